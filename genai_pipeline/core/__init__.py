@@ -1,0 +1,1 @@
+"""Pure data and arithmetic: no network, no Dagster, no clock of its own."""

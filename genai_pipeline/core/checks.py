@@ -1,0 +1,78 @@
+"""Every check of the product: the asset it belongs to, its name, and the question it answers.
+
+The one list behind the Dagster check specs, the record and the interlock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+CHECKS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "snapshot": {
+            "revision_pinned": "Is the revision a full commit sha, not a name that moves?",
+            "safe_formats": "Are the weights safetensors only, with no pickle anywhere?",
+            "licence_allowed": "Is the licence one that the model file allows?",
+            "repository_reachable": "Can every file be read with this token, gated repositories included?",
+        },
+        "staged_model": {
+            "digests_equal_hub": "Does every file have the digest that the hub publishes?",
+            "every_shard_present": "Is every shard that the index names in the store?",
+            "nothing_extra": "Does the prefix hold nothing but the manifest's files?",
+        },
+        "capacity": {
+            "surge_fits": "Is there room for the candidate beside the live release?",
+            "reservation_active": "Is the capacity reservation active and not about to expire?",
+            "strategy_chosen": "Is it settled how traffic will move: blue_green or recreate?",
+        },
+        "candidate": {
+            "expected_model_answers": "Does a real completion come back from the expected model?",
+            "tool_call_parsed": "Does a tool call come back as `tool_calls`?",
+            "weights_from_staged_prefix": "Did the engine load the staged model and nothing else?",
+        },
+        "serving_report": {
+            "ttft_p95": "Is the 95th percentile of the time to first token within the gate?",
+            "tokens_per_second": "Does the engine generate as many tokens per second as the gate asks?",
+            "error_rate": "Did as few requests fail as the gate asks?",
+            "kv_cache": "Did the KV cache stay below the gate?",
+            "queue": "Did the waiting queue stay below the gate?",
+            "engine_agrees": "Do the engine's own counters agree with what was sent and received?",
+            "gpu_health": "Are the GPUs healthy, where there are any?",
+            "cost": "Is the cost per million tokens within the gate?",
+        },
+        "agent_candidate": {
+            "agent_answers": "Does the agent answer on the candidate, and on no other release?",
+        },
+        "agent_report": {
+            "task_success": "Are enough of the suite's tasks solved?",
+            "tool_accuracy": "Are the right tools called with the right arguments?",
+            "sessions_isolated": "Does no session see another one's conversation?",
+            "latency": "Is the 95th percentile of a turn within the gate?",
+        },
+        "live": {
+            "serves_this_release": "Does the stable address serve this release?",
+            "no_failed_request": "Did no request fail during the switch?",
+        },
+    }
+)
+
+PLATFORM_CHECKS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "node_pools": {
+            "accepted": "Did the cluster's API accept the node pools?",
+            "gpu_pool_fenced": "Is a pod without the toleration kept off the GPU pool?",
+            "selectors_match": "Do the selectors of our pods match a pool?",
+        },
+        "observability": {
+            "metrics_readable": "Can the engines' metrics be read?",
+        },
+        "chat_ui": {
+            "chat_answers": "Does the chat page answer from the live model?",
+        },
+    }
+)
+
+REQUIRED_FOR_LIVE: tuple[str, ...] = tuple(
+    f"{asset}.{check}" for asset, checks in CHECKS.items() if asset != "live" for check in checks
+)

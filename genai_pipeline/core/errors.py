@@ -1,0 +1,139 @@
+"""Every error this product raises, in one tree. The messages are part of the interface.
+
+GenaiError
+├── ModelFileError        a models/*.yaml is wrong: file, line, field, remedy
+├── Unavailable           something outside did not answer; trying again may help
+│   ├── HubUnavailable
+│   ├── StoreUnavailable
+│   ├── ClusterUnavailable
+│   ├── EngineUnavailable
+│   └── AgentUnavailable
+├── Refused               the answer was no; trying again without a change will not help
+│   ├── RepositoryNotFound
+│   ├── RevisionNotFound
+│   ├── AccessDenied
+│   ├── UnsafeFormat
+│   ├── ReleaseRefused    the interlock of m/live
+│   └── Superseded        a newer release took this one's place
+├── StagingError
+│   ├── ChecksumMismatch
+│   └── IncompleteModel   a shard that the index names is missing
+├── StoreConflict         somebody wrote the same key first
+│   └── AlreadyExists
+├── NotFound              no such key, object or release
+├── NotReady              a wait ended with a diagnosis
+└── NotEnoughData         too few observations to judge; the verdict is inconclusive
+
+A message says what happened, to what, and what to do. `Unavailable`, `NotReady` and `NotEnoughData`
+make a verdict inconclusive; `Refused` makes it failed.
+"""
+
+from __future__ import annotations
+
+
+class GenaiError(Exception):
+    """Base of the tree. `remedy` is appended to the message, so that no error leaves without one."""
+
+    def __init__(self, what: str, remedy: str = "") -> None:
+        self.what = what
+        self.remedy = remedy
+        super().__init__(f"{what} {remedy}".strip())
+
+
+class ModelFileError(GenaiError):
+    """A model file is wrong. One per file; `problems` holds a line per mistake."""
+
+    def __init__(self, path: str, problems: list[str]) -> None:
+        self.path = path
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+class Unavailable(GenaiError):
+    """Something outside did not answer, or answered that it cannot now."""
+
+
+class HubUnavailable(Unavailable):
+    """The model hub did not answer (down, 429, 5xx)."""
+
+
+class StoreUnavailable(Unavailable):
+    """The object store did not answer."""
+
+
+class ClusterUnavailable(Unavailable):
+    """The cluster's API did not answer."""
+
+
+class EngineUnavailable(Unavailable):
+    """An inference endpoint did not answer, or answered 5xx."""
+
+
+class AgentUnavailable(Unavailable):
+    """An agent endpoint did not answer, or answered 5xx."""
+
+
+class Refused(GenaiError):
+    """The answer was no; only a change of the input helps."""
+
+
+class RepositoryNotFound(Refused):
+    """The hub has no such repository, or hides it from this token."""
+
+
+class RevisionNotFound(Refused):
+    """The repository has no such ref or revision."""
+
+
+class AccessDenied(Refused):
+    """Gated or private, and the token is missing or not allowed."""
+
+
+class UnsafeFormat(Refused):
+    """Weights that can run code when they are loaded (pickle)."""
+
+
+class ReleaseRefused(Refused):
+    """The interlock: a release whose record is not all passed does not get traffic."""
+
+
+class Superseded(Refused):
+    """A newer release took the place of the one in hand."""
+
+
+class StagingError(GenaiError):
+    """A model could not be brought into the store whole and verified."""
+
+
+class ChecksumMismatch(StagingError):
+    """The bytes the hub sent are not the bytes it publishes."""
+
+    def __init__(self, path: str, expected: str, actual: str) -> None:
+        super().__init__(
+            f"{path}: got digest {actual[:12]}, the hub publishes {expected[:12]}.",
+            "Nothing was staged. Rerun; if it repeats, pin another `source.ref` in the model file.",
+        )
+
+
+class IncompleteModel(StagingError):
+    """A file that the model's index names is not in the revision."""
+
+
+class StoreConflict(GenaiError):
+    """A conditional write lost: somebody else wrote the key first."""
+
+
+class AlreadyExists(StoreConflict):
+    """`put_new` found the key taken."""
+
+
+class NotFound(GenaiError):
+    """No such key, object or release."""
+
+
+class NotReady(GenaiError):
+    """A wait ended before its condition held; the message is the diagnosis."""
+
+
+class NotEnoughData(GenaiError):
+    """Too few observations to judge."""

@@ -1,0 +1,134 @@
+"""A model: one `models/<name>.yaml`, as typed data. Reading and error reporting: `model_file.py`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+Ratio = Annotated[float, Field(ge=0, le=1)]
+ArgValue = bool | int | float | str | dict[str, Any] | list[Any]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Source(_Section):
+    """Where the weights come from. Exactly one of `hub`, `s3` and `folder`."""
+
+    hub: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
+    s3: Annotated[str, Field(pattern=r"^s3://[^/]+/.+")] | None = None
+    folder: str | None = None
+    ref: str = "main"
+    licences: tuple[str, ...] = ("apache-2.0", "mit", "bsd-3-clause", "llama3.1", "gemma")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Source:
+        if sum(value is not None for value in (self.hub, self.s3, self.folder)) != 1:
+            raise ValueError("name exactly one of hub, s3 and folder")
+        return self
+
+    @property
+    def address(self) -> str:
+        return self.hub or self.s3 or self.folder or ""
+
+
+class Gpu(_Section):
+    """What one replica needs of the GPU node pool."""
+
+    instance_family: str = Field("g6e", alias="instance-family")
+    count: PositiveInt = 1
+    reservation: Literal["none", "optional", "required"] = "none"
+
+
+class Resources(_Section):
+    """What one replica requests of its node besides GPUs."""
+
+    cpu: PositiveFloat = 1.0
+    memory_gib: PositiveFloat = 4.0
+
+
+class Replicas(_Section):
+    """Replica bounds and the autoscaling of engines that have one (Ray Serve's names)."""
+
+    min: PositiveInt = 1
+    max: PositiveInt = 1
+    target_ongoing_requests: PositiveInt = 20
+    upscale_delay_s: PositiveInt = 30
+    downscale_delay_s: PositiveInt = 600
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Replicas:
+        if self.min > self.max:
+            raise ValueError(f"min ({self.min}) is above max ({self.max})")
+        return self
+
+
+class Serving(_Section):
+    """How a release is served; its hash is the second half of the release id."""
+
+    engine: Literal["vllm", "ray"] = "vllm"
+    image: str = "vllm/vllm-openai:v0.33.0"
+    args: dict[str, ArgValue] = Field(default_factory=dict)
+    env: dict[str, str] = Field(default_factory=dict)
+    gpu: Gpu | None = None
+    resources: Resources = Resources()  # pyright: ignore[reportCallIssue]
+    replicas: Replicas = Replicas()
+    startup_deadline_s: PositiveInt = 600
+
+    @property
+    def config_hash(self) -> str:
+        """Hex sha256 of the canonical JSON of this section."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+class ServingGates(_Section):
+    """What the serving report must prove. Times in milliseconds, rates per second."""
+
+    at_concurrency: PositiveInt = 8
+    requests: PositiveInt = 48
+    ttft_p95_ms: PositiveFloat = 800
+    min_tokens_per_s: PositiveFloat = 100
+    error_rate_max: Ratio = 0
+    kv_cache_max: Ratio = 0.85
+    queue_max: int = Field(30, ge=0)
+    usd_per_hour: float = Field(0.0, ge=0)
+    usd_per_million_tokens_max: PositiveFloat | None = None
+
+
+class AgentGates(_Section):
+    """What the agent report must prove."""
+
+    suite: str = "weather"
+    task_success_min: Ratio = 0.9
+    tool_accuracy_min: Ratio = 0.95
+    latency_p95_s: PositiveFloat = 10.0
+
+
+class Gates(_Section):
+    serving: ServingGates = ServingGates()  # pyright: ignore[reportCallIssue]
+    agent: AgentGates = AgentGates()
+
+
+class Rollout(_Section):
+    """How a release replaces the live one."""
+
+    strategy: Literal["auto", "blue_green", "recreate"] = "auto"
+    drain_deadline_s: PositiveInt = 30
+    max_attempts: PositiveInt = 3
+    watch_minutes: PositiveInt = 30
+    paused: bool = False
+
+
+class ModelSpec(_Section):
+    """One model: where it comes from, how it is served, what it must prove."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?$")]
+    source: Source
+    serving: Serving = Serving()  # pyright: ignore[reportCallIssue]
+    gates: Gates = Gates()
+    rollout: Rollout = Rollout()

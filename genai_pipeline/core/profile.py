@@ -1,0 +1,91 @@
+"""Where this installation runs: the settings that differ between one laptop and EKS, and nothing else.
+
+Precedence: environment variable, then `<home>/local.json` (written by `genai up` with the ports it
+really got), then the default. Secrets stay in the environment and are read where they are used.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+ProfileName = Literal["local", "kubernetes", "eks"]
+
+LOCAL_PORTS: Mapping[str, int] = {
+    "s3": 8333,
+    "hub": 8590,
+    "cluster": 8591,
+    "weather": 8592,
+    "dagster": 3000,
+}
+"""Preferred loopback ports of the local profile's own services."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Addresses, not credentials.
+
+    Args:
+        home: state folder of the local profile.
+        s3_endpoint: None means AWS's own.
+        hub_endpoint: None means the public hub.
+        cluster_endpoint: address of the local cluster's API; None outside the local profile.
+        weather_url: base address of a service with wttr.in's JSON.
+        prometheus_url: None means that the engines' own /metrics are read.
+    """
+
+    name: ProfileName
+    home: Path
+    bucket: str
+    region: str
+    namespace: str
+    s3_endpoint: str | None
+    hub_endpoint: str | None
+    cluster_endpoint: str | None
+    weather_url: str
+    prometheus_url: str | None
+    dagster_url: str
+
+    @classmethod
+    def load(cls, env: Mapping[str, str] | None = None) -> Profile:
+        """Read the profile. Needs no variable to be set and touches no network."""
+        env = os.environ if env is None else env
+        name = env.get("GENAI_PROFILE", "local")
+        if name not in ("local", "kubernetes", "eks"):
+            raise ValueError(f"GENAI_PROFILE={name!r} is not a profile. Use local, kubernetes or eks.")
+        home = Path(env.get("GENAI_HOME", ".genai")).absolute()
+        written = _written(home) if name == "local" else {}
+
+        def setting(variable: str, key: str, default: str | None = None) -> str | None:
+            return env.get(variable) or written.get(key) or default
+
+        local = name == "local"
+        return cls(
+            name=name,
+            home=home,
+            bucket=setting("GENAI_BUCKET", "bucket", "genai") or "genai",
+            region=env.get("AWS_REGION", "us-east-1"),
+            namespace=env.get("GENAI_NAMESPACE", "genai"),
+            s3_endpoint=setting("AWS_ENDPOINT_URL", "s3_endpoint", _local_url("s3") if local else None),
+            hub_endpoint=setting("HF_ENDPOINT", "hub_endpoint"),
+            cluster_endpoint=setting("GENAI_CLUSTER_URL", "cluster_endpoint", _local_url("cluster")) if local else None,
+            weather_url=setting("WEATHER_URL", "weather_url", _local_url("weather") if local else "https://wttr.in")
+            or "",
+            prometheus_url=env.get("GENAI_PROMETHEUS_URL"),
+            dagster_url=setting("GENAI_DAGSTER_URL", "dagster_url", _local_url("dagster")) or "",
+        )
+
+
+def _local_url(service: str) -> str:
+    return f"http://127.0.0.1:{LOCAL_PORTS[service]}"
+
+
+def _written(home: Path) -> dict[str, str]:
+    try:
+        return json.loads((home / "local.json").read_text())
+    except (FileNotFoundError, ValueError):
+        return {}

@@ -1,0 +1,127 @@
+"""The record of a release: every verdict and timing, kept at `releases/<model>/<release>.json`.
+
+Pure data; `rollout/records.py` reads and writes it. The cut-over re-reads it and lets nothing
+through that is not all passed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from genai_pipeline.core.checks import REQUIRED_FOR_LIVE
+from genai_pipeline.core.verdict import Outcome, Verdict, worst
+
+
+class Phase(StrEnum):
+    """How far a release got. The last four are ends."""
+
+    ROLLING_OUT = "rolling out"
+    LIVE = "live"
+    REPLACED = "replaced"
+    REJECTED = "rejected"
+    ROLLED_BACK = "rolled back"
+
+
+ENDED_BADLY = frozenset({Phase.REJECTED, Phase.ROLLED_BACK})
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a release; `at` is ISO 8601 UTC."""
+
+    at: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """Verdicts are keyed `asset.check`, timings (seconds) by asset."""
+
+    model: str
+    release: str
+    revision: str
+    phase: Phase = Phase.ROLLING_OUT
+    reason: str = ""
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict[str, Verdict])
+    timings: Mapping[str, float] = field(default_factory=dict[str, float])
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    history: tuple[Event, ...] = ()
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Required verdicts that were never given."""
+        return tuple(name for name in REQUIRED_FOR_LIVE if name not in self.verdicts)
+
+    @property
+    def not_passed(self) -> Mapping[str, Verdict]:
+        """Verdicts of the required checks that are not passed."""
+        given = ((name, self.verdicts.get(name)) for name in REQUIRED_FOR_LIVE)
+        return {name: verdict for name, verdict in given if verdict is not None and not verdict.passed}
+
+    @property
+    def may_go_live(self) -> bool:
+        return not self.missing and not self.not_passed
+
+    def outcome_of(self, asset: str) -> Outcome:
+        mine = (v.outcome for name, v in self.verdicts.items() if name.startswith(f"{asset}."))
+        return worst(mine)
+
+    def with_verdicts(
+        self, asset: str, verdicts: Iterable[Verdict], seconds: float, facts: Mapping[str, Any]
+    ) -> Record:
+        """This record with what one asset found; what the asset found before is replaced."""
+        kept = {k: v for k, v in self.verdicts.items() if not k.startswith(f"{asset}.")}
+        return replace(
+            self,
+            verdicts=kept | {f"{asset}.{v.check}": v for v in verdicts},
+            timings={**self.timings, asset: round(seconds, 3)},
+            facts={**self.facts, **facts},
+        )
+
+    def with_event(self, at: str, what: str) -> Record:
+        return replace(self, history=(*self.history, Event(at, what)))
+
+    def in_phase(self, phase: Phase, reason: str = "") -> Record:
+        return replace(self, phase=phase, reason=reason)
+
+    def to_bytes(self) -> bytes:
+        data = asdict(self) | {"verdicts": {k: v.to_json() for k, v in self.verdicts.items()}}
+        return json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False, default=str).encode()
+
+    @classmethod
+    def from_bytes(cls, body: bytes) -> Record:
+        data: dict[str, Any] = json.loads(body)
+        data["phase"] = Phase(data["phase"])
+        data["verdicts"] = {k: Verdict.from_json(v) for k, v in data["verdicts"].items()}
+        data["history"] = tuple(Event(**e) for e in data["history"])
+        return cls(**data)
+
+
+def record_key(model: str, release: str) -> str:
+    return f"releases/{model}/{release}.json"
+
+
+def live_key(model: str) -> str:
+    """Key of the pointer to the live and the last good release."""
+    return f"releases/{model}/live.json"
+
+
+@dataclass(frozen=True)
+class Live:
+    """Which release has user traffic, and which one had it before and can have it again."""
+
+    release: str
+    revision: str
+    since: str
+    last_good: str | None = None
+
+    def to_bytes(self) -> bytes:
+        return json.dumps(asdict(self), indent=1, sort_keys=True).encode()
+
+    @classmethod
+    def from_bytes(cls, body: bytes) -> Live:
+        return cls(**json.loads(body))

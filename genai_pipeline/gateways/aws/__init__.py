@@ -1,0 +1,1 @@
+"""AWS control planes (EKS, EC2 reservations)."""

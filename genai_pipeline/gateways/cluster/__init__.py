@@ -1,0 +1,1 @@
+"""The cluster: Kubernetes, or one machine that speaks the same objects."""

@@ -1,0 +1,107 @@
+"""A cluster that speaks Kubernetes objects. Nothing outside this package knows which one it is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Manifest = Mapping[str, Any]
+"""A Kubernetes object as parsed YAML."""
+
+FIELD_MANAGER = "genai-pipeline"
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What an apply did to one object. `enforced` is False for kinds that the cluster only keeps."""
+
+    kind: str
+    name: str
+    action: Literal["created", "configured", "unchanged"]
+    enforced: bool = True
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClusterEvent:
+    """An event about an object, newest last; `at` is ISO 8601 UTC."""
+
+    at: str
+    kind: str
+    name: str
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A field whose value in the cluster is not the one we render. `live` is None for a missing object."""
+
+    kind: str
+    name: str
+    field: str
+    wanted: Any
+    live: Any
+
+
+class Cluster(ABC):
+    """kubectl's verbs. Every method raises ClusterUnavailable when the API does not answer.
+
+    `kind` is the Kubernetes kind (``Deployment``); objects without a namespace in their metadata go
+    to the gateway's own one.
+    """
+
+    namespace: str
+
+    @abstractmethod
+    def get(self, kind: str, name: str) -> dict[str, Any] | None:
+        """The object as the API has it (with status), or None."""
+
+    @abstractmethod
+    def list(self, kind: str, labels: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+        """Objects of a kind whose labels include `labels`, by name."""
+
+    @abstractmethod
+    def diff(self, objects: Sequence[Manifest]) -> list[Difference]:
+        """What `apply` would change, without changing it."""
+
+    @abstractmethod
+    def events(self, kind: str, name: str) -> list[ClusterEvent]:
+        """Events of the object, and of the pods of a Deployment."""
+
+    @abstractmethod
+    def logs(self, labels: Mapping[str, str], lines: int = 100) -> str:
+        """The last lines of every container of the pods that match, of crashed predecessors too."""
+
+    @abstractmethod
+    def endpoint(self, service: str, port: int | None = None) -> str:
+        """An ``http://host:port`` that reaches the service from here. Raises NotFound."""
+
+    @abstractmethod
+    def apply(self, objects: Sequence[Manifest]) -> list[Applied]:
+        """Server-side apply as field manager `genai-pipeline`. Raises Refused on an invalid object or a conflict."""
+
+    @abstractmethod
+    def scale(self, deployment: str, replicas: int) -> None:
+        """Set the replicas of a Deployment. Raises NotFound."""
+
+    @abstractmethod
+    def delete(self, kind: str, name: str, deadline_s: float = 60) -> None:
+        """Delete the object and wait until it and its pods are gone; absent is fine. Raises NotReady."""
+
+    @abstractmethod
+    def wait_ready(
+        self, deployment: str, deadline_s: float, on_progress: Callable[[str], None] = lambda _: None
+    ) -> dict[str, Any]:
+        """Wait until the Deployment's newest generation is available; returns it.
+
+        Ends before the deadline when it can never come true. Raises NotReady, whose message is the
+        diagnosis: what the pods wait for, the last events, the last log lines and the likely cause.
+        """
+
+    @abstractmethod
+    def wait_gone(self, labels: Mapping[str, str], deadline_s: float) -> None:
+        """Wait until no pod matches. Raises NotReady."""

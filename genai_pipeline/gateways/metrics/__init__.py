@@ -1,0 +1,1 @@
+"""Metrics of running engines: their own /metrics, or a Prometheus."""

@@ -1,0 +1,1 @@
+"""The object store: staged models, records, pointers."""

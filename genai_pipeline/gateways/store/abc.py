@@ -1,0 +1,102 @@
+"""Bytes under keys; the only door to S3."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """What a listing says of an object; `etag` without quotes."""
+
+    key: str
+    size: int
+    etag: str
+
+
+@dataclass(frozen=True)
+class UploadedPart:
+    number: int
+    size: int
+    etag: str
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A multipart upload under way; `started_at` is a Unix time in seconds."""
+
+    key: str
+    upload_id: str
+    started_at: float
+
+
+class ObjectStore(ABC):
+    """One bucket. Every method raises StoreUnavailable when the store does not answer."""
+
+    bucket: str
+
+    @abstractmethod
+    def url(self, key: str) -> str:
+        """The `s3://bucket/key` address of a key."""
+
+    @abstractmethod
+    def head(self, key: str) -> StoredObject | None:
+        """What is under `key`, or None."""
+
+    @abstractmethod
+    def get(self, key: str) -> tuple[bytes, str]:
+        """Body and ETag. Raises NotFound."""
+
+    @abstractmethod
+    def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Bytes [start, end) in chunks. Raises NotFound."""
+
+    @abstractmethod
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """Every object below `prefix`."""
+
+    @abstractmethod
+    def list_uploads(self, prefix: str) -> Iterator[Upload]:
+        """Multipart uploads under way below `prefix`."""
+
+    @abstractmethod
+    def ensure_bucket(self) -> None:
+        """Create the bucket unless it exists."""
+
+    @abstractmethod
+    def put(self, key: str, body: bytes) -> str:
+        """Create or overwrite; returns the ETag."""
+
+    @abstractmethod
+    def put_new(self, key: str, body: bytes) -> str:
+        """Create `key`. Raises AlreadyExists rather than overwrite."""
+
+    @abstractmethod
+    def put_if_match(self, key: str, body: bytes, etag: str) -> str:
+        """Overwrite `key` only while its ETag is `etag`. Raises StoreConflict."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Delete `key`; absent is fine."""
+
+    @abstractmethod
+    def copy(self, source: str, target: str) -> str:
+        """Server-side copy within the bucket, of any size; returns the ETag. Raises NotFound."""
+
+    @abstractmethod
+    def begin_upload(self, key: str) -> Upload:
+        """Start a multipart upload."""
+
+    @abstractmethod
+    def upload_part(self, upload: Upload, number: int, body: bytes) -> UploadedPart:
+        """Send part `number` (from 1)."""
+
+    @abstractmethod
+    def complete_upload(self, upload: Upload, parts: list[UploadedPart]) -> str:
+        """Make the parts one object; returns its ETag."""
+
+    @abstractmethod
+    def abort_upload(self, upload: Upload) -> None:
+        """Throw the upload and its parts away; absent is fine."""

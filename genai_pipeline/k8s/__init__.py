@@ -1,0 +1,1 @@
+"""The manifests: readable YAML templates, one file a thing, and what renders them."""

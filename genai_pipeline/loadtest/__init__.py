@@ -1,0 +1,1 @@
+"""Put load on an endpoint and judge what came back."""

@@ -1,0 +1,1 @@
+"""Dagster resources: they build the gateways and engines for the profile."""

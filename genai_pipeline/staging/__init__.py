@@ -1,0 +1,1 @@
+"""Copy one revision from hub to store, verified, without local disk."""
