@@ -47,6 +47,16 @@ class Difference:
     live: Any
 
 
+@dataclass(frozen=True)
+class Headroom:
+    """Room for more pods. None means unlimited or unknown to this cluster; `source` says where it was read."""
+
+    memory_gib: float | None
+    cpu: float | None
+    gpus: float | None
+    source: str
+
+
 class Cluster(ABC):
     """kubectl's verbs. Every method raises ClusterUnavailable when the API does not answer.
 
@@ -79,6 +89,10 @@ class Cluster(ABC):
     @abstractmethod
     def endpoint(self, service: str, port: int | None = None) -> str:
         """An ``http://host:port`` that reaches the service from here. Raises NotFound."""
+
+    @abstractmethod
+    def headroom(self) -> Headroom:
+        """What is free for further pods, new nodes within the pools' limits included."""
 
     @abstractmethod
     def apply(self, objects: Sequence[Manifest]) -> list[Applied]:

@@ -1,0 +1,1 @@
+"""A cluster on one machine: Deployments are supervised processes, Services are TCP forwarders. See README.md."""
