@@ -48,7 +48,7 @@ def parse_model(text: str, path: str) -> ModelSpec:
     Raises: ModelFileError: with one line per mistake.
     """
     try:
-        root: Any = yaml.compose(text, Loader=yaml.SafeLoader)  # pyright: ignore[reportUnknownMemberType]
+        root: yaml.Node | None = _compose(text)
         data: Any = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -65,6 +65,10 @@ def parse_model(text: str, path: str) -> ModelSpec:
     except ValidationError as error:
         problems = [_problem(path, root, dict(detail)) for detail in error.errors()]
         raise ModelFileError(path, sorted(set(problems))) from error
+
+
+def _compose(text: str) -> yaml.Node | None:
+    return yaml.compose(text, Loader=yaml.SafeLoader)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 
 def _duplicate_keys(node: yaml.Node, prefix: str = "") -> Iterator[tuple[str, int]]:

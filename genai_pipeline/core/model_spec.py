@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 Ratio = Annotated[float, Field(ge=0, le=1)]
 ArgValue = bool | int | float | str | dict[str, Any] | list[Any]
@@ -132,3 +132,10 @@ class ModelSpec(_Section):
     serving: Serving = Serving()  # pyright: ignore[reportCallIssue]
     gates: Gates = Gates()
     rollout: Rollout = Rollout()
+
+    @field_validator("name")
+    @classmethod
+    def _not_an_agents_name(cls, name: str) -> str:
+        if name.endswith("-agent"):
+            raise ValueError("must not end in -agent: that is what a model's agent is called")
+        return name

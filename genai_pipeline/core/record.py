@@ -39,13 +39,22 @@ class Event:
 
 @dataclass(frozen=True)
 class Record:
-    """Verdicts are keyed `asset.check`, timings (seconds) by asset."""
+    """Verdicts are keyed `asset.check`, timings (seconds) by asset.
+
+    Args:
+        spec: the model file as it was when the release was made, so that it can be served again as it was.
+        attempt: runs started for this release, ever; it never goes back, so that run keys stay unique.
+        attempts_before: those that belong to an earlier rollout of the same release.
+    """
 
     model: str
     release: str
     revision: str
+    spec: Mapping[str, Any]
     phase: Phase = Phase.ROLLING_OUT
     reason: str = ""
+    attempt: int = 0
+    attempts_before: int = 0
     verdicts: Mapping[str, Verdict] = field(default_factory=dict[str, Verdict])
     timings: Mapping[str, float] = field(default_factory=dict[str, float])
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -81,6 +90,19 @@ class Record:
             timings={**self.timings, asset: round(seconds, 3)},
             facts={**self.facts, **facts},
         )
+
+    def attempted(self) -> Record:
+        """This record with one more run started."""
+        return replace(self, attempt=self.attempt + 1)
+
+    @property
+    def attempts(self) -> int:
+        """Runs started in this rollout of the release."""
+        return self.attempt - self.attempts_before
+
+    def reopened(self) -> Record:
+        """A fresh rollout of the same release: what was proven before counts no more."""
+        return replace(self, phase=Phase.ROLLING_OUT, reason="", verdicts={}, timings={}, attempts_before=self.attempt)
 
     def with_event(self, at: str, what: str) -> Record:
         return replace(self, history=(*self.history, Event(at, what)))

@@ -1,1 +1,25 @@
 """The outside world: one package per thing we talk to, an `abc.py` and the real ones beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from genai_pipeline.gateways.agent.abc import AgentEndpoint
+from genai_pipeline.gateways.cluster.abc import Cluster
+from genai_pipeline.gateways.hub.abc import Hub
+from genai_pipeline.gateways.inference.abc import Inference
+from genai_pipeline.gateways.metrics.abc import Metrics
+from genai_pipeline.gateways.store.abc import ObjectStore
+
+
+@dataclass(frozen=True)
+class Gateways:
+    """Every door to the outside world. `inference` and `agent` open one endpoint by its base address."""
+
+    hub: Hub
+    store: ObjectStore
+    cluster: Cluster
+    inference: Callable[[str], Inference]
+    agent: Callable[[str], AgentEndpoint]
+    metrics: Metrics

@@ -1,0 +1,1 @@
+"""Agent services: `POST /agent`."""

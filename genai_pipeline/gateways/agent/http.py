@@ -1,0 +1,46 @@
+"""The agent service over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from genai_pipeline.core.errors import AgentUnavailable, Refused
+from genai_pipeline.gateways.agent.abc import AgentAnswer, AgentEndpoint
+
+RELEASE_HEADER = "X-Genai-Release"
+
+
+class HttpAgent(AgentEndpoint):
+    """`POST {base_url}/agent`; a new connection for each request, so that it follows the selector."""
+
+    def __init__(self, base_url: str, deadline_s: float = 60) -> None:
+        self.base_url = base_url.rstrip("/")
+        self._deadline_s = deadline_s
+
+    def release(self) -> str | None:
+        return self._request("GET", "/readyz", None)[1]
+
+    def ask(self, prompt: str, session_id: str | None = None) -> AgentAnswer:
+        body = {"prompt": prompt} | ({"session_id": session_id} if session_id else {})
+        answer, release = self._request("POST", "/agent", body)
+        try:
+            return AgentAnswer(answer["response"], answer["session_id"], tuple(answer.get("tools", ())), release)
+        except (KeyError, TypeError) as error:
+            raise AgentUnavailable(
+                f"{self.base_url}/agent answered without {error}.", "Is this the agent service?"
+            ) from error
+
+    def _request(self, method: str, path: str, body: dict[str, Any] | None) -> tuple[Any, str | None]:
+        import httpx  # slow to import, and only runs need it
+
+        url = self.base_url + path
+        try:
+            response = httpx.request(method, url, json=body, timeout=self._deadline_s)
+            answer = response.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise AgentUnavailable(f"{url} did not answer: {error!r}.", "See `genai logs agent`.") from error
+        if response.status_code >= 500:
+            raise AgentUnavailable(f"{url} answered {response.status_code}: {answer}.", "See `genai logs agent`.")
+        if response.status_code >= 400:
+            raise Refused(f"{url} answered {response.status_code}: {answer}.")
+        return answer, response.headers.get(RELEASE_HEADER)

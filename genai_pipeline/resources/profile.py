@@ -1,0 +1,43 @@
+"""Build the gateways for a profile. Nothing here connects: each gateway does so on first use."""
+
+from __future__ import annotations
+
+from genai_pipeline.core.profile import Profile
+from genai_pipeline.gateways import Gateways
+from genai_pipeline.gateways.cluster.abc import Cluster
+from genai_pipeline.gateways.metrics.abc import Metrics
+
+
+def gateways_for(profile: Profile) -> Gateways:
+    """The real gateways of a profile."""
+    from genai_pipeline.gateways.agent.http import HttpAgent
+    from genai_pipeline.gateways.hub.huggingface import HuggingFaceHub
+    from genai_pipeline.gateways.inference.openai import OpenAIInference
+    from genai_pipeline.gateways.store.s3 import S3Store
+
+    return Gateways(
+        hub=HuggingFaceHub(profile.hub_endpoint),
+        store=S3Store(profile.bucket, profile.s3_endpoint, profile.region),
+        cluster=_cluster(profile),
+        inference=OpenAIInference,
+        agent=HttpAgent,
+        metrics=_metrics(profile),
+    )
+
+
+def _cluster(profile: Profile) -> Cluster:
+    from genai_pipeline.gateways.cluster.local.client import LocalCluster
+
+    if profile.cluster_endpoint is None:
+        raise NotImplementedError
+    return LocalCluster(profile.cluster_endpoint, profile.namespace)
+
+
+def _metrics(profile: Profile) -> Metrics:
+    from genai_pipeline.gateways.metrics.engine import EngineMetricsReader
+
+    if profile.prometheus_url is None:
+        return EngineMetricsReader()
+    from genai_pipeline.gateways.metrics.prometheus import PrometheusMetrics
+
+    return PrometheusMetrics(profile.prometheus_url)

@@ -1,0 +1,81 @@
+"""A candidate: a release running beside the live one, without user traffic."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from genai_pipeline.core.faults import crash_point
+from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.profile import Profile
+from genai_pipeline.core.release import Release
+from genai_pipeline.gateways import Gateways
+from genai_pipeline.k8s.render import (
+    release_labels,
+    render_agent,
+    render_engine,
+    render_namespace,
+    render_store_access,
+)
+
+AGENT_DEADLINE_S = 120
+GONE_DEADLINE_S = 90
+
+Progress = Callable[[str], None]
+
+
+class Candidates:
+    """Start, find and remove the objects of a release. Every method may be repeated."""
+
+    def __init__(self, gateways: Gateways, profile: Profile) -> None:
+        self._gateways = gateways
+        self._cluster = gateways.cluster
+        self._profile = profile
+
+    def start_engine(self, spec: ModelSpec, release: Release, on_progress: Progress) -> str:
+        """Apply the engine and wait until it is available; returns its address.
+
+        Raises: NotReady: with a diagnosis.
+        """
+        self._cluster.apply(render_namespace(self._profile))
+        self._apply_store_access()
+        self._cluster.apply(render_engine(spec, release, self._profile))
+        crash_point("rollout.candidate_applied")
+        self._cluster.wait_ready(release.object_name, spec.serving.startup_deadline_s, on_progress)
+        return self.engine_url(release)
+
+    def start_agent(self, release: Release, on_progress: Progress) -> str:
+        """Apply the agent on the release's own engine and wait; returns its address. Raises: NotReady."""
+        self._cluster.apply(render_agent(release, self._profile, self.engine_url(release)))
+        crash_point("rollout.agent_applied")
+        self._cluster.wait_ready(release.agent_object_name, AGENT_DEADLINE_S, on_progress)
+        return self.agent_url(release)
+
+    def engine_url(self, release: Release) -> str:
+        return self._cluster.endpoint(release.object_name)
+
+    def agent_url(self, release: Release) -> str:
+        return self._cluster.endpoint(release.agent_object_name)
+
+    def is_up(self, release: Release) -> bool:
+        deployment = self._cluster.get("Deployment", release.object_name)
+        return bool(deployment and deployment.get("status", {}).get("availableReplicas"))
+
+    def remove(self, release: Release) -> None:
+        """Delete everything of a release; agent first, since it talks to the engine."""
+        for name in (release.agent_object_name, release.object_name):
+            self._cluster.delete("Service", name)
+            self._cluster.delete("Deployment", name, GONE_DEADLINE_S)
+
+    def stop(self, release: Release) -> None:
+        """Scale to zero but keep the objects, so that going back is a scale-up."""
+        for component, name in (("agent", release.agent_object_name), ("engine", release.object_name)):
+            if self._cluster.get("Deployment", name):
+                self._cluster.scale(name, 0)
+                self._cluster.wait_gone(release_labels(release, component), GONE_DEADLINE_S)
+
+    def _apply_store_access(self) -> None:
+        """Where there is no Pod Identity, engines read S3 with the credentials that we have ourselves."""
+        key_id, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
+        if self._profile.s3_endpoint and key_id and secret:
+            self._cluster.apply(render_store_access(self._profile, key_id, secret))

@@ -1,0 +1,152 @@
+"""The cut-over: refuse, or move the traffic, prove it, and drain what had it before.
+
+refuse -> move selectors -> prove through the stable address -> pointer -> drain -> scale to zero.
+Killed anywhere, a rerun ends the same. If the proof fails the traffic goes back before anything else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from genai_pipeline.core.errors import ReleaseRefused
+from genai_pipeline.core.faults import crash_point
+from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.record import ENDED_BADLY, Phase, Record
+from genai_pipeline.core.release import Release
+from genai_pipeline.core.verdict import Verdict, failed, inconclusive, judge, passed
+from genai_pipeline.gateways import Gateways
+from genai_pipeline.rollout.candidate import Candidates
+from genai_pipeline.rollout.drain import drain
+from genai_pipeline.rollout.records import Records
+from genai_pipeline.rollout.traffic import Traffic
+
+
+class TrafficWatch(Protocol):
+    """Sends requests through the stable address while traffic moves, and counts what failed."""
+
+    sent: int
+    failed: int
+    causes: Mapping[str, int]
+
+
+WatchTraffic = Callable[[str, str], AbstractContextManager[TrafficWatch]]
+"""(stable base address, model name) -> a watch that runs inside the `with`."""
+
+
+class CutOver:
+    """Moves user traffic. The only thing in this product that does."""
+
+    def __init__(self, gateways: Gateways, records: Records, candidates: Candidates, traffic: Traffic) -> None:
+        self._gateways = gateways
+        self._records = records
+        self._candidates = candidates
+        self._traffic = traffic
+
+    def refuse_unless_proven(self, release: Release) -> Record:
+        """The interlock: re-read the record of exactly this release.
+
+        Raises: ReleaseRefused: naming every check that is missing or not passed.
+        """
+        record = self._records.require(release.model, release.id)
+        who = f"{release.model}@{release.id}"
+        if record.phase in ENDED_BADLY:
+            raise ReleaseRefused(f"{who} was {record.phase}: {record.reason}", "Publish a new revision.")
+        if not record.may_go_live:
+            reasons = [f"{name}: {verdict.summary}" for name, verdict in record.not_passed.items()]
+            reasons += [f"{name}: never measured" for name in record.missing]
+            raise ReleaseRefused(
+                f"{who} may not go live. " + " · ".join(reasons), "Materialize those assets again, or publish a fix."
+            )
+        return record
+
+    def go_live(
+        self, spec: ModelSpec, release: Release, watch_traffic: WatchTraffic, on_progress: Callable[[str], None]
+    ) -> list[Verdict]:
+        """Move the traffic of a model to `release` and prove it.
+
+        Returns: verdicts serves_this_release and no_failed_request. After a failed one the old
+            release has the traffic again. Raises: ReleaseRefused.
+        """
+        self.refuse_unless_proven(release)
+        before = self._previous(release)
+        stable_url = self._traffic.url(release.model)
+        if before is None or stable_url is None:
+            return [*self._first(release), passed("no_failed_request", "No release was live before: nothing switched.")]
+        with watch_traffic(stable_url, release.model) as watch:
+            verdict = self._switch(release, before, lambda: watch.failed)
+            if verdict.passed:
+                self._retire(spec, before, on_progress)
+        return [verdict, _judge_watch(watch)]
+
+    def _previous(self, release: Release) -> Release | None:
+        """The release to go back to: the one with the traffic, or after a kill the one the pointer names."""
+        on = self._traffic.on(release.model)
+        live = self._records.live(release.model)
+        if on == release.id:
+            on = live.release if live and live.release != release.id else live.last_good if live else None
+        if on is None or on == release.id:
+            return None
+        return _release_of(self._records.require(release.model, on))
+
+    def _first(self, release: Release) -> list[Verdict]:
+        self._traffic.move(release)
+        crash_point("rollout.selector_moved")
+        reason = self._traffic.why_not_served_by(release)
+        if reason:
+            self._traffic.close(release.model)
+            return [failed("serves_this_release", f"{release.id} did not answer at the stable address: {reason}.")]
+        self._settle(release, None)
+        return [passed("serves_this_release", f"The stable address serves {release.id}.", url=self._url(release))]
+
+    def _switch(self, release: Release, before: Release, failures: Callable[[], int]) -> Verdict:
+        started = time.monotonic()
+        self._traffic.move(release)
+        crash_point("rollout.selector_moved")
+        reason = self._traffic.why_not_served_by(release)
+        seconds = round(time.monotonic() - started, 3)
+        if not reason and failures():
+            reason = f"{failures()} requests failed while the traffic moved"
+        facts: dict[str, Any] = {"seconds": seconds, "before": before.id, "url": self._url(release)}
+        if reason:
+            self._traffic.move(before)
+            why = f"{reason}. The traffic went back to {before.id}."
+            return failed("serves_this_release", why, **facts)
+        self._settle(release, before)
+        return passed("serves_this_release", f"The stable address serves {release.id} after {seconds} s.", **facts)
+
+    def _settle(self, release: Release, before: Release | None) -> None:
+        self._records.set_live(release)
+        crash_point("rollout.pointer_written")
+        model = release.model
+        self._records.update(model, release.id, lambda r: r.in_phase(Phase.LIVE), "went live")
+        if before:
+            replaced_by = f"replaced by {release.id}"
+            self._records.update(model, before.id, lambda r: r.in_phase(Phase.REPLACED, replaced_by), replaced_by)
+
+    def _retire(self, spec: ModelSpec, before: Release, on_progress: Callable[[str], None]) -> None:
+        on_progress(f"draining {before.id}")
+        if self._candidates.is_up(before):
+            deadline = spec.rollout.drain_deadline_s
+            if not drain(self._gateways.metrics, self._candidates.engine_url(before), deadline):
+                on_progress(f"{before.id} still had requests after {deadline} s; stopping it all the same")
+        crash_point("rollout.drained")
+        self._candidates.stop(before)
+        on_progress(f"{before.id} is scaled to zero and remembered as last good")
+
+    def _url(self, release: Release) -> str:
+        return f"{self._traffic.url(release.model)}/v1"
+
+
+def _release_of(record: Record) -> Release:
+    return Release.of(ModelSpec.model_validate(dict(record.spec)), record.revision)
+
+
+def _judge_watch(watch: TrafficWatch) -> Verdict:
+    evidence = {"sent": watch.sent, "failed": watch.failed, "causes": dict(watch.causes)}
+    if not watch.sent:
+        return inconclusive("no_failed_request", "No request was sent while the traffic moved.", **evidence)
+    summary = f"{watch.failed} of {watch.sent} requests failed while the traffic moved (limit 0)."
+    return judge("no_failed_request", watch.failed == 0, summary, **evidence)

@@ -1,0 +1,76 @@
+"""Where user traffic goes: the selectors of the stable Services."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from genai_pipeline.core.errors import NotFound, Refused, Unavailable
+from genai_pipeline.core.profile import Profile
+from genai_pipeline.core.release import Release
+from genai_pipeline.gateways import Gateways
+from genai_pipeline.k8s.render import PORTS, release_alias, render_stable, stable_name, weights_url
+
+RELEASE_LABEL = "genai-pipeline/release"
+SETTLE_DEADLINE_S = 15.0
+SETTLE_POLL_S = 0.05
+AGREEING_ANSWERS = 3
+
+
+class Traffic:
+    """Read and move the traffic of a model."""
+
+    def __init__(self, gateways: Gateways, profile: Profile, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._gateways = gateways
+        self._cluster = gateways.cluster
+        self._profile = profile
+        self._sleep = sleep
+
+    def on(self, model: str, component: str = "engine") -> str | None:
+        """Id of the release that has the traffic, or None before the first one."""
+        service = self._cluster.get("Service", stable_name(model, component))
+        return (service or {}).get("spec", {}).get("selector", {}).get(RELEASE_LABEL)
+
+    def url(self, model: str, component: str = "engine") -> str | None:
+        """The stable address, or None before the first release."""
+        try:
+            return self._cluster.endpoint(stable_name(model, component))
+        except NotFound:
+            return None
+
+    def move(self, release: Release) -> None:
+        """Point both stable Services at `release`; new connections follow at once."""
+        self._cluster.apply([o for c in PORTS for o in render_stable(release, self._profile, c)])
+
+    def close(self, model: str) -> None:
+        """Take the stable Services away: there is no release to point them at."""
+        for component in PORTS:
+            self._cluster.delete("Service", stable_name(model, component))
+
+    def why_not_served_by(self, release: Release) -> str:
+        """Ask through the stable addresses until they agree on `release`; empty when they do, else the reason."""
+        reason, agreeing, waited = "nothing answered", 0, 0.0
+        while waited < SETTLE_DEADLINE_S:
+            reason = self._disagreement(release)
+            agreeing = 0 if reason else agreeing + 1
+            if agreeing == AGREEING_ANSWERS:
+                return ""
+            self._sleep(SETTLE_POLL_S)
+            waited += SETTLE_POLL_S
+        return reason
+
+    def _disagreement(self, release: Release) -> str:
+        try:
+            inference = self._gateways.inference(self.url(release.model) or "")
+            models = inference.models()
+            if release_alias(release) not in models:
+                return f"the stable address serves {', '.join(sorted(models))}, not {release_alias(release)}"
+            if models[release.model] != weights_url(self._profile, release):
+                return f"the engine loaded {models[release.model]}, not {weights_url(self._profile, release)}"
+            answer = inference.chat(release_alias(release), [{"role": "user", "content": "Hello"}], max_tokens=8)
+            if not answer.text.strip():
+                return "a completion through the stable address came back empty"
+            agent = self._gateways.agent(self.url(release.model, "agent") or "").release()
+            return "" if agent == release.id else f"the stable agent talks to {agent}, not {release.id}"
+        except (Unavailable, Refused, NotFound) as error:
+            return str(error)
