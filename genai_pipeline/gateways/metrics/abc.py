@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from genai_pipeline.core.errors import EngineUnavailable
+
 
 @dataclass(frozen=True)
 class EngineMetrics:
@@ -27,9 +29,34 @@ class EngineMetrics:
     ttft_buckets: Mapping[float, float]
 
 
+@dataclass(frozen=True)
+class GpuReading:
+    """One GPU as DCGM sees it.
+
+    Args:
+        xid_error: code of the last Xid error, 0 for none.
+        double_bit_errors: uncorrectable ECC errors since the driver started.
+        row_remap_failures: the GPU is out of spare rows and wants replacing.
+        temperature_c: None where it is not exported.
+    """
+
+    gpu: str
+    xid_error: int
+    double_bit_errors: int
+    row_remap_failures: int
+    temperature_c: float | None = None
+
+
 class Metrics(ABC):
     """Raises EngineUnavailable when the metrics cannot be read or lack what we need."""
 
     @abstractmethod
     def read(self, base_url: str) -> EngineMetrics:
         """One reading of the engine behind `base_url` (``http://host:port``)."""
+
+    def gpus(self, base_url: str) -> list[GpuReading]:
+        """The GPUs that the engine runs on; only a source that sees DCGM's exporter has them."""
+        raise EngineUnavailable(
+            f"{base_url} itself says nothing about GPUs.",
+            "Let Prometheus scrape dcgm-exporter and set GENAI_PROMETHEUS_URL.",
+        )

@@ -1,0 +1,66 @@
+"""vLLM's metric names (0.26 to 0.33), as the engine exports them and as Ray does.
+
+Ray replaces the colon, puts `ray_` before it, and keeps a second, deprecated series without `_total`
+for every counter: only the names below may be summed, or counters count twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from genai_pipeline.core.errors import EngineUnavailable
+from genai_pipeline.gateways.metrics.abc import EngineMetrics
+
+PREFIXES = ("vllm:", "ray_vllm_")
+KV_CACHE = "kv_cache_usage_perc"
+RUNNING = "num_requests_running"
+WAITING = "num_requests_waiting"
+PROMPT_TOKENS = "prompt_tokens_total"
+GENERATION_TOKENS = "generation_tokens_total"
+FINISHED = "request_success_total"
+TTFT_BUCKET = "time_to_first_token_seconds_bucket"
+ALL = (KV_CACHE, RUNNING, WAITING, PROMPT_TOKENS, GENERATION_TOKENS, FINISHED, TTFT_BUCKET)
+
+Sample = tuple[str, Mapping[str, str], float]
+"""Name as exported, labels, value."""
+
+
+def metrics_from(samples: Iterable[Sample], where: str) -> EngineMetrics:
+    """Sum samples over engines and replicas; the KV cache is that of the fullest one.
+
+    Raises: EngineUnavailable: names that we need are not among the samples.
+    """
+    values: dict[str, float] = {}
+    buckets: dict[float, float] = {}
+    for exported, labels, value in samples:
+        name = _plain(exported)
+        if name == TTFT_BUCKET:
+            bound = float(labels["le"])
+            buckets[bound] = buckets.get(bound, 0.0) + value
+        if name == KV_CACHE:
+            values[name] = max(values.get(name, 0.0), value)
+        elif name in ALL:
+            values[name] = values.get(name, 0.0) + value
+    missing = [name for name in ALL if name not in values]
+    if missing:
+        raise EngineUnavailable(
+            f"{where} lacks {', '.join(PREFIXES[0] + name for name in missing)}.",
+            "Serve with vLLM 0.26 or later and without --disable-log-stats; on Ray set log_engine_metrics.",
+        )
+    return EngineMetrics(
+        kv_cache_usage=values[KV_CACHE],
+        running=values[RUNNING],
+        waiting=values[WAITING],
+        prompt_tokens=values[PROMPT_TOKENS],
+        generation_tokens=values[GENERATION_TOKENS],
+        requests_finished=values[FINISHED],
+        ttft_buckets=dict(sorted(buckets.items())),
+    )
+
+
+def _plain(exported: str) -> str:
+    """The name without its prefix; empty for names that are not ours."""
+    for prefix in PREFIXES:
+        if exported.startswith(prefix):
+            return exported.removeprefix(prefix)
+    return ""
