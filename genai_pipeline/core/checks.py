@@ -59,6 +59,9 @@ CHECKS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 
 PLATFORM_CHECKS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
+        "model_files": {
+            "valid": "Is every file below models/ right?",
+        },
         "node_pools": {
             "accepted": "Did the cluster's API accept the node pools?",
             "gpu_pool_fenced": "Is a pod without the toleration kept off the GPU pool?",

@@ -133,6 +133,11 @@ class ModelSpec(_Section):
     gates: Gates = Gates()
     rollout: Rollout = Rollout()
 
+    @property
+    def group(self) -> str:
+        """Name of the model where dashes are not allowed, as in Dagster's groups."""
+        return self.name.replace("-", "_")
+
     @field_validator("name")
     @classmethod
     def _not_an_agents_name(cls, name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from genai_pipeline.core.faults import crash_point
 from genai_pipeline.core.model_spec import ModelSpec
@@ -11,6 +11,7 @@ from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.k8s.render import (
+    AGENT_REPLICAS,
     release_labels,
     render_agent,
     render_engine,
@@ -68,11 +69,30 @@ class Candidates:
             self._cluster.delete("Deployment", name, GONE_DEADLINE_S)
 
     def stop(self, release: Release) -> None:
-        """Scale to zero but keep the objects, so that going back is a scale-up."""
-        for component, name in (("agent", release.agent_object_name), ("engine", release.object_name)):
-            if self._cluster.get("Deployment", name):
-                self._cluster.scale(name, 0)
-                self._cluster.wait_gone(release_labels(release, component), GONE_DEADLINE_S)
+        """Scale to zero but keep the objects, so that going back is a scale-up. Agent first: it talks to the engine."""
+        self._scale_to_zero(release.agent_object_name, release_labels(release, "agent"))
+        self._scale_to_zero(release.object_name, release_labels(release, "engine"))
+
+    def stop_agent(self, release: Release, unless_live: str | None) -> None:
+        """Scale the agent to zero, unless it is the one with the traffic."""
+        if release.id != unless_live:
+            self._scale_to_zero(release.agent_object_name, release_labels(release, "agent"))
+
+    def restart(self, spec: ModelSpec, release: Release) -> None:
+        """Bring a stopped release back; one that runs is left alone. Raises: NotFound, NotReady."""
+        self._scale_up(release.object_name, spec.serving.replicas.min, spec.serving.startup_deadline_s)
+        self._scale_up(release.agent_object_name, AGENT_REPLICAS, AGENT_DEADLINE_S)
+
+    def _scale_to_zero(self, deployment: str, labels: Mapping[str, str]) -> None:
+        if self._cluster.get("Deployment", deployment):
+            self._cluster.scale(deployment, 0)
+            self._cluster.wait_gone(labels, GONE_DEADLINE_S)
+
+    def _scale_up(self, deployment: str, replicas: int, deadline_s: float) -> None:
+        found = self._cluster.get("Deployment", deployment)
+        if found and not found["spec"].get("replicas"):
+            self._cluster.scale(deployment, replicas)
+        self._cluster.wait_ready(deployment, deadline_s)
 
     def _apply_store_access(self) -> None:
         """Where there is no Pod Identity, engines read S3 with the credentials that we have ourselves."""

@@ -74,7 +74,8 @@ def _surge_fits(
         return passed("surge_fits", f"No surge: the live release makes room first. {short}".strip(), resources=table)
     return failed(
         "surge_fits",
-        f"No room for the candidate: {short}. Free that much, raise the pool's limit, or set rollout.strategy: recreate.",
+        f"No room for the candidate: {short}. "
+        "Free that much, raise the pool's limit, or set rollout.strategy: recreate.",
         resources=table,
     )
 

@@ -70,16 +70,27 @@ class CutOver:
         Returns: verdicts serves_this_release and no_failed_request. After a failed one the old
             release has the traffic again. Raises: ReleaseRefused.
         """
-        self.refuse_unless_proven(release)
+        record = self.refuse_unless_proven(release)
         before = self._previous(release)
         stable_url = self._traffic.url(release.model)
         if before is None or stable_url is None:
             return [*self._first(release), passed("no_failed_request", "No release was live before: nothing switched.")]
+        if record.facts.get("strategy") == "recreate":
+            return [
+                self._switch(release, before, lambda: 0),
+                passed("no_failed_request", "The strategy is recreate: service was interrupted by design."),
+            ]
         with watch_traffic(stable_url, release.model) as watch:
             verdict = self._switch(release, before, lambda: watch.failed)
             if verdict.passed:
                 self._retire(spec, before, on_progress)
         return [verdict, _judge_watch(watch)]
+
+    def make_room_for(self, release: Release) -> None:
+        """For the recreate strategy: drain and stop the release that has the traffic."""
+        before = self._previous(release)
+        if before:
+            self._candidates.stop(before)
 
     def _previous(self, release: Release) -> Release | None:
         """The release to go back to: the one with the traffic, or after a kill the one the pointer names."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.record import Phase, Record
 from genai_pipeline.core.release import Release
 from genai_pipeline.rollout.candidate import Candidates
@@ -9,7 +10,7 @@ from genai_pipeline.rollout.records import Records
 
 
 def reject(records: Records, candidates: Candidates, release: Release, reason: str) -> Record:
-    """Mark `release` rejected and remove its candidate; the live release is never touched."""
+    """Mark `release` rejected and remove its candidate; a live release that made room for it comes back."""
     live = records.live(release.model)
     if live and live.release == release.id:
         return records.require(release.model, release.id)
@@ -17,4 +18,8 @@ def reject(records: Records, candidates: Candidates, release: Release, reason: s
         release.model, release.id, lambda r: r.in_phase(Phase.REJECTED, reason), f"rejected: {reason}"
     )
     candidates.remove(release)
+    if live and record.facts.get("strategy") == "recreate":
+        before = records.require(release.model, live.release)
+        spec = ModelSpec.model_validate(dict(before.spec))
+        candidates.restart(spec, Release.of(spec, before.revision))
     return record

@@ -1,0 +1,30 @@
+"""m/candidate: the release running beside the live one, proven by real completions."""
+
+import dagster as dg
+
+from genai_pipeline.assets.release_asset import Findings, InHand, ReleaseAsset
+from genai_pipeline.k8s.render import weights_url
+
+
+def _start(hand: InHand) -> Findings:
+    from genai_pipeline.loadtest.acceptance import accept_candidate
+
+    platform, release = hand.platform, hand.release
+    strategy = platform.records.require(release.model, release.id).facts.get("strategy")
+    if strategy == "recreate":
+        platform.cut_over.make_room_for(release)
+    url = platform.candidates.start_engine(hand.spec, release, hand.say)
+    inference = platform.gateways.inference(url)
+    verdicts = accept_candidate(
+        inference, platform.gateways.metrics, release.model, weights_url(platform.profile, release)
+    )
+    return Findings(verdicts, {"endpoint": dg.MetadataValue.url(f"{url}/v1"), "object": release.object_name})
+
+
+CANDIDATE = ReleaseAsset(
+    name="candidate",
+    deps=("staged_model", "capacity", "platform/observability"),
+    kinds=frozenset({"vllm", "kubernetes"}),
+    description="The engine of this release, without user traffic, answering real completions.",
+    work=_start,
+)

@@ -1,0 +1,147 @@
+"""What every asset of a model has in common: find the release, do the work, report and record it.
+
+The record is written before Dagster hears of anything, because the interlock believes the record alone.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+
+from genai_pipeline.assets.tables import shown
+from genai_pipeline.core.checks import CHECKS
+from genai_pipeline.core.errors import GenaiError, Refused, StagingError, Unavailable
+from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.record import Record
+from genai_pipeline.core.release import Release
+from genai_pipeline.core.verdict import Outcome, Verdict
+from genai_pipeline.resources.platform import Platform
+from genai_pipeline.rollout.rejection import reject
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the work of one asset gave: verdicts, metadata for people, facts for later assets."""
+
+    verdicts: Sequence[Verdict]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class InHand:
+    """The release that a run is about. `spec` is the model file of today with the release's own serving section."""
+
+    spec: ModelSpec
+    release: Release
+    record: Record
+    platform: Platform
+    say: Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ReleaseAsset:
+    """One asset of the graph that every model has.
+
+    Args:
+        deps: names of assets of the same model, or ``platform/<name>``.
+        work: does it for the release in hand; raises GenaiError.
+    """
+
+    name: str
+    deps: tuple[str, ...]
+    kinds: frozenset[str]
+    description: str
+    work: Callable[[InHand], Findings]
+
+    def build(self, spec: ModelSpec, releases: dg.PartitionsDefinition) -> dg.AssetsDefinition:
+        """The Dagster asset `m/<name>` with its checks, all blocking: what is not proven stops what follows."""
+        checks = [
+            dg.AssetCheckSpec(name, asset=[spec.name, self.name], description=question, blocking=True)
+            for name, question in CHECKS[self.name].items()
+        ]
+
+        @dg.asset(
+            key=[spec.name, self.name],
+            deps=[d.split("/") if "/" in d else [spec.name, d] for d in self.deps],
+            partitions_def=releases,
+            group_name=spec.group,
+            kinds=set(self.kinds),
+            check_specs=checks,
+            description=self.description,
+        )
+        def release_asset(context: dg.AssetExecutionContext, platform: Platform) -> Any:
+            yield from _report(context, platform, spec, self.name, self.work)
+
+        return release_asset
+
+
+def _report(
+    context: dg.AssetExecutionContext,
+    platform: Platform,
+    spec: ModelSpec,
+    asset: str,
+    work: Callable[[InHand], Findings],
+) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
+    """Do `work` for the partition's release; yield its checks and the materialization.
+
+    A GenaiError becomes a verdict on every check of the asset (failed where the answer was no,
+    inconclusive where nothing could be measured) and ends the step without a materialization.
+    """
+    started = time.monotonic()
+    say = context.log.info
+    hand = _in_hand(platform, spec, context.partition_key, say)
+    error: GenaiError | None = None
+    try:
+        findings = work(hand)
+    except GenaiError as caught:
+        error, findings = caught, Findings(_verdicts_for(asset, caught))
+    seconds = time.monotonic() - started
+    _write_down(hand, asset, findings, seconds)
+    results = [_check_result(spec.name, asset, hand.release, verdict) for verdict in findings.verdicts]
+    if error:
+        yield from results
+        raise dg.Failure(str(error), allow_retries=isinstance(error, Unavailable)) from error
+    metadata = {**findings.metadata, "release": hand.release.id, "revision": hand.release.revision, "seconds": seconds}
+    yield dg.MaterializeResult(metadata=metadata, check_results=results)
+
+
+def _in_hand(platform: Platform, spec: ModelSpec, partition: str, say: Callable[[str], None]) -> InHand:
+    try:
+        record = platform.records.require(spec.name, partition)
+    except GenaiError as error:
+        raise dg.Failure(str(error), allow_retries=isinstance(error, Unavailable)) from error
+    recorded = ModelSpec.model_validate(dict(record.spec))
+    as_released = spec.model_copy(update={"serving": recorded.serving})
+    return InHand(as_released, Release.of(as_released, record.revision), record, platform, say)
+
+
+def _verdicts_for(asset: str, error: GenaiError) -> list[Verdict]:
+    outcome = Outcome.FAILED if isinstance(error, Refused | StagingError) else Outcome.INCONCLUSIVE
+    return [Verdict(check, outcome, str(error), {"error": type(error).__name__}) for check in CHECKS[asset]]
+
+
+def _write_down(hand: InHand, asset: str, findings: Findings, seconds: float) -> None:
+    """Into the record; a failed verdict also ends the release and removes its candidate."""
+    records, release = hand.platform.records, hand.release
+    not_passed = [v for v in findings.verdicts if not v.passed]
+    event = f"{asset}: " + ("passed" if not not_passed else "; ".join(f"{v.check} {v.outcome}" for v in not_passed))
+    records.update(
+        release.model, release.id, lambda r: r.with_verdicts(asset, findings.verdicts, seconds, findings.facts), event
+    )
+    failures = [f"{asset}.{v.check}: {v.summary}" for v in findings.verdicts if v.outcome is Outcome.FAILED]
+    if failures:
+        reject(records, hand.platform.candidates, release, " · ".join(dict.fromkeys(failures)))
+
+
+def _check_result(model: str, asset: str, release: Release, verdict: Verdict) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=[model, asset],
+        check_name=verdict.check,
+        passed=verdict.passed,
+        description=verdict.summary,
+        # A check's stored evaluation knows no partition, so the release stands in its evidence.
+        metadata={"release": release.id, "outcome": str(verdict.outcome), **shown(verdict.evidence)},
+    )

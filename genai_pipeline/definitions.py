@@ -1,0 +1,62 @@
+"""The code location. Reads models/*.yaml and builds the graph; touches no network and needs no environment."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import dagster as dg
+
+from genai_pipeline.assets.agent_candidate import AGENT_CANDIDATE
+from genai_pipeline.assets.agent_report import AGENT_REPORT
+from genai_pipeline.assets.candidate import CANDIDATE
+from genai_pipeline.assets.capacity import CAPACITY
+from genai_pipeline.assets.live import LIVE
+from genai_pipeline.assets.platform import platform_assets
+from genai_pipeline.assets.serving_report import SERVING_REPORT
+from genai_pipeline.assets.snapshot import SNAPSHOT
+from genai_pipeline.assets.staged_model import STAGED_MODEL
+from genai_pipeline.automation.rollouts import releases_of, rollout_job, version_sensor
+from genai_pipeline.core.model_file import read_models
+from genai_pipeline.resources.platform import Platform
+
+MODEL_ASSETS = (
+    SNAPSHOT,
+    STAGED_MODEL,
+    CAPACITY,
+    CANDIDATE,
+    SERVING_REPORT,
+    AGENT_CANDIDATE,
+    AGENT_REPORT,
+    LIVE,
+)
+
+EXECUTOR = dg.multiprocess_executor.configured(
+    # Forked from one warm server, a step starts in a fraction of a second instead of importing everything anew.
+    {"max_concurrent": 4, "start_method": {"forkserver": {"preload_modules": ["genai_pipeline.definitions"]}}}
+)
+
+
+def models_folder() -> Path:
+    """`GENAI_MODELS`, or models/ beside the package."""
+    return Path(os.environ.get("GENAI_MODELS") or Path(__file__).parents[1] / "models")
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Every model's graph. A wrong model file takes nothing with it but itself: see platform/model_files."""
+    files = read_models(models_folder())
+    for error in files.errors:
+        logging.getLogger("genai_pipeline").error("%s", error)
+    jobs = [rollout_job(spec) for spec in files.specs]
+    return dg.Definitions(
+        assets=[
+            *platform_assets(files),
+            *(asset.build(spec, releases_of(spec)) for spec in files.specs for asset in MODEL_ASSETS),
+        ],
+        jobs=jobs,
+        sensors=[version_sensor(files, jobs)] if jobs else [],
+        resources={"platform": Platform()},
+        executor=EXECUTOR,
+    )
