@@ -83,10 +83,10 @@ class OpenAIInference(Inference):
                 f"{what} got no answer: {str(error).rstrip('.') or type(error).__name__}.", _LOOK
             ) from error
         if response.status_code == _OVERLOADED or response.status_code >= 500:
-            raise EngineUnavailable(f"{what} answered {response.status_code}: {_own_words(content)}", _LOOK)
+            raise EngineUnavailable(f"{what} answered {response.status_code}: {own_words(content)}", _LOOK)
         if response.status_code >= 400:
             remedy = "Compare the request with `serving.args` of the model file."
-            raise Refused(f"{what} answered {response.status_code}: {_own_words(content)}", remedy)
+            raise Refused(f"{what} answered {response.status_code}: {own_words(content)}", remedy)
         try:
             return json.loads(content)
         except ValueError as error:
@@ -120,7 +120,7 @@ def _tool_call(function: Mapping[str, Any]) -> ToolCall:
     return ToolCall(str(function["name"]), arguments if isinstance(arguments, dict) else None)
 
 
-def _own_words(content: bytes | bytearray) -> str:
+def own_words(content: bytes | bytearray) -> str:
     """The message of an OpenAI or FastAPI error body, or the start of whatever came."""
     text = content.decode("utf-8", "replace").strip()
     try:

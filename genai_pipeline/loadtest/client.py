@@ -1,0 +1,163 @@
+"""Send streamed chat completions and write down what arrived when.
+
+Every request has a deadline of its own and all of them share one; what is still unsent at its end
+is written down as such, so that a report can never be about fewer requests than it says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import time
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+from genai_pipeline.core.errors import EngineUnavailable, Refused
+from genai_pipeline.gateways.inference.openai import own_words
+from genai_pipeline.loadtest.prompts import prompt
+from genai_pipeline.loadtest.summary import Observation
+
+_SAME_LENGTH = {"ignore_eos": True}
+"""vLLM's own field: every answer has max_tokens tokens, so that releases can be compared."""
+
+
+class _Broken(Exception):
+    """The engine answered, but not with a whole completion. The text is the cause."""
+
+
+@dataclass
+class _Arrivals:
+    """When the parts of one streamed answer came, by `time.perf_counter`."""
+
+    first_event: float | None = None
+    contents: list[float] = field(default_factory=list[float])
+    usage: dict[str, Any] | None = None
+    ended: bool = False
+
+
+class LoadClient:
+    """One endpoint under load; use as an async context manager.
+
+    Args:
+        base_url: `http://host:port`, without `/v1`.
+        max_tokens: length of every answer, where the engine lets us force it.
+        request_deadline_s, deadline_s: for one request, and for all from now on.
+    """
+
+    def __init__(
+        self, base_url: str, model: str, max_tokens: int, request_deadline_s: float, deadline_s: float
+    ) -> None:
+        self.same_length = True
+        self._url = f"{base_url.rstrip('/')}/v1/chat/completions"
+        self._model = model
+        self._max_tokens = max_tokens
+        self._request_deadline_s = request_deadline_s
+        self._deadline_s = deadline_s
+        self._started_at = time.perf_counter()
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+        self._http = httpx.AsyncClient(limits=limits, timeout=request_deadline_s, trust_env=False)
+
+    async def __aenter__(self) -> LoadClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.aclose()
+
+    async def warm_up(self, concurrency: int) -> None:
+        """Let the engine compile and allocate before anything counts; finds out which fields it accepts.
+
+        Raises: EngineUnavailable, Refused: no completion comes back; the cause is in the message.
+        """
+        first = await self.send(-1, 1)
+        if first.error.startswith("HTTP 400"):
+            self.same_length = False
+            first = await self.send(-1, 1)
+        if first.error:
+            kind = Refused if first.error.startswith("HTTP 4") else EngineUnavailable
+            what = f"The first completion from {self._url} failed: {first.error.rstrip('.')}."
+            raise kind(what, "See the engine's log.")
+        await asyncio.gather(*(self.send(-2 - n, concurrency) for n in range(concurrency)))
+
+    async def send(self, number: int, concurrency: int) -> Observation:
+        """Send the prompt of that number; errors are part of the observation."""
+        started = time.perf_counter()
+        left = self._deadline_s - (started - self._started_at)
+        arrivals, error = _Arrivals(), ""
+        if left <= 0:
+            error = f"not sent: the deadline of {self._deadline_s:g} s for the whole load was over"
+        else:
+            allowed_s = min(self._request_deadline_s, left)
+            try:
+                async with asyncio.timeout(allowed_s):
+                    await self._stream(number, arrivals)
+            except (TimeoutError, httpx.TimeoutException):
+                error = f"no whole answer within {allowed_s:.3g} s"
+            except httpx.HTTPError as problem:
+                error = f"connection: {str(problem).rstrip('.') or type(problem).__name__}"
+            except _Broken as problem:
+                error = str(problem)
+        ended = time.perf_counter()
+        return self._observation(number, concurrency, started, ended, arrivals, error)
+
+    async def _stream(self, number: int, arrivals: _Arrivals) -> None:
+        body = {
+            "model": self._model,
+            "messages": [{"role": "user", "content": prompt(number)}],
+            "max_tokens": self._max_tokens,
+            "temperature": 0,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        } | (_SAME_LENGTH if self.same_length else {})
+        async with self._http.stream("POST", self._url, json=body) as response:
+            if response.status_code != 200:
+                raise _Broken(f"HTTP {response.status_code}: {own_words(await response.aread())}")
+            async for line in response.aiter_lines():
+                if line.startswith("data: "):
+                    _note(line[6:], time.perf_counter(), arrivals)
+        if not arrivals.ended:
+            raise _Broken("the stream ended before its last chunk")
+        if arrivals.usage is None:
+            raise _Broken("the stream had no usage: tokens cannot be counted")
+
+    def _observation(
+        self, number: int, concurrency: int, started: float, ended: float, arrivals: _Arrivals, error: str
+    ) -> Observation:
+        usage = arrivals.usage or {}
+        times = arrivals.contents
+        first = times[0] if times else arrivals.first_event
+        return Observation(
+            number=number,
+            concurrency=concurrency,
+            started_s=started - self._started_at,
+            duration_s=ended - started,
+            ttft_s=None if first is None else first - started,
+            gaps_s=tuple(later - earlier for earlier, later in itertools.pairwise(times)),
+            prompt_tokens=int(usage.get("prompt_tokens", 0)),
+            completion_tokens=int(usage.get("completion_tokens", 0)),
+            error=error,
+        )
+
+
+def _note(data: str, now: float, arrivals: _Arrivals) -> None:
+    """Take in one server-sent event that arrived at `now`."""
+    if data == "[DONE]":
+        arrivals.ended = True
+        return
+    try:
+        event = json.loads(data)
+        if "error" in event:
+            raise _Broken(f"error in the stream: {str(event['error'])[:200]}")
+        if event.get("usage"):
+            arrivals.usage = event["usage"]
+        for choice in event["choices"]:
+            arrivals.first_event = arrivals.first_event or now
+            if choice["delta"].get("content"):
+                arrivals.contents.append(now)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _Broken(f"not a chunk of a chat completion: {data[:100]!r}") from error

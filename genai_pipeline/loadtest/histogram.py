@@ -1,0 +1,56 @@
+"""Prometheus histograms, read as PromQL reads them. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from genai_pipeline.core.errors import NotEnoughData
+
+Buckets = Mapping[float, float]
+"""Upper bound (inf included) -> cumulative count."""
+
+
+def increase(before: Buckets, after: Buckets) -> dict[float, float]:
+    """What was observed between two readings; a counter that went back was restarted and counts from zero."""
+    restarted = any(after.get(bound, 0.0) < count for bound, count in before.items())
+    return {bound: count - (0.0 if restarted else before.get(bound, 0.0)) for bound, count in sorted(after.items())}
+
+
+def total(buckets: Buckets) -> float:
+    """How many observations; 0 for an empty histogram."""
+    return buckets.get(math.inf, 0.0)
+
+
+def quantile_bounds(buckets: Buckets, q: float) -> tuple[float, float]:
+    """Lower and upper bound of the bucket in which the quantile lies; all that a histogram really knows.
+
+    Raises: NotEnoughData: no observations.
+    """
+    count = total(buckets)
+    if count <= 0:
+        raise NotEnoughData("The histogram has no observations.")
+    below = 0.0
+    for bound, cumulative in sorted(buckets.items()):
+        if cumulative >= q * count and cumulative > 0:
+            return below, bound
+        below = bound
+    return below, math.inf
+
+
+def histogram_quantile(buckets: Buckets, q: float) -> float:
+    """Estimate a quantile, linear within its bucket.
+
+    A quantile in the last bucket, which has no upper bound, is that bucket's lower bound.
+
+    Args:
+        q: in (0, 1).
+    Raises: NotEnoughData: no observations.
+    Source: PromQL `histogram_quantile`.
+    """
+    low, high = quantile_bounds(buckets, q)
+    if math.isinf(high):
+        return low
+    before = buckets.get(low, 0.0)
+    within = buckets[high] - before
+    return low + (high - low) * (q * total(buckets) - before) / within if within else high

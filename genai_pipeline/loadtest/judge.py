@@ -1,0 +1,194 @@
+"""The verdicts of the serving report: a measurement against the gates of the model file. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from genai_pipeline.core.errors import GenaiError, Refused
+from genai_pipeline.core.model_spec import ServingGates
+from genai_pipeline.core.verdict import Verdict, failed, inconclusive, judge, passed
+from genai_pipeline.loadtest.agreement import compare
+from genai_pipeline.loadtest.cost import usd_per_million_tokens
+from genai_pipeline.loadtest.measurement import Measurement
+from genai_pipeline.loadtest.summary import MIN_OBSERVATIONS
+
+MIN_SAMPLES = 3
+NO_GPU = "no GPU: not applicable"
+
+
+def judge_measurement(m: Measurement, gates: ServingGates) -> list[Verdict]:
+    """One verdict per check of the serving report, in the order of core/checks.py."""
+    agreement = engine_agrees(m)
+    contradicted = [row["what"] for row in agreement.evidence.get("compared", []) if not row["agrees"]]
+    doubt = f"the engine's own figures disagree ({', '.join(contradicted)})" if contradicted else ""
+    return [
+        ttft_p95(m, gates, doubt),
+        tokens_per_second(m, gates, doubt),
+        error_rate(m, gates),
+        kv_cache(m, gates),
+        queue(m, gates),
+        agreement,
+        gpu_health(m),
+        cost(m, gates, doubt),
+    ]
+
+
+def nothing_measured(gates: ServingGates, has_gpu: bool, error: GenaiError) -> list[Verdict]:
+    """All verdicts of a load that could not even begin; an engine that refuses what we ask has failed."""
+    unmeasured = Measurement(gates.at_concurrency, (), metrics_error=str(error), has_gpu=has_gpu)
+    verdicts = {v.check: v for v in judge_measurement(unmeasured, gates)}
+    for check, verdict in verdicts.items():
+        if not verdict.passed:
+            verdicts[check] = inconclusive(check, f"Nothing was measured: {error}")
+    if isinstance(error, Refused):
+        verdicts["error_rate"] = failed("error_rate", f"Every request is refused: {error}", limit=gates.error_rate_max)
+    return list(verdicts.values())
+
+
+def ttft_p95(m: Measurement, gates: ServingGates, doubt: str = "") -> Verdict:
+    summary = m.summary
+    limits: dict[str, Any] = {"limit_ms": gates.ttft_p95_ms, "at_concurrency": m.at_concurrency}
+    if summary.ttft is None:
+        return inconclusive(
+            "ttft_p95",
+            f"{summary.answered} of {summary.requests} requests were answered; p95 needs {MIN_OBSERVATIONS}. "
+            "Raise `gates.serving.requests`, or see error_rate.",
+            **limits,
+        )
+    value = summary.ttft.p95 * 1e3
+    evidence = limits | {
+        "value_ms": round(value, 1),
+        "p50_ms": round(summary.ttft.p50 * 1e3, 1),
+        "p99_ms": round(summary.ttft.p99 * 1e3, 1),
+        "observations": summary.answered,
+    }
+    if summary.gaps:
+        evidence |= {
+            "inter_token_p50_ms": round(summary.gaps.p50 * 1e3, 2),
+            "inter_token_p95_ms": round(summary.gaps.p95 * 1e3, 2),
+        }
+    said = f"TTFT p95 is {value:.0f} ms at {m.at_concurrency} concurrent requests, the gate is {gates.ttft_p95_ms:g} ms"
+    if doubt:
+        return inconclusive("ttft_p95", f"{said}, but {doubt}.", **evidence)
+    return judge("ttft_p95", value <= gates.ttft_p95_ms, f"{said}.", **evidence)
+
+
+def tokens_per_second(m: Measurement, gates: ServingGates, doubt: str = "") -> Verdict:
+    summary = m.summary
+    evidence: dict[str, Any] = {
+        "value": round(summary.tokens_per_s, 1),
+        "limit": gates.min_tokens_per_s,
+        "at_concurrency": m.at_concurrency,
+        "generated_tokens": summary.completion_tokens,
+        "seconds": round(summary.wall_s, 2),
+        "answers_of_equal_length": m.same_length,
+    }
+    if summary.answered < MIN_OBSERVATIONS:
+        said = f"{summary.answered} answered requests are too few; {MIN_OBSERVATIONS} are needed. See error_rate."
+        return inconclusive("tokens_per_second", said, **evidence)
+    said = f"{summary.tokens_per_s:.0f} tokens/s are generated, the gate is {gates.min_tokens_per_s:g}"
+    if doubt:
+        return inconclusive("tokens_per_second", f"{said}, but {doubt}.", **evidence)
+    return judge("tokens_per_second", summary.tokens_per_s >= gates.min_tokens_per_s, f"{said}.", **evidence)
+
+
+def error_rate(m: Measurement, gates: ServingGates) -> Verdict:
+    """Over every step, not only the last one: an error is an error at any load."""
+    sent = len(m.observations)
+    if not sent:
+        return inconclusive("error_rate", "No request was sent.", limit=gates.error_rate_max)
+    causes: dict[str, int] = {}
+    for o in m.observations:
+        if o.error:
+            causes[o.error] = causes.get(o.error, 0) + 1
+    failures = sum(causes.values())
+    table = [{"cause": cause, "requests": n} for cause, n in sorted(causes.items(), key=lambda item: -item[1])]
+    return judge(
+        "error_rate",
+        failures / sent <= gates.error_rate_max,
+        f"{failures} of {sent} requests failed ({failures / sent:.1%}), the gate is {gates.error_rate_max:.1%}."
+        + (f" Mostly: {table[0]['cause']}." if table else ""),
+        value=round(failures / sent, 4),
+        limit=gates.error_rate_max,
+        causes=table,
+    )
+
+
+def kv_cache(m: Measurement, gates: ServingGates) -> Verdict:
+    if len(m.samples) < MIN_SAMPLES:
+        return _unsampled("kv_cache", m, gates.kv_cache_max)
+    peak = max(sample.kv_cache_usage for sample in m.samples)
+    said = f"The KV cache was at most {peak:.1%} full, the gate is below {gates.kv_cache_max:.0%}."
+    return judge("kv_cache", peak < gates.kv_cache_max, said, **_sampled(m, round(peak, 4), gates.kv_cache_max))
+
+
+def queue(m: Measurement, gates: ServingGates) -> Verdict:
+    if len(m.samples) < MIN_SAMPLES:
+        return _unsampled("queue", m, gates.queue_max)
+    peak = max(sample.waiting for sample in m.samples)
+    said = f"At most {peak:.0f} requests waited in the engine's queue, the gate is below {gates.queue_max}."
+    ok = peak < gates.queue_max or peak == 0
+    return judge("queue", ok, said, **_sampled(m, peak, gates.queue_max))
+
+
+def engine_agrees(m: Measurement) -> Verdict:
+    """Never failed: where two accounts differ, neither is proof that the engine is bad."""
+    if m.before is None or m.after is None:
+        cause = m.metrics_error or "its metrics were not read"
+        return inconclusive("engine_agrees", f"The engine's own account is missing: {cause}")
+    rows = compare(m.observations, m.before, m.after)
+    differ = [f"{row['what']}: ours {row['ours']}, the engine's {row['engine']}" for row in rows if not row["agrees"]]
+    if differ:
+        said = f"The engine's figures are not ours: {'; '.join(differ)}. Does anything else use this engine?"
+        return inconclusive("engine_agrees", said, compared=rows)
+    return passed("engine_agrees", "Requests, tokens and TTFT are the same on both sides.", compared=rows)
+
+
+def gpu_health(m: Measurement) -> Verdict:
+    if not m.has_gpu:
+        return passed("gpu_health", NO_GPU)
+    if not m.gpus:
+        return inconclusive("gpu_health", f"The GPUs could not be asked: {m.gpu_error or 'none was found'}")
+    sick = [g for g in m.gpus if g.xid_error or g.double_bit_errors or g.row_remap_failures]
+    table = [
+        {
+            "gpu": g.gpu,
+            "xid": g.xid_error,
+            "double_bit_errors": g.double_bit_errors,
+            "row_remap_failures": g.row_remap_failures,
+            "temperature_c": g.temperature_c,
+        }
+        for g in m.gpus
+    ]
+    said = f"{len(sick)} of {len(m.gpus)} GPUs report Xid, double-bit or row-remap errors."
+    return judge("gpu_health", not sick, said, gpus=table)
+
+
+def cost(m: Measurement, gates: ServingGates, doubt: str = "") -> Verdict:
+    limit = gates.usd_per_million_tokens_max
+    price: dict[str, Any] = {"usd_per_hour": gates.usd_per_hour, "limit_usd": limit}
+    if not gates.usd_per_hour and limit is None:
+        return passed("cost", "no price in `gates.serving.usd_per_hour` and no gate: not applicable", **price)
+    if not gates.usd_per_hour:
+        said = "There is a gate but no price. Set `gates.serving.usd_per_hour`."
+        return inconclusive("cost", said, **price)
+    summary = m.summary
+    if summary.answered < MIN_OBSERVATIONS or summary.tokens_per_s <= 0:
+        return inconclusive("cost", "Tokens per second could not be measured; see tokens_per_second.", **price)
+    value = usd_per_million_tokens(gates.usd_per_hour, summary.tokens_per_s)
+    said = f"A million generated tokens costs ${value:.2f}, " + (
+        "no gate is set" if limit is None else f"the gate is ${limit:g}"
+    )
+    if doubt:
+        return inconclusive("cost", f"{said}, but {doubt}.", value_usd=round(value, 4), **price)
+    return judge("cost", limit is None or value <= limit, f"{said}.", value_usd=round(value, 4), **price)
+
+
+def _unsampled(check: str, m: Measurement, limit: float) -> Verdict:
+    cause = m.metrics_error or "the load was over too soon"
+    said = f"Only {len(m.samples)} samples were taken under load; {MIN_SAMPLES} are needed: {cause}"
+    return inconclusive(check, said, limit=limit)
+
+
+def _sampled(m: Measurement, value: float, limit: float) -> dict[str, Any]:
+    return {"value": value, "limit": limit, "samples": len(m.samples)}

@@ -1,0 +1,58 @@
+"""Watch the engine's gauges while it is under load; at the end of a load they are all zero again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from types import TracebackType
+
+from genai_pipeline.core.errors import EngineUnavailable
+from genai_pipeline.gateways.metrics.abc import Metrics
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The engine's gauges, `at_s` seconds after the sampler started."""
+
+    at_s: float
+    kv_cache_usage: float
+    running: float
+    waiting: float
+
+
+class Sampler:
+    """Reads the metrics every `every_s` seconds in a thread of its own, until its `with` block ends.
+
+    `samples` is what was read, `error` why the last reading failed, if any did.
+    """
+
+    def __init__(self, metrics: Metrics, base_url: str, every_s: float = 0.25) -> None:
+        self.samples: list[Sample] = []
+        self.error = ""
+        self._metrics = metrics
+        self._base_url = base_url
+        self._every_s = every_s
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="engine-sampler", daemon=True)
+
+    def __enter__(self) -> Sampler:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopped.set()
+        self._thread.join(timeout=30)
+
+    def _run(self) -> None:
+        started = time.perf_counter()
+        while not self._stopped.is_set():
+            try:
+                now = self._metrics.read(self._base_url)
+                at_s = time.perf_counter() - started
+                self.samples.append(Sample(at_s, now.kv_cache_usage, now.running, now.waiting))
+            except EngineUnavailable as problem:
+                self.error = str(problem)
+            self._stopped.wait(self._every_s)

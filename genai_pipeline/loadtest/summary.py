@@ -1,0 +1,118 @@
+"""From observed requests to the figures that gates are about. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from genai_pipeline.core.errors import NotEnoughData
+
+MIN_OBSERVATIONS = 20
+"""Below 20 the 95th percentile is the maximum, whatever the distribution."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One request, as its sender saw it. Times in seconds; `started_s` on the load's own clock.
+
+    Args:
+        ttft_s: to the first token; None where none came.
+        gaps_s: between one token's arrival and the next one's.
+        error: the cause, empty for a request that was answered whole.
+    """
+
+    number: int
+    concurrency: int
+    started_s: float
+    duration_s: float
+    ttft_s: float | None = None
+    gaps_s: tuple[float, ...] = ()
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    error: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return not self.error
+
+
+@dataclass(frozen=True)
+class Quantiles:
+    """In seconds."""
+
+    p50: float
+    p95: float
+    p99: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One step of the load. `ttft` and `gaps` are None where too few requests were answered.
+
+    Args:
+        wall_s: from the first request's start to the last one's end.
+        tokens_per_s: generated tokens of answered requests, over `wall_s`.
+        errors: cause -> how many requests.
+    """
+
+    concurrency: int
+    requests: int
+    answered: int
+    wall_s: float
+    tokens_per_s: float
+    prompt_tokens: int
+    completion_tokens: int
+    errors: Mapping[str, int]
+    ttft: Quantiles | None
+    gaps: Quantiles | None
+
+    @property
+    def error_rate(self) -> float:
+        return (self.requests - self.answered) / self.requests if self.requests else 0.0
+
+
+def summarise(observations: Sequence[Observation], minimum: int = MIN_OBSERVATIONS) -> Summary:
+    """Sum up the requests of one concurrency; quantiles need at least `minimum` answers."""
+    answered = [o for o in observations if o.ok]
+    starts = [o.started_s for o in observations]
+    ends = [o.started_s + o.duration_s for o in observations]
+    wall_s = max(ends) - min(starts) if observations else 0.0
+    tokens = sum(o.completion_tokens for o in answered)
+    errors: dict[str, int] = {}
+    for o in observations:
+        if o.error:
+            errors[o.error] = errors.get(o.error, 0) + 1
+    return Summary(
+        concurrency=max((o.concurrency for o in observations), default=0),
+        requests=len(observations),
+        answered=len(answered),
+        wall_s=wall_s,
+        tokens_per_s=tokens / wall_s if wall_s > 0 else 0.0,
+        prompt_tokens=sum(o.prompt_tokens for o in answered),
+        completion_tokens=tokens,
+        errors=errors,
+        ttft=_quantiles([o.ttft_s for o in answered if o.ttft_s is not None], minimum),
+        gaps=_quantiles([gap for o in answered for gap in o.gaps_s], minimum),
+    )
+
+
+def quantile(values: Sequence[float], q: float, minimum: int = 1) -> float:
+    """The smallest value that at least a fraction `q` of all values does not exceed (nearest rank).
+
+    No interpolation: the answer is always a time that somebody really waited.
+
+    Raises: NotEnoughData: fewer than `minimum` values.
+    """
+    if len(values) < max(1, minimum):
+        raise NotEnoughData(
+            f"{len(values)} observations are too few for the {q:.0%} quantile; {minimum} are needed.",
+            "Raise `gates.serving.requests` in the model file.",
+        )
+    return sorted(values)[max(0, math.ceil(q * len(values)) - 1)]
+
+
+def _quantiles(values: Sequence[float], minimum: int) -> Quantiles | None:
+    if len(values) < minimum:
+        return None
+    return Quantiles(quantile(values, 0.50), quantile(values, 0.95), quantile(values, 0.99))
