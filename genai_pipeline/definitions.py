@@ -18,7 +18,7 @@ from genai_pipeline.assets.serving_report import SERVING_REPORT
 from genai_pipeline.assets.snapshot import SNAPSHOT
 from genai_pipeline.assets.staged_model import STAGED_MODEL
 from genai_pipeline.automation.rollouts import releases_of, rollout_job, version_sensor
-from genai_pipeline.core.model_file import read_models
+from genai_pipeline.core.model_file import ModelFiles, read_models
 from genai_pipeline.resources.platform import Platform
 
 MODEL_ASSETS = (
@@ -49,14 +49,17 @@ def defs() -> dg.Definitions:
     files = read_models(models_folder())
     for error in files.errors:
         logging.getLogger("genai_pipeline").error("%s", error)
+    return definitions_of(files, Platform())
+
+
+def definitions_of(files: ModelFiles, platform: Platform) -> dg.Definitions:
+    """The graph, jobs and sensors of these models on this platform."""
     jobs = [rollout_job(spec) for spec in files.specs]
+    models = [asset.build(spec, releases_of(spec)) for spec in files.specs for asset in MODEL_ASSETS]
     return dg.Definitions(
-        assets=[
-            *platform_assets(files),
-            *(asset.build(spec, releases_of(spec)) for spec in files.specs for asset in MODEL_ASSETS),
-        ],
+        assets=[*platform_assets(files), *models],
         jobs=jobs,
         sensors=[version_sensor(files, jobs)] if jobs else [],
-        resources={"platform": Platform()},
+        resources={"platform": platform},
         executor=EXECUTOR,
     )

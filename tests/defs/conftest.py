@@ -1,0 +1,128 @@
+"""The whole graph in one process, over an in-memory world.
+
+The engines that need a real network (load test, evaluation) are replaced where the assets call them;
+they have tests of their own.
+"""
+
+from functools import cached_property
+from types import SimpleNamespace
+
+import dagster as dg
+import pytest
+
+from genai_pipeline.automation.rollouts import releases_of, rollout_job_name
+from genai_pipeline.core.checks import CHECKS
+from genai_pipeline.core.model_file import ModelFiles, parse_model
+from genai_pipeline.core.profile import Profile
+from genai_pipeline.core.verdict import passed
+from genai_pipeline.definitions import definitions_of
+from genai_pipeline.gateways import Gateways
+from genai_pipeline.resources.platform import Platform
+from tests.fakes.world import PROFILE, World
+
+MODEL = """
+name: tiny
+source: {hub: owner/tiny, ref: main}
+rollout: {max_attempts: 2}
+"""
+
+
+class PlatformOf(Platform):
+    """The platform over a world of the test's own."""
+
+    _world: World
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        object.__setattr__(self, "_world", world)
+
+    @cached_property
+    def profile(self) -> Profile:
+        return PROFILE
+
+    @cached_property
+    def gateways(self) -> Gateways:
+        return self._world.gateways()
+
+
+class Desk:
+    """What an engineer at the Dagster UI can do, in one process."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.spec = parse_model(MODEL, "models/tiny.yaml")
+        self.files = ModelFiles((self.spec,), ())
+        self.platform = PlatformOf(world)
+        self.defs = definitions_of(self.files, self.platform)
+        self.instance = dg.DagsterInstance.ephemeral()
+        self.verdicts = {asset: [passed(name, "fine") for name in checks] for asset, checks in CHECKS.items()}
+
+    def tick(self):
+        """One evaluation of the version sensor; adds the partitions it asks for."""
+        repository = self.defs.get_repository_def()
+        context = dg.build_sensor_context(
+            self.instance, repository_def=repository, resources={"platform": self.platform}
+        )
+        result = repository.get_sensor_def("new_versions")(context)
+        if isinstance(result, dg.SkipReason):
+            return [], result.skip_message
+        for request in result.dynamic_partitions_requests or ():
+            self.instance.add_dynamic_partitions(request.partitions_def_name, request.partition_keys)
+        return list(result.run_requests or ()), ""
+
+    def run(self, request):
+        job = self.defs.resolve_job_def(rollout_job_name(self.spec))
+        return job.execute_in_process(
+            partition_key=request.partition_key,
+            tags=request.tags,
+            instance=self.instance,
+            raise_on_error=False,
+            resources={"platform": self.platform},
+        )
+
+    def roll_out(self):
+        """Tick, run what it asks for; returns the run's result."""
+        (request,), _ = self.tick()
+        return self.run(request)
+
+    def materialize(self, asset, partition):
+        return dg.materialize(
+            [a for a in self.defs.assets if isinstance(a, dg.AssetsDefinition)],
+            selection=[dg.AssetKey(["tiny", asset])],
+            partition_key=partition,
+            instance=self.instance,
+            raise_on_error=False,
+            resources={"platform": self.platform},
+        )
+
+    def record(self, release):
+        return self.platform.records.require("tiny", release)
+
+    @property
+    def live(self):
+        found = self.platform.records.live("tiny")
+        return found and found.release
+
+    @property
+    def releases(self):
+        return self.instance.get_dynamic_partitions(releases_of(self.spec).name)
+
+
+@pytest.fixture
+def desk(monkeypatch):
+    desk = Desk(World())
+    summary = {"ttft_p95_ms": 10.0}
+
+    def measure(*args, **kwargs):
+        return SimpleNamespace(verdicts=desk.verdicts["serving_report"], plot="plot", summary=summary)
+
+    def evaluate(*args, **kwargs):
+        cases = [{"case": "paris", "success": True}]
+        return SimpleNamespace(verdicts=desk.verdicts["agent_report"], cases=cases, summary={"task_success": 1.0})
+
+    monkeypatch.setattr("genai_pipeline.loadtest.report.measure", measure)
+    monkeypatch.setattr("genai_pipeline.evaluation.report.evaluate", evaluate)
+    monkeypatch.setattr("genai_pipeline.loadtest.acceptance.accept_candidate", lambda *a, **k: desk.verdicts["candidate"])
+    monkeypatch.setattr("genai_pipeline.loadtest.probe.ContinuousProbe", desk.world.watch_traffic)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    return desk

@@ -1,0 +1,63 @@
+import subprocess
+import sys
+
+import dagster as dg
+
+from genai_pipeline.core.checks import CHECKS, PLATFORM_CHECKS
+from genai_pipeline.core.model_file import read_models
+from genai_pipeline.definitions import definitions_of, models_folder
+from genai_pipeline.resources.platform import Platform
+
+
+def test_the_graph_is_the_one_that_the_documentation_draws():
+    graph = definitions_of(read_models(models_folder()), Platform()).resolve_asset_graph()
+
+    edges = {
+        key.to_user_string(): sorted(parent.to_user_string() for parent in graph.get(key).parent_keys)
+        for key in graph.get_all_asset_keys()
+    }
+    assert edges == {
+        "platform/model_files": [],
+        "platform/node_pools": [],
+        "platform/observability": [],
+        "weather/snapshot": [],
+        "weather/staged_model": ["weather/snapshot"],
+        "weather/capacity": ["platform/node_pools"],
+        "weather/candidate": ["platform/observability", "weather/capacity", "weather/staged_model"],
+        "weather/serving_report": ["weather/candidate"],
+        "weather/agent_candidate": ["weather/candidate", "weather/serving_report"],
+        "weather/agent_report": ["weather/agent_candidate"],
+        "weather/live": ["weather/agent_report", "weather/serving_report"],
+        "platform/chat_ui": ["weather/live"],
+    }
+
+
+def test_every_check_of_the_product_is_in_the_graph():
+    graph = definitions_of(read_models(models_folder()), Platform()).resolve_asset_graph()
+
+    found = {(k.asset_key.path[-1], k.name) for k in graph.asset_check_keys}
+    assert found == {(a, c) for checks in (CHECKS, PLATFORM_CHECKS) for a, names in checks.items() for c in names}
+
+
+def test_a_wrong_model_file_is_reported_and_takes_nothing_with_it(tmp_path):
+    (tmp_path / "good.yaml").write_text("name: good\nsource: {hub: a/b}\n")
+    (tmp_path / "bad.yaml").write_text("name: bad\nsource: {hub: a/b}\nserving: {engin: vllm}\n")
+    defs = definitions_of(read_models(tmp_path), Platform())
+
+    graph = defs.resolve_asset_graph()
+    result = dg.materialize([a for a in defs.assets if a.key.path == ["platform", "model_files"]])
+
+    assert dg.AssetKey(["good", "live"]) in graph.get_all_asset_keys()
+    assert "bad.yaml:3: serving.engin" in graph.get(dg.AssetKey(["platform", "model_files"])).description
+    (check,) = result.get_asset_check_evaluations()
+    assert not check.passed
+    assert "Did you mean `engine`?" in check.description
+
+
+def test_the_code_location_loads_without_models_network_or_environment(tmp_path):
+    code = "from genai_pipeline.definitions import defs; defs().get_repository_def()"
+    env = {"GENAI_MODELS": str(tmp_path), "PATH": ""}
+
+    result = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+
+    assert result.returncode == 0, result.stderr

@@ -1,0 +1,98 @@
+from dataclasses import replace
+
+import pytest
+
+from genai_pipeline.core.checks import REQUIRED_FOR_LIVE
+from genai_pipeline.core.errors import NotFound
+from genai_pipeline.core.model_file import parse_model
+from genai_pipeline.core.record import Phase, Record
+from genai_pipeline.core.release import Release, check_release_id
+from genai_pipeline.core.verdict import Outcome, Verdict, failed, inconclusive, passed, worst
+
+SPEC = parse_model("name: tiny\nsource: {hub: a/b}\n", "tiny.yaml")
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+
+
+def all_passed() -> Record:
+    release = Release.of(SPEC, REVISION)
+    verdicts = {name: passed(name.split(".")[1], "fine") for name in REQUIRED_FOR_LIVE}
+    return Record("tiny", release.id, REVISION, SPEC.model_dump(mode="json"), verdicts=verdicts)
+
+
+def test_the_same_revision_and_serving_section_are_the_same_release():
+    assert Release.of(SPEC, REVISION) == Release.of(SPEC.model_copy(), REVISION)
+
+
+def test_a_changed_serving_section_is_another_release_and_a_changed_gate_is_not():
+    other = parse_model("name: tiny\nsource: {hub: a/b}\nserving: {args: {max-model-len: 1}}\n", "f")
+    gates = parse_model("name: tiny\nsource: {hub: a/b}\ngates: {agent: {task_success_min: 0.1}}\n", "f")
+
+    assert Release.of(other, REVISION).id != Release.of(SPEC, REVISION).id
+    assert Release.of(gates, REVISION).id == Release.of(SPEC, REVISION).id
+
+
+@pytest.mark.parametrize("text", ["", "main", "0123456789ab", "0123456789ab-cdefg0", "0123456789ab-cdef01 "])
+def test_what_is_not_a_release_id_is_refused(text):
+    with pytest.raises(NotFound):
+        check_release_id(text)
+
+
+def test_object_names_fit_kubernetes_at_the_longest_model_name():
+    spec = parse_model(f"name: {'m' * 30}\nsource: {{hub: a/b}}\n", "f")
+
+    assert len(Release.of(spec, REVISION).agent_object_name) <= 63
+
+
+def test_a_record_that_is_all_passed_may_go_live():
+    assert all_passed().may_go_live
+
+
+@pytest.mark.parametrize("name", REQUIRED_FOR_LIVE)
+@pytest.mark.parametrize("make", [failed, inconclusive])
+def test_one_verdict_that_is_not_passed_bars_the_release(name, make):
+    record = all_passed()
+    record = replace(record, verdicts={**record.verdicts, name: make(name, "no")})
+
+    assert not record.may_go_live
+    assert list(record.not_passed) == [name]
+
+
+@pytest.mark.parametrize("name", REQUIRED_FOR_LIVE)
+def test_one_verdict_never_given_bars_the_release(name):
+    record = all_passed()
+    record = replace(record, verdicts={k: v for k, v in record.verdicts.items() if k != name})
+
+    assert not record.may_go_live
+    assert record.missing == (name,)
+
+
+def test_a_record_survives_its_json():
+    record = all_passed().with_event("2026-01-01T00:00:00Z", "made").in_phase(Phase.REJECTED, "São Paulo")
+
+    assert Record.from_bytes(record.to_bytes()) == record
+
+
+def test_verdicts_of_an_asset_replace_its_former_ones_and_no_others():
+    record = all_passed().with_verdicts("agent_report", [failed("task_success", "0.2")], 1.0, {})
+
+    assert record.outcome_of("agent_report") is Outcome.FAILED
+    assert "agent_report.latency" in record.missing
+    assert record.outcome_of("serving_report") is Outcome.PASSED
+
+
+def test_reopening_forgets_what_was_proven_and_keeps_counting_attempts():
+    record = all_passed().attempted().attempted().in_phase(Phase.REPLACED).reopened().attempted()
+
+    assert (record.attempt, record.attempts, record.may_go_live) == (3, 1, False)
+
+
+def test_the_worst_outcome_decides_and_nothing_measured_is_inconclusive():
+    assert worst([Outcome.PASSED, Outcome.INCONCLUSIVE]) is Outcome.INCONCLUSIVE
+    assert worst([Outcome.FAILED, Outcome.INCONCLUSIVE]) is Outcome.FAILED
+    assert worst([]) is Outcome.INCONCLUSIVE
+
+
+def test_a_verdict_survives_its_json():
+    verdict = Verdict("x", Outcome.INCONCLUSIVE, "why", {"rows": [{"a": 1}]})
+
+    assert Verdict.from_json(verdict.to_json()) == verdict

@@ -1,0 +1,214 @@
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import pytest
+
+from genai_pipeline.core.checks import REQUIRED_FOR_LIVE
+from genai_pipeline.core.errors import ReleaseRefused
+from genai_pipeline.core.model_file import parse_model
+from genai_pipeline.core.record import Phase
+from genai_pipeline.core.release import Release
+from genai_pipeline.core.verdict import Outcome, failed, inconclusive, passed
+from genai_pipeline.rollout.candidate import Candidates
+from genai_pipeline.rollout.cutover import CutOver
+from genai_pipeline.rollout.records import Records
+from genai_pipeline.rollout.rejection import reject
+from genai_pipeline.rollout.traffic import Traffic
+from tests.fakes.world import PROFILE, World
+
+SPEC = parse_model("name: tiny\nsource: {hub: a/b}\n", "tiny.yaml")
+V1, V2 = Release.of(SPEC, "1" * 40), Release.of(SPEC, "2" * 40)
+
+
+class Bench:
+    """One world with the engines of rollout/ on it."""
+
+    def __init__(self):
+        self.world = World()
+        gateways = self.world.gateways()
+        self.records = Records(self.world.store)
+        self.candidates = Candidates(gateways, PROFILE)
+        self.traffic = Traffic(gateways, PROFILE, sleep=lambda _: None)
+        self.cut_over = CutOver(gateways, self.records, self.candidates, self.traffic)
+
+    def candidate(self, release, **replaced):
+        self.records.open(SPEC, release, "opened")
+        verdicts = {name: passed(name.split(".")[1], "fine") for name in REQUIRED_FOR_LIVE} | replaced
+        for name, verdict in verdicts.items():
+            asset = name.split(".")[0]
+            mine = [v for n, v in verdicts.items() if n.startswith(asset + ".") and v]
+            if verdict:
+                self.records.update("tiny", release.id, lambda r, a=asset, m=mine: r.with_verdicts(a, m, 1, {}))
+        self.candidates.start_engine(SPEC, release, lambda _: None)
+        self.candidates.start_agent(release, lambda _: None)
+
+    def go(self, release, watch=None):
+        return self.cut_over.go_live(SPEC, release, watch or self.world.watch_traffic, lambda _: None)
+
+    def running(self, release):
+        return self.candidates.is_up(release)
+
+
+@pytest.fixture
+def bench():
+    bench = Bench()
+    bench.candidate(V1)
+    bench.go(V1)
+    bench.candidate(V2)
+    bench.world.cluster.log.clear()
+    return bench
+
+
+def outcomes(verdicts):
+    return {v.check: v.outcome for v in verdicts}
+
+
+def test_the_first_release_gets_the_traffic_without_a_switch():
+    bench = Bench()
+    bench.candidate(V1)
+
+    verdicts = bench.go(V1)
+
+    assert all(v.passed for v in verdicts)
+    assert bench.traffic.on("tiny") == V1.id
+    assert bench.records.live("tiny").release == V1.id
+
+
+def test_the_traffic_moves_and_the_old_release_is_stopped_but_kept(bench):
+    verdicts = bench.go(V2)
+
+    assert all(v.passed for v in verdicts)
+    assert bench.traffic.on("tiny") == bench.traffic.on("tiny", "agent") == V2.id
+    assert (bench.running(V1), bench.running(V2)) == (False, True)
+    assert bench.records.live("tiny").last_good == V1.id
+    assert bench.records.require("tiny", V1.id).phase is Phase.REPLACED
+
+
+def test_the_old_release_is_stopped_only_after_the_selectors_moved(bench):
+    bench.go(V2)
+
+    log = bench.world.cluster.log
+    assert log.index(f"select tiny -> {V2.id}") < log.index(f"scale {V1.agent_object_name} 0")
+    assert log.index(f"scale {V1.agent_object_name} 0") < log.index(f"scale {V1.object_name} 0")
+
+
+@pytest.mark.parametrize("name", REQUIRED_FOR_LIVE)
+@pytest.mark.parametrize("make", [failed, inconclusive])
+def test_a_release_with_one_check_not_passed_is_refused_and_traffic_stays(name, make):
+    bench = Bench()
+    bench.candidate(V1)
+    bench.go(V1)
+    bench.candidate(V2, **{name: make(name.split(".")[1], "it is wrong")})
+
+    with pytest.raises(ReleaseRefused, match="it is wrong"):
+        bench.go(V2)
+
+    assert bench.traffic.on("tiny") == V1.id
+
+
+def test_a_release_that_was_never_measured_is_refused(bench):
+    bench.records.update("tiny", V2.id, lambda r: r.reopened())
+
+    with pytest.raises(ReleaseRefused, match="never measured"):
+        bench.go(V2)
+
+
+def test_a_rejected_release_is_refused_even_if_every_check_passed(bench):
+    bench.records.update("tiny", V2.id, lambda r: r.in_phase(Phase.REJECTED, "by hand"))
+
+    with pytest.raises(ReleaseRefused, match="by hand"):
+        bench.go(V2)
+
+
+def test_traffic_goes_back_when_the_stable_address_does_not_answer_with_the_new_release(bench):
+    bench.world.broken_at_stable_address.add(V2.id)
+
+    verdicts = outcomes(bench.go(V2))
+
+    assert verdicts["serves_this_release"] is Outcome.FAILED
+    assert bench.traffic.on("tiny") == V1.id
+    assert bench.records.live("tiny").release == V1.id
+    assert bench.running(V1)
+
+
+def test_traffic_goes_back_when_requests_fail_while_it_moves(bench):
+    @contextmanager
+    def losing(url, model):
+        yield SimpleNamespace(sent=10, failed=2, causes={"reset": 2})
+
+    verdicts = outcomes(bench.go(V2, losing))
+
+    assert verdicts == {"serves_this_release": Outcome.FAILED, "no_failed_request": Outcome.FAILED}
+    assert bench.traffic.on("tiny") == V1.id
+
+
+def test_a_switch_that_nobody_watched_is_inconclusive(bench):
+    @contextmanager
+    def blind(url, model):
+        yield SimpleNamespace(sent=0, failed=0, causes={})
+
+    assert outcomes(bench.go(V2, blind))["no_failed_request"] is Outcome.INCONCLUSIVE
+
+
+def test_a_first_release_that_does_not_answer_leaves_no_stable_address():
+    bench = Bench()
+    bench.candidate(V1)
+    bench.world.broken_at_stable_address.add(V1.id)
+
+    assert outcomes(bench.go(V1))["serves_this_release"] is Outcome.FAILED
+    assert bench.traffic.on("tiny") is None
+
+
+def test_a_cut_over_killed_after_the_selector_moved_converges_on_a_rerun(bench):
+    bench.traffic.move(V2)
+
+    verdicts = bench.go(V2)
+
+    assert all(v.passed for v in verdicts)
+    assert bench.records.live("tiny").release == V2.id
+    assert not bench.running(V1)
+
+
+def test_a_cut_over_killed_before_the_drain_still_stops_the_old_release_on_a_rerun(bench):
+    bench.traffic.move(V2)
+    bench.records.set_live(V2)
+
+    bench.go(V2)
+
+    assert not bench.running(V1)
+
+
+def test_going_live_again_changes_nothing(bench):
+    bench.go(V2)
+    before = dict(bench.world.cluster.objects)
+
+    verdicts = bench.go(V2)
+
+    assert all(v.passed for v in verdicts)
+    assert bench.world.cluster.objects == before
+
+
+def test_rejecting_a_candidate_removes_it_and_leaves_the_live_release(bench):
+    reject(bench.records, bench.candidates, V2, "wrong tool")
+
+    assert bench.world.cluster.get("Deployment", V2.object_name) is None
+    assert bench.world.cluster.get("Service", V2.agent_object_name) is None
+    assert bench.running(V1)
+    assert bench.records.require("tiny", V2.id).reason == "wrong tool"
+
+
+def test_the_live_release_cannot_be_rejected(bench):
+    reject(bench.records, bench.candidates, V1, "gate failed on a re-evaluation")
+
+    assert bench.running(V1)
+    assert bench.records.require("tiny", V1.id).phase is Phase.LIVE
+
+
+def test_recreate_stops_the_live_release_first_and_brings_it_back_on_rejection(bench):
+    bench.records.update("tiny", V2.id, lambda r: r.with_verdicts("x", [], 0, {"strategy": "recreate"}))
+    bench.cut_over.make_room_for(V2)
+    assert not bench.running(V1)
+
+    reject(bench.records, bench.candidates, V2, "wrong tool")
+
+    assert bench.running(V1)

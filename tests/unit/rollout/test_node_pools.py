@@ -1,0 +1,74 @@
+import copy
+
+import pytest
+
+from genai_pipeline.core.model_file import parse_model
+from genai_pipeline.core.release import Release
+from genai_pipeline.gateways.cluster.abc import Applied, Difference
+from genai_pipeline.k8s.render import render_engine, render_node_pools
+from genai_pipeline.rollout.node_pools import judge_accepted, judge_gpu_fence, judge_selectors
+from tests.fakes.world import PROFILE
+
+GPU = parse_model("name: big\nsource: {hub: a/b}\nserving: {gpu: {instance-family: p5}}\n", "f")
+CPU = parse_model("name: tiny\nsource: {hub: a/b}\n", "f")
+
+
+@pytest.fixture
+def pools():
+    return render_node_pools(PROFILE, [GPU, CPU])
+
+
+def deployment(spec):
+    return render_engine(spec, Release.of(spec, "a" * 40), PROFILE)[0]
+
+
+def gpu_pool(pools):
+    return next(p for p in pools if p["metadata"]["name"] == "gpu")
+
+
+def test_our_own_pools_are_fenced_and_host_our_own_pods(pools):
+    assert judge_gpu_fence(pools).passed
+    assert judge_selectors(pools, [deployment(GPU), deployment(CPU)]).passed
+
+
+def test_a_gpu_pool_without_the_taint_is_found(pools):
+    del gpu_pool(pools)["spec"]["template"]["spec"]["taints"]
+
+    verdict = judge_gpu_fence(pools)
+
+    assert not verdict.passed
+    assert "gpu: GPU nodes without the taint" in verdict.summary
+
+
+def test_a_taint_that_only_prefers_is_no_fence(pools):
+    gpu_pool(pools)["spec"]["template"]["spec"]["taints"][0]["effect"] = "PreferNoSchedule"
+
+    assert not judge_gpu_fence(pools).passed
+
+
+def test_a_pod_that_selects_a_family_no_pool_offers_is_found(pools):
+    pod = copy.deepcopy(deployment(GPU))
+    pod["spec"]["template"]["spec"]["nodeSelector"]["eks.amazonaws.com/instance-family"] = "g99"
+
+    verdict = judge_selectors(pools, [pod])
+
+    assert not verdict.passed
+    assert "No pool can host big-" in verdict.summary
+
+
+def test_a_gpu_pod_without_its_toleration_is_found(pools):
+    pod = copy.deepcopy(deployment(GPU))
+    del pod["spec"]["template"]["spec"]["tolerations"]
+
+    assert not judge_selectors(pools, [pod]).passed
+
+
+def test_a_field_that_the_api_dropped_is_found():
+    applied = [Applied("NodePool", "gpu", "configured")]
+
+    assert judge_accepted(applied, []).passed
+    assert not judge_accepted(applied, [Difference("NodePool", "gpu", "spec.limits", "2", None)]).passed
+
+
+def test_the_gpu_limit_leaves_room_for_a_surge(pools):
+    assert int(gpu_pool(pools)["spec"]["limits"]["nvidia.com/gpu"]) >= 2
