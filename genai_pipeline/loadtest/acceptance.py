@@ -1,0 +1,162 @@
+"""Is this candidate the model we staged, and does it answer? The checks of `m/candidate`.
+
+/health is never asked: it says 200 on an engine that fails every completion.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from genai_pipeline.core.errors import GenaiError, Refused
+from genai_pipeline.core.verdict import Verdict, failed, inconclusive, judge, passed
+from genai_pipeline.gateways.inference.abc import Completion, Inference, Tool
+from genai_pipeline.gateways.metrics.abc import EngineMetrics, Metrics
+
+WEATHER_TOOL: Tool = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "Get the current weather of a city.",
+        "parameters": {"type": "object", "properties": {"location": {"type": "string"}}, "required": ["location"]},
+    },
+}
+WEATHER_QUESTION = "What is the weather in Paris?"
+_QUESTION = "Hello, how are you?"
+_RAW_CALL_SIGNS = ("[TOOL_CALLS]", "<tool_call>", "<|python_tag|>", "<function=", '{"name"', '[{"name"')
+_COUNTERS_SETTLE_S = 3.0
+
+
+def accept_candidate(
+    inference: Inference,
+    metrics: Metrics,
+    model_name: str,
+    expected_root: str,
+    tools: Sequence[Tool] = (WEATHER_TOOL,),
+    tool_question: str = WEATHER_QUESTION,
+    deadline_s: float = 120,
+) -> list[Verdict]:
+    """Ask the candidate; one verdict per check, whatever happens.
+
+    Args:
+        expected_root: the staged prefix as the engine was given it, `s3://bucket/models/<m>/<revision>/`.
+        tools: what the tool call is asked with; none means that the model is not used with tools.
+        tool_question: a question that the first of `tools` answers.
+        deadline_s: no further question is asked after it; each one has the gateway's own deadline.
+    """
+    ends_at = time.monotonic() + deadline_s
+
+    def ask(check: str, question: Callable[[], Verdict]) -> Verdict:
+        if time.monotonic() > ends_at:
+            return inconclusive(check, f"Not asked: the deadline of {deadline_s:g} s was over.")
+        return _conclude(check, question)
+
+    return [
+        ask("expected_model_answers", lambda: _expected_model_answers(inference, model_name)),
+        ask("tool_call_parsed", lambda: _tool_call_parsed(inference, model_name, tools, tool_question)),
+        ask("weights_from_staged_prefix", lambda: _weights_from_prefix(inference, metrics, model_name, expected_root)),
+    ]
+
+
+def _conclude(check: str, question: Callable[[], Verdict]) -> Verdict:
+    """Refused is failed; not answered is inconclusive. Both keep the engine's words."""
+    try:
+        return question()
+    except Refused as error:
+        return failed(check, str(error))
+    except GenaiError as error:
+        return inconclusive(check, str(error))
+
+
+def _expected_model_answers(inference: Inference, model_name: str) -> Verdict:
+    check = "expected_model_answers"
+    served = inference.models()
+    if model_name not in served:
+        said = f"{inference.base_url} serves {', '.join(sorted(served)) or 'nothing'}, not {model_name}."
+        return failed(check, f"{said} Compare --served-model-name with the model file.", served=sorted(served))
+    answer = inference.chat(model_name, [{"role": "user", "content": _QUESTION}])
+    evidence = {"model": answer.model, "question": _QUESTION, "answer": answer.text, "tokens": answer.completion_tokens}
+    if answer.model != model_name:
+        return failed(check, f"{answer.model} answered instead of {model_name}.", **evidence)
+    if not answer.text.strip() or answer.completion_tokens < 1:
+        said = f"{model_name} answered with no text ({answer.completion_tokens} tokens, {answer.finish_reason})."
+        return failed(check, f"{said} Is the chat template the model's own?", **evidence)
+    return passed(check, f"{model_name} answered with {answer.completion_tokens} tokens.", **evidence)
+
+
+def _tool_call_parsed(inference: Inference, model_name: str, tools: Sequence[Tool], question: str) -> Verdict:
+    check = "tool_call_parsed"
+    if not tools:
+        return passed(check, "the model is not used with tools: not applicable")
+    answer = inference.chat(model_name, [{"role": "user", "content": question}], tools, max_tokens=256)
+    known = {tool["function"]["name"] for tool in tools}
+    calls = [{"name": call.name, "arguments": str(dict(call.arguments or {}))} for call in answer.tool_calls]
+    evidence = {"question": question, "answer": answer.text, "tool_calls": calls, "tools": sorted(known)}
+    if not answer.tool_calls:
+        return failed(check, _why_no_call(answer), **evidence)
+    unknown = sorted({call.name for call in answer.tool_calls} - known)
+    unreadable = sorted({call.name for call in answer.tool_calls if call.arguments is None})
+    if unknown:
+        return failed(check, f"The model called {', '.join(unknown)}, which it was not given.", **evidence)
+    if unreadable:
+        return failed(check, f"The arguments of {', '.join(unreadable)} are not a JSON object.", **evidence)
+    return passed(check, f"The call of {answer.tool_calls[0].name} came back as `tool_calls`.", **evidence)
+
+
+def _why_no_call(answer: Completion) -> str:
+    said = f"No `tool_calls` came back, but the text {answer.text[:120]!r}."
+    if answer.finish_reason == "length":
+        return f"{said} The answer was cut off by max_tokens before the call was whole."
+    if any(sign in answer.text for sign in _RAW_CALL_SIGNS):
+        return f"{said} It is a raw call: the likely cause is a wrong `serving.args.tool-call-parser`."
+    return f"{said} The model answered in words: is it trained for tools, and does its chat template show them to it?"
+
+
+@dataclass(frozen=True)
+class _Moved:
+    """What a counter did while one completion was answered."""
+
+    counter: str
+    by: float
+    at_least: int
+
+    @property
+    def enough(self) -> bool:
+        return self.by >= self.at_least
+
+
+def _weights_from_prefix(inference: Inference, metrics: Metrics, model_name: str, expected_root: str) -> Verdict:
+    """The root is only what the engine was told; the counters prove that this engine did the work."""
+    check = "weights_from_staged_prefix"
+    root = inference.models().get(model_name, "")
+    if root.rstrip("/") != expected_root.rstrip("/"):
+        said = f"The engine was loaded from {root or '(it does not say)'}, the staged model is at {expected_root}."
+        return failed(check, said, root=root, expected=expected_root)
+    before = metrics.read(inference.base_url)
+    answer = inference.chat(model_name, [{"role": "user", "content": _QUESTION}])
+    moved = _moved(metrics, inference.base_url, before, answer)
+    table = [{"counter": m.counter, "moved_by": m.by, "at_least": m.at_least} for m in moved]
+    still = [m.counter for m in moved if not m.enough]
+    said = (
+        f"Loaded from {expected_root}, but its {' and '.join(still)} did not move with a completion: "
+        "something else answered it, or several replicas share this address."
+        if still
+        else f"Loaded from {expected_root}; its counters moved with the completion."
+    )
+    return judge(check, not still, said, root=root, expected=expected_root, counters=table)
+
+
+def _moved(metrics: Metrics, base_url: str, before: EngineMetrics, answer: Completion) -> list[_Moved]:
+    """Read until the completion is counted, or until the engine had time enough to count it."""
+    ends_at = time.monotonic() + _COUNTERS_SETTLE_S
+    while True:
+        after = metrics.read(base_url)
+        moved = [
+            _Moved("prompt_tokens", after.prompt_tokens - before.prompt_tokens, answer.prompt_tokens),
+            _Moved("generation_tokens", after.generation_tokens - before.generation_tokens, answer.completion_tokens),
+            _Moved("requests_finished", after.requests_finished - before.requests_finished, 1),
+        ]
+        if all(m.enough for m in moved) or time.monotonic() > ends_at:
+            return moved
+        time.sleep(0.1)

@@ -1,0 +1,226 @@
+"""Ask a stable address for completions all the while something changes behind it.
+
+Two kinds of client, because a switch of a Service's selector treats them differently: new
+connections reach the new pods at once, kept ones stay with the old pods until those close them.
+No request is retried: what a client without retries would see is what is counted.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+from genai_pipeline.core.verdict import Verdict, inconclusive, judge
+from genai_pipeline.gateways.inference.openai import own_words
+
+KINDS = ("new connection", "keep-alive")
+MIN_REQUESTS = 10
+_WORKERS = 16
+_ROOT_EVERY = 5
+"""Every fifth request of a kind also asks, on the same client, which weights are behind the address."""
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """What a client saw.
+
+    Args:
+        sent, failed: completions, per kind of connection.
+        causes: why requests failed -> how many.
+        models: who said to have answered -> how many.
+        roots: where the engine behind the address was loaded from -> how often it said so, oldest first.
+        skipped: requests not sent because all workers were waiting for answers.
+        longest_gap_s: longest time without a good answer.
+    """
+
+    sent: dict[str, int]
+    failed: dict[str, int]
+    causes: dict[str, int]
+    models: dict[str, int]
+    roots: dict[str, int]
+    skipped: int
+    longest_gap_s: float
+
+    @property
+    def total_sent(self) -> int:
+        return sum(self.sent.values())
+
+    @property
+    def total_failed(self) -> int:
+        return sum(self.failed.values())
+
+    @property
+    def answered(self) -> int:
+        return self.total_sent - self.total_failed
+
+
+def judge_probe(result: ProbeResult) -> Verdict:
+    """The verdict `no_failed_request`; inconclusive where hardly anything was sent. Pure."""
+    table = [{"client": kind, "sent": result.sent[kind], "failed": result.failed[kind]} for kind in KINDS]
+    evidence: dict[str, Any] = {
+        "clients": table,
+        "causes": [{"cause": cause, "requests": n} for cause, n in result.causes.items()],
+        "roots": [{"root": root, "seen": n} for root, n in result.roots.items()],
+        "longest_gap_s": round(result.longest_gap_s, 3),
+        "skipped": result.skipped,
+    }
+    said = f"{result.total_failed} of {result.total_sent} requests failed during the switch"
+    if not result.total_failed and min(result.sent.values()) < MIN_REQUESTS // len(KINDS):
+        return inconclusive("no_failed_request", f"{said}; fewer than {MIN_REQUESTS} prove nothing.", **evidence)
+    cause = f", mostly: {next(iter(result.causes))}" if result.causes else ""
+    return judge("no_failed_request", not result.total_failed, f"{said}{cause}.", **evidence)
+
+
+@dataclass
+class _Seen:
+    sent: Counter[str] = field(default_factory=Counter[str])
+    failed: Counter[str] = field(default_factory=Counter[str])
+    causes: Counter[str] = field(default_factory=Counter[str])
+    models: Counter[str] = field(default_factory=Counter[str])
+    roots: Counter[str] = field(default_factory=Counter[str])
+    skipped: int = 0
+    last_good: float = 0.0
+    longest_gap: float = 0.0
+    ended: float | None = None
+
+
+class ContinuousProbe:
+    """Sends `rate_per_s` small completions a second, half of them on new connections, in the background.
+
+        with ContinuousProbe(url, "weather-agent", 10) as probe:
+            switch()
+            probe.wait_for(lambda seen: seen.answered >= 20, deadline_s=10)
+        verdict = judge_probe(probe.result())
+
+    Leaving the block waits for the requests under way; the probe stops by itself after `max_s`.
+    """
+
+    def __init__(
+        self, url: str, model: str, rate_per_s: float, request_deadline_s: float = 20, max_s: float = 900
+    ) -> None:
+        self._url = url.rstrip("/")
+        self._body = {
+            "model": model,
+            "messages": [{"role": "user", "content": "Hello"}],
+            "max_tokens": 4,
+            "temperature": 0,
+        }
+        self._every_s = 1 / rate_per_s
+        self._max_s = max_s
+        kept = {"new connection": 0, "keep-alive": _WORKERS}
+        self._clients = {
+            kind: httpx.Client(
+                timeout=request_deadline_s, trust_env=False, limits=httpx.Limits(max_keepalive_connections=kept[kind])
+            )
+            for kind in KINDS
+        }
+        self._seen = _Seen()
+        self._changed = threading.Condition()
+        self._stopped = threading.Event()
+        self._free = threading.Semaphore(_WORKERS)
+        self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="probe")
+        self._sender = threading.Thread(target=self._send_all, name="probe", daemon=True)
+
+    def __enter__(self) -> ContinuousProbe:
+        self._seen.last_good = time.monotonic()
+        self._sender.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopped.set()
+        self._sender.join()
+        self._workers.shutdown(wait=True)
+        self._seen.ended = time.monotonic()
+        for client in self._clients.values():
+            client.close()
+
+    def result(self) -> ProbeResult:
+        """What was seen so far. A request counts as sent once it is answered or has failed."""
+        with self._changed:
+            seen = self._seen
+            since_good = (seen.ended or time.monotonic()) - seen.last_good
+            return ProbeResult(
+                sent={kind: seen.sent[kind] for kind in KINDS},
+                failed={kind: seen.failed[kind] for kind in KINDS},
+                causes=dict(seen.causes.most_common()),
+                models=dict(seen.models),
+                roots=dict(seen.roots),
+                skipped=seen.skipped,
+                longest_gap_s=max(seen.longest_gap, since_good),
+            )
+
+    def wait_for(self, condition: Callable[[ProbeResult], bool], deadline_s: float) -> bool:
+        """Wait until `condition` holds of what was seen so far; False if the deadline came first."""
+        ends_at = time.monotonic() + deadline_s
+        while not condition(self.result()):
+            left = ends_at - time.monotonic()
+            if left <= 0:
+                return False
+            with self._changed:
+                self._changed.wait(min(left, 0.25))
+        return True
+
+    def _send_all(self) -> None:
+        started = due = time.monotonic()
+        number = 0
+        while not self._stopped.is_set() and time.monotonic() - started < self._max_s:
+            if self._free.acquire(blocking=False):
+                self._workers.submit(self._send, number)
+            else:
+                with self._changed:
+                    self._seen.skipped += 1
+            number += 1
+            due = max(due + self._every_s, time.monotonic() - self._every_s)
+            self._stopped.wait(max(0.0, due - time.monotonic()))
+
+    def _send(self, number: int) -> None:
+        kind = KINDS[number % len(KINDS)]
+        client = self._clients[kind]
+        model = cause = root = ""
+        try:
+            response = client.post(f"{self._url}/v1/chat/completions", json=self._body)
+            if response.status_code == 200:
+                model = str(response.json()["model"])
+                root = self._root(client) if number // len(KINDS) % _ROOT_EVERY == 0 else ""
+            else:
+                cause = f"HTTP {response.status_code}: {own_words(response.content)}"
+        except httpx.HTTPError as error:
+            cause = f"{kind}: {str(error).rstrip('.') or type(error).__name__}"
+        except (ValueError, KeyError, TypeError) as error:
+            cause = f"not a chat completion: {error!r}"
+        finally:
+            self._free.release()
+            self._note(kind, model, cause, root)
+
+    def _root(self, client: httpx.Client) -> str:
+        """Best effort: what serves is judged elsewhere, a completion must not count as failed for it."""
+        try:
+            card = client.get(f"{self._url}/v1/models").json()["data"][0]
+            return str(card.get("root") or "")
+        except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError):
+            return ""
+
+    def _note(self, kind: str, model: str, cause: str, root: str) -> None:
+        with self._changed:
+            seen, now = self._seen, time.monotonic()
+            seen.sent[kind] += 1
+            if root:
+                seen.roots[root] += 1
+            if cause:
+                seen.failed[kind] += 1
+                seen.causes[cause] += 1
+            else:
+                seen.models[model] += 1
+                seen.longest_gap = max(seen.longest_gap, now - seen.last_good)
+                seen.last_good = now
+            self._changed.notify_all()
