@@ -67,7 +67,7 @@ def _node_pools(specs: Sequence[ModelSpec]) -> dg.AssetsDefinition:
         check_specs=_check_specs("node_pools"),
         description="The system, general and GPU pools, as EKS Auto Mode runs them.",
     )
-    def node_pools(platform: Platform) -> dg.MaterializeResult:
+    def node_pools(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
         from genai_pipeline.core.release import Release
         from genai_pipeline.k8s.render import render_agent, render_engine, render_namespace, render_node_pools
         from genai_pipeline.rollout.node_pools import judge_accepted, judge_gpu_fence, judge_selectors
@@ -98,7 +98,7 @@ def _observability(specs: Sequence[ModelSpec]) -> dg.AssetsDefinition:
         check_specs=_check_specs("observability"),
         description="Where the engines' metrics are read: a Prometheus, or each engine's own /metrics.",
     )
-    def observability(platform: Platform) -> dg.MaterializeResult:
+    def observability(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
         source = platform.profile.prometheus_url or "each engine's own /metrics"
         return _result("observability", [_metrics_readable(platform, specs, source)], source=source)
 
@@ -128,7 +128,7 @@ def _chat_ui(specs: Sequence[ModelSpec]) -> dg.AssetsDefinition:
         check_specs=_check_specs("chat_ui"),
         description="A page to talk to the live models from a browser.",
     )
-    def chat_ui(platform: Platform) -> dg.MaterializeResult:
+    def chat_ui(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
         from genai_pipeline.k8s.render import render_chat_ui
 
         urls = {s.name: url for s in specs if (url := platform.traffic.url(s.name))}

@@ -72,7 +72,7 @@ class ReleaseAsset:
             check_specs=checks,
             description=self.description,
         )
-        def release_asset(context: dg.AssetExecutionContext, platform: Platform) -> Any:
+        def release_asset(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> Any:
             yield from _report(context, platform, spec, self.name, self.work)
 
         return release_asset

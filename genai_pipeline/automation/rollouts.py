@@ -41,7 +41,6 @@ def rollout_job(spec: ModelSpec) -> Any:
     return dg.define_asset_job(
         rollout_job_name(spec),
         selection=selection,
-        partitions_def=releases_of(spec),
         tags={MODEL_TAG: spec.name},
         description=f"Take one release of {spec.name} from the hub to user traffic.",
     )
@@ -57,7 +56,9 @@ def version_sensor(files: ModelFiles, jobs: Sequence[Any]) -> dg.SensorDefinitio
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Starts a rollout for every new model version and every changed serving section.",
     )
-    def new_versions(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult | dg.SkipReason:
+    def new_versions(
+        context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
+    ) -> dg.SensorResult | dg.SkipReason:
         requests: list[dg.RunRequest] = []
         partitions: list[dg.AddDynamicPartitionsRequest] = []
         notes = [line for error in files.errors for line in error.problems]

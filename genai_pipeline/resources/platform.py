@@ -1,10 +1,8 @@
-"""The one Dagster resource of the graph: the engines, built for the profile on first use."""
+"""The one resource of the graph: the engines, built for the profile on first use."""
 
 from __future__ import annotations
 
 from functools import cached_property
-
-import dagster as dg
 
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.gateways import Gateways
@@ -15,16 +13,24 @@ from genai_pipeline.rollout.records import Records
 from genai_pipeline.rollout.traffic import Traffic
 
 
-class Platform(dg.ConfigurableResource):
-    """Gateways and rollout engines of this installation. Loading it touches no network."""
+class Platform:
+    """Gateways and rollout engines of one installation. Making it touches no network.
+
+    Args:
+        profile, gateways: given by tests; else what the environment says, on first use.
+    """
+
+    def __init__(self, profile: Profile | None = None, gateways: Gateways | None = None) -> None:
+        self._profile = profile
+        self._gateways = gateways
 
     @cached_property
     def profile(self) -> Profile:
-        return Profile.load()
+        return self._profile or Profile.load()
 
     @cached_property
     def gateways(self) -> Gateways:
-        return gateways_for(self.profile)
+        return self._gateways or gateways_for(self.profile)
 
     @cached_property
     def records(self) -> Records:

@@ -4,7 +4,6 @@ The engines that need a real network (load test, evaluation) are replaced where 
 they have tests of their own.
 """
 
-from functools import cached_property
 from types import SimpleNamespace
 
 import dagster as dg
@@ -13,10 +12,8 @@ import pytest
 from genai_pipeline.automation.rollouts import releases_of, rollout_job_name
 from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.model_file import ModelFiles, parse_model
-from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.verdict import passed
 from genai_pipeline.definitions import definitions_of
-from genai_pipeline.gateways import Gateways
 from genai_pipeline.resources.platform import Platform
 from tests.fakes.world import PROFILE, World
 
@@ -27,24 +24,6 @@ rollout: {max_attempts: 2}
 """
 
 
-class PlatformOf(Platform):
-    """The platform over a world of the test's own."""
-
-    _world: World
-
-    def __init__(self, world: World) -> None:
-        super().__init__()
-        object.__setattr__(self, "_world", world)
-
-    @cached_property
-    def profile(self) -> Profile:
-        return PROFILE
-
-    @cached_property
-    def gateways(self) -> Gateways:
-        return self._world.gateways()
-
-
 class Desk:
     """What an engineer at the Dagster UI can do, in one process."""
 
@@ -52,7 +31,7 @@ class Desk:
         self.world = world
         self.spec = parse_model(MODEL, "models/tiny.yaml")
         self.files = ModelFiles((self.spec,), ())
-        self.platform = PlatformOf(world)
+        self.platform = Platform(PROFILE, world.gateways())
         self.defs = definitions_of(self.files, self.platform)
         self.instance = dg.DagsterInstance.ephemeral()
         self.verdicts = {asset: [passed(name, "fine") for name in checks] for asset, checks in CHECKS.items()}
@@ -122,7 +101,9 @@ def desk(monkeypatch):
 
     monkeypatch.setattr("genai_pipeline.loadtest.report.measure", measure)
     monkeypatch.setattr("genai_pipeline.evaluation.report.evaluate", evaluate)
-    monkeypatch.setattr("genai_pipeline.loadtest.acceptance.accept_candidate", lambda *a, **k: desk.verdicts["candidate"])
+    monkeypatch.setattr(
+        "genai_pipeline.loadtest.acceptance.accept_candidate", lambda *a, **k: desk.verdicts["candidate"]
+    )
     monkeypatch.setattr("genai_pipeline.loadtest.probe.ContinuousProbe", desk.world.watch_traffic)
     monkeypatch.setattr("time.sleep", lambda _: None)
     return desk

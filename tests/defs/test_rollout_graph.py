@@ -8,7 +8,9 @@ from genai_pipeline.core.verdict import failed, inconclusive
 
 def checks_of(result):
     return {
-        (e.asset_key.path[-1], e.check_name): e for e in result.get_asset_check_evaluations() if e.asset_key.path[0] == "tiny"
+        (e.asset_key.path[-1], e.check_name): e
+        for e in result.get_asset_check_evaluations()
+        if e.asset_key.path[0] == "tiny"
     }
 
 
@@ -35,7 +37,8 @@ def test_the_release_stands_in_every_checks_evidence(desk):
 
 
 @pytest.mark.parametrize(
-    ("asset", "check"), [(a, c) for a, checks in CHECKS.items() if a in {"candidate", "serving_report", "agent_report"} for c in checks]
+    ("asset", "check"),
+    [(a, c) for a, checks in CHECKS.items() if a in {"candidate", "serving_report", "agent_report"} for c in checks],
 )
 def test_one_failed_check_rejects_the_release_and_live_stays_live(desk, asset, check):
     desk.world.hub.publish("v1")
@@ -151,7 +154,7 @@ def test_ticks_while_a_run_is_under_way_start_nothing(desk):
     desk.world.hub.publish("v1")
     (request,), _ = desk.tick()
     job = desk.defs.resolve_job_def("rollout_tiny")
-    desk.instance.create_run_for_job(job, tags=request.tags, status=dg.DagsterRunStatus.QUEUED)
+    desk.instance.create_run_for_job(job, tags=request.tags, status=dg.DagsterRunStatus.STARTED)
 
     requests, why = desk.tick()
 
