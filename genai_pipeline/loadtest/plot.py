@@ -13,7 +13,9 @@ from xml.sax.saxutils import escape
 
 _WIDTH, _HEIGHT = 330, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 34, 36
-_BLUE, _ORANGE, _GREY = "#2563eb", "#d97706", "#6b7280"
+_BLUE, _ORANGE, _GREY, _RED = "#2563eb", "#d97706", "#6b7280", "#dc2626"
+_MOST_HEADROOM = 3
+"""A gate further above the values than this would flatten them; it is named instead of drawn."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,9 @@ def markdown(points: Sequence[Point], ttft_limit_ms: float, min_tokens_per_s: fl
 
 def _panel(title: str, levels: Sequence[int], lines: Sequence[_Line], limit: float) -> str:
     known = [value for line in lines for value in line.values if value is not None]
-    top = max([*known, limit]) * 1.1 or 1.0
+    highest = max(known, default=0.0)
+    off_scale = limit > highest * _MOST_HEADROOM > 0
+    top = (highest if off_scale else max(highest, limit)) * 1.15 or 1.0
 
     def x(position: int) -> float:
         return _LEFT + (_WIDTH - _LEFT - _RIGHT) * (position + 0.5) / max(1, len(levels))
@@ -67,7 +71,7 @@ def _panel(title: str, levels: Sequence[int], lines: Sequence[_Line], limit: flo
         return _HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * value / top
 
     parts = [f'<text x="{_LEFT}" y="16" font-weight="bold">{escape(title)}</text>', *_axes(levels, top, x, y)]
-    parts.append(_dashed(y(limit), f"gate {limit:g}"))
+    parts.append(_dashed(None if off_scale else y(limit), f"gate {limit:g}"))
     for number, line in enumerate(lines):
         drawn = [(x(i), y(value)) for i, value in enumerate(line.values) if value is not None]
         path = " ".join(f"{px:.1f},{py:.1f}" for px, py in drawn)
@@ -93,9 +97,12 @@ def _axes(levels: Sequence[int], top: float, x: Callable[[int], float], y: Calla
     return [*parts, f'<text x="{middle}" y="{_HEIGHT - 5}" text-anchor="middle" fill="{_GREY}">{label}</text>']
 
 
-def _dashed(height: float, label: str) -> str:
+def _dashed(height: float | None, label: str) -> str:
+    """The gate's line; only its label, with an arrow, where the gate is far above the picture."""
     right = _WIDTH - _RIGHT
+    if height is None:
+        return f'<text x="{right}" y="16" text-anchor="end" fill="{_RED}">{escape(label)} ↑</text>'
     line = (
-        f'<line x1="{_LEFT}" x2="{right}" y1="{height:.1f}" y2="{height:.1f}" stroke="#dc2626" stroke-dasharray="5 4"/>'
+        f'<line x1="{_LEFT}" x2="{right}" y1="{height:.1f}" y2="{height:.1f}" stroke="{_RED}" stroke-dasharray="5 4"/>'
     )
-    return f'{line}<text x="{right}" y="{height - 4:.1f}" text-anchor="end" fill="#dc2626">{escape(label)}</text>'
+    return f'{line}<text x="{right}" y="{height - 4:.1f}" text-anchor="end" fill="{_RED}">{escape(label)}</text>'

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -98,13 +98,13 @@ class ContinuousProbe:
         with ContinuousProbe(url, "weather-agent", 10) as probe:
             switch()
             probe.wait_for(lambda seen: seen.answered >= 20, deadline_s=10)
-        verdict = judge_probe(probe.result())
+        verdict = judge_probe(probe.result())  # or probe.sent, probe.failed, probe.causes
 
     Leaving the block waits for the requests under way; the probe stops by itself after `max_s`.
     """
 
     def __init__(
-        self, url: str, model: str, rate_per_s: float, request_deadline_s: float = 20, max_s: float = 900
+        self, url: str, model: str, rate_per_s: float = 10, request_deadline_s: float = 20, max_s: float = 900
     ) -> None:
         self._url = url.rstrip("/")
         self._body = {
@@ -143,6 +143,18 @@ class ContinuousProbe:
         self._seen.ended = time.monotonic()
         for client in self._clients.values():
             client.close()
+
+    @property
+    def sent(self) -> int:
+        return self.result().total_sent
+
+    @property
+    def failed(self) -> int:
+        return self.result().total_failed
+
+    @property
+    def causes(self) -> Mapping[str, int]:
+        return self.result().causes
 
     def result(self) -> ProbeResult:
         """What was seen so far. A request counts as sent once it is answered or has failed."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,14 +37,14 @@ class ServingReport:
     """Everything that `m/serving_report` shows.
 
     Args:
-        summary: of the step that the gates are about.
+        summary: figure -> value, of the step that the gates are about; empty where nothing was measured.
         requests: a flat dict per request, for a table.
         series: a flat dict per step of the load.
         plot: Markdown with the picture of `series`; empty where nothing was measured.
     """
 
     verdicts: Sequence[Verdict]
-    summary: Summary
+    summary: Mapping[str, Any]
     requests: Sequence[dict[str, Any]]
     series: Sequence[dict[str, Any]]
     plot: str
@@ -54,9 +54,9 @@ def measure(
     inference_url: str,
     model_name: str,
     gates: ServingGates,
-    has_gpu: bool,
+    metrics: Metrics,
+    has_gpu: bool = False,
     on_progress: Progress = lambda _: None,
-    metrics: Metrics | None = None,
     request_deadline_s: float = 60,
     deadline_s: float = 300,
 ) -> ServingReport:
@@ -64,24 +64,20 @@ def measure(
 
     Args:
         inference_url: `http://host:port`, without `/v1`.
-        metrics: the engine's own /metrics unless given.
+        request_deadline_s: for one answer; `deadline_s`: for all of them.
     """
-    if metrics is None:
-        from genai_pipeline.gateways.metrics.engine import EngineMetricsReader
-
-        metrics = EngineMetricsReader()
     client = LoadClient(inference_url, model_name, OUTPUT_TOKENS, request_deadline_s, deadline_s)
     try:
         measurement = asyncio.run(_load(client, inference_url, gates, has_gpu, metrics, on_progress))
     except GenaiError as error:
         on_progress(str(error))
         verdicts = nothing_measured(gates, has_gpu, error)
-        return ServingReport(verdicts, summarise([]), [], [], "")
+        return ServingReport(verdicts, {}, [], [], "")
     verdicts = judge_measurement(measurement, gates)
     points = _points(measurement)
     return ServingReport(
         verdicts=verdicts,
-        summary=measurement.summary,
+        summary=_figures(measurement.summary),
         requests=[_row(o) for o in measurement.observations],
         series=[_series_row(measurement, point) for point in points],
         plot=markdown(points, gates.ttft_p95_ms, gates.min_tokens_per_s),
@@ -153,6 +149,23 @@ def _points(measurement: Measurement) -> list[Point]:
         p50, p95 = (step.ttft.p50 * 1e3, step.ttft.p95 * 1e3) if step.ttft else (None, None)
         points.append(Point(concurrency, p50, p95, step.tokens_per_s))
     return points
+
+
+def _figures(summary: Summary) -> dict[str, Any]:
+    figures: dict[str, Any] = {
+        "concurrency": summary.concurrency,
+        "requests": summary.requests,
+        "answered": summary.answered,
+        "tokens_per_s": _rounded(summary.tokens_per_s),
+        "generated_tokens": summary.completion_tokens,
+        "prompt_tokens": summary.prompt_tokens,
+        "seconds": _rounded(summary.wall_s),
+    }
+    for name, quantiles in (("ttft", summary.ttft), ("inter_token", summary.gaps)):
+        if quantiles:
+            for q, value in (("p50", quantiles.p50), ("p95", quantiles.p95), ("p99", quantiles.p99)):
+                figures[f"{name}_{q}_ms"] = _rounded(value * 1e3)
+    return figures
 
 
 def _series_row(measurement: Measurement, point: Point) -> dict[str, Any]:

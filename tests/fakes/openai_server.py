@@ -113,7 +113,9 @@ class FakeEngine:
         host: str = "127.0.0.1",
         port: int = 0,
         metrics_prefix: str = "vllm:",
+        aliases: tuple[str, ...] = (),
     ) -> None:
+        self.aliases = aliases
         self.model, self.root, self.faults, self.metrics_prefix = model, root or model, faults, metrics_prefix
         self.requests: list[dict[str, Any]] = []
         self.connections = 0
@@ -124,6 +126,10 @@ class FakeEngine:
         self._server = _Server((host, port), _Handler)
         self._server.engine = self
         self.url = f"http://{host}:{self._server.server_port}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.faults.serves,) if self.faults.serves else (self.model, *self.aliases)
 
     def serve(self) -> None:
         self._server.serve_forever(poll_interval=0.02)
@@ -247,8 +253,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/health":
             self._reply(503 if faults.unhealthy else 200, b"")
         elif self.path == "/v1/models":
-            card = {"id": faults.serves or engine.model, "object": "model", "root": faults.root or engine.root}
-            self._json(200, {"object": "list", "data": [card | {"owned_by": "fake", "max_model_len": 2048}]})
+            card = {"object": "model", "root": faults.root or engine.root, "owned_by": "fake", "max_model_len": 2048}
+            self._json(200, {"object": "list", "data": [{"id": name} | card for name in engine.names]})
         elif self.path == "/metrics":
             if faults.metrics == "down":
                 self._reply(503, b"metrics are down")
@@ -279,7 +285,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._drop()
         if engine.fails_now():
             return self._error(500, "EngineCore encountered an issue. See stack trace (above) for the root cause.")
-        if body.get("model") != (faults.serves or engine.model):
+        if body.get("model") not in engine.names:
             return self._error(404, f"The model `{body.get('model')}` does not exist.")
         if faults.refuse_extras and {"ignore_eos", "min_tokens"} & body.keys():
             return self._error(400, "Extra inputs are not permitted: ignore_eos")
@@ -408,7 +414,7 @@ def _chunk(data: bytes) -> bytes:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="model", help="where the weights are; also the name without the next")
-    parser.add_argument("--served-model-name", default="")
+    parser.add_argument("--served-model-name", nargs="+", default=[])
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--fault", action="append", default=[], metavar="NAME[=VALUE]")
@@ -416,7 +422,8 @@ def main() -> None:
     faults = Faults.parse(os.environ.get("FAKE_ENGINE_FAULTS", "").split(",") + args.fault)
     if faults.exit_at_start:
         sys.exit("ValueError: the fake engine was told to exit at start")
-    engine = FakeEngine(args.served_model_name or args.model, args.model, faults, args.host, args.port)
+    names = args.served_model_name or [args.model]
+    engine = FakeEngine(names[0], args.model, faults, args.host, args.port, aliases=tuple(names[1:]))
     print(f"listening on {engine.url}", flush=True)  # noqa: T201
     with suppress(KeyboardInterrupt):
         engine.serve()

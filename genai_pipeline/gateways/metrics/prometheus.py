@@ -8,6 +8,7 @@ scraped after it was asked.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -27,43 +28,58 @@ _DCGM = {
 _REQUIRED_OF_GPU = "xid_error"
 
 
+_IN_CLUSTER = re.compile(r"^https?://(?P<service>[a-z][a-z0-9-]*)\.(?P<namespace>[a-z0-9-]+)[.:/]")
+_THROUGH_API = re.compile(r"/namespaces/(?P<namespace>[^/]+)/services/(?:https?:)?(?P<service>[^/:]+)")
+
+
+def service_labels(base_url: str) -> Mapping[str, str]:
+    """Labels that a ServiceMonitor gives the series of the Service behind an address.
+
+    Raises: EngineUnavailable: the address names no Service, as a forwarded port does not.
+    """
+    found = _THROUGH_API.search(base_url) or _IN_CLUSTER.search(f"{base_url}/")
+    if found is None:
+        raise EngineUnavailable(
+            f"{base_url} does not say which Service it leads to, so Prometheus cannot be asked about it.",
+            "Unset GENAI_PROMETHEUS_URL to read the engine's own /metrics.",
+        )
+    return {"namespace": found["namespace"], "service": found["service"]}
+
+
 class PrometheusMetrics(Metrics):
-    """Instant queries, summed over the series that `matchers` select.
+    """Instant queries, summed over the series of one release's Service.
 
     Args:
         url: address of the API, without `/api/v1`.
-        matchers: labels of the release's series, e.g. `{"namespace": "genai", "service": "m-<release>"}`.
-        pod_pattern: regular expression of the release's pods, for DCGM's series.
         fresh_within_s: deadline for the next scrape; more than the scrape interval.
+        labels_of: address of an engine -> labels that select its series.
     """
 
     def __init__(
         self,
         url: str,
-        matchers: Mapping[str, str],
-        pod_pattern: str = ".+",
         fresh_within_s: float = 90,
         auth: httpx.Auth | None = None,
+        labels_of: Callable[[str], Mapping[str, str]] = service_labels,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._url = url.rstrip("/")
-        self._matchers = [f"{label}={json.dumps(value)}" for label, value in matchers.items()]
-        self._pod_pattern = pod_pattern
+        self._labels_of = labels_of
         self._fresh_within_s = fresh_within_s
         self._pause = pause
         self._client = httpx.Client(timeout=10, auth=auth, trust_env=False)
 
     def read(self, base_url: str) -> EngineMetrics:
-        """One reading over all replicas; `base_url` is only named in errors, `matchers` select."""
-        at = self._fresh_time(base_url)
-        summed = self._query(f"sum by (__name__, le) ({self._series(*ALL)})", at)
-        fullest = self._query(f"max by (__name__) ({self._series(KV_CACHE)})", at)
+        labels = self._labels_of(base_url)
+        at = self._fresh_time(labels)
+        summed = self._query(f"sum by (__name__, le) ({_series(labels, *ALL)})", at)
+        fullest = self._query(f"max by (__name__) ({_series(labels, KV_CACHE)})", at)
         samples: list[Sample] = [s for s in map(_sample, summed) if not s[0].endswith(KV_CACHE)]
         return metrics_from([*samples, *map(_sample, fullest)], f"{self._url} for {base_url}")
 
     def gpus(self, base_url: str) -> list[GpuReading]:
         names = "|".join(_DCGM.values())
-        pods = json.dumps(self._pod_pattern)
+        pods = json.dumps(f"{self._labels_of(base_url).get('service', '')}-.+")
         ours = " or ".join(f'{{__name__=~"{names}", {label}=~{pods}}}' for label in ("exported_pod", "pod"))
         found: dict[str, dict[str, float]] = {}
         for series in self._query(ours):
@@ -72,19 +88,15 @@ class PrometheusMetrics(Metrics):
             found.setdefault(gpu, {})[name] = value
         if not found or any(_DCGM[_REQUIRED_OF_GPU] not in values for values in found.values()):
             raise EngineUnavailable(
-                f"{self._url} has no {_DCGM[_REQUIRED_OF_GPU]} for pods {self._pod_pattern}.",
+                f"{self._url} has no {_DCGM[_REQUIRED_OF_GPU]} for pods {pods}.",
                 "Is dcgm-exporter running on the GPU nodes, scraped, and exporting Xid errors?",
             )
         return [_gpu(name, values) for name, values in sorted(found.items())]
 
-    def _series(self, *names: str) -> str:
-        pattern = f"({'|'.join(PREFIXES)})({'|'.join(names)})"
-        return "{" + ", ".join([f"__name__=~{json.dumps(pattern)}", *self._matchers]) + "}"
-
-    def _fresh_time(self, base_url: str) -> float:
+    def _fresh_time(self, labels: Mapping[str, str]) -> float:
         """A moment, by Prometheus' clock, at which every replica was scraped after we asked."""
         asked_at = now = self._now()
-        oldest = f"min(timestamp({self._series(RUNNING)}))"
+        oldest = f"min(timestamp({_series(labels, RUNNING)}))"
         while True:
             scraped = self._query(oldest, now)
             if scraped and _sample(scraped[0])[2] > asked_at:
@@ -92,7 +104,7 @@ class PrometheusMetrics(Metrics):
             if now - asked_at > self._fresh_within_s:
                 seen = "has no series" if not scraped else f"was not scraped for {self._fresh_within_s:g} s"
                 raise EngineUnavailable(
-                    f"{base_url} {seen} at {self._url} with {', '.join(self._matchers)}.",
+                    f"The engine with {dict(labels)} {seen} at {self._url}.",
                     "Does a PodMonitor or ServiceMonitor select the engine's pods?",
                 )
             self._pause(1.0)
@@ -118,6 +130,12 @@ class PrometheusMetrics(Metrics):
             raise EngineUnavailable(
                 f"{self._url} did not answer as Prometheus does: {error!r}.", "Check GENAI_PROMETHEUS_URL."
             ) from error
+
+
+def _series(labels: Mapping[str, str], *names: str) -> str:
+    pattern = f"({'|'.join(PREFIXES)})({'|'.join(names)})"
+    matchers = [f"{label}={json.dumps(value)}" for label, value in labels.items()]
+    return "{" + ", ".join([f"__name__=~{json.dumps(pattern)}", *matchers]) + "}"
 
 
 def _sample(series: dict[str, Any]) -> Sample:
