@@ -171,6 +171,15 @@ class ContinuousProbe:
                 longest_gap_s=max(seen.longest_gap, since_good),
             )
 
+    def see(self, more: int, deadline_s: float) -> bool:
+        """Wait until `more` further requests have ended; False if the deadline came first."""
+        enough = self.sent + more
+        return self.wait_for(lambda seen: seen.total_sent >= enough, deadline_s)
+
+    def verdict(self) -> Verdict:
+        """The verdict no_failed_request on everything seen so far."""
+        return judge_probe(self.result())
+
     def wait_for(self, condition: Callable[[ProbeResult], bool], deadline_s: float) -> bool:
         """Wait until `condition` holds of what was seen so far; False if the deadline came first."""
         ends_at = time.monotonic() + deadline_s

@@ -7,7 +7,7 @@ Killed anywhere, a rerun ends the same. If the proof fails the traffic goes back
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -16,20 +16,31 @@ from genai_pipeline.core.faults import crash_point
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.record import ENDED_BADLY, Phase, Record
 from genai_pipeline.core.release import Release
-from genai_pipeline.core.verdict import Verdict, failed, inconclusive, judge, passed
+from genai_pipeline.core.verdict import Verdict, failed, passed
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.rollout.candidate import Candidates
 from genai_pipeline.rollout.drain import drain
 from genai_pipeline.rollout.records import Records
 from genai_pipeline.rollout.traffic import Traffic
 
+SEEN_BEFORE, SEEN_AFTER = 4, 10
+"""Requests that the watch must have seen before the switch and after the old release is gone."""
+WATCH_DEADLINE_S = 10
+
 
 class TrafficWatch(Protocol):
     """Sends requests through the stable address while traffic moves, and counts what failed."""
 
-    sent: int
-    failed: int
-    causes: Mapping[str, int]
+    @property
+    def failed(self) -> int: ...
+
+    def see(self, more: int, deadline_s: float) -> bool:
+        """Wait until `more` further requests have ended; False if the deadline came first."""
+        ...
+
+    def verdict(self) -> Verdict:
+        """The verdict no_failed_request on everything seen."""
+        ...
 
 
 WatchTraffic = Callable[[str, str], AbstractContextManager[TrafficWatch]]
@@ -81,10 +92,12 @@ class CutOver:
                 passed("no_failed_request", "The strategy is recreate: service was interrupted by design."),
             ]
         with watch_traffic(stable_url, release.model) as watch:
+            watch.see(SEEN_BEFORE, WATCH_DEADLINE_S)
             verdict = self._switch(release, before, lambda: watch.failed)
             if verdict.passed:
                 self._retire(spec, before, on_progress)
-        return [verdict, _judge_watch(watch)]
+            watch.see(SEEN_AFTER, WATCH_DEADLINE_S)
+        return [verdict, watch.verdict()]
 
     def make_room_for(self, release: Release) -> None:
         """For the recreate strategy: drain and stop the release that has the traffic."""
@@ -153,11 +166,3 @@ class CutOver:
 
 def _release_of(record: Record) -> Release:
     return Release.of(ModelSpec.model_validate(dict(record.spec)), record.revision)
-
-
-def _judge_watch(watch: TrafficWatch) -> Verdict:
-    evidence = {"sent": watch.sent, "failed": watch.failed, "causes": dict(watch.causes)}
-    if not watch.sent:
-        return inconclusive("no_failed_request", "No request was sent while the traffic moved.", **evidence)
-    summary = f"{watch.failed} of {watch.sent} requests failed while the traffic moved (limit 0)."
-    return judge("no_failed_request", watch.failed == 0, summary, **evidence)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from genai_pipeline.core.errors import (
@@ -24,6 +23,7 @@ from genai_pipeline.core.errors import (
 )
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.snapshot import Snapshot, SnapshotFile
+from genai_pipeline.core.verdict import Verdict, inconclusive, judge
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.agent.abc import AgentAnswer, AgentEndpoint
 from genai_pipeline.gateways.cluster.abc import Applied, Cluster, ClusterEvent, Difference, Headroom
@@ -203,8 +203,24 @@ class World:
         raise EngineUnavailable(f"{url} refused the connection.", "Nothing runs behind it.")
 
     @contextmanager
-    def watch_traffic(self, url: str, model: str) -> Iterator[Any]:
-        yield SimpleNamespace(sent=10, failed=0, causes={})
+    def watch_traffic(self, url: str, model: str) -> Iterator[FakeWatch]:
+        yield FakeWatch()
+
+
+@dataclass
+class FakeWatch:
+    """What a client at the stable address saw."""
+
+    sent: int = 20
+    failed: int = 0
+
+    def see(self, more: int, deadline_s: float) -> bool:
+        return True
+
+    def verdict(self) -> Verdict:
+        if not self.sent:
+            return inconclusive("no_failed_request", "nothing was sent")
+        return judge("no_failed_request", not self.failed, f"{self.failed} of {self.sent} failed")
 
 
 class FakeInference(Inference):

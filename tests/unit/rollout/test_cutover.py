@@ -1,5 +1,4 @@
 from contextlib import contextmanager
-from types import SimpleNamespace
 
 import pytest
 
@@ -14,7 +13,7 @@ from genai_pipeline.rollout.cutover import CutOver
 from genai_pipeline.rollout.records import Records
 from genai_pipeline.rollout.rejection import reject
 from genai_pipeline.rollout.traffic import Traffic
-from tests.fakes.world import PROFILE, World
+from tests.fakes.world import PROFILE, FakeWatch, World
 
 SPEC = parse_model("name: tiny\nsource: {hub: a/b}\n", "tiny.yaml")
 V1, V2 = Release.of(SPEC, "1" * 40), Release.of(SPEC, "2" * 40)
@@ -134,7 +133,7 @@ def test_traffic_goes_back_when_the_stable_address_does_not_answer_with_the_new_
 def test_traffic_goes_back_when_requests_fail_while_it_moves(bench):
     @contextmanager
     def losing(url, model):
-        yield SimpleNamespace(sent=10, failed=2, causes={"reset": 2})
+        yield FakeWatch(sent=10, failed=2)
 
     verdicts = outcomes(bench.go(V2, losing))
 
@@ -145,7 +144,7 @@ def test_traffic_goes_back_when_requests_fail_while_it_moves(bench):
 def test_a_switch_that_nobody_watched_is_inconclusive(bench):
     @contextmanager
     def blind(url, model):
-        yield SimpleNamespace(sent=0, failed=0, causes={})
+        yield FakeWatch(sent=0)
 
     assert outcomes(bench.go(V2, blind))["no_failed_request"] is Outcome.INCONCLUSIVE
 
