@@ -12,7 +12,7 @@ import dagster as dg
 
 from genai_pipeline.assets.tables import shown
 from genai_pipeline.core.checks import CHECKS
-from genai_pipeline.core.errors import GenaiError, Refused, StagingError, Unavailable
+from genai_pipeline.core.errors import GenaiError, Refused, ReleaseRefused, StagingError, Unavailable
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.record import Record
 from genai_pipeline.core.release import Release
@@ -99,7 +99,8 @@ def _report(
     except GenaiError as caught:
         error, findings = caught, Findings(_verdicts_for(asset, caught))
     seconds = time.monotonic() - started
-    _write_down(hand, asset, findings, seconds)
+    if not isinstance(error, ReleaseRefused):  # a refusal is no finding about the release: it changes nothing
+        _write_down(hand, asset, findings, seconds)
     results = [_check_result(spec.name, asset, hand.release, verdict) for verdict in findings.verdicts]
     if error:
         yield from results

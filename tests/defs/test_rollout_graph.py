@@ -100,6 +100,7 @@ def test_the_interlock_refuses_a_release_materialized_by_hand_without_its_proof(
     failure = result.failure_data_for_node("tiny__live")
     assert "may not go live" in failure.error.message + str(failure.user_failure_data)
     assert desk.live is None
+    assert desk.record(desk.releases[0]).phase is Phase.ROLLING_OUT
 
 
 def test_a_candidate_that_never_becomes_ready_ends_with_the_diagnosis(desk):
