@@ -1,0 +1,25 @@
+"""`python -m genai_pipeline.agent`: the agent service, set up by its environment (settings.py)."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from genai_pipeline.agent.settings import Settings, SettingsError
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        settings = Settings.load()
+    except SettingsError as error:
+        sys.exit(f"The agent cannot start:\n{error}")
+    from genai_pipeline.agent.server import serve
+
+    try:
+        serve(settings)
+    except OSError as error:
+        sys.exit(f"The agent cannot listen on {settings.host}:{settings.port}: {error}. Set AGENT_HOST and AGENT_PORT.")
+
+
+main()

@@ -1,0 +1,127 @@
+"""Every setting of the agent service, read from the environment in this one place.
+
+Bedrock is one setting away: `MODEL_PROVIDER=bedrock` (credentials as boto3 finds them).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
+from urllib.parse import urlsplit
+
+Provider = Literal["openai", "bedrock"]
+
+SYSTEM_PROMPT = (
+    "You are a helpful assistant for the current time and the weather. "
+    "Use the tools for every question about time or weather. Politely decline anything else."
+)
+DEFAULT_MODEL: Mapping[Provider, str] = {"openai": "weather-agent", "bedrock": "us.amazon.nova-pro-v1:0"}
+
+
+class SettingsError(ValueError):
+    """One or more environment variables are wrong; a line per mistake."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The service's settings; each one's variable is in `VARIABLES`. Times in seconds, sizes in bytes.
+
+    Args:
+        model_timeout_s: for one completion.
+        max_history_messages: messages a session remembers; older ones are forgotten.
+        max_tool_cycles: model calls in one request; a model that still wants tools then is stopped.
+        ready_cache_s: how long an answer of /readyz is reused.
+        completion_recent_s: a completion this recent proves that the engine works.
+        drain_deadline_s: how long SIGTERM waits for what is under way.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    release_id: str = ""
+    model_provider: Provider = "openai"
+    model_base_url: str = "http://127.0.0.1:8000/v1"
+    model_id: str = ""
+    model_api_key: str = "none"
+    model_max_tokens: int = 256
+    model_timeout_s: float = 30.0
+    weather_url: str = "https://wttr.in"
+    weather_timeout_s: float = 3.0
+    system_prompt: str = SYSTEM_PROMPT
+    max_body_bytes: int = 65_536
+    max_prompt_chars: int = 4_000
+    max_concurrent: int = 32
+    deadline_s: float = 60.0
+    max_tool_cycles: int = 6
+    max_sessions: int = 1_000
+    session_ttl_s: float = 3_600.0
+    max_history_messages: int = 40
+    ready_cache_s: float = 5.0
+    completion_recent_s: float = 60.0
+    drain_deadline_s: float = 30.0
+
+    @property
+    def model(self) -> str:
+        return self.model_id or DEFAULT_MODEL[self.model_provider]
+
+    @classmethod
+    def load(cls, env: Mapping[str, str] | None = None) -> Settings:
+        """Read the environment. Raises: SettingsError: with every mistake at once."""
+        env = os.environ if env is None else env
+        values: dict[str, Any] = {}
+        problems: list[str] = []
+        for field in fields(cls):
+            variable = VARIABLES[field.name]
+            if not env.get(variable):
+                continue
+            try:
+                values[field.name] = _READERS.get(str(field.type), str)(env[variable])
+            except ValueError as error:
+                shown = "" if field.name == "model_api_key" else f"={env[variable]!r}"
+                problems.append(f"{variable}{shown}: {error}")
+        settings = cls(**values)
+        problems += settings._conflicts()
+        if problems:
+            raise SettingsError("\n".join(problems))
+        return settings
+
+    def _conflicts(self) -> list[str]:
+        problems = [
+            f"{VARIABLES[name]}={getattr(self, name)!r}: not an http(s) address. Write it like http://127.0.0.1:8000/v1."
+            for name in ("model_base_url", "weather_url")
+            if urlsplit(getattr(self, name)).scheme not in ("http", "https")
+            or not urlsplit(getattr(self, name)).hostname
+        ]
+        if self.max_sessions < self.max_concurrent:
+            problems.append("AGENT_MAX_SESSIONS: below AGENT_MAX_CONCURRENT, so a session in use might be forgotten.")
+        if self.max_history_messages < 2 * self.max_tool_cycles + 2:
+            problems.append("AGENT_MAX_HISTORY_MESSAGES: below 2 * AGENT_MAX_TOOL_CYCLES + 2: a turn would not fit.")
+        return problems
+
+
+def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        try:
+            number = kind(text)
+        except ValueError:
+            number = 0
+        if not 0 < number < float("inf"):
+            raise ValueError(f"must be a positive {'whole number' if kind is int else 'number'}.")
+        return number
+
+    return read
+
+
+def _provider(text: str) -> str:
+    if text not in get_args(Provider):
+        raise ValueError(f"must be one of: {', '.join(get_args(Provider))}.")
+    return text
+
+
+_READERS: Mapping[str, Callable[[str], Any]] = {"int": _positive(int), "float": _positive(float), "Provider": _provider}
+_UNPREFIXED = ("release_id", "model_", "weather_", "system_prompt")
+VARIABLES: Mapping[str, str] = {
+    field.name: field.name.upper() if field.name.startswith(_UNPREFIXED) else f"AGENT_{field.name.upper()}"
+    for field in fields(Settings)
+}

@@ -1,0 +1,95 @@
+"""The weather of a place, from a service that speaks wttr.in's JSON (`GET /<place>?format=j1`).
+
+What the service says is data from outside: its size is bounded, redirects are refused, and the one free text in
+it, the description, is cut to a plain phrase before a model reads it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from genai_pipeline.agent.errors import ToolError
+
+MAX_ANSWER_BYTES = 256 * 1024
+MAX_DESCRIPTION_CHARS = 60
+ATTEMPTS = 2
+_PLACE = re.compile(r"[^\W_][\w .,'’()-]{0,79}")
+"""Names of places. No slash, colon, percent, question or hash sign: a place is one path segment, never an address."""
+
+
+class WeatherService:
+    """One weather service. Make and use it within one event loop."""
+
+    def __init__(self, base_url: str, timeout_s: float, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._timeout_s = timeout_s
+        self._client = httpx.AsyncClient(follow_redirects=False, timeout=timeout_s, transport=transport)
+
+    async def current(self, place: str) -> str:
+        """The weather as one line: `Zürich: light rain, 12°C, humidity 81%, wind 14 km/h`.
+
+        Raises: ToolError: no such place, no answer, or an answer that makes no sense.
+        """
+        place = " ".join(place.split())
+        if not _PLACE.fullmatch(place) or ".." in place:
+            raise ToolError(f"no weather is known for {place[:80]}")
+        status, body = await self._get(f"{self._base_url}/{quote(place, safe='')}?format=j1")
+        if status == 404:
+            raise ToolError(f"no weather is known for {place}")
+        if status != 200:
+            raise ToolError(f"the weather service did not answer (HTTP {status})")
+        return describe(place, body)
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def _get(self, url: str) -> tuple[int, bytes]:
+        """Status and body. Tries again once where that may help."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                async with asyncio.timeout(self._timeout_s):  # the client's own timeout is per read, not for the whole
+                    status, body = await self._get_once(url)
+            except (TimeoutError, httpx.TimeoutException):
+                problem = "timeout"
+            except httpx.HTTPError:
+                problem = "no connection"
+            else:
+                if status < 500 or attempt == ATTEMPTS:
+                    return status, body
+                continue
+            if attempt == ATTEMPTS:
+                raise ToolError(f"the weather service did not answer ({problem})")
+        raise AssertionError("unreachable")
+
+    async def _get_once(self, url: str) -> tuple[int, bytes]:
+        async with self._client.stream("GET", url, headers={"Accept": "application/json"}) as response:
+            body = bytearray()
+            async for chunk in response.aiter_bytes(16_384):
+                body += chunk
+                if len(body) > MAX_ANSWER_BYTES:
+                    raise ToolError("the weather service did not answer (too much data)")
+            return response.status_code, bytes(body)
+
+
+def describe(place: str, body: bytes) -> str:
+    """The one line that the model reads. Raises: ToolError: the body is not wttr.in's JSON."""
+    try:
+        data: dict[str, Any] = json.loads(body)
+        now = data["current_condition"][0]
+        sky = _plain(str(now["weatherDesc"][0]["value"]))
+        celsius, humidity, wind = (int(now[key]) for key in ("temp_C", "humidity", "windspeedKmph"))
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise ToolError("the weather service did not answer (not weather data)") from error
+    demo = " (demo data)" if "demo data" in str(data.get("source", "")) else ""
+    return f"{place}: {sky}, {celsius}°C, humidity {humidity}%, wind {wind} km/h{demo}"
+
+
+def _plain(description: str) -> str:
+    words = re.sub(r"[^\w ,.'-]+", " ", description).split()
+    return " ".join(words)[:MAX_DESCRIPTION_CHARS].strip().lower()
