@@ -190,10 +190,6 @@ class Supervisor:
                 self._call("supervisor.removeProcessGroup", name)
             self._call("supervisor.reloadConfig")
 
-    def clear_log(self, name: str) -> None:
-        """Empty the program's log; it must be stopped or its output between two writes may be lost."""
-        self._call("supervisor.clearProcessLogs", name)
-
     # -- the rest
 
     def _call(self, method: str, *args: Any) -> Any:

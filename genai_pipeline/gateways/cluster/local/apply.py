@@ -1,0 +1,136 @@
+"""Server-side apply: what an object becomes when a field manager applies a manifest. Pure.
+
+As in Kubernetes, a field that its manager stops sending disappears, a field that another manager sent with
+another value is a conflict, and `metadata.generation` grows with the spec only. Lists are replaced whole: with
+one manager per object that is the same as Kubernetes' merging by key.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from genai_pipeline.core.errors import Refused
+from genai_pipeline.gateways.cluster.local.objects import Object
+
+_MISSING = object()
+
+
+def applied(live: Object | None, manifest: Mapping[str, Any], manager: str) -> Object:
+    """The object after the apply, without resourceVersion, generation and uid of a new one.
+
+    Raises: Refused: another manager owns a field with another value, or an immutable field changes.
+    """
+    wanted = normalised(manifest)
+    managed = _managed(live)
+    _refuse_conflict(wanted, {m: fields for m, fields in managed.items() if m != manager})
+    base = {k: v for k, v in (live or {}).items() if k != "status"}
+    merged = _defaulted(_merge(base, managed.get(manager, {}), wanted))
+    _refuse_immutable(live, merged)
+    managed[manager] = wanted
+    entries = [{"manager": m, "operation": "Apply", "fields": fields} for m, fields in sorted(managed.items())]
+    merged["metadata"] = merged["metadata"] | {"managedFields": entries}
+    return merged | ({"status": live["status"]} if live and "status" in live else {})
+
+
+def differences(live: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Field, wanted and live value of every leaf that an apply changes."""
+    hide = live.get("kind") == "Secret"
+    for field, wanted, now in _leaf_differences(presentable(after), presentable(live), ""):
+        if not field.startswith("status"):
+            hidden = hide and field.startswith("data.")
+            yield (field, "(secret)", "(other secret)") if hidden else (field, wanted, now)
+
+
+def presentable(obj: Mapping[str, Any]) -> Object:
+    """The object without our book-keeping."""
+    return dict(obj) | {"metadata": {k: v for k, v in obj["metadata"].items() if k != "managedFields"}}
+
+
+def normalised(manifest: Mapping[str, Any]) -> Object:
+    """Without nulls, without status, a Secret's stringData moved to data."""
+    wanted = _without_nulls({k: v for k, v in manifest.items() if k not in ("status", "stringData")})
+    if manifest.get("kind") == "Secret":
+        encoded = {k: base64.b64encode(str(v).encode()).decode() for k, v in (manifest.get("stringData") or {}).items()}
+        wanted["data"] = (wanted.get("data") or {}) | encoded
+    return wanted
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _without_nulls(v) for k, v in value.items() if v is not None}
+    if isinstance(value, (list, tuple)):
+        return [_without_nulls(v) for v in value]
+    return value
+
+
+def _merge(live: Mapping[str, Any], before: Mapping[str, Any], after: Mapping[str, Any]) -> Object:
+    merged = dict(live)
+    for key, old in before.items():
+        if key in after:
+            continue
+        rest = _merge(live[key], old, {}) if isinstance(old, Mapping) and isinstance(live.get(key), Mapping) else None
+        merged.pop(key, None)
+        if rest:
+            merged[key] = rest
+    for key, new in after.items():
+        now, old = live.get(key), before.get(key)
+        if isinstance(new, Mapping) and isinstance(now, Mapping):
+            merged[key] = _merge(now, old if isinstance(old, Mapping) else {}, new)
+        else:
+            merged[key] = new
+    return merged
+
+
+def _managed(live: Object | None) -> dict[str, Object]:
+    entries = live["metadata"].get("managedFields", []) if live else []
+    return {entry["manager"]: entry["fields"] for entry in entries}
+
+
+def _refuse_conflict(wanted: Object, others: Mapping[str, Object]) -> None:
+    mine = dict(_leaves(wanted, ""))
+    for manager, fields in others.items():
+        for field, value in _leaves(fields, ""):
+            if mine.get(field, value) != value:
+                raise Refused(
+                    f"{wanted['kind']} {wanted['metadata']['name']}: {field} is owned by {manager!r}.",
+                    f"Leave {field} out, or let {manager!r} release it.",
+                )
+
+
+def _refuse_immutable(live: Object | None, merged: Object) -> None:
+    if live and live["kind"] == "Deployment" and live["spec"]["selector"] != merged["spec"]["selector"]:
+        raise Refused(
+            f"Deployment {live['metadata']['name']}: spec.selector cannot change.",
+            "Delete the Deployment first, or give the new one another name.",
+        )
+
+
+def _defaulted(obj: Object) -> Object:
+    if obj["kind"] == "Deployment":
+        return obj | {"spec": {"replicas": 1} | obj["spec"]}
+    if obj["kind"] == "Service":
+        ports = [{"protocol": "TCP", "targetPort": p["port"]} | p for p in obj["spec"].get("ports") or []]
+        return obj | {"spec": {"type": "ClusterIP"} | obj["spec"] | {"ports": ports}}
+    return obj
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, value
+
+
+def _leaf_differences(wanted: Any, live: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(wanted, Mapping) and isinstance(live, Mapping):
+        for key in sorted({*wanted, *live}, key=str):
+            inner = f"{path}.{key}" if path else str(key)
+            yield from _leaf_differences(wanted.get(key, _MISSING), live.get(key, _MISSING), inner)
+    elif isinstance(wanted, list) and isinstance(live, list) and len(wanted) == len(live):
+        for index, (new, now) in enumerate(zip(wanted, live, strict=True)):
+            yield from _leaf_differences(new, now, f"{path}[{index}]")
+    elif wanted != live:
+        yield path, None if wanted is _MISSING else wanted, None if live is _MISSING else live

@@ -1,0 +1,194 @@
+"""LocalCluster: the Cluster of one machine, as seen by the pipeline. It talks to the daemon over loopback HTTP."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from genai_pipeline.core import errors
+from genai_pipeline.gateways.cluster.abc import (
+    FIELD_MANAGER,
+    Applied,
+    Cluster,
+    ClusterEvent,
+    Difference,
+    Headroom,
+    Manifest,
+)
+from genai_pipeline.gateways.cluster.readiness import not_ready, progress_of
+
+GUARD = {"X-Genai-Cluster": "1"}
+TIMEOUT_S = 45.0
+WATCH_S = 10.0
+
+
+class LocalCluster(Cluster):
+    """Args: url: of the daemon, `profile.cluster_endpoint`. Thread-safe; connects when it is first used."""
+
+    def __init__(self, url: str, namespace: str, manager: str = FIELD_MANAGER) -> None:
+        import httpx
+
+        self.url, self.namespace, self._manager = url, namespace, manager
+        self._http = httpx.Client(base_url=url, headers=GUARD, timeout=TIMEOUT_S, trust_env=False)
+
+    def close(self) -> None:
+        self._http.close()
+
+    # -- queries
+
+    def get(self, kind: str, name: str) -> dict[str, Any] | None:
+        return self._call("GET", f"/objects/{kind}/{name}")
+
+    def list(self, kind: str, labels: Mapping[str, str] | None = None) -> builtins.list[dict[str, Any]]:
+        return self._listed(kind, labels)[0]
+
+    def diff(self, objects: Sequence[Manifest]) -> builtins.list[Difference]:
+        return [
+            Difference(result["kind"], result["name"], field, wanted, live)
+            for result in self._apply(objects, dry_run=True)
+            for field, wanted, live in result["differences"]
+        ]
+
+    def events(self, kind: str, name: str) -> builtins.list[ClusterEvent]:
+        return [
+            ClusterEvent(e["at"], e["kind"], e["name"], e["type"], e["reason"], _counted(e))
+            for e in self._call("GET", f"/events/{kind}/{name}")
+        ]
+
+    def logs(self, labels: Mapping[str, str], lines: int = 100) -> str:
+        return self._call("GET", "/logs", {"labels": json.dumps(dict(labels)), "lines": lines})
+
+    def endpoint(self, service: str, port: int | None = None) -> str:
+        return self._call("GET", f"/endpoint/{service}", {"port": port} if port else {})
+
+    def headroom(self) -> Headroom:
+        return Headroom(**self._call("GET", "/headroom"))
+
+    # -- changes
+
+    def apply(self, objects: Sequence[Manifest]) -> builtins.list[Applied]:
+        results = self._apply(objects, dry_run=False)
+        return [Applied(r["kind"], r["name"], r["action"], r["enforced"]) for r in results]
+
+    def scale(self, deployment: str, replicas: int) -> None:
+        self._call("PUT", f"/scale/{deployment}", body={"replicas": replicas})
+
+    def delete(self, kind: str, name: str, deadline_s: float = 60) -> None:
+        self._call("DELETE", f"/objects/{kind}/{name}")
+        if kind == "Deployment":
+            self._wait_gone(lambda pod: _owned_by(pod, kind, name), {}, f"{kind} {name}", deadline_s)
+
+    # -- waits
+
+    def wait_ready(
+        self, deployment: str, deadline_s: float, on_progress: Callable[[str], None] = lambda _: None
+    ) -> dict[str, Any]:
+        end, said, version = time.monotonic() + deadline_s, "", 0
+        while True:
+            pods, version = self._listed("Pod", None)
+            found = self.get("Deployment", deployment)
+            if found is None:
+                raise errors.NotReady(f"There is no Deployment {deployment} to wait for.", "Apply it first.")
+            own = [p for p in pods if _owned_by(p, "Deployment", deployment)]
+            progress = progress_of(found, own)
+            if progress.summary != said:
+                said = progress.summary
+                on_progress(said)
+            if progress.done:
+                return found
+            left = end - time.monotonic()
+            why = progress.hopeless or (f"not within {deadline_s:g} s" if left <= 0 else "")
+            if why:
+                raise not_ready(deployment, why, progress, self.events("Deployment", deployment), self._logs_of(own))
+            self._changed_after(version, min(left, WATCH_S))
+
+    def wait_gone(self, labels: Mapping[str, str], deadline_s: float) -> None:
+        self._wait_gone(lambda _: True, labels, f"pods with {dict(labels)}", deadline_s)
+
+    # -- the rest
+
+    def _wait_gone(
+        self, mine: Callable[[dict[str, Any]], bool], labels: Mapping[str, str], what: str, deadline_s: float
+    ) -> None:
+        end = time.monotonic() + deadline_s
+        while True:
+            pods, version = self._listed("Pod", labels)
+            names = [pod["metadata"]["name"] for pod in pods if mine(pod)]
+            if not names:
+                return
+            left = end - time.monotonic()
+            if left <= 0:
+                raise errors.NotReady(
+                    f"Of {what} these pods are still there after {deadline_s:g} s: {', '.join(names)}.",
+                    "Wait for their terminationGracePeriodSeconds, or see their logs.",
+                )
+            self._changed_after(version, min(left, WATCH_S))
+
+    def _logs_of(self, pods: Sequence[Mapping[str, Any]]) -> str:
+        names = [p["metadata"]["labels"]["pod-template-hash"] for p in pods if not _ready(p)]
+        return self.logs({"pod-template-hash": names[-1]}, 50) if names else ""
+
+    def _apply(self, objects: Sequence[Manifest], dry_run: bool) -> builtins.list[dict[str, Any]]:
+        body = {"objects": builtins.list(objects), "manager": self._manager, "dryRun": dry_run}
+        try:
+            body = json.loads(json.dumps(body, default=_plain))
+        except (TypeError, ValueError) as error:
+            raise errors.Refused(
+                f"A manifest holds what JSON cannot ({error}).", "Quote dates and the like."
+            ) from error
+        return self._call("PATCH", "/objects", body=body)
+
+    def _listed(self, kind: str, labels: Mapping[str, str] | None) -> tuple[builtins.list[dict[str, Any]], int]:
+        found = self._call("GET", f"/objects/{kind}", {"labels": json.dumps(dict(labels or {}))})
+        return found["items"], found["version"]
+
+    def _changed_after(self, version: int, timeout_s: float) -> None:
+        self._call("GET", "/changes", {"after": version, "timeout": timeout_s})
+
+    def _call(self, method: str, path: str, params: Mapping[str, Any] | None = None, body: Any = None) -> Any:
+        import httpx
+
+        query = {"namespace": self.namespace, **(params or {})}
+        try:
+            answer = self._http.request(method, path, params=query, json=body)
+        except httpx.HTTPError as error:
+            raise errors.ClusterUnavailable(
+                f"The local cluster at {self.url} does not answer ({error}).", "Run `genai up`."
+            ) from error
+        if answer.headers.get("content-type", "").startswith("application/json"):
+            content = answer.json()
+        else:
+            content = answer.text
+        if answer.is_success:
+            return content
+        raise _error(answer.status_code, content, self.url)
+
+
+def _error(status: int, content: Any, url: str) -> errors.GenaiError:
+    if isinstance(content, dict) and content.get("error"):
+        kinds = {"NotFound": errors.NotFound, "ClusterUnavailable": errors.ClusterUnavailable}
+        return kinds.get(content["error"], errors.Refused)(content["what"], content["remedy"])
+    return errors.ClusterUnavailable(f"The local cluster at {url} answered {status}: {content}.", "See its log.")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(repr(value))
+
+
+def _counted(event: Mapping[str, Any]) -> str:
+    return event["message"] + (f" (x{event['count']})" if event["count"] > 1 else "")
+
+
+def _owned_by(pod: Mapping[str, Any], kind: str, name: str) -> bool:
+    owners = pod["metadata"].get("ownerReferences") or []
+    return any(owner["kind"] == kind and owner["name"] == name for owner in owners)
+
+
+def _ready(pod: Mapping[str, Any]) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)

@@ -1,0 +1,95 @@
+"""Reading Kubernetes objects: labels, owners, times, readiness. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+CLUSTER_SCOPED = frozenset(
+    {
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "CustomResourceDefinition",
+        "Namespace",
+        "Node",
+        "NodeClass",
+        "NodePool",
+        "PersistentVolume",
+        "PriorityClass",
+        "StorageClass",
+    }
+)
+ENFORCED = frozenset({"ConfigMap", "Deployment", "Namespace", "Secret", "Service"})
+"""Kinds that do something here. Every other kind is kept and returned."""
+
+HASH_LABEL = "pod-template-hash"
+
+Object = dict[str, Any]
+
+
+def timestamp(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def seconds_of(text: str | None) -> float:
+    """Unix seconds of a timestamp, 0 for none."""
+    return datetime.fromisoformat(text).timestamp() if text else 0.0
+
+
+def namespace_of(kind: str, manifest: Mapping[str, Any], default: str) -> str:
+    """The namespace an object lives in; empty for kinds that have none."""
+    return "" if kind in CLUSTER_SCOPED else manifest["metadata"].get("namespace") or default
+
+
+def labels_match(wanted: Mapping[str, str], labels: Mapping[str, str] | None) -> bool:
+    return all((labels or {}).get(key) == value for key, value in wanted.items())
+
+
+def selector_matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    """A Deployment's selector: matchLabels and matchExpressions."""
+    if not labels_match(selector.get("matchLabels") or {}, labels):
+        return False
+    for rule in selector.get("matchExpressions") or []:
+        value, values = labels.get(rule["key"]), rule.get("values") or []
+        matches = {
+            "In": value in values,
+            "NotIn": value not in values,
+            "Exists": value is not None,
+            "DoesNotExist": value is None,
+        }
+        if not matches[rule["operator"]]:
+            return False
+    return True
+
+
+def owned_by(pod: Mapping[str, Any], kind: str, name: str) -> bool:
+    owners = pod["metadata"].get("ownerReferences") or []
+    return any(owner["kind"] == kind and owner["name"] == name for owner in owners)
+
+
+def terminating(obj: Mapping[str, Any]) -> bool:
+    return "deletionTimestamp" in obj["metadata"]
+
+
+def condition(obj: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    """The object's condition of a type; empty where it has none."""
+    conditions = obj.get("status", {}).get("conditions") or []
+    return next((c for c in conditions if c["type"] == kind), {})
+
+
+def pod_ready(pod: Mapping[str, Any]) -> bool:
+    return not terminating(pod) and condition(pod, "Ready").get("status") == "True"
+
+
+def template_hash(template: Mapping[str, Any]) -> str:
+    text = json.dumps(template, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def program_name(pod: Mapping[str, Any], container: str) -> str:
+    """What supervisord calls the process of a container."""
+    meta = pod["metadata"]
+    return f"pod.{meta['namespace']}.{meta['name']}.{container}"
