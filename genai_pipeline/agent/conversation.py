@@ -80,8 +80,8 @@ class Conversation:
                 for use in uses.values():
                     on_tool(use)
             invocation = result.metrics.latest_agent_invocation
-            usage = dict(invocation.usage) if invocation else {}
-            return Turn(str(result).strip(), list(uses.values()), {k: int(v) for k, v in usage.items()})
+            usage: dict[str, Any] = {**invocation.usage} if invocation else {}
+            return Turn(str(result).strip(), list(uses.values()), usage)
 
 
 def _started(event: BeforeToolCallEvent) -> None:

@@ -8,7 +8,7 @@ import threading
 import time
 from typing import Any
 
-from waitress import create_server
+from waitress.server import create_server
 
 from genai_pipeline.agent.app import create_app
 from genai_pipeline.agent.service import AgentService
