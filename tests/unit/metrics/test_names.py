@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from genai_pipeline.core.errors import EngineUnavailable
+from genai_pipeline.gateways.metrics.names import ALL, KV_CACHE, TTFT_BUCKET, Sample, metrics_from
+
+
+def samples(prefix: str = "vllm:", value: float = 2.0) -> list[Sample]:
+    """One sample of everything; the histogram has two buckets."""
+    plain: list[Sample] = [(prefix + name, {}, value) for name in ALL if name != TTFT_BUCKET]
+    buckets: list[Sample] = [(prefix + TTFT_BUCKET, {"le": le}, value) for le in ("0.5", "+Inf")]
+    return plain + buckets
+
+
+@pytest.mark.parametrize("prefix", ["vllm:", "ray_vllm_"])
+def test_vllms_names_and_rays_are_both_understood(prefix: str):
+    reading = metrics_from(samples(prefix), "here")
+
+    assert reading.generation_tokens == 2.0
+    assert reading.ttft_buckets == {0.5: 2.0, math.inf: 2.0}
+
+
+def test_replicas_are_summed_and_the_fullest_cache_counts():
+    one, other = samples(value=1.0), samples(value=3.0)
+    full: Sample = ("vllm:" + KV_CACHE, {"engine": "1"}, 0.9)
+    empty: Sample = ("vllm:" + KV_CACHE, {"engine": "0"}, 0.1)
+
+    reading = metrics_from([s for s in one + other if KV_CACHE not in s[0]] + [full, empty], "here")
+
+    assert reading.requests_finished == 4.0
+    assert reading.waiting == 4.0
+    assert reading.kv_cache_usage == 0.9
+    assert reading.ttft_buckets[math.inf] == 4.0
+
+
+def test_rays_second_series_without_total_does_not_count_twice():
+    deprecated: list[Sample] = [("ray_vllm_prompt_tokens", {}, 2.0), ("ray_vllm_request_success", {}, 2.0)]
+
+    assert metrics_from(samples("ray_vllm_") + deprecated, "here") == metrics_from(samples("ray_vllm_"), "here")
+
+
+def test_the_reasons_of_finished_requests_are_summed():
+    more: list[Sample] = [("vllm:request_success_total", {"finished_reason": "abort"}, 5.0)]
+
+    assert metrics_from(samples() + more, "here").requests_finished == 7.0
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_missing_name_is_named(name: str):
+    without = [s for s in samples() if s[0] != "vllm:" + name]
+
+    with pytest.raises(EngineUnavailable, match=f"here lacks vllm:{name}"):
+        metrics_from(without, "here")
+
+
+def test_the_names_of_an_old_vllm_are_not_taken_for_the_new_ones():
+    old = [s for s in samples() if KV_CACHE not in s[0]] + [("vllm:gpu_cache_usage_perc", {}, 0.5)]
+
+    with pytest.raises(EngineUnavailable, match=KV_CACHE):
+        metrics_from(old, "here")
