@@ -1,0 +1,117 @@
+"""A candidate over loopback: what it must prove, and each way in which it can fail to."""
+
+from __future__ import annotations
+
+import pytest
+
+from genai_pipeline.core.checks import CHECKS
+from genai_pipeline.core.verdict import Outcome, Verdict
+from genai_pipeline.gateways.inference.openai import OpenAIInference
+from genai_pipeline.gateways.metrics.engine import EngineMetricsReader
+from genai_pipeline.loadtest.acceptance import WEATHER_TOOL, accept_candidate
+from tests.fakes.openai_server import FakeEngine, Faults
+from tests.integration.loadtest.conftest import MODEL, ROOT
+
+PASSED, FAILED, INCONCLUSIVE = Outcome.PASSED, Outcome.FAILED, Outcome.INCONCLUSIVE
+pytestmark = pytest.mark.usefixtures("quick_counters")
+ALL_OF_THEM = tuple(CHECKS["candidate"])
+
+
+def accept(
+    url: str, request_deadline_s: float = 10, deadline_s: float = 30, tools: tuple[object, ...] = (WEATHER_TOOL,)
+) -> dict[str, Verdict]:
+    with OpenAIInference(url, request_deadline_s) as inference:
+        verdicts = accept_candidate(inference, EngineMetricsReader(), MODEL, ROOT, tools, deadline_s=deadline_s)
+    assert tuple(v.check for v in verdicts) == ALL_OF_THEM
+    return {v.check: v for v in verdicts}
+
+
+def not_passed(verdicts: dict[str, Verdict]) -> dict[str, Outcome]:
+    return {check: v.outcome for check, v in verdicts.items() if not v.passed}
+
+
+def test_the_staged_model_that_answers_and_calls_tools_is_accepted(engine: FakeEngine):
+    verdicts = accept(engine.url)
+
+    assert not_passed(verdicts) == {}
+    assert verdicts["tool_call_parsed"].evidence["tool_calls"][0]["name"] == "get_weather"
+    assert all(row["moved_by"] >= 1 for row in verdicts["weights_from_staged_prefix"].evidence["counters"])
+
+
+@pytest.mark.parametrize(
+    ("faults", "expected", "check", "cause"),
+    [
+        pytest.param(
+            {"broken": True}, dict.fromkeys(ALL_OF_THEM, INCONCLUSIVE), "expected_model_answers", "500: EngineCore",
+            id="500 behind a healthy /health",
+        ),
+        pytest.param(
+            {"drop": True}, dict.fromkeys(ALL_OF_THEM, INCONCLUSIVE), "tool_call_parsed", "got no answer",
+            id="connections dropped",
+        ),
+        pytest.param(
+            {"serves": "another"}, dict.fromkeys(ALL_OF_THEM, FAILED), "expected_model_answers",
+            "serves another, not weather-agent", id="another model",
+        ),
+        pytest.param(
+            {"root": "s3://genai/models/weather-agent/9999/"}, {"weights_from_staged_prefix": FAILED},
+            "weights_from_staged_prefix", "loaded from s3://genai/models/weather-agent/9999/", id="other weights",
+        ),
+        pytest.param(
+            {"raw_tool_calls": True}, {"tool_call_parsed": FAILED}, "tool_call_parsed", "tool-call-parser",
+            id="tool calls as raw text",
+        ),
+        pytest.param(
+            {"metrics": "frozen"}, {"weights_from_staged_prefix": FAILED}, "weights_from_staged_prefix",
+            "did not move", id="counters stand still",
+        ),
+        pytest.param(
+            {"metrics": "down"}, {"weights_from_staged_prefix": INCONCLUSIVE}, "weights_from_staged_prefix",
+            "cannot be read", id="no metrics",
+        ),
+    ],
+)  # fmt: skip
+def test_each_fault_turns_exactly_its_own_verdicts(
+    engine: FakeEngine, faults: dict[str, object], expected: dict[str, Outcome], check: str, cause: str
+):
+    engine.faults = Faults(**faults)
+
+    verdicts = accept(engine.url)
+
+    assert not_passed(verdicts) == expected
+    assert cause in verdicts[check].summary
+
+
+def test_a_model_that_answers_in_words_is_not_taken_for_a_wrong_parser(engine: FakeEngine):
+    tool = {"type": "function", "function": {"name": "unrelated", "parameters": {"type": "object"}}}
+
+    verdict = accept(engine.url, tools=(tool,))["tool_call_parsed"]
+
+    assert verdict.outcome is FAILED
+    assert "answered in words" in verdict.summary
+    assert "parser" not in verdict.summary
+
+
+def test_a_model_used_without_tools_need_not_call_any(engine: FakeEngine):
+    engine.faults = Faults(raw_tool_calls=True)
+
+    assert "not applicable" in accept(engine.url, tools=())["tool_call_parsed"].summary
+
+
+def test_nobody_behind_the_address_is_inconclusive(engine: FakeEngine):
+    engine.stop()
+
+    verdicts = accept(engine.url)
+
+    assert not_passed(verdicts) == dict.fromkeys(ALL_OF_THEM, INCONCLUSIVE)
+    assert "Connection refused" in verdicts["expected_model_answers"].summary
+
+
+def test_an_engine_that_hangs_ends_at_the_deadline(engine: FakeEngine):
+    engine.faults = Faults(hang=True)
+
+    verdicts = accept(engine.url, request_deadline_s=0.3, deadline_s=0.2)
+
+    assert not_passed(verdicts) == dict.fromkeys(ALL_OF_THEM, INCONCLUSIVE)
+    assert "within 0.3 s" in verdicts["expected_model_answers"].summary
+    assert "Not asked" in verdicts["weights_from_staged_prefix"].summary
