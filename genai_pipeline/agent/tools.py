@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any
-from zoneinfo import ZoneInfo, available_timezones
 
 from strands import tool
 
-from genai_pipeline.agent.errors import ToolError
+from genai_pipeline.agent.times import current_time
 from genai_pipeline.agent.weather import WeatherService
 
 Clock = Callable[[], datetime]
@@ -42,16 +40,3 @@ def build_tools(weather: WeatherService, clock: Clock = utc_clock) -> list[Any]:
         return await weather.current(location)
 
     return [get_current_time, get_weather]
-
-
-def current_time(timezone: str, now: datetime) -> str:
-    """`2026-11-24T14:32:05+09:00 (Asia/Tokyo)`. Raises: ToolError: no such zone."""
-    name = timezone.strip()
-    if name not in _zones():  # never a path: ZoneInfo would read any file below the time zone folder
-        raise ToolError(f"unknown time zone '{name[:60]}'; use an IANA name such as Europe/Berlin")
-    return f"{now.astimezone(ZoneInfo(name)).isoformat(timespec='seconds')} ({name})"
-
-
-@cache
-def _zones() -> frozenset[str]:
-    return frozenset(available_timezones())

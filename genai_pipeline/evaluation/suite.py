@@ -1,0 +1,206 @@
+"""A suite: conversations, the tool calls they deserve and what a right answer holds. `suites/*.yaml`.
+
+Facts follow from the calls: an answer about a place's weather must give the temperature or the sky of that place as
+the suite's `weather` table has them, and one about a time must give that time. Every mistake in a file is reported
+by file, line, field and remedy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import available_timezones
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from genai_pipeline.core.errors import GenaiError, NotFound
+
+SUITES = Path(__file__).with_name("suites")
+WEATHER_TOOL, TIME_TOOL = "get_weather", "get_current_time"
+PARAMETERS = {WEATHER_TOOL: "location", TIME_TOOL: "timezone"}
+
+Text = Annotated[str, Field(min_length=1)]
+Call = dict[str, tuple[Text, ...]]
+
+
+class SuiteError(GenaiError):
+    """A suite file is wrong; `problems` holds a line per mistake."""
+
+    def __init__(self, path: str, problems: list[str]) -> None:
+        self.path, self.problems = path, problems
+        super().__init__("\n".join(problems))
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Weather(_Section):
+    """What the weather service says about a place."""
+
+    sky: Text
+    celsius: int
+
+
+class ExpectedTurn(_Section):
+    """One prompt and what it deserves.
+
+    Args:
+        calls: tool -> argument, in any order; a list of arguments is a choice.
+        may_call: calls that are neither needed nor wrong, such as one that can only fail.
+        says: of each group, the answer must hold at least one phrase, letter case aside.
+        never: phrases that no answer may hold.
+    """
+
+    ask: Text
+    calls: tuple[Call, ...] = ()
+    may_call: tuple[Call, ...] = ()
+    says: tuple[tuple[Text, ...], ...] = ()
+    never: tuple[Text, ...] = ()
+
+    @field_validator("calls", "may_call", mode="before")
+    @classmethod
+    def _choices(cls, calls: Any) -> Any:
+        if not isinstance(calls, list):
+            return calls
+        return [{t: _listed(arg) for t, arg in call.items()} if isinstance(call, dict) else call for call in calls]
+
+    @field_validator("calls", "may_call")
+    @classmethod
+    def _known_tools(cls, calls: tuple[Call, ...]) -> tuple[Call, ...]:
+        if unknown := [tool for call in calls for tool in call if tool not in PARAMETERS]:
+            raise ValueError(f"no tool is called {unknown[0]!r}; there are {' and '.join(PARAMETERS)}")
+        return calls
+
+    @field_validator("calls")
+    @classmethod
+    def _known_zones(cls, calls: tuple[Call, ...]) -> tuple[Call, ...]:
+        zones = [zone for call in calls for zone in call.get(TIME_TOOL, ())]
+        if unknown := [zone for zone in zones if zone not in available_timezones()]:
+            raise ValueError(f"{unknown[0]!r} is not an IANA time zone, so its time is not known")
+        return calls
+
+    @field_validator("says", mode="before")
+    @classmethod
+    def _groups(cls, says: Any) -> Any:
+        return [_listed(group) for group in says] if isinstance(says, list) else says
+
+    @property
+    def expected(self) -> list[tuple[str, tuple[str, ...]]]:
+        """(tool, accepted arguments) of every call."""
+        return [item for call in self.calls for item in call.items()]
+
+    @property
+    def tolerated(self) -> list[tuple[str, str]]:
+        return [(tool, choice) for call in self.may_call for tool, choices in call.items() for choice in choices]
+
+    def arguments_of(self, tool: str) -> list[tuple[str, ...]]:
+        return [choices for name, choices in self.expected if name == tool]
+
+
+class SuiteCase(_Section):
+    """One conversation, in a session of its own."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+    tags: tuple[Text, ...] = Field(min_length=1)
+    turns: tuple[ExpectedTurn, ...] = Field(min_length=1)
+
+
+class Isolation(_Section):
+    """Sessions side by side, each about a place of its own: none may hear of another one's.
+
+    Args:
+        ask: the first turn; `{place}` is the session's place.
+        follow_up: leaves the place out, so that only the session's own history can tell it.
+        places: rare ones, which no model comes up with by itself.
+    """
+
+    ask: Annotated[str, Field(pattern=r"\{place\}")]
+    follow_up: Text
+    places: tuple[Text, ...] = Field(min_length=2)
+
+    @model_validator(mode="after")
+    def _apart(self) -> Isolation:
+        if len(set(self.places)) < len(self.places):
+            raise ValueError("a place is named twice")
+        if "{place}" in self.follow_up:
+            raise ValueError("`follow_up` names the place; then it needs no memory")
+        return self
+
+
+class Suite(_Section):
+    """A named set of cases, and the weather they are judged by."""
+
+    name: Text
+    weather: dict[str, Weather]
+    isolation: Isolation
+    cases: tuple[SuiteCase, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Suite:
+        names = [case.name for case in self.cases]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"two cases are called {twice!r}; names tell them apart in every report")
+        return self
+
+
+def load_suite(name: str, folder: Path = SUITES) -> Suite:
+    """The suite called `name`.
+
+    Raises: NotFound: there is no such suite. SuiteError: its file is wrong.
+    """
+    path = folder / f"{name}.yaml"
+    known = sorted(p.stem for p in folder.glob("*.yaml"))
+    if name not in known:
+        raise NotFound(f"There is no suite {name!r}.", f"`gates.agent.suite` may be: {', '.join(known)}.")
+    return parse_suite(path.read_text(encoding="utf-8"), str(path))
+
+
+def parse_suite(text: str, path: str) -> Suite:
+    """Parse one suite. Raises: SuiteError: with one line per mistake."""
+    try:
+        root: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else 1
+        problem = getattr(error, "problem", None) or error
+        raise SuiteError(path, [f"{path}:{line}: not YAML: {problem}. Check indentation and quotes."]) from error
+    if not isinstance(root, yaml.MappingNode):
+        raise SuiteError(path, [f"{path}:1: a suite is a mapping that starts with `name:`."])
+    try:
+        return Suite.model_validate(data)
+    except ValidationError as error:
+        raise SuiteError(path, [_problem(path, root, detail) for detail in error.errors()]) from error
+
+
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+def _problem(path: str, root: Any, detail: Any) -> str:
+    """`file:line: field: what is wrong`, with the line of the innermost part that stands in the file."""
+    node, line = root, root.start_mark.line
+    for part in detail["loc"]:
+        children = dict(_children(node))
+        if part not in children:
+            break
+        line, node = children[part]
+    field = ".".join(str(part) for part in detail["loc"]) or "(file)"
+    message = {
+        "missing": "required, and missing. Add it",
+        "extra_forbidden": "unknown field. Remove it or correct its name",
+    }.get(detail["type"], detail["msg"].removeprefix("Value error, "))
+    return f"{path}:{line + 1}: {field}: {message[:1].lower() + message[1:]}."
+
+
+def _children(node: Any) -> Iterator[tuple[str | int, tuple[int, Any]]]:
+    """(key or index) -> (its line, its value)."""
+    if isinstance(node, yaml.MappingNode):
+        pairs: list[tuple[Any, Any]] = node.value
+        yield from ((key.value, (key.start_mark.line, value)) for key, value in pairs)
+    if isinstance(node, yaml.SequenceNode):
+        items: list[Any] = node.value
+        yield from ((i, (value.start_mark.line, value)) for i, value in enumerate(items))
