@@ -107,7 +107,7 @@ def error_rate(m: Measurement, gates: ServingGates) -> Verdict:
         "error_rate",
         failures / sent <= gates.error_rate_max,
         f"{failures} of {sent} requests failed ({failures / sent:.1%}), the gate is {gates.error_rate_max:.1%}."
-        + (f" Mostly: {table[0]['cause']}." if table else ""),
+        + (f" Mostly: {table[0]['cause'].rstrip('.')}." if table else ""),
         value=round(failures / sent, 4),
         limit=gates.error_rate_max,
         causes=table,

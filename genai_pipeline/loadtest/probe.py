@@ -75,7 +75,7 @@ def judge_probe(result: ProbeResult) -> Verdict:
     said = f"{result.total_failed} of {result.total_sent} requests failed during the switch"
     if not result.total_failed and min(result.sent.values()) < MIN_REQUESTS // len(KINDS):
         return inconclusive("no_failed_request", f"{said}; fewer than {MIN_REQUESTS} prove nothing.", **evidence)
-    cause = f", mostly: {next(iter(result.causes))}" if result.causes else ""
+    cause = f", mostly: {next(iter(result.causes)).rstrip('.')}" if result.causes else ""
     return judge("no_failed_request", not result.total_failed, f"{said}{cause}.", **evidence)
 
 
