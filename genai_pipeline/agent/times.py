@@ -19,4 +19,4 @@ def current_time(timezone: str, now: datetime) -> str:
 
 @cache
 def _zones() -> frozenset[str]:
-    return frozenset(available_timezones())
+    return frozenset(available_timezones()) - {"localtime", "Factory"}  # the machine's own, and a placeholder

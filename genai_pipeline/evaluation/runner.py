@@ -107,7 +107,8 @@ class _Run:
             with self._lock:
                 self._done += 1
                 self._lost += bool(result.problem)
-                self._on_progress(f"{self._done} of {len(self.results)} cases asked")
+                if self._done % 10 == 0 or self._done == len(self.results):
+                    self._on_progress(f"{self._done} of {len(self.results)} cases asked")
         return [reply.to_json() for reply in result.replies]
 
     def _ask(self, turn: ExpectedTurn, session_id: str) -> Reply:

@@ -189,10 +189,8 @@ def _problem(path: str, root: Any, detail: Any) -> str:
             break
         line, node = children[part]
     field = ".".join(str(part) for part in detail["loc"]) or "(file)"
-    message = {
-        "missing": "required, and missing. Add it",
-        "extra_forbidden": "unknown field. Remove it or correct its name",
-    }.get(detail["type"], detail["msg"].removeprefix("Value error, "))
+    plain = {"missing": "required, and missing. Add it", "extra_forbidden": "unknown field. Remove or rename it"}
+    message = plain.get(detail["type"]) or str(detail["msg"]).removeprefix("Value error, ")
     return f"{path}:{line + 1}: {field}: {message[:1].lower() + message[1:]}."
 
 

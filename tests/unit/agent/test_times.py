@@ -1,0 +1,27 @@
+from datetime import UTC, datetime
+
+import pytest
+
+from genai_pipeline.agent.errors import ToolError
+from genai_pipeline.agent.times import current_time
+
+NOW = datetime(2026, 11, 24, 5, 32, 5, 123456, tzinfo=UTC)
+
+
+def test_the_time_has_the_form_the_demo_model_was_taught():
+    assert current_time("Asia/Tokyo", NOW) == "2026-11-24T14:32:05+09:00 (Asia/Tokyo)"
+
+
+def test_zones_with_half_hours_and_several_parts_are_known():
+    assert current_time("Asia/Kolkata", NOW).startswith("2026-11-24T11:02:05+05:30")
+    assert current_time(" America/Argentina/Ushuaia ", NOW).endswith("-03:00 (America/Argentina/Ushuaia)")
+
+
+@pytest.mark.parametrize(
+    "zone", ["Mars/Olympus", "", ".", "../../etc/passwd", "/etc/passwd", "Europe", "tokyo", "localtime", "a\0b"]
+)
+def test_an_unknown_zone_is_an_error_that_names_a_right_one(zone: str):
+    with pytest.raises(ToolError) as error:
+        current_time(zone, NOW)
+
+    assert str(error.value) == f"unknown time zone '{zone}'; use an IANA name such as Europe/Berlin"
