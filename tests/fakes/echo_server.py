@@ -17,6 +17,11 @@ from urllib.parse import parse_qs, urlparse
 HEALTH = {"ok": True}
 
 
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -44,7 +49,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.path.startswith("/exit/"):
-            print("ending as asked", flush=True)
+            say("ending as asked")
             os._exit(int(self.path.rsplit("/", 1)[1]))
         if self.path.startswith("/healthz/"):
             HEALTH["ok"] = self.path.endswith("on")
@@ -90,7 +95,7 @@ def main() -> None:
     ARGS = parser.parse_args()
     HEALTH["ok"] = not ARGS.unhealthy
     Handler.timeout = ARGS.idle
-    print(f"serving as {ARGS.name}", flush=True)
+    say(f"serving as {ARGS.name}")
     Server((ARGS.host, ARGS.port), Handler).serve_forever()
 
 

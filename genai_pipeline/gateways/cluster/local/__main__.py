@@ -37,8 +37,9 @@ def main() -> int:
     home = given.home.absolute()
     try:
         with _only_one(home):
+            listening = _listen(given.port)
             Supervisor(home).ensure_running()
-            asyncio.run(_serve(home, _listen(given.port), given.backoff))
+            asyncio.run(_serve(home, listening, given.backoff))
     except GenaiError as error:
         sys.stderr.write(f"{error}\n")
         return 1

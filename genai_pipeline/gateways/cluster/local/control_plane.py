@@ -1,7 +1,7 @@
 """The cluster itself: objects in, reconciled state out. api.py speaks HTTP for it.
 
 One loop reconciles: Deployments make pods, pods become processes, Services follow the ready pods. An apply
-or a probe wakes it; otherwise it looks again every 0.25 s, or every second when all is ready.
+or a probe wakes it; otherwise it looks again every 0.15 s, or every second when all is ready.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from genai_pipeline.gateways.cluster.local.validate import problems
 
 log = logging.getLogger(__name__)
 
-BUSY_S, SETTLED_S = 0.25, 1.0
+BUSY_S, SETTLED_S = 0.15, 1.0
 LOG_BYTES = 512 * 1024
 
 

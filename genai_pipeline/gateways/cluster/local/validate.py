@@ -210,7 +210,7 @@ def _environment(path: str, container: Mapping[str, Any]) -> Problems:
 
 
 def _lifecycle(path: str, lifecycle: Mapping[str, Any]) -> Problems:
-    if lifecycle.get("postStart"):
+    if lifecycle.get("postStart") is not None:
         yield f"{path}.postStart: not run on one machine. Do that work in the container's command."
     hook = lifecycle.get("preStop")
     if hook is not None and not any(kind in hook for kind in ("exec", "sleep", "httpGet")):
