@@ -10,7 +10,7 @@ from genai_pipeline.core.verdict import Verdict, failed, inconclusive, judge, pa
 from genai_pipeline.loadtest.agreement import compare
 from genai_pipeline.loadtest.cost import usd_per_million_tokens
 from genai_pipeline.loadtest.measurement import Measurement
-from genai_pipeline.loadtest.summary import MIN_OBSERVATIONS
+from genai_pipeline.loadtest.summary import MIN_OBSERVATIONS, summarise
 
 MIN_SAMPLES = 3
 NO_GPU = "no GPU: not applicable"
@@ -97,10 +97,7 @@ def error_rate(m: Measurement, gates: ServingGates) -> Verdict:
     sent = len(m.observations)
     if not sent:
         return inconclusive("error_rate", "No request was sent.", limit=gates.error_rate_max)
-    causes: dict[str, int] = {}
-    for o in m.observations:
-        if o.error:
-            causes[o.error] = causes.get(o.error, 0) + 1
+    causes = summarise(m.observations).errors
     failures = sum(causes.values())
     table = [{"cause": cause, "requests": n} for cause, n in sorted(causes.items(), key=lambda item: -item[1])]
     return judge(

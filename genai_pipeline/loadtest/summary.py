@@ -67,10 +67,6 @@ class Summary:
     ttft: Quantiles | None
     gaps: Quantiles | None
 
-    @property
-    def error_rate(self) -> float:
-        return (self.requests - self.answered) / self.requests if self.requests else 0.0
-
 
 def summarise(observations: Sequence[Observation], minimum: int = MIN_OBSERVATIONS) -> Summary:
     """Sum up the requests of one concurrency; quantiles need at least `minimum` answers."""
