@@ -1,0 +1,282 @@
+"""S3 and whatever speaks its protocol, through boto3.
+
+boto3 is imported at the first call, not at import: half a second that definitions must not pay.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from typing import Any
+
+from genai_pipeline.core.errors import AlreadyExists, NotFound, StoreConflict
+from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject, Upload, UploadedPart
+
+GIB = 1024**3
+CHUNK = 1024 * 1024
+READ_ATTEMPTS = 4
+COPY_THREADS = 8
+
+
+class S3Store(ObjectStore):
+    """One bucket of an S3. Thread-safe; constructing it costs nothing and asks nobody.
+
+    Args:
+        endpoint: ``http://host:port`` of another S3; None means AWS's own in `region`.
+        access_key, secret_key: None means boto3's own chain (environment, IAM role).
+        connections: size of the connection pool; at least the parts sent at once.
+        largest_copy: bytes that one CopyObject may copy (S3: 5 GiB); above, parts of `copy_part` are copied.
+    """
+
+    def __init__(
+        self,
+        bucket: str,
+        endpoint: str | None = None,
+        region: str = "us-east-1",
+        access_key: str | None = None,
+        secret_key: str | None = None,
+        connections: int = 32,
+        largest_copy: int = 5 * GIB,
+        copy_part: int = GIB,
+    ) -> None:
+        self.bucket = bucket
+        self.endpoint = endpoint
+        self._region = region
+        self._keys = (access_key, secret_key)
+        self._connections = connections
+        self._largest_copy = largest_copy
+        self._copy_part = copy_part
+        self._made: Any = None
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"S3Store({self.bucket!r}, {self.endpoint!r})"
+
+    def url(self, key: str) -> str:
+        return f"s3://{self.bucket}/{key}"
+
+    def head(self, key: str) -> StoredObject | None:
+        try:
+            with self._asked("look up", key):
+                found = self._s3.head_object(Bucket=self.bucket, Key=key)
+        except NotFound:
+            return None
+        return StoredObject(key, found["ContentLength"], _bare(found["ETag"]))
+
+    def get(self, key: str) -> tuple[bytes, str]:
+        with self._asked("read", key):
+            found = self._s3.get_object(Bucket=self.bucket, Key=key)
+            return found["Body"].read(), _bare(found["ETag"])
+
+    def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Bytes [start, end) in chunks; a broken connection is resumed where it broke, on the same object.
+
+        Raises: NotFound; StoreConflict: the object was overwritten while it was read.
+        """
+        if end is not None and end <= start:
+            return
+        at, attempt, same_object = start, 0, {}
+        while True:
+            try:
+                for chunk, etag in self._stream(key, at, end, same_object):
+                    yield chunk
+                    at, attempt, same_object = at + len(chunk), 0, {"IfMatch": etag}
+                return
+            except _broken_stream() as error:
+                attempt += 1
+                if attempt >= READ_ATTEMPTS:
+                    with self._asked("read", key):
+                        raise error
+
+    def _stream(self, key: str, start: int, end: int | None, condition: dict[str, str]) -> Iterator[tuple[bytes, str]]:
+        wanted = {} if start == 0 and end is None else {"Range": f"bytes={start}-{'' if end is None else end - 1}"}
+        with self._asked("read", key):
+            found = self._s3.get_object(Bucket=self.bucket, Key=key, **wanted, **condition)
+        with closing(found["Body"]) as body:
+            for chunk in body.iter_chunks(CHUNK):
+                yield chunk, found["ETag"]
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        with self._asked("list", prefix):
+            for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
+                for found in page.get("Contents", ()):
+                    yield StoredObject(found["Key"], found["Size"], _bare(found["ETag"]))
+
+    def list_uploads(self, prefix: str) -> Iterator[Upload]:
+        with self._asked("list the uploads of", prefix):
+            for page in self._s3.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=prefix):
+                for found in page.get("Uploads", ()):
+                    yield Upload(found["Key"], found["UploadId"], found["Initiated"].timestamp())
+
+    def ensure_bucket(self) -> None:
+        with self._asked("create", ""):
+            from botocore.exceptions import ClientError
+
+            from genai_pipeline.gateways.store.s3_errors import code_of, is_absent
+
+            try:
+                self._s3.head_bucket(Bucket=self.bucket)
+                return
+            except ClientError as error:
+                if not is_absent(error):
+                    raise
+            elsewhere = self.endpoint is None and self._region != "us-east-1"  # us-east-1 refuses its own name
+            place = {"CreateBucketConfiguration": {"LocationConstraint": self._region}} if elsewhere else {}
+            try:
+                self._s3.create_bucket(Bucket=self.bucket, **place)
+            except ClientError as error:
+                if code_of(error) != "BucketAlreadyOwnedByYou":
+                    raise
+
+    def put(self, key: str, body: bytes) -> str:
+        with self._asked("write", key):
+            return _bare(self._s3.put_object(Bucket=self.bucket, Key=key, Body=body)["ETag"])
+
+    def put_new(self, key: str, body: bytes) -> str:
+        try:
+            return self._put_if(key, body, IfNoneMatch="*")
+        except StoreConflict as error:
+            raise AlreadyExists(f"{self.url(key)} exists already.", "Read it, or choose another key.") from error
+
+    def put_if_match(self, key: str, body: bytes, etag: str) -> str:
+        try:
+            return self._put_if(key, body, IfMatch=etag)
+        except NotFound as error:  # S3 answers 404, not 412, where there is nothing to match
+            raise StoreConflict(f"{self.url(key)} was deleted meanwhile.", "Read it again and retry.") from error
+
+    def _put_if(self, key: str, body: bytes, **condition: str) -> str:
+        from botocore.exceptions import ClientError
+
+        with self._asked("write", key):
+            try:
+                return _bare(self._s3.put_object(Bucket=self.bucket, Key=key, Body=body, **condition)["ETag"])
+            except ClientError as error:
+                from genai_pipeline.gateways.store.s3_errors import is_conflict
+
+                # The answer to our own first try may have been lost, and the client's retry then met that object.
+                if is_conflict(error) and error.response["ResponseMetadata"].get("RetryAttempts"):
+                    there, etag = self.get(key)
+                    if there == body:
+                        return etag
+                raise
+
+    def delete(self, key: str) -> None:
+        with self._asked("delete", key):
+            self._s3.delete_object(Bucket=self.bucket, Key=key)
+
+    def copy(self, source: str, target: str) -> str:
+        found = self.head(source)
+        if found is None:
+            raise NotFound(f"{self.url(source)} does not exist.", "Check the key.")
+        if found.size > self._largest_copy:
+            return self._copy_in_parts(found, target)
+        with self._asked("copy to", target):
+            done = self._s3.copy_object(Bucket=self.bucket, Key=target, **self._from(found))
+            return _bare(done["CopyObjectResult"]["ETag"])
+
+    def _copy_in_parts(self, source: StoredObject, target: str) -> str:
+        upload = self.begin_upload(target)
+
+        def copy_part(number: int) -> UploadedPart:
+            start = (number - 1) * self._copy_part
+            end = min(start + self._copy_part, source.size)
+            with self._asked("copy to", target):
+                done = self._s3.upload_part_copy(
+                    **self._of(upload),
+                    PartNumber=number,
+                    CopySourceRange=f"bytes={start}-{end - 1}",
+                    **self._from(source),
+                )
+            return UploadedPart(number, end - start, _bare(done["CopyPartResult"]["ETag"]))
+
+        try:
+            with ThreadPoolExecutor(COPY_THREADS) as pool:
+                parts = list(pool.map(copy_part, range(1, -(-source.size // self._copy_part) + 1)))
+            return self.complete_upload(upload, parts)
+        except BaseException:
+            self.abort_upload(upload)
+            raise
+
+    def begin_upload(self, key: str) -> Upload:
+        with self._asked("start an upload to", key):
+            begun = self._s3.create_multipart_upload(Bucket=self.bucket, Key=key)
+            date = begun["ResponseMetadata"]["HTTPHeaders"].get("date")
+            return Upload(key, begun["UploadId"], _unix_time(date))
+
+    def upload_part(self, upload: Upload, number: int, body: bytes) -> UploadedPart:
+        with self._asked(f"write part {number} of", upload.key):
+            sent = self._s3.upload_part(**self._of(upload), PartNumber=number, Body=body)
+            return UploadedPart(number, len(body), _bare(sent["ETag"]))
+
+    def complete_upload(self, upload: Upload, parts: list[UploadedPart]) -> str:
+        listed = [{"PartNumber": p.number, "ETag": p.etag} for p in sorted(parts, key=lambda p: p.number)]
+        with self._asked("complete the upload to", upload.key):
+            done = self._s3.complete_multipart_upload(**self._of(upload), MultipartUpload={"Parts": listed})
+            return _bare(done["ETag"])
+
+    def abort_upload(self, upload: Upload) -> None:
+        try:
+            with self._asked("abort the upload to", upload.key):
+                self._s3.abort_multipart_upload(**self._of(upload))
+        except NotFound:
+            return
+
+    @property
+    def _s3(self) -> Any:
+        if self._made is None:
+            with self._lock:  # boto3's sessions are not thread-safe, its clients are
+                self._made = self._made or self._make()
+        return self._made
+
+    def _make(self) -> Any:
+        from boto3.session import Session
+        from botocore.config import Config
+
+        config = Config(
+            signature_version="s3v4",
+            s3={"addressing_style": "path" if self.endpoint else "virtual"},
+            connect_timeout=3,
+            read_timeout=60,
+            retries={"mode": "standard", "max_attempts": 4},
+            max_pool_connections=self._connections,
+        )
+        access_key, secret_key = self._keys
+        session = Session(access_key, secret_key, region_name=self._region)
+        return session.client("s3", endpoint_url=self.endpoint, config=config)
+
+    @contextmanager
+    def _asked(self, verb: str, key: str) -> Iterator[None]:
+        from genai_pipeline.gateways.store.s3_errors import translated
+
+        try:
+            yield
+        except Exception as error:
+            ours = translated(error, f"{verb} {self.url(key)}", self.url(key), self.endpoint or "Amazon S3")
+            if ours is None:
+                raise
+            raise ours from error
+
+    def _of(self, upload: Upload) -> dict[str, str]:
+        return {"Bucket": self.bucket, "Key": upload.key, "UploadId": upload.upload_id}
+
+    def _from(self, source: StoredObject) -> dict[str, Any]:
+        return {"CopySource": {"Bucket": self.bucket, "Key": source.key}, "CopySourceIfMatch": source.etag}
+
+
+def _bare(etag: str) -> str:
+    return etag.strip('"')
+
+
+def _unix_time(http_date: str | None) -> float:
+    from email.utils import parsedate_to_datetime
+    from time import time
+
+    return parsedate_to_datetime(http_date).timestamp() if http_date else time()
+
+
+def _broken_stream() -> tuple[type[Exception], ...]:
+    from genai_pipeline.gateways.store.s3_errors import broken_stream
+
+    return broken_stream()

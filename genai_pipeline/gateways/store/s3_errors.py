@@ -1,0 +1,81 @@
+"""Turn what boto3 raises into this product's errors, each with what to do about it."""
+
+from __future__ import annotations
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    TokenRetrievalError,
+)
+from urllib3.exceptions import HTTPError
+
+from genai_pipeline.core.errors import AccessDenied, GenaiError, NotFound, Refused, StoreConflict, StoreUnavailable
+
+_NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, TokenRetrievalError)
+_SET_KEYS = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this process an IAM role."
+_DENIED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "403"}
+_BUSY = {"SlowDown", "RequestTimeout", "RequestTimeTooSkewed", "InternalError", "ServiceUnavailable", "503"}
+_CONFLICT = {"PreconditionFailed", "ConditionalRequestConflict", "412"}
+_ABSENT = {"NoSuchKey", "NoSuchUpload", "NotFound", "404"}
+
+
+def code_of(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def is_conflict(error: ClientError) -> bool:
+    return code_of(error) in _CONFLICT
+
+
+def is_absent(error: ClientError) -> bool:
+    return code_of(error) in _ABSENT
+
+
+def broken_stream() -> tuple[type[Exception], ...]:
+    """What reading a body raises when the connection goes away under it."""
+    return (HTTPClientError, HTTPError, ConnectionError, TimeoutError)
+
+
+def translated(error: Exception, what: str, address: str, endpoint: str) -> GenaiError | None:
+    """Our error for one of boto3's, or None for a mistake of our own.
+
+    Args:
+        what: the verb and the address, e.g. ``read s3://genai/a``.
+        endpoint: which server was asked, for a person.
+    """
+    if isinstance(error, _NO_CREDENTIALS):
+        return AccessDenied(f"There are no credentials to {what}: {error}.", _SET_KEYS)
+    if isinstance(error, ClientError):
+        return _refusal(error, what, address, endpoint)
+    if isinstance(error, (BotoCoreError, *broken_stream())):
+        remedy = f"Check that {endpoint} is up and reachable, then run this again."
+        return StoreUnavailable(f"The object store did not {what}: {_words(error)}.", remedy)
+    return None
+
+
+def _refusal(error: ClientError, what: str, address: str, endpoint: str) -> GenaiError:
+    code = code_of(error)
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    if code == "NoSuchBucket":
+        return NotFound(f"Cannot {what}: the bucket does not exist.", "Create it, or set GENAI_BUCKET.")
+    if code in _ABSENT:
+        return NotFound(f"{address} does not exist.", "Check the key.")
+    if code in _CONFLICT:
+        return StoreConflict(f"{address} was changed by somebody else meanwhile.", "Read it again and retry.")
+    if code in _DENIED or status in (401, 403):
+        return AccessDenied(
+            f"{endpoint} does not let these credentials {what} ({code}).",
+            f"{_SET_KEYS} It needs "
+            "s3:GetObject, s3:PutObject, s3:DeleteObject, s3:ListBucket and the multipart actions.",
+        )
+    if code in _BUSY or status >= 500:
+        return StoreUnavailable(f"The object store could not {what} now ({code}).", "Run this again in a minute.")
+    return Refused(f"{endpoint} refused to {what}: {_words(error)}.", "Correct what it names.")
+
+
+def _words(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -1,0 +1,83 @@
+"""S3Store against a real S3."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from genai_pipeline.core.errors import AccessDenied, NotFound, StoreUnavailable
+from genai_pipeline.gateways.store.s3 import S3Store
+from tests.fakes.store_contract import MIB, StoreContract
+
+
+class TestS3Store(StoreContract):
+    """The contract, with `store` from conftest.py."""
+
+
+def test_a_copy_above_the_single_copy_limit_goes_in_parts(store: S3Store, s3_server: Any):
+    body = bytes(range(256)) * 4096 * 11  # 11 MiB
+    store.put("k", body)
+    small = S3Store(
+        store.bucket, s3_server.endpoint, access_key="genai-test", secret_key="genai-test-secret",
+        largest_copy=5 * MIB, copy_part=5 * MIB,
+    )  # fmt: skip
+    assert small.copy("k", "copy").endswith("-3")
+    assert store.get("copy")[0] == body
+
+
+def test_wrong_keys_are_denied_and_told_which_variables_to_set(store: S3Store, s3_server: Any):
+    other = S3Store(store.bucket, s3_server.endpoint, access_key="nobody", secret_key="nothing")
+    with pytest.raises(AccessDenied, match="AWS_ACCESS_KEY_ID"):
+        other.get("k")
+
+
+def test_a_missing_bucket_says_so(s3_server: Any):
+    with pytest.raises(NotFound, match=r"bucket.*GENAI_BUCKET"):
+        list(s3_server.store("never-made").list(""))
+
+
+def test_a_server_that_is_down_is_unavailable_not_a_traceback():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    store = S3Store("genai", f"http://127.0.0.1:{port}", access_key="a", secret_key="b")
+    with pytest.raises(StoreUnavailable, match=str(port)):
+        store.put("k", b"")
+
+
+def test_no_credentials_at_all_is_access_denied(s3_server: Any, monkeypatch: pytest.MonkeyPatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with pytest.raises(AccessDenied, match="IAM role"):
+        S3Store("genai", s3_server.endpoint).get("k")
+
+
+def test_a_read_whose_connection_breaks_goes_on_where_it_broke(store: S3Store):
+    body = bytes(range(256)) * 4096 * 3
+    store.put("k", body)
+    broken = BreaksOnce(store._stream)
+    store._stream = broken  # pyright: ignore[reportAttributeAccessIssue]
+    assert b"".join(store.read("k")) == body
+    assert [start for start, _ in broken.asked] == [0, MIB]
+    assert broken.asked[1][1] == {"IfMatch": broken.etag}
+
+
+class BreaksOnce:
+    """A stream that ends with a reset after its first chunk, once."""
+
+    def __init__(self, real: Callable[..., Iterator[tuple[bytes, str]]]) -> None:
+        self.real = real
+        self.asked: list[tuple[int, dict[str, str]]] = []
+        self.etag = ""
+
+    def __call__(self, key: str, start: int, end: int | None, condition: dict[str, str]):
+        self.asked.append((start, condition))
+        for chunk, etag in self.real(key, start, end, condition):
+            self.etag = etag
+            yield chunk, etag
+            if len(self.asked) == 1:
+                raise ConnectionResetError("the peer went away")
