@@ -103,6 +103,6 @@ def _time_problem(reply: Reply, zone: str) -> str:
     text = reply.response.upper()
     for moment in allowed:
         half = f"{moment.hour % 12 or 12}:{moment:%M}"
-        if re.search(rf"(?<![\d:]){moment:%H:%M}(?!\d)", text) or re.search(rf"(?<!\d){half} ?{moment:%p}", text):
+        if re.search(rf"(?<![\d:]){moment:%H:%M}(?!\d)", text) or re.search(rf"(?<![\d:])0?{half} ?{moment:%p}", text):
             return ""
     return f"does not say that it is {allowed[1]:%H:%M} in {zone}"

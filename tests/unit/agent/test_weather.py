@@ -60,8 +60,9 @@ def test_the_place_is_one_escaped_segment_of_the_path():
 
 @pytest.mark.parametrize(
     "place",
-    ["../admin", "..", ".", "...", "%2e%2e/admin", "http://169.254.169.254/latest", "//evil.test", "evil.test:80/x", "a/b",
-     "a\\b", "a?b=c", "a#b", "~Eiffel", "@github.com", ":help", "a\r\nHost: evil", "", " ", "_", "x" * 81, "a\0b", "A..B"],
+    ["../admin", "..", ".", "...", "%2e%2e/admin", "http://169.254.169.254/latest", "//evil.test", "evil.test:80/x",
+     "a/b", "a\\b", "a?b=c", "a#b", "~Eiffel", "@github.com", ":help", "a\r\nHost: evil", "", " ", "_", "x" * 81,
+     "a\0b", "A..B"],
 )  # fmt: skip
 def test_what_is_no_name_of_a_place_is_never_sent(place: str):
     told, sent = ask(answer(200, j1()), place)

@@ -1,0 +1,182 @@
+from datetime import UTC, datetime
+
+import pytest
+
+from genai_pipeline.core.model_spec import AgentGates
+from genai_pipeline.core.verdict import Outcome, Verdict
+from genai_pipeline.evaluation.agent_client import Reply, ToolCall
+from genai_pipeline.evaluation.isolation import SessionResult
+from genai_pipeline.evaluation.judge import case_rows, judge_suite, percentile_95
+from genai_pipeline.evaluation.runner import CaseResult
+from genai_pipeline.evaluation.suite import SuiteCase
+
+GATES = AgentGates(task_success_min=0.9, tool_accuracy_min=0.9, latency_p95_s=10)
+AT = datetime(2026, 11, 24, tzinfo=UTC)
+
+
+def case(
+    number: int, answer: str | None = "", call: str | None = "", seconds: float = 1.0, waited_s: float = 0.0
+) -> CaseResult:
+    """A case of one turn; None is not measured."""
+    asked = SuiteCase.model_validate({"name": f"case-{number}", "tags": ["t"], "turns": [{"ask": "Hi"}]})
+    if answer is None and call is None:
+        return CaseResult(asked, problem="no connection", waited_s=waited_s)
+    replies = [Reply(AT, seconds, "Hello", "s")]
+    return CaseResult(
+        asked,
+        replies,
+        None if answer is None else [answer],
+        None if call is None else [call],
+        "broke" if None in (answer, call) else "",
+    )
+
+
+def cases(right: int, wrong: int = 0, unknown: int = 0) -> list[CaseResult]:
+    kinds = (
+        ["", *[""] * (right - 1), *["bad"] * wrong, *[None] * unknown]
+        if right
+        else [*["bad"] * wrong, *[None] * unknown]
+    )
+    return [case(i, kind, kind) for i, kind in enumerate(kinds)]
+
+
+def session(
+    place: str, follow_up: str = "", called: str = "", session_id: str = "", problem: str = ""
+) -> SessionResult:
+    own = f"id-{place}"
+    calls = (ToolCall("get_weather", {"location": called or place}, "success"),)
+    replies = [
+        Reply(AT, 1, f"Rain in {place}", own, calls),
+        Reply(AT, 1, follow_up or f"{place}: rain", session_id or own, calls),
+    ]
+    return SessionResult(place, own, [] if problem else replies, problem)
+
+
+SESSIONS = [session("Plzeň"), session("Tromsø"), session("Nha Trang")]
+
+
+def verdict(check: str, results: list[CaseResult], sessions: list[SessionResult] = SESSIONS) -> Verdict:
+    found = {v.check: v for v in judge_suite(results, sessions, GATES)}
+    assert set(found) == {"task_success", "tool_accuracy", "sessions_isolated", "latency"}
+    return found[check]
+
+
+@pytest.mark.parametrize("check", ["task_success", "tool_accuracy"])
+@pytest.mark.parametrize(
+    ("right", "wrong", "unknown", "outcome"),
+    [
+        (10, 0, 0, "passed"),
+        (9, 1, 0, "passed"),
+        (8, 2, 0, "failed"),
+        (9, 0, 1, "passed"),
+        (8, 1, 1, "inconclusive"),
+        (8, 0, 2, "inconclusive"),
+        (7, 2, 1, "failed"),
+        (0, 0, 10, "inconclusive"),
+        (0, 0, 0, "inconclusive"),
+    ],
+)
+def test_a_rate_is_judged_only_where_the_unmeasured_cannot_change_it(
+    check: str, right: int, wrong: int, unknown: int, outcome: str
+):
+    assert verdict(check, cases(right, wrong, unknown)).outcome == outcome
+
+
+def test_a_failed_rate_says_the_value_the_limit_and_the_cases():
+    found = verdict("task_success", cases(8, 2))
+
+    assert found.summary == ("8 of 10 cases solved (80.0%, at least 90% needed). Wrong: case-8: bad | case-9: bad.")
+
+
+def test_success_and_tools_are_judged_apart():
+    results = [case(i, answer="bad" if i < 5 else "") for i in range(10)]
+
+    assert verdict("task_success", results).outcome is Outcome.FAILED
+    assert verdict("tool_accuracy", results).outcome is Outcome.PASSED
+
+
+def test_an_evaluator_that_broke_makes_its_own_verdict_inconclusive():
+    results = [case(i, answer=None if i < 5 else "") for i in range(10)]
+
+    assert verdict("task_success", results).outcome is Outcome.INCONCLUSIVE
+    assert "broke" in verdict("task_success", results).summary
+    assert verdict("tool_accuracy", results).outcome is Outcome.PASSED
+
+
+def test_sessions_that_keep_to_themselves_are_isolated():
+    assert verdict("sessions_isolated", cases(10)).outcome is Outcome.PASSED
+
+
+@pytest.mark.parametrize(
+    "leaking",
+    [
+        session("Plzeň", follow_up="It rains in Tromso."),
+        session("Plzeň", called="Tromsø"),
+        session("Plzeň", session_id="other"),
+    ],
+)
+def test_a_session_that_shows_another_ones_place_fails(leaking: SessionResult):
+    found = verdict("sessions_isolated", cases(10), [leaking, *SESSIONS[1:]])
+
+    assert found.outcome is Outcome.FAILED
+    assert "Plzeň's session" in found.summary
+
+
+def test_sessions_without_memory_do_not_prove_isolation():
+    forgetful = [
+        SessionResult(s.place, s.session_id, [s.replies[0], Reply(AT, 1, "Which place?", s.session_id)])
+        for s in SESSIONS
+    ]
+
+    assert verdict("sessions_isolated", cases(10), forgetful).outcome is Outcome.INCONCLUSIVE
+
+
+def test_sessions_that_got_no_answer_are_inconclusive():
+    found = verdict("sessions_isolated", cases(10), [session(s.place, problem="no connection") for s in SESSIONS])
+
+    assert found.outcome is Outcome.INCONCLUSIVE
+    assert "no connection" in found.summary
+
+
+def test_a_leak_is_a_leak_even_when_others_got_no_answer():
+    sessions = [
+        session("Plzeň", follow_up="Tromsø"),
+        session("Tromsø", problem="down"),
+        session("Nha Trang", problem="down"),
+    ]
+
+    assert verdict("sessions_isolated", cases(10), sessions).outcome is Outcome.FAILED
+
+
+def test_latency_is_the_95th_percentile_of_the_turns():
+    slow = [case(i, seconds=12.0 if i < 2 else 1.0) for i in range(20)]
+
+    assert verdict("latency", slow).outcome is Outcome.FAILED
+    assert verdict("latency", slow[1:]).evidence["p95_s"] == 12.0
+    assert verdict("latency", [case(i, seconds=12.0 if i < 1 else 1.0) for i in range(20)]).outcome is Outcome.PASSED
+
+
+def test_a_turn_that_timed_out_counts_as_slow():
+    results = [*cases(18), case(18, None, None, waited_s=60), case(19, None, None, waited_s=60)]
+
+    assert verdict("latency", results).outcome is Outcome.FAILED
+
+
+def test_unanswered_turns_make_latency_inconclusive_where_they_matter():
+    assert verdict("latency", [*cases(18), case(18, None, None), case(19, None, None)]).outcome is Outcome.INCONCLUSIVE
+    assert verdict("latency", [*cases(19), case(19, None, None)]).outcome is Outcome.PASSED
+    assert verdict("latency", [case(i, None, None) for i in range(20)]).outcome is Outcome.INCONCLUSIVE
+
+
+def test_the_percentile_is_the_nearest_rank():
+    assert percentile_95([float(i) for i in range(1, 21)]) == 19.0
+    assert percentile_95([3.0]) == 3.0
+
+
+def test_the_table_has_a_flat_row_per_case_that_a_person_can_read():
+    row = case_rows(cases(0, 1, 1))
+
+    assert [r["success"] for r in row] == ["no", "not measured"]
+    assert row[0]["reason"] == "bad"
+    assert set(row[0]) >= {"case", "tags", "prompt", "expected_tools", "called_tools", "response", "success", "seconds"}
+    assert all(isinstance(value, str | float | int) for r in row for value in r.values())

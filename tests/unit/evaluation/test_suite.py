@@ -1,0 +1,114 @@
+from pathlib import Path
+
+import pytest
+
+from genai_pipeline.core.errors import NotFound
+from genai_pipeline.evaluation.suite import Suite, SuiteError, load_suite, parse_suite
+from genai_pipeline.local.weather_server import broken_place, known_weather
+
+GOOD = """\
+name: s
+weather: {Oslo: {sky: snow, celsius: -3}}
+isolation: {ask: "Weather in {place}?", follow_up: "And now?", places: [Plzeň, Tromsø]}
+cases:
+  - name: one
+    tags: [weather]
+    turns:
+      - ask: Weather in Oslo?
+        calls: [{get_weather: Oslo}]
+        says: [snow, [a, b]]
+"""
+
+
+def problems(text: str) -> list[str]:
+    with pytest.raises(SuiteError) as error:
+        parse_suite(text, "s.yaml")
+    return error.value.problems
+
+
+def test_a_suite_is_read_with_choices_and_groups():
+    turn = parse_suite(GOOD.replace("Oslo}]", "[Oslo, Oslo Sentrum]}]"), "s.yaml").cases[0].turns[0]
+
+    assert turn.expected == [("get_weather", ("Oslo", "Oslo Sentrum"))]
+    assert turn.says == (("snow",), ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("change", "to", "line", "words"),
+    [
+        ("name: one", "nam: one", 5, "cases.0.name: required, and missing"),
+        ("tags: [weather]", "tags: [weather]\n    tag: x", 7, "cases.0.tag: unknown field"),
+        ("tags: [weather]", "tags: []", 6, "cases.0.tags"),
+        ("name: one", "name: One Two", 5, "cases.0.name: string should match"),
+        ("get_weather: Oslo", "get_wether: Oslo", 9, "there are get_weather and get_current_time"),
+        ("get_weather: Oslo", "get_current_time: Norway/Oslo", 9, "'Norway/Oslo' is not an IANA time zone"),
+        ("celsius: -3", "celsius: cold", 2, "weather.Oslo.celsius: input should be a valid integer"),
+        ("places: [Plzeň, Tromsø]", "places: [Plzeň]", 3, "isolation.places"),
+        ("places: [Plzeň, Tromsø]", "places: [Plzeň, Plzeň]", 3, "a place is named twice"),
+        ("And now?", "And in {place}?", 3, "then it needs no memory"),
+        ("name: s", "nome: s", 1, "name: required, and missing"),
+    ],
+)
+def test_each_mistake_is_reported_by_file_line_field_and_remedy(change: str, to: str, line: int, words: str):
+    told = problems(GOOD.replace(change, to))
+
+    assert any(problem.startswith(f"s.yaml:{line}: ") and words in problem for problem in told), told
+
+
+def test_a_case_name_given_twice_is_refused():
+    again = GOOD[GOOD.index("  - name: one") :]
+
+    assert "two cases are called 'one'" in problems(GOOD + again)[0]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "name: [", "just words"])
+def test_what_is_no_suite_at_all_is_refused_with_a_line(text: str):
+    assert problems(text)[0].startswith("s.yaml:1: ")
+
+
+def test_an_unknown_suite_is_refused_with_the_known_ones():
+    with pytest.raises(NotFound, match="may be: weather"):
+        load_suite("wether")
+    with pytest.raises(NotFound):
+        load_suite("../../etc/passwd")
+
+
+def test_another_folder_may_hold_suites(tmp_path: Path):
+    (tmp_path / "mine.yaml").write_text(GOOD)
+
+    assert load_suite("mine", tmp_path).name == "s"
+
+
+@pytest.fixture(scope="module")
+def weather_suite() -> Suite:
+    return load_suite("weather")
+
+
+def test_the_weather_suite_covers_what_users_ask(weather_suite: Suite):
+    tags = {tag for case in weather_suite.cases for tag in case.tags}
+
+    assert len(weather_suite.cases) >= 30
+    assert tags >= {"weather", "time", "zone", "city", "follow-up", "two-places", "small-talk", "off-topic"}
+    assert tags >= {"tool-error", "non-ascii", "several-words", "injection", "advice"}
+
+
+def test_the_weather_suite_knows_the_weather_that_the_demo_service_reports(weather_suite: Suite):
+    for place, weather in weather_suite.weather.items():
+        served = known_weather(place)
+        assert served is not None, place
+        assert (served.celsius, served.description.casefold()[: len(weather.sky)]) == (weather.celsius, weather.sky)
+
+
+def test_every_place_the_suite_asks_for_is_known_broken_or_meant_to_be_unknown(weather_suite: Suite):
+    turns = [(case, turn) for case in weather_suite.cases for turn in case.turns]
+    for case, turn in turns:
+        for place in (p for places in turn.arguments_of("get_weather") for p in places):
+            assert place in weather_suite.weather or broken_place(place) or case.name == "unknown-place", place
+    assert all(known_weather(place) for place in weather_suite.isolation.places)
+
+
+def test_places_asked_for_together_differ_in_weather(weather_suite: Suite):
+    for case in weather_suite.cases:
+        for turn in case.turns:
+            places = [p for choices in turn.arguments_of("get_weather") for p in choices if p in weather_suite.weather]
+            assert len({weather_suite.weather[p].celsius for p in places}) == len(places), case.name
