@@ -6,85 +6,10 @@ they have tests of their own.
 
 from types import SimpleNamespace
 
-import dagster as dg
 import pytest
 
-from genai_pipeline.automation.rollouts import releases_of, rollout_job_name
-from genai_pipeline.core.checks import CHECKS
-from genai_pipeline.core.model_file import ModelFiles, parse_model
-from genai_pipeline.core.verdict import passed
-from genai_pipeline.definitions import definitions_of
-from genai_pipeline.resources.platform import Platform
-from tests.fakes.world import PROFILE, World
-
-MODEL = """
-name: tiny
-source: {hub: owner/tiny, ref: main}
-rollout: {max_attempts: 2}
-"""
-
-
-class Desk:
-    """What an engineer at the Dagster UI can do, in one process."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.spec = parse_model(MODEL, "models/tiny.yaml")
-        self.files = ModelFiles((self.spec,), ())
-        self.platform = Platform(PROFILE, world.gateways())
-        self.defs = definitions_of(self.files, self.platform)
-        self.instance = dg.DagsterInstance.ephemeral()
-        self.verdicts = {asset: [passed(name, "fine") for name in checks] for asset, checks in CHECKS.items()}
-
-    def tick(self):
-        """One evaluation of the version sensor; adds the partitions it asks for."""
-        repository = self.defs.get_repository_def()
-        context = dg.build_sensor_context(
-            self.instance, repository_def=repository, resources={"platform": self.platform}
-        )
-        result = repository.get_sensor_def("new_versions")(context)
-        if isinstance(result, dg.SkipReason):
-            return [], result.skip_message
-        for request in result.dynamic_partitions_requests or ():
-            self.instance.add_dynamic_partitions(request.partitions_def_name, request.partition_keys)
-        return list(result.run_requests or ()), ""
-
-    def run(self, request):
-        job = self.defs.resolve_job_def(rollout_job_name(self.spec))
-        return job.execute_in_process(
-            partition_key=request.partition_key,
-            tags=request.tags,
-            instance=self.instance,
-            raise_on_error=False,
-            resources={"platform": self.platform},
-        )
-
-    def roll_out(self):
-        """Tick, run what it asks for; returns the run's result."""
-        (request,), _ = self.tick()
-        return self.run(request)
-
-    def materialize(self, asset, partition):
-        return dg.materialize(
-            [a for a in self.defs.assets if isinstance(a, dg.AssetsDefinition)],
-            selection=[dg.AssetKey(["tiny", asset])],
-            partition_key=partition,
-            instance=self.instance,
-            raise_on_error=False,
-            resources={"platform": self.platform},
-        )
-
-    def record(self, release):
-        return self.platform.records.require("tiny", release)
-
-    @property
-    def live(self):
-        found = self.platform.records.live("tiny")
-        return found and found.release
-
-    @property
-    def releases(self):
-        return self.instance.get_dynamic_partitions(releases_of(self.spec).name)
+from tests.defs.desk import Desk
+from tests.fakes.world import World
 
 
 @pytest.fixture

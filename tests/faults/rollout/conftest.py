@@ -1,0 +1,81 @@
+"""The whole graph over real processes: a real local cluster, engines that break on request, the real agent.
+
+The hub and the bucket are in memory; the suite of the agent report is replaced, since the engine
+here is no language model.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from genai_pipeline.core.checks import CHECKS
+from genai_pipeline.core.model_file import ModelFiles, parse_model
+from genai_pipeline.core.verdict import passed
+from genai_pipeline.gateways import Gateways
+from genai_pipeline.gateways.agent.http import HttpAgent
+from genai_pipeline.gateways.cluster.local.client import LocalCluster
+from genai_pipeline.gateways.cluster.local.supervisor import Supervisor
+from genai_pipeline.gateways.inference.openai import OpenAIInference
+from genai_pipeline.gateways.metrics.engine import EngineMetricsReader
+from tests.defs.desk import Desk
+from tests.fakes.world import PROFILE, World
+from tests.integration.cluster.conftest import Daemon
+
+ENGINE = Path(__file__).parents[2] / "fakes" / "openai_server.py"
+
+
+class EngineDaemon(Daemon):
+    """A local cluster that knows the image `test/engine`."""
+
+    def spawn(self, **kwargs):
+        command = [sys.executable, "-m", "genai_pipeline.gateways.cluster.local"]
+        images = json.dumps({"test/engine": [sys.executable, str(ENGINE)]})
+        options = ["--home", str(self.home), "--port", str(self.port), "--backoff", "0.1"]
+        return subprocess.Popen([*command, *options], env=os.environ | {"GENAI_LOCAL_IMAGES": images}, **kwargs)
+
+
+@pytest.fixture(scope="session")
+def cluster_daemon(tmp_path_factory):
+    daemon = EngineDaemon(tmp_path_factory.mktemp("lc")).start()
+    yield daemon
+    daemon.stop()
+    Supervisor(daemon.home).shutdown()
+
+
+class RealDesk(Desk):
+    """A desk whose cluster, engines and agents are real processes."""
+
+    def __init__(self, cluster: LocalCluster) -> None:
+        world = World()
+        gateways = Gateways(world.hub, world.store, cluster, OpenAIInference, HttpAgent, EngineMetricsReader())
+        profile = replace(PROFILE, namespace=cluster.namespace, weather_url="http://127.0.0.1:9")
+        super().__init__(world, gateways, profile)
+        self.cluster = cluster
+
+    def serve(self, fault: str = "token_s=0.004", **args: object) -> None:
+        """Change the serving section of the model file; the next tick sees another release."""
+        serving = {"image": "test/engine:1", "startup_deadline_s": 20, "args": {"fault": fault, **args}}
+        gates = {"serving": {"requests": 40, "at_concurrency": 2, "min_tokens_per_s": 1}}
+        model = {"name": "tiny", "source": {"hub": "owner/tiny"}, "serving": serving, "gates": gates}
+        self.load(ModelFiles((parse_model(json.dumps(model), "models/tiny.yaml"),), ()))
+
+
+@pytest.fixture
+def desk(cluster_daemon, monkeypatch):
+    namespace = cluster_daemon.world().cluster.namespace
+    desk = RealDesk(LocalCluster(cluster_daemon.url, namespace))
+    reports = [passed(check, "fine") for check in CHECKS["agent_report"]]
+    monkeypatch.setattr(
+        "genai_pipeline.evaluation.report.evaluate",
+        lambda *a, **k: SimpleNamespace(verdicts=reports, cases=[{"case": "hello"}], summary={}),
+    )
+    yield desk
+    for kind in ("Service", "Deployment"):
+        for found in desk.cluster.list(kind):
+            desk.cluster.delete(kind, found["metadata"]["name"])
