@@ -118,7 +118,7 @@ class Daemon:
 
     def spawn(self, **kwargs: Any) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "genai_pipeline.gateways.cluster.local"]
-        env = os.environ | {"GENAI_LOCAL_IMAGES": json.dumps({"test/echo": ["python", str(ECHO_SERVER)]})}
+        env = os.environ | {"GENAI_LOCAL_IMAGES": json.dumps({"test/echo": ["python", "-I", "-S", str(ECHO_SERVER)]})}
         options = ["--home", str(self.home), "--port", str(self.port), "--backoff", "0.1"]
         return subprocess.Popen([*command, *options], env=env, **kwargs)
 

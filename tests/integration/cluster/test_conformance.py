@@ -188,7 +188,7 @@ def test_an_unknown_image_ends_the_wait_early_and_says_which(world: World) -> No
 def test_a_pod_that_is_never_ready_exceeds_the_progress_deadline(world: World) -> None:
     args = ["$(POD_IP)", "8000", "--unhealthy"]
     deployment = world.deployment(args=args)
-    world.cluster.apply([deployment | {"spec": deployment["spec"] | {"progressDeadlineSeconds": 2}}])
+    world.cluster.apply([deployment | {"spec": deployment["spec"] | {"progressDeadlineSeconds": 1}}])
 
     with pytest.raises(NotReady, match="ProgressDeadlineExceeded") as error:
         world.cluster.wait_ready("m", 300)

@@ -21,13 +21,22 @@ from tests.integration.cluster.conftest import until
 SLEEP = "import time; time.sleep(60)"
 
 
-@pytest.fixture
-def supervisor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervisor]:
-    home = tmp_path_factory.mktemp("a b%c")
-    supervisor = Supervisor(home)
+@pytest.fixture(scope="module")
+def shared_supervisor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervisor]:
+    supervisor = Supervisor(tmp_path_factory.mktemp("a b%c"))
     supervisor.ensure_running()
     yield supervisor
     supervisor.shutdown()
+
+
+@pytest.fixture
+def supervisor(shared_supervisor: Supervisor) -> Iterator[Supervisor]:
+    """One that runs and knows no program."""
+    yield shared_supervisor
+    for info in shared_supervisor.all():
+        shared_supervisor.remove(info.name)
+    for log in shared_supervisor.home.glob("p.log"):
+        log.unlink()
 
 
 def program(supervisor: Supervisor, code: str = SLEEP, name: str = "p", **fields: object) -> Program:

@@ -34,9 +34,18 @@ def after(request: bytes, *responses: bytes) -> Exchange:
         (GET + GET, OK + OK),
     ],
     ids=[
-        "length", "body", "chunked body", "blank line first", "chunked", "204", "304", "HEAD", "100 Continue", "pipelined",
+        "length",
+        "body",
+        "chunked-body",
+        "blank-line",
+        "chunked",
+        "204",
+        "304",
+        "HEAD",
+        "100-continue",
+        "pipelined",
     ],
-)  # fmt: skip
+)
 def test_it_is_at_rest_after_the_last_byte_and_not_before(request_: bytes, response: bytes) -> None:
     exchange = Exchange()
     assert exchange.at_rest

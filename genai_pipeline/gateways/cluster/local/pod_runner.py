@@ -36,6 +36,8 @@ Processes = Mapping[str, ProcessInfo]
 Container = Mapping[str, Any]
 
 RETRY_CONFIG_S = 1.0
+PROMPT_EXIT_S = 0.03
+"""Most servers end so soon after the signal; looking then saves a round."""
 
 
 class PodRunner:
@@ -100,6 +102,7 @@ class PodRunner:
     async def _kill(self, pod: Object, name: str) -> None:
         with suppress(ClusterUnavailable):
             await asyncio.to_thread(self._node.supervisor.stop, program_name(pod, name), False)
+        await asyncio.sleep(PROMPT_EXIT_S)
         self._node.wake()
 
     def _exited(

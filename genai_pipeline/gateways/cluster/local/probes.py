@@ -1,6 +1,6 @@
 """Startup, readiness and liveness probes of one container, with Kubernetes' defaults and thresholds.
 
-One difference: while nothing listens yet, a probe of the first period is repeated every 0.2 s without
+One difference: while nothing listens yet, a probe of the first period is repeated every 0.1 s without
 counting, so that a server that is up in a second need not wait for the next period.
 """
 
@@ -16,7 +16,7 @@ import httpx
 
 from genai_pipeline.gateways.cluster.local.images import on_this_machine
 
-IMPATIENCE_S = 0.2
+IMPATIENCE_S = 0.1
 
 Report = Callable[[str, str], None]
 """Called with a reason and a message for every event."""
