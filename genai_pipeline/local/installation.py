@@ -1,0 +1,163 @@
+"""One installation of the local profile: its folder, ports, credentials, and the environment they make.
+
+```
+<home>/local.json             ports and addresses; no secrets
+<home>/s3-credentials.json    random, made once, 0600
+<home>/dagster/               DAGSTER_HOME
+<home>/logs/<service>.log
+```
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shlex
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from genai_pipeline.core.profile import LOCAL_PORTS, Profile
+from genai_pipeline.gateways.cluster.local.program import write_private
+from genai_pipeline.local.ports import HOST
+
+PROJECT = Path(__file__).parents[2]
+"""Where models/ and demo/ are."""
+
+_PASSED_ON = frozenset(
+    [
+        "CUDA_VISIBLE_DEVICES",
+        "LD_LIBRARY_PATH",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "REQUESTS_CA_BUNDLE",
+        "CURL_CA_BUNDLE",
+        "TMPDIR",
+        "TZ",
+    ]
+)
+_PASSED_ON_PREFIXES = ("HF_", "GENAI_", "VLLM_")
+PROXIES = frozenset(name for p in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY") for name in (p, p.lower()))
+
+
+@dataclass(frozen=True)
+class Installation:
+    """Paths, and what was written below `home` by the last `genai up`."""
+
+    home: Path
+
+    @classmethod
+    def of(cls, profile: Profile) -> Installation:
+        return cls(profile.home)
+
+    @property
+    def local_json(self) -> Path:
+        return self.home / "local.json"
+
+    @property
+    def dagster_home(self) -> Path:
+        return self.home / "dagster"
+
+    @property
+    def code_socket(self) -> Path:
+        return self.home / "code.sock"
+
+    def log(self, service: str) -> Path:
+        return self.home / "logs" / f"{service}.log"
+
+    def ports(self) -> dict[str, int]:
+        """The ports that the services got last; empty before the first `genai up`."""
+        with suppress(OSError, ValueError, AttributeError):
+            written: dict[str, Any] = json.loads(self.local_json.read_text()).get("ports", {})
+            return {s: p for s, p in written.items() if s in LOCAL_PORTS and isinstance(p, int)}
+        return {}
+
+    def write_addresses(self, ports: Mapping[str, int], env: Mapping[str, str]) -> None:
+        """Make `Profile.load()` find the services; a file that is right already is left alone."""
+        text = json.dumps({"ports": dict(ports), **addresses(ports, env)}, indent=1, sort_keys=True)
+        if not self.local_json.exists() or self.local_json.read_text() != text:
+            self.home.mkdir(parents=True, exist_ok=True)
+            write_private(self.local_json, text)
+
+    @cached_property
+    def credentials(self) -> tuple[str, str]:
+        """Access key and secret of the local S3: made on first use, then the same for ever."""
+        file = self.home / "s3-credentials.json"
+        with suppress(FileNotFoundError, ValueError, KeyError):
+            kept = json.loads(file.read_text())
+            return kept["access_key"], kept["secret_key"]
+        self.home.mkdir(parents=True, exist_ok=True)
+        made = {"access_key": "GENAI" + secrets.token_hex(8).upper(), "secret_key": secrets.token_urlsafe(30)}
+        write_private(file, json.dumps(made))
+        return made["access_key"], made["secret_key"]
+
+    def environment(self, ports: Mapping[str, int], env: Mapping[str, str]) -> dict[str, str]:
+        """What a tool needs to find the services, `genai env` prints it. Holds the credentials."""
+        key, secret = self.credentials
+        found = addresses(ports, env)
+        return {
+            "GENAI_PROFILE": "local",
+            "GENAI_HOME": str(self.home),
+            "DAGSTER_HOME": str(self.dagster_home),
+            "AWS_ACCESS_KEY_ID": key,
+            "AWS_SECRET_ACCESS_KEY": secret,
+            "AWS_ENDPOINT_URL": found["s3_endpoint"],
+            "AWS_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "HF_ENDPOINT": found["hub_endpoint"],
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+        }
+
+    def service_environment(self, ports: Mapping[str, int], env: Mapping[str, str]) -> dict[str, str]:
+        """The whole environment of a service. The same shell settings give the same one, so nothing restarts."""
+        passed_on = {k: v for k, v in env.items() if k in _PASSED_ON or k.startswith(_PASSED_ON_PREFIXES)}
+        if not uses_own_hub(ports, env):
+            passed_on |= {k: v for k, v in env.items() if k in PROXIES}
+        path = os.pathsep.join([str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin"])
+        return passed_on | {"HOME": str(Path.home()), "PATH": path} | self.environment(ports, env)
+
+
+def addresses(ports: Mapping[str, int], env: Mapping[str, str]) -> dict[str, str]:
+    """The addresses in local.json. A hub that the user chose by HF_ENDPOINT stays chosen."""
+    return {
+        "s3_endpoint": _url(ports["s3"]),
+        "hub_endpoint": env.get("HF_ENDPOINT") or _url(ports["hub"]),
+        "cluster_endpoint": _url(ports["cluster"]),
+        "weather_url": _url(ports["weather"]),
+        "dagster_url": _url(ports["dagster"]),
+    }
+
+
+def export_lines(environment: Mapping[str, str]) -> str:
+    """For `eval "$(genai env)"`."""
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in sorted(environment.items()))
+
+
+def adopt(profile: Profile) -> Profile:
+    """Put the local installation's environment into ours, so that gateways reach its services; the new profile.
+
+    A foreign AWS_ENDPOINT_URL or AWS key in the user's shell must not redirect the local profile.
+    """
+    installation = Installation.of(profile)
+    ports = installation.ports()
+    if profile.name != "local" or not ports:
+        return profile
+    ports = dict(LOCAL_PORTS) | ports
+    if uses_own_hub(ports, os.environ):  # then all we talk to is on this machine
+        for name in PROXIES:
+            os.environ.pop(name, None)
+    os.environ.update(installation.environment(ports, os.environ))
+    return Profile.load()
+
+
+def uses_own_hub(ports: Mapping[str, int], env: Mapping[str, str]) -> bool:
+    return addresses(ports, env)["hub_endpoint"] == _url(ports["hub"])
+
+
+def _url(port: int) -> str:
+    return f"http://{HOST}:{port}"

@@ -1,0 +1,113 @@
+"""Which loopback port each service gets: the one the user fixed, else the last one, else the usual, else a free one."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from genai_pipeline.core.errors import Refused
+from genai_pipeline.core.profile import LOCAL_PORTS
+
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class PortChoice:
+    """`notes` has a sentence for every service that did not get its usual port."""
+
+    ports: Mapping[str, int]
+    notes: tuple[str, ...]
+
+
+def port_variable(service: str) -> str:
+    """The environment variable that fixes a service's port."""
+    return f"GENAI_{service.upper()}_PORT"
+
+
+def choose_ports(
+    env: Mapping[str, str],
+    remembered: Mapping[str, int],
+    ours: frozenset[str],
+    is_free: Callable[[int], bool],
+    any_free: Callable[[], int],
+) -> PortChoice:
+    """A port for every service of the local profile.
+
+    Args:
+        remembered: what the services got last time.
+        ours: services that run now, on their remembered port.
+
+    Raises: Refused: a port that the user fixed is not a port, or somebody else has it.
+    """
+    ports: dict[str, int] = {}
+    notes: list[str] = []
+    for service, usual in LOCAL_PORTS.items():
+        fixed = _fixed(env, service)
+        last = remembered.get(service)
+        if service in ours and last is not None and fixed in (None, last):
+            ports[service] = last
+            continue
+        if fixed is not None and not is_free(fixed):
+            raise Refused(
+                f"Port {fixed} ({port_variable(service)}) is taken by {holder_of(fixed)}.",
+                f"End that program, or set {port_variable(service)} to another port or to nothing.",
+            )
+        wanted = [fixed] if fixed is not None else [p for p in (last, usual) if p is not None]
+        free = next((p for p in wanted if p not in ports.values() and is_free(p)), None)
+        ports[service] = free if free is not None else any_free()
+        if free is None:
+            notes.append(
+                f"Port {wanted[0]} is taken by {holder_of(wanted[0])}: {service} listens on {ports[service]} instead. "
+                f"Fix it with {port_variable(service)}."
+            )
+    return PortChoice(ports, tuple(notes))
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on the loopback port now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+            probe.listen(1)  # SO_REUSEADDR lets two sockets bind as long as none of them listens
+        except OSError:
+            return False
+        return True
+
+
+def any_free() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return probe.getsockname()[1]
+
+
+def holder_of(port: int) -> str:
+    """Who listens on the port, for a message: name and pid where we may see them."""
+    import psutil
+
+    with suppress(psutil.Error, OSError):
+        for connection in psutil.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port:
+                return _described(connection.pid)
+    return "another program"
+
+
+def _described(pid: int | None) -> str:
+    import psutil
+
+    if pid is None:
+        return "another user's program"
+    with suppress(psutil.Error):
+        return f"{psutil.Process(pid).name()} (pid {pid})"
+    return f"pid {pid}"
+
+
+def _fixed(env: Mapping[str, str], service: str) -> int | None:
+    text = env.get(port_variable(service), "").strip()
+    if not text:
+        return None
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise Refused(f"{port_variable(service)}={text!r} is not a port.", "Use a number from 1 to 65535.")
+    return int(text)

@@ -1,0 +1,107 @@
+"""The services of the local profile: what each one runs, and how to tell that it is ready."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from genai_pipeline.gateways.cluster.local.program import Program
+from genai_pipeline.local.installation import PROJECT, Installation
+from genai_pipeline.local.ports import HOST
+from genai_pipeline.local.s3_server import STOP_WAIT_S, s3_command
+
+SERVICES = ("s3", "hub", "weather", "cluster", "code", "webserver", "daemon")
+PORT_OF = {"s3": "s3", "hub": "hub", "weather": "weather", "cluster": "cluster", "webserver": "dagster"}
+"""Service -> its name in `LOCAL_PORTS`; the code server and the daemon need no port."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """`after`: services that must be ready before this one starts. `answers` is asked until it says yes."""
+
+    program: Program
+    answers: Callable[[], bool]
+    after: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.program.name
+
+
+def services(installation: Installation, ports: Mapping[str, int], env: Mapping[str, str]) -> list[Service]:
+    """Every service. The same arguments give the same programs, so a running one is left alone."""
+    make = _Maker(installation, installation.service_environment(ports, env))
+    home = installation.home
+    hub = ["hub_server", "--folder", str(PROJECT / "demo" / "hub"), "--state", str(home / "hub")]
+    key, secret = installation.credentials
+    s3 = s3_command(home, ports["s3"], key, secret)
+    workspace = ["-w", str(home / "dagster" / "workspace.yaml")]
+    code = ["-m", "dagster", "code-server", "start", "-s", str(installation.code_socket)]
+    code += ["-m", "genai_pipeline.definitions", "-d", str(PROJECT), "--location-name", "genai_pipeline"]
+    webserver = ["-m", "dagster_webserver", *workspace, "-h", HOST, "-p", str(ports["dagster"])]
+    daemon = ["-m", "dagster._daemon", "run", *workspace]
+    cluster = ["-m", "genai_pipeline.gateways.cluster.local", "--home", str(home), "--port", str(ports["cluster"])]
+    return [
+        Service(make.program("s3", s3.argv, env=s3.env, stop_wait_s=STOP_WAIT_S), _http(ports["s3"], "/healthz")),
+        Service(make.module("hub", *hub, "--port", str(ports["hub"])), _http(ports["hub"], "/")),
+        Service(make.module("weather", "weather_server", "--port", str(ports["weather"])), _http(ports["weather"])),
+        Service(make.python("cluster", *cluster, stop_wait_s=5), _http(ports["cluster"])),
+        Service(make.python("code", *code, stop_wait_s=3), _unix(installation.code_socket)),
+        Service(make.python("webserver", *webserver), _http(ports["dagster"], "/server_info")),
+        # Both make the SQLite files on their first start, and two at once collide; and a daemon that finds no code
+        # server looks for it again only a minute later.
+        Service(make.python("daemon", *daemon), lambda: True, after=("webserver", "code")),
+    ]
+
+
+@dataclass(frozen=True)
+class _Maker:
+    installation: Installation
+    environment: Mapping[str, str]
+
+    def program(
+        self, name: str, command: tuple[str, ...], env: Mapping[str, str] | None = None, stop_wait_s: int = 5
+    ) -> Program:
+        """With `env`, of the common environment only the paths."""
+        common = {k: self.environment[k] for k in ("PATH", "HOME")}
+        return Program(
+            name=name,
+            command=command,
+            directory=PROJECT,
+            log=self.installation.log(name),
+            environment=self.environment if env is None else common | dict(env),
+            stop_wait_s=stop_wait_s,
+        )
+
+    def python(self, name: str, *args: str, stop_wait_s: int = 5) -> Program:
+        return self.program(name, (sys.executable, *args), stop_wait_s=stop_wait_s)
+
+    def module(self, name: str, module: str, *args: str) -> Program:
+        return self.python(name, "-m", f"genai_pipeline.local.{module}", *args)
+
+
+def _http(port: int, path: str = "/healthz") -> Callable[[], bool]:
+    def answers() -> bool:
+        connection = http.client.HTTPConnection(HOST, port, timeout=2)
+        with suppress(OSError, http.client.HTTPException):
+            connection.request("GET", path)
+            return connection.getresponse().status < 500
+        return False
+
+    return answers
+
+
+def _unix(path: Path) -> Callable[[], bool]:
+    def answers() -> bool:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, suppress(OSError):
+            probe.settimeout(2)
+            probe.connect(str(path))
+            return True
+        return False
+
+    return answers

@@ -1,0 +1,141 @@
+"""Start the services of the local profile, all at once, and wait until each one answers.
+
+Run it as often as you like: what runs already, as it should, is left alone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from genai_pipeline.core.errors import ClusterUnavailable, NotReady
+from genai_pipeline.gateways.cluster.local.supervisor import Supervisor
+from genai_pipeline.local.installation import Installation, uses_own_hub
+from genai_pipeline.local.logs import last_lines
+from genai_pipeline.local.ports import any_free, choose_ports, is_free
+from genai_pipeline.local.services import PORT_OF, Service, services
+
+READY_DEADLINE_S = 120.0
+POLL_S = 0.1
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Started:
+    """`fresh`: services that this call started."""
+
+    ports: Mapping[str, int]
+    fresh: frozenset[str]
+
+
+def start_services(
+    installation: Installation,
+    env: Mapping[str, str],
+    say: Say,
+    make: Callable[[Installation, Mapping[str, int], Mapping[str, str]], list[Service]] = services,
+    deadline_s: float = READY_DEADLINE_S,
+) -> Started:
+    """Bring every service up.
+
+    Args:
+        env: the user's environment, as it was before we put anything into it.
+
+    Raises: Refused: a port the user fixed is taken; NotReady: a service does not come up, with its last log lines.
+    """
+    supervisor = Supervisor(installation.home)
+    with _alone(installation.home):
+        running = running_services(supervisor)
+        env = _without_own_hub(env, installation.ports())
+        choice = choose_ports(env, installation.ports(), ours(running), is_free, any_free)
+        for note in choice.notes:
+            say(note)
+        _prepare(installation, choice.ports, env)
+        _let_children_be_interrupted()
+        supervisor.ensure_running()
+        wanted = make(installation, choice.ports, env)
+        _start_all(supervisor, wanted, say, deadline_s)
+        fresh = frozenset(s.name for s in wanted) - running
+    return Started(choice.ports, fresh)
+
+
+def running_services(supervisor: Supervisor) -> frozenset[str]:
+    """Names of the programs that supervisord keeps now; none where there is no supervisord."""
+    try:
+        return frozenset(info.name for info in supervisor.all() if info.running)
+    except ClusterUnavailable:
+        return frozenset()
+
+
+def ours(running: frozenset[str]) -> frozenset[str]:
+    """The names, in `LOCAL_PORTS`, of ports that running services hold."""
+    return frozenset(port for service, port in PORT_OF.items() if service in running)
+
+
+def _start_all(supervisor: Supervisor, wanted: Sequence[Service], say: Say, deadline_s: float) -> None:
+    """Start each as soon as what it comes after is ready; return when all are."""
+    end = time.monotonic() + deadline_s
+    started_at: dict[str, float] = {}
+    ready: set[str] = set()
+    while len(ready) < len(wanted):
+        for service in wanted:
+            if service.name not in started_at and ready.issuperset(service.after):
+                supervisor.start(service.program)
+                started_at[service.name] = time.monotonic()
+        for service in wanted:
+            if service.name in started_at and service.name not in ready and service.answers():
+                ready.add(service.name)
+                say(f"{service.name} is ready ({time.monotonic() - started_at[service.name]:.1f} s)")
+        waiting = [s for s in wanted if s.name in started_at and s.name not in ready]
+        _refuse_the_dead(supervisor, waiting, out_of_time=time.monotonic() > end, deadline_s=deadline_s)
+        time.sleep(POLL_S if waiting else 0)
+
+
+def _refuse_the_dead(supervisor: Supervisor, waiting: Sequence[Service], out_of_time: bool, deadline_s: float) -> None:
+    for service in waiting:
+        info = supervisor.info(service.name)
+        state = info.state if info else "unknown"
+        if state == "FATAL" or out_of_time:
+            why = "ended again and again" if state == "FATAL" else f"does not answer after {deadline_s:.0f} s ({state})"
+            raise NotReady(
+                f"The service {service.name} {why}. Its log ends:\n{last_lines(service.program.log, 15)}\n",
+                f"See {service.program.log}; `genai doctor` looks for causes. Then run `genai up` again.",
+            )
+
+
+def _prepare(installation: Installation, ports: Mapping[str, int], env: Mapping[str, str]) -> None:
+    installation.dagster_home.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(Path(__file__).with_name("dagster.yaml"), installation.dagster_home / "dagster.yaml")
+    (installation.dagster_home / "workspace.yaml").write_text(
+        f"load_from:\n  - grpc_server: {{socket: {installation.code_socket}, location_name: genai_pipeline}}\n"
+    )
+    installation.write_addresses(ports, env)
+
+
+def _without_own_hub(env: Mapping[str, str], ports: Mapping[str, int]) -> Mapping[str, str]:
+    """After `eval "$(genai env)"` HF_ENDPOINT names our own hub: that is not the user's choice of another one."""
+    if ports.get("hub") and uses_own_hub(ports, env):
+        return {k: v for k, v in env.items() if k != "HF_ENDPOINT"}
+    return env
+
+
+def _let_children_be_interrupted() -> None:
+    """Dagster stops by SIGINT's handler, and `genai up &` in a script has SIGINT ignored, which children inherit."""
+    with suppress(ValueError):  # not in the main thread
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """Two at once would choose each other's ports."""
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (home / "up.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

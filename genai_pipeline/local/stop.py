@@ -1,0 +1,113 @@
+"""Stop everything of the local profile and prove that it is gone. State is kept."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from genai_pipeline.core.errors import ClusterUnavailable, GenaiError, NotReady
+from genai_pipeline.core.profile import LOCAL_PORTS
+from genai_pipeline.gateways.cluster.local.program import SUPERVISED_BY
+from genai_pipeline.gateways.cluster.local.supervisor import STOPPED, Supervisor
+from genai_pipeline.local.dagster_api import DagsterApi
+from genai_pipeline.local.installation import Installation
+from genai_pipeline.local.ports import holder_of, is_free
+from genai_pipeline.local.start import ours, running_services
+
+STOP_S = 8.0
+SHUTDOWN_S = 3.0
+KILL_S = 2.0
+
+
+@dataclass(frozen=True)
+class Left:
+    """A process of ours, or a port of ours in somebody's hands."""
+
+    what: str
+
+
+def stop_services(installation: Installation, say: Callable[[str], None]) -> None:
+    """Stop every pod and service within 15 s. Nothing running is fine.
+
+    Raises: NotReady: something is left, by name.
+    """
+    supervisor = Supervisor(installation.home)
+    running = running_services(supervisor)
+    ports = [port for name, port in installation.ports().items() if name in ours(running)]
+    if running:
+        _end_runs(installation, say)
+        _stop_all(supervisor, say)
+    supervisor.shutdown(deadline_s=SHUTDOWN_S)
+    _kill_the_rest(installation, say)
+    left = [*processes_of(installation), *_open_ports(ports)]
+    if left:
+        raise NotReady(
+            f"Still there: {'; '.join(one.what for one in left)}.", "End them by hand, then run `genai down` again."
+        )
+
+
+def processes_of(installation: Installation) -> list[Left]:
+    """Processes that carry this home's mark, those that outlived their parent included."""
+    return [Left(f"{_name(pid)} (pid {pid})") for pid in _marked(installation)]
+
+
+def _end_runs(installation: Installation, say: Callable[[str], None]) -> None:
+    """A run whose process we are about to end would stay `started` in Dagster for ever."""
+    port = installation.ports().get("dagster", LOCAL_PORTS["dagster"])
+    api = DagsterApi(f"http://127.0.0.1:{port}", timeout_s=2)
+    with suppress(GenaiError):
+        for run in api.unfinished_runs():
+            api.cancel(run.id)
+            say(f"cancelled the run {run.id[:8]} of {run.release or run.job}")
+
+
+def _stop_all(supervisor: Supervisor, say: Callable[[str], None]) -> None:
+    """The cluster's daemon first, else it starts the pods again; then all at once: supervisord goes one by one."""
+    end = time.monotonic() + STOP_S
+    with suppress(ClusterUnavailable, NotReady):
+        supervisor.stop("cluster")
+        names = [info.name for info in supervisor.all() if info.state not in STOPPED]
+        for name in names:
+            supervisor.stop(name, wait=False)
+        say(f"stopping {', '.join(sorted(names)) or 'supervisord'}")
+        while time.monotonic() < end and any(info.state not in STOPPED for info in supervisor.all()):
+            time.sleep(0.1)
+
+
+def _kill_the_rest(installation: Installation, say: Callable[[str], None]) -> None:
+    pids = _marked(installation)
+    for pid in pids:
+        say(f"killing {_name(pid)} (pid {pid}), which did not end by itself")
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+    end = time.monotonic() + KILL_S
+    while pids and time.monotonic() < end and _marked(installation):
+        time.sleep(0.05)
+
+
+def _marked(installation: Installation) -> list[int]:
+    import psutil
+
+    found: list[int] = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            marked = process.environ().get(SUPERVISED_BY) == str(installation.home)
+            if marked and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+    return found
+
+
+def _name(pid: int) -> str:
+    import psutil
+
+    with suppress(psutil.Error):
+        return " ".join(psutil.Process(pid).cmdline())[:80]
+    return "a process"
+
+
+def _open_ports(ports: Sequence[int]) -> list[Left]:
+    return [Left(f"port {port}, held by {holder_of(port)}") for port in ports if not is_free(port)]
