@@ -35,8 +35,6 @@ def create_app(service: AgentService) -> Flask:
     @app.after_request
     def finish(response: Response) -> Response:
         response.headers[RELEASE_HEADER] = service.settings.release_id
-        if service.draining.is_set():
-            response.headers["Connection"] = "close"
         if request.path == "/agent":
             service.metrics.requests.labels(str(response.status_code)).inc()
             service.metrics.seconds.observe(time.perf_counter() - g.started)

@@ -39,7 +39,7 @@ def serve(settings: Settings) -> None:
         clear_untrusted_proxy_headers=True,
     )
     threading.Thread(target=server.run, name="http", daemon=True).start()
-    logger.warning("host=<%s>, port=<%d>, model=<%s> | serving", settings.host, server.effective_port, settings.model)
+    logger.warning("host=<%s>, port=<%s>, model=<%s> | serving", settings.host, server.effective_port, settings.model)
     stop.wait()
     service.draining.set()
     left = drain(server, settings.drain_deadline_s)

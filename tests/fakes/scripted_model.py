@@ -41,9 +41,8 @@ class ScriptedModel:
         self.script, self.name = script, name
         self.seen: list[Messages] = []
         self.stopped = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._server.daemon_threads = True
-        self._server.model = self  # type: ignore[attr-defined]
+        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server.model = self
         self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
 
     def __enter__(self) -> ScriptedModel:
@@ -54,6 +53,12 @@ class ScriptedModel:
         self.stopped.set()
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+    model: ScriptedModel
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -88,7 +93,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     @property
     def _model(self) -> ScriptedModel:
-        return self.server.model  # type: ignore[attr-defined]
+        assert isinstance(self.server, _Server)
+        return self.server.model
 
     def _send(self, status: int, content_type: str, text: str) -> None:
         body = text.encode()
