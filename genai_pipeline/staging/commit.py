@@ -1,0 +1,52 @@
+"""The manifest: written last, and only once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from genai_pipeline.core.errors import AlreadyExists, NotFound, StagingError
+from genai_pipeline.core.faults import crash_point
+from genai_pipeline.core.manifest import Manifest, ManifestFile, manifest_key
+from genai_pipeline.core.snapshot import Snapshot
+from genai_pipeline.gateways.store.abc import ObjectStore
+
+
+def committed(store: ObjectStore, model: str, revision: str) -> Manifest | None:
+    """The manifest of a staged model, or None while there is none."""
+    try:
+        return Manifest.from_bytes(store.get(manifest_key(model, revision))[0])
+    except NotFound:
+        return None
+
+
+def commit(
+    store: ObjectStore, model: str, snapshot: Snapshot, files: Sequence[ManifestFile], written_by: str, now: str
+) -> Manifest:
+    """Make the staged model exist. If somebody else did so first, with the same bytes, theirs counts.
+
+    Raises: StagingError: theirs holds other bytes.
+    """
+    ours = Manifest(
+        model, snapshot.source, snapshot.revision, tuple(sorted(files, key=lambda f: f.path)), written_by, now
+    )
+    crash_point("staging.before_manifest")
+    try:
+        store.put_new(manifest_key(model, snapshot.revision), ours.to_bytes())
+    except AlreadyExists:
+        return _theirs(store, ours)
+    crash_point("staging.after_manifest")
+    return ours
+
+
+def _theirs(store: ObjectStore, ours: Manifest) -> Manifest:
+    theirs = committed(store, ours.model, ours.revision)
+    if theirs is None or _bytes_of(theirs) != _bytes_of(ours):
+        raise StagingError(
+            f"{store.url(manifest_key(ours.model, ours.revision))} names other bytes than the hub publishes.",
+            "Somebody changed it by hand: delete the whole prefix and stage again.",
+        )
+    return theirs
+
+
+def _bytes_of(manifest: Manifest) -> set[tuple[str, str]]:
+    return {(f.path, f.sha256) for f in manifest.files}

@@ -1,0 +1,118 @@
+"""The verdicts of m/snapshot and m/staged_model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from genai_pipeline.core.errors import ChecksumMismatch, GenaiError, IncompleteModel, NotFound, Refused
+from genai_pipeline.core.manifest import MANIFEST_NAME, Manifest, staged_prefix
+from genai_pipeline.core.snapshot import INDEX_NAME, Snapshot, SnapshotFile, shards_named_by
+from genai_pipeline.core.verdict import Verdict, failed, inconclusive, judge, passed
+from genai_pipeline.gateways.hub.abc import Hub
+from genai_pipeline.gateways.store.abc import ObjectStore
+from genai_pipeline.staging.digest import digest_of
+
+_SHA = re.compile(r"^[0-9a-f]{40}$")
+
+
+def judge_snapshot(snapshot: Snapshot, licences: Sequence[str], hub: Hub) -> list[Verdict]:
+    """revision_pinned, safe_formats, licence_allowed, repository_reachable."""
+    pinned = bool(_SHA.match(snapshot.revision))
+    return [
+        judge("revision_pinned", pinned, f"{snapshot.revision} is {'a' if pinned else 'no'} full commit sha."),
+        _safe_formats(snapshot),
+        _licence(snapshot, licences),
+        _reachable(snapshot, hub),
+    ]
+
+
+def _safe_formats(snapshot: Snapshot) -> Verdict:
+    if snapshot.pickles:
+        names = ", ".join(snapshot.pickles)
+        return failed("safe_formats", f"Pickles can run code on load: {names}. Publish the weights as safetensors.")
+    count = len(snapshot.safetensors)
+    summary = f"{count} safetensors files and no pickle." if count else "There is no safetensors file to serve."
+    return judge("safe_formats", count > 0, summary, safetensors=list(snapshot.safetensors))
+
+
+def _licence(snapshot: Snapshot, allowed: Sequence[str]) -> Verdict:
+    ok = snapshot.licence in allowed
+    remedy = "" if ok else " Add it to source.licences if you may use it."
+    summary = f"The licence is {snapshot.licence or 'not stated'}; allowed are {', '.join(allowed)}.{remedy}"
+    return judge("licence_allowed", ok, summary, licence=snapshot.licence)
+
+
+def _reachable(snapshot: Snapshot, hub: Hub) -> Verdict:
+    """One byte of the largest file: a gated repository lists its files to anybody, and sends none."""
+    largest = max(snapshot.files, key=lambda f: f.size, default=None)
+    if largest is None or largest.size == 0:
+        return failed("repository_reachable", f"{snapshot.source} holds no bytes.")
+    try:
+        byte = b"".join(hub.read(snapshot.source, snapshot.revision, largest.path, 0, 1))
+    except Refused as error:
+        return failed("repository_reachable", str(error), gated=snapshot.gated)
+    except GenaiError as error:
+        return inconclusive("repository_reachable", str(error), gated=snapshot.gated)
+    summary = f"{largest.path} can be read{' (gated, access granted)' if snapshot.gated else ''}."
+    return judge("repository_reachable", len(byte) == 1, summary, gated=snapshot.gated)
+
+
+def judge_staged(store: ObjectStore, manifest: Manifest, snapshot: Snapshot) -> list[Verdict]:
+    """digests_equal_hub, every_shard_present, nothing_extra: what is in the store against hub and manifest."""
+    prefix = staged_prefix(manifest.model, manifest.revision)
+    there = {found.key.removeprefix(prefix): found for found in store.list(prefix)}
+    return [
+        _digests(store, manifest, snapshot, prefix, {path: found.etag for path, found in there.items()}),
+        _shards(store, snapshot, prefix, set(there)),
+        _extra(manifest, set(there)),
+    ]
+
+
+def _digests(store: ObjectStore, manifest: Manifest, snapshot: Snapshot, prefix: str, etags: dict[str, str]) -> Verdict:
+    recorded = {f.path: f for f in manifest.files}
+    rows: list[dict[str, object]] = []
+    for file in snapshot.files:
+        found = recorded.get(file.path)
+        same = found is not None and etags.get(file.path) == found.etag and found.size == file.size
+        if same and file.sha256:
+            same = found is not None and found.sha256 == file.sha256
+        elif same:  # the hub publishes only a git blob id, so the small file is read once more
+            same = _equals_blob(store, prefix, file)
+        rows.append({"path": file.path, "bytes": file.size, "sha256": found.sha256 if found else "", "equal": same})
+    wrong = [str(row["path"]) for row in rows if not row["equal"]]
+    summary = (
+        f"Not what the hub publishes: {', '.join(wrong)}. Delete the prefix and stage again."
+        if wrong
+        else f"All {len(rows)} files have the digest that the hub publishes."
+    )
+    return judge("digests_equal_hub", not wrong, summary, files=rows)
+
+
+def _equals_blob(store: ObjectStore, prefix: str, file: SnapshotFile) -> bool:
+    try:
+        digest_of(file, store.read(prefix + file.path))
+    except (ChecksumMismatch, NotFound):
+        return False
+    return True
+
+
+def _shards(store: ObjectStore, snapshot: Snapshot, prefix: str, there: set[str]) -> Verdict:
+    try:
+        named = shards_named_by(store.get(prefix + INDEX_NAME)[0])
+    except NotFound:
+        single = len(snapshot.safetensors) == 1
+        summary = "One safetensors file, no index." if single else f"Several safetensors files and no {INDEX_NAME}."
+        return judge("every_shard_present", single, summary)
+    except IncompleteModel as error:
+        return failed("every_shard_present", str(error))
+    missing = sorted(named - there)
+    if missing:
+        return failed("every_shard_present", f"The index names {', '.join(missing)}, which the revision does not hold.")
+    return passed("every_shard_present", f"All {len(named)} shards that the index names are there.")
+
+
+def _extra(manifest: Manifest, there: set[str]) -> Verdict:
+    extra = sorted(there - {f.path for f in manifest.files} - {MANIFEST_NAME})
+    summary = f"Not in the manifest: {', '.join(extra)}." if extra else "The prefix holds the manifest's files only."
+    return judge("nothing_extra", not extra, summary)
