@@ -1,0 +1,226 @@
+"""Each way in which an agent can be wrong makes exactly the verdict it should, with a reason a person can read."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from genai_pipeline.core.checks import CHECKS
+from genai_pipeline.core.model_spec import AgentGates
+from genai_pipeline.core.verdict import Verdict
+from genai_pipeline.evaluation import runner
+from genai_pipeline.evaluation.agent_client import AgentClient
+from genai_pipeline.evaluation.report import AgentReport, evaluate
+from genai_pipeline.evaluation.runner import run_suite
+from genai_pipeline.evaluation.suite import Suite, load_suite
+from genai_pipeline.local.weather_server import WeatherServer
+from tests.fakes.running_agent import RunningAgent, running_agent
+from tests.fakes.scripted_model import Messages, Say, Script, ScriptedModel, results_of, solves, text_of
+
+GATES = AgentGates(latency_p95_s=5)
+ALL_PASSED = dict.fromkeys(("task_success", "tool_accuracy", "sessions_isolated", "latency"), "passed")
+
+
+@pytest.fixture(scope="module")
+def weather() -> Iterator[WeatherServer]:
+    server = WeatherServer(hang_s=10)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def suite() -> Suite:
+    """Ten single turns of the real suite: enough to be judged, few enough to be quick."""
+    whole = load_suite("weather")
+    single = [c for c in whole.cases if len(c.turns) == 1 and "tool-error" not in c.tags and c.turns[0].calls]
+    return whole.model_copy(update={"cases": tuple(single[:6] + single[-6:-2])})
+
+
+@contextmanager
+def agent_on(script: Script, weather: WeatherServer, **settings: float) -> Iterator[RunningAgent]:
+    with (
+        ScriptedModel(script) as model,
+        running_agent(model.url, weather.url, weather_timeout_s=0.5, **settings) as agent,
+    ):
+        yield agent
+
+
+def outcomes(report: AgentReport) -> dict[str, str]:
+    assert [v.check for v in report.verdicts] == list(CHECKS["agent_report"])
+    return {v.check: str(v.outcome) for v in report.verdicts}
+
+
+def verdict(report: AgentReport, check: str) -> Verdict:
+    return next(v for v in report.verdicts if v.check == check)
+
+
+def changed(script: Script, change: Callable[[Messages, Say], Say]) -> Script:
+    return lambda messages: change(messages, script(messages))
+
+
+def test_an_agent_that_gets_the_whole_suite_right_passes(weather: WeatherServer):
+    suite, said = load_suite("weather"), list[str]()
+    with agent_on(solves(suite), weather) as agent:
+        report = evaluate(agent.url, "weather", GATES, said.append)
+
+    assert outcomes(report) == ALL_PASSED
+    assert [row["case"] for row in report.cases] == [case.name for case in suite.cases]
+    assert report.summary["solved"] == len(suite.cases)
+    assert said[-1] == f"{len(suite.cases)} of {len(suite.cases)} cases asked"
+    assert report.to_json()["verdicts"][0]["check"] == "task_success"
+
+
+def test_an_agent_that_calls_a_tool_too_many_fails_on_tools_only(weather: WeatherServer, suite: Suite):
+    def also_the_time(messages: Messages, say: Say) -> Say:
+        return Say(calls=[*say.calls, ("get_current_time", {"timezone": "UTC"})]) if say.calls else say
+
+    with agent_on(changed(solves(suite), also_the_time), weather) as agent:
+        report = evaluate(agent.url, suite, GATES)
+
+    assert outcomes(report) == ALL_PASSED | {"tool_accuracy": "failed"}
+    assert "get_current_time(UTC) called" in verdict(report, "tool_accuracy").summary
+
+
+def test_an_agent_that_asks_for_the_wrong_place_fails_on_tools_and_facts(weather: WeatherServer, suite: Suite):
+    asked = {turn.ask for case in suite.cases for turn in case.turns}
+
+    def paris(messages: Messages, say: Say) -> Say:
+        wrong = [(n, {"location": "Paris"} if n == "get_weather" else a) for n, a in say.calls]
+        return Say(calls=wrong) if say.calls and text_of(messages[-1]) in asked else say
+
+    with agent_on(changed(solves(suite), paris), weather) as agent:
+        report = evaluate(agent.url, suite, GATES)
+
+    assert outcomes(report) == ALL_PASSED | {"tool_accuracy": "failed", "task_success": "failed"}
+    assert "get_weather(Berlin) not called; get_weather(Paris) called" in verdict(report, "tool_accuracy").summary
+    assert "does not say that it is 9°C (overcast) in Berlin" in verdict(report, "task_success").summary
+
+
+def test_an_agent_that_ignores_what_its_tools_say_fails_on_success_only(weather: WeatherServer, suite: Suite):
+    def invent(messages: Messages, say: Say) -> Say:
+        about = next((r.split(":")[0] for r in results_of(messages)), "")
+        return Say(f"It is 99°C in {about} at half past noon.") if messages[-1]["role"] == "tool" else say
+
+    with agent_on(changed(solves(suite), invent), weather) as agent:
+        report = evaluate(agent.url, suite, GATES)
+
+    assert outcomes(report) == ALL_PASSED | {"task_success": "failed"}
+    assert "invents 99°" in verdict(report, "task_success").summary
+
+
+def test_an_agent_with_one_conversation_for_all_fails_on_isolation_only(weather: WeatherServer, suite: Suite):
+    with agent_on(solves(suite), weather) as agent:
+        shared = agent.service._sessions
+        one_for_all, take = "one-session-for-everybody", shared._take
+        shared._take = lambda session_id: take(one_for_all)
+        report = evaluate(agent.url, suite, GATES)
+
+    assert outcomes(report) == ALL_PASSED | {"sessions_isolated": "failed"}
+    assert "'s session is about " in verdict(report, "sessions_isolated").summary
+
+
+def test_an_agent_without_memory_does_not_prove_isolation(weather: WeatherServer, suite: Suite):
+    with agent_on(solves(suite), weather) as agent:
+        fresh, take = count(), agent.service._sessions._take
+        agent.service._sessions._take = lambda session_id: take(f"{next(fresh)}")
+        report = evaluate(agent.url, suite, GATES)
+
+    assert outcomes(report) == ALL_PASSED | {"sessions_isolated": "inconclusive"}
+
+
+def test_a_slow_agent_fails_on_latency_only(weather: WeatherServer, suite: Suite):
+    def slow(messages: Messages, say: Say) -> Say:
+        return Say(say.text, say.calls, wait_s=0.15)
+
+    with agent_on(changed(solves(suite), slow), weather) as agent:
+        report = evaluate(agent.url, suite, AgentGates(latency_p95_s=0.25))
+
+    assert outcomes(report) == ALL_PASSED | {"latency": "failed"}
+    assert "(limit 0.25 s)" in verdict(report, "latency").summary
+
+
+def test_an_agent_that_is_down_is_inconclusive_at_once(suite: Suite):
+    report = evaluate("http://127.0.0.1:9", suite, GATES)
+
+    assert outcomes(report) == dict.fromkeys(ALL_PASSED, "inconclusive")
+    assert "could not be reached" in verdict(report, "task_success").summary
+    assert {row["success"] for row in report.cases} == {"not measured"}
+
+
+def test_an_agent_whose_model_is_down_is_inconclusive(weather: WeatherServer, suite: Suite):
+    with running_agent("http://127.0.0.1:9/v1", weather.url) as agent:
+        report = evaluate(agent.url, suite, GATES)
+
+    assert outcomes(report) == dict.fromkeys(ALL_PASSED, "inconclusive")
+    assert "Check that it runs" in verdict(report, "task_success").summary
+
+
+def test_an_agent_that_dies_half_way_is_inconclusive_and_not_asked_for_ever(
+    weather: WeatherServer, suite: Suite, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("genai_pipeline.evaluation.agent_client._LONGEST_PAUSE_S", 0.01)
+    turns = count()
+
+    def dying(messages: Messages, say: Say) -> Say:
+        return say if next(turns) < 33 else Say("engine dead", status=500)
+
+    with agent_on(changed(solves(suite), dying), weather, max_concurrent=16) as agent:
+        report = evaluate(agent.url, suite, GATES)
+
+    assert outcomes(report)["task_success"] == "inconclusive"
+    assert outcomes(report)["tool_accuracy"] == "inconclusive"
+    assert any(row["reason"].startswith("not asked: 5 cases") for row in report.cases)
+
+
+def test_an_agent_that_answers_with_its_own_errors_has_failed(weather: WeatherServer, suite: Suite):
+    def endless(messages: Messages, say: Say) -> Say:
+        return Say(calls=[("get_current_time", {"timezone": "UTC"})])
+
+    def asks_isolation(messages: Messages) -> bool:
+        return any(place in text_of(m) for place in suite.isolation.places for m in messages)
+
+    solved = solves(suite)
+    with agent_on(lambda m: solved(m) if asks_isolation(m) else endless(m, Say()), weather) as agent:
+        report = evaluate(agent.url, suite, GATES)
+
+    assert outcomes(report) == ALL_PASSED | {"task_success": "failed", "tool_accuracy": "failed"}
+    assert "the agent answered 502: The model asked for tools" in verdict(report, "task_success").summary
+
+
+def test_an_evaluator_that_breaks_is_inconclusive_never_a_score_of_zero(
+    weather: WeatherServer, suite: Suite, monkeypatch: pytest.MonkeyPatch
+):
+    def broken(*_: object) -> list[str]:
+        raise RuntimeError("the judge is ill")
+
+    monkeypatch.setitem(runner.SCORES, "answers", broken)
+    with agent_on(solves(suite), weather) as agent:
+        report = evaluate(agent.url, suite, GATES)
+
+    assert outcomes(report) == ALL_PASSED | {"task_success": "inconclusive"}
+    assert "the judge is ill" in verdict(report, "task_success").summary
+
+
+def test_another_service_on_the_port_is_not_an_agent(weather: WeatherServer, suite: Suite):
+    report = evaluate(weather.url, suite, GATES)
+
+    assert outcomes(report) == dict.fromkeys(ALL_PASSED, "inconclusive")
+
+
+def test_after_its_deadline_nothing_more_is_asked(weather: WeatherServer, suite: Suite):
+    with agent_on(solves(suite), weather) as agent, AgentClient(agent.url) as client:
+        results = run_suite(client, suite, lambda message: None, deadline_s=-1)
+
+    assert {result.problem for result in results} >= {"not asked: the evaluation's deadline was over"}
+    assert all(result.success is None for result in results)
+
+
+def test_a_suite_can_be_a_file_of_ones_own(weather: WeatherServer, tmp_path: Path):
+    text = Path(load_suite.__globals__["SUITES"], "weather.yaml").read_text()
+    (tmp_path / "mine.yaml").write_text(text)
+
+    assert load_suite("mine", tmp_path) == load_suite("weather")
