@@ -1,0 +1,85 @@
+# Needs make and Python 3.11 to 3.13 (or uv). Everything it installs lies below this folder.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+UV := $(or $(shell command -v uv),.uv/bin/uv)
+
+# uv does not read pip's settings: an index that is configured for pip alone is handed on.
+ifeq ($(UV_DEFAULT_INDEX)$(UV_INDEX_URL),)
+PIP_INDEX := $(or $(PIP_INDEX_URL),$(shell $(PYTHON) -m pip config get global.index-url 2>/dev/null))
+ifneq ($(PIP_INDEX),)
+export UV_DEFAULT_INDEX := $(PIP_INDEX)
+endif
+endif
+
+# With an NVIDIA GPU vLLM's CUDA build, which has pins of its own; else the CPU build.
+ifeq ($(shell nvidia-smi -L 2>/dev/null | grep -c '^GPU'),0)
+REQUIREMENTS := -e '.[local,agent,evaluation,serving-cpu,dev]' -c constraints.txt --override overrides.txt
+else
+REQUIREMENTS := -e '.[local,agent,evaluation,serving-cuda,dev]' -c constraints-cuda.txt
+endif
+
+TIERS := $(wildcard tests/unit tests/defs tests/integration tests/faults tests/e2e)
+
+.PHONY: help
+help: ## show these targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+.PHONY: install
+install: $(STAMP) ## install into .venv
+
+$(STAMP): pyproject.toml constraints.txt constraints-cuda.txt overrides.txt | $(UV)
+	$(UV) venv --quiet --allow-existing --python '>=3.11,<3.14' $(VENV)
+	$(UV) pip install --quiet --python $(BIN)/python $(REQUIREMENTS)
+	@touch $@
+
+.uv/bin/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than 3.11. Install Python 3.11 to 3.13 or uv, or name one: make PYTHON=python3.12 up" >&2; exit 1; }
+	@$(PYTHON) -m pip --version >/dev/null || { echo "error: $(PYTHON) has no pip. Install pip or uv." >&2; exit 1; }
+	$(PYTHON) -m pip install --quiet --target .uv uv
+	@echo '*' > .uv/.gitignore
+
+.PHONY: up
+up: $(STAMP) ## install, start everything, roll the demo model out, ask it a question
+	@$(BIN)/genai up
+
+.PHONY: down
+down: ## stop everything; state is kept
+	@if [ -x $(BIN)/genai ]; then $(BIN)/genai down; fi
+
+.PHONY: clean
+clean: down ## down, and forget all state
+	@home="$${GENAI_HOME:-.genai}"; if [ -e "$$home/local.json" ]; then rm -rf "$$home"; fi
+
+.PHONY: distclean
+distclean: clean ## clean, and remove what was installed
+	rm -rf $(VENV) .uv
+
+.PHONY: test
+test: $(STAMP) ## unit, defs, integration, faults, e2e
+	@$(BIN)/python -m pytest $(TIERS)
+
+.PHONY: test-all
+test-all: $(STAMP) ## the same and tests/cluster, which builds and runs a real Kubernetes (root, Go)
+	@$(BIN)/python -m pytest $(TIERS) $(wildcard tests/cluster)
+
+.PHONY: lint
+lint: $(STAMP) ## format, lint, types, layers
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+.PHONY: fix
+fix: $(STAMP) ## format and fix what can be fixed
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+.PHONY: bench
+bench: $(STAMP) ## measure this machine
+	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done
