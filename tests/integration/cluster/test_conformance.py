@@ -407,16 +407,17 @@ def test_delete_waits_until_the_pods_are_gone_and_absent_is_fine(world: World) -
     world.cluster.delete("Service", "nothing")
 
 
-def test_a_container_that_ignores_the_stop_signal_is_killed_after_its_grace_period(world: World) -> None:
+def test_the_grace_period_ends_a_container_that_ignores_the_stop_signal_and_counts_pre_stop(world: World) -> None:
     stubborn = (
         "import signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(99)"
     )
-    deployment = world.deployment(command=["python", "-c", stubborn], readinessProbe=None)
-    deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 1
+    hook = {"preStop": {"sleep": {"seconds": 2}}}
+    deployment = world.deployment(command=["python", "-c", stubborn], readinessProbe=None, lifecycle=hook)
+    deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 2
     world.up(deployment)
     until(lambda: "up" in world.cluster.logs({"app": "m"}))
 
-    world.cluster.delete("Deployment", "m", deadline_s=10)
+    world.cluster.delete("Deployment", "m", deadline_s=3.5)
     assert world.pods() == []
 
 

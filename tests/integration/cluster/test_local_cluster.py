@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+import statistics
 import subprocess
+import time
 from pathlib import Path
 
 import httpx
@@ -78,6 +80,19 @@ def test_a_pod_that_dies_in_the_middle_of_a_response_breaks_the_connection(world
         world.post("/exit/1")
         with pytest.raises(httpx.HTTPError):
             list(lines)
+
+
+def test_small_pieces_of_a_stream_are_passed_on_at_once(world: World) -> None:
+    """A delay of 40 ms a piece is Nagle's algorithm waiting for a delayed acknowledgement."""
+    world.up(world.deployment(), world.service())
+    url = world.cluster.endpoint("m") + "/stream?n=2&s=0"
+    took: list[float] = []
+    for _ in range(15):
+        begun = time.perf_counter()
+        world.http.get(url)
+        took.append(time.perf_counter() - begun)
+
+    assert statistics.median(took) < 0.03
 
 
 def test_a_large_body_passes_whole_in_both_directions(world: World) -> None:
