@@ -66,16 +66,27 @@ class RealDesk(Desk):
         self.load(ModelFiles((parse_model(json.dumps(model), "models/tiny.yaml"),), ()))
 
 
-@pytest.fixture
-def desk(cluster_daemon, monkeypatch):
+@pytest.fixture(scope="module")
+def desk(cluster_daemon):
+    """One desk for all faults of a module: whatever breaks must leave the live release as it was."""
     namespace = cluster_daemon.world().cluster.namespace
     desk = RealDesk(LocalCluster(cluster_daemon.url, namespace))
-    reports = [passed(check, "fine") for check in CHECKS["agent_report"]]
-    monkeypatch.setattr(
-        "genai_pipeline.evaluation.report.evaluate",
-        lambda *a, **k: SimpleNamespace(verdicts=reports, cases=[{"case": "hello"}], summary={}),
+    report = SimpleNamespace(
+        verdicts=[passed(check, "fine") for check in CHECKS["agent_report"]], cases=[{"case": "hello"}], summary={}
     )
-    yield desk
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("genai_pipeline.evaluation.report.evaluate", lambda *args, **kwargs: report)
+        yield desk
     for kind in ("Service", "Deployment"):
         for found in desk.cluster.list(kind):
             desk.cluster.delete(kind, found["metadata"]["name"])
+
+
+@pytest.fixture(scope="module")
+def live(desk):
+    """A good release is live; returns its id, which a good rollout of the same module may change."""
+    desk.world.hub.publish("v1")
+    desk.serve()
+    result = desk.roll_out()
+    assert result.success, [e.description for e in result.get_asset_check_evaluations() if not e.passed]
+    return lambda: desk.live

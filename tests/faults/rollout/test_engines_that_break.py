@@ -19,26 +19,16 @@ def answers(desk):
     return httpx.post(f"{url}/v1/chat/completions", json=body, timeout=10).status_code
 
 
-@pytest.fixture
-def live(desk):
-    """A release that is live and good, to see that it stays so."""
-    desk.world.hub.publish("v1")
-    desk.serve()
-    result = desk.roll_out()
-    assert result.success, why(result)
-    return desk.live
-
-
 def test_a_good_release_goes_live_on_real_processes_and_the_next_one_replaces_it(desk, live):
-    desk.world.hub.publish("v2")
+    before = live()
+    desk.serve(**{"max-model-len": 64})
 
     result = desk.roll_out()
 
     assert result.success, why(result)
-    assert desk.live != live
-    assert evaluations(result)["no_failed_request"].metadata["skipped"].value >= 0
+    assert desk.live != before
     assert answers(desk) == 200
-    assert not [p for p in desk.cluster.list("Pod") if live in p["metadata"]["name"]]
+    assert not [p for p in desk.cluster.list("Pod") if before in p["metadata"]["name"]]
 
 
 @pytest.mark.parametrize(
@@ -49,31 +39,33 @@ def test_a_good_release_goes_live_on_real_processes_and_the_next_one_replaces_it
         ("serves=other-model", "other-model", Phase.REJECTED),
         ("root=s3://elsewhere/", "s3://elsewhere/", Phase.REJECTED),
         ("raw_tool_calls", "tool-call-parser", Phase.REJECTED),
-        ("error_rate=0.5", "500", Phase.REJECTED),
+        ("error_rate=0.5", "500", Phase.ROLLING_OUT),
         ("metrics=frozen", "did not move", Phase.REJECTED),
     ],
 )
 def test_a_broken_engine_never_gets_traffic_and_the_reason_is_named(desk, live, fault, words, phase):
+    before = live()
     desk.serve(fault=fault)
 
     result = desk.roll_out()
 
     assert not result.success
     assert words in why(result)
-    assert desk.live == live
+    assert desk.live == before
     assert answers(desk) == 200
-    release = next(r for r in desk.releases if r != live)
+    release = desk.releases[-1]
     assert desk.record(release).phase is phase
     if phase is Phase.REJECTED:
         assert not [d for d in desk.cluster.list("Deployment") if release in d["metadata"]["name"]]
 
 
 def test_after_a_broken_engine_the_next_good_config_goes_live(desk, live):
-    desk.serve(fault="exit_at_start")
+    before = live()
+    desk.serve(fault="exit_at_start", **{"max-num-seqs": 1})
     desk.roll_out()
     desk.serve(**{"max-model-len": 128})
 
     result = desk.roll_out()
 
     assert result.success, why(result)
-    assert desk.live != live
+    assert desk.live != before
