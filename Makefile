@@ -41,7 +41,7 @@ $(STAMP): pyproject.toml constraints.txt constraints-cuda.txt overrides.txt | $(
 .uv/bin/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than 3.11. Install Python 3.11 to 3.13 or uv, or name one: make PYTHON=python3.12 up" >&2; exit 1; }
 	@$(PYTHON) -m pip --version >/dev/null || { echo "error: $(PYTHON) has no pip. Install pip or uv." >&2; exit 1; }
-	$(PYTHON) -m pip install --quiet --target .uv uv
+	$(PYTHON) -m pip install --quiet --root-user-action=ignore --target .uv uv
 	@echo '*' > .uv/.gitignore
 
 .PHONY: up

@@ -1,0 +1,62 @@
+import pytest
+
+from genai_pipeline.core.errors import NotFound
+from genai_pipeline.local.logs import follow, last_lines
+from genai_pipeline.local.show_logs import show_logs
+from tests.fakes.world import PROFILE
+
+
+def test_the_last_lines_are_the_last_lines(tmp_path):
+    log = tmp_path / "a.log"
+    log.write_text("one\ntwo\nthree\n")
+
+    assert last_lines(log, 2) == "two\nthree"
+
+
+def test_a_log_that_is_not_there_yet_is_said_so(tmp_path):
+    assert "no log yet" in last_lines(tmp_path / "a.log", 5)
+
+
+def test_following_gives_what_is_added_and_nothing_before(tmp_path):
+    log = tmp_path / "a.log"
+    log.write_text("old\n")
+
+    assert _first_followed(log, lambda: log.write_text("old\nnew\n")) == "new"
+
+
+def test_a_line_is_given_only_once_it_is_whole(tmp_path):
+    log = tmp_path / "a.log"
+    log.write_text("")
+    writes = iter([lambda: None, lambda: log.write_text("ha"), lambda: log.write_text("half\n")])
+
+    def files():
+        next(writes, lambda: None)()
+        return [log]
+
+    assert next(follow(files, poll_s=0)) == "half"
+
+
+def test_a_rotated_log_is_read_from_its_start(tmp_path):
+    log = tmp_path / "a.log"
+    log.write_text("a long line from before\n")
+
+    assert _first_followed(log, lambda: log.write_text("new\n")) == "new"
+
+
+def _first_followed(log, act):
+    looked = []
+
+    def files():
+        looked.append(1)
+        if len(looked) == 2:
+            act()
+        return [log]
+
+    return next(follow(files, poll_s=0))
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones(tmp_path):
+    (tmp_path / "weather.yaml").write_text("name: weather\nsource: {hub: owner/model}\n")
+
+    with pytest.raises(NotFound, match=r"Known: s3, hub.*weather, weather-agent"):
+        list(show_logs(PROFILE, tmp_path, "wether", 10, following=False))
