@@ -8,30 +8,51 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from genai_pipeline.core.errors import NotEnoughData
 from genai_pipeline.gateways.metrics.abc import EngineMetrics
-from genai_pipeline.loadtest.histogram import histogram_quantile, increase, quantile_bounds
+from genai_pipeline.loadtest.histogram import Buckets, histogram_quantile, increase, quantile_bounds, total
 from genai_pipeline.loadtest.summary import Observation, quantile
 
 _TOLERANCE = 0.02
 _FASTER_THAN_US = 0.25
 """The engine's clock starts later than ours, so its quantile may not be above ours by more than rounding."""
-_SLOWER_BY_FACTOR, _SLOWER_BY_S = 1.5, 0.25
-"""What HTTP, the tokeniser and a busy client may add to the engine's own figure."""
-
-Row = dict[str, Any]
-"""One line of the evidence: what, ours, the engine's, agrees."""
+_LATE_FACTOR, _LATE_S = 1.5, 0.25
+"""More than this on top of the engine's own figure is not HTTP and the tokeniser any more."""
 
 
-def compare(observations: Iterable[Observation], before: EngineMetrics, after: EngineMetrics) -> list[Row]:
-    """One row per figure that both sides have."""
+@dataclass(frozen=True)
+class Comparison:
+    """One figure that both sides have.
+
+    Args:
+        agrees: the two can be about the same load.
+        late: we saw it much later than the engine says it happened. No contradiction, since ours is
+            what a client waited, but then the client or the network was slow, not the engine.
+    """
+
+    what: str
+    ours: float | None
+    engine: str
+    agrees: bool
+    late: bool = False
+
+    def row(self) -> dict[str, Any]:
+        return {"what": self.what, "ours": self.ours, "engine": self.engine, "agrees": self.agrees, "late": self.late}
+
+
+def compare(observations: Iterable[Observation], before: EngineMetrics, after: EngineMetrics) -> list[Comparison]:
+    """Compare every figure that both sides have."""
     every = list(observations)
     answered = [o for o in every if o.ok]
     failed = len(every) - len(answered)
+    ttft = increase(before.ttft_buckets, after.ttft_buckets)
+    ones = [1] * len(answered)
     return [
-        _counted("finished requests", [1] * len(answered), failed, after.requests_finished - before.requests_finished),
+        _counted("finished requests", ones, failed, after.requests_finished - before.requests_finished),
+        _counted("first tokens", ones, failed, total(ttft)),
         _counted(
             "prompt tokens", [o.prompt_tokens for o in answered], failed, after.prompt_tokens - before.prompt_tokens
         ),
@@ -41,29 +62,28 @@ def compare(observations: Iterable[Observation], before: EngineMetrics, after: E
             failed,
             after.generation_tokens - before.generation_tokens,
         ),
-        *(_timed(q, answered, before, after) for q in (0.5, 0.95)),
+        *(_timed(q, answered, ttft) for q in (0.5, 0.95)),
     ]
 
 
-def _counted(what: str, ours: list[int], failed: int, engine: float) -> Row:
+def _counted(what: str, ours: list[int], failed: int, engine: float) -> Comparison:
     """Requests that failed for us may or may not have been finished by the engine."""
-    total = sum(ours)
-    each = total / len(ours) if ours else 0.0
-    slack = max(each, total * _TOLERANCE)
-    agrees = total > 0 and total - slack <= engine <= total + slack + failed * max(ours, default=0)
-    return {"what": what, "ours": total, "engine": round(engine), "agrees": agrees}
+    count = sum(ours)
+    each = count / len(ours) if ours else 0.0
+    slack = max(each, count * _TOLERANCE)
+    agrees = count > 0 and count - slack <= engine <= count + slack + failed * max(ours, default=0)
+    return Comparison(what, count, f"{engine:.0f}", agrees)
 
 
-def _timed(q: float, answered: list[Observation], before: EngineMetrics, after: EngineMetrics) -> Row:
+def _timed(q: float, answered: list[Observation], ttft: Buckets) -> Comparison:
     what = f"TTFT p{q * 100:g} (ms)"
     try:
         ours = quantile([o.ttft_s for o in answered if o.ttft_s is not None], q)
-        seen = increase(before.ttft_buckets, after.ttft_buckets)
-        low, high = quantile_bounds(seen, q)
+        low, high = quantile_bounds(ttft, q)
     except NotEnoughData as error:
-        return {"what": what, "ours": None, "engine": str(error), "agrees": False}
+        return Comparison(what, None, str(error), agrees=False)
     shown = f"above {low * 1e3:g}"
     if math.isfinite(high):
-        shown = f"{histogram_quantile(seen, q) * 1e3:.1f} ({low * 1e3:g} to {high * 1e3:g})"
-    agrees = low * (1 - _FASTER_THAN_US) <= ours <= high * _SLOWER_BY_FACTOR + _SLOWER_BY_S
-    return {"what": what, "ours": round(ours * 1e3, 1), "engine": shown, "agrees": agrees}
+        shown = f"{histogram_quantile(ttft, q) * 1e3:.1f} ({low * 1e3:g} to {high * 1e3:g})"
+    agrees = low * (1 - _FASTER_THAN_US) <= ours
+    return Comparison(what, round(ours * 1e3, 1), shown, agrees, late=ours > high * _LATE_FACTOR + _LATE_S)
