@@ -30,7 +30,7 @@ _TOLD: Mapping[str, tuple[int, str, str]] = {
         "model_unavailable",
         "No AWS credentials. Give the service a role that may use Bedrock.",
     ),
-    "BadRequestError": (502, "model_refused", "The model at {where} refused the request as malformed. See its log."),
+    "BadRequestError": (502, "model_refused", "The model at {where} refused the request: {said:.200}"),
 }
 """Errors by the name of their type, so that neither client is imported only to name its errors."""
 _CLIENTS = ("openai", "httpx", "httpx2", "httpcore", "botocore")
@@ -91,7 +91,8 @@ class ModelEndpoint:
         name, settings = type(error).__name__, self._settings
         if name in _TOLD:
             status, code, message = _TOLD[name]
-            told = message.format(where=self.where, model=settings.model, max_tokens=settings.model_max_tokens)
+            facts = {"where": self.where, "model": settings.model, "max_tokens": settings.model_max_tokens}
+            told = message.format(**facts, said=str(error))
             return AgentError(status, code, told, 5 if status == 503 else None)
         if type(error).__module__.partition(".")[0] in _CLIENTS:
             message = f"The model {settings.model!r} at {self.where} did not answer ({name})."

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from genai_pipeline.agent.errors import AgentError
 from genai_pipeline.agent.models import ModelEndpoint
@@ -28,12 +29,21 @@ class Readiness:
 
 
 class ReadinessCheck:
-    """Answers from its cache for some seconds, so that probes are not load. Use it within one event loop."""
+    """Answers from its cache for some seconds, so that probes are not load. Use it within one event loop.
+
+    Args:
+        tool_specs: sent with the probe, as with every turn. Strands sends an empty list without, which vLLM refuses.
+    """
 
     def __init__(
-        self, settings: Settings, endpoint: ModelEndpoint, clock: Callable[[], float] = time.monotonic
+        self,
+        settings: Settings,
+        endpoint: ModelEndpoint,
+        tool_specs: Sequence[Any],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings, self._endpoint, self._clock = settings, endpoint, clock
+        self._tool_specs = list(tool_specs)
         self._lock = asyncio.Lock()
         self._known: tuple[float, Readiness] | None = None
         self._completed_at = float("-inf")
@@ -71,7 +81,8 @@ class ReadinessCheck:
         if self._clock() - self._completed_at < self._settings.completion_recent_s:
             return None
         events = 0
-        async for _ in self._endpoint.model(max_tokens=1).stream([{"role": "user", "content": [{"text": "Hello"}]}]):
+        hello = [{"role": "user", "content": [{"text": "Hello"}]}]
+        async for _ in self._endpoint.model(max_tokens=1).stream(hello, self._tool_specs):
             events += 1
         if not events:
             raise AgentError(503, "model_unavailable", "The model answered with nothing.")

@@ -42,7 +42,7 @@ class AgentService:
         self._sessions = Sessions(
             lambda: Conversation(model, tools, settings), settings.max_sessions, settings.session_ttl_s
         )
-        self._readiness = ReadinessCheck(settings, self._endpoint)
+        self._readiness = ReadinessCheck(settings, self._endpoint, [t.tool_spec for t in tools])
         self._slots = threading.BoundedSemaphore(settings.max_concurrent)
         self.metrics = AgentMetrics(frozenset(t.tool_name for t in tools), lambda: len(self._sessions))
 

@@ -83,7 +83,7 @@ class AgentClient:
         """Raises: NotMeasured: nobody listens there, or it is not ready."""
         response = self._request("GET", "/readyz", None)
         if response.status_code != 200:
-            raise NotMeasured(f"{self._url}/readyz answered {response.status_code}: {response.text[:300]}")
+            raise NotMeasured(f"{self._url}/readyz answered {response.status_code}: {_told(response)}")
 
     def ask(self, prompt: str, session_id: str | None = None) -> Reply:
         """One turn. Raises: NotMeasured."""
@@ -122,7 +122,8 @@ def _reply(response: httpx.Response, asked_at: datetime, seconds: float) -> Repl
 
 def _told(response: httpx.Response) -> str:
     try:
-        return str(response.json()["error"]["message"])
+        body = response.json()
+        return str(body["reason"] if "reason" in body else body["error"]["message"])
     except (ValueError, KeyError, TypeError):
         return response.text[:200]
 

@@ -75,7 +75,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self._model.seen.append(body["messages"])
-        say = self._model.script(body["messages"])
+        say = Say("tools must not be empty", status=400) if body.get("tools") == [] else None  # vLLM's own rule
+        say = say or self._model.script(body["messages"])
         self._model.stopped.wait(say.wait_s)
         if say.status != 200:
             return self._send(say.status, "application/json", json.dumps({"error": {"message": say.text}}))

@@ -39,7 +39,6 @@ def error_of(response: httpx.Response) -> tuple[int, str]:
     error = response.json()["error"]
     assert set(error) == {"code", "message"}
     assert "Traceback" not in response.text
-    assert error["message"].endswith(".")
     return response.status_code, error["code"]
 
 
@@ -136,7 +135,8 @@ def test_a_failed_turn_leaves_no_trace_in_the_conversation():
 
     with ScriptedModel(script) as model, running_agent(model.url) as agent:
         session = ask(agent.url, "one").json()["session_id"]
-        assert error_of(ask(agent.url, "bad", session)) == (502, "model_refused")
+        refused = ask(agent.url, "bad", session)
+        assert error_of(refused) == (502, "model_refused")
         assert ask(agent.url, "two", session).json()["response"] == "one | two"
 
 
