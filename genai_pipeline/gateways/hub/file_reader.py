@@ -1,0 +1,218 @@
+"""Ranges of the hub's files, without a disk: retried, continued where they broke, checked to be of the right commit.
+
+A large file is a redirect to a signed address elsewhere, which is remembered, so that a thousand ranges of one file ask
+the hub once; when it has expired (403), the hub is asked again. The token goes to the hub's own origin only.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import httpx
+
+from genai_pipeline.core.errors import (
+    AccessDenied,
+    HubUnavailable,
+    NotFound,
+    Refused,
+    RepositoryNotFound,
+    RevisionNotFound,
+)
+
+ATTEMPTS = 5
+"""In a row without a byte; an attempt that brought some counts anew, up to MOST_BREAKS altogether."""
+MOST_BREAKS = 20
+BACK_OFF_S = 0.5
+LONGEST_WAIT_S = 30.0
+CONNECTIONS = 64
+MOST_REDIRECTS = 5
+MOST_ADDRESSES = 1024
+TIMEOUT = httpx.Timeout(30.0, connect=10.0, pool=120.0)
+RUN_AGAIN = "Try again later; what is verified already stays staged."
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
+
+
+class _TryAgain(Exception):
+    """This attempt failed and another one may not; `wait_s` is what the hub asked for."""
+
+    def __init__(self, why: str, wait_s: float | None = None) -> None:
+        self.wait_s = wait_s
+        super().__init__(why)
+
+
+@dataclass
+class _Progress:
+    """Where a read stands: bytes [at, end) are still to come; `end` is unknown until the first answer if None."""
+
+    at: int
+    end: int | None
+
+    @property
+    def finished(self) -> bool:
+        return self.end is not None and self.at >= self.end
+
+    @property
+    def range(self) -> dict[str, str]:
+        if self.at == 0 and self.end is None:
+            return {}
+        return {"Range": f"bytes={self.at}-{'' if self.end is None else self.end - 1}"}
+
+
+class FileReader:
+    """Shared by all threads of a stager: one pool of connections, one memory of signed addresses."""
+
+    def __init__(self, endpoint: str, token: str | None, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._endpoint = endpoint.rstrip("/")
+        self._token = token
+        self._sleep = sleep
+        self._origin = _origin(httpx.URL(self._endpoint))
+        limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
+        self._client = httpx.Client(timeout=TIMEOUT, limits=limits, headers={"Accept-Encoding": "identity"})
+        self._addresses: dict[str, httpx.URL] = {}
+        self._lock = threading.Lock()
+
+    def read(self, repository: str, revision: str, path: str, start: int, end: int | None) -> Iterator[bytes]:
+        """Bytes [start, end) in chunks; fewer if the file ends before."""
+        url = f"{self._endpoint}/{repository}/resolve/{quote(revision, safe='')}/{quote(path)}"
+        progress, failures, breaks = _Progress(start, end), 0, 0
+        while not progress.finished:
+            before = progress.at
+            try:
+                yield from self._attempt(url, revision, progress)
+                return
+            except (_TryAgain, httpx.HTTPError) as error:
+                failures, breaks = (1 if progress.at > before else failures + 1), breaks + 1
+                why = str(error) or type(error).__name__
+                if failures >= ATTEMPTS or breaks >= MOST_BREAKS:
+                    raise HubUnavailable(
+                        f"{self._endpoint} did not send {repository}/{path}: {why}.", RUN_AGAIN
+                    ) from None
+                self._sleep(_wait_s(error, failures))
+
+    def _attempt(self, url: str, revision: str, progress: _Progress) -> Iterator[bytes]:
+        with self._answer(url, revision, progress) as response:
+            skip = _begin(response, progress)
+            for chunk in response.iter_raw():
+                useful, skip = chunk[skip:], max(0, skip - len(chunk))
+                if progress.end is not None:
+                    useful = useful[: progress.end - progress.at]
+                if useful:
+                    progress.at += len(useful)
+                    yield useful
+                if progress.finished:
+                    return
+        if progress.end is not None and not progress.finished:
+            raise _TryAgain(f"the answer ended {progress.end - progress.at} bytes early")
+
+    @contextmanager
+    def _answer(self, url: str, revision: str, progress: _Progress) -> Iterator[httpx.Response]:
+        """The answer that holds the bytes, behind all redirects."""
+        known = self._addresses.get(url)
+        target, named = known or httpx.URL(url), known is not None
+        for _ in range(MOST_REDIRECTS):
+            with self._client.stream(
+                "GET", target, headers={**progress.range, **self._authorization(target)}
+            ) as response:
+                named = _names_commit(response, revision, url) or named
+                if not response.has_redirect_location:
+                    if response.status_code >= 400:
+                        self._addresses.pop(url, None)
+                        raise self._error(response, url, redirected=str(target) != url)
+                    if not named:
+                        raise HubUnavailable(f"{url} came without X-Repo-Commit.", "Check that HF_ENDPOINT is a hub.")
+                    self._remember(url, target)
+                    yield response
+                    return
+                target = target.join(response.headers["Location"])
+        raise HubUnavailable(f"{url} redirects more than {MOST_REDIRECTS} times.", RUN_AGAIN)
+
+    def _authorization(self, target: httpx.URL) -> dict[str, str]:
+        if self._token and _origin(target) == self._origin:
+            return {"Authorization": f"Bearer {self._token}"}
+        return {}
+
+    def _remember(self, url: str, target: httpx.URL) -> None:
+        if str(target) == url:
+            return
+        with self._lock:
+            while len(self._addresses) >= MOST_ADDRESSES:
+                self._addresses.pop(next(iter(self._addresses)))
+            self._addresses[url] = target
+
+    def _error(self, response: httpx.Response, url: str, redirected: bool) -> Exception:
+        status, code = response.status_code, response.headers.get("X-Error-Code")
+        if status == 429 or status >= 500:
+            return _TryAgain(f"it answered {status}", _retry_after_s(response))
+        if status == 416:
+            return Refused(f"{url} is shorter than the range asked for.", "Take a new snapshot of the revision.")
+        if redirected and not code and status in (401, 403, 404, 410):
+            return _TryAgain(f"the signed address behind it answered {status}")
+        if code == "RepoNotFound":
+            return repository_not_found(url, self._endpoint)
+        if status in (401, 403):
+            return access_denied(url, self._endpoint)
+        if code == "RevisionNotFound":
+            return RevisionNotFound(f"{url}: no such revision.", "Pin another `source.ref` in the model file.")
+        return NotFound(f"{url}: the hub answered {status}: no such file.", "Take a new snapshot of the revision.")
+
+
+def access_denied(what: str, endpoint: str) -> AccessDenied:
+    """Where to get access is part of the message; `what` holds the repository."""
+    repository = what.removeprefix(f"{endpoint}/").partition("/resolve/")[0]
+    return AccessDenied(
+        f"The hub denies access to {repository}.",
+        f"Accept its licence at {endpoint}/{repository}, and set HF_TOKEN to a token of that account.",
+    )
+
+
+def repository_not_found(what: str, endpoint: str) -> RepositoryNotFound:
+    repository = what.removeprefix(f"{endpoint}/").partition("/resolve/")[0]
+    return RepositoryNotFound(
+        f"{endpoint} has no repository {repository!r}.",
+        "Correct `source.hub` in the model file; if it is private, set HF_TOKEN to a token that may read it.",
+    )
+
+
+def _begin(response: httpx.Response, progress: _Progress) -> int:
+    """How many bytes of the body to pass over; fixes the end of the read to what the file has."""
+    if response.status_code == 206:
+        match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        if not match or int(match[1]) != progress.at:
+            raise _TryAgain("it sent another range than was asked for")
+        size, skip = int(match[2]), 0
+    else:
+        size, skip = int(response.headers.get("Content-Length", -1)), progress.at
+    if size >= 0:
+        progress.end = size if progress.end is None else min(progress.end, size)
+    return skip
+
+
+def _names_commit(response: httpx.Response, revision: str, url: str) -> bool:
+    """Whether this answer says of which commit it is. The host behind a redirect need not; the hub itself must."""
+    commit = response.headers.get("X-Repo-Commit")
+    if commit and commit != revision:
+        raise RevisionNotFound(
+            f"{url}: the hub sent commit {commit[:12]} instead of {revision[:12]}.",
+            "Take a new snapshot; a ref that moves is not a revision.",
+        )
+    return commit is not None
+
+
+def _wait_s(error: Exception, failures: int) -> float:
+    asked = error.wait_s if isinstance(error, _TryAgain) else None
+    return min(LONGEST_WAIT_S, asked if asked is not None else BACK_OFF_S * 2 ** (failures - 1))
+
+
+def _retry_after_s(response: httpx.Response) -> float | None:
+    value = response.headers.get("Retry-After", "")
+    return float(value) if value.isdecimal() else None
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port

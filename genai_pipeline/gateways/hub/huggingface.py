@@ -1,0 +1,143 @@
+"""The Hugging Face hub, or whatever speaks its API.
+
+Metadata comes through the real huggingface_hub client. Files are read with httpx (file_reader.py): the client would
+write them to disk and not verify them. Both clients are imported when they are first needed; nothing is written.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from genai_pipeline.core.errors import AccessDenied, HubUnavailable, RevisionNotFound
+from genai_pipeline.core.snapshot import Snapshot, SnapshotFile
+from genai_pipeline.gateways.hub.abc import Hub
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import ModelInfo, RepoSibling
+
+    from genai_pipeline.gateways.hub.file_reader import FileReader
+
+RESOLVE_TIMEOUT_S = 2.5  # once to connect and once to be answered
+SNAPSHOT_TIMEOUT_S = 30.0
+TRY_AGAIN = "Try again later; if it stays so, check HF_ENDPOINT and the network."
+
+
+class HuggingFaceHub(Hub):
+    """Thread-safe. The constructor touches neither the network nor the disk.
+
+    Args:
+        endpoint: None means what huggingface_hub takes by default: HF_ENDPOINT, else the public hub.
+        token: None means HF_TOKEN; a token that was saved on disk is not looked for.
+        sleep: waits between two attempts to read a file.
+    """
+
+    def __init__(
+        self, endpoint: str | None, token: str | None = None, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._asked_endpoint = endpoint
+        self._token = token or os.environ.get("HF_TOKEN") or None
+        self._sleep = sleep
+        self._lock = threading.Lock()
+        self._reader: FileReader | None = None
+
+    def resolve(self, repository: str, ref: str) -> str:
+        """One request of at most 5 s, not repeated: whoever watches a ref asks again anyway."""
+        with self._translated(repository, ref):
+            info = self._api.model_info(repository, revision=ref, expand=["sha"], timeout=RESOLVE_TIMEOUT_S)
+        if not info.sha:
+            raise HubUnavailable(f"{self._endpoint} names no commit for {repository}@{ref}.", TRY_AGAIN)
+        return info.sha
+
+    def snapshot(self, repository: str, revision: str) -> Snapshot:
+        with self._translated(repository, revision):
+            info = self._api.model_info(repository, revision=revision, files_metadata=True, timeout=SNAPSHOT_TIMEOUT_S)
+        if not info.sha or info.siblings is None:
+            raise HubUnavailable(f"{self._endpoint} lists no files of {repository}@{revision}.", TRY_AGAIN)
+        files = tuple(_file(s) for s in sorted(info.siblings, key=lambda s: s.rfilename))
+        return Snapshot(repository, info.sha, files, _licence(info), bool(info.gated))
+
+    def read(
+        self, repository: str, revision: str, path: str, start: int = 0, end: int | None = None
+    ) -> Iterator[bytes]:
+        """Also raises NotFound (no such file) and Refused (the file ends before `start`)."""
+        return self._files().read(repository, revision, path, start, end)
+
+    @cached_property
+    def _endpoint(self) -> str:
+        from huggingface_hub import constants
+
+        return (self._asked_endpoint or constants.ENDPOINT).rstrip("/")
+
+    @cached_property
+    def _api(self) -> HfApi:
+        from huggingface_hub import HfApi, constants
+
+        # Otherwise the client asks for, and writes to disk, a list of the programs that might be calling it.
+        constants.HF_HUB_DISABLE_TELEMETRY = True
+        return HfApi(endpoint=self._endpoint, token=self._token or False)
+
+    def _files(self) -> FileReader:
+        from genai_pipeline.gateways.hub.file_reader import FileReader
+
+        with self._lock:
+            if self._reader is None:
+                self._reader = FileReader(self._endpoint, self._token, self._sleep)
+            return self._reader
+
+    @contextmanager
+    def _translated(self, repository: str, ref: str) -> Iterator[None]:
+        """The client's errors as ours, without its tracebacks."""
+        import httpx2
+        from huggingface_hub import errors
+
+        from genai_pipeline.gateways.hub.file_reader import access_denied, repository_not_found
+
+        endpoint = self._endpoint
+        try:
+            yield
+        except errors.RevisionNotFoundError:
+            raise RevisionNotFound(
+                f"{repository} has no revision {ref!r} at {endpoint}.", "Correct `source.ref` in the model file."
+            ) from None
+        except (errors.GatedRepoError, errors.DisabledRepoError):
+            raise access_denied(repository, endpoint) from None
+        except (errors.RepositoryNotFoundError, errors.HFValidationError):
+            raise repository_not_found(repository, endpoint) from None
+        except errors.OfflineModeIsEnabled:
+            raise HubUnavailable("huggingface_hub is told to stay offline.", "Unset HF_HUB_OFFLINE.") from None
+        except errors.HfHubHTTPError as error:
+            raise self._refused_or_down(repository, error.response.status_code) from None
+        except (httpx2.HTTPError, OSError) as error:
+            why = str(error) or type(error).__name__
+            raise HubUnavailable(f"{endpoint} did not answer for {repository}: {why}.", TRY_AGAIN) from None
+        except (ValueError, KeyError, TypeError) as error:
+            why = f"{type(error).__name__} {error}"
+            raise HubUnavailable(
+                f"{endpoint} answered for {repository}, but not as a hub does: {why}.", TRY_AGAIN
+            ) from None
+
+    def _refused_or_down(self, repository: str, status: int) -> AccessDenied | HubUnavailable:
+        from genai_pipeline.gateways.hub.file_reader import access_denied
+
+        if status in (401, 403):
+            return access_denied(repository, self._endpoint)
+        return HubUnavailable(f"{self._endpoint} answered {status} for {repository}.", TRY_AGAIN)
+
+
+def _file(sibling: RepoSibling) -> SnapshotFile:
+    sha256 = sibling.lfs.sha256 if sibling.lfs else None
+    return SnapshotFile(sibling.rfilename, sibling.size or 0, sibling.blob_id, sha256)
+
+
+def _licence(info: ModelInfo) -> str | None:
+    """The model card's, else the one that the hub derived from it and keeps as a tag."""
+    stated = info.card_data.get("license") if info.card_data else None
+    tagged = (tag.removeprefix("license:") for tag in info.tags or () if tag.startswith("license:"))
+    return stated if isinstance(stated, str) else next(tagged, None)
