@@ -41,12 +41,13 @@ def quick_findings(profile: Profile, env: Mapping[str, str]) -> list[Finding]:
     """What can be looked at without asking anybody: before every `genai up`."""
     import psutil
 
-    running = running_services(Supervisor(profile.home))
+    running, installation = running_services(Supervisor(profile.home)), Installation.of(profile)
+    orphans = processes_of(installation)
     existing = next(p for p in (profile.home, *profile.home.parents) if p.exists())
     findings = [
         *version_findings(sys.version_info[:2], installed_version),
         disk_finding(existing, shutil.disk_usage(existing).free / GB),
-        *port_findings(env, Installation.of(profile).ports(), ours(running)),
+        *port_findings(env, installation.ports(), ours(running) if running or not orphans else frozenset(LOCAL_PORTS)),
     ]
     if "cluster" not in running:  # what runs already has its memory
         findings.append(memory_finding(psutil.virtual_memory().available / GB))

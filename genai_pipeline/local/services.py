@@ -22,10 +22,13 @@ PORT_OF = {"s3": "s3", "hub": "hub", "weather": "weather", "cluster": "cluster",
 
 @dataclass(frozen=True)
 class Service:
-    """`after`: services that must be ready before this one starts. `answers` is asked until it says yes."""
+    """`after`: services that must be ready before this one starts.
+
+    `answers` is asked until it says yes; None for one that only has to stay up.
+    """
 
     program: Program
-    answers: Callable[[], bool]
+    answers: Callable[[], bool] | None
     after: tuple[str, ...] = ()
 
     @property
@@ -55,7 +58,7 @@ def services(installation: Installation, ports: Mapping[str, int], env: Mapping[
         Service(make.python("webserver", *webserver), _http(ports["dagster"], "/server_info")),
         # Both make the SQLite files on their first start, and two at once collide; and a daemon that finds no code
         # server looks for it again only a minute later.
-        Service(make.python("daemon", *daemon), lambda: True, after=("webserver", "code")),
+        Service(make.python("daemon", *daemon), None, after=("webserver", "code")),
     ]
 
 

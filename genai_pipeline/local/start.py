@@ -14,11 +14,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from genai_pipeline.core.errors import ClusterUnavailable, NotReady
+from genai_pipeline.core.errors import ClusterUnavailable, NotReady, Refused
 from genai_pipeline.gateways.cluster.local.supervisor import Supervisor
 from genai_pipeline.local.installation import Installation, uses_own_hub
 from genai_pipeline.local.logs import last_lines
-from genai_pipeline.local.ports import any_free, choose_ports, is_free
+from genai_pipeline.local.ports import PortChoice, any_free, choose_ports, is_free
 from genai_pipeline.local.services import PORT_OF, Service, services
 
 READY_DEADLINE_S = 120.0
@@ -51,14 +51,14 @@ def start_services(
     """
     supervisor = Supervisor(installation.home)
     with _alone(installation.home):
+        _let_children_be_interrupted()
+        supervisor.ensure_running()  # first, because it ends what a killed predecessor left on our ports
         running = running_services(supervisor)
         env = _without_own_hub(env, installation.ports())
-        choice = choose_ports(env, installation.ports(), ours(running), is_free, any_free)
+        choice = _ports(installation, supervisor, running, env)
         for note in choice.notes:
             say(note)
         _prepare(installation, choice.ports, env)
-        _let_children_be_interrupted()
-        supervisor.ensure_running()
         wanted = make(installation, choice.ports, env)
         _start_all(supervisor, wanted, say, deadline_s)
         fresh = frozenset(s.name for s in wanted) - running
@@ -78,6 +78,17 @@ def ours(running: frozenset[str]) -> frozenset[str]:
     return frozenset(port for service, port in PORT_OF.items() if service in running)
 
 
+def _ports(
+    installation: Installation, supervisor: Supervisor, running: frozenset[str], env: Mapping[str, str]
+) -> PortChoice:
+    try:
+        return choose_ports(env, installation.ports(), ours(running), is_free, any_free)
+    except Refused:
+        if not running:
+            supervisor.shutdown()
+        raise
+
+
 def _start_all(supervisor: Supervisor, wanted: Sequence[Service], say: Say, deadline_s: float) -> None:
     """Start each as soon as what it comes after is ready; return when all are."""
     end = time.monotonic() + deadline_s
@@ -89,12 +100,19 @@ def _start_all(supervisor: Supervisor, wanted: Sequence[Service], say: Say, dead
                 supervisor.start(service.program)
                 started_at[service.name] = time.monotonic()
         for service in wanted:
-            if service.name in started_at and service.name not in ready and service.answers():
+            if service.name in started_at and service.name not in ready and _is_ready(service, supervisor):
                 ready.add(service.name)
                 say(f"{service.name} is ready ({time.monotonic() - started_at[service.name]:.1f} s)")
         waiting = [s for s in wanted if s.name in started_at and s.name not in ready]
         _refuse_the_dead(supervisor, waiting, out_of_time=time.monotonic() > end, deadline_s=deadline_s)
         time.sleep(POLL_S if waiting else 0)
+
+
+def _is_ready(service: Service, supervisor: Supervisor) -> bool:
+    if service.answers is not None:
+        return service.answers()
+    info = supervisor.info(service.name)
+    return info is not None and info.state == "RUNNING"
 
 
 def _refuse_the_dead(supervisor: Supervisor, waiting: Sequence[Service], out_of_time: bool, deadline_s: float) -> None:

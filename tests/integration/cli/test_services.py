@@ -1,0 +1,186 @@
+"""Real supervisord, tiny services."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import psutil
+import pytest
+
+from genai_pipeline.core.errors import NotReady, Refused
+from genai_pipeline.core.profile import LOCAL_PORTS
+from genai_pipeline.gateways.cluster.local.program import Program
+from genai_pipeline.gateways.cluster.local.supervisor import Supervisor
+from genai_pipeline.local.installation import Installation
+from genai_pipeline.local.ports import any_free, is_free
+from genai_pipeline.local.services import Service
+from genai_pipeline.local.start import start_services
+from genai_pipeline.local.stop import processes_of, stop_services
+
+LISTEN = """
+import socket, sys, time
+s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(("127.0.0.1", int(sys.argv[1]))); s.listen(64)
+while True: s.accept()[0].close()
+"""
+RUNAWAY = "import os, time\nif os.fork(): time.sleep(600)\nos.setsid(); time.sleep(600)\n"
+
+
+def tiny(name, port, code=LISTEN, home=None, after=()):
+    program = Program(name, (sys.executable, "-c", code, str(port)), home, home / "logs" / f"{name}.log", stop_wait_s=2)
+    return Service(program, (lambda: not is_free(port)) if code == LISTEN else None, after)
+
+
+def two_services(installation, ports, env):
+    """Under names that have ports, one after the other."""
+    home = installation.home
+    return [tiny("s3", ports["s3"], home=home), tiny("hub", ports["hub"], home=home, after=("s3",))]
+
+
+@pytest.fixture
+def env():
+    """Ports of this test's own."""
+    return {f"GENAI_{name.upper()}_PORT": str(any_free()) for name in LOCAL_PORTS}
+
+
+@pytest.fixture
+def installation(tmp_path):
+    installation = Installation(tmp_path / "h")
+    yield installation
+    stop_services(installation, lambda _: None)
+
+
+def start(installation, env, make=two_services, said=None, **kwargs):
+    return start_services(installation, env, (said if said is not None else []).append, make, **kwargs)
+
+
+def pids(installation):
+    return {info.name: info.pid for info in Supervisor(installation.home).all()}
+
+
+def test_services_start_in_order_and_say_when_they_are_ready(installation, env):
+    said = []
+
+    started = start(installation, env, said=said)
+
+    assert [line.split()[0] for line in said] == ["s3", "hub"]
+    assert started.fresh == {"s3", "hub"}
+    assert installation.ports() == started.ports
+
+
+def test_starting_again_leaves_what_runs_alone(installation, env):
+    start(installation, env)
+    before = pids(installation)
+
+    again = start(installation, {})
+
+    assert pids(installation) == before
+    assert again.fresh == frozenset()
+
+
+def test_down_leaves_nothing_running_and_nothing_listening(installation, env):
+    ports = start(installation, env).ports
+    everything = processes_of(installation)
+
+    stop_services(installation, lambda _: None)
+
+    assert everything
+    assert processes_of(installation) == []
+    assert all(is_free(port) for port in ports.values())
+    assert not (installation.home / "supervisor.sock").exists()
+    stop_services(installation, lambda _: None)
+
+
+def test_down_finds_a_process_that_left_its_group(installation, env):
+    start(installation, env, lambda i, p, e: [tiny("hub", 0, RUNAWAY, i.home)])
+    assert len(processes_of(installation)) >= 2
+    said = []
+
+    stop_services(installation, said.append)
+
+    assert processes_of(installation) == []
+    assert any("killing" in line for line in said)
+
+
+def test_a_port_taken_by_somebody_else_is_moved_away_from_and_remembered(installation, env):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        installation.write_addresses({**{n: int(env[f"GENAI_{n.upper()}_PORT"]) for n in LOCAL_PORTS}, "s3": taken}, {})
+        free = {k: v for k, v in env.items() if k != "GENAI_S3_PORT"}
+
+        moved = start(installation, free).ports["s3"]
+
+    assert moved != taken
+    assert start(installation, free).ports["s3"] == moved
+
+
+def test_a_fixed_port_that_is_taken_starts_nothing(installation, env):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        env["GENAI_S3_PORT"] = str(other.getsockname()[1])
+        with pytest.raises(Refused, match=rf"taken by .*\(pid {os.getpid()}\)"):
+            start(installation, env)
+
+    assert processes_of(installation) == []
+
+
+def test_a_service_that_cannot_start_is_named_with_its_last_log_lines(installation, env):
+    broken = "import sys; sys.exit('no such disk')"
+    make = lambda i, p, e: [tiny("s3", p["s3"], home=i.home), tiny("hub", 0, broken, i.home)]  # noqa: E731
+
+    with pytest.raises(NotReady, match=r"The service hub .*\n(.*\n)*no such disk"):
+        start(installation, env, make, deadline_s=3)
+
+    assert start(installation, {}).fresh == {"hub"}
+
+
+def test_a_start_that_was_killed_is_continued_by_the_next_one(installation, env, tmp_path):
+    """Killed when the first service is up and the second one has not been started."""
+    code = f"""
+import os, signal, sys; sys.path.insert(0, {os.getcwd()!r})
+from pathlib import Path
+from genai_pipeline.local.installation import Installation
+from genai_pipeline.local.start import start_services
+from tests.integration.cli.test_services import two_services
+die = lambda line: os.kill(os.getpid(), signal.SIGKILL)
+start_services(Installation(Path({str(installation.home)!r})), {env!r}, die, two_services)
+"""
+    killed = subprocess.run([sys.executable, "-c", code], cwd=os.getcwd(), check=False, timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    (first,) = pids(installation).items()
+
+    start(installation, env)
+
+    assert first in pids(installation).items()
+    assert set(pids(installation)) == {"s3", "hub"}
+
+
+def test_two_starts_at_once_are_one_start(installation, env):
+    gate = threading.Barrier(2)
+
+    def go(_):
+        gate.wait()
+        return start(installation, env).ports
+
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(go, range(2))
+
+    assert one == other
+    assert len(pids(installation)) == 2
+
+
+def test_a_supervisord_that_was_killed_is_replaced_with_all_it_had(installation, env):
+    start(installation, env)
+    psutil.Process(int((installation.home / "supervisord.pid").read_text())).kill()
+
+    started = start(installation, env)
+
+    assert started.fresh == {"s3", "hub"}
+    assert len(processes_of(installation)) >= 2
