@@ -6,7 +6,6 @@ import statistics
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.loadtest.conftest import observation
 
 from genai_pipeline.core.errors import NotEnoughData
 from genai_pipeline.loadtest.arrivals import plan_steps
@@ -14,6 +13,7 @@ from genai_pipeline.loadtest.cost import usd_per_million_tokens
 from genai_pipeline.loadtest.histogram import histogram_quantile, increase, quantile_bounds, total
 from genai_pipeline.loadtest.prompts import prompt
 from genai_pipeline.loadtest.summary import quantile, summarise
+from tests.unit.loadtest.conftest import observation
 
 times = st.floats(0, 100, allow_nan=False)
 fractions = st.floats(0.01, 0.99)

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.loadtest.conftest import PROMPT, REQUESTS, TOKENS, observation, reading
 
 from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.errors import EngineUnavailable, Refused
@@ -17,6 +16,7 @@ from genai_pipeline.gateways.metrics.abc import GpuReading
 from genai_pipeline.loadtest.judge import judge_measurement, nothing_measured
 from genai_pipeline.loadtest.measurement import Measurement
 from genai_pipeline.loadtest.sampler import Sample
+from tests.unit.loadtest.conftest import PROMPT, REQUESTS, TOKENS, observation, reading
 
 Make = Callable[..., Measurement]
 PASSED, FAILED, INCONCLUSIVE = Outcome.PASSED, Outcome.FAILED, Outcome.INCONCLUSIVE
@@ -49,7 +49,7 @@ def test_late_first_tokens_fail_ttft_alone(measured: Make, gates: ServingGates):
 
 def test_one_late_answer_in_twenty_is_within_a_p95_gate_and_two_are_not(measured: Make, gates: ServingGates):
     def with_late(count: int) -> Measurement:
-        late = {n: 0.24 for n in range(count)}
+        late = dict.fromkeys(range(count), 0.24)
         return measured(observations=[observation(n, ttft_s=late.get(n, 0.1)) for n in range(REQUESTS)])
 
     assert not_passed(with_late(REQUESTS // 20), gates) == {}
@@ -117,7 +117,7 @@ def test_unreadable_counters_leave_the_engines_account_inconclusive(measured: Ma
     assert "prompt_tokens_total" in summary_of("engine_agrees", m, gates)
 
 
-DISAGREE = {check: INCONCLUSIVE for check in ("ttft_p95", "tokens_per_second", "engine_agrees", "cost")}
+DISAGREE = dict.fromkeys(("ttft_p95", "tokens_per_second", "engine_agrees", "cost"), INCONCLUSIVE)
 
 
 @pytest.mark.parametrize(
