@@ -1,0 +1,180 @@
+"""The gateway against the embedded hub, and against one that misbehaves."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from genai_pipeline.core.errors import (
+    AccessDenied,
+    GenaiError,
+    HubUnavailable,
+    NotFound,
+    Refused,
+    RepositoryNotFound,
+    RevisionNotFound,
+)
+from genai_pipeline.gateways.hub.huggingface import HuggingFaceHub
+from genai_pipeline.local.hub_refs import publish
+from genai_pipeline.local.hub_server import HubServer
+from tests.fakes.flaky_hub import COMMIT, CONTENT, FlakyHub
+
+MODEL, GATED = "owner/model", "owner/gated"
+
+
+def read(hub: HuggingFaceHub, start: int = 0, end: int | None = None) -> bytes:
+    return b"".join(hub.read(MODEL, COMMIT, "file.bin", start, end))
+
+
+def patient(server: FlakyHub, waits: list[float] | None = None, token: str | None = None) -> HuggingFaceHub:
+    return HuggingFaceHub(server.url, token, sleep=(waits if waits is not None else []).append)
+
+
+def test_a_ref_resolves_to_the_commit_it_stands_for_now(hub: HuggingFaceHub, server: HubServer) -> None:
+    assert hub.resolve(MODEL, "main") == hub.resolve(MODEL, "v1")
+    assert publish(server.folder, server.state, MODEL, "v2") == hub.resolve(MODEL, "main")
+
+
+def test_a_snapshot_has_every_file_with_its_digest(hub: HuggingFaceHub, server: HubServer) -> None:
+    snapshot = hub.snapshot(MODEL, hub.resolve(MODEL, "main"))
+    assert (snapshot.licence, snapshot.gated, hub.snapshot(GATED, "main").gated) == ("apache-2.0", False, True)
+    assert [f.path for f in snapshot.files] == ["config.json", "empty.txt", "model.safetensors", "sub/notes.txt"]
+    for file in snapshot.files:
+        content = b"".join(hub.read(MODEL, snapshot.revision, file.path))
+        assert content == (server.folder / MODEL / "v1" / file.path).read_bytes()
+        assert len(content) == file.size
+        assert file.sha256 in (None, hashlib.sha256(content).hexdigest())
+    assert [f.path for f in snapshot.files if f.sha256] == ["model.safetensors"]
+
+
+def test_many_ranges_at_once_make_up_the_file(hub: HuggingFaceHub, server: HubServer) -> None:
+    content, revision = (server.folder / MODEL / "v1/model.safetensors").read_bytes(), hub.resolve(MODEL, "v1")
+
+    def part(start: int) -> bytes:
+        return b"".join(hub.read(MODEL, revision, "model.safetensors", start, start + 50_000))
+
+    with ThreadPoolExecutor(16) as pool:
+        assert b"".join(pool.map(part, range(0, len(content), 50_000))) == content
+
+
+def test_a_gated_repository_says_where_to_get_access(hub: HuggingFaceHub, server: HubServer) -> None:
+    revision = hub.resolve(GATED, "main")
+    for gateway in (hub, HuggingFaceHub(server.url, "bad")):
+        with pytest.raises(AccessDenied, match=f"{server.url}/{GATED}.*HF_TOKEN"):
+            list(gateway.read(GATED, revision, "model.safetensors"))
+    assert b"".join(HuggingFaceHub(server.url, "good").read(GATED, revision, "model.safetensors", 0, 2)) == b"v1"
+
+
+def test_the_token_is_taken_from_the_environment(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "good")
+    hub = HuggingFaceHub(server.url)
+    assert b"".join(hub.read(GATED, hub.resolve(GATED, "main"), "model.safetensors", 0, 2)) == b"v1"
+
+
+def test_what_is_unknown_has_an_error_of_its_own(hub: HuggingFaceHub) -> None:
+    revision = hub.resolve(MODEL, "main")
+    for name in ("owner/nothing", "no name!"):
+        with pytest.raises(RepositoryNotFound, match=r"source\.hub"):
+            hub.resolve(name, "main")
+    with pytest.raises(RepositoryNotFound):
+        list(hub.read("owner/nothing", revision, "config.json"))
+    with pytest.raises(RevisionNotFound, match=r"source\.ref"):
+        hub.snapshot(MODEL, "v9")
+    with pytest.raises(RevisionNotFound):
+        list(hub.read(MODEL, "e" * 40, "config.json"))
+    with pytest.raises(NotFound):
+        list(hub.read(MODEL, revision, "nothing.txt"))
+    with pytest.raises(Refused, match="shorter"):
+        list(hub.read(MODEL, revision, "config.json", 10_000))
+
+
+def test_a_hub_that_is_down_is_unavailable() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        hub = HuggingFaceHub(f"http://127.0.0.1:{nobody.getsockname()[1]}", sleep=lambda _: None)
+        for call in (lambda: hub.resolve(MODEL, "main"), lambda: hub.snapshot(MODEL, COMMIT), lambda: read(hub)):
+            with pytest.raises(HubUnavailable) as raised:
+                call()
+            assert raised.value.remedy
+            assert raised.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(401, RepositoryNotFound), (403, AccessDenied), (429, HubUnavailable), (500, HubUnavailable)]
+)
+def test_each_status_of_the_api_has_its_error(status: int, error: type[GenaiError]) -> None:
+    with FlakyHub(status) as server, pytest.raises(error) as raised:
+        patient(server).resolve(MODEL, "main")
+    assert raised.value.remedy
+
+
+def test_an_answer_that_is_no_hubs_is_unavailable() -> None:
+    with FlakyHub() as server, pytest.raises(HubUnavailable, match="not as a hub"):
+        patient(server).snapshot(MODEL, COMMIT)
+
+
+@pytest.mark.parametrize("fault", ["truncate", "drop", "ignore_range", "wrong_range", 500, 503, 429])
+@pytest.mark.parametrize(("start", "end"), [(0, None), (1000, 300_000), (5, None)])
+def test_a_read_survives_faults_and_loses_no_byte(fault: int | str, start: int, end: int | None) -> None:
+    with FlakyHub(fault, fault) as server:
+        assert read(patient(server), start, end) == CONTENT[start:end]
+
+
+def test_a_broken_body_is_continued_where_it_broke() -> None:
+    with FlakyHub("truncate") as server:
+        assert read(patient(server)) == CONTENT
+        assert server.headers_seen("Range") == [None, f"bytes={len(CONTENT) // 2}-{len(CONTENT) - 1}"]
+
+
+def test_a_hub_that_stays_broken_is_given_up() -> None:
+    with FlakyHub(*[503] * 50) as server, pytest.raises(HubUnavailable, match="503"):
+        read(patient(server))
+    assert len(server.seen) == 5
+
+
+def test_the_hub_says_how_long_to_wait_up_to_a_bound() -> None:
+    for asked, waited in (("7", 7.0), ("86400", 30.0), ("soon", 0.5)):
+        waits: list[float] = []
+        with FlakyHub(429, headers={"Retry-After": asked}) as server:
+            assert read(patient(server, waits)) == CONTENT
+        assert waits == [waited]
+
+
+@pytest.mark.parametrize(("fault", "error"), [("wrong_commit", RevisionNotFound), ("no_commit", HubUnavailable)])
+def test_bytes_of_another_commit_are_not_handed_on(fault: str, error: type[GenaiError]) -> None:
+    with FlakyHub(fault) as server, pytest.raises(error):
+        read(patient(server))
+
+
+def test_the_token_is_not_sent_to_another_host() -> None:
+    with FlakyHub() as storage, FlakyHub(redirect_to=f"{storage.url}/signed?x=1") as server:
+        assert read(patient(server, token="secret"), 10, 20) == CONTENT[10:20]
+        assert server.headers_seen("Authorization") == ["Bearer secret"]
+        assert storage.headers_seen("Authorization") == [None]
+
+
+def test_a_signed_address_is_used_again_until_it_expires() -> None:
+    with FlakyHub() as storage, FlakyHub(redirect_to=f"{storage.url}/signed?x=1") as server:
+        hub = patient(server)
+        for start in range(4):
+            assert read(hub, start, start + 1) == CONTENT[start : start + 1]
+        assert len(server.seen) == 1
+        storage.faults.append(403)
+        assert read(hub, 4, 9) == CONTENT[4:9]
+        assert len(server.seen) == 2
+
+
+def test_nothing_is_written_to_disk(server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", False)
+    monkeypatch.setattr(constants, "AGENT_HARNESSES_PATH", str(tmp_path / "home/harnesses.json"))
+    monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "home"))
+    hub = HuggingFaceHub(server.url)
+    list(hub.read(MODEL, hub.snapshot(MODEL, "main").revision, "config.json"))
+    assert not (tmp_path / "home").exists()
+    assert constants.HF_HUB_DISABLE_TELEMETRY is True
