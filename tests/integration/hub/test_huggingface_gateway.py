@@ -104,7 +104,7 @@ def test_a_hub_that_is_down_is_unavailable() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "error"), [(401, RepositoryNotFound), (403, AccessDenied), (429, HubUnavailable), (500, HubUnavailable)]
+    ("status", "error"), [(401, AccessDenied), (403, AccessDenied), (429, HubUnavailable), (500, HubUnavailable)]
 )
 def test_each_status_of_the_api_has_its_error(status: int, error: type[GenaiError]) -> None:
     with FlakyHub(status) as server, pytest.raises(error) as raised:
