@@ -12,11 +12,21 @@ from genai_pipeline.gateways.store.abc import ObjectStore
 
 
 def committed(store: ObjectStore, model: str, revision: str) -> Manifest | None:
-    """The manifest of a staged model, or None while there is none."""
+    """The manifest of a staged model, or None while there is none. Raises: StagingError: it cannot be read."""
+    return read_manifest(store, manifest_key(model, revision))
+
+
+def read_manifest(store: ObjectStore, key: str) -> Manifest | None:
+    """The manifest under `key`, or None. Raises: StagingError: it is not one."""
     try:
-        return Manifest.from_bytes(store.get(manifest_key(model, revision))[0])
+        return Manifest.from_bytes(store.get(key)[0])
     except NotFound:
         return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise StagingError(
+            f"{store.url(key)} is not a manifest ({type(error).__name__}: {error}).",
+            "Somebody changed it by hand: delete the whole prefix and stage again.",
+        ) from error
 
 
 def commit(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from genai_pipeline.core.errors import ChecksumMismatch, GenaiError, IncompleteModel, NotFound, Refused
 from genai_pipeline.core.manifest import MANIFEST_NAME, Manifest, staged_prefix
 from genai_pipeline.core.snapshot import INDEX_NAME, Snapshot, SnapshotFile, shards_named_by
 from genai_pipeline.core.verdict import Verdict, failed, inconclusive, judge, passed
 from genai_pipeline.gateways.hub.abc import Hub
-from genai_pipeline.gateways.store.abc import ObjectStore
+from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject
 from genai_pipeline.staging.digest import digest_of
 
 _SHA = re.compile(r"^[0-9a-f]{40}$")
@@ -63,23 +63,26 @@ def judge_staged(store: ObjectStore, manifest: Manifest, snapshot: Snapshot) -> 
     prefix = staged_prefix(manifest.model, manifest.revision)
     there = {found.key.removeprefix(prefix): found for found in store.list(prefix)}
     return [
-        _digests(store, manifest, snapshot, prefix, {path: found.etag for path, found in there.items()}),
+        _digests(store, manifest, snapshot, prefix, there),
         _shards(store, snapshot, prefix, set(there)),
         _extra(manifest, set(there)),
     ]
 
 
-def _digests(store: ObjectStore, manifest: Manifest, snapshot: Snapshot, prefix: str, etags: dict[str, str]) -> Verdict:
+def _digests(
+    store: ObjectStore, manifest: Manifest, snapshot: Snapshot, prefix: str, there: Mapping[str, StoredObject]
+) -> Verdict:
     recorded = {f.path: f for f in manifest.files}
     rows: list[dict[str, object]] = []
     for file in snapshot.files:
-        found = recorded.get(file.path)
-        same = found is not None and etags.get(file.path) == found.etag and found.size == file.size
-        if same and file.sha256:
-            same = found is not None and found.sha256 == file.sha256
-        elif same:  # the hub publishes only a git blob id, so the small file is read once more
-            same = _equals_blob(store, prefix, file)
-        rows.append({"path": file.path, "bytes": file.size, "sha256": found.sha256 if found else "", "equal": same})
+        ours, stored = recorded.get(file.path), there.get(file.path)
+        same = ours is not None and stored is not None and ours.size == stored.size == file.size
+        if ours and stored and same:
+            untouched = stored.etag == ours.etag and file.sha256 is not None and ours.sha256 == file.sha256
+            # Else it is read once more: the hub publishes only a git blob id of it, or somebody wrote it again, as a
+            # second stager does. The same bytes may then have another ETag (other parts, or encryption with KMS).
+            same = untouched or _equals_hub(store, prefix, file)
+        rows.append({"path": file.path, "bytes": file.size, "sha256": ours.sha256 if ours else "", "equal": same})
     wrong = [str(row["path"]) for row in rows if not row["equal"]]
     summary = (
         f"Not what the hub publishes: {', '.join(wrong)}. Delete the prefix and stage again."
@@ -89,7 +92,7 @@ def _digests(store: ObjectStore, manifest: Manifest, snapshot: Snapshot, prefix:
     return judge("digests_equal_hub", not wrong, summary, files=rows)
 
 
-def _equals_blob(store: ObjectStore, prefix: str, file: SnapshotFile) -> bool:
+def _equals_hub(store: ObjectStore, prefix: str, file: SnapshotFile) -> bool:
     try:
         digest_of(file, store.read(prefix + file.path))
     except (ChecksumMismatch, NotFound):

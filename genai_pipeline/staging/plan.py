@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePosixPath
 
-from genai_pipeline.core.errors import Refused, UnsafeFormat
-from genai_pipeline.core.manifest import MANIFEST_NAME, Manifest, staged_prefix
+from genai_pipeline.core.errors import Refused, StagingError, UnsafeFormat
+from genai_pipeline.core.manifest import MANIFEST_NAME, staged_prefix
 from genai_pipeline.core.snapshot import Snapshot, SnapshotFile
 from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject
+from genai_pipeline.staging.commit import read_manifest
 
 _PIN_ANOTHER = "Pin another `source.ref` in the model file."
 
@@ -73,11 +75,12 @@ def _plan_file(
 
 def _digests_in_store(store: ObjectStore, but_not_below: str) -> dict[str, str]:
     """sha256 -> key of every file of every other staged model."""
-    manifests = [o.key for o in store.list("models/") if o.key.endswith(f"/{MANIFEST_NAME}")]
-    return {
-        file.sha256: staged_prefix(manifest.model, manifest.revision) + file.path
-        for key in manifests
-        if not key.startswith(but_not_below)
-        for manifest in [Manifest.from_bytes(store.get(key)[0])]
-        for file in manifest.files
-    }
+    known: dict[str, str] = {}
+    for found in store.list("models/"):
+        if not found.key.endswith(f"/{MANIFEST_NAME}") or found.key.startswith(but_not_below):
+            continue
+        prefix = found.key.removesuffix(MANIFEST_NAME)
+        with suppress(StagingError):  # another model's broken manifest must not stop this one
+            manifest = read_manifest(store, found.key)
+            known |= {file.sha256: prefix + file.path for file in manifest.files} if manifest else {}
+    return known

@@ -2,7 +2,8 @@
 
 Each file has a thread that takes its parts in order, hashes them and hands them on to be sent; the
 object is completed only when the digest of the whole file is the hub's, so what is visible under its
-key is always verified. Memory <= WINDOW * PART_SIZE bytes of parts, whatever the model's size.
+key is always verified. Memory <= WINDOW parts, whatever the model's size; a part is PART_SIZE, and larger only for
+files that S3 would not take in MOST_PARTS of them (78 GiB).
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ PART_SIZE = 8 * MIB
 WINDOW = 12
 FILES_AT_ONCE = 6
 PARTS_AT_ONCE = 8
+MOST_PARTS = 10_000
+"""Of one upload. Source: Amazon S3 User Guide, "Multipart upload limits"."""
 
 Sent = Callable[[int], None]
 
@@ -113,12 +116,13 @@ class Transfer:
             digest.update(body)
             sending.append(self._senders.submit(self._send, upload, number, body))
 
+        part_size = max(self._part_size, -(-file.size // MOST_PARTS))
         try:
-            for number, start in enumerate(range(0, file.size, self._part_size), 1):
+            for number, start in enumerate(range(0, file.size, part_size), 1):
                 # Never wait for the window while holding fetched parts: every thread doing so would be a deadlock.
                 while not self._window.acquire(blocking=not fetching):
                     hand_on()
-                end = min(start + self._part_size, file.size)
+                end = min(start + part_size, file.size)
                 fetching.append((number, self._fetchers.submit(self._fetch_or_release, file, start, end)))
             while fetching:
                 hand_on()
