@@ -12,6 +12,7 @@ from genai_pipeline.evaluation.isolation import SessionResult, run_isolation
 from genai_pipeline.evaluation.judge import case_rows, judge_suite, percentile_95
 from genai_pipeline.evaluation.runner import CaseResult, Progress, run_suite
 from genai_pipeline.evaluation.suite import Suite, load_suite
+from genai_pipeline.evaluation.truth import with_weather_of
 
 
 @dataclass(frozen=True)
@@ -31,18 +32,21 @@ def evaluate(
     suite: str | Suite,
     gates: AgentGates,
     on_progress: Progress = lambda message: None,
+    weather_url: str | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> AgentReport:
     """Put the agent through the suite. An agent that cannot be reached makes every verdict inconclusive.
 
     Args:
         suite: a suite, or the name of one in `suites/`.
+        weather_url: the agent's own weather service, which then says what is right; None: the suite's table does.
         timeout_s: for one turn.
     Raises: NotFound, SuiteError: the suite is missing or wrong.
     """
     asked = load_suite(suite) if isinstance(suite, str) else suite
     with AgentClient(agent_url, timeout_s) as agent:
         try:
+            asked = with_weather_of(asked, weather_url) if weather_url else asked
             agent.reach()
         except NotMeasured as error:
             return _report(asked, *_unreached(asked, error.reason), gates)

@@ -126,8 +126,9 @@ def solves(suite: Suite) -> Script:
     def script(messages: Messages) -> Say:
         asked = text_of(messages[-1])
         if messages[-1]["role"] == "tool":
-            found = results_of(messages)
-            return Say(" ".join(f"Sorry, I could not: {r}" if r.startswith("Error") else r for r in found))
+            answered = turns.get(next(text_of(m) for m in reversed(messages) if m["role"] == "user"))
+            words = [group[0] for group in answered.says] if answered else []
+            return Say(" ".join([*words, *results_of(messages)]))
         if asked in turns:
             turn = turns[asked]
             calls = [(tool, {PARAMETERS[tool]: choices[0]}) for tool, choices in turn.expected]

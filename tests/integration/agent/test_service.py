@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -105,7 +106,7 @@ def test_the_model_gets_the_tools_replies_in_the_words_it_was_taught():
     ]
     weather = WeatherServer(hang_s=10)
     threading.Thread(target=weather.serve_forever, daemon=True).start()
-    with ScriptedModel(calling(*calls)) as model, running_agent(model.url, weather.url, weather_timeout_s=0.2) as agent:
+    with ScriptedModel(calling(*calls)) as model, running_agent(model.url, weather.url, weather_timeout_s=1.0) as agent:
         ask(agent.url, "everything")
         told = results_of(model.seen[-1])
     weather.stop()
@@ -290,3 +291,19 @@ def test_while_draining_new_requests_are_refused_and_it_is_not_ready():
 
     assert error_of(refused) == (503, "shutting_down")
     assert ready.json()["reason"] == "The service is shutting down."
+
+
+def test_bedrock_without_credentials_is_told_as_such(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    with running_agent("http://127.0.0.1:9/v1", model_provider="bedrock", model_id="") as agent:
+        response = ask(agent.url, "Hi")
+        ready = HTTP.get(f"{agent.url}/readyz")
+
+    assert error_of(response) == (503, "model_unavailable")
+    assert "No AWS credentials" in response.json()["error"]["message"]
+    assert (ready.status_code, ready.json()["model"]) == (503, "us.amazon.nova-pro-v1:0")

@@ -1,0 +1,73 @@
+"""The weather service itself may say what is right; then the suite holds on weather that nobody wrote down."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from genai_pipeline.core.model_spec import AgentGates
+from genai_pipeline.evaluation.agent_client import NotMeasured
+from genai_pipeline.evaluation.report import evaluate
+from genai_pipeline.evaluation.suite import Suite, load_suite
+from genai_pipeline.evaluation.truth import with_weather_of
+from genai_pipeline.local.weather_server import WeatherServer
+from tests.fakes.running_agent import running_agent
+from tests.fakes.scripted_model import ScriptedModel, solves
+
+
+class RealWeather(BaseHTTPRequestHandler):
+    """Like wttr.in on a day that no table knows: minus forty everywhere, without a label."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Silent."""
+
+    def do_GET(self) -> None:
+        now = {"temp_C": "-40", "humidity": "1", "windspeedKmph": "2", "weatherDesc": [{"value": "Ash "}]}
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"current_condition": [now]}).encode())
+
+
+@pytest.fixture
+def real_weather() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), RealWeather)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def suite() -> Suite:
+    return load_suite("weather")
+
+
+def test_the_demo_service_says_what_the_suite_says_and_keeps_every_case(suite: Suite):
+    server = WeatherServer()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    asked = with_weather_of(suite, server.url)
+    server.stop()
+
+    assert asked.cases == suite.cases
+    assert {p: w.celsius for p, w in asked.weather.items()} == {p: w.celsius for p, w in suite.weather.items()}
+
+
+def test_on_other_weather_the_service_is_right_and_demo_cases_are_left_out(suite: Suite, real_weather: str):
+    with ScriptedModel(solves(suite)) as model, running_agent(model.url, real_weather) as agent:
+        told = evaluate(agent.url, suite, AgentGates(), weather_url=real_weather)
+        untold = evaluate(agent.url, suite, AgentGates())
+
+    assert {v.check: str(v.outcome) for v in told.verdicts}["task_success"] == "passed"
+    assert {row["case"] for row in told.cases} < {row["case"] for row in untold.cases}
+    assert not any("demo-data" in row["tags"] for row in told.cases)
+    assert {v.check: str(v.outcome) for v in untold.verdicts}["task_success"] == "failed"
+
+
+def test_without_the_weather_service_nobody_knows_what_is_right(suite: Suite):
+    with pytest.raises(NotMeasured, match="did not say what is right"):
+        with_weather_of(suite, "http://127.0.0.1:9")
+
+    report = evaluate("http://127.0.0.1:9", suite, AgentGates(), weather_url="http://127.0.0.1:9")
+    assert {str(v.outcome) for v in report.verdicts} == {"inconclusive"}
