@@ -66,7 +66,10 @@ def _context(args: argparse.Namespace, env: dict[str, str]) -> Context:
         profile = Profile.load(env)
     except ValueError as error:
         raise Refused(str(error)) from error
-    return Context(args, env, profile, Console(highlight=False))
+    console = Console(highlight=False)
+    if not console.is_terminal:  # a log has no width; its reader has more than rich's 80 columns
+        console = Console(highlight=False, width=160)
+    return Context(args, env, profile, console)
 
 
 def _parser() -> argparse.ArgumentParser:

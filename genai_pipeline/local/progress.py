@@ -124,8 +124,8 @@ def _checks(asset: AssetProgress) -> str:
     return f" ({len(asset.verdicts)} checks passed)" if asset.verdicts else ""
 
 
-def check_table(rollout: Rollout) -> Table:
-    """Every check of a release with its evidence."""
+def check_table(rollout: Rollout, only_not_passed: bool = False) -> Table:
+    """The checks of a release with their evidence."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -133,7 +133,7 @@ def check_table(rollout: Rollout) -> Table:
     for column in ("", "asset", "check", "evidence"):
         table.add_column(column)
     for asset in rollout.assets:
-        for verdict in asset.verdicts:
+        for verdict in asset.not_passed if only_not_passed else asset.verdicts:
             mark = MARKS.get(str(verdict.outcome), "")
             table.add_row(mark, asset.name, verdict.check, escape(verdict.summary))
     return table

@@ -60,8 +60,8 @@ def start_services(
             say(note)
         _prepare(installation, choice.ports, env)
         wanted = make(installation, choice.ports, env)
-        _start_all(supervisor, wanted, say, deadline_s)
         fresh = frozenset(s.name for s in wanted) - running
+        _start_all(supervisor, wanted, fresh, say, deadline_s)
     return Started(choice.ports, fresh)
 
 
@@ -89,7 +89,9 @@ def _ports(
         raise
 
 
-def _start_all(supervisor: Supervisor, wanted: Sequence[Service], say: Say, deadline_s: float) -> None:
+def _start_all(
+    supervisor: Supervisor, wanted: Sequence[Service], fresh: frozenset[str], say: Say, deadline_s: float
+) -> None:
     """Start each as soon as what it comes after is ready; return when all are."""
     end = time.monotonic() + deadline_s
     started_at: dict[str, float] = {}
@@ -102,7 +104,8 @@ def _start_all(supervisor: Supervisor, wanted: Sequence[Service], say: Say, dead
         for service in wanted:
             if service.name in started_at and service.name not in ready and _is_ready(service, supervisor):
                 ready.add(service.name)
-                say(f"{service.name} is ready ({time.monotonic() - started_at[service.name]:.1f} s)")
+                seconds = time.monotonic() - started_at[service.name]
+                say(f"{service.name} " + (f"is ready ({seconds:.1f} s)" if service.name in fresh else "runs"))
         waiting = [s for s in wanted if s.name in started_at and s.name not in ready]
         _refuse_the_dead(supervisor, waiting, out_of_time=time.monotonic() > end, deadline_s=deadline_s)
         time.sleep(POLL_S if waiting else 0)

@@ -167,6 +167,5 @@ def _model_table(model: dict[str, Any]) -> RenderableType:
     for release in model["releases"]:
         counts = " ".join(f"{count} {kind}" for kind, count in release["verdicts"].items() if count)
         reasons = "\n".join(f"{v['check']} {v['outcome']}: {v['summary']}" for v in release["not_passed"])
-        mark = " (live)" if release["release"] == model["live"] else ""
-        table.add_row(release["release"], release["phase"] + mark, counts, escape(reasons or release["reason"]))
+        table.add_row(release["release"], release["phase"], counts, escape(reasons or release["reason"]))
     return table

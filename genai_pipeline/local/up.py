@@ -101,8 +101,8 @@ def diagnosis(platform: Platform, rollouts: Sequence[Rollout]) -> str:
         if rollout.state in ENDS:
             continue
         running = [a.name for a in rollout.assets if a.state == "running"]
-        waits_for = f"{rollout.model}/{', '.join(running)}" if running else rollout.note or "its run"
-        parts.append(f"{rollout.model} waits for {waits_for}.\n{_nearest_log(platform, rollout, running)}")
+        what = f"{', '.join(running)} still at work" if running else rollout.note or "its run has not begun"
+        parts.append(f"{rollout.model}: {what}.\n{_nearest_log(platform, rollout, running)}")
     return "\n".join(parts)
 
 
@@ -122,19 +122,23 @@ def require_live(rollouts: Sequence[Rollout], console: Console, api: DagsterApi)
     """Say why a rollout was rejected. Raises ReleaseRefused if one was."""
     rejected = [rollout for rollout in rollouts if rollout.state is State.REJECTED]
     for rollout in rejected:
-        console.print(check_table(rollout))
-        for asset in rollout.assets:
-            for verdict in asset.not_passed:
-                console.print(f"{asset.name}.{verdict.check} {verdict.outcome}: {verdict.summary}", markup=False)
+        console.print(check_table(rollout, only_not_passed=True))
         if rollout.run:
-            console.print(f"Run: {api.run_url(rollout.run.id)}", markup=False)
+            console.print(f"Run: {api.run_url(rollout.run.id)}", markup=False, soft_wrap=True)
     if rejected:
-        names = ", ".join(f"{r.model} {r.release} ({r.record.reason if r.record else 'rejected'})" for r in rejected)
         still = [f"{r.model} {r.live.release}" for r in rejected if r.live]
         raise ReleaseRefused(
-            f"Rejected: {names}. " + (f"Still live: {', '.join(still)}." if still else "Nothing is live."),
+            f"Rejected: {', '.join(_why_rejected(r) for r in rejected)}. "
+            + (f"Still live: {', '.join(still)}." if still else "Nothing is live."),
             "Publish a better revision or change the model file: the sensor starts a new rollout by itself.",
         )
+
+
+def _why_rejected(rollout: Rollout) -> str:
+    """The checks by name, as the table above has their words; else the record's reason."""
+    checks = [f"{asset.name}.{verdict.check}" for asset in rollout.assets for verdict in asset.not_passed]
+    reason = ", ".join(checks) or (rollout.record.reason if rollout.record else "")
+    return f"{rollout.model} {rollout.release} ({reason})"
 
 
 def wait_until_served(platform: Platform, spec: ModelSpec, rollout: Rollout, say: Say) -> None:
@@ -200,7 +204,7 @@ def present(platform: Platform, spec: ModelSpec, rollout: Rollout, console: Cons
     if rollout.state is not State.LIVE:
         console.print(f"{spec.name}: {rollout.state} {rollout.note}", markup=False)
         return
-    wait_until_served(platform, spec, rollout, lambda text: console.print(text, markup=False))
+    wait_until_served(platform, spec, rollout, lambda text: console.print(text, markup=False, soft_wrap=True))
     cluster = platform.gateways.cluster
     engine, agent = (
         cluster.endpoint(stable_name(spec.name, "engine")),
@@ -212,11 +216,19 @@ def present(platform: Platform, spec: ModelSpec, rollout: Rollout, console: Cons
     tools = ", ".join(f"{tool.get('name')}({tool.get('arguments')})" for tool in answer.tools)
     for line in (
         "",
-        f"Dagster UI   {platform.profile.dagster_url}",
-        f"{spec.name} (OpenAI)  {engine}/v1",
-        f"{spec.name} agent  {agent}/agent",
+        f"Dagster UI    {platform.profile.dagster_url}",
+        f"OpenAI API    {engine}/v1   (model {spec.name})",
+        f"Agent         {agent}/agent",
+        *_chat_page(platform),
         "",
         f"You:   {question}",
         f"Agent: {answer.text}" + (f"   [{tools}]" if tools else ""),
     ):
         console.print(line, markup=False, soft_wrap=True)
+
+
+def _chat_page(platform: Platform) -> list[str]:
+    try:
+        return [f"Chat page     {platform.gateways.cluster.endpoint('chat-ui')}"]
+    except GenaiError:
+        return []

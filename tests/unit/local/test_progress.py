@@ -79,3 +79,12 @@ def test_the_check_table_has_the_evidence_of_every_check(console):
 
     assert "1 of 1" in printed(console)
     assert "2 of [2]" in printed(console)
+
+
+def test_of_a_rejected_release_only_what_did_not_pass_can_be_shown(console):
+    assets = (AssetProgress("a", "failed", 1.0, (passed("one", "1 of 1"), BAD)),)
+
+    console.print(check_table(Rollout("m", State.REJECTED, "r", assets=assets), only_not_passed=True))
+
+    assert "ttft_p95" in printed(console)
+    assert "1 of 1" not in printed(console)
