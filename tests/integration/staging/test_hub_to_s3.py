@@ -1,0 +1,100 @@
+"""The whole way of the bytes: embedded hub, real hub client, stager, real S3."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from genai_pipeline.core.errors import AccessDenied, ChecksumMismatch
+from genai_pipeline.core.manifest import manifest_key, staged_prefix
+from genai_pipeline.core.verdict import Outcome
+from genai_pipeline.gateways.hub.huggingface import HuggingFaceHub
+from genai_pipeline.gateways.store.s3 import S3Store
+from genai_pipeline.local.hub_server import HubServer
+from genai_pipeline.staging.judge import judge_snapshot
+from genai_pipeline.staging.stager import Stager
+
+NAME = "owner/tiny"
+MIB = 1024 * 1024
+SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A gated repository of two shards, the first of several parts."""
+    files = tmp_path / "hub" / NAME / "v1"
+    files.mkdir(parents=True)
+    (files.parent / "repo.yaml").write_text(
+        "{gated: true, license: mit, refs: {main: v1}, revisions: {v1: {title: t}}}"
+    )
+    (files / SHARDS[0]).write_bytes(os.urandom(11 * MIB))
+    (files / SHARDS[1]).write_bytes(os.urandom(MIB))
+    (files / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": dict(zip("ab", SHARDS, strict=True))})
+    )
+    (files / "config.json").write_text("{}")
+    return tmp_path / "hub"
+
+
+@pytest.fixture
+def server(folder: Path, tmp_path: Path) -> Iterator[HubServer]:
+    with HubServer(folder, tmp_path / "state", tokens=frozenset({"secret"}), link_valid_s=600) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join(10)
+
+
+def test_a_gated_model_goes_from_hub_to_s3_and_passes_every_check(server: HubServer, folder: Path, store: S3Store):
+    hub = HuggingFaceHub(server.url, "secret")
+    revision = hub.resolve(NAME, "main")
+    snapshot = hub.snapshot(NAME, revision)
+    assert {v.outcome for v in judge_snapshot(snapshot, ["mit"], hub)} == {Outcome.PASSED}
+
+    stager = Stager(hub, store)
+    manifest = stager.stage("tiny", snapshot)
+
+    published = {p.name: p.read_bytes() for p in (folder / NAME / "v1").iterdir()}
+    assert {f.path: store.get(staged_prefix("tiny", revision) + f.path)[0] for f in manifest.files} == published
+    assert {v.outcome for v in stager.verify("tiny", snapshot)} == {Outcome.PASSED}
+    assert list(store.list_uploads("")) == []
+
+
+def test_without_a_token_nothing_is_staged_and_the_verdict_says_where_to_get_access(server: HubServer, store: S3Store):
+    hub = HuggingFaceHub(server.url)
+    snapshot = hub.snapshot(NAME, "main")
+    verdicts = {v.check: v for v in judge_snapshot(snapshot, ["mit"], hub)}
+    assert verdicts["repository_reachable"].outcome is Outcome.FAILED
+    assert "HF_TOKEN" in verdicts["repository_reachable"].summary
+    with pytest.raises(AccessDenied, match=f"{server.url}/{NAME}"):
+        Stager(hub, store).stage("tiny", snapshot)
+    assert list(store.list("")) == []
+
+
+def test_a_file_that_changed_behind_the_hubs_back_is_named_and_not_visible(
+    server: HubServer, folder: Path, store: S3Store
+):
+    hub = HuggingFaceHub(server.url, "secret")
+    snapshot = hub.snapshot(NAME, "main")
+    shard = folder / NAME / "v1" / SHARDS[0]
+    before = shard.stat()
+    with shard.open("r+b") as file:  # same size, same time: the hub goes on publishing the old digest
+        file.seek(9 * MIB)
+        byte = file.read(1)[0]
+        file.seek(9 * MIB)
+        file.write(bytes([byte ^ 1]))
+    os.utime(shard, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    with pytest.raises(ChecksumMismatch, match=SHARDS[0]):
+        Stager(hub, store).stage("tiny", snapshot)
+
+    prefix = staged_prefix("tiny", snapshot.revision)
+    assert store.head(prefix + SHARDS[0]) is None
+    assert store.head(manifest_key("tiny", snapshot.revision)) is None
+    assert list(store.list_uploads("")) == []
