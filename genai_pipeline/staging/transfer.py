@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from io import BytesIO
 
 from genai_pipeline.core.errors import ChecksumMismatch, HubUnavailable, NotFound
 from genai_pipeline.core.faults import crash_point
@@ -150,7 +151,10 @@ class Transfer:
     def _fetch(self, file: SnapshotFile, start: int, end: int) -> bytes:
         if start == end:
             return b""
-        body = b"".join(self._hub.read(self._snapshot.source, self._snapshot.revision, file.path, start, end))
+        buffer = BytesIO()  # grows in place and hands its bytes over; joining the chunks would hold them twice
+        for chunk in self._hub.read(self._snapshot.source, self._snapshot.revision, file.path, start, end):
+            buffer.write(chunk)
+        body = buffer.getvalue()
         if len(body) != end - start:
             raise HubUnavailable(
                 f"{file.path}: the hub sent {len(body)} of {end - start} bytes.", "Run this again; nothing was staged."
