@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 SCHEMA = 1
+LINE = 160
 T = TypeVar("T")
 
 
@@ -155,6 +156,11 @@ def status_page(status: dict[str, Any]) -> list[RenderableType]:
     return page + [f"[yellow]{escape(problem)}[/]" for problem in status["problems"]]
 
 
+def _shortened(text: str) -> str:
+    """The JSON has all of it."""
+    return text if len(text) <= LINE else text[: LINE - 1] + "…"
+
+
 def _model_table(model: dict[str, Any]) -> RenderableType:
     from rich.markup import escape
     from rich.table import Table
@@ -166,6 +172,6 @@ def _model_table(model: dict[str, Any]) -> RenderableType:
         table.add_column(column)
     for release in model["releases"]:
         counts = " ".join(f"{count} {kind}" for kind, count in release["verdicts"].items() if count)
-        reasons = "\n".join(f"{v['check']} {v['outcome']}: {v['summary']}" for v in release["not_passed"])
+        reasons = "\n".join(_shortened(f"{v['check']} {v['outcome']}: {v['summary']}") for v in release["not_passed"])
         table.add_row(release["release"], release["phase"], counts, escape(reasons or release["reason"]))
     return table
