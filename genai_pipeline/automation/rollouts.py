@@ -35,9 +35,7 @@ def rollout_job_name(spec: ModelSpec) -> str:
 
 def rollout_job(spec: ModelSpec) -> Any:
     """The whole graph of one model for one release, with the platform assets around it."""
-    selection = dg.AssetSelection.groups(spec.group) | dg.AssetSelection.assets(
-        ["platform", "node_pools"], ["platform", "observability"], ["platform", "chat_ui"]
-    )
+    selection = dg.AssetSelection.groups(spec.group, "platform")
     return dg.define_asset_job(
         rollout_job_name(spec),
         selection=selection,

@@ -1,0 +1,153 @@
+"""One installation for the whole tier, driven as a user drives it: by the `genai` command.
+
+Each stage is a fixture built on the one before, so that tests may run in any order or alone.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+import psutil
+import pytest
+
+from genai_pipeline.loadtest.probe import ContinuousProbe, ProbeResult
+
+MODEL = "weather"
+RUN_COMMAND = "execute_run"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that ended."""
+
+    code: int
+    output: str
+
+
+@dataclass(frozen=True)
+class Installation:
+    home: Path
+
+    def genai(self, *args: str, deadline_s: float = 600) -> Ended:
+        command = [str(Path(sys.executable).with_name("genai")), *args]
+        env = os.environ | {"GENAI_HOME": str(self.home)}
+        done = subprocess.run(
+            command,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=deadline_s,
+            check=False,
+        )
+        return Ended(done.returncode, done.stdout)
+
+    @property
+    def model(self) -> dict:
+        return json.loads(self.genai("status", "--json").output)["models"][0]
+
+    def release(self, phase: str) -> dict:
+        """The newest release in a phase."""
+        return [r for r in self.model["releases"] if r["phase"] == phase][-1]
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process that names this installation's home."""
+        return [p for p in psutil.process_iter() if self._is_ours(p)]
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        try:
+            return process.pid != os.getpid() and str(self.home) in " ".join(process.cmdline())
+        except psutil.Error:
+            return False
+
+
+@pytest.fixture(scope="session")
+def installation() -> Iterator[Installation]:
+    home = Path(tempfile.mkdtemp(prefix="genai-e2e-"))
+    installation = Installation(home)
+    yield installation
+    installation.genai("down")
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def v1(installation) -> Ended:
+    """`genai up` on nothing."""
+    return installation.genai("up")
+
+
+@dataclass(frozen=True)
+class Switch:
+    """What happened on the way from one release to the next."""
+
+    ended: Ended
+    seen: ProbeResult
+    before: str
+    killed: int
+
+
+@pytest.fixture(scope="session")
+def v2(installation, v1) -> Switch:
+    """`genai publish v2` under traffic, and the first run of its rollout is killed on the way."""
+    assert v1.code == 0, v1.output
+    before = installation.model
+    with ContinuousProbe(before["endpoints"]["openai"].removesuffix("/v1"), MODEL) as probe:
+        published = installation.genai("publish", "v2")
+        assert published.code == 0, published.output
+        killed = kill_the_run(installation)
+        ended = installation.genai("up")
+        probe.see(20, 30)
+    return Switch(ended, probe.result(), before["live"], killed)
+
+
+@pytest.fixture(scope="session")
+def v3(installation, v2) -> Switch:
+    """`genai publish v3` under traffic."""
+    assert v2.ended.code == 0, v2.ended.output
+    before = installation.model
+    with ContinuousProbe(before["endpoints"]["openai"].removesuffix("/v1"), MODEL) as probe:
+        installation.genai("publish", "v3")
+        wait_for(lambda: len(installation.model["releases"]) == 3, 60)
+        ended = installation.genai("up")
+    return Switch(ended, probe.result(), before["live"], 0)
+
+
+def kill_the_run(installation: Installation) -> int:
+    """SIGKILL the processes of the run as soon as it waits for its candidate; returns how many."""
+    wait_for(lambda: len(installation.model["releases"]) == 2 and "candidate" in starts(installation), 120)
+    doomed = [p for p in psutil.process_iter() if is_run(p, installation)]
+    for process in doomed:
+        for each in [*process.children(recursive=True), process]:
+            each.kill()
+    return len(doomed)
+
+
+def is_run(process: psutil.Process, installation: Installation) -> bool:
+    """A run of Dagster's that belongs to this installation, by its environment."""
+    try:
+        ours = process.environ().get("GENAI_HOME") == str(installation.home)
+        return ours and any(RUN_COMMAND in word for word in process.cmdline())
+    except psutil.Error:
+        return False
+
+
+def starts(installation: Installation) -> str:
+    """The names of the engines that this installation runs."""
+    objects = installation.home / "cluster" / "objects" / "genai" / "Deployment"
+    engines = [p.name for p in objects.glob(f"{MODEL}-*") if "agent" not in p.name]
+    return "candidate" if len(engines) == 2 else ""
+
+
+def wait_for(condition, deadline_s: float) -> None:
+    end, pause = time.monotonic() + deadline_s, Event()
+    while not condition():
+        assert time.monotonic() < end, "the condition did not come true in time"
+        pause.wait(0.5)

@@ -1,0 +1,68 @@
+"""The README's promise, as a user sees it: real S3, hub, vLLM, agent and Dagster."""
+
+import json
+
+import httpx
+import pytest
+
+from genai_pipeline.core.checks import REQUIRED_FOR_LIVE
+
+pytestmark = pytest.mark.timeout(900)
+
+
+def test_up_takes_the_newest_revision_live_with_every_check_passed(installation, v1):
+    assert v1.code == 0, v1.output
+    assert "Dagster UI" in v1.output
+    assert "14°C in Paris" in v1.output
+    first = installation.model["releases"][0]
+    assert first["verdicts"]["passed"] >= len(REQUIRED_FOR_LIVE)
+    assert first["not_passed"] == []
+
+
+def test_up_again_is_harmless(installation, v1):
+    again = installation.genai("up", deadline_s=120)
+
+    assert again.code == 0, again.output
+    assert "14°C in Paris" in again.output
+
+
+def test_the_second_version_goes_live_without_a_failed_request(installation, v2):
+    assert v2.ended.code == 0, v2.ended.output
+    assert v2.seen.total_failed == 0, v2.seen.causes
+    assert min(v2.seen.sent.values()) > 10
+    assert installation.model["last_good"] == v2.before
+    assert installation.model["live"] not in (None, v2.before)
+
+
+def test_a_killed_run_is_tried_again_and_converges(installation, v2):
+    assert v2.killed >= 1
+    assert installation.release("live")["attempts"] == 2
+
+
+def test_the_third_version_is_rejected_for_what_only_the_agent_report_sees(installation, v3):
+    assert v3.ended.code == 1
+    assert "Rejected" in v3.ended.output
+    rejected = installation.release("rejected")
+    assert {check["check"].split(".")[0] for check in rejected["not_passed"]} == {"agent_report"}
+    assert "agent_report.tool_accuracy" in rejected["reason"]
+
+
+def test_a_rejected_version_leaves_live_as_it_was(installation, v3):
+    assert installation.model["live"] == v3.before
+    assert v3.seen.total_failed == 0, v3.seen.causes
+
+
+def test_the_live_agent_answers_at_its_stable_address(installation, v2):
+    answer = httpx.post(installation.model["endpoints"]["agent"], json={"prompt": "What is the weather in São Paulo?"}, timeout=60)
+
+    assert answer.status_code == 200
+    assert answer.json()["tools"][0]["arguments"] == {"location": "São Paulo"}
+
+
+def test_no_secret_is_in_the_logs_or_in_the_records(installation, v2):
+    credentials = json.loads((installation.home / "s3-credentials.json").read_text())
+    secrets = [value for value in credentials.values() if len(value) > 20]
+    assert secrets
+
+    shown = [p for folder in ("logs", "dagster") for p in (installation.home / folder).rglob("*") if p.is_file()]
+    assert not [p for p in shown for secret in secrets if secret.encode() in p.read_bytes()]
