@@ -11,6 +11,7 @@ from genai_pipeline.core.errors import Refused
 from genai_pipeline.core.profile import LOCAL_PORTS
 
 HOST = "127.0.0.1"
+Address = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -83,15 +84,20 @@ def any_free() -> int:
         return probe.getsockname()[1]
 
 
-def holder_of(port: int) -> str:
-    """Who listens on the port, for a message: name and pid where we may see them."""
+def listening() -> dict[Address, int | None]:
+    """Every TCP address on which somebody listens, with the pid where we may see it."""
     import psutil
 
     with suppress(psutil.Error, OSError):
-        for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port:
-                return _described(connection.pid)
-    return "another program"
+        found = [c for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+        return {(c.laddr.ip, c.laddr.port): c.pid for c in found if c.laddr}
+    return {}
+
+
+def holder_of(port: int) -> str:
+    """Who listens on the port, for a message: name and pid where we may see them."""
+    holders = [pid for (_, held), pid in listening().items() if held == port]
+    return _described(holders[0]) if holders else "another program"
 
 
 def _described(pid: int | None) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
+from genai_pipeline.core.verdict import Verdict
 from genai_pipeline.local.rollouts import AssetProgress, Rollout
 
 if TYPE_CHECKING:
@@ -119,13 +120,22 @@ def _table(rollout: Rollout) -> Table:
 
 
 def _checks(asset: AssetProgress) -> str:
+    """One line, the first of each summary: the table at the end has all of it."""
     if asset.not_passed:
-        return " · ".join(f" {v.check} {v.outcome}: {v.summary}" for v in asset.not_passed)
+        return " " + " · ".join(f"{names}: {about.splitlines()[0]}" for names, about in grouped(asset.not_passed))
     return f" ({len(asset.verdicts)} checks passed)" if asset.verdicts else ""
 
 
-def check_table(rollout: Rollout, only_not_passed: bool = False) -> Table:
-    """The checks of a release with their evidence."""
+def grouped(verdicts: Sequence[Verdict]) -> list[tuple[str, str]]:
+    """Names with outcome, and summary; one entry for what an error said of several checks at once."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for verdict in verdicts:
+        groups.setdefault((str(verdict.outcome), verdict.summary or "no summary"), []).append(verdict.check)
+    return [(f"{', '.join(checks)} {outcome}", summary) for (outcome, summary), checks in groups.items()]
+
+
+def check_table(rollout: Rollout) -> Table:
+    """Every check of a release with its evidence."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -133,7 +143,7 @@ def check_table(rollout: Rollout, only_not_passed: bool = False) -> Table:
     for column in ("", "asset", "check", "evidence"):
         table.add_column(column)
     for asset in rollout.assets:
-        for verdict in asset.not_passed if only_not_passed else asset.verdicts:
+        for verdict in asset.verdicts:
             mark = MARKS.get(str(verdict.outcome), "")
             table.add_row(mark, asset.name, verdict.check, escape(verdict.summary))
     return table

@@ -24,12 +24,13 @@ PORT_OF = {"s3": "s3", "hub": "hub", "weather": "weather", "cluster": "cluster",
 class Service:
     """`after`: services that must be ready before this one starts.
 
-    `answers` is asked until it says yes; None for one that only has to stay up.
+    `answers` is asked until it says yes; None for one that only has to stay up. `port`: where it must be ours.
     """
 
     program: Program
     answers: Callable[[], bool] | None
     after: tuple[str, ...] = ()
+    port: int | None = None
 
     @property
     def name(self) -> str:
@@ -50,16 +51,20 @@ def services(installation: Installation, ports: Mapping[str, int], env: Mapping[
     daemon = ["-m", "dagster._daemon", "run", *workspace]
     cluster = ["-m", "genai_pipeline.gateways.cluster.local", "--home", str(home), "--port", str(ports["cluster"])]
     return [
-        Service(make.program("s3", s3.argv, env=s3.env, stop_wait_s=STOP_WAIT_S), _http(ports["s3"], "/healthz")),
-        Service(make.module("hub", *hub, "--port", str(ports["hub"])), _http(ports["hub"], "/")),
-        Service(make.module("weather", "weather_server", "--port", str(ports["weather"])), _http(ports["weather"])),
-        Service(make.python("cluster", *cluster, stop_wait_s=5), _http(ports["cluster"])),
+        _on_port(ports["s3"], make.program("s3", s3.argv, env=s3.env, stop_wait_s=STOP_WAIT_S)),
+        _on_port(ports["hub"], make.module("hub", *hub, "--port", str(ports["hub"])), "/"),
+        _on_port(ports["weather"], make.module("weather", "weather_server", "--port", str(ports["weather"]))),
+        _on_port(ports["cluster"], make.python("cluster", *cluster)),
         Service(make.python("code", *code, stop_wait_s=3), _unix(installation.code_socket)),
-        Service(make.python("webserver", *webserver), _http(ports["dagster"], "/server_info")),
+        _on_port(ports["dagster"], make.python("webserver", *webserver), "/server_info"),
         # Both make the SQLite files on their first start, and two at once collide; and a daemon that finds no code
         # server looks for it again only a minute later.
         Service(make.python("daemon", *daemon), None, after=("webserver", "code")),
     ]
+
+
+def _on_port(port: int, program: Program, path: str = "/healthz") -> Service:
+    return Service(program, _http(port, path), port=port)
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ class _Maker:
         return self.python(name, "-m", f"genai_pipeline.local.{module}", *args)
 
 
-def _http(port: int, path: str = "/healthz") -> Callable[[], bool]:
+def _http(port: int, path: str) -> Callable[[], bool]:
     def answers() -> bool:
         connection = http.client.HTTPConnection(HOST, port, timeout=2)
         with suppress(OSError, http.client.HTTPException):

@@ -6,6 +6,7 @@ Run it as often as you like: what runs already, as it should, is left alone.
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import signal
 import time
@@ -15,16 +16,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genai_pipeline.core.errors import ClusterUnavailable, NotReady, Refused
+from genai_pipeline.gateways.cluster.local.program import SUPERVISED_BY
 from genai_pipeline.gateways.cluster.local.supervisor import Supervisor
 from genai_pipeline.local.installation import Installation, uses_own_hub
 from genai_pipeline.local.logs import last_lines
-from genai_pipeline.local.ports import PortChoice, any_free, choose_ports, is_free
+from genai_pipeline.local.ports import HOST, PortChoice, any_free, choose_ports, holder_of, is_free, listening
 from genai_pipeline.local.services import PORT_OF, Service, services
 
 READY_DEADLINE_S = 120.0
 POLL_S = 0.1
 
+PORT_TRIES = 3
+
 Say = Callable[[str], None]
+Make = Callable[[Installation, Mapping[str, int], Mapping[str, str]], list[Service]]
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ def start_services(
     installation: Installation,
     env: Mapping[str, str],
     say: Say,
-    make: Callable[[Installation, Mapping[str, int], Mapping[str, str]], list[Service]] = services,
+    make: Make = services,
     deadline_s: float = READY_DEADLINE_S,
 ) -> Started:
     """Bring every service up.
@@ -53,15 +58,36 @@ def start_services(
     with _alone(installation.home):
         _let_children_be_interrupted()
         supervisor.ensure_running()  # first, because it ends what a killed predecessor left on our ports
-        running = running_services(supervisor)
         env = _without_own_hub(env, installation.ports())
-        choice = _ports(installation, supervisor, running, env)
-        for note in choice.notes:
-            say(note)
-        _prepare(installation, choice.ports, env)
-        wanted = make(installation, choice.ports, env)
-        fresh = frozenset(s.name for s in wanted) - running
-        _start_all(supervisor, wanted, fresh, say, deadline_s)
+        for _ in range(PORT_TRIES):
+            try:
+                return _start(installation, supervisor, env, say, make, deadline_s)
+            except PortLost as lost:
+                say(str(lost))
+                supervisor.stop(lost.service)
+    raise NotReady("Ports are taken as fast as they are chosen.", "Run `genai up` again, or fix ports; see README.md.")
+
+
+class PortLost(Refused):
+    """Somebody else took a service's port between our look and its start, and answers in its place."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service.name
+        holder = holder_of(service.port or 0)
+        super().__init__(f"{service.name} lost port {service.port} to {holder}.", "It gets another one.")
+
+
+def _start(
+    installation: Installation, supervisor: Supervisor, env: Mapping[str, str], say: Say, make: Make, deadline_s: float
+) -> Started:
+    running = running_services(supervisor)
+    choice = _ports(installation, supervisor, running, env)
+    for note in choice.notes:
+        say(note)
+    _prepare(installation, choice.ports, env)
+    wanted = make(installation, choice.ports, env)
+    fresh = frozenset(s.name for s in wanted) - running
+    _start_all(supervisor, wanted, fresh, say, deadline_s)
     return Started(choice.ports, fresh)
 
 
@@ -71,6 +97,19 @@ def running_services(supervisor: Supervisor) -> frozenset[str]:
         return frozenset(info.name for info in supervisor.all() if info.running)
     except ClusterUnavailable:
         return frozenset()
+
+
+def marked_processes(home: Path) -> list[int]:
+    """Processes that carry this home's mark: all that supervisord keeps, and what outlived its parent."""
+    import psutil
+
+    found: list[int] = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            marked = process.environ().get(SUPERVISED_BY) == str(home)
+            if marked and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+    return found
 
 
 def ours(running: frozenset[str]) -> frozenset[str]:
@@ -113,9 +152,17 @@ def _start_all(
 
 def _is_ready(service: Service, supervisor: Supervisor) -> bool:
     if service.answers is not None:
-        return service.answers()
+        answers = service.answers()
+        if answers and service.port is not None and not _is_ours(service.port, supervisor.home):
+            raise PortLost(service)
+        return answers
     info = supervisor.info(service.name)
     return info is not None and info.state == "RUNNING"
+
+
+def _is_ours(port: int, home: Path) -> bool:
+    pid = listening().get((HOST, port))
+    return pid is not None and pid in marked_processes(home)
 
 
 def _refuse_the_dead(supervisor: Supervisor, waiting: Sequence[Service], out_of_time: bool, deadline_s: float) -> None:

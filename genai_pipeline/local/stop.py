@@ -11,12 +11,11 @@ from dataclasses import dataclass
 
 from genai_pipeline.core.errors import ClusterUnavailable, GenaiError, NotReady
 from genai_pipeline.core.profile import LOCAL_PORTS
-from genai_pipeline.gateways.cluster.local.program import SUPERVISED_BY
 from genai_pipeline.gateways.cluster.local.supervisor import STOPPED, Supervisor
 from genai_pipeline.local.dagster_api import DagsterApi
 from genai_pipeline.local.installation import Installation
-from genai_pipeline.local.ports import holder_of, is_free
-from genai_pipeline.local.start import ours, running_services
+from genai_pipeline.local.ports import Address, listening
+from genai_pipeline.local.start import marked_processes, running_services
 
 STOP_S = 8.0
 SHUTDOWN_S = 3.0
@@ -37,13 +36,14 @@ def stop_services(installation: Installation, say: Callable[[str], None]) -> Non
     """
     supervisor = Supervisor(installation.home)
     running = running_services(supervisor)
-    ports = [port for name, port in installation.ports().items() if name in ours(running)]
+    pids = marked_processes(installation.home)
+    addresses = [address for address, pid in listening().items() if pid in pids]
     if running:
         _end_runs(installation, say)
         _stop_all(supervisor, say)
     supervisor.shutdown(deadline_s=SHUTDOWN_S)
     _kill_the_rest(installation, say)
-    left = [*processes_of(installation), *_open_ports(ports)]
+    left = [*processes_of(installation), *_still_open(addresses)]
     if left:
         raise NotReady(
             f"Still there: {'; '.join(one.what for one in left)}.", "End them by hand, then run `genai down` again."
@@ -52,7 +52,7 @@ def stop_services(installation: Installation, say: Callable[[str], None]) -> Non
 
 def processes_of(installation: Installation) -> list[Left]:
     """Processes that carry this home's mark, those that outlived their parent included."""
-    return [Left(f"{_name(pid)} (pid {pid})") for pid in _marked(installation)]
+    return [Left(f"{_name(pid)} (pid {pid})") for pid in marked_processes(installation.home)]
 
 
 def _end_runs(installation: Installation, say: Callable[[str], None]) -> None:
@@ -79,26 +79,14 @@ def _stop_all(supervisor: Supervisor, say: Callable[[str], None]) -> None:
 
 
 def _kill_the_rest(installation: Installation, say: Callable[[str], None]) -> None:
-    pids = _marked(installation)
+    pids = marked_processes(installation.home)
     for pid in pids:
         say(f"killing {_name(pid)} (pid {pid}), which did not end by itself")
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
     end = time.monotonic() + KILL_S
-    while pids and time.monotonic() < end and _marked(installation):
+    while pids and time.monotonic() < end and marked_processes(installation.home):
         time.sleep(0.05)
-
-
-def _marked(installation: Installation) -> list[int]:
-    import psutil
-
-    found: list[int] = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            marked = process.environ().get(SUPERVISED_BY) == str(installation.home)
-            if marked and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process.pid)
-    return found
 
 
 def _name(pid: int) -> str:
@@ -109,5 +97,6 @@ def _name(pid: int) -> str:
     return "a process"
 
 
-def _open_ports(ports: Sequence[int]) -> list[Left]:
-    return [Left(f"port {port}, held by {holder_of(port)}") for port in ports if not is_free(port)]
+def _still_open(addresses: Sequence[Address]) -> list[Left]:
+    now = listening()
+    return [Left(f"{host}:{port}, held by pid {now[host, port]}") for host, port in addresses if (host, port) in now]

@@ -23,7 +23,7 @@ from genai_pipeline.k8s.render import stable_name
 from genai_pipeline.local.dagster_api import DagsterApi
 from genai_pipeline.local.installation import Installation, adopt
 from genai_pipeline.local.logs import last_lines
-from genai_pipeline.local.progress import check_table, progress_on
+from genai_pipeline.local.progress import check_table, grouped, progress_on
 from genai_pipeline.local.rollouts import ENDS, Rollout, State, Watch
 from genai_pipeline.local.start import Say, Started, start_services
 
@@ -122,9 +122,11 @@ def require_live(rollouts: Sequence[Rollout], console: Console, api: DagsterApi)
     """Say why a rollout was rejected. Raises ReleaseRefused if one was."""
     rejected = [rollout for rollout in rollouts if rollout.state is State.REJECTED]
     for rollout in rejected:
-        console.print(check_table(rollout, only_not_passed=True))
+        for asset in rollout.assets:
+            for names, about in grouped(asset.not_passed):
+                console.print(f"\n{asset.name}: {names}\n{about}", markup=False, soft_wrap=True)
         if rollout.run:
-            console.print(f"Run: {api.run_url(rollout.run.id)}", markup=False, soft_wrap=True)
+            console.print(f"\nRun: {api.run_url(rollout.run.id)}", markup=False, soft_wrap=True)
     if rejected:
         still = [f"{r.model} {r.live.release}" for r in rejected if r.live]
         raise ReleaseRefused(

@@ -16,7 +16,7 @@ from genai_pipeline.core.profile import LOCAL_PORTS
 from genai_pipeline.gateways.cluster.local.program import Program
 from genai_pipeline.gateways.cluster.local.supervisor import Supervisor
 from genai_pipeline.local.installation import Installation
-from genai_pipeline.local.ports import any_free, is_free
+from genai_pipeline.local.ports import any_free, is_free, listening
 from genai_pipeline.local.services import Service
 from genai_pipeline.local.start import start_services
 from genai_pipeline.local.stop import processes_of, stop_services
@@ -32,7 +32,8 @@ RUNAWAY = "import os, time\nif os.fork(): time.sleep(600)\nos.setsid(); time.sle
 
 def tiny(name, port, code=LISTEN, home=None, after=()):
     program = Program(name, (sys.executable, "-c", code, str(port)), home, home / "logs" / f"{name}.log", stop_wait_s=2)
-    return Service(program, (lambda: not is_free(port)) if code == LISTEN else None, after)
+    listens = code == LISTEN
+    return Service(program, (lambda: not is_free(port)) if listens else None, after, port if listens else None)
 
 
 def two_services(installation, ports, env):
@@ -118,6 +119,40 @@ def test_a_port_taken_by_somebody_else_is_moved_away_from_and_remembered(install
 
     assert moved != taken
     assert start(installation, free).ports["s3"] == moved
+
+
+def test_a_port_that_is_lost_between_the_look_and_the_start_is_given_up(installation, env):
+    """Somebody answers in the service's place: talking to that one would be talking to a stranger."""
+    with socket.socket() as thief:
+        thief.bind(("127.0.0.1", 0))
+        lost = thief.getsockname()[1]
+
+        def steal(installation, ports, env):
+            thief.listen()
+            return [tiny("s3", ports["s3"], home=installation.home)]
+
+        installation.write_addresses({**{n: int(env[f"GENAI_{n.upper()}_PORT"]) for n in LOCAL_PORTS}, "s3": lost}, {})
+        said = []
+        thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+        ports = start(installation, {k: v for k, v in env.items() if k != "GENAI_S3_PORT"}, steal, said).ports
+
+    assert ports["s3"] != lost
+    assert f"s3 lost port {lost} to " in said[0]
+    assert pids(installation)["s3"] in {pid for (_, port), pid in listening().items() if port == ports["s3"]}
+
+
+def test_down_does_not_mind_a_stranger_on_a_port_of_ours(installation, env):
+    ports = start(installation, env).ports
+    stop_services(installation, lambda _: None)
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", ports["s3"]))
+        other.listen()
+
+        stop_services(installation, lambda _: None)
+
+    assert processes_of(installation) == []
 
 
 def test_a_fixed_port_that_is_taken_starts_nothing(installation, env):

@@ -4,8 +4,8 @@ import pytest
 from rich.console import Console
 
 from genai_pipeline.core.record import Record
-from genai_pipeline.core.verdict import failed, passed
-from genai_pipeline.local.progress import Lines, LiveTable, check_table, progress_on, tables
+from genai_pipeline.core.verdict import failed, inconclusive, passed
+from genai_pipeline.local.progress import Lines, LiveTable, check_table, grouped, progress_on, tables
 from genai_pipeline.local.rollouts import AssetProgress, Rollout, State
 
 RUNNING = Rollout(
@@ -81,10 +81,15 @@ def test_the_check_table_has_the_evidence_of_every_check(console):
     assert "2 of [2]" in printed(console)
 
 
-def test_of_a_rejected_release_only_what_did_not_pass_can_be_shown(console):
-    assets = (AssetProgress("a", "failed", 1.0, (passed("one", "1 of 1"), BAD)),)
+def test_what_an_error_said_of_several_checks_is_told_once():
+    verdicts = [inconclusive("a", "the engine\ndied"), BAD, inconclusive("b", "the engine\ndied")]
 
-    console.print(check_table(Rollout("m", State.REJECTED, "r", assets=assets), only_not_passed=True))
+    assert grouped(verdicts) == [("a, b inconclusive", "the engine\ndied"), ("ttft_p95 failed", BAD.summary)]
 
-    assert "ttft_p95" in printed(console)
-    assert "1 of 1" not in printed(console)
+
+def test_a_line_per_change_stays_a_line(console):
+    asset = AssetProgress("candidate", "inconclusive", 1.0, (inconclusive("a", "the engine\ndied"),))
+    with Lines(console) as progress:
+        progress.show([Rollout("m", State.WAITING, assets=(asset,))])
+
+    assert printed(console).splitlines()[1] == "m/candidate: inconclusive in 1.0 s a inconclusive: the engine"
