@@ -32,5 +32,8 @@ def running_agent(model_url: str, weather_url: str = "http://127.0.0.1:9", **set
     try:
         yield RunningAgent(f"http://127.0.0.1:{server.effective_port}", service)
     finally:
+        server.trigger.pull_trigger(server._map.clear)  # the loop ends by itself; closing under it would break it
+        thread.join(timeout=5)
+        server.task_dispatcher.shutdown(timeout=1)
         server.close()
         service.close()
