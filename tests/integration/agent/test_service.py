@@ -253,7 +253,7 @@ def test_ready_means_that_the_expected_model_really_completes():
     faults = {"say": Say("fine")}
     with (
         ScriptedModel(lambda _: faults["say"]) as model,
-        running_agent(model.url, ready_cache_s=0.001, release_id="r1") as agent,
+        running_agent(model.url, ready_cache_s=1e-9, release_id="r1") as agent,
     ):
         ready = HTTP.get(f"{agent.url}/readyz")
         asked = len(model.seen)
@@ -277,7 +277,7 @@ def test_a_model_that_lists_itself_but_fails_every_completion_is_not_ready():
 
 
 def test_readiness_is_cached_so_that_probes_are_no_load():
-    with ScriptedModel(echo) as model, running_agent(model.url, completion_recent_s=0.001, ready_cache_s=60) as agent:
+    with ScriptedModel(echo) as model, running_agent(model.url, completion_recent_s=1e-9, ready_cache_s=60) as agent:
         for _ in range(5):
             assert HTTP.get(f"{agent.url}/readyz").status_code == 200
         assert len(model.seen) == 1
