@@ -9,7 +9,7 @@ def _evaluate(hand: InHand) -> Findings:
 
     url = hand.platform.candidates.agent_url(hand.release)
     gates = hand.spec.gates.agent
-    result = evaluate(url, gates.suite, gates, hand.say)
+    result = evaluate(url, gates.suite, gates, hand.say, hand.platform.profile.weather_url)
     metadata = {
         "cases": table(result.cases),
         "figures": table([{"figure": k, "value": v} for k, v in result.summary.items()]),

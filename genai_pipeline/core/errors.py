@@ -2,6 +2,7 @@
 
 GenaiError
 ├── ModelFileError        a models/*.yaml is wrong: file, line, field, remedy
+├── SuiteError            an evaluation suite is wrong (evaluation/suite.py)
 ├── Unavailable           something outside did not answer; trying again may help
 │   ├── HubUnavailable
 │   ├── StoreUnavailable

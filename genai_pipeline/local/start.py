@@ -18,6 +18,7 @@ from pathlib import Path
 from genai_pipeline.core.errors import ClusterUnavailable, NotReady, Refused
 from genai_pipeline.gateways.cluster.local.program import SUPERVISED_BY
 from genai_pipeline.gateways.cluster.local.supervisor import Supervisor
+from genai_pipeline.local.dagster_home import prepare_dagster_home
 from genai_pipeline.local.installation import Installation, uses_own_hub
 from genai_pipeline.local.logs import last_lines
 from genai_pipeline.local.ports import HOST, PortChoice, any_free, choose_ports, holder_of, is_free, listening
@@ -178,11 +179,7 @@ def _refuse_the_dead(supervisor: Supervisor, waiting: Sequence[Service], out_of_
 
 
 def _prepare(installation: Installation, ports: Mapping[str, int], env: Mapping[str, str]) -> None:
-    installation.dagster_home.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(Path(__file__).with_name("dagster.yaml"), installation.dagster_home / "dagster.yaml")
-    (installation.dagster_home / "workspace.yaml").write_text(
-        f"load_from:\n  - grpc_server: {{socket: {installation.code_socket}, location_name: genai_pipeline}}\n"
-    )
+    prepare_dagster_home(installation.dagster_home, installation.code_socket)
     installation.write_addresses(ports, env)
 
 

@@ -1,0 +1,41 @@
+"""DAGSTER_HOME of the local profile: its settings, its workspace, its SQLite files."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+SETTINGS = Path(__file__).with_name("dagster.yaml")
+
+
+def prepare_dagster_home(home: Path, code_socket: Path) -> None:
+    """Write the settings and make the storage, before anything of Dagster's starts.
+
+    Dagster makes its SQLite files when it first opens them. Several processes doing so at once leave
+    a schema with two heads, which no later start recovers from.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(SETTINGS, home / SETTINGS.name)
+    (home / "workspace.yaml").write_text(
+        f"load_from:\n  - grpc_server: {{socket: {code_socket}, location_name: genai_pipeline}}\n"
+    )
+    if not (home / "history").exists():
+        _make_storage(home)
+
+
+def _make_storage(home: Path) -> None:
+    """Aside, then moved into place: killed half-way, the next start makes it anew."""
+    from dagster import DagsterInstance  # two seconds, paid once
+
+    aside = home / "new"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+    shutil.copyfile(SETTINGS, aside / SETTINGS.name)
+    with DagsterInstance.from_config(str(aside)) as instance:
+        instance.get_runs_count()
+        instance.all_instigator_state()
+        instance.get_asset_keys()
+    shutil.rmtree(home / "schedules", ignore_errors=True)
+    (aside / "schedules").rename(home / "schedules")
+    (aside / "history").rename(home / "history")
+    shutil.rmtree(aside, ignore_errors=True)
