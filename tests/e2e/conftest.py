@@ -21,7 +21,6 @@ import pytest
 from genai_pipeline.loadtest.probe import ContinuousProbe, ProbeResult
 
 MODEL = "weather"
-RUN_COMMAND = "execute_run"
 
 
 @dataclass(frozen=True)
@@ -122,28 +121,26 @@ def v3(installation, v2) -> Switch:
 
 def kill_the_run(installation: Installation) -> int:
     """SIGKILL the processes of the run as soon as it waits for its candidate; returns how many."""
-    wait_for(lambda: len(installation.model["releases"]) == 2 and "candidate" in starts(installation), 120)
+    wait_for(lambda: len(engines(installation)) == 2, 120)
     doomed = [p for p in psutil.process_iter() if is_run(p, installation)]
     for process in doomed:
-        for each in [*process.children(recursive=True), process]:
-            each.kill()
+        process.kill()
     return len(doomed)
 
 
 def is_run(process: psutil.Process, installation: Installation) -> bool:
-    """A run of Dagster's that belongs to this installation, by its environment."""
+    """A process of a run or of one of its steps: Dagster starts both with multiprocessing, and nothing else here is."""
     try:
         ours = process.environ().get("GENAI_HOME") == str(installation.home)
-        return ours and any(RUN_COMMAND in word for word in process.cmdline())
+        return ours and any("multiprocessing" in word for word in process.cmdline())
     except psutil.Error:
         return False
 
 
-def starts(installation: Installation) -> str:
-    """The names of the engines that this installation runs."""
+def engines(installation: Installation) -> list[Path]:
+    """The engines that this installation's cluster was told to run."""
     objects = installation.home / "cluster" / "objects" / "genai" / "Deployment"
-    engines = [p.name for p in objects.glob(f"{MODEL}-*") if "agent" not in p.name]
-    return "candidate" if len(engines) == 2 else ""
+    return [p for p in objects.glob(f"{MODEL}-*") if "agent" not in p.name]
 
 
 def wait_for(condition, deadline_s: float) -> None:

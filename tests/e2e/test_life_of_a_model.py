@@ -53,7 +53,9 @@ def test_a_rejected_version_leaves_live_as_it_was(installation, v3):
 
 
 def test_the_live_agent_answers_at_its_stable_address(installation, v2):
-    answer = httpx.post(installation.model["endpoints"]["agent"], json={"prompt": "What is the weather in São Paulo?"}, timeout=60)
+    answer = httpx.post(
+        installation.model["endpoints"]["agent"], json={"prompt": "What is the weather in São Paulo?"}, timeout=60
+    )
 
     assert answer.status_code == 200
     assert answer.json()["tools"][0]["arguments"] == {"location": "São Paulo"}
