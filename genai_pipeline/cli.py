@@ -177,7 +177,7 @@ def _render(context: Context) -> int:
     specs = read_valid_models(context.models, context.args.model, lambda text: print(text, file=sys.stderr))
     profile = adopt(context.profile)
     for spec in specs:
-        revision = _revision(context, spec.source.address, spec.source.ref, profile)
+        revision = _revision(context, spec.source.hub, spec.source.ref, profile)
         objects = release_objects(spec, Release.of(spec, revision), profile)
         if context.args.out is None:
             sys.stdout.write(as_yaml(objects))

@@ -9,7 +9,7 @@ def _stage(hand: InHand) -> Findings:
     from genai_pipeline.staging.stager import Stager
 
     gateways, release = hand.platform.gateways, hand.release
-    snapshot = gateways.hub.snapshot(hand.spec.source.address, release.revision)
+    snapshot = gateways.hub.snapshot(hand.spec.source.hub, release.revision)
     stager = Stager(gateways.hub, gateways.store)
     manifest = stager.stage(release.model, snapshot, hand.say)
     files = [{"path": f.path, "bytes": f.size, "sha256": f.sha256} for f in manifest.files]

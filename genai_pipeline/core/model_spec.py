@@ -17,23 +17,11 @@ class _Section(BaseModel):
 
 
 class Source(_Section):
-    """Where the weights come from. Exactly one of `hub`, `s3` and `folder`."""
+    """Where the weights come from: a repository of the hub and the ref that is followed."""
 
-    hub: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
-    s3: Annotated[str, Field(pattern=r"^s3://[^/]+/.+")] | None = None
-    folder: str | None = None
-    ref: str = "main"
+    hub: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+    ref: Annotated[str, Field(min_length=1)] = "main"
     licences: tuple[str, ...] = ("apache-2.0", "mit", "bsd-3-clause", "llama3.1", "gemma")
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Source:
-        if sum(value is not None for value in (self.hub, self.s3, self.folder)) != 1:
-            raise ValueError("name exactly one of hub, s3 and folder")
-        return self
-
-    @property
-    def address(self) -> str:
-        return self.hub or self.s3 or self.folder or ""
 
 
 class Gpu(_Section):
@@ -70,7 +58,7 @@ class Replicas(_Section):
 class Serving(_Section):
     """How a release is served; its hash is the second half of the release id."""
 
-    engine: Literal["vllm", "ray"] = "vllm"
+    engine: Literal["vllm"] = "vllm"
     image: str = "vllm/vllm-openai:v0.33.0"
     args: dict[str, ArgValue] = Field(default_factory=dict)
     env: dict[str, str] = Field(default_factory=dict)

@@ -164,7 +164,7 @@ def hub_findings(hub: Hub, files: ModelFiles, profile: Profile, running: bool) -
     embedded = profile.hub_endpoint is None or "127.0.0.1" in profile.hub_endpoint
     if embedded and not running and profile.name == "local":
         return [Finding("ok", "the embedded hub is down, as is everything else")]
-    return [_hub_finding(hub, spec.source.address, spec.source.ref) for spec in files.specs if spec.source.hub]
+    return [_hub_finding(hub, spec.source.hub, spec.source.ref) for spec in files.specs if spec.source.hub]
 
 
 def _hub_finding(hub: Hub, repository: str, ref: str) -> Finding:

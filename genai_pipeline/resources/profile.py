@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from genai_pipeline.core.errors import Refused
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.cluster.abc import Cluster
@@ -29,7 +30,7 @@ def _cluster(profile: Profile) -> Cluster:
     from genai_pipeline.gateways.cluster.local.client import LocalCluster
 
     if profile.cluster_endpoint is None:
-        raise NotImplementedError
+        raise Refused(f"GENAI_PROFILE={profile.name} has no cluster gateway yet.", "Use GENAI_PROFILE=local.")
     return LocalCluster(profile.cluster_endpoint, profile.namespace)
 
 

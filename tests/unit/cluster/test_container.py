@@ -107,6 +107,20 @@ def test_mount_paths_become_where_the_volume_is(tmp_path: Path) -> None:
     assert got[1:] == [f"{tmp}/a", f"--dir={tmp}", f"{sub}/b", *words[3:]]
 
 
+def test_this_machines_own_interpreter_is_no_mount_path(tmp_path: Path) -> None:
+    folder = str(Path(sys.executable).parent)
+    mounts = [{"name": "v", "mountPath": folder}]
+
+    got = command(
+        tmp_path,
+        {"image": "vllm/vllm-openai:1", "args": [f"{folder}/a"], "volumeMounts": mounts},
+        volumes=[{"name": "v", "emptyDir": {}}],
+    )
+
+    assert got[0] == sys.executable
+    assert got[-1] == f"{tmp_path / 'volumes/v'}/a"
+
+
 def test_volumes_of_config_maps_and_secrets_are_files_for_their_owner_only(tmp_path: Path) -> None:
     volumes = [
         {"name": "cm", "configMap": {"name": "settings", "items": [{"key": "colour", "path": "d/c"}]}},

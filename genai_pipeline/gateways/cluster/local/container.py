@@ -73,15 +73,18 @@ def program_of(container: Mapping[str, Any], context: PodContext) -> Program:
 
 def command_and_environment(container: Mapping[str, Any], context: PodContext) -> tuple[list[str], dict[str, str]]:
     """The container's command line and environment, every reference resolved."""
-    words = container.get("command")
-    command = on_this_machine(words) if words else entrypoint(container["image"], context.images)
     locate = _locator(container, context)
     environment = {k: locate(v) for k, v in _environment(container, context).items()}
     for volume in context.pod["spec"].get("volumes") or []:
         variable = "GENAI_VOLUME_" + volume["name"].upper().replace("-", "_")
         environment[variable] = str(_volume_path(volume, context))
-    given = [*command, *(container.get("args") or [])]
-    return [locate(expand(word, environment)) for word in given], environment
+
+    def given(field: str) -> list[str]:
+        return [locate(expand(word, environment)) for word in container.get(field) or []]
+
+    # What the image stands for is this machine's own, not the manifest's: its paths are no mount paths.
+    command = on_this_machine(given("command")) or entrypoint(container["image"], context.images)
+    return [*command, *given("args")], environment
 
 
 def expand(text: str, environment: Mapping[str, str]) -> str:
