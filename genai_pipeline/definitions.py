@@ -59,7 +59,7 @@ def definitions_of(files: ModelFiles, platform: Platform) -> dg.Definitions:
     return dg.Definitions(
         assets=[*platform_assets(files), *models],
         jobs=jobs,
-        sensors=[version_sensor(files, jobs)] if jobs else [],
+        sensors=[version_sensor(files, jobs, platform.profile.tick_s)] if jobs else [],
         resources={"platform": platform},
         executor=EXECUTOR,
     )

@@ -22,7 +22,6 @@ MODEL_TAG = "genai/model"
 RELEASE_TAG = "genai/release"
 ATTEMPT_TAG = "genai/attempt"
 REASON_TAG = "genai/reason"
-TICK_S = 10
 
 
 def releases_of(spec: ModelSpec) -> dg.DynamicPartitionsDefinition:
@@ -44,13 +43,13 @@ def rollout_job(spec: ModelSpec) -> Any:
     )
 
 
-def version_sensor(files: ModelFiles, jobs: Sequence[Any]) -> dg.SensorDefinition:
+def version_sensor(files: ModelFiles, jobs: Sequence[Any], tick_s: int) -> dg.SensorDefinition:
     """One sensor for all models: a new revision or serving section becomes a release and a run."""
 
     @dg.sensor(
         name="new_versions",
         jobs=jobs,
-        minimum_interval_seconds=TICK_S,
+        minimum_interval_seconds=tick_s,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Starts a rollout for every new model version and every changed serving section.",
     )

@@ -50,6 +50,11 @@ class Profile:
     prometheus_url: str | None
     dagster_url: str
 
+    @property
+    def tick_s(self) -> int:
+        """Seconds between two looks for new versions: the embedded hub may be asked often, the public one not."""
+        return 5 if self.name == "local" else 30
+
     @classmethod
     def load(cls, env: Mapping[str, str] | None = None) -> Profile:
         """Read the profile. Needs no variable to be set and touches no network."""

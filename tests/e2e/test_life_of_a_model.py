@@ -62,9 +62,8 @@ def test_the_live_agent_answers_at_its_stable_address(installation, v2):
 
 
 def test_no_secret_is_in_the_logs_or_in_the_records(installation, v2):
-    credentials = json.loads((installation.home / "s3-credentials.json").read_text())
-    secrets = [value for value in credentials.values() if len(value) > 20]
-    assert secrets
+    secret = json.loads((installation.home / "s3-credentials.json").read_text())["secret_key"].encode()
 
     shown = [p for folder in ("logs", "dagster") for p in (installation.home / folder).rglob("*") if p.is_file()]
-    assert not [p for p in shown for secret in secrets if secret.encode() in p.read_bytes()]
+    assert len(shown) > 5
+    assert not [p for p in shown if secret in p.read_bytes()]
