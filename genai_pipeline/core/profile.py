@@ -51,6 +51,11 @@ class Profile:
     dagster_url: str
 
     @property
+    def has_embedded_hub(self) -> bool:
+        """Whether the hub is this machine's own, so that other repositories are the public one's."""
+        return self.name == "local" and (self.hub_endpoint or "").startswith("http://127.0.0.1:")
+
+    @property
     def tick_s(self) -> int:
         """Seconds between two looks for new versions: the embedded hub may be asked often, the public one not."""
         return 5 if self.name == "local" else 30

@@ -6,24 +6,32 @@ from genai_pipeline.core.errors import Refused
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.cluster.abc import Cluster
+from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.metrics.abc import Metrics
 
 
 def gateways_for(profile: Profile) -> Gateways:
     """The real gateways of a profile."""
     from genai_pipeline.gateways.agent.http import HttpAgent
-    from genai_pipeline.gateways.hub.huggingface import HuggingFaceHub
     from genai_pipeline.gateways.inference.openai import OpenAIInference
     from genai_pipeline.gateways.store.s3 import S3Store
 
     return Gateways(
-        hub=HuggingFaceHub(profile.hub_endpoint),
+        hub=_hub(profile),
         store=S3Store(profile.bucket, profile.s3_endpoint, profile.region),
         cluster=_cluster(profile),
         inference=OpenAIInference,
         agent=HttpAgent,
         metrics=_metrics(profile),
     )
+
+
+def _hub(profile: Profile) -> Hub:
+    from genai_pipeline.gateways.hub.fallback import FallbackHub
+    from genai_pipeline.gateways.hub.huggingface import PUBLIC, HuggingFaceHub
+
+    hub = HuggingFaceHub(profile.hub_endpoint)
+    return FallbackHub(hub, HuggingFaceHub(PUBLIC)) if profile.has_embedded_hub else hub
 
 
 def _cluster(profile: Profile) -> Cluster:

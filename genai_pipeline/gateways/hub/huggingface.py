@@ -29,11 +29,15 @@ SNAPSHOT_TIMEOUT_S = 30.0
 TRY_AGAIN = "Try again later; if it stays so, check HF_ENDPOINT and the network."
 
 
+PUBLIC = "public"
+
+
 class HuggingFaceHub(Hub):
     """Thread-safe. The constructor touches neither the network nor the disk.
 
     Args:
-        endpoint: None means what huggingface_hub takes by default: HF_ENDPOINT, else the public hub.
+        endpoint: None means what huggingface_hub takes by default: HF_ENDPOINT, else the public hub;
+            PUBLIC means the public hub whatever HF_ENDPOINT says.
         token: None means HF_TOKEN; a token that was saved on disk is not looked for.
         sleep: waits between two attempts to read a file.
     """
@@ -73,6 +77,8 @@ class HuggingFaceHub(Hub):
     def _endpoint(self) -> str:
         from huggingface_hub import constants
 
+        if self._asked_endpoint == PUBLIC:
+            return constants._HF_DEFAULT_ENDPOINT  # pyright: ignore[reportPrivateUsage]
         return (self._asked_endpoint or constants.ENDPOINT).rstrip("/")
 
     @cached_property

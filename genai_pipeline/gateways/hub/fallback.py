@@ -1,0 +1,46 @@
+"""Two hubs as one: the laptop's own for the repositories it holds, the public one for all others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from genai_pipeline.core.errors import HubUnavailable, RepositoryNotFound, Unavailable
+from genai_pipeline.core.snapshot import Snapshot
+from genai_pipeline.gateways.hub.abc import Hub
+
+T = TypeVar("T")
+
+
+class FallbackHub(Hub):
+    """Asks `second` for what `first` does not hold, and for nothing else."""
+
+    def __init__(self, first: Hub, second: Hub) -> None:
+        self._first = first
+        self._second = second
+
+    def resolve(self, repository: str, ref: str) -> str:
+        return self._ask(lambda hub: hub.resolve(repository, ref))
+
+    def snapshot(self, repository: str, revision: str) -> Snapshot:
+        return self._ask(lambda hub: hub.snapshot(repository, revision))
+
+    def read(
+        self, repository: str, revision: str, path: str, start: int = 0, end: int | None = None
+    ) -> Iterator[bytes]:
+        try:
+            yield from self._first.read(repository, revision, path, start, end)
+        except RepositoryNotFound:
+            yield from self._second.read(repository, revision, path, start, end)
+
+    def _ask(self, question: Callable[[Hub], T]) -> T:
+        try:
+            return question(self._first)
+        except RepositoryNotFound as missing:
+            try:
+                return question(self._second)
+            except Unavailable as error:
+                raise HubUnavailable(
+                    f"{missing.what} The public hub was asked too: {error.what}",
+                    "Correct source.hub in the model file, or try again with a way to the public hub.",
+                ) from error
