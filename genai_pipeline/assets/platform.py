@@ -137,20 +137,22 @@ def _chat_ui(specs: Sequence[ModelSpec]) -> dg.AssetsDefinition:
             cluster.apply(render_chat_ui(platform.profile, urls))
             cluster.wait_ready("chat-ui", 60)
             page = cluster.endpoint("chat-ui")
-        return _result("chat_ui", [_chat_answers(platform, urls)], page=dg.MetadataValue.url(page))
+        return _result("chat_ui", [_chat_answers(platform, page, list(urls))], page=dg.MetadataValue.url(page))
 
     return chat_ui
 
 
-def _chat_answers(platform: Platform, urls: dict[str, str]) -> Verdict:
+def _chat_answers(platform: Platform, page: str, models: Sequence[str]) -> Verdict:
     rows: list[dict[str, str]] = []
     try:
-        for name, url in urls.items():
-            answer = platform.gateways.inference(url).chat(name, [{"role": "user", "content": "Hello"}])
+        for name in models:
+            answer = platform.gateways.inference(f"{page}/{name}").chat(name, [{"role": "user", "content": "Hello"}])
             rows.append({"model": name, "answer": answer.text.strip()})
     except GenaiError as error:
         return inconclusive("chat_answers", str(error))
-    return judge("chat_answers", all(r["answer"] for r in rows), f"{len(rows)} live models answer.", models=rows)
+    return judge(
+        "chat_answers", all(r["answer"] for r in rows), f"{len(rows)} live models answer through the page.", models=rows
+    )
 
 
 class _Explained:

@@ -1,38 +1,72 @@
 """`python -m genai_pipeline.local.chat_ui`: one page to talk to the live models from a browser.
 
-Stands in for Open WebUI on one machine. The browser talks to the models' stable addresses itself;
-this server sends the page and nothing else.
+Stands in for Open WebUI on one machine. It sends the page, and passes the page's two questions on to the
+models' stable addresses: vLLM allows no other origin to ask it from a browser.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 PAGE = Path(__file__).with_name("chat_ui.html")
+PASSED_ON = ("/v1/models", "/v1/chat/completions")
+LARGEST_QUESTION = 1024 * 1024
+ANSWER_DEADLINE_S = 120
 
 
-def page(models: dict[str, str]) -> bytes:
-    """The page, with model name -> base address written into it."""
+def page(models: Mapping[str, str]) -> bytes:
+    """The page, with the models' names written into it."""
     # "</" would end the script element that the JSON stands in.
-    written = json.dumps(models).replace("</", "<\\/")
-    return PAGE.read_text().replace("/*MODELS*/{}", written).encode()
+    written = json.dumps(sorted(models)).replace("</", "<\\/")
+    return PAGE.read_text().replace("/*MODELS*/[]", written).encode()
 
 
-def handler_for(body: bytes) -> type[BaseHTTPRequestHandler]:
-    """A handler that answers every GET of / with `body` and anything else with 404."""
+def handler_for(models: Mapping[str, str]) -> type[BaseHTTPRequestHandler]:
+    """Answers / with the page and `/<model>/v1/…` with what the model's stable address says. Models: name -> address."""
+    body = page(models)
+    upstream = {f"/{name}{path}": f"{url}{path}" for name, url in models.items() for path in PASSED_ON}
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            found = self.path.split("?")[0] == "/"
-            answer = body if found else b"not found"
-            self.send_response(200 if found else 404)
-            self.send_header("Content-Type", "text/html; charset=utf-8" if found else "text/plain")
-            self.send_header("Content-Length", str(len(answer)))
+            path = self.path.split("?")[0]
+            if path == "/":
+                self._answer(200, "text/html; charset=utf-8", body)
+            else:
+                self._pass_on(path, None)
+
+        def do_POST(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            if length > LARGEST_QUESTION:
+                self._answer(413, "text/plain", b"the question is too large")
+            else:
+                self._pass_on(self.path, self.rfile.read(length))
+
+        def _pass_on(self, path: str, question: bytes | None) -> None:
+            url = upstream.get(path)
+            if url is None:
+                self._answer(404, "text/plain", b"not found")
+                return
+            asked = urllib.request.Request(url, question, {"Content-Type": "application/json"})
+            try:
+                with urllib.request.urlopen(asked, timeout=ANSWER_DEADLINE_S) as answer:
+                    self._answer(answer.status, "application/json", answer.read())
+            except urllib.error.HTTPError as error:
+                self._answer(error.code, "application/json", error.read())
+            except OSError as error:
+                self._answer(502, "text/plain", f"the model does not answer: {error}".encode())
+
+        def _answer(self, status: int, kind: str, content: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            self.wfile.write(answer)
+            self.wfile.write(content)
 
         def log_message(self, format: str, *args: object) -> None:
             return None
@@ -41,9 +75,9 @@ def handler_for(body: bytes) -> type[BaseHTTPRequestHandler]:
 
 
 def main() -> None:
-    models = json.loads(os.environ.get("CHAT_MODELS", "{}"))
+    models: dict[str, str] = json.loads(os.environ.get("CHAT_MODELS", "{}"))
     address = (os.environ.get("CHAT_HOST", "127.0.0.1"), int(os.environ.get("CHAT_PORT", "8080")))
-    ThreadingHTTPServer(address, handler_for(page(models))).serve_forever()
+    ThreadingHTTPServer(address, handler_for(models)).serve_forever()
 
 
 if __name__ == "__main__":

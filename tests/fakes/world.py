@@ -190,7 +190,7 @@ class World:
         return Gateways(self.hub, self.store, self.cluster, self.inference, self.agent, FakeMetrics(self))
 
     def inference(self, url: str) -> Inference:
-        return FakeInference(self, url)
+        return FakeInference(self, url.replace("http://chat-ui/", "http://"))
 
     def agent(self, url: str) -> AgentEndpoint:
         return FakeAgent(self, url)

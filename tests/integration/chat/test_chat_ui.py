@@ -1,3 +1,4 @@
+import json
 import threading
 import urllib.error
 import urllib.request
@@ -6,27 +7,50 @@ from http.server import ThreadingHTTPServer
 import pytest
 
 from genai_pipeline.local.chat_ui import handler_for, page
+from tests.fakes.openai_server import FakeEngine
 
 
 @pytest.fixture
-def address():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler_for(page({"tiny": "http://127.78.0.1:8000"})))
+def engine():
+    with FakeEngine("tiny") as engine:
+        yield engine
+
+
+@pytest.fixture
+def address(engine):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler_for({"tiny": engine.url, "gone": "http://127.0.0.1:9"}))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_address[1]}"
     server.shutdown()
 
 
-def test_the_page_knows_the_models_and_their_addresses(address):
+def ask(address, model="tiny"):
+    question = json.dumps({"model": "tiny", "messages": [{"role": "user", "content": "Hello"}]}).encode()
+    return json.load(urllib.request.urlopen(f"{address}/{model}/v1/chat/completions", question))
+
+
+def test_the_page_knows_the_models(address):
     body = urllib.request.urlopen(address).read().decode()
 
-    assert '{"tiny": "http://127.78.0.1:8000"}' in body
+    assert '["gone", "tiny"]' in body
     assert "/*MODELS*/" not in body
 
 
-def test_anything_but_the_page_is_not_found(address):
+def test_the_pages_questions_reach_the_model(address):
+    assert json.load(urllib.request.urlopen(f"{address}/tiny/v1/models"))["data"][0]["id"] == "tiny"
+    assert ask(address)["choices"][0]["message"]["content"]
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "/tiny/metrics", "/tiny/v1/../metrics", "/other/v1/models"])
+def test_nothing_else_is_passed_on(address, path):
     with pytest.raises(urllib.error.HTTPError, match="404"):
-        urllib.request.urlopen(f"{address}/etc/passwd")
+        urllib.request.urlopen(address + path)
 
 
-def test_an_address_cannot_break_out_of_the_script():
-    assert b"</script><script>alert" not in page({"x": "</script><script>alert(1)</script>"})
+def test_a_model_that_is_gone_is_said(address):
+    with pytest.raises(urllib.error.HTTPError, match="502"):
+        ask(address, "gone")
+
+
+def test_a_name_cannot_break_out_of_the_script():
+    assert b"</script><script>alert" not in page({"</script><script>alert(1)</script>": "http://x"})
