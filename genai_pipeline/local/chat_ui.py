@@ -28,7 +28,7 @@ def page(models: Mapping[str, str]) -> bytes:
 
 
 def handler_for(models: Mapping[str, str]) -> type[BaseHTTPRequestHandler]:
-    """Answers / with the page and `/<model>/v1/…` with what the model's stable address says. Models: name -> address."""
+    """Answers / with the page, and `/<model>/v1/…` with what the model's stable address (name -> address) says."""
     body = page(models)
     upstream = {f"/{name}{path}": f"{url}{path}" for name, url in models.items() for path in PASSED_ON}
 
