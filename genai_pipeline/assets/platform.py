@@ -5,9 +5,10 @@ from typing import Any
 
 import dagster as dg
 
+from genai_pipeline.assets.failures import explained
 from genai_pipeline.assets.tables import shown
 from genai_pipeline.core.checks import PLATFORM_CHECKS
-from genai_pipeline.core.errors import GenaiError, Unavailable
+from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.core.model_file import ModelFiles
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.verdict import Verdict, inconclusive, judge, passed
@@ -74,7 +75,7 @@ def _node_pools(specs: Sequence[ModelSpec]) -> dg.AssetsDefinition:
 
         profile, cluster = platform.profile, platform.gateways.cluster
         pools = render_node_pools(profile, specs)
-        with _Explained():
+        with explained():
             applied = cluster.apply([*render_namespace(profile), *pools])
             left = cluster.diff(pools)
         pods = [
@@ -133,7 +134,7 @@ def _chat_ui(specs: Sequence[ModelSpec]) -> dg.AssetsDefinition:
 
         urls = {s.name: url for s in specs if (url := platform.traffic.url(s.name))}
         cluster = platform.gateways.cluster
-        with _Explained():
+        with explained():
             cluster.apply(render_chat_ui(platform.profile, urls))
             cluster.wait_ready("chat-ui", 60)
             page = cluster.endpoint("chat-ui")
@@ -153,14 +154,3 @@ def _chat_answers(platform: Platform, page: str, models: Sequence[str]) -> Verdi
     return judge(
         "chat_answers", all(r["answer"] for r in rows), f"{len(rows)} live models answer through the page.", models=rows
     )
-
-
-class _Explained:
-    """Turns our errors into Dagster failures that say whether trying again can help."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
-        if isinstance(error, GenaiError):
-            raise dg.Failure(str(error), allow_retries=isinstance(error, Unavailable)) from error

@@ -10,9 +10,10 @@ from typing import Any
 
 import dagster as dg
 
+from genai_pipeline.assets.failures import explained
 from genai_pipeline.assets.tables import shown
 from genai_pipeline.core.checks import CHECKS
-from genai_pipeline.core.errors import GenaiError, Refused, ReleaseRefused, StagingError, Unavailable
+from genai_pipeline.core.errors import GenaiError, Refused, ReleaseRefused, StagingError
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.record import Record
 from genai_pipeline.core.release import Release
@@ -73,7 +74,8 @@ class ReleaseAsset:
             description=self.description,
         )
         def release_asset(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> Any:
-            yield from _report(context, platform, spec, self.name, self.work)
+            with explained():
+                yield from _report(context, platform, spec, self.name, self.work)
 
         return release_asset
 
@@ -104,16 +106,13 @@ def _report(
     results = [_check_result(spec.name, asset, hand.release, verdict) for verdict in findings.verdicts]
     if error:
         yield from results
-        raise dg.Failure(str(error), allow_retries=isinstance(error, Unavailable)) from error
+        raise error
     metadata = {**findings.metadata, "release": hand.release.id, "revision": hand.release.revision, "seconds": seconds}
     yield dg.MaterializeResult(metadata=metadata, check_results=results)
 
 
 def _in_hand(platform: Platform, spec: ModelSpec, partition: str, say: Callable[[str], None]) -> InHand:
-    try:
-        record = platform.records.require(spec.name, partition)
-    except GenaiError as error:
-        raise dg.Failure(str(error), allow_retries=isinstance(error, Unavailable)) from error
+    record = platform.records.require(spec.name, partition)
     recorded = ModelSpec.model_validate(dict(record.spec))
     as_released = spec.model_copy(update={"serving": recorded.serving})
     return InHand(as_released, Release.of(as_released, record.revision), record, platform, say)

@@ -144,6 +144,38 @@ def test_a_pickle_is_refused_before_anything_is_staged(desk):
     assert not list(desk.world.store.list("models/"))
 
 
+def test_a_missing_shard_is_named_and_nothing_is_staged(desk):
+    index = b'{"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}'
+    desk.world.hub.publish("bad", files={"model.safetensors.index.json": index, "one.safetensors": b"w"})
+
+    result = desk.roll_out()
+
+    assert "two.safetensors" in checks_of(result)[("staged_model", "every_shard_present")].description
+    assert desk.record(desk.releases[0]).phase is Phase.REJECTED
+    assert not list(desk.world.store.list("models/"))
+
+
+def test_a_store_that_goes_down_in_the_middle_is_named_and_the_next_attempt_goes_live(desk, monkeypatch):
+    desk.world.hub.publish("v1")
+    accept = desk.verdicts["candidate"]
+    monkeypatch.setattr(
+        "genai_pipeline.loadtest.acceptance.accept_candidate", lambda *a, **k: desk.world.store.go_down() or accept
+    )
+
+    result = desk.roll_out()
+
+    assert not result.success
+    assert "The store did not answer" in str(result.failure_data_for_node("tiny__candidate").user_failure_data)
+    requests, why = desk.tick()
+    assert requests == []
+    assert "The store did not answer" in why
+    desk.world.store.come_back()
+    monkeypatch.setattr("genai_pipeline.loadtest.acceptance.accept_candidate", lambda *a, **k: accept)
+    monkeypatch.setattr("genai_pipeline.automation.rollouts.utc_now", lambda: "2999-01-01T00:00:00Z")
+    assert desk.roll_out().success
+    assert desk.live == desk.releases[0]
+
+
 def test_a_licence_that_is_not_allowed_is_refused(desk):
     desk.world.hub.licence = "proprietary"
     desk.world.hub.publish("v1")
