@@ -15,8 +15,8 @@ from genai_pipeline.local.installation import PROJECT, Installation
 from genai_pipeline.local.ports import HOST
 from genai_pipeline.local.s3_server import STOP_WAIT_S, s3_command
 
-SERVICES = ("s3", "hub", "weather", "cluster", "code", "webserver", "daemon")
-PORT_OF = {"s3": "s3", "hub": "hub", "weather": "weather", "cluster": "cluster", "webserver": "dagster"}
+SERVICES = ("s3", "hub", "weather-server", "cluster", "code", "webserver", "daemon")
+PORT_OF = {"s3": "s3", "hub": "hub", "weather-server": "weather", "cluster": "cluster", "webserver": "dagster"}
 """Service -> its name in `LOCAL_PORTS`; the code server and the daemon need no port."""
 
 
@@ -53,7 +53,7 @@ def services(installation: Installation, ports: Mapping[str, int], env: Mapping[
     return [
         _on_port(ports["s3"], make.program("s3", s3.argv, env=s3.env, stop_wait_s=STOP_WAIT_S)),
         _on_port(ports["hub"], make.module("hub", *hub, "--port", str(ports["hub"])), "/"),
-        _on_port(ports["weather"], make.module("weather", "weather_server", "--port", str(ports["weather"]))),
+        _on_port(ports["weather"], make.module("weather-server", "weather_server", "--port", str(ports["weather"]))),
         _on_port(ports["cluster"], make.python("cluster", *cluster)),
         Service(make.python("code", *code, stop_wait_s=3), _unix(installation.code_socket)),
         _on_port(ports["dagster"], make.python("webserver", *webserver), "/server_info"),

@@ -19,10 +19,10 @@ def show_logs(profile: Profile, models: Path, name: str, lines: int, following: 
 
     Raises: NotFound: the name is none of them; Refused: only the local profile can follow pods.
     """
-    if profile.name == "local" and name in (*SERVICES, "supervisord"):
+    known = [spec.name for spec in read_models(models).specs]
+    if profile.name == "local" and name in (*SERVICES, "supervisord") and name not in known:
         yield from _service(Installation.of(profile), name, lines, following)
         return
-    known = [spec.name for spec in read_models(models).specs]
     model, component = _pods_meant(name, known)
     profile = adopt(profile)
     yield from _pods(profile, model, component, lines, following)

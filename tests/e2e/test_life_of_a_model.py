@@ -61,6 +61,12 @@ def test_the_live_agent_answers_at_its_stable_address(installation, v2):
     assert answer.json()["tools"][0]["arguments"] == {"location": "São Paulo"}
 
 
+def test_the_logs_of_the_engine_the_agent_and_the_services_are_at_hand(installation, v1):
+    assert "vllm" in installation.genai("logs", "weather").output
+    assert installation.genai("logs", "agent").output.strip()
+    assert "genai_pipeline" in installation.genai("logs", "code", "-n", "500").output
+
+
 def test_no_secret_is_in_the_logs_or_in_the_records(installation, v2):
     secret = json.loads((installation.home / "s3-credentials.json").read_text())["secret_key"].encode()
 

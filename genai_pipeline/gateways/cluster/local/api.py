@@ -29,74 +29,80 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 def application(plane: ControlPlane, home: str) -> Starlette:
-    def route(path: str, handler: Handler, method: str = "GET") -> Route:
-        return Route(path, _guarded(handler), methods=[method])
+    return Starlette(routes=_Api(plane, home).routes())
 
-    async def health(_: Request) -> Response:
-        return JSONResponse({"home": home})
 
-    async def changes(request: Request) -> Response:
+class _Api:
+    """A method a verb; each answers one request."""
+
+    def __init__(self, plane: ControlPlane, home: str) -> None:
+        self._plane = plane
+        self._home = home
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/healthz", _guarded(self.health), methods=["GET"]),
+            Route("/changes", _guarded(self.changes), methods=["GET"]),
+            Route("/objects/{kind}", _guarded(self.list_objects), methods=["GET"]),
+            Route("/objects/{kind}/{name}", _guarded(self.get_object), methods=["GET"]),
+            Route("/objects/{kind}/{name}", _guarded(self.delete), methods=["DELETE"]),
+            Route("/objects", _guarded(self.apply), methods=["PATCH"]),
+            Route("/scale/{name}", _guarded(self.scale), methods=["PUT"]),
+            Route("/events/{kind}/{name}", _guarded(self.events), methods=["GET"]),
+            Route("/logs", _guarded(self.logs), methods=["GET"]),
+            Route("/endpoint/{name}", _guarded(self.endpoint), methods=["GET"]),
+            Route("/headroom", _guarded(self.headroom), methods=["GET"]),
+        ]
+
+    async def health(self, _: Request) -> Response:
+        return JSONResponse({"home": self._home})
+
+    async def changes(self, request: Request) -> Response:
         after, timeout = int(request.query_params["after"]), float(request.query_params.get("timeout", WATCH_MAX_S))
-        return JSONResponse(await plane.store.changed_after(after, min(timeout, WATCH_MAX_S)))
+        return JSONResponse(await self._plane.store.changed_after(after, min(timeout, WATCH_MAX_S)))
 
-    async def list_objects(request: Request) -> Response:
+    async def list_objects(self, request: Request) -> Response:
         kind = request.path_params["kind"]
         labels = json.loads(request.query_params.get("labels", "{}"))
-        version = plane.store.version
-        found = [presentable(o) for o in plane.store.list(kind, _namespace(request, kind), labels)]
+        version = self._plane.store.version
+        found = [presentable(o) for o in self._plane.store.list(kind, _namespace(request, kind), labels)]
         return JSONResponse({"items": found, "version": version})
 
-    async def get_object(request: Request) -> Response:
+    async def get_object(self, request: Request) -> Response:
         kind = request.path_params["kind"]
-        found = plane.store.get(kind, _namespace(request, kind), request.path_params["name"])
+        found = self._plane.store.get(kind, _namespace(request, kind), request.path_params["name"])
         return JSONResponse(presentable(found) if found else None)
 
-    async def apply(request: Request) -> Response:
+    async def apply(self, request: Request) -> Response:
         body = await request.json()
-        done = await plane.apply(body["objects"], _namespace(request), body["manager"], body.get("dryRun", False))
+        done = await self._plane.apply(body["objects"], _namespace(request), body["manager"], body.get("dryRun", False))
         return JSONResponse(done)
 
-    async def scale(request: Request) -> Response:
-        await plane.scale(_namespace(request), request.path_params["name"], (await request.json())["replicas"])
+    async def scale(self, request: Request) -> Response:
+        await self._plane.scale(_namespace(request), request.path_params["name"], (await request.json())["replicas"])
         return JSONResponse({})
 
-    async def delete(request: Request) -> Response:
+    async def delete(self, request: Request) -> Response:
         kind = request.path_params["kind"]
-        await plane.delete(kind, _namespace(request, kind), request.path_params["name"])
+        await self._plane.delete(kind, _namespace(request, kind), request.path_params["name"])
         return JSONResponse({})
 
-    async def events(request: Request) -> Response:
+    async def events(self, request: Request) -> Response:
         kind, name = request.path_params["kind"], request.path_params["name"]
-        return JSONResponse(plane.events(kind, _namespace(request, kind), name))
+        return JSONResponse(self._plane.events(kind, _namespace(request, kind), name))
 
-    async def logs(request: Request) -> Response:
+    async def logs(self, request: Request) -> Response:
         labels, lines = json.loads(request.query_params["labels"]), int(request.query_params["lines"])
-        return PlainTextResponse(plane.logs(_namespace(request), labels, lines))
+        return PlainTextResponse(self._plane.logs(_namespace(request), labels, lines))
 
-    async def endpoint(request: Request) -> Response:
+    async def endpoint(self, request: Request) -> Response:
         port = request.query_params.get("port")
         return JSONResponse(
-            plane.endpoint(_namespace(request), request.path_params["name"], int(port) if port else None)
+            self._plane.endpoint(_namespace(request), request.path_params["name"], int(port) if port else None)
         )
 
-    async def headroom(_: Request) -> Response:
-        return JSONResponse(plane.headroom())
-
-    return Starlette(
-        routes=[
-            route("/healthz", health),
-            route("/changes", changes),
-            route("/objects/{kind}", list_objects),
-            route("/objects/{kind}/{name}", get_object),
-            route("/objects/{kind}/{name}", delete, "DELETE"),
-            route("/objects", apply, "PATCH"),
-            route("/scale/{name}", scale, "PUT"),
-            route("/events/{kind}/{name}", events),
-            route("/logs", logs),
-            route("/endpoint/{name}", endpoint),
-            route("/headroom", headroom),
-        ]
-    )
+    async def headroom(self, _: Request) -> Response:
+        return JSONResponse(self._plane.headroom())
 
 
 def _namespace(request: Request, kind: str = "") -> str:
