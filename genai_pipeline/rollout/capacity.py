@@ -86,9 +86,11 @@ def _reservation(spec: ModelSpec) -> Verdict:
         return passed("reservation_active", "No GPU: no capacity reservation applies.")
     if gpu.reservation == "none":
         return passed("reservation_active", "The model file asks for no capacity reservation.")
+    if gpu.reservation == "optional":
+        return passed("reservation_active", "A reservation is optional and none is bound: capacity comes on demand.")
     return inconclusive(
         "reservation_active",
-        f"serving.gpu.reservation is {gpu.reservation}, and this profile cannot read capacity reservations. "
+        "serving.gpu.reservation is required, and this profile cannot read capacity reservations. "
         "Set it to none, or use the eks profile.",
     )
 

@@ -65,3 +65,9 @@ def test_a_reservation_that_cannot_be_read_is_inconclusive():
     model = spec(gpu="  gpu: {count: 1, reservation: required}\n")
 
     assert outcomes(plan(model, gpus=8.0))["reservation_active"] is Outcome.INCONCLUSIVE
+
+
+def test_an_optional_reservation_does_not_hold_a_model_up():
+    model = spec(gpu="  gpu: {count: 1, reservation: optional}\n")
+
+    assert outcomes(plan(model, gpus=8.0))["reservation_active"] is Outcome.PASSED
