@@ -142,6 +142,8 @@ class CutOver:
         return passed("serves_this_release", f"The stable address serves {release.id} after {seconds} s.", **facts)
 
     def _settle(self, release: Release, before: Release | None) -> None:
+        if before:
+            self._forget_all_but(release, before)
         self._records.set_live(release)
         crash_point("rollout.pointer_written")
         model = release.model
@@ -149,6 +151,15 @@ class CutOver:
         if before:
             replaced_by = f"replaced by {release.id}"
             self._records.update(model, before.id, lambda r: r.in_phase(Phase.REPLACED, replaced_by), replaced_by)
+
+    def _forget_all_but(self, release: Release, before: Release) -> None:
+        """Remove the objects of the release before the last good one: nothing goes back to it."""
+        live = self._records.live(release.model)
+        kept = {release.id, before.id}
+        for old in {live.release, live.last_good} - kept if live else ():
+            record = self._records.get(release.model, old) if old else None
+            if record:
+                self._candidates.remove(_release_of(record))
 
     def _retire(self, spec: ModelSpec, before: Release, on_progress: Callable[[str], None]) -> None:
         on_progress(f"draining {before.id}")

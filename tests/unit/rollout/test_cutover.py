@@ -177,6 +177,18 @@ def test_a_cut_over_killed_before_the_drain_still_stops_the_old_release_on_a_rer
     assert not bench.running(V1)
 
 
+def test_only_the_last_good_release_keeps_its_objects(bench):
+    v3 = Release.of(SPEC, "3" * 40)
+    bench.go(V2)
+    bench.candidate(v3)
+
+    bench.go(v3)
+
+    assert bench.world.cluster.get("Deployment", V1.object_name) is None
+    assert bench.world.cluster.get("Deployment", V2.object_name)["spec"]["replicas"] == 0
+    assert bench.records.live("tiny").last_good == V2.id
+
+
 def test_going_live_again_changes_nothing(bench):
     bench.go(V2)
     before = dict(bench.world.cluster.objects)
