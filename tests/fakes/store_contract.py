@@ -90,5 +90,7 @@ class StoreContract:
         assert len(list(store.list(""))) == 4
 
     def test_ensuring_the_bucket_twice_is_fine(self, store: ObjectStore):
+        store.put("kept", b"1")
         store.ensure_bucket()
         store.ensure_bucket()
+        assert store.get("kept")[0] == b"1"

@@ -147,7 +147,7 @@ def test_scaling_up_spreads_requests_over_all_ready_pods(world: World) -> None:
     world.cluster.scale("m", 2)
     world.cluster.wait_ready("m", 30)
 
-    until(lambda: len({world.ask("/pid") for _ in range(8)}) == 2)
+    assert until(lambda: len({world.ask("/pid") for _ in range(8)}) == 2)
 
 
 def test_scaled_to_zero_its_pods_go_and_its_service_refuses_at_once(world: World, refused: Check) -> None:

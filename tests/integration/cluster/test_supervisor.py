@@ -105,7 +105,7 @@ def test_autorestart_starts_a_killed_program_again(supervisor: Supervisor) -> No
     first = pid_of(supervisor)
     os.kill(first, 9)
 
-    until(lambda: (info := supervisor.info("p")) and info.pid not in (None, first))
+    assert until(lambda: (info := supervisor.info("p")) and info.pid not in (None, first))
 
 
 def test_stop_ends_the_children_of_a_program_too(supervisor: Supervisor) -> None:
@@ -115,7 +115,7 @@ def test_stop_ends_the_children_of_a_program_too(supervisor: Supervisor) -> None
     child = int(until(lambda: wanted.log.exists() and wanted.log.read_text()))
     supervisor.stop("p")
 
-    until(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE)
+    assert until(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE)
 
 
 def test_remove_forgets_the_program_and_absent_is_fine(supervisor: Supervisor) -> None:
