@@ -62,9 +62,9 @@ def test_the_live_agent_answers_at_its_stable_address(installation, v2):
 
 
 def test_the_logs_of_the_engine_the_agent_and_the_services_are_at_hand(installation, v1):
-    assert "vllm" in installation.genai("logs", "weather").output
-    assert installation.genai("logs", "agent").output.strip()
-    assert "genai_pipeline" in installation.genai("logs", "code", "-n", "500").output
+    assert "POST /v1/chat/completions" in installation.genai("logs", "weather").output
+    assert "==> weather-agent-" in installation.genai("logs", "agent").output
+    assert installation.genai("logs", "code", "-n", "500").output.strip()
 
 
 def test_no_secret_is_in_the_logs_or_in_the_records(installation, v2):
