@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
-from genai_pipeline.core.errors import NotFound
 from genai_pipeline.core.model_spec import ModelSpec
-
-_ID = re.compile(r"^(?P<revision>[0-9a-f]{12})-(?P<config>[0-9a-f]{6})$")
 
 
 @dataclass(frozen=True)
@@ -35,15 +31,3 @@ class Release:
     @property
     def agent_object_name(self) -> str:
         return f"{self.model}-agent-{self.id}"
-
-
-def check_release_id(text: str) -> str:
-    """Return `text` if it has the form of a release id.
-
-    Raises: NotFound: it has not.
-    """
-    if not _ID.match(text):
-        raise NotFound(
-            f"{text!r} is not a release id.", "A release id looks like 0123456789ab-cdef01; see `genai status`."
-        )
-    return text

@@ -42,8 +42,6 @@ query Sensor($sensor: SensorSelector!) {
   } } }
 }"""
 
-_DAEMONS = "{ instance { daemonHealth { allDaemonStatuses { daemonType required healthy } } } }"
-
 _CANCEL = """
 mutation Cancel($id: String!) {
   terminateRun(runId: $id, terminatePolicy: MARK_AS_CANCELED_IMMEDIATELY) { __typename ... on Error { message } }
@@ -137,10 +135,6 @@ class DagsterApi:
             return ""
         error = (ticks[0].get("error") or {}).get("message")
         return f"the sensor {SENSOR} failed: {error.strip()}" if error else ticks[0].get("skipReason") or ""
-
-    def unhealthy_daemons(self) -> list[str]:
-        statuses = self._ask(_DAEMONS)["instance"]["daemonHealth"]["allDaemonStatuses"]
-        return [s["daemonType"].lower() for s in statuses if s["required"] and not s["healthy"]]
 
     def _runs(self, run_filter: Mapping[str, Any], limit: int) -> list[Run]:
         found = self._ask(_RUNS, {"filter": dict(run_filter), "limit": limit})["runsOrError"]

@@ -20,6 +20,7 @@ from genai_pipeline.gateways.cluster.local.objects import (
     template_hash,
     terminating,
     timestamp,
+    transition,
 )
 
 
@@ -127,7 +128,7 @@ def _available(view: _View, deployment: Object, now: float) -> dict[str, Any]:
     ok = have >= need
     reason = "MinimumReplicasAvailable" if ok else "MinimumReplicasUnavailable"
     message = f"{have} of {view.replicas} replicas are available; at least {need} must be."
-    return _condition(deployment, "Available", ok, reason, message, now)
+    return transition(deployment, "Available", str(ok), reason, message, now)
 
 
 def _progressing(view: _View, deployment: Object, counts: dict[str, int], still: bool, now: float) -> dict[str, Any]:
@@ -145,18 +146,5 @@ def _progressing(view: _View, deployment: Object, counts: dict[str, int], still:
     else:
         ok, reason = True, "ReplicaSetUpdated"
         message = f"{counts['updatedReplicas']} updated, {counts['availableReplicas']} available of {view.replicas}."
-    made = _condition(deployment, "Progressing", ok, reason, message, now)
+    made = transition(deployment, "Progressing", str(ok), reason, message, now)
     return made | {"lastUpdateTime": timestamp(since)}
-
-
-def _condition(deployment: Object, kind: str, ok: bool, reason: str, message: str, now: float) -> dict[str, Any]:
-    status = "True" if ok else "False"
-    before = condition(deployment, kind)
-    same = before.get("status") == status
-    return {
-        "type": kind,
-        "status": status,
-        "reason": reason,
-        "message": message,
-        "lastTransitionTime": before["lastTransitionTime"] if same else timestamp(now),
-    }

@@ -80,6 +80,19 @@ def condition(obj: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
     return next((c for c in conditions if c["type"] == kind), {})
 
 
+def transition(obj: Mapping[str, Any], kind: str, status: str, reason: str, message: str, now: float) -> dict[str, Any]:
+    """The object's next condition of a type; its transition time moves only with its status."""
+    before = condition(obj, kind)
+    same = before.get("status") == status
+    return {
+        "type": kind,
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "lastTransitionTime": before["lastTransitionTime"] if same else timestamp(now),
+    }
+
+
 def pod_ready(pod: Mapping[str, Any]) -> bool:
     return not terminating(pod) and condition(pod, "Ready").get("status") == "True"
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from genai_pipeline.gateways.cluster.local.objects import Object, condition, seconds_of, timestamp
+from genai_pipeline.gateways.cluster.local.objects import Object, seconds_of, timestamp, transition
 
 BACKOFF_MAX_S = 120.0
 BACKOFF_FORGOTTEN_S = 600.0
@@ -73,22 +73,9 @@ def with_containers(pod: Object, statuses: Sequence[Mapping[str, Any]], at: floa
         "phase": "Running" if running else "Pending",
         "containerStatuses": list(statuses),
         "conditions": [
-            _condition(pod, "PodScheduled", ("True", "", ""), at),
-            _condition(pod, "ContainersReady", why, at),
-            _condition(pod, "Ready", why, at),
+            transition(pod, "PodScheduled", "True", "", "", at),
+            transition(pod, "ContainersReady", *why, at),
+            transition(pod, "Ready", *why, at),
         ],
     }
     return pod | {"status": status}
-
-
-def _condition(pod: Object, kind: str, value: tuple[str, str, str], at: float) -> dict[str, Any]:
-    status, reason, message = value
-    before = condition(pod, kind)
-    same = before.get("status") == status
-    return {
-        "type": kind,
-        "status": status,
-        "reason": reason,
-        "message": message,
-        "lastTransitionTime": before["lastTransitionTime"] if same else timestamp(at),
-    }
