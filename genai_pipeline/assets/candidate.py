@@ -10,9 +10,8 @@ def _start(hand: InHand) -> Findings:
     from genai_pipeline.loadtest.acceptance import accept_candidate
 
     platform, release = hand.platform, hand.release
-    strategy = platform.records.require(release.model, release.id).facts.get("strategy")
-    if strategy == "recreate":
-        platform.cut_over.make_room_for(release)
+    if hand.record.facts.get("strategy") == "recreate":
+        platform.cut_over.make_room_for(hand.spec, release, hand.say)
     url = platform.candidates.start_engine(hand.spec, release, hand.say)
     inference = platform.gateways.inference(url)
     verdicts = accept_candidate(

@@ -13,7 +13,7 @@ def _cut_over(hand: InHand) -> Findings:
     verdicts = platform.cut_over.go_live(hand.spec, release, ContinuousProbe, hand.say)
     verdict_table = [
         {"check": name, "outcome": str(v.outcome), "evidence": v.summary}
-        for name, v in sorted(platform.records.require(release.model, release.id).verdicts.items())
+        for name, v in sorted(hand.record.verdicts.items())
     ]
     metadata = {
         "endpoint": dg.MetadataValue.url(f"{platform.traffic.url(release.model)}/v1"),

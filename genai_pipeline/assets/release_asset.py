@@ -113,8 +113,7 @@ def _report(
 
 def _in_hand(platform: Platform, spec: ModelSpec, partition: str, say: Callable[[str], None]) -> InHand:
     record = platform.records.require(spec.name, partition)
-    recorded = ModelSpec.model_validate(dict(record.spec))
-    as_released = spec.model_copy(update={"serving": recorded.serving})
+    as_released = spec.model_copy(update={"serving": record.model_spec.serving})
     return InHand(as_released, Release.of(as_released, record.revision), record, platform, say)
 
 

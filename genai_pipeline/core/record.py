@@ -13,6 +13,8 @@ from enum import StrEnum
 from typing import Any
 
 from genai_pipeline.core.checks import REQUIRED_FOR_LIVE
+from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Outcome, Verdict, worst
 
 
@@ -59,6 +61,15 @@ class Record:
     timings: Mapping[str, float] = field(default_factory=dict[str, float])
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
     history: tuple[Event, ...] = ()
+
+    @property
+    def model_spec(self) -> ModelSpec:
+        """The model file as it was when the release was made."""
+        return ModelSpec.model_validate(dict(self.spec))
+
+    @property
+    def as_release(self) -> Release:
+        return Release.of(self.model_spec, self.revision)
 
     @property
     def missing(self) -> tuple[str, ...]:

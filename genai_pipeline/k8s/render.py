@@ -20,6 +20,7 @@ ENGINE_PORT = 8000
 AGENT_PORT = 8080
 PORTS = {"engine": ENGINE_PORT, "agent": AGENT_PORT}
 AGENT_REPLICAS = 1
+RELEASE_LABEL = "genai-pipeline/release"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "genai-pipeline"}
 
 Objects = list[dict[str, Any]]
@@ -30,7 +31,7 @@ def release_labels(release: Release, component: str) -> dict[str, str]:
     return {
         "app.kubernetes.io/name": release.model,
         "app.kubernetes.io/component": component,
-        "genai-pipeline/release": release.id,
+        RELEASE_LABEL: release.id,
     }
 
 

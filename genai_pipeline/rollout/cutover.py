@@ -99,11 +99,11 @@ class CutOver:
             watch.see(SEEN_AFTER, WATCH_DEADLINE_S)
         return [verdict, watch.verdict()]
 
-    def make_room_for(self, release: Release) -> None:
+    def make_room_for(self, spec: ModelSpec, release: Release, on_progress: Callable[[str], None]) -> None:
         """For the recreate strategy: drain and stop the release that has the traffic."""
         before = self._previous(release)
         if before:
-            self._candidates.stop(before)
+            self._retire(spec, before, on_progress)
 
     def _previous(self, release: Release) -> Release | None:
         """The release to go back to: the one with the traffic, or after a kill the one the pointer names."""
@@ -113,7 +113,7 @@ class CutOver:
             on = live.release if live and live.release != release.id else live.last_good if live else None
         if on is None or on == release.id:
             return None
-        return _release_of(self._records.require(release.model, on))
+        return self._records.require(release.model, on).as_release
 
     def _first(self, release: Release) -> list[Verdict]:
         self._traffic.move(release)
@@ -159,7 +159,7 @@ class CutOver:
         for old in {live.release, live.last_good} - kept if live else ():
             record = self._records.get(release.model, old) if old else None
             if record:
-                self._candidates.remove(_release_of(record))
+                self._candidates.remove(record.as_release)
 
     def _retire(self, spec: ModelSpec, before: Release, on_progress: Callable[[str], None]) -> None:
         on_progress(f"draining {before.id}")
@@ -173,7 +173,3 @@ class CutOver:
 
     def _url(self, release: Release) -> str:
         return f"{self._traffic.url(release.model)}/v1"
-
-
-def _release_of(record: Record) -> Release:
-    return Release.of(ModelSpec.model_validate(dict(record.spec)), record.revision)

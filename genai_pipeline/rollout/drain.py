@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from genai_pipeline.core.errors import EngineUnavailable
 from genai_pipeline.gateways.metrics.abc import Metrics
+from genai_pipeline.rollout.settling import why_unsettled
 
 POLL_S = 0.25
 QUIET_READINGS = 2
@@ -18,15 +19,12 @@ def drain(metrics: Metrics, engine_url: str, deadline_s: float, sleep: Callable[
     An engine that does not answer has nothing to drain. vLLM aborts what runs when it is told to
     stop, so this comes before every scale-down.
     """
-    quiet, waited = 0, 0.0
-    while waited < deadline_s:
+
+    def busy() -> str:
         try:
             now = metrics.read(engine_url)
         except EngineUnavailable:
-            return True
-        quiet = quiet + 1 if now.running == 0 and now.waiting == 0 else 0
-        if quiet >= QUIET_READINGS:
-            return True
-        sleep(POLL_S)
-        waited += POLL_S
-    return False
+            return ""
+        return f"{now.running:g} running, {now.waiting:g} waiting" if now.running or now.waiting else ""
+
+    return not why_unsettled(busy, QUIET_READINGS, POLL_S, deadline_s, sleep)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.record import Phase, Record
 from genai_pipeline.core.release import Release
 from genai_pipeline.rollout.candidate import Candidates
@@ -20,6 +19,5 @@ def reject(records: Records, candidates: Candidates, release: Release, reason: s
     candidates.remove(release)
     if live and record.facts.get("strategy") == "recreate":
         before = records.require(release.model, live.release)
-        spec = ModelSpec.model_validate(dict(before.spec))
-        candidates.restart(spec, Release.of(spec, before.revision))
+        candidates.restart(before.model_spec, before.as_release)
     return record

@@ -9,9 +9,9 @@ from genai_pipeline.core.errors import NotFound, Refused, Unavailable
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
 from genai_pipeline.gateways import Gateways
-from genai_pipeline.k8s.render import PORTS, release_alias, render_stable, stable_name, weights_url
+from genai_pipeline.k8s.render import PORTS, RELEASE_LABEL, release_alias, render_stable, stable_name, weights_url
+from genai_pipeline.rollout.settling import why_unsettled
 
-RELEASE_LABEL = "genai-pipeline/release"
 SETTLE_DEADLINE_S = 15.0
 SETTLE_POLL_S = 0.05
 AGREEING_ANSWERS = 3
@@ -49,15 +49,9 @@ class Traffic:
 
     def why_not_served_by(self, release: Release) -> str:
         """Ask through the stable addresses until they agree on `release`; empty when they do, else the reason."""
-        reason, agreeing, waited = "nothing answered", 0, 0.0
-        while waited < SETTLE_DEADLINE_S:
-            reason = self._disagreement(release)
-            agreeing = 0 if reason else agreeing + 1
-            if agreeing == AGREEING_ANSWERS:
-                return ""
-            self._sleep(SETTLE_POLL_S)
-            waited += SETTLE_POLL_S
-        return reason
+        return why_unsettled(
+            lambda: self._disagreement(release), AGREEING_ANSWERS, SETTLE_POLL_S, SETTLE_DEADLINE_S, self._sleep
+        )
 
     def _disagreement(self, release: Release) -> str:
         try:

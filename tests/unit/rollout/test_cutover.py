@@ -217,7 +217,7 @@ def test_the_live_release_cannot_be_rejected(bench):
 
 def test_recreate_stops_the_live_release_first_and_brings_it_back_on_rejection(bench):
     bench.records.update("tiny", V2.id, lambda r: r.with_verdicts("x", [], 0, {"strategy": "recreate"}))
-    bench.cut_over.make_room_for(V2)
+    bench.cut_over.make_room_for(SPEC, V2, lambda _: None)
     assert not bench.running(V1)
 
     reject(bench.records, bench.candidates, V2, "wrong tool")
