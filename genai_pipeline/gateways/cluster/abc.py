@@ -12,6 +12,12 @@ Manifest = Mapping[str, Any]
 
 FIELD_MANAGER = "genai-pipeline"
 
+OURS_BY_DESIGN: Mapping[tuple[str, str], str] = {
+    ("Service", "spec.selector"): "the selector is the traffic, which only a cut-over may move",
+    ("Deployment", "spec.replicas"): "how many run is decided by the rollout, which scales up, drains and ends",
+}
+"""Kind and field -> why an apply takes it back from another field manager. Every other conflict is refused."""
+
 
 @dataclass(frozen=True)
 class Applied:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from genai_pipeline.core.errors import Refused
-from genai_pipeline.gateways.cluster.local.apply import applied, differences, normalised, presentable
+from genai_pipeline.gateways.cluster.differences import differences
+from genai_pipeline.gateways.cluster.local.apply import applied, normalised, presentable
 
 
 def settings(**data: Any) -> dict[str, Any]:

@@ -14,8 +14,6 @@ from typing import Any
 from genai_pipeline.core.errors import Refused
 from genai_pipeline.gateways.cluster.local.objects import Object
 
-_MISSING = object()
-
 
 def applied(live: Object | None, manifest: Mapping[str, Any], manager: str) -> Object:
     """The object after the apply, without resourceVersion, generation and uid of a new one.
@@ -32,15 +30,6 @@ def applied(live: Object | None, manifest: Mapping[str, Any], manager: str) -> O
     entries = [{"manager": m, "operation": "Apply", "fields": fields} for m, fields in sorted(managed.items())]
     merged["metadata"] = merged["metadata"] | {"managedFields": entries}
     return merged | ({"status": live["status"]} if live and "status" in live else {})
-
-
-def differences(live: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """Field, wanted and live value of every leaf that an apply changes."""
-    hide = live.get("kind") == "Secret"
-    for field, wanted, now in _leaf_differences(presentable(after), presentable(live), ""):
-        if not field.startswith("status"):
-            hidden = hide and field.startswith("data.")
-            yield (field, "(secret)", "(other secret)") if hidden else (field, wanted, now)
 
 
 def presentable(obj: Mapping[str, Any]) -> Object:
@@ -122,15 +111,3 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
             yield from _leaves(inner, f"{path}.{key}" if path else str(key))
     else:
         yield path, value
-
-
-def _leaf_differences(wanted: Any, live: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
-    if isinstance(wanted, Mapping) and isinstance(live, Mapping):
-        for key in sorted({*wanted, *live}, key=str):
-            inner = f"{path}.{key}" if path else str(key)
-            yield from _leaf_differences(wanted.get(key, _MISSING), live.get(key, _MISSING), inner)
-    elif isinstance(wanted, list) and isinstance(live, list) and len(wanted) == len(live):
-        for index, (new, now) in enumerate(zip(wanted, live, strict=True)):
-            yield from _leaf_differences(new, now, f"{path}[{index}]")
-    elif wanted != live:
-        yield path, None if wanted is _MISSING else wanted, None if live is _MISSING else live

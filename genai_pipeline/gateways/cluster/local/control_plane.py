@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 from genai_pipeline.core.errors import ClusterUnavailable, NotFound, Refused
+from genai_pipeline.gateways.cluster.differences import differences as differences_of
 from genai_pipeline.gateways.cluster.local import apply
 from genai_pipeline.gateways.cluster.local.addresses import Addresses
 from genai_pipeline.gateways.cluster.local.controllers import Controllers
@@ -174,7 +175,7 @@ class ControlPlane:
             meta["namespace"] = space
         live = self.store.get(kind, space, meta["name"])
         after = apply.applied(live, manifest | {"metadata": meta}, manager)
-        differences = list(apply.differences(live, after)) if live else [("metadata.name", meta["name"], None)]
+        differences = list(differences_of(live, after)) if live else [("metadata.name", meta["name"], None)]
         action = "created" if live is None else "configured" if differences or live != after else "unchanged"
         result = {
             "kind": kind,

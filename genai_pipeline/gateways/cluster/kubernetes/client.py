@@ -1,0 +1,187 @@
+"""KubernetesCluster: the Cluster that is a Kubernetes. It puts the parts together; each topic has its module."""
+
+from __future__ import annotations
+
+import atexit
+import builtins
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from genai_pipeline.core.errors import NotFound, Refused
+from genai_pipeline.gateways.cluster.abc import (
+    FIELD_MANAGER,
+    Applied,
+    Cluster,
+    ClusterEvent,
+    Difference,
+    Headroom,
+    Manifest,
+)
+from genai_pipeline.gateways.cluster.kubernetes.answers import Request
+from genai_pipeline.gateways.cluster.kubernetes.apply import Applier
+from genai_pipeline.gateways.cluster.kubernetes.calls import Calls
+from genai_pipeline.gateways.cluster.kubernetes.connection import PATIENCE_S, Connection
+from genai_pipeline.gateways.cluster.kubernetes.events import about_deployment, cluster_events
+from genai_pipeline.gateways.cluster.kubernetes.headroom import headroom_of
+from genai_pipeline.gateways.cluster.kubernetes.kinds import KINDS, Kind, kind_called
+from genai_pipeline.gateways.cluster.kubernetes.logs import Logs
+from genai_pipeline.gateways.cluster.kubernetes.relay import Relay
+from genai_pipeline.gateways.cluster.kubernetes.retrying import Deadline
+from genai_pipeline.gateways.cluster.kubernetes.waits import Rollout, wait_until_gone
+from genai_pipeline.gateways.cluster.kubernetes.watching import Watching
+
+Access = Literal["proxy", "direct"]
+
+
+class KubernetesCluster(Cluster):
+    """Thread-safe; connects when it is first used.
+
+    Args: namespace: where objects without one of their own live.
+        kubeconfig: None takes $KUBECONFIG, then the pod's own account, then ~/.kube/config.
+        field_manager: in whose name fields are written.
+        access: how `endpoint` reaches a Service: "direct" by its ClusterIP, "proxy" through the API server. None
+            is direct within the cluster or with GENAI_CLUSTER_ACCESS=direct, else proxy.
+        patience_s: for how long a call outside a wait is repeated while the API does not answer.
+    """
+
+    def __init__(
+        self,
+        namespace: str,
+        kubeconfig: Path | None = None,
+        field_manager: str = FIELD_MANAGER,
+        access: Access | None = None,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self.namespace = namespace
+        self._connection = Connection(kubeconfig, patience_s)
+        self._applier = Applier(self._connection, namespace, field_manager)
+        self._logs = Logs(self._connection, namespace)
+        self._access = access or _access_here()
+        self._relays: dict[str, Relay] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def calls(self) -> Calls:
+        """Every request sent to the API server so far, those of the relays left out."""
+        return self._connection.calls
+
+    def close(self) -> None:
+        """End the relays and the connections; the object connects anew when it is used again."""
+        atexit.unregister(self.close)
+        with self._lock:
+            relays, self._relays = self._relays, {}
+        for relay in relays.values():
+            relay.close()
+        self._connection.close()
+
+    # -- queries
+
+    def get(self, kind: str, name: str) -> dict[str, Any] | None:
+        spoken = kind_called(kind)
+        space = self.namespace if spoken.namespaced else ""
+        request = Request("get", spoken.resource, space, name)
+        answer = self._connection.call(request, "GET", spoken.path(self.namespace, name), accept=(404,))
+        return answer.content if answer.status < 300 else None
+
+    def list(self, kind: str, labels: Mapping[str, str] | None = None) -> builtins.list[dict[str, Any]]:
+        selector = ",".join(f"{key}={value}" for key, value in sorted((labels or {}).items()))
+        found = self._listed(kind, [("labelSelector", selector)] if selector else [])
+        return sorted(found, key=lambda o: o["metadata"]["name"])
+
+    def diff(self, objects: Sequence[Manifest]) -> builtins.list[Difference]:
+        return self._applier.diff(objects)
+
+    def events(self, kind: str, name: str) -> builtins.list[ClusterEvent]:
+        if kind == "Deployment":
+            return cluster_events(e for e in self._listed("Event", []) if about_deployment(e, name))
+        about = f"involvedObject.kind={kind},involvedObject.name={name}"
+        return cluster_events(self._listed("Event", [("fieldSelector", about)]))
+
+    def logs(self, labels: Mapping[str, str], lines: int = 100) -> str:
+        return self._logs.of_pods(self.list("Pod", labels), lines)
+
+    def endpoint(self, service: str, port: int | None = None) -> str:
+        found = self.get("Service", service)
+        ports = [p["port"] for p in found["spec"].get("ports") or []] if found else []
+        if found is None or not ports or (port is not None and port not in ports):
+            what = f"port {port or ''} of Service {service}" if found else f"Service {service}"
+            has = f"It has {', '.join(map(str, ports)) or 'none'}." if found else "Apply it first."
+            raise NotFound(f"There is no {what} in namespace {self.namespace}.", has)
+        if self._access == "proxy":
+            return self._relay(service, port or ports[0])
+        address = found["spec"].get("clusterIP")
+        if address in (None, "", "None"):
+            raise Refused(f"Service {service} has no address of its own.", "Give it a clusterIP, or use its pods.")
+        return f"http://{f'[{address}]' if ':' in address else address}:{port or ports[0]}"
+
+    def headroom(self) -> Headroom:
+        nodes = self._listed("Node", [])
+        pods = self._listed("Pod", [("fieldSelector", "status.phase!=Succeeded,status.phase!=Failed")], everywhere=True)
+        return headroom_of(nodes, pods, self._listed("NodePool", []), self._listed("ResourceQuota", []))
+
+    # -- changes
+
+    def apply(self, objects: Sequence[Manifest]) -> builtins.list[Applied]:
+        return self._applier.apply(objects)
+
+    def scale(self, deployment: str, replicas: int) -> None:
+        self._applier.scale(deployment, replicas)
+
+    def delete(self, kind: str, name: str, deadline_s: float = 60) -> None:
+        spoken, deadline = kind_called(kind), Deadline(deadline_s)
+        space = self.namespace if spoken.namespaced else ""
+        request = Request("delete", spoken.resource, space, name)
+        # Foreground: the object stays until what it owns is gone, so that its end is the end of its pods.
+        how = {"propagationPolicy": "Foreground" if spoken.has_pods else "Background"}
+        path = spoken.path(self.namespace, name)
+        answer = self._connection.call(request, "DELETE", path, body=how, deadline=deadline, accept=(404,))
+        if answer.status < 300 and answer.content.get("kind") != "Status":
+            self._wait_gone(kind, {"fieldSelector": f"metadata.name={name}"}, f"{kind} {name}", deadline)
+
+    # -- waits
+
+    def wait_ready(
+        self, deployment: str, deadline_s: float, on_progress: Callable[[str], None] = lambda _: None
+    ) -> dict[str, Any]:
+        deadline = Deadline(deadline_s)
+        with Watching(self._connection, self.namespace, deadline) as watching:
+            return Rollout(watching, deployment, self._logs, deadline).wait(on_progress)
+
+    def wait_gone(self, labels: Mapping[str, str], deadline_s: float) -> None:
+        selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+        self._wait_gone("Pod", {"labelSelector": selector}, f"pods with {dict(labels)}", Deadline(deadline_s))
+
+    # -- the rest
+
+    def _wait_gone(self, kind: str, selectors: Mapping[str, str], what: str, deadline: Deadline) -> None:
+        with Watching(self._connection, self.namespace, deadline) as watching:
+            wait_until_gone(watching, kind, selectors, what, deadline)
+
+    def _listed(
+        self, kind: str, query: Sequence[tuple[str, Any]], everywhere: bool = False
+    ) -> builtins.list[dict[str, Any]]:
+        """Empty for a kind whose CRD is not installed."""
+        spoken = kind_called(kind)
+        if everywhere:
+            spoken = Kind(spoken.group, spoken.version, spoken.plural, namespaced=False)
+        request = Request("list", spoken.resource, self.namespace if spoken.namespaced else "")
+        answer = self._connection.call(request, "GET", spoken.path(self.namespace), query, accept=(404,))
+        items = (answer.content.get("items") or []) if answer.status < 300 else []
+        return [{"kind": kind, "apiVersion": KINDS[kind].api_version} | item for item in items]
+
+    def _relay(self, service: str, port: int) -> str:
+        prefix = f"{KINDS['Service'].path(self.namespace)}/http:{service}:{port}/proxy"
+        with self._lock:
+            if prefix not in self._relays:
+                if not self._relays:
+                    atexit.register(self.close)
+                self._relays[prefix] = Relay(self._connection, prefix)
+            return self._relays[prefix].url
+
+
+def _access_here() -> Access:
+    within = bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
+    return "direct" if within or os.environ.get("GENAI_CLUSTER_ACCESS") == "direct" else "proxy"

@@ -1,0 +1,54 @@
+"""Events as the API has them, turned into ours. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from genai_pipeline.gateways.cluster.abc import ClusterEvent
+
+POD_NAME_MAX, SUFFIX = 63, 5
+
+
+def cluster_events(events: Iterable[Mapping[str, Any]]) -> list[ClusterEvent]:
+    """Newest last; a repeated one once, with its count."""
+    return sorted((_event(e) for e in events), key=lambda e: moment(e.at))
+
+
+def moment(timestamp: str) -> str:
+    """A timestamp that sorts: the API writes some with fractions of a second and some without."""
+    return timestamp.removesuffix("Z")
+
+
+def about_deployment(event: Mapping[str, Any], name: str) -> bool:
+    """Whether it is about the Deployment, a ReplicaSet or a pod of it, told by their names.
+
+    Controllers name them `<deployment>-<template hash>` and `<that>-<5 letters>`, cut to 63 letters.
+    """
+    about = event.get("involvedObject") or {}
+    kind, called = about.get("kind"), about.get("name") or ""
+    if kind == "Deployment":
+        return called == name
+    if kind == "ReplicaSet":
+        return called.rsplit("-", 1)[0] == name
+    if kind != "Pod":
+        return False
+    cut = len(called) == POD_NAME_MAX
+    stem = called[:-SUFFIX]
+    return called.rsplit("-", 2)[0] == name or (cut and (stem.startswith(f"{name}-") or name.startswith(stem)))
+
+
+def _event(event: Mapping[str, Any]) -> ClusterEvent:
+    about = event.get("involvedObject") or {}
+    series = event.get("series") or {}
+    at = series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime")
+    count = series.get("count") or event.get("count") or 1
+    message = (event.get("message") or "").strip()
+    return ClusterEvent(
+        at=at or event["metadata"].get("creationTimestamp") or "",
+        kind=about.get("kind") or "",
+        name=about.get("name") or "",
+        type="Warning" if event.get("type") == "Warning" else "Normal",
+        reason=event.get("reason") or "",
+        message=f"{message} (x{count})" if count > 1 else message,
+    )

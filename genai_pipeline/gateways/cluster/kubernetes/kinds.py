@@ -1,0 +1,101 @@
+"""The kinds that we speak and where the API has them. A fixed table: discovery would cost calls on every start.
+
+Source: Kubernetes API reference 1.34; Karpenter, KubeRay and Prometheus operator for theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from genai_pipeline.core.errors import Refused
+
+
+@dataclass(frozen=True)
+class Kind:
+    """`has_pods`: its deletion has to take the pods along before it counts as done."""
+
+    group: str
+    version: str
+    plural: str
+    namespaced: bool = True
+    has_pods: bool = False
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def resource(self) -> str:
+        """As a Role names it: ``deployments.apps``."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    def path(self, namespace: str, name: str = "") -> str:
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        scope = f"/namespaces/{namespace}" if self.namespaced else ""
+        return f"{root}{scope}/{self.plural}" + (f"/{name}" if name else "")
+
+
+KINDS: Mapping[str, Kind] = {
+    "ConfigMap": Kind("", "v1", "configmaps"),
+    "Event": Kind("", "v1", "events"),
+    "LimitRange": Kind("", "v1", "limitranges"),
+    "Namespace": Kind("", "v1", "namespaces", namespaced=False),
+    "Node": Kind("", "v1", "nodes", namespaced=False),
+    "PersistentVolume": Kind("", "v1", "persistentvolumes", namespaced=False),
+    "PersistentVolumeClaim": Kind("", "v1", "persistentvolumeclaims"),
+    "Pod": Kind("", "v1", "pods"),
+    "ResourceQuota": Kind("", "v1", "resourcequotas"),
+    "Secret": Kind("", "v1", "secrets"),
+    "Service": Kind("", "v1", "services"),
+    "ServiceAccount": Kind("", "v1", "serviceaccounts"),
+    "DaemonSet": Kind("apps", "v1", "daemonsets", has_pods=True),
+    "Deployment": Kind("apps", "v1", "deployments", has_pods=True),
+    "ReplicaSet": Kind("apps", "v1", "replicasets", has_pods=True),
+    "StatefulSet": Kind("apps", "v1", "statefulsets", has_pods=True),
+    "CronJob": Kind("batch", "v1", "cronjobs", has_pods=True),
+    "Job": Kind("batch", "v1", "jobs", has_pods=True),
+    "HorizontalPodAutoscaler": Kind("autoscaling", "v2", "horizontalpodautoscalers"),
+    "PodDisruptionBudget": Kind("policy", "v1", "poddisruptionbudgets"),
+    "EndpointSlice": Kind("discovery.k8s.io", "v1", "endpointslices"),
+    "Ingress": Kind("networking.k8s.io", "v1", "ingresses"),
+    "NetworkPolicy": Kind("networking.k8s.io", "v1", "networkpolicies"),
+    "ClusterRole": Kind("rbac.authorization.k8s.io", "v1", "clusterroles", namespaced=False),
+    "ClusterRoleBinding": Kind("rbac.authorization.k8s.io", "v1", "clusterrolebindings", namespaced=False),
+    "Role": Kind("rbac.authorization.k8s.io", "v1", "roles"),
+    "RoleBinding": Kind("rbac.authorization.k8s.io", "v1", "rolebindings"),
+    "PriorityClass": Kind("scheduling.k8s.io", "v1", "priorityclasses", namespaced=False),
+    "StorageClass": Kind("storage.k8s.io", "v1", "storageclasses", namespaced=False),
+    "CustomResourceDefinition": Kind("apiextensions.k8s.io", "v1", "customresourcedefinitions", namespaced=False),
+    "NodeClaim": Kind("karpenter.sh", "v1", "nodeclaims", namespaced=False),
+    "NodePool": Kind("karpenter.sh", "v1", "nodepools", namespaced=False),
+    "NodeClass": Kind("eks.amazonaws.com", "v1", "nodeclasses", namespaced=False),
+    "RayCluster": Kind("ray.io", "v1", "rayclusters", has_pods=True),
+    "RayJob": Kind("ray.io", "v1", "rayjobs", has_pods=True),
+    "RayService": Kind("ray.io", "v1", "rayservices", has_pods=True),
+    "PodMonitor": Kind("monitoring.coreos.com", "v1", "podmonitors"),
+    "PrometheusRule": Kind("monitoring.coreos.com", "v1", "prometheusrules"),
+    "ServiceMonitor": Kind("monitoring.coreos.com", "v1", "servicemonitors"),
+}
+
+
+def kind_called(name: str) -> Kind:
+    """Raises Refused for a kind that the table does not hold."""
+    if name not in KINDS:
+        raise Refused(f"The kind {name!r} is not one that the pipeline speaks.", f"Known: {', '.join(sorted(KINDS))}.")
+    return KINDS[name]
+
+
+def kind_of(manifest: Mapping[str, Any]) -> Kind:
+    """The kind of a manifest. Raises Refused where it has none, no name, or another apiVersion than the table."""
+    name = (manifest.get("metadata") or {}).get("name")
+    if not isinstance(manifest.get("kind"), str) or not name:
+        raise Refused("A manifest has no `kind` or no `metadata.name`.", "Every Kubernetes object names both.")
+    kind = kind_called(manifest["kind"])
+    if manifest.get("apiVersion") != kind.api_version:
+        raise Refused(
+            f"{manifest['kind']} {name}: apiVersion: {manifest.get('apiVersion')!r} is not spoken.",
+            f"Use {kind.api_version}.",
+        )
+    return kind

@@ -1,0 +1,118 @@
+"""Waiting on the cluster's own word, with a deadline that neither a hanging nor a lying API server can stretch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from genai_pipeline.core.errors import ClusterUnavailable, GenaiError, NotReady
+from genai_pipeline.gateways.cluster.kubernetes.events import about_deployment, cluster_events, moment
+from genai_pipeline.gateways.cluster.kubernetes.logs import Logs, selector_of
+from genai_pipeline.gateways.cluster.kubernetes.retrying import Deadline
+from genai_pipeline.gateways.cluster.kubernetes.watching import Watched, Watching
+from genai_pipeline.gateways.cluster.readiness import Progress, not_ready, progress_of
+
+SILENCE_S = 30.0
+"""The Deployment decides: a watch on it that says nothing for so long is opened anew."""
+DIAGNOSIS_S = 3.0
+"""Beyond the deadline, for reading the logs that the diagnosis shows."""
+LOG_LINES = 50
+
+
+class Rollout:
+    """One wait for one Deployment."""
+
+    def __init__(self, watching: Watching, deployment: str, logs: Logs, deadline: Deadline) -> None:
+        self._watching, self._name, self._logs, self._deadline = watching, deployment, logs, deadline
+        self._deployments = watching.watch("Deployment", {"fieldSelector": f"metadata.name={deployment}"}, SILENCE_S)
+        self._pods: Watched | None = None
+        self._events: Watched | None = None
+
+    def wait(self, on_progress: Callable[[str], None]) -> dict[str, Any]:
+        """Until the newest generation is available. Raises NotReady, ClusterUnavailable."""
+        said, progress = "", Progress(False, "nothing is known about it")
+        while True:
+            found = self._found()
+            if found is not None:
+                progress = progress_of(found, self._own_pods(found))
+                if progress.summary != said:
+                    said = progress.summary
+                    on_progress(said)
+                if progress.done:
+                    return found
+            elif self._deployments.listed:
+                raise NotReady(f"There is no Deployment {self._name} to wait for.", "Apply it first.")
+            self._watch_the_rest(found)
+            if progress.hopeless or self._deadline.over:
+                raise self._not_ready(found, progress)
+            self._watching.wait(self._deadline.left_s)
+
+    def _found(self) -> dict[str, Any] | None:
+        return next(iter(self._deployments.objects), None)
+
+    def _watch_the_rest(self, found: Mapping[str, Any] | None) -> None:
+        """Pods and events are only of interest once it is known that there is something to wait for."""
+        if found is None or self._pods is not None:
+            return
+        self._pods = self._watching.watch("Pod", {"labelSelector": selector_of(found)})
+        self._events = self._watching.watch("Event", {})
+
+    def _own_pods(self, found: Mapping[str, Any]) -> list[dict[str, Any]]:
+        pods = self._pods.objects if self._pods else []
+        return [p for p in pods if owned_by_deployment(p, found["metadata"]["name"])]
+
+    def _not_ready(self, found: Mapping[str, Any] | None, progress: Progress) -> GenaiError:
+        trouble = self._watching.trouble
+        if found is None:
+            return ClusterUnavailable(
+                f"The cluster's API told nothing about Deployment {self._name} within {self._deadline.seconds:g} s"
+                + (f": {trouble}." if trouble else "."),
+                "Check that it runs and that the kubeconfig names it.",
+            )
+        why = progress.hopeless or f"not within {self._deadline.seconds:g} s"
+        if trouble:
+            why += f", and the cluster's API does not answer at the end: {trouble}"
+        begun = found["metadata"].get("creationTimestamp") or ""
+        mine = [e for e in (self._events.objects if self._events else []) if about_deployment(e, self._name)]
+        events = [
+            e for e in cluster_events(mine) if moment(e.at) >= moment(begun)
+        ]  # a predecessor of the same name had its own
+        return not_ready(self._name, why, progress, events, self._logs_of(self._own_pods(found)))
+
+    def _logs_of(self, pods: Sequence[Mapping[str, Any]]) -> str:
+        waiting = [p for p in pods if not _ready(p)]
+        newest = sorted(waiting, key=lambda p: p["metadata"].get("creationTimestamp") or "")[-1:]
+        try:
+            return self._logs.of_pods(newest, LOG_LINES, Deadline(DIAGNOSIS_S))
+        except GenaiError as error:
+            return f"(no log: {error})"
+
+
+def wait_until_gone(watching: Watching, kind: str, selectors: Mapping[str, str], what: str, deadline: Deadline) -> None:
+    """Raises NotReady naming what is left, ClusterUnavailable where that was never told."""
+    watched = watching.watch(kind, selectors, SILENCE_S)
+    while not watched.listed or watched.objects:
+        if deadline.over:
+            names = ", ".join(o["metadata"]["name"] for o in watched.objects)
+            trouble = f" The API does not answer: {watching.trouble}." if watching.trouble else ""
+            if not watched.listed:
+                raise ClusterUnavailable(
+                    f"The cluster's API told nothing about {what} within {deadline.seconds:g} s.{trouble}",
+                    "Check that it runs and that the kubeconfig names it.",
+                )
+            raise NotReady(
+                f"Of {what} these are still there after {deadline.seconds:g} s: {names}.{trouble}",
+                "Wait for terminationGracePeriodSeconds and finalizers, or see their logs and events.",
+            )
+        watching.wait(deadline.left_s)
+
+
+def owned_by_deployment(pod: Mapping[str, Any], deployment: str) -> bool:
+    """Whether the pod's ReplicaSet is one of the Deployment's: its name is the Deployment's and the template's hash."""
+    owners = pod["metadata"].get("ownerReferences") or []
+    return any(o["kind"] == "ReplicaSet" and o["name"].rsplit("-", 1)[0] == deployment for o in owners)
+
+
+def _ready(pod: Mapping[str, Any]) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
