@@ -36,6 +36,10 @@ class Profile:
         cluster_endpoint: address of the local cluster's API; None outside the local profile.
         weather_url: base address of a service with wttr.in's JSON.
         prometheus_url: None means that the engines' own /metrics are read.
+        image_registry: where our own images are pulled from, with its trailing slash; empty means as they are named.
+        api_server_cidrs: source addresses of the API server's service proxy, for network policies.
+        node_role: IAM role of GPU nodes that need a NodeClass of our own; None means Auto Mode's `default` class.
+        eks_cluster: name of the EKS cluster, by which that class finds its subnets and security group.
     """
 
     name: ProfileName
@@ -49,6 +53,10 @@ class Profile:
     weather_url: str
     prometheus_url: str | None
     dagster_url: str
+    image_registry: str = ""
+    api_server_cidrs: tuple[str, ...] = ()
+    node_role: str | None = None
+    eks_cluster: str | None = None
 
     @property
     def has_embedded_hub(self) -> bool:
@@ -87,11 +95,19 @@ class Profile:
             or "",
             prometheus_url=env.get("GENAI_PROMETHEUS_URL"),
             dagster_url=setting("GENAI_DAGSTER_URL", "dagster_url", _local_url("dagster")) or "",
+            image_registry=_with_slash(env.get("GENAI_IMAGE_REGISTRY", "")),
+            api_server_cidrs=tuple(env.get("GENAI_API_SERVER_CIDRS", "").replace(",", " ").split()),
+            node_role=env.get("GENAI_NODE_ROLE") or None,
+            eks_cluster=env.get("GENAI_EKS_CLUSTER") or None,
         )
 
 
 def _local_url(service: str) -> str:
     return f"http://127.0.0.1:{LOCAL_PORTS[service]}"
+
+
+def _with_slash(registry: str) -> str:
+    return f"{registry.rstrip('/')}/" if registry else ""
 
 
 def _written(home: Path) -> dict[str, str]:

@@ -1,71 +1,122 @@
-"""Render the templates into Kubernetes objects. Same input, same objects, in a stable order."""
+"""Everything that is applied, as functions of the model files, the release and the profile.
+
+Who applies what: `render_platform`, `render_node_pools` and `render_monitoring` once for the platform,
+`render_engine` and `render_agent` per candidate, `render_stable` and `render_guards` at the cut-over,
+`render_rbac` by an administrator before everything else.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any
 
-import yaml
-
-from genai_pipeline.core.manifest import staged_prefix
-from genai_pipeline.core.model_spec import ModelSpec, Serving
+from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
+from genai_pipeline.k8s import engine
+from genai_pipeline.k8s.engine import ENGINE_PORT, release_alias, weights_url
+from genai_pipeline.k8s.network import AGENT_PORT, CHAT_PORT, network_values
+from genai_pipeline.k8s.pools import needs_node_class, pool_values
+from genai_pipeline.k8s.templating import MANAGED_BY, RELEASE_LABEL, Objects, release_labels, render_template
 
-ENGINE_PORT = 8000
-AGENT_PORT = 8080
+__all__ = [
+    "AGENT_PORT",
+    "AGENT_REPLICAS",
+    "CHAT_PORT",
+    "ENGINE_PORT",
+    "MANAGED_BY",
+    "OPTIONAL_KINDS",
+    "PORTS",
+    "RELEASE_LABEL",
+    "STORE_ACCESS",
+    "Objects",
+    "package_version",
+    "release_alias",
+    "release_labels",
+    "render_agent",
+    "render_chat_ui",
+    "render_engine",
+    "render_guards",
+    "render_monitoring",
+    "render_namespace",
+    "render_node_pools",
+    "render_platform",
+    "render_rbac",
+    "render_stable",
+    "render_store_access",
+    "stable_name",
+    "weights_url",
+]
+
 PORTS = {"engine": ENGINE_PORT, "agent": AGENT_PORT}
 AGENT_REPLICAS = 1
-RELEASE_LABEL = "genai-pipeline/release"
-MANAGED_BY = {"app.kubernetes.io/managed-by": "genai-pipeline"}
+STORE_ACCESS = "store-access"
 
-Objects = list[dict[str, Any]]
-
-
-def release_labels(release: Release, component: str) -> dict[str, str]:
-    """The labels that pick one component of one release, and nothing else."""
-    return {
-        "app.kubernetes.io/name": release.model,
-        "app.kubernetes.io/component": component,
-        RELEASE_LABEL: release.id,
-    }
+OPTIONAL_KINDS: Mapping[str, str] = {
+    "NodePool": "Karpenter (EKS Auto Mode brings it)",
+    "NodeClass": "EKS Auto Mode",
+    "PodMonitor": "the Prometheus operator",
+}
+"""Kinds that a cluster may lack, and who brings them. A step that finds one absent skips it by name."""
 
 
-def weights_url(profile: Profile, release: Release) -> str:
-    """What the engine is told to load: the staged model's prefix, with its trailing slash."""
-    return f"s3://{profile.bucket}/{staged_prefix(release.model, release.revision)}"
+def render_namespace(profile: Profile) -> Objects:
+    """What a pod of ours needs before it can be made: namespace, accounts, priority. Repeating it is harmless."""
+    return [
+        *render_template("namespace.yaml", profile),
+        *render_template("service_accounts.yaml", profile),
+        *render_template("priority_class.yaml", profile),
+    ]
 
 
-def release_alias(release: Release) -> str:
-    """A second model name that only this release serves: how an answer behind a stable address is told apart."""
-    return f"{release.model}@{release.id}"
+def render_platform(profile: Profile) -> Objects:
+    """What every model shares and needs no CRD: the namespace's objects and its network policies."""
+    policies = render_template("network_policies.yaml", profile, **network_values(profile))
+    return [*render_namespace(profile), *policies]
+
+
+def render_node_pools(profile: Profile, specs: Sequence[ModelSpec]) -> Objects:
+    """The system, general and GPU pools; the GPU pool offers what the models ask for, with room for a surge.
+
+    A NodeClass of our own comes first, where a model asks for a capacity reservation and the profile says
+    which role and cluster it is for; else the pools use Auto Mode's `default`.
+    """
+    values = pool_values(profile, specs)
+    names = ["node_pool_system", "node_pool_general", "node_pool_gpu"]
+    if needs_node_class(profile, specs):
+        names.insert(0, "node_class")
+    return [o for name in names for o in render_template(f"{name}.yaml", profile, **values)]
+
+
+def render_monitoring(profile: Profile) -> Objects:
+    """What tells a Prometheus operator to scrape engines and agents."""
+    return render_template("pod_monitor.yaml", profile)
 
 
 def render_engine(spec: ModelSpec, release: Release, profile: Profile, replicas: int | None = None) -> Objects:
-    """Deployment and Service of a release's engine."""
+    """Deployment and Service of a release's engine. Raises: Refused: a credential in serving.env."""
     serving = spec.serving
     values = {
         "serving": serving,
         "replicas": serving.replicas.min if replicas is None else replicas,
-        "engine_args": engine_args(serving, release, profile),
-        "requests": _requests(serving),
-        "limits": _limits(serving),
+        "engine_args": engine.engine_args(serving, release, profile),
+        "env": engine.engine_env(serving, profile),
+        "requests": engine.requests(serving),
+        "limits": engine.limits(serving),
+        "shm_gib": engine.shared_memory_gib(serving),
+        "grace_s": engine.grace_s(serving, profile),
+        "store_access": STORE_ACCESS,
     }
-    return _render("engine_deployment.yaml", release, profile, values) + _release_service(release, profile, "engine")
+    deployment = render_template("engine_deployment.yaml", profile, release, **values)
+    return deployment + _release_service(release, profile, "engine")
 
 
 def render_agent(release: Release, profile: Profile, model_url: str) -> Objects:
-    """Deployment and Service of a release's agent; `model_url` reaches that release's engine."""
-    values = {
-        "replicas": AGENT_REPLICAS,
-        "agent_image": f"genai-pipeline/strands-agent:{package_version()}",
-        "model_url": model_url,
-    }
-    return _render("agent_deployment.yaml", release, profile, values) + _release_service(release, profile, "agent")
+    """Deployment and Service of a release's agent; `model_url` reaches that release's engine from its pod."""
+    values = {"replicas": AGENT_REPLICAS, "image": _image(profile, "strands-agent"), "model_url": model_url}
+    deployment = render_template("agent_deployment.yaml", profile, release, **values)
+    return deployment + _release_service(release, profile, "agent")
 
 
 def stable_name(model: str, component: str) -> str:
@@ -75,16 +126,15 @@ def stable_name(model: str, component: str) -> str:
 
 def render_stable(release: Release, profile: Profile, component: str) -> Objects:
     """The stable Service of a component, with its traffic on `release`."""
-    values = {
-        "name": stable_name(release.model, component),
-        "component": component,
-        "port": PORTS[component],
-    }
-    return _render("stable_service.yaml", release, profile, values)
+    name = stable_name(release.model, component)
+    return render_template(
+        "stable_service.yaml", profile, release, name=name, component=component, port=PORTS[component]
+    )
 
 
-def render_namespace(profile: Profile) -> Objects:
-    return _render("namespace.yaml", None, profile, {})
+def render_guards(release: Release, profile: Profile) -> Objects:
+    """What keeps the pods with user traffic where they are: it follows the traffic, as the stable Service does."""
+    return render_template("pod_disruption_budget.yaml", profile, release, name=stable_name(release.model, "engine"))
 
 
 def render_store_access(profile: Profile, key_id: str, secret: str) -> Objects:
@@ -93,88 +143,33 @@ def render_store_access(profile: Profile, key_id: str, secret: str) -> Objects:
         {
             "apiVersion": "v1",
             "kind": "Secret",
-            "metadata": {"name": "store-access", "namespace": profile.namespace, "labels": MANAGED_BY},
+            "metadata": {"name": STORE_ACCESS, "namespace": profile.namespace, "labels": MANAGED_BY},
             "type": "Opaque",
             "stringData": {"AWS_ACCESS_KEY_ID": key_id, "AWS_SECRET_ACCESS_KEY": secret},
         }
     ]
 
 
-def render_node_pools(profile: Profile, specs: Sequence[ModelSpec]) -> Objects:
-    """The system, general and GPU pools; the GPU pool offers what the models ask for, with room for a surge."""
-    gpus = [s.serving.gpu for s in specs if s.serving.gpu]
-    peak = sum(s.serving.gpu.count * s.serving.replicas.max for s in specs if s.serving.gpu)
-    surge = max((s.serving.gpu.count * s.serving.replicas.min for s in specs if s.serving.gpu), default=0)
-    values = {
-        "gpu_families": sorted({gpu.instance_family for gpu in gpus} or {"g6e"}),
-        "gpu_limit": max(2, peak + surge),
-    }
-    return _render("node_pools.yaml", None, profile, values)
-
-
 def render_chat_ui(profile: Profile, models: Mapping[str, str]) -> Objects:
-    """The chat page; `models` maps a model's name to the base address of its stable endpoint."""
-    return _render("chat_ui.yaml", None, profile, {"models": dict(models), "version": package_version()})
+    """The chat page; `models` maps a model's name to its stable address as a pod reaches it."""
+    return render_template("chat_ui.yaml", profile, models=dict(models), image=_image(profile, "chat-ui"))
 
 
-def engine_args(serving: Serving, release: Release, profile: Profile) -> list[str]:
-    """vLLM's command line: what the pipeline owns first, then the model file's args by name."""
-    own = [
-        f"--model={weights_url(profile, release)}",
-        "--served-model-name",
-        release.model,
-        release_alias(release),
-        "--host=$(POD_IP)",
-        f"--port={ENGINE_PORT}",
-    ]
-    return own + [_flag(name, value) for name, value in sorted(serving.args.items()) if value is not False]
-
-
-def _flag(name: str, value: object) -> str:
-    if value is True:
-        return f"--{name}"
-    return f"--{name}={value if isinstance(value, str) else json.dumps(value)}"
-
-
-def _requests(serving: Serving) -> dict[str, str]:
-    requests = {"cpu": f"{serving.resources.cpu:g}", "memory": f"{serving.resources.memory_gib:g}Gi"}
-    return requests | _limits(serving) if serving.gpu else requests
-
-
-def _limits(serving: Serving) -> dict[str, str]:
-    return {"nvidia.com/gpu": str(serving.gpu.count)} if serving.gpu else {}
+def render_rbac(profile: Profile) -> Objects:
+    """The pipeline's own account with exactly the verbs that it uses; an administrator applies it once."""
+    namespace = render_template("namespace.yaml", profile)
+    return namespace + render_template("pipeline_role.yaml", profile, store_access=STORE_ACCESS)
 
 
 def _release_service(release: Release, profile: Profile, component: str) -> Objects:
     name = release.object_name if component == "engine" else release.agent_object_name
-    return _render(
-        "release_service.yaml", release, profile, {"name": name, "component": component, "port": PORTS[component]}
+    return render_template(
+        "release_service.yaml", profile, release, name=name, component=component, port=PORTS[component]
     )
 
 
-def _render(template: str, release: Release | None, profile: Profile, values: Mapping[str, Any]) -> Objects:
-    def selector(component: str) -> str:
-        return json.dumps(release_labels(release, component) if release else {})
-
-    def labels(component: str) -> str:
-        return json.dumps((release_labels(release, component) if release else {}) | MANAGED_BY)
-
-    text = (
-        _environment()
-        .get_template(template)
-        .render(release=release, profile=profile, selector=selector, labels=labels, **values)
-    )
-    return [document for document in yaml.safe_load_all(text) if document]
-
-
-@cache
-def _environment() -> Any:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # only what renders needs it
-
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), undefined=StrictUndefined)
-    # Jinja's own tojson escapes for HTML, which would put \u0026 into arguments.
-    environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
-    return environment
+def _image(profile: Profile, name: str) -> str:
+    return f"{profile.image_registry}genai-pipeline/{name}:{package_version()}"
 
 
 @cache

@@ -103,6 +103,6 @@ def test_a_gpu_is_requested_tolerated_and_selected():
     rendered = render_engine(spec, Release.of(spec, "a" * 40), PROFILE)
     pod = rendered[0]["spec"]["template"]["spec"]
 
-    assert container(rendered)["resources"]["limits"] == {"nvidia.com/gpu": "2"}
+    assert container(rendered)["resources"]["limits"]["nvidia.com/gpu"] == "2"
     assert pod["nodeSelector"] == {"eks.amazonaws.com/instance-family": "g6e"}
     assert pod["tolerations"][0]["key"] == "nvidia.com/gpu"

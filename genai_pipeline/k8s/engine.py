@@ -1,0 +1,148 @@
+"""What one release's engine is told: vLLM's command line, its environment, its share of a node. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from genai_pipeline.core.errors import Refused
+from genai_pipeline.core.manifest import staged_prefix
+from genai_pipeline.core.model_spec import Serving
+from genai_pipeline.core.profile import Profile
+from genai_pipeline.core.release import Release
+from genai_pipeline.k8s.templating import bind_address, stop_delay_s
+
+ENGINE_PORT = 8000
+DRAIN_S = 30
+"""How long a stopping engine finishes what it runs. vLLM's own default is 0: SIGTERM aborts every request."""
+TEARDOWN_S = 15
+"""From the last answer to the end of vLLM's processes."""
+LIMIT_OVER_REQUEST = 1.25
+"""Loading peaks above serving; a limit at the request would end an engine that fits."""
+SECRET_NAME = re.compile(r"(^|_)(TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_KEY|PRIVATE_KEY)(_ID|_KEY)?$", re.I)
+SECRET_VALUE = re.compile(r"\b(hf_[A-Za-z0-9]{20,}|AKIA[A-Z0-9]{16}|-----BEGIN [A-Z ]*PRIVATE KEY-----)")
+
+GIB = 2**30
+
+
+def weights_url(profile: Profile, release: Release) -> str:
+    """What the engine is told to load: the staged model's prefix, with its trailing slash."""
+    return f"s3://{profile.bucket}/{staged_prefix(release.model, release.revision)}"
+
+
+def release_alias(release: Release) -> str:
+    """A second model name that only this release serves: how an answer behind a stable address is told apart."""
+    return f"{release.model}@{release.id}"
+
+
+def engine_args(serving: Serving, release: Release, profile: Profile) -> list[str]:
+    """vLLM's command line: what the pipeline owns first, then defaults and the model file's args by name."""
+    own = [
+        f"--model={weights_url(profile, release)}",
+        "--served-model-name",
+        release.model,
+        release_alias(release),
+        f"--host={bind_address(profile)}",
+        f"--port={ENGINE_PORT}",
+    ]
+    args = _default_args(serving) | serving.args
+    return own + [_flag(name, value) for name, value in sorted(args.items()) if value is not False]
+
+
+def grace_s(serving: Serving, profile: Profile) -> int:
+    """Seconds from the order to stop to SIGKILL: the stop delay, the drain and the teardown must fit."""
+    drain = next((v for k, v in serving.args.items() if _spelt(k) == "shutdown-timeout"), DRAIN_S)
+    return stop_delay_s(profile) + (drain if isinstance(drain, int) else DRAIN_S) + TEARDOWN_S
+
+
+def engine_env(serving: Serving, profile: Profile) -> dict[str, str]:
+    """Environment of the engine, the model file's own variables last.
+
+    Raises: Refused: a variable of the model file looks like a credential.
+    """
+    _refuse_secrets(serving.env)
+    return _caches() | _store(serving, profile) | serving.env
+
+
+def requests(serving: Serving) -> dict[str, str]:
+    asked = {"cpu": f"{serving.resources.cpu:g}", "memory": f"{serving.resources.memory_gib:g}Gi"}
+    return asked | _gpus(serving)
+
+
+def limits(serving: Serving) -> dict[str, str]:
+    """No limit on CPU: throttling would cost tokens and save nobody anything."""
+    return {"memory": f"{round(serving.resources.memory_gib * LIMIT_OVER_REQUEST * 1024)}Mi"} | _gpus(serving)
+
+
+def shared_memory_gib(serving: Serving) -> int:
+    """/dev/shm, through which the workers of one engine talk. Counts against the memory limit as far as used."""
+    return 2 * (serving.gpu.count if serving.gpu else 1)
+
+
+def _default_args(serving: Serving) -> dict[str, Any]:
+    defaults: dict[str, Any] = {"load-format": "runai_streamer", "shutdown-timeout": DRAIN_S}
+    if serving.gpu:
+        defaults["attention-backend"] = "FLASHINFER"
+    said = {_spelt(name) for name in serving.args}
+    if "attention-config" in said:  # vLLM takes the backend from one of the two only
+        said.add("attention-backend")
+    return {name: value for name, value in defaults.items() if name not in said}
+
+
+def _spelt(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _flag(name: str, value: object) -> str:
+    if value is True:
+        return f"--{name}"
+    return f"--{name}={value if isinstance(value, str) else json.dumps(value)}"
+
+
+def _caches() -> dict[str, str]:
+    """The root file system is read-only and the user has no home: everything is below /tmp."""
+    return {
+        "HOME": "/tmp",
+        "USER": "vllm",  # torch asks for a name, and the image may know none for this user id
+        "XDG_CACHE_HOME": "/tmp/cache",
+        "XDG_CONFIG_HOME": "/tmp/config",
+        "VLLM_CACHE_ROOT": "/tmp/cache/vllm",
+        "VLLM_CONFIG_ROOT": "/tmp/config/vllm",
+        "TRITON_CACHE_DIR": "/tmp/cache/triton",
+        "TORCHINDUCTOR_CACHE_DIR": "/tmp/cache/inductor",
+        "FLASHINFER_WORKSPACE_BASE": "/tmp",
+        "VLLM_NO_USAGE_STATS": "1",
+        # Weights come from the staged model only; a look at the hub would be a look past the manifest.
+        "HF_HUB_OFFLINE": "1",
+    }
+
+
+def _store(serving: Serving, profile: Profile) -> dict[str, str]:
+    own = {
+        "AWS_REGION": profile.region,
+        # The streamer's own default is 40 GB, which a pod with less would be killed for.
+        "RUNAI_STREAMER_MEMORY_LIMIT": str(int(serving.resources.memory_gib * GIB / 2)),
+    }
+    if profile.s3_endpoint is None:
+        return own
+    return own | {
+        "AWS_ENDPOINT_URL": profile.s3_endpoint,
+        "RUNAI_STREAMER_S3_ENDPOINT": profile.s3_endpoint,
+        "RUNAI_STREAMER_S3_USE_VIRTUAL_ADDRESSING": "0",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def _gpus(serving: Serving) -> dict[str, str]:
+    return {"nvidia.com/gpu": str(serving.gpu.count)} if serving.gpu else {}
+
+
+def _refuse_secrets(env: Mapping[str, str]) -> None:
+    for name, value in env.items():
+        if SECRET_NAME.search(name) or SECRET_VALUE.search(value):
+            raise Refused(
+                f"serving.env.{name} looks like a credential, and everybody who may read a Deployment would read it.",
+                "Remove it: engines load the staged model and need none. Credentials belong into a Secret.",
+            )

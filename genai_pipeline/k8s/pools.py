@@ -1,0 +1,48 @@
+"""Sizes of the node pools, from what the models ask for. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from genai_pipeline.core.model_spec import Gpu, ModelSpec
+from genai_pipeline.core.profile import Profile
+
+DEFAULT_FAMILY = "g6e"
+GPUS_PER_NODE = (1, 4, 8)
+"""GPUs of the instance sizes of the g families. Source: EC2 documentation, "Accelerated computing instances"."""
+NODE_CLASS = "genai"
+
+
+def pool_values(profile: Profile, specs: Sequence[ModelSpec]) -> dict[str, Any]:
+    """What the templates of the pools need."""
+    gpus = [s.serving.gpu for s in specs if s.serving.gpu]
+    return {
+        "gpu_families": sorted({gpu.instance_family for gpu in gpus} or {DEFAULT_FAMILY}),
+        "gpu_limit": gpu_limit(specs),
+        "node_class": NODE_CLASS if needs_node_class(profile, specs) else "default",
+    }
+
+
+def gpu_limit(specs: Sequence[ModelSpec]) -> int:
+    """GPUs of the pool: every model at its most replicas, and the largest rollout beside them.
+
+    A node counts with all its GPUs, used or not. Below two nodes every surge would wait for ever.
+    """
+    served = [(s.serving.gpu, s.serving.replicas) for s in specs if s.serving.gpu]
+    peak = sum(gpus_of_node(gpu) * replicas.max for gpu, replicas in served)
+    surge = max((gpus_of_node(gpu) * replicas.min for gpu, replicas in served), default=0)
+    return max(2, peak + surge)
+
+
+def gpus_of_node(gpu: Gpu) -> int:
+    """GPUs that a node for one replica brings along."""
+    if gpu.instance_family.startswith("p"):
+        return -(-gpu.count // 8) * 8
+    return next((size for size in GPUS_PER_NODE if size >= gpu.count), gpu.count)
+
+
+def needs_node_class(profile: Profile, specs: Sequence[ModelSpec]) -> bool:
+    """Whether a NodeClass of our own is needed, and can be written."""
+    asked = any(s.serving.gpu and s.serving.gpu.reservation != "none" for s in specs)
+    return bool(asked and profile.node_role and profile.eks_cluster)
