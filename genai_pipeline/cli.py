@@ -92,7 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     render = command("render", _render, "write the Kubernetes objects of a model as YAML")
     render.add_argument("model", nargs="?", help="default: every model")
     render.add_argument("--revision", help="commit of the model; default: what its ref stands for now")
-    render.add_argument("--out", type=Path, help="folder for one file per object; default: standard output")
+    render.add_argument("--out", type=Path, help="folder for one file per object and a kustomization; default: stdout")
+    render.add_argument("--rbac", action="store_true", help="the pipeline's own account and Role, for an administrator")
     logs = command("logs", _logs, "show the log of a service, of a model's engine or of its agent")
     logs.add_argument("name", help="a service of `genai status`, a model, <model>-agent, or agent")
     logs.add_argument("-n", "--lines", type=int, default=50)
@@ -171,19 +172,21 @@ def _doctor(context: Context) -> int:
 def _render(context: Context) -> int:
     from genai_pipeline.core.release import Release
     from genai_pipeline.local.installation import adopt
-    from genai_pipeline.local.manifests import as_yaml, release_objects, write_objects
+    from genai_pipeline.local.manifests import as_yaml, rbac_objects, rendered, write_objects
     from genai_pipeline.local.up import read_valid_models
 
-    specs = read_valid_models(context.models, context.args.model, lambda text: print(text, file=sys.stderr))
     profile = adopt(context.profile)
-    for spec in specs:
-        revision = _revision(context, spec.source.hub, spec.source.ref, profile)
-        objects = release_objects(spec, Release.of(spec, revision), profile)
-        if context.args.out is None:
-            sys.stdout.write(as_yaml(objects))
-        else:
-            for file in write_objects(objects, context.args.out / spec.name):
-                context.say(str(file))
+    if context.args.rbac:
+        folders = rbac_objects(profile)
+    else:
+        specs = read_valid_models(context.models, context.args.model, lambda text: print(text, file=sys.stderr))
+        releases = [(s, Release.of(s, _revision(context, s.source.hub, s.source.ref, profile))) for s in specs]
+        folders = rendered(releases, profile)
+    if context.args.out is None:
+        sys.stdout.write(as_yaml([o for _, objects in folders for o in objects]))
+    else:
+        for file in write_objects(folders, context.args.out):
+            context.say(str(file))
     return 0
 
 

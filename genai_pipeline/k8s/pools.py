@@ -21,6 +21,7 @@ def pool_values(profile: Profile, specs: Sequence[ModelSpec]) -> dict[str, Any]:
         "gpu_families": sorted({gpu.instance_family for gpu in gpus} or {DEFAULT_FAMILY}),
         "gpu_limit": gpu_limit(specs),
         "node_class": NODE_CLASS if needs_node_class(profile, specs) else "default",
+        "reservation_terms": reservation_terms(specs),
     }
 
 
@@ -44,5 +45,15 @@ def gpus_of_node(gpu: Gpu) -> int:
 
 def needs_node_class(profile: Profile, specs: Sequence[ModelSpec]) -> bool:
     """Whether a NodeClass of our own is needed, and can be written."""
-    asked = any(s.serving.gpu and s.serving.gpu.reservation != "none" for s in specs)
-    return bool(asked and profile.node_role and profile.eks_cluster)
+    return bool(reservation_terms(specs) and profile.node_role and profile.eks_cluster)
+
+
+def reservation_terms(specs: Sequence[ModelSpec]) -> list[dict[str, Any]]:
+    """The capacity reservations of all models, each term once, as a NodeClass selects them."""
+    terms: list[dict[str, Any]] = []
+    for spec in specs:
+        for term in spec.serving.gpu.reservation_terms if spec.serving.gpu else ():
+            written = {name: value for name, value in term.model_dump().items() if value}
+            if written not in terms:
+                terms.append(written)
+    return terms

@@ -45,6 +45,7 @@ __all__ = [
     "render_rbac",
     "render_stable",
     "render_store_access",
+    "service_url",
     "stable_name",
     "weights_url",
 ]
@@ -122,6 +123,11 @@ def render_agent(release: Release, profile: Profile, model_url: str) -> Objects:
 def stable_name(model: str, component: str) -> str:
     """Name of the Service that users know."""
     return model if component == "engine" else f"{model}-{component}"
+
+
+def service_url(name: str, component: str, profile: Profile) -> str:
+    """Base address of a Service as a pod reaches it. From outside the cluster `Cluster.endpoint` leads there."""
+    return f"http://{name}.{profile.namespace}.svc:{PORTS[component]}"
 
 
 def render_stable(release: Release, profile: Profile, component: str) -> Objects:

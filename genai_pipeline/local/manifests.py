@@ -1,48 +1,123 @@
-"""`genai render`: a release's objects as YAML, for a reader or for GitOps. Secrets are never among them."""
+"""`genai render`: the objects as YAML, for a reader or for GitOps. Secrets are never among them.
+
+DIR/kustomization.yaml            what `kubectl apply -k DIR` applies, in this order
+DIR/platform/<kind>-<name>.yaml   what every model shares
+DIR/<model>/<kind>-<name>.yaml    one release of one model, with the traffic on it
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from genai_pipeline.core.errors import Refused
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
 from genai_pipeline.k8s.render import (
-    ENGINE_PORT,
+    PORTS,
     render_agent,
+    render_chat_ui,
     render_engine,
-    render_namespace,
+    render_guards,
+    render_monitoring,
     render_node_pools,
+    render_platform,
+    render_rbac,
     render_stable,
+    service_url,
+    stable_name,
 )
 
+Objects = list[dict[str, Any]]
+Folders = list[tuple[str, Objects]]
+"""Folder and what is written into it, in the order in which it is applied."""
 
-def release_objects(spec: ModelSpec, release: Release, profile: Profile) -> list[dict[str, Any]]:
-    """Everything that the pipeline applies for a release that is live."""
-    engine = f"http://{release.object_name}.{profile.namespace}.svc:{ENGINE_PORT}"
+KUSTOMIZATION = "kustomization.yaml"
+WRITTEN_BY = "# Written by `genai render`, which replaces it and the files that it lists.\n"
+PLATFORM, RBAC = "platform", "rbac"
+
+
+def platform_objects(specs: Sequence[ModelSpec], profile: Profile) -> Objects:
+    """What every model shares: namespace, policies, node pools, monitoring, the chat page."""
+    urls = {spec.name: service_url(stable_name(spec.name, "engine"), "engine", profile) for spec in specs}
     return [
-        *render_namespace(profile),
-        *render_node_pools(profile, [spec]),
-        *render_engine(spec, release, profile),
-        *render_agent(release, profile, engine),
-        *render_stable(release, profile, "engine"),
-        *render_stable(release, profile, "agent"),
+        *render_platform(profile),
+        *render_node_pools(profile, specs),
+        *render_monitoring(profile),
+        *render_chat_ui(profile, urls),
     ]
 
 
-def as_yaml(objects: list[dict[str, Any]]) -> str:
+def release_objects(spec: ModelSpec, release: Release, profile: Profile) -> Objects:
+    """Everything that the pipeline applies for a release that is live."""
+    return [
+        *render_engine(spec, release, profile),
+        *render_agent(release, profile, service_url(release.object_name, "engine", profile)),
+        *(o for component in PORTS for o in render_stable(release, profile, component)),
+        *render_guards(release, profile),
+    ]
+
+
+def rendered(releases: Sequence[tuple[ModelSpec, Release]], profile: Profile) -> Folders:
+    """The platform's objects first, then each model's."""
+    models = [(spec.name, release_objects(spec, release, profile)) for spec, release in releases]
+    return [(PLATFORM, platform_objects([spec for spec, _ in releases], profile)), *models]
+
+
+def rbac_objects(profile: Profile) -> Folders:
+    """What an administrator applies once, so that the pipeline may do its work and nothing else."""
+    return [(RBAC, render_rbac(profile))]
+
+
+def as_yaml(objects: Objects) -> str:
     import yaml
 
-    return yaml.safe_dump_all(objects, sort_keys=False, allow_unicode=True, explicit_start=True)
+    return yaml.safe_dump_all(objects, sort_keys=False, allow_unicode=True, explicit_start=True, width=120)
 
 
-def write_objects(objects: list[dict[str, Any]], folder: Path) -> list[Path]:
-    """One file per object, `<kind>-<name>.yaml`; returns the files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files: list[Path] = []
-    for manifest in objects:
-        file = folder / f"{manifest['kind'].lower()}-{manifest['metadata']['name']}.yaml"
-        file.write_text(as_yaml([manifest]))
-        files.append(file)
-    return files
+def write_objects(folders: Folders, out: Path) -> list[Path]:
+    """Write one file per object and the kustomization; returns the files.
+
+    What an earlier render wrote and this one does not is removed, so that no old release lingers.
+    Raises: Refused: there is a kustomization that somebody else wrote.
+    """
+    before = _listed(out)
+    texts = {f"{folder}/{_file_name(o)}": as_yaml([o]) for folder, objects in folders for o in objects}
+    for name, text in texts.items():
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text(text)
+    kustomization = out / KUSTOMIZATION
+    kustomization.write_text(_kustomization(list(texts)))
+    for name in before - texts.keys():
+        (out / name).unlink(missing_ok=True)
+        with suppress(OSError):  # other files are in it
+            (out / name).parent.rmdir()
+    return [*(out / name for name in texts), kustomization]
+
+
+def _file_name(manifest: Mapping[str, Any]) -> str:
+    return f"{manifest['kind'].lower()}-{manifest['metadata']['name']}.yaml"
+
+
+def _kustomization(files: list[str]) -> str:
+    body = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": files}
+    return WRITTEN_BY + as_yaml([body])
+
+
+def _listed(out: Path) -> set[str]:
+    import yaml
+
+    try:
+        text = (out / KUSTOMIZATION).read_text()
+    except FileNotFoundError:
+        return set()
+    if not text.startswith(WRITTEN_BY):
+        raise Refused(
+            f"{out / KUSTOMIZATION} was not written by `genai render`.",
+            "Render into a folder of its own and name that folder in the resources of your kustomization.",
+        )
+    names = (yaml.safe_load(text) or {}).get("resources") or []
+    return {name for name in names if not name.startswith("/") and ".." not in Path(name).parts}
