@@ -1,0 +1,108 @@
+"""One cluster of each form per test run, a fresh namespace per test, and what a failed test's namespace says.
+
+With KUBECONFIG set (and not by `machine run`) the tests run against that cluster instead.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.machine import node
+from tests.cluster.machine.cluster import Form, RunningCluster, down, find, up
+from tests.cluster.machine.given import GivenCluster
+from tests.cluster.machine.namespaces import create_namespace, delete_namespace, what_happened
+
+Cluster = RunningCluster | GivenCluster
+FreshNamespace = Callable[[Cluster], str]
+
+_NAME = os.environ.get("GENAI_TEST_CLUSTER", "dev")
+_GIVEN = os.environ.get("KUBECONFIG") if "GENAI_TEST_CLUSTER" not in os.environ else None
+_REAL = pytest.StashKey[RunningCluster]()
+_NAMESPACES = pytest.StashKey[list[tuple[Cluster, str]]]()
+_started: list[tuple[str, Form]] = []
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(*abilities): skipped where the cluster lacks one of them")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Enter the real node's network before any test: what a test starts later is inside too."""
+    wanted = any("real" in getattr(item, "fixturenames", ()) for item in session.items)
+    if wanted and not _GIVEN and not session.config.option.collectonly and node.can_run():
+        cluster = _started_or_found(_NAME, "real")
+        cluster.enter()
+        os.environ["KUBECONFIG"] = str(cluster.kubeconfig)
+        session.config.stash[_REAL] = cluster
+
+
+def pytest_unconfigure() -> None:
+    for name, form in _started:
+        down(name, form)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report = yield
+    if report.failed and report.when == "call":
+        for cluster, namespace in item.stash.get(_NAMESPACES, []):
+            report.sections.append((f"namespace {namespace}", what_happened(cluster.kubeconfig, namespace)))
+    return report
+
+
+@pytest.fixture(scope="session")
+def simulated(pytestconfig: pytest.Config) -> Cluster:
+    """A cluster whose nodes are simulated: Karpenter, kwok and KubeRay, no real containers."""
+    if _GIVEN:
+        return GivenCluster(Path(_GIVEN))
+    found = find(_NAME, "simulated")
+    # One that was started outside the real node's network cannot be reached from inside it.
+    return found if found and found.answers() else _started_or_found(f"test-{os.getpid()}", "simulated")
+
+
+@pytest.fixture(scope="session")
+def real(pytestconfig: pytest.Config) -> Cluster:
+    """A cluster with a real node; this process is inside its network."""
+    if _GIVEN:
+        return GivenCluster(Path(_GIVEN))
+    if _REAL not in pytestconfig.stash:
+        pytest.skip(f"a real node needs root{''.join(f' and {p}' for p in node.missing_packages())}")
+    return pytestconfig.stash[_REAL]
+
+
+@pytest.fixture(autouse=True)
+def _needs(request: pytest.FixtureRequest) -> None:
+    for mark in request.node.iter_markers("needs"):
+        for form in ("simulated", "real"):
+            if form in request.fixturenames:
+                cluster: Cluster = request.getfixturevalue(form)
+                lacking = set(mark.args) - cluster.has
+                if lacking:
+                    pytest.skip(f"this cluster has no {', '.join(sorted(lacking))}")
+
+
+@pytest.fixture
+def fresh_namespace(request: pytest.FixtureRequest) -> Iterator[FreshNamespace]:
+    """Makes a namespace in a cluster; it is deleted at the end."""
+    made = request.node.stash.setdefault(_NAMESPACES, [])
+
+    def make(cluster: Cluster) -> str:
+        namespace = f"test-{uuid.uuid4().hex[:8]}"
+        create_namespace(cluster.kubeconfig, namespace)
+        made.append((cluster, namespace))
+        return namespace
+
+    yield make
+    for cluster, namespace in made:
+        delete_namespace(cluster.kubeconfig, namespace)
+
+
+def _started_or_found(name: str, form: Form) -> RunningCluster:
+    if not find(name, form):
+        _started.append((name, form))
+    return up(name, form)

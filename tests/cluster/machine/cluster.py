@@ -1,0 +1,229 @@
+"""Start, find and remove a cluster. Its whole state is one folder; what runs is found by process id and start time."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import psutil
+
+from tests.cluster.machine import dns, images, node, objects, programs
+from tests.cluster.machine.build import built
+from tests.cluster.machine.control_plane import Addresses, control_plane, write_credentials, write_kubeconfig
+from tests.cluster.machine.simulation import simulation, simulation_objects
+
+Form = Literal["simulated", "real"]
+Say = Callable[[str], None]
+T = TypeVar("T")
+
+ABILITIES: dict[Form, frozenset[str]] = {
+    "simulated": frozenset({"karpenter", "kwok", "kuberay"}),
+    "real": frozenset({"pods", "dns"}),
+}
+START_DEADLINE_S = 60
+_STATE = "cluster.json"
+
+
+class CannotStart(Exception):
+    """The cluster did not come up; the message says what is missing and where its logs are."""
+
+
+@dataclass(frozen=True)
+class RunningCluster:
+    """A cluster that answers. `pid` and `created` are those of its first process; `inside` lives in its network.
+
+    Attributes:
+        has: what tests may rely on: pods, dns, karpenter, kwok, kuberay.
+    """
+
+    name: str
+    form: Form
+    folder: Path
+    pid: int
+    created: float
+    inside: int
+    door_pid: int = 0
+    door_created: float = 0.0
+
+    @property
+    def kubeconfig(self) -> Path:
+        """An administrator's kubeconfig, for processes in the cluster's network."""
+        return self.folder / "kubeconfig"
+
+    @property
+    def outside_kubeconfig(self) -> Path:
+        """The same for a shell on this machine."""
+        return self.folder / "outside.kubeconfig" if self.form == "real" else self.kubeconfig
+
+    @property
+    def has(self) -> frozenset[str]:
+        return ABILITIES[self.form]
+
+    @property
+    def is_running(self) -> bool:
+        return programs.born(self.pid) == self.created > 0
+
+    def answers(self) -> bool:
+        """Can its API server be reached from here?"""
+        return objects.answers(self.kubeconfig)
+
+    def import_image(self, archive: Path) -> None:
+        """Make a docker archive's image known to the node."""
+        images.import_image(self.folder / "containerd.sock", archive)
+
+    def enter(self) -> None:
+        """Move this process into the cluster's network; for good."""
+        from tests.cluster.machine.door import enter_network
+
+        if self.form == "real":
+            enter_network(self.inside)
+
+
+def folder_of(name: str, form: Form) -> Path:
+    base = Path(os.environ.get("GENAI_CLUSTERS", Path(tempfile.gettempdir()) / "genai-cluster"))
+    return base / f"{name}-{form}"
+
+
+def find(name: str, form: Form) -> RunningCluster | None:
+    """The cluster of that name, if it runs."""
+    try:
+        state = json.loads((folder_of(name, form) / _STATE).read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    cluster = RunningCluster(**state | {"folder": Path(state["folder"])})
+    return cluster if cluster.is_running else None
+
+
+def up(name: str, form: Form, say: Say = lambda _: None) -> RunningCluster:
+    """Start a cluster, or return the one that runs. Raises CannotStart."""
+    running = find(name, form)
+    if running:
+        return running
+    down(name, form)
+    if form == "real":
+        _require_root()
+    folder = folder_of(name, form)
+    folder.mkdir(parents=True)
+    artefacts = built(say)
+    say(f"starting a cluster with {'a real node' if form == 'real' else 'simulated nodes'}")
+    cluster = _start(name, form, folder, artefacts / "bin")
+    try:
+        _settle(cluster, artefacts)
+    except Exception as error:
+        logs = folder.rename(folder.with_name(f"{folder.name}-failed-{os.getpid()}"))
+        _end(cluster)
+        raise CannotStart(f"Cluster {name} did not come up: {error}. Its logs are in {logs}.") from error
+    return cluster
+
+
+def down(name: str, form: Form) -> None:
+    """End the cluster and remove all that it made; absent is fine."""
+    folder = folder_of(name, form)
+    try:
+        state = json.loads((folder / _STATE).read_text())
+    except (FileNotFoundError, ValueError):
+        state = None
+    if state:
+        _end(RunningCluster(**state | {"folder": Path(state["folder"])}))
+    if form == "real":
+        node.remove_cgroups(name)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end(cluster: RunningCluster) -> None:
+    programs.end(cluster.door_pid, cluster.door_created, signal.SIGTERM)
+    # The first process of a process namespace takes all others with it.
+    how = signal.SIGKILL if cluster.form == "real" else signal.SIGTERM
+    programs.end(cluster.pid, cluster.created, how)
+
+
+def _start(name: str, form: Form, folder: Path, binaries: Path) -> RunningCluster:
+    token = write_credentials(folder)
+    at = (
+        Addresses.free("127.0.0.1")
+        if form == "simulated"
+        else Addresses(node.NODE_ADDRESS, 6443, 2379, 2380, 10257, 10259)
+    )
+    write_kubeconfig(folder / "kubeconfig", at.api_url, token)
+    run = control_plane(binaries / "kubernetes", folder, at)
+    if form == "simulated":
+        command = programs.supervisord_command(folder, [*run, *simulation(binaries, folder)])
+        environment: dict[str, str] = {}
+    else:
+        run += [*node.node(binaries, folder, name), *dns.dns(binaries, folder)]
+        command, environment = node.sandboxed(programs.supervisord_command(folder, run))
+    pid = programs.start(command, folder / "start.log", environment)
+    inside = pid if form == "simulated" else _only_child(pid)
+    door = _open_door(folder, inside, at, token) if form == "real" else 0
+    cluster = RunningCluster(
+        name, form, folder, pid, programs.born(pid), inside, door, programs.born(door) if door else 0.0
+    )
+    (folder / _STATE).write_text(json.dumps(asdict(cluster) | {"folder": str(folder)}))
+    return cluster
+
+
+def _open_door(folder: Path, inside: int, at: Addresses, token: str) -> int:
+    """A loopback port on this machine for the API server; returns the process that holds it."""
+    announced = folder / "door.port"
+    command = [sys.executable, "-m", "tests.cluster.machine.door", str(inside), at.host, str(at.api), str(announced)]
+    pid = programs.start(command, folder / "door.log")
+    port = until(lambda: announced.exists() and announced.read_text(), "the way in from outside")
+    write_kubeconfig(folder / "outside.kubeconfig", f"https://127.0.0.1:{port}", token)
+    return pid
+
+
+def _only_child(pid: int) -> int:
+    children = until(lambda: psutil.Process(pid).children(), "the node's first process")
+    return children[0].pid
+
+
+def _settle(cluster: RunningCluster, artefacts: Path) -> None:
+    kubeconfig = cluster.outside_kubeconfig
+    until(lambda: objects.answers(kubeconfig), "the API server")
+    if cluster.form == "simulated":
+        objects.apply_files(kubeconfig, simulation_objects(artefacts))
+        return
+    objects.apply(kubeconfig, dns.dns_objects())
+    until((cluster.folder / "containerd.sock").exists, "containerd")
+    for image in images.node_images(artefacts / "bin"):
+        archive = cluster.folder / "image.tar"
+        until(lambda image=image, archive=archive: _imported(cluster, image.write(archive)), f"image {image.name}")
+        archive.unlink()
+    until(lambda: objects.node_is_ready(kubeconfig, node.NODE), "the node")
+    until(lambda: objects.has_default_account(kubeconfig), "the default service account")
+
+
+def _imported(cluster: RunningCluster, archive: Path) -> bool:
+    try:
+        cluster.import_image(archive)
+    except Exception:  # containerd's socket is there before containerd answers
+        return False
+    return True
+
+
+def _require_root() -> None:
+    missing = node.missing_packages()
+    if os.geteuid():
+        raise CannotStart("A real node needs root. Use --form simulated.")
+    if missing:
+        raise CannotStart(f"A real node needs {', '.join(missing)}. Run: apt-get install -y {' '.join(missing)}")
+
+
+def until(condition: Callable[[], T], what: str, deadline_s: float = START_DEADLINE_S) -> T:
+    """The condition's first true value. Raises TimeoutError that names what did not come."""
+    end, pause = time.monotonic() + deadline_s, threading.Event()
+    while not (value := condition()):
+        if time.monotonic() > end:
+            raise TimeoutError(f"{what} was not there within {deadline_s:.0f} s")
+        pause.wait(0.1)
+    return value

@@ -1,0 +1,169 @@
+"""etcd, API server, controller manager and scheduler, and the kubeconfig that reaches them."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from tests.cluster.machine.programs import Program
+
+SERVICE_CIDR = "10.96.0.0/16"
+POD_CIDR = "10.244.0.0/16"
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the control plane listens; `host` is loopback, or the node's own address."""
+
+    host: str
+    api: int
+    etcd: int
+    etcd_peer: int
+    controllers: int
+    scheduler: int
+
+    @classmethod
+    def free(cls, host: str) -> Addresses:
+        """Ports that nothing holds at the moment."""
+        probes = [socket.socket() for _ in range(5)]
+        try:
+            for probe in probes:
+                probe.bind(("127.0.0.1", 0))
+            return cls(host, *(probe.getsockname()[1] for probe in probes))
+        finally:
+            for probe in probes:
+                probe.close()
+
+    @property
+    def api_url(self) -> str:
+        return f"https://{self.host}:{self.api}"
+
+
+def write_credentials(folder: Path) -> str:
+    """Keys for service account tokens and an administrator's token; returns the token."""
+    pki = folder / "pki"
+    pki.mkdir(parents=True, exist_ok=True)
+    key = pki / "sa.key"
+    subprocess.run(["openssl", "genrsa", "-out", str(key), "2048"], check=True, capture_output=True)
+    subprocess.run(
+        ["openssl", "rsa", "-in", str(key), "-pubout", "-out", str(pki / "sa.pub")], check=True, capture_output=True
+    )
+    token = secrets.token_urlsafe(24)
+    tokens = pki / "tokens.csv"
+    tokens.touch(mode=0o600)
+    tokens.write_text(f"{token},admin,admin,system:masters\n")
+    return token
+
+
+def write_kubeconfig(file: Path, url: str, token: str) -> Path:
+    """An administrator's kubeconfig. The server signs its own certificate anew at every start."""
+    file.touch(mode=0o600)
+    file.write_text(
+        yaml.safe_dump(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "clusters": [{"name": "test", "cluster": {"server": url, "insecure-skip-tls-verify": True}}],
+                "users": [{"name": "admin", "user": {"token": token}}],
+                "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
+                "current-context": "test",
+            }
+        )
+    )
+    return file
+
+
+def control_plane(kubernetes: Path, folder: Path, at: Addresses) -> list[Program]:
+    """The four programs. None of them needs root."""
+    return [
+        _etcd(kubernetes, folder, at),
+        _api_server(kubernetes, folder, at),
+        _controllers(kubernetes, folder, at),
+        _scheduler(kubernetes, folder, at),
+    ]
+
+
+def _etcd(kubernetes: Path, folder: Path, at: Addresses) -> Program:
+    client, peer = f"http://127.0.0.1:{at.etcd}", f"http://127.0.0.1:{at.etcd_peer}"
+    return Program(
+        "etcd",
+        [
+            f"{kubernetes}",
+            "etcd",
+            f"--data-dir={folder}/etcd",
+            f"--listen-client-urls={client}",
+            f"--advertise-client-urls={client}",
+            f"--listen-peer-urls={peer}",
+            f"--initial-advertise-peer-urls={peer}",
+            f"--initial-cluster=default={peer}",
+            # Nothing here has to outlive a power cut.
+            "--unsafe-no-fsync",
+        ],
+    )
+
+
+def _api_server(kubernetes: Path, folder: Path, at: Addresses) -> Program:
+    return Program(
+        "kube-apiserver",
+        [
+            f"{kubernetes}",
+            "kube-apiserver",
+            f"--etcd-servers=http://127.0.0.1:{at.etcd}",
+            f"--secure-port={at.api}",
+            f"--bind-address={at.host}",
+            f"--advertise-address={at.host}",
+            f"--cert-dir={folder}/pki",
+            f"--service-account-key-file={folder}/pki/sa.pub",
+            f"--service-account-signing-key-file={folder}/pki/sa.key",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            f"--service-cluster-ip-range={SERVICE_CIDR}",
+            f"--token-auth-file={folder}/pki/tokens.csv",
+            "--authorization-mode=Node,RBAC",
+            "--enable-admission-plugins=NodeRestriction",
+            "--allow-privileged=true",
+            # Else logs and exec look the node's name up by DNS.
+            "--kubelet-preferred-address-types=InternalIP",
+        ],
+    )
+
+
+def _controllers(kubernetes: Path, folder: Path, at: Addresses) -> Program:
+    return Program(
+        "kube-controller-manager",
+        [
+            f"{kubernetes}",
+            "kube-controller-manager",
+            f"--kubeconfig={folder}/kubeconfig",
+            f"--service-account-private-key-file={folder}/pki/sa.key",
+            f"--root-ca-file={folder}/pki/apiserver.crt",
+            "--use-service-account-credentials",
+            "--leader-elect=false",
+            "--bind-address=127.0.0.1",
+            f"--secure-port={at.controllers}",
+            f"--cluster-cidr={POD_CIDR}",
+            "--allocate-node-cidrs=true",
+            f"--service-cluster-ip-range={SERVICE_CIDR}",
+            # Gone nodes and finished deletions are noticed within a test's patience.
+            "--node-monitor-grace-period=40s",
+            "--concurrent-namespace-syncs=20",
+        ],
+    )
+
+
+def _scheduler(kubernetes: Path, folder: Path, at: Addresses) -> Program:
+    return Program(
+        "kube-scheduler",
+        [
+            f"{kubernetes}",
+            "kube-scheduler",
+            f"--kubeconfig={folder}/kubeconfig",
+            "--leader-elect=false",
+            "--bind-address=127.0.0.1",
+            f"--secure-port={at.scheduler}",
+        ],
+    )

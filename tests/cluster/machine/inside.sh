@@ -1,0 +1,19 @@
+#!/bin/sh
+# The first process of the node's own network, mount and process namespaces. Whatever is made here ends with it.
+# Needs NODE_ADDRESS, POD_CIDR, SERVICE_CIDR; the rest of the command line is what runs in the end.
+set -eu
+mount --make-rshared /
+# Sockets, CNI's namespaces and leases, iptables' lock: not the machine's own.
+for folder in /run /var/lib/cni /var/log/pods /var/log/containers; do
+  mkdir -p "$folder"
+  mount -t tmpfs tmpfs "$folder"
+done
+ip link set lo up
+# A bridge without ports: not every kernel has dummy interfaces.
+ip link add node0 type bridge
+ip address add "$NODE_ADDRESS/24" dev node0
+ip link set node0 up
+# There is no way out. A Service's address needs some route, or it is refused before iptables can rewrite it.
+ip route add "$SERVICE_CIDR" dev node0
+echo 1 > /proc/sys/net/ipv4/ip_forward
+exec "$@"
