@@ -1,26 +1,33 @@
-"""m/capacity: room for the candidate, checked before anything is started."""
+"""m/capacity: room for the candidate, what it costs and how traffic will move, before anything is started."""
 
 from genai_pipeline.assets.release_asset import Findings, InHand, ReleaseAsset
-from genai_pipeline.rollout.capacity import plan_capacity
+from genai_pipeline.assets.tables import table
 
 
 def _plan(hand: InHand) -> Findings:
-    platform, release = hand.platform, hand.release
-    live = platform.records.live(release.model)
+    from genai_pipeline.rollout.capacity import plan_capacity
+    from genai_pipeline.rollout.downtime import expected_downtime
+    from genai_pipeline.rollout.standing import standing_of
+    from genai_pipeline.rollout.survey import survey
+
+    platform, spec, release = hand.platform, hand.spec, hand.release
+    standing = standing_of(hand.record, platform.records, platform.candidates)
+    found = survey(platform.gateways, platform.profile, spec, release, standing.live)
     plan = plan_capacity(
-        hand.spec,
-        platform.gateways.cluster.headroom(),
-        candidate_is_up=platform.candidates.is_up(release),
-        live_is_up=live is not None and live.release != release.id,
+        spec,
+        found,
+        standing,
+        platform.profile.region,
+        downtime=lambda: expected_downtime(spec, platform.records.all(release.model)),
     )
-    strategy = plan.strategy or "none"
-    return Findings(plan.verdicts, {"strategy": strategy}, {"strategy": strategy})
+    facts = {"strategy": plan.strategy or "none"}
+    return Findings(plan.verdicts, {**facts, "plan": table(plan.rows)}, facts)
 
 
 CAPACITY = ReleaseAsset(
     name="capacity",
     deps=("platform/node_pools",),
     kinds=frozenset({"karpenter"}),
-    description="Whether the candidate fits beside the live release, and how traffic will move.",
+    description="Whether the candidate fits beside the live release, what that costs, and how traffic will move.",
     work=_plan,
 )

@@ -64,8 +64,10 @@ PLATFORM_CHECKS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         },
         "node_pools": {
             "accepted": "Did the cluster's API accept the node pools?",
+            "requirements_known": "Can every requirement of the pools and of our pods be met by a node at all?",
             "gpu_pool_fenced": "Is a pod without the toleration kept off the GPU pool?",
             "selectors_match": "Do the selectors of our pods match a pool?",
+            "gpu_node_comes": "Does a pod with the toleration get a GPU node (simulated where one would cost money)?",
         },
         "observability": {
             "metrics_readable": "Can the engines' metrics be read?",

@@ -24,12 +24,39 @@ class Source(_Section):
     licences: tuple[str, ...] = ("apache-2.0", "mit", "bsd-3-clause", "llama3.1", "gemma")
 
 
+class ReservationTerm(_Section):
+    """EC2 capacity reservations by id, or by all of these tags, and optionally of one owner (an AWS account).
+
+    Source: EKS documentation, "Node Class: capacityReservationSelectorTerms".
+    """
+
+    id: Annotated[str, Field(pattern=r"^cr-[0-9a-f]+$")] | None = None
+    tags: dict[str, str] = Field(default_factory=dict)
+    owner: Annotated[str, Field(pattern=r"^\d{12}$")] | None = None
+
+    @model_validator(mode="after")
+    def _selects(self) -> ReservationTerm:
+        if not (self.id or self.tags):
+            raise ValueError("selects every reservation: give an id or tags")
+        return self
+
+
 class Gpu(_Section):
-    """What one replica needs of the GPU node pool."""
+    """What one replica needs of the GPU node pool.
+
+    `reservation_terms` say which capacity reservations: any of them will do.
+    """
 
     instance_family: str = Field("g6e", alias="instance-family")
     count: PositiveInt = 1
     reservation: Literal["none", "optional", "required"] = "none"
+    reservation_terms: tuple[ReservationTerm, ...] = Field((), alias="reservation-terms")
+
+    @model_validator(mode="after")
+    def _terms_are_used(self) -> Gpu:
+        if self.reservation_terms and self.reservation == "none":
+            raise ValueError("reservation-terms without a reservation: set reservation to optional or required")
+        return self
 
 
 class Resources(_Section):
@@ -103,9 +130,13 @@ class Gates(_Section):
 
 
 class Rollout(_Section):
-    """How a release replaces the live one."""
+    """How a release replaces the live one.
+
+    `allow_downtime` lets the live release be stopped to make room, so that nobody is served until the next one is.
+    """
 
     strategy: Literal["auto", "blue_green", "recreate"] = "auto"
+    allow_downtime: bool = False
     drain_deadline_s: PositiveInt = 30
     max_attempts: PositiveInt = 3
     watch_minutes: PositiveInt = 30

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from genai_pipeline.gateways.agent.abc import AgentEndpoint
+from genai_pipeline.gateways.aws.abc import Aws
 from genai_pipeline.gateways.cluster.abc import Cluster
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.inference.abc import Inference
@@ -15,7 +16,10 @@ from genai_pipeline.gateways.store.abc import ObjectStore
 
 @dataclass(frozen=True)
 class Gateways:
-    """Every door to the outside world. `inference` and `agent` open one endpoint by its base address."""
+    """Every door to the outside world. `inference` and `agent` open one endpoint by its base address.
+
+    `aws` is None where there is no EC2 to ask.
+    """
 
     hub: Hub
     store: ObjectStore
@@ -23,3 +27,4 @@ class Gateways:
     inference: Callable[[str], Inference]
     agent: Callable[[str], AgentEndpoint]
     metrics: Metrics
+    aws: Aws | None = None

@@ -1,101 +1,180 @@
-"""Is there room for the candidate beside the live release, and how will traffic move? Pure."""
+"""Is there room for the candidate beside the live release, how will traffic move, and what does it cost? Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.verdict import Verdict, failed, inconclusive, judge, passed
-from genai_pipeline.gateways.cluster.abc import Headroom
+from genai_pipeline.rollout.downtime import Downtime
+from genai_pipeline.rollout.pool_room import PoolRoom
+from genai_pipeline.rollout.prices import Price, new_nodes_for, replica_price
+from genai_pipeline.rollout.reservation import ReservedRoom, judge_reservation
+from genai_pipeline.rollout.room import Room, ec2_room, headroom_rooms, quota_rooms, requests_of
+from genai_pipeline.rollout.standing import Standing
+from genai_pipeline.rollout.survey import Survey
 
 Strategy = Literal["blue_green", "recreate"]
 
 
 @dataclass(frozen=True)
 class CapacityPlan:
+    """`downtime` is set where the plan interrupts service."""
+
     strategy: Strategy | None
     verdicts: Sequence[Verdict]
+    price: Price
+    downtime: Downtime | None = None
+
+    @property
+    def rows(self) -> list[dict[str, str]]:
+        """The plan as a table for a person."""
+        rows = [{"what": "strategy", "value": self.strategy or "none possible", "source": ""}]
+        if self.price.usd_per_hour is not None:
+            cost = {"what": "a second replica", "value": f"{self.price.usd_per_hour:.2f} USD per hour"}
+            rows.append({**cost, "source": self.price.source})
+        if self.downtime:
+            minutes = {"what": "expected downtime", "value": f"{self.downtime.minutes:g} minutes"}
+            rows.append({**minutes, "source": self.downtime.source})
+        return rows
 
 
-def plan_capacity(spec: ModelSpec, headroom: Headroom, candidate_is_up: bool, live_is_up: bool) -> CapacityPlan:
-    """Judge the room for one candidate.
+def plan_capacity(
+    spec: ModelSpec, found: Survey, standing: Standing, region: str, downtime: Callable[[], Downtime]
+) -> CapacityPlan:
+    """Judge the room for one candidate and choose how traffic will move.
 
     Args:
-        candidate_is_up: its replicas run already (a rerun), so that they need no more room.
-        live_is_up: a live release holds as much room as the candidate needs.
+        downtime: asked only where the plan interrupts service, or would have to.
     """
-    needed = _need(spec)
-    room = _room(headroom)
-    lacking = {k: (v, room[k]) for k, v in needed.items() if room[k] is not None and (room[k] or 0) < v}
-    table = [{"resource": k, "needed": v, "free": room[k]} for k, v in needed.items()]
-    beside = candidate_is_up or not lacking
-    strategy = _strategy(spec, beside, live_is_up)
-    return CapacityPlan(
-        strategy,
-        (
-            _surge_fits(strategy, lacking, headroom, table),
-            _reservation(spec),
-            _strategy_chosen(spec, strategy, beside),
-        ),
+    rooms = rooms_for(spec, found)
+    beside = standing.candidate_is_up or all(room.fits for room in rooms)
+    without_live = all(room.fits_without_live for room in rooms)
+    strategy = _strategy(spec, standing, beside, without_live)
+    interrupted = strategy == "recreate" and standing.live is not None
+    minutes = downtime() if interrupted or (standing.live and not beside) else None
+    price = replica_price(spec, found.pools[0][0] if found.pools and found.pools[0] else None, region)
+    verdicts = (
+        _surge_fits(found, standing, strategy, rooms, price, minutes),
+        _reservation(spec, found, standing, strategy),
+        _strategy_chosen(spec, standing, strategy, beside, minutes),
     )
+    return CapacityPlan(strategy, verdicts, price, minutes if interrupted else None)
 
 
-def _need(spec: ModelSpec) -> dict[str, float]:
-    replicas, serving = spec.serving.replicas.min, spec.serving
-    need = {"memory_gib": replicas * serving.resources.memory_gib, "cpu": replicas * serving.resources.cpu}
-    return need | ({"gpu": float(replicas * serving.gpu.count)} if serving.gpu else {})
+def rooms_for(spec: ModelSpec, found: Survey) -> list[Room]:
+    """Every door that the candidate has to pass."""
+    replicas, live = found.engine.replicas, requests_of(found.live)
+    needed = {k: found.engine.total.get(k, 0) + found.agent.total.get(k, 0) for k in found.engine.total}
+    needed["pods"] = replicas + found.agent.replicas
+    rooms = [*headroom_rooms(found.headroom, needed, live), *quota_rooms(found.quotas, needed, live)]
+    if found.pools is not None:
+        now, after = (_best(rooms_of) for rooms_of in found.pools)
+        rooms.append(
+            Room("replicas", replicas, now.replicas, after.replicas, f"NodePool {now.pool} (limits: {now.limits})")
+        )
+        rooms += _ec2(found, now, after)
+    if spec.serving.gpu and spec.serving.gpu.reservation == "required" and found.reserved:
+        free, freed = found.reserved.free_replicas, _with_live(found.reserved, found).free_replicas
+        rooms.append(Room("replicas", replicas, free, freed, "capacity reservation"))
+    return rooms
 
 
-def _room(headroom: Headroom) -> dict[str, float | None]:
-    return {"memory_gib": headroom.memory_gib, "cpu": headroom.cpu, "gpu": headroom.gpus}
+def _best(rooms: Sequence[PoolRoom]) -> PoolRoom:
+    return rooms[0] if rooms else PoolRoom("none that can host the pods", 0, 0, 1, None, "none")
 
 
-def _strategy(spec: ModelSpec, beside: bool, live_is_up: bool) -> Strategy | None:
+def _ec2(found: Survey, now: PoolRoom, after: PoolRoom) -> list[Room]:
+    """Instances of a reservation were counted against the quota when it was made."""
+    reserved = found.reserved.free_replicas if found.reserved else 0
+    if found.quota is None or now.new_node is None or reserved >= found.engine.replicas:
+        return []
+    vcpus = [new_nodes_for(found.engine.replicas, room) * now.new_node.vcpus for room in (now, after)]
+    return [ec2_room(found.quota, vcpus[0], max(0, vcpus[0] - vcpus[1]))]
+
+
+def _with_live(reserved: ReservedRoom, found: Survey) -> ReservedRoom:
+    """The reservations once the live release has left them."""
+    free = min(reserved.all_replicas, reserved.free_replicas + len(found.live))
+    return replace(reserved, free_replicas=free)
+
+
+def _strategy(spec: ModelSpec, standing: Standing, beside: bool, without_live: bool) -> Strategy | None:
     wanted = spec.rollout.strategy
-    if wanted == "recreate":
+    if standing.made_room:
         return "recreate"
-    if beside:
+    if wanted != "recreate" and beside:
         return "blue_green"
-    return "recreate" if wanted == "auto" and live_is_up else None
+    if wanted == "blue_green":
+        return None
+    if standing.live is None:
+        return "recreate" if wanted == "recreate" and beside else None
+    return "recreate" if spec.rollout.allow_downtime and without_live else None
 
 
 def _surge_fits(
+    found: Survey,
+    standing: Standing,
     strategy: Strategy | None,
-    lacking: dict[str, tuple[float, float | None]],
-    headroom: Headroom,
-    table: list[dict[str, object]],
+    rooms: Sequence[Room],
+    price: Price,
+    downtime: Downtime | None,
 ) -> Verdict:
-    short = "; ".join(f"{k}: {need:g} needed, {free:g} free" for k, (need, free) in lacking.items())
-    if strategy == "blue_green":
-        return passed("surge_fits", f"There is room beside the live release ({headroom.source}).", resources=table)
-    if strategy == "recreate":
-        return passed("surge_fits", f"No surge: the live release makes room first. {short}".strip(), resources=table)
-    return failed(
-        "surge_fits",
-        f"No room for the candidate: {short}. "
-        "Free that much, raise the pool's limit, or set rollout.strategy: recreate.",
-        resources=table,
+    short = "; ".join(f"{r.resource}: {r.needed:g} needed, {r.free:g} free ({r.source})" for r in rooms if not r.fits)
+    evidence: dict[str, Any] = {"resources": [r.row for r in rooms], "cost": price.rows}
+    if found.pools is not None:
+        evidence["pools"] = [room.row for room in found.pools[0]]
+    if strategy is None and short:
+        return failed(
+            "surge_fits", f"No room for the candidate: {short}. {_way_out(standing, rooms, downtime)}", **evidence
+        )
+    if found.quota_unread and not standing.candidate_is_up:
+        return inconclusive("surge_fits", f"The EC2 quota was not read: {found.quota_unread}", **evidence)
+    if strategy == "recreate" and standing.live:
+        return passed("surge_fits", f"No surge: the live release makes room first. {short}".strip(), **evidence)
+    where = (
+        "It runs already."
+        if standing.candidate_is_up
+        else f"There is room beside the live release ({found.headroom.source})."
     )
+    return passed("surge_fits", f"{where} {price.said}".strip(), **evidence)
 
 
-def _reservation(spec: ModelSpec) -> Verdict:
-    gpu = spec.serving.gpu
-    if gpu is None:
-        return passed("reservation_active", "No GPU: no capacity reservation applies.")
-    if gpu.reservation == "none":
-        return passed("reservation_active", "The model file asks for no capacity reservation.")
-    if gpu.reservation == "optional":
-        return passed("reservation_active", "A reservation is optional and none is bound: capacity comes on demand.")
-    return inconclusive(
-        "reservation_active",
-        "serving.gpu.reservation is required, and this profile cannot read capacity reservations. "
-        "Set it to none, or use the eks profile.",
-    )
+def _way_out(standing: Standing, rooms: Sequence[Room], downtime: Downtime | None) -> str:
+    free = "Free that much, raise the pool's limit or the quota"
+    if downtime is None or standing.live is None:
+        return f"{free}, or lower what the model file asks for."
+    if not all(room.fits_without_live for room in rooms):
+        return f"{free}, or lower what the model file asks for: it would not fit in the live release's place either."
+    return f"{free}, or set rollout.allow_downtime: true: nobody would be served for about {_minutes(downtime)}."
 
 
-def _strategy_chosen(spec: ModelSpec, strategy: Strategy | None, beside: bool) -> Verdict:
+def _minutes(downtime: Downtime) -> str:
+    return f"{downtime.minutes:g} minutes ({downtime.source})"
+
+
+def _reservation(spec: ModelSpec, found: Survey, standing: Standing, strategy: Strategy | None) -> Verdict:
+    room = found.reserved
+    if room is not None and strategy == "recreate":
+        room = _with_live(room, found)
+    needed = 0 if standing.candidate_is_up else found.engine.replicas
+    return judge_reservation(spec, room, found.reserved_unread, needed)
+
+
+def _strategy_chosen(
+    spec: ModelSpec, standing: Standing, strategy: Strategy | None, beside: bool, downtime: Downtime | None
+) -> Verdict:
     why = f"rollout.strategy is {spec.rollout.strategy}; the surge {'fits' if beside else 'does not fit'}"
-    summary = f"{strategy}: {why}." if strategy else f"None possible: {why}."
-    return judge("strategy_chosen", strategy is not None, summary, strategy=strategy)
+    evidence: dict[str, Any] = {"strategy": strategy}
+    if strategy == "recreate" and standing.live and downtime:
+        evidence["expected_downtime_minutes"] = downtime.minutes
+        why += f"; nobody is served for about {_minutes(downtime)}"
+    elif (
+        strategy is None and standing.live and not spec.rollout.allow_downtime and spec.rollout.strategy != "blue_green"
+    ):
+        why += "; recreate interrupts service and rollout.allow_downtime is false. Make room, or set it to true" + (
+            f" and accept about {_minutes(downtime)}" if downtime else ""
+        )
+    return judge("strategy_chosen", strategy is not None, f"{strategy or 'None possible'}: {why}.", **evidence)

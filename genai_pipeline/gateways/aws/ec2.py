@@ -1,0 +1,136 @@
+"""EC2's reservations and quotas through boto3.
+
+Needs ec2:DescribeCapacityReservations, ec2:DescribeInstances and servicequotas:GetServiceQuota.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any, cast
+
+from genai_pipeline.core.errors import Refused, Unavailable
+from genai_pipeline.core.model_spec import ReservationTerm
+from genai_pipeline.gateways.aws.abc import Aws, Reservation, VcpuQuota
+
+QUOTAS: Mapping[str, tuple[str, str]] = {
+    "standard": ("L-1216C47A", "a c d h i m r t z im is"),
+    "g": ("L-DB2E81BA", "g gr vt"),
+    "p": ("L-417A185B", "p"),
+    "inf": ("L-1945791B", "inf"),
+    "trn": ("L-2C3B7624", "trn"),
+    "x": ("L-7295265B", "x"),
+}
+"""Quota code and the instance categories that count against it.
+
+Source: EC2 documentation, "On-Demand Instance quotas"; Service Quotas console, "Running On-Demand … instances".
+"""
+
+_DENIED = frozenset({"UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "AuthFailure"})
+_CREDENTIALS = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "RequestExpired"})
+
+Client = Callable[[str], Any]
+
+
+class Ec2(Aws):
+    """Args: region: whose reservations and quotas are read. client: makes a boto3 client by service; for tests."""
+
+    def __init__(self, region: str, client: Client | None = None) -> None:
+        self._region = region
+        self._client = client or self._boto3_client
+
+    def reservations(self, terms: Sequence[ReservationTerm]) -> list[Reservation]:
+        found = {r["CapacityReservationId"]: r for term in terms for r in self._selected(term)}
+        return [_reservation(found[key]) for key in sorted(found)]
+
+    def vcpu_quota(self, family: str) -> VcpuQuota | None:
+        category = (re.match(r"[a-z]*", family) or [""])[0]
+        group = next((g for g in QUOTAS.values() if category in g[1].split()), None)
+        if group is None:
+            return None
+        code, categories = group
+        with _answered("servicequotas:GetServiceQuota"):
+            quota = self._quotas.get_service_quota(ServiceCode="ec2", QuotaCode=code)["Quota"]
+        return VcpuQuota(quota["QuotaName"], float(quota["Value"]), self._vcpus_in_use(categories.split()))
+
+    def _selected(self, term: ReservationTerm) -> Iterator[dict[str, Any]]:
+        filters = [{"Name": f"tag:{key}", "Values": [value]} for key, value in sorted(term.tags.items())]
+        if term.owner:
+            filters.append({"Name": "owner-id", "Values": [term.owner]})
+        asked: dict[str, Any] = {"Filters": filters} if filters else {}
+        if term.id:
+            asked["CapacityReservationIds"] = [term.id]
+        with _answered("ec2:DescribeCapacityReservations", absent="InvalidCapacityReservationId.NotFound"):
+            for page in self._ec2.get_paginator("describe_capacity_reservations").paginate(**asked):
+                yield from page["CapacityReservations"]
+
+    def _vcpus_in_use(self, categories: Sequence[str]) -> float:
+        # The API filters by pattern, not by expression: `i*` would be inf and im too, so it is looked at again.
+        patterns = [f"{category}*" for category in categories]
+        filters = [
+            {"Name": "instance-state-name", "Values": ["pending", "running"]},
+            {"Name": "instance-type", "Values": patterns},
+        ]
+        with _answered("ec2:DescribeInstances"):
+            pages = list(self._ec2.get_paginator("describe_instances").paginate(Filters=filters))
+        running = [i for page in pages for r in page["Reservations"] for i in r["Instances"]]
+        counted = [i for i in running if _is_on_demand(i) and _category(i["InstanceType"]) in categories]
+        return float(sum(i["CpuOptions"]["CoreCount"] * i["CpuOptions"]["ThreadsPerCore"] for i in counted))
+
+    @cached_property
+    def _ec2(self) -> Any:
+        return self._client("ec2")
+
+    @cached_property
+    def _quotas(self) -> Any:
+        return self._client("service-quotas")
+
+    def _boto3_client(self, service: str) -> Any:
+        import boto3
+        from botocore.config import Config
+
+        config = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "max_attempts": 3})
+        return cast(Any, boto3).client(service, region_name=self._region, config=config)
+
+
+def _reservation(found: Mapping[str, Any]) -> Reservation:
+    return Reservation(
+        id=found["CapacityReservationId"],
+        instance_type=found["InstanceType"],
+        zone=found.get("AvailabilityZone", ""),
+        state=found["State"],
+        total=found["TotalInstanceCount"],
+        available=found["AvailableInstanceCount"],
+        kind="capacity-block" if found.get("ReservationType") == "capacity-block" else "default",
+        ends_at=found.get("EndDate"),
+    )
+
+
+def _is_on_demand(instance: Mapping[str, Any]) -> bool:
+    return instance.get("InstanceLifecycle") not in ("spot", "capacity-block")
+
+
+def _category(instance_type: str) -> str:
+    return (re.match(r"[a-z]*", instance_type) or [""])[0]
+
+
+@contextmanager
+def _answered(permission: str, absent: str = "") -> Iterator[None]:
+    """boto3's errors as ours; the code `absent` is no error but an empty answer."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        if code == absent:
+            return
+        if code in _DENIED:
+            raise Refused(f"AWS denies {permission} ({code}).", "Grant it to the pipeline's role.") from error
+        if code in _CREDENTIALS:
+            raise Refused(f"AWS does not take these credentials ({code}).", "Renew them.") from error
+        raise Unavailable(f"AWS did not answer {permission} ({code}).", "Try again later.") from error
+    except BotoCoreError as error:
+        raise Unavailable(f"AWS did not answer {permission} ({error}).", "Check region and network.") from error
