@@ -125,11 +125,11 @@ def _store(serving: Serving, profile: Profile) -> dict[str, str]:
         # The streamer's own default is 40 GB, which a pod with less would be killed for.
         "RUNAI_STREAMER_MEMORY_LIMIT": str(int(serving.resources.memory_gib * GIB / 2)),
     }
-    if profile.s3_endpoint is None:
+    if profile.pods_s3_endpoint is None:
         return own
     return own | {
-        "AWS_ENDPOINT_URL": profile.s3_endpoint,
-        "RUNAI_STREAMER_S3_ENDPOINT": profile.s3_endpoint,
+        "AWS_ENDPOINT_URL": profile.pods_s3_endpoint,
+        "RUNAI_STREAMER_S3_ENDPOINT": profile.pods_s3_endpoint,
         "RUNAI_STREAMER_S3_USE_VIRTUAL_ADDRESSING": "0",
         "AWS_EC2_METADATA_DISABLED": "true",
     }

@@ -19,7 +19,7 @@ def network_values(profile: Profile) -> dict[str, Any]:
 
 def store_ports(profile: Profile) -> list[int]:
     """Ports on which S3 answers: always 443, and that of an endpoint of one's own."""
-    if profile.s3_endpoint is None:
+    if profile.pods_s3_endpoint is None:
         return [HTTPS]
-    url = urlsplit(profile.s3_endpoint)
+    url = urlsplit(profile.pods_s3_endpoint)
     return sorted({HTTPS, url.port or (HTTPS if url.scheme == "https" else 80)})

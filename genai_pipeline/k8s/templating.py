@@ -18,6 +18,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 Objects = list[dict[str, Any]]
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is there
+
 
 def release_labels(release: Release, component: str) -> dict[str, str]:
     """The labels that pick one component of one release, and nothing else."""
@@ -31,7 +33,7 @@ def release_labels(release: Release, component: str) -> dict[str, str]:
 def render_template(template: str, profile: Profile, release: Release | None = None, **values: Any) -> Objects:
     """The objects of one file below `templates/`; a value that it needs and is not given is an error."""
     text = _environment().get_template(template).render(_names(profile, release) | values)
-    return [document for document in yaml.safe_load_all(text) if document]
+    return [document for document in yaml.load_all(text, _LOADER) if document]
 
 
 def _names(profile: Profile, release: Release | None) -> dict[str, Any]:

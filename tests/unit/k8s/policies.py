@@ -1,0 +1,379 @@
+"""What must hold of everything that we render. Each policy takes all objects and yields what breaks it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from genai_pipeline.k8s.engine import SECRET_NAME, SECRET_VALUE, TEARDOWN_S
+from tests.unit.k8s.everything import Object, pod_of
+
+Broken = Iterator[str]
+Policy = Callable[[list[Object]], Broken]
+
+GPU = "nvidia.com/gpu"
+PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
+CLUSTER_SCOPED = {"Namespace", "PriorityClass", "NodePool", "NodeClass", "ClusterRole", "ClusterRoleBinding"}
+SLOWEST_ANSWER_S = 30
+POLICIES: dict[str, Policy] = {}
+
+
+def policy(function: Policy) -> Policy:
+    POLICIES[function.__name__] = function
+    return function
+
+
+def pods(objects: list[Object]) -> Iterator[tuple[str, Object, Object]]:
+    """Name, the object, and its pod spec."""
+    for manifest in objects:
+        pod = pod_of(manifest)
+        if pod is not None:
+            yield f"{manifest['kind']} {manifest['metadata']['name']}", manifest, pod
+
+
+def containers(objects: list[Object]) -> Iterator[tuple[str, Object]]:
+    for name, _, pod in pods(objects):
+        for container in [*pod.get("initContainers", []), *pod["containers"]]:
+            yield f"{name}: container {container['name']}", container
+
+
+def serving(objects: list[Object]) -> Iterator[tuple[str, Object, Object]]:
+    """Deployments: a probe pod serves nobody."""
+    return ((name, manifest, pod) for name, manifest, pod in pods(objects) if manifest["kind"] == "Deployment")
+
+
+def of_kind(objects: list[Object], *kinds: str) -> Iterator[tuple[str, Object]]:
+    return ((f"{o['kind']} {o['metadata']['name']}", o) for o in objects if o["kind"] in kinds)
+
+
+def labels_of_pods(objects: list[Object]) -> list[dict[str, str]]:
+    return [o["spec"]["template"]["metadata"]["labels"] for o in objects if o["kind"] == "Deployment"]
+
+
+# -- images, resources
+
+
+@policy
+def images_name_a_version(objects: list[Object]) -> Broken:
+    for name, container in containers(objects):
+        _, _, last = container["image"].rpartition("/")
+        tag = last.partition(":")[2]
+        if "@sha256:" not in last and tag in ("", "latest"):
+            yield f"{name}: image {container['image']} moves"
+
+
+@policy
+def memory_is_limited_and_asked_for(objects: list[Object]) -> Broken:
+    for name, container in containers(objects):
+        resources = container.get("resources", {})
+        if "memory" not in resources.get("limits", {}):
+            yield f"{name}: no memory limit"
+        if not {"cpu", "memory"} <= resources.get("requests", {}).keys():
+            yield f"{name}: requests are missing"
+
+
+@policy
+def what_is_written_is_bounded(objects: list[Object]) -> Broken:
+    for name, _, pod in pods(objects):
+        for volume in pod.get("volumes", []):
+            if not volume.get("emptyDir", {}).get("sizeLimit"):
+                yield f"{name}: volume {volume['name']} is no emptyDir with a sizeLimit"
+
+
+@policy
+def caches_lie_where_it_can_be_written(objects: list[Object]) -> Broken:
+    for name, container in containers(objects):
+        writable = [m["mountPath"] for m in container.get("volumeMounts", [])]
+        for variable in container.get("env", []):
+            path = variable.get("value", "")
+            if path.startswith("/") and not any(path == w or path.startswith(f"{w}/") for w in writable):
+                yield f"{name}: {variable['name']}={path} cannot be written"
+
+
+# -- security
+
+
+@policy
+def nothing_is_privileged(objects: list[Object]) -> Broken:
+    for name, _, pod in pods(objects):
+        shared = [f for f in ("hostNetwork", "hostPID", "hostIPC") if pod.get(f)]
+        paths = [v["name"] for v in pod.get("volumes", []) if "hostPath" in v]
+        if shared or paths:
+            yield f"{name}: shares {', '.join(shared + paths)} with the node"
+    for name, container in containers(objects):
+        context = container.get("securityContext", {})
+        if context.get("privileged") or context.get("allowPrivilegeEscalation") is not False:
+            yield f"{name}: privileged, or may become it"
+
+
+@policy
+def every_capability_is_dropped(objects: list[Object]) -> Broken:
+    for name, container in containers(objects):
+        capabilities = container.get("securityContext", {}).get("capabilities", {})
+        if capabilities.get("drop") != ["ALL"] or capabilities.get("add"):
+            yield f"{name}: keeps capabilities"
+
+
+@policy
+def nobody_is_root(objects: list[Object]) -> Broken:
+    for name, _, pod in pods(objects):
+        context = pod.get("securityContext", {})
+        if context.get("runAsNonRoot") is not True or not context.get("runAsUser"):
+            yield f"{name}: may run as root"
+    for name, container in containers(objects):
+        context = container.get("securityContext", {})
+        if context.get("runAsUser") == 0 or context.get("runAsNonRoot") is False:
+            yield f"{name}: runs as root"
+
+
+@policy
+def the_root_file_system_is_read_only(objects: list[Object]) -> Broken:
+    for name, container in containers(objects):
+        if container.get("securityContext", {}).get("readOnlyRootFilesystem") is not True:
+            yield f"{name}: may write to its image"
+
+
+@policy
+def system_calls_are_filtered(objects: list[Object]) -> Broken:
+    for name, _, pod in pods(objects):
+        if pod.get("securityContext", {}).get("seccompProfile") != {"type": "RuntimeDefault"}:
+            yield f"{name}: no seccomp profile"
+
+
+@policy
+def no_token_is_mounted(objects: list[Object]) -> Broken:
+    for name, _, pod in pods(objects):
+        if pod.get("automountServiceAccountToken") is not False:
+            yield f"{name}: mounts a token"
+    for name, account in of_kind(objects, "ServiceAccount"):
+        if account.get("automountServiceAccountToken") is not False:
+            yield f"{name}: its pods mount a token"
+
+
+@policy
+def no_secret_stands_in_a_manifest(objects: list[Object]) -> Broken:
+    for name, _ in of_kind(objects, "Secret"):
+        yield f"{name}: is rendered"
+    for name, container in containers(objects):
+        for variable in container.get("env", []):
+            if SECRET_NAME.search(variable["name"]) and "value" in variable:
+                yield f"{name}: {variable['name']} has a value"
+        for text in strings(container):
+            if SECRET_VALUE.search(text):
+                yield f"{name}: holds a credential"
+
+
+@policy
+def roles_are_narrow(objects: list[Object]) -> Broken:
+    for name, role in of_kind(objects, "Role", "ClusterRole"):
+        for rule in role["rules"]:
+            words = [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
+            if "*" in words:
+                yield f"{name}: a wildcard"
+            if {"escalate", "bind", "impersonate"} & set(rule["verbs"]):
+                yield f"{name}: may become somebody else"
+            if {"pods/exec", "pods/attach", "pods/ephemeralcontainers"} & set(rule["resources"]):
+                yield f"{name}: may enter pods"
+            if "secrets" in rule["resources"] and not rule.get("resourceNames"):
+                yield f"{name}: reads or writes every Secret"
+
+
+@policy
+def the_namespace_enforces_restricted_pods(objects: list[Object]) -> Broken:
+    for name, namespace in of_kind(objects, "Namespace"):
+        for mode in ("enforce", "warn", "audit"):
+            if namespace["metadata"]["labels"].get(f"pod-security.kubernetes.io/{mode}") != "restricted":
+                yield f"{name}: does not {mode} restricted Pod Security"
+
+
+@policy
+def ingress_is_denied_unless_named(objects: list[Object]) -> Broken:
+    policies = [o["spec"] for _, o in of_kind(objects, "NetworkPolicy")]
+    if not any(p["podSelector"] == {} and "Ingress" in p["policyTypes"] and not p.get("ingress") for p in policies):
+        yield "no policy denies ingress to every pod"
+    for spec in policies:
+        for rule in spec.get("ingress", []):
+            if not rule.get("from") or not rule.get("ports"):
+                yield f"{spec['podSelector']}: anybody, or any port"
+
+
+# -- the life of a pod
+
+
+@policy
+def every_probe_is_there(objects: list[Object]) -> Broken:
+    for name, _, pod in serving(objects):
+        for container in pod["containers"]:
+            for probe in PROBES:
+                if probe not in container:
+                    yield f"{name}: no {probe}"
+
+
+@policy
+def no_probe_kills_what_still_loads(objects: list[Object]) -> Broken:
+    for name, manifest, pod in serving(objects):
+        for container in pod["containers"]:
+            patience = _patience_s(container.get("startupProbe", {}))
+            if patience <= manifest["spec"].get("progressDeadlineSeconds", 0):
+                yield f"{name}: killed after {patience} s, before the wait for it ends"
+            if _patience_s(container.get("livenessProbe", {})) < SLOWEST_ANSWER_S:
+                yield f"{name}: killed for one slow answer"
+
+
+def _patience_s(probe: Object) -> int:
+    return probe.get("periodSeconds", 10) * probe.get("failureThreshold", 3)
+
+
+@policy
+def requests_can_end(objects: list[Object]) -> Broken:
+    for name, _, pod in serving(objects):
+        grace = pod.get("terminationGracePeriodSeconds", 30)
+        for container in pod["containers"]:
+            delay = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+            drain = next((int(a.split("=")[1]) for a in container.get("args", []) if "--shutdown-timeout=" in a), None)
+            if container["name"] == "engine" and not drain:
+                yield f"{name}: SIGTERM aborts what runs"
+            if grace <= delay or (drain and grace < delay + drain + TEARDOWN_S):
+                yield f"{name}: killed after {grace} s, while it still answers"
+
+
+@policy
+def nodes_hear_of_a_stop_first(objects: list[Object]) -> Broken:
+    for name, _, pod in serving(objects):
+        for container in pod["containers"]:
+            if container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0) < 1:
+                yield f"{name}: stops at once, while connections still come"
+
+
+@policy
+def a_new_pod_comes_before_the_old_one_goes(objects: list[Object]) -> Broken:
+    for name, manifest, _ in serving(objects):
+        strategy = manifest["spec"].get("strategy", {})
+        rolling = strategy.get("rollingUpdate", {})
+        if strategy.get("type") != "RollingUpdate" or rolling.get("maxUnavailable") != 0 or not rolling.get("maxSurge"):
+            yield f"{name}: its strategy takes the serving pod away"
+
+
+@policy
+def services_do_not_leak_into_environments(objects: list[Object]) -> Broken:
+    for name, _, pod in pods(objects):
+        if pod.get("enableServiceLinks") is not False:
+            yield f"{name}: gets variables of every Service"
+
+
+# -- nodes
+
+
+@policy
+def gpus_are_tolerated_exactly_where_they_are_asked_for(objects: list[Object]) -> Broken:
+    for name, _, pod in pods(objects):
+        asked = any(GPU in c.get("resources", {}).get("limits", {}) for c in pod["containers"])
+        keys = [t.get("key") for t in pod.get("tolerations", [])]
+        if None in keys:
+            yield f"{name}: tolerates every taint"
+        if asked != (GPU in keys):
+            yield f"{name}: asks for a GPU: {asked}; tolerates the fence: {GPU in keys}"
+
+
+@policy
+def pools_are_fenced_and_bounded(objects: list[Object]) -> Broken:
+    for name, pool in of_kind(objects, "NodePool"):
+        spec = pool["spec"]["template"]["spec"]
+        families = [v for r in spec["requirements"] for v in r["values"] if r["key"].endswith(("-family", "-category"))]
+        fence = {"key": GPU, "value": "true", "effect": "NoSchedule"}
+        if any(f[0] in "gp" for f in families) and fence not in spec.get("taints", []):
+            yield f"{name}: GPU nodes without the fence"
+        if not pool["spec"].get("limits"):
+            yield f"{name}: no limit"
+
+
+@policy
+def consolidation_takes_no_serving_gpu_node(objects: list[Object]) -> Broken:
+    for name, pool in of_kind(objects, "NodePool"):
+        disruption = pool["spec"].get("disruption", {})
+        budgets = disruption.get("budgets", [])
+        never = any(b["nodes"] == "0" and "Underutilized" in b.get("reasons", ["Underutilized"]) for b in budgets)
+        if GPU in pool["spec"]["limits"] and (disruption.get("consolidationPolicy") != "WhenEmpty" or not never):
+            yield f"{name}: consolidation may take a node that serves"
+    for name, manifest, pod in serving(objects):
+        stays = manifest["spec"]["template"]["metadata"].get("annotations", {})
+        if pod.get("priorityClassName") and stays.get("karpenter.sh/do-not-disrupt") != "true":
+            yield f"{name}: consolidation may move it"
+
+
+# -- one with another
+
+
+@policy
+def every_selector_picks_a_pod(objects: list[Object]) -> Broken:
+    labels = labels_of_pods(objects)
+
+    def picks(selector: dict[str, str]) -> bool:
+        return any(selector.items() <= pod.items() for pod in labels)
+
+    for name, o in of_kind(objects, "Service"):
+        if not picks(o["spec"]["selector"]):
+            yield f"{name}: selects nothing"
+    for name, o in of_kind(objects, "PodDisruptionBudget", "PodMonitor"):
+        if not picks(o["spec"]["selector"]["matchLabels"]):
+            yield f"{name}: selects nothing"
+    for name, o in of_kind(objects, "NetworkPolicy"):
+        if not picks(o["spec"]["podSelector"].get("matchLabels", {})):
+            yield f"{name}: selects nothing"
+
+
+@policy
+def every_port_has_its_name(objects: list[Object]) -> Broken:
+    named = {p["name"] for _, c in containers(objects) for p in c.get("ports", [])}
+    wanted = [(name, p["targetPort"]) for name, o in of_kind(objects, "Service") for p in o["spec"]["ports"]]
+    wanted += [
+        (name, e["port"]) for name, o in of_kind(objects, "PodMonitor") for e in o["spec"]["podMetricsEndpoints"]
+    ]
+    wanted += [(name, c[p]["httpGet"]["port"]) for name, c in containers(objects) for p in PROBES if p in c]
+    for name, port in wanted:
+        if port not in named:
+            yield f"{name}: no container has a port called {port}"
+
+
+@policy
+def what_a_pod_refers_to_is_rendered(objects: list[Object]) -> Broken:
+    names = {(o["kind"], o["metadata"]["name"]) for o in objects}
+    for name, _, pod in pods(objects):
+        for kind, field in (("ServiceAccount", "serviceAccountName"), ("PriorityClass", "priorityClassName")):
+            if field in pod and (kind, pod[field]) not in names:
+                yield f"{name}: there is no {kind} {pod[field]}"
+    for name, pool in of_kind(objects, "NodePool"):
+        ref = pool["spec"]["template"]["spec"]["nodeClassRef"]
+        if ref["name"] != "default" and (ref["kind"], ref["name"]) not in names:
+            yield f"{name}: there is no {ref['kind']} {ref['name']}"
+
+
+@policy
+def everything_says_who_manages_it_and_where_it_lives(objects: list[Object]) -> Broken:
+    for o in objects:
+        name, meta = f"{o['kind']} {o['metadata']['name']}", o["metadata"]
+        if meta.get("labels", {}).get("app.kubernetes.io/managed-by") != "genai-pipeline":
+            yield f"{name}: nobody manages it"
+        if ("namespace" in meta) == (o["kind"] in CLUSTER_SCOPED):
+            yield f"{name}: its namespace"
+
+
+@policy
+def names_are_within_bounds(objects: list[Object]) -> Broken:
+    for o in objects:
+        if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", o["metadata"]["name"]):
+            yield f"{o['kind']} {o['metadata']['name']}: not a name"
+
+
+def strings(value: Any) -> Iterator[str]:
+    """Every string within, keys included."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from strings(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from strings(inner)
+    elif isinstance(value, str):
+        yield value
