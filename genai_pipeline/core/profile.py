@@ -11,9 +11,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
 
 ProfileName = Literal["local", "kubernetes", "eks"]
+ClusterAccess = Literal["proxy", "direct"]
+ProbeGpu = Literal["auto", "buy", "never"]
 
 LOCAL_PORTS: Mapping[str, int] = {
     "s3": 8333,
@@ -40,6 +42,9 @@ class Profile:
         api_server_cidrs: source addresses of the API server's service proxy, for network policies.
         node_role: IAM role of GPU nodes that need a NodeClass of our own; None means Auto Mode's `default` class.
         eks_cluster: name of the EKS cluster, by which that class finds its subnets and security group.
+        probe_gpu: whether platform/node_pools may start a GPU node as a proof; auto: only where nodes are simulated.
+        s3_endpoint_for_pods: S3 as pods reach it, where that is not how the pipeline does.
+        cluster_access: how the pipeline reaches Services; None finds out (KubernetesCluster's `access`).
     """
 
     name: ProfileName
@@ -57,6 +62,19 @@ class Profile:
     api_server_cidrs: tuple[str, ...] = ()
     node_role: str | None = None
     eks_cluster: str | None = None
+    probe_gpu: ProbeGpu = "auto"
+    s3_endpoint_for_pods: str | None = None
+    cluster_access: ClusterAccess | None = None
+
+    @property
+    def pods_s3_endpoint(self) -> str | None:
+        """S3 as engines read it; None means AWS's own."""
+        return self.s3_endpoint_for_pods or self.s3_endpoint
+
+    @property
+    def has_pod_identity(self) -> bool:
+        """Whether pods get their AWS credentials from EKS Pod Identity, so that no Secret may hold any."""
+        return self.name == "eks"
 
     @property
     def has_embedded_hub(self) -> bool:
@@ -70,11 +88,12 @@ class Profile:
 
     @classmethod
     def load(cls, env: Mapping[str, str] | None = None) -> Profile:
-        """Read the profile. Needs no variable to be set and touches no network."""
+        """Read the profile. Needs no variable to be set and touches no network.
+
+        Raises: ValueError: a variable has a value that is none of those it may have.
+        """
         env = os.environ if env is None else env
-        name = env.get("GENAI_PROFILE", "local")
-        if name not in ("local", "kubernetes", "eks"):
-            raise ValueError(f"GENAI_PROFILE={name!r} is not a profile. Use local, kubernetes or eks.")
+        name = _one_of(get_args(ProfileName), "GENAI_PROFILE", env) or "local"
         home = Path(env.get("GENAI_HOME", ".genai")).absolute()
         written = _written(home) if name == "local" else {}
 
@@ -99,11 +118,21 @@ class Profile:
             api_server_cidrs=tuple(env.get("GENAI_API_SERVER_CIDRS", "").replace(",", " ").split()),
             node_role=env.get("GENAI_NODE_ROLE") or None,
             eks_cluster=env.get("GENAI_EKS_CLUSTER") or None,
+            probe_gpu=_one_of(get_args(ProbeGpu), "GENAI_PROBE_GPU", env) or "auto",
+            s3_endpoint_for_pods=None if local else env.get("GENAI_PODS_S3_ENDPOINT") or None,
+            cluster_access=_one_of(get_args(ClusterAccess), "GENAI_CLUSTER_ACCESS", env),
         )
 
 
 def _local_url(service: str) -> str:
     return f"http://127.0.0.1:{LOCAL_PORTS[service]}"
+
+
+def _one_of(choices: tuple[Any, ...], variable: str, env: Mapping[str, str]) -> Any:
+    value = env.get(variable) or None
+    if value not in (None, *choices):
+        raise ValueError(f"{variable}={value!r} is none of its values. Use {', '.join(choices[:-1])} or {choices[-1]}.")
+    return value
 
 
 def _with_slash(registry: str) -> str:

@@ -54,8 +54,10 @@ class S3Command:
     ready_url: str
 
 
-def s3_command(home: Path, port: int, access_key: str, secret_key: str, bucket: str = "genai") -> S3Command:
-    """The command for an S3 on `port` whose only credentials are these two and that has `bucket`.
+def s3_command(
+    home: Path, port: int, access_key: str, secret_key: str, bucket: str = "genai", host: str = HOST
+) -> S3Command:
+    """The command for an S3 on `port` of `host` whose only credentials are these two and that has `bucket`.
 
     Calling it again for the same home gives the same command, so that a supervisor sees no change.
 
@@ -67,8 +69,8 @@ def s3_command(home: Path, port: int, access_key: str, secret_key: str, bucket: 
     sockets = _socket_folder(folder)
     options = {
         "dir": data,
-        "ip": HOST,
-        "ip.bind": HOST,
+        "ip": host,
+        "ip.bind": host,
         "bucket": bucket,
         "s3.port": port,
         **_inner_ports(folder / "ports.json", port),
@@ -88,7 +90,7 @@ def s3_command(home: Path, port: int, access_key: str, secret_key: str, bucket: 
         "HOME": str(folder),
         "TMPDIR": str(sockets),  # its inner sockets would litter /tmp after a SIGKILL
     }
-    endpoint = f"http://{HOST}:{port}"
+    endpoint = f"http://{host}:{port}"
     return S3Command(argv, env, folder, endpoint, f"{endpoint}/healthz")
 
 

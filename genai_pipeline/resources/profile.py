@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from genai_pipeline.core.errors import Refused
+from collections.abc import Callable, Mapping
+
+from genai_pipeline.core.errors import EngineUnavailable, Refused
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.gateways import Gateways
+from genai_pipeline.gateways.aws.abc import Aws
 from genai_pipeline.gateways.cluster.abc import Cluster
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.metrics.abc import Metrics
+
+OURS = {"app.kubernetes.io/managed-by": "genai-pipeline"}
+MANAGED_PROMETHEUS = "aps-workspaces."
 
 
 def gateways_for(profile: Profile) -> Gateways:
@@ -16,13 +22,15 @@ def gateways_for(profile: Profile) -> Gateways:
     from genai_pipeline.gateways.inference.openai import OpenAIInference
     from genai_pipeline.gateways.store.s3 import S3Store
 
+    cluster = _cluster(profile)
     return Gateways(
         hub=_hub(profile),
         store=S3Store(profile.bucket, profile.s3_endpoint, profile.region),
-        cluster=_cluster(profile),
+        cluster=cluster,
         inference=OpenAIInference,
         agent=HttpAgent,
-        metrics=_metrics(profile),
+        metrics=_metrics(profile, cluster),
+        aws=_aws(profile),
     )
 
 
@@ -35,18 +43,56 @@ def _hub(profile: Profile) -> Hub:
 
 
 def _cluster(profile: Profile) -> Cluster:
-    from genai_pipeline.gateways.cluster.local.client import LocalCluster
+    if profile.name == "local":
+        from genai_pipeline.gateways.cluster.local.client import LocalCluster
 
-    if profile.cluster_endpoint is None:
-        raise Refused(f"GENAI_PROFILE={profile.name} has no cluster gateway yet.", "Use GENAI_PROFILE=local.")
-    return LocalCluster(profile.cluster_endpoint, profile.namespace)
+        if profile.cluster_endpoint is None:
+            raise Refused("The local profile has no address of its cluster.", "Run `genai up`, which writes it.")
+        return LocalCluster(profile.cluster_endpoint, profile.namespace)
+    from genai_pipeline.gateways.cluster.kubernetes import KubernetesCluster
+
+    return KubernetesCluster(profile.namespace, access=profile.cluster_access)
 
 
-def _metrics(profile: Profile) -> Metrics:
+def _metrics(profile: Profile, cluster: Cluster) -> Metrics:
     from genai_pipeline.gateways.metrics.engine import EngineMetricsReader
 
     if profile.prometheus_url is None:
         return EngineMetricsReader()
     from genai_pipeline.gateways.metrics.prometheus import PrometheusMetrics
+    from genai_pipeline.gateways.metrics.sigv4 import SigV4
 
-    return PrometheusMetrics(profile.prometheus_url)
+    # A Prometheus of one's own on EKS takes no signature, and an Authorization header might offend what is before it.
+    signed = profile.name == "eks" and MANAGED_PROMETHEUS in profile.prometheus_url
+    auth = SigV4(profile.region) if signed else None
+    return PrometheusMetrics(profile.prometheus_url, auth=auth, labels_of=labels_by_endpoint(cluster))
+
+
+def _aws(profile: Profile) -> Aws | None:
+    if profile.name != "eks":
+        return None
+    from genai_pipeline.gateways.aws.ec2 import Ec2
+
+    return Ec2(profile.region)
+
+
+def labels_by_endpoint(cluster: Cluster) -> Callable[[str], Mapping[str, str]]:
+    """Labels of the series of the Service that `cluster.endpoint` leads to: an address or a relay names none itself.
+
+    Raises, when it is asked: EngineUnavailable: no Service of ours has that address.
+    """
+    known: dict[str, Mapping[str, str]] = {}
+
+    def labels(base_url: str) -> Mapping[str, str]:
+        if base_url not in known:
+            names = [service["metadata"]["name"] for service in cluster.list("Service", OURS)]
+            found = {cluster.endpoint(name): name for name in names}
+            if base_url not in found:
+                raise EngineUnavailable(
+                    f"{base_url} is the address of no Service of ours in namespace {cluster.namespace}.",
+                    "Unset GENAI_PROMETHEUS_URL to read the engine's own /metrics.",
+                )
+            known[base_url] = {"namespace": cluster.namespace, "service": found[base_url]}
+        return known[base_url]
+
+    return labels

@@ -97,5 +97,5 @@ class Candidates:
     def _apply_store_access(self) -> None:
         """Where there is no Pod Identity, engines read S3 with the credentials that we have ourselves."""
         key_id, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
-        if self._profile.s3_endpoint and key_id and secret:
+        if self._profile.s3_endpoint and key_id and secret and not self._profile.has_pod_identity:
             self._cluster.apply(render_store_access(self._profile, key_id, secret))

@@ -70,7 +70,7 @@ def test_an_unknown_name_is_refused_with_the_known_ones(tmp_path):
 def test_a_models_name_is_the_models_even_if_a_service_has_it_too(tmp_path):
     (tmp_path / "hub.yaml").write_text("name: hub\nsource: {hub: owner/model}\n")
 
-    with pytest.raises(Refused, match=r"has no cluster gateway|does not answer"):
+    with pytest.raises(Refused, match=r"no address of its cluster|does not answer"):
         list(show_logs(replace(PROFILE, home=tmp_path), tmp_path, "hub", 5, False))
 
 

@@ -1,0 +1,136 @@
+import httpx
+import pytest
+
+from genai_pipeline.core.errors import AccessDenied, EngineUnavailable
+from genai_pipeline.core.profile import Profile
+from genai_pipeline.gateways.aws.ec2 import Ec2
+from genai_pipeline.gateways.cluster.kubernetes import KubernetesCluster
+from genai_pipeline.gateways.cluster.local.client import LocalCluster
+from genai_pipeline.gateways.metrics.engine import EngineMetricsReader
+from genai_pipeline.gateways.metrics.prometheus import PrometheusMetrics
+from genai_pipeline.gateways.metrics.sigv4 import SigV4
+from genai_pipeline.resources.profile import gateways_for, labels_by_endpoint
+from tests.fakes.world import FakeCluster
+
+AMP = "https://aps-workspaces.eu-west-1.amazonaws.com/workspaces/ws-0123"
+
+
+def load(name: str, **env: str) -> Profile:
+    return Profile.load({"GENAI_PROFILE": name, **env})
+
+
+def test_nothing_needs_to_be_set():
+    profile = Profile.load({})
+
+    assert (profile.name, profile.bucket, profile.namespace) == ("local", "genai", "genai")
+    assert isinstance(gateways_for(profile).cluster, LocalCluster)
+
+
+@pytest.mark.parametrize("name", ["kubernetes", "eks"])
+def test_outside_the_local_profile_the_cluster_is_a_kubernetes(name):
+    profile = load(name, GENAI_NAMESPACE="models", GENAI_CLUSTER_URL="http://127.0.0.1:1")
+
+    cluster = gateways_for(profile).cluster
+
+    assert isinstance(cluster, KubernetesCluster)
+    assert cluster.namespace == "models"
+
+
+def test_the_local_profile_ignores_the_kubeconfig_of_a_shell():
+    assert isinstance(gateways_for(load("local", KUBECONFIG="/somewhere")).cluster, LocalCluster)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("GENAI_PROFILE", "minikube"), ("GENAI_CLUSTER_ACCESS", "port-forward")]
+)
+def test_a_value_that_is_none_is_refused_with_those_that_are(variable, value):
+    with pytest.raises(ValueError, match=rf"{variable}='{value}'.* Use [\w, ]+ or \w+"):
+        Profile.load({variable: value})
+
+
+def test_pods_read_s3_where_the_pipeline_does_unless_told_otherwise():
+    outside = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9000"}
+
+    assert load("kubernetes", **outside).pods_s3_endpoint == "http://127.0.0.1:9000"
+    inside = load("kubernetes", **outside, GENAI_PODS_S3_ENDPOINT="http://s3.genai.svc:9000")
+    assert (inside.s3_endpoint, inside.pods_s3_endpoint) == ("http://127.0.0.1:9000", "http://s3.genai.svc:9000")
+    assert load("eks").pods_s3_endpoint is None
+
+
+def test_one_machine_has_no_second_name_for_s3():
+    profile = load("local", GENAI_PODS_S3_ENDPOINT="http://s3.genai.svc:9000")
+
+    assert profile.pods_s3_endpoint == profile.s3_endpoint
+
+
+def test_reservations_and_quotas_are_asked_of_aws_on_eks_only():
+    assert isinstance(gateways_for(load("eks")).aws, Ec2)
+    assert gateways_for(load("kubernetes")).aws is None
+
+
+def test_without_a_prometheus_the_engines_own_metrics_are_read():
+    assert isinstance(gateways_for(load("eks")).metrics, EngineMetricsReader)
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "signed"),
+    [("eks", AMP, True), ("eks", "http://prometheus.monitoring:9090", False), ("kubernetes", AMP, False)],
+)
+def test_only_a_managed_prometheus_on_eks_is_asked_with_a_signature(name, url, signed):
+    metrics = gateways_for(load(name, GENAI_PROMETHEUS_URL=url, AWS_REGION="eu-west-1")).metrics
+
+    assert isinstance(metrics, PrometheusMetrics)
+    assert isinstance(metrics._client.auth, SigV4) == signed
+
+
+@pytest.fixture
+def no_credentials(monkeypatch, tmp_path):
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    return monkeypatch
+
+
+def signed_by(auth: SigV4) -> httpx.Request:
+    return next(auth.auth_flow(httpx.Request("POST", f"{AMP}/api/v1/query", data={"query": "up"})))
+
+
+def test_the_signature_is_for_the_service_and_region_of_the_managed_prometheus(no_credentials):
+    no_credentials.setenv("AWS_ACCESS_KEY_ID", "AKID")
+    no_credentials.setenv("AWS_SECRET_ACCESS_KEY", "hidden")
+
+    request = signed_by(SigV4("eu-west-1"))
+
+    assert "/eu-west-1/aps/aws4_request" in request.headers["Authorization"]
+    assert "hidden" not in str(request.headers)
+
+
+def test_no_credentials_say_so_instead_of_an_unsigned_question(no_credentials):
+    with pytest.raises(AccessDenied, match="No AWS credentials to ask Prometheus with"):
+        signed_by(SigV4("eu-west-1"))
+
+
+def service(name: str) -> dict:
+    labels = {"app.kubernetes.io/managed-by": "genai-pipeline"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "labels": labels},
+        "spec": {"selector": {}},
+    }
+
+
+def test_prometheus_is_asked_about_the_service_that_an_address_leads_to():
+    cluster = FakeCluster()
+    cluster.apply([service("weather"), service("weather-0123")])
+
+    labels = labels_by_endpoint(cluster)(cluster.endpoint("weather-0123"))
+
+    assert labels == {"namespace": cluster.namespace, "service": "weather-0123"}
+
+
+def test_prometheus_is_not_asked_about_an_address_that_is_no_service_of_ours():
+    with pytest.raises(EngineUnavailable, match="no Service of ours"):
+        labels_by_endpoint(FakeCluster())("http://127.0.0.1:1")
