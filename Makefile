@@ -64,9 +64,25 @@ distclean: clean ## clean, and remove what was installed
 test: $(STAMP) ## unit, defs, integration, faults, e2e
 	@$(BIN)/python -m pytest $(TIERS)
 
+.PHONY: test-cluster
+test-cluster: $(STAMP) ## on a real Kubernetes, which is built the first time; with KUBECONFIG on that cluster
+	@$(BIN)/python -m pytest tests/cluster
+
 .PHONY: test-all
-test-all: $(STAMP) ## the same and tests/cluster, which builds and runs a real Kubernetes (root, Go)
-	@$(BIN)/python -m pytest $(TIERS) $(wildcard tests/cluster)
+test-all: $(STAMP) ## both
+	@$(BIN)/python -m pytest $(TIERS) tests/cluster
+
+.PHONY: cluster
+cluster: $(STAMP) ## start that Kubernetes: for root with a real node, else with simulated ones
+	@$(BIN)/python -m tests.cluster.machine up
+
+.PHONY: cluster-build
+cluster-build: $(STAMP) ## only build what it needs
+	@$(BIN)/python -m tests.cluster.machine build
+
+.PHONY: cluster-down
+cluster-down: ## stop it, and remove every trace
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m tests.cluster.machine down; fi
 
 .PHONY: lint
 lint: $(STAMP) ## format, lint, types, layers
