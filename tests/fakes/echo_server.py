@@ -1,7 +1,9 @@
 """A tiny HTTP/1.1 server that a test runs as a pod: `python echo_server.py <host> <port> [--options]`.
 
-GET /name says which pod answers · /env/X an environment variable · /file?path a file · /stream?n=&s= a slow
-stream · /healthz its health, which POST /healthz/off and /on change · POST /exit/3 ends it · /pid
+GET / says its name · /address · /pid · /env its environment · /argv · /file?path= a file · /stream?n=&s= a slow
+stream · /held a body whose second half waits for POST /release · /status/404 that status · /healthz its health, which
+POST /healthz/off and /on change · /notes what POST /note/x left · /mirror describes the request, whatever its method ·
+POST /exit/3 ends it
 """
 
 from __future__ import annotations
@@ -9,12 +11,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlparse
 
 HEALTH = {"ok": True}
+NOTES: list[str] = []
+RELEASED = threading.Event()
 
 
 def say(line: str) -> None:
@@ -43,17 +49,71 @@ class Handler(BaseHTTPRequestHandler):
                 self._answer(200, file.read())
         elif url.path == "/pid":
             self._answer(200, str(os.getpid()))
+        elif url.path == "/address":
+            self._answer(200, ARGS.host)
+        elif url.path == "/notes":
+            self._answer(200, ",".join(NOTES))
+        elif url.path == "/held":
+            self._held()
+        elif url.path.startswith("/status/"):
+            status = url.path.rsplit("/", 1)[1]
+            self._answer(int(status), status)
+        elif url.path.startswith("/mirror"):
+            self.do_PUT()
         else:
             self._answer(200, ARGS.name)
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self._body()
         if self.path.startswith("/exit/"):
             say("ending as asked")
             os._exit(int(self.path.rsplit("/", 1)[1]))
         if self.path.startswith("/healthz/"):
             HEALTH["ok"] = self.path.endswith("on")
-        self._answer(200, f"{ARGS.name} {len(body)}")
+        if self.path.startswith("/note/"):
+            NOTES.append(self.path.rsplit("/", 1)[1])
+        if self.path == "/release":
+            RELEASED.set()
+        if self.path.startswith("/mirror"):
+            self._mirror(len(body))
+        else:
+            self._answer(200, f"{ARGS.name} {len(body)}")
+
+    def do_PUT(self) -> None:
+        self._mirror(len(self._body()))
+
+    def do_PATCH(self) -> None:
+        self.do_PUT()
+
+    def do_DELETE(self) -> None:
+        self.do_PUT()
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def _mirror(self, size: int) -> None:
+        self._answer(200, json.dumps({"method": self.command, "path": self.path, "bytes": size}))
+
+    def _held(self) -> None:
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self._chunk(b"first")
+        RELEASED.wait(10)
+        RELEASED.clear()
+        self._chunk(b"second")
+        self._chunk(b"")
+
+    def _chunk(self, data: bytes) -> None:
+        self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+        self.wfile.flush()
 
     def _answer(self, status: int, text: str) -> None:
         body = text.encode()
@@ -68,12 +128,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         for index in range(chunks):
-            data = f"{ARGS.name} {index}\n".encode()
-            self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
-            self.wfile.flush()
+            self._chunk(f"{ARGS.name} {index}\n".encode())
             time.sleep(pause_s)
-        self.wfile.write(b"0\r\n\r\n")
-        self.wfile.flush()
+        self._chunk(b"")
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -95,6 +152,8 @@ def main() -> None:
     ARGS = parser.parse_args()
     HEALTH["ok"] = not ARGS.unhealthy
     Handler.timeout = ARGS.idle
+    # The first process of a container has no default action for a signal.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
     say(f"serving as {ARGS.name}")
     Server((ARGS.host, ARGS.port), Handler).serve_forever()
 

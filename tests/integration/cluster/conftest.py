@@ -1,4 +1,4 @@
-"""A cluster to test against, parametrised: the conformance suite knows only the `World`."""
+"""The cluster of one machine to test against, and the World that the conformance suite sees of it."""
 
 from __future__ import annotations
 
@@ -7,35 +7,21 @@ import os
 import socket
 import subprocess
 import sys
-import threading
-import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
-from genai_pipeline.core.errors import ClusterUnavailable, NotFound
-from genai_pipeline.gateways.cluster.abc import Cluster
+from genai_pipeline.core.errors import ClusterUnavailable
+from genai_pipeline.gateways.cluster.abc import FIELD_MANAGER, Cluster, Manifest
 from genai_pipeline.gateways.cluster.local.client import LocalCluster
 from genai_pipeline.gateways.cluster.local.supervisor import Supervisor
+from tests.conformance.world import World, until
 
 ECHO_SERVER = Path(__file__).parents[2] / "fakes" / "echo_server.py"
-IMAGE = "test/echo:1"
-HEALTHY = {"httpGet": {"path": "/healthz", "port": "http"}, "periodSeconds": 1}
-
-
-def until(condition: Callable[[], Any], deadline_s: float = 15) -> Any:
-    """The condition's first true value; a red test at the deadline."""
-    end, pause = time.monotonic() + deadline_s, threading.Event()
-    while not (value := condition()):
-        assert time.monotonic() < end, f"not within {deadline_s} s: {condition.__doc__ or condition}"
-        pause.wait(0.03)
-    return value
 
 
 def free_port() -> int:
@@ -44,64 +30,17 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-@dataclass
-class World:
-    """One empty namespace of a cluster in which the image `test/echo` is tests/fakes/echo_server.py."""
+class LocalWorld(World):
+    """One machine knows neither identities nor a `kubectl create`: an apply by somebody else comes closest."""
 
-    cluster: Cluster
-    other_manager: Cluster
-    http: httpx.Client = field(default_factory=lambda: httpx.Client(trust_env=False, timeout=10))
+    def create_by_hand(self, manifest: Manifest) -> None:
+        self.other_manager.apply([manifest])
 
-    def deployment(self, name: str = "m", says: str = "one", replicas: int = 1, **container: Any) -> dict[str, Any]:
-        """A Deployment whose pods answer `says`; `container` overrides fields of its one container."""
-        labels = {"app": name, "says": says}
-        base = {
-            "name": "main",
-            "image": IMAGE,
-            "args": ["$(POD_IP)", "8000", "--name", says],
-            "env": [{"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}],
-            "ports": [{"name": "http", "containerPort": 8000}],
-            "readinessProbe": HEALTHY | {"failureThreshold": 1},
-        }
-        pod = {"terminationGracePeriodSeconds": 5, "containers": [base | container]}
-        return {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": {"name": name},
-            "spec": {
-                "replicas": replicas,
-                "selector": {"matchLabels": {"app": name}},
-                "template": {"metadata": {"labels": labels}, "spec": pod},
-            },
-        }
+    def with_identity(self, *rules: Mapping[str, Any]) -> Cluster:
+        raise NotImplementedError
 
-    def service(self, name: str = "m", **selector: str) -> dict[str, Any]:
-        spec = {"selector": selector or {"app": name}, "ports": [{"port": 8000, "targetPort": "http"}]}
-        return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}
-
-    def up(self, *objects: dict[str, Any]) -> None:
-        self.cluster.apply(objects)
-        for obj in objects:
-            if obj["kind"] == "Deployment":
-                self.cluster.wait_ready(obj["metadata"]["name"], 30)
-
-    def ask(self, path: str = "/", service: str = "m") -> str:
-        """One request over a new connection."""
-        headers = {"Connection": "close"}
-        return self.http.get(self.cluster.endpoint(service) + path, headers=headers).raise_for_status().text
-
-    def post(self, path: str, service: str = "m") -> None:
-        """A request that may be the pod's last."""
-        with suppress(httpx.HTTPError):
-            self.http.post(self.cluster.endpoint(service) + path, headers={"Connection": "close"})
-
-    def pods(self, name: str = "m") -> list[dict[str, Any]]:
-        return self.cluster.list("Pod", {"app": name})
-
-    def container(self, name: str = "m") -> dict[str, Any]:
-        """The status of the only container of the only pod."""
-        (pod,) = self.pods(name)
-        return pod.get("status", {}).get("containerStatuses", [{"state": {}, "restartCount": 0}])[0]
+    def with_bad_credentials(self) -> Cluster:
+        raise NotImplementedError
 
 
 @dataclass
@@ -142,9 +81,10 @@ class Daemon:
             self.process.terminate()
         self.process.wait(10)
 
-    def world(self) -> World:
+    def world(self) -> LocalWorld:
         namespace = f"test-{uuid.uuid4().hex[:8]}"
-        return World(LocalCluster(self.url, namespace), LocalCluster(self.url, namespace, "somebody-else"))
+        mine, other = (LocalCluster(self.url, namespace, manager) for manager in (FIELD_MANAGER, "somebody-else"))
+        return LocalWorld(mine, other, python="python")
 
 
 @pytest.fixture(scope="session")
@@ -164,11 +104,9 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     Supervisor(daemon.home).shutdown()
 
 
-@pytest.fixture(params=["local"])
-def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    """Add a parameter here, with a World for it, and the suite runs against that cluster too."""
-    daemon: Daemon = request.getfixturevalue("shared_daemon")
-    world = daemon.world()
+@pytest.fixture
+def world(shared_daemon: Daemon) -> Iterator[LocalWorld]:
+    world = shared_daemon.world()
     yield world
     for deployment in world.cluster.list("Deployment"):
         world.cluster.delete("Deployment", deployment["metadata"]["name"])
@@ -178,16 +116,6 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
 
 
 @pytest.fixture
-def refused(world: World) -> Callable[[], bool]:
-    """Whether the Service refuses connections."""
-
-    def check() -> bool:
-        try:
-            world.ask()
-        except (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError):
-            return True
-        except NotFound:
-            return False
-        return False
-
-    return check
+def serving(world: LocalWorld) -> LocalWorld:
+    world.up(world.deployment(), world.service())
+    return world

@@ -24,6 +24,8 @@ from genai_pipeline.gateways.cluster.kubernetes.retrying import Deadline
 
 CLOCK_GRAIN_S = 2.0
 """managedFields and the Date header count whole seconds."""
+COMPARISONS_MAX = 5
+"""A controller may write between a dry run and the look at the live object; then both are taken again."""
 
 
 @dataclass(frozen=True)
@@ -46,22 +48,27 @@ class Applier:
     def apply(self, objects: Sequence[Manifest]) -> list[Applied]:
         """Raises Refused before anything is changed, NotFound where the namespace is missing."""
         manifests = [plain(o) for o in objects]
-        coming = {m["metadata"].get("name") for m in manifests if m.get("kind") == "Namespace"}
+        coming = {(m.get("metadata") or {}).get("name") for m in manifests if m.get("kind") == "Namespace"}
         previews = [self._preview(m, coming) for m in manifests]
         return [self._applied(p) for p in previews]
 
     def diff(self, objects: Sequence[Manifest]) -> list[Difference]:
+        return [d for manifest in [plain(o) for o in objects] for d in self._differences(manifest)]
+
+    def _differences(self, manifest: dict[str, Any]) -> list[Difference]:
         found: list[Difference] = []
-        for manifest in [plain(o) for o in objects]:
+        for _ in range(COMPARISONS_MAX):
             preview = self._preview(manifest, set())
             kind, name = manifest["kind"], manifest["metadata"]["name"]
-            if preview.answer is None or preview.answer.status == 201:
-                found.append(Difference(kind, name, "metadata.name", name, None))
-            elif preview.changes:
-                live = self._live(preview.kind, manifest)
-                wanted = preview.answer.content
-                found += [Difference(kind, name, *d) for d in differences(live, wanted)]
-        return found
+            live = self._live(preview.kind, manifest) if preview.changes else None
+            if preview.answer is None or (preview.changes and live is None):
+                return [Difference(kind, name, "metadata.name", name, None)]
+            if live is None:
+                return []
+            found = [Difference(kind, name, *d) for d in differences(live, preview.answer.content)]
+            if live["metadata"]["resourceVersion"] == _version(preview.answer):
+                return found
+        return found  # somebody writes all the time: better too many than none
 
     def _applied(self, preview: Preview) -> Applied:
         manifest = preview.manifest
@@ -124,7 +131,8 @@ class Applier:
     def _live(self, kind: Kind, manifest: Mapping[str, Any]) -> Any:
         space, name = self._place(kind, manifest), manifest["metadata"]["name"]
         request = Request("get", kind.resource, space, name)
-        return self._connection.call(request, "GET", kind.path(space, name)).content
+        answer = self._connection.call(request, "GET", kind.path(space, name), accept=(404,))
+        return answer.content if answer.status < 300 else None
 
     def _place(self, kind: Kind, manifest: Mapping[str, Any]) -> str:
         return (manifest["metadata"].get("namespace") or self._namespace) if kind.namespaced else ""

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from genai_pipeline.core.errors import Refused
+from genai_pipeline.gateways.cluster.abc import OURS_BY_DESIGN
 from genai_pipeline.gateways.cluster.local.objects import Object
 
 
@@ -22,9 +23,13 @@ def applied(live: Object | None, manifest: Mapping[str, Any], manager: str) -> O
     """
     wanted = normalised(manifest)
     managed = _managed(live)
+    managed = {m: fields if m == manager else _without_ours(wanted, fields) for m, fields in managed.items()}
     _refuse_conflict(wanted, {m: fields for m, fields in managed.items() if m != manager})
     base = {k: v for k, v in (live or {}).items() if k != "status"}
-    merged = _defaulted(_merge(base, managed.get(manager, {}), wanted))
+    before = managed.get(manager, {})
+    for other in (fields for m, fields in managed.items() if m != manager):
+        before = _without(before, other)
+    merged = _defaulted(_merge(base, before, wanted))
     _refuse_immutable(live, merged)
     managed[manager] = wanted
     entries = [{"manager": m, "operation": "Apply", "fields": fields} for m, fields in sorted(managed.items())]
@@ -72,9 +77,29 @@ def _merge(live: Mapping[str, Any], before: Mapping[str, Any], after: Mapping[st
     return merged
 
 
+def _without(fields: Mapping[str, Any], others: Mapping[str, Any]) -> Object:
+    """The fields that the other manager does not have too: one that has two owners stays when one gives it up."""
+    kept: Object = {}
+    for key, value in fields.items():
+        if key not in others:
+            kept[key] = value
+        elif isinstance(value, Mapping) and isinstance(others[key], Mapping) and (rest := _without(value, others[key])):
+            kept[key] = rest
+    return kept
+
+
 def _managed(live: Object | None) -> dict[str, Object]:
     entries = live["metadata"].get("managedFields", []) if live else []
     return {entry["manager"]: entry["fields"] for entry in entries}
+
+
+def _without_ours(wanted: Mapping[str, Any], fields: Object) -> Object:
+    """Another manager's fields without those that are ours by design and that we apply now."""
+    for kind, field in OURS_BY_DESIGN:
+        head, leaf = field.split(".")
+        if kind == wanted["kind"] and leaf in wanted.get(head, {}) and leaf in fields.get(head, {}):
+            fields = fields | {head: {k: v for k, v in fields[head].items() if k != leaf}}
+    return fields
 
 
 def _refuse_conflict(wanted: Object, others: Mapping[str, Object]) -> None:
