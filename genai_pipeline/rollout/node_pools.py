@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from genai_pipeline.core.verdict import Verdict, failed, judge
+from genai_pipeline.core.verdict import Verdict, failed, inconclusive, judge
 from genai_pipeline.gateways.cluster.abc import Applied, Difference
 from genai_pipeline.rollout.matching import GPU, is_fenced, offers_gpus, why_not_in
 
@@ -37,6 +37,10 @@ def judge_accepted(applied: Sequence[Applied], left: Sequence[Difference], live:
     warnings = [w for a in applied for w in a.warnings]
     changed = [f"{d.kind} {d.name}: {d.field}" for d in left]
     unusable = [f"{name}: {why}" for name, why in conditions.items() if why]
+    undecided = [_name(p) for p in live if is_undecided(p)]
+    if undecided and not changed:
+        why = f"Karpenter has not judged {', '.join(undecided)} yet: {'; '.join(unusable)}"
+        return inconclusive("accepted", why, objects=rows, warnings=warnings)
     if changed:
         summary = f"The API changed or dropped what we wrote: {', '.join(changed)}."
     elif unusable:
@@ -45,6 +49,12 @@ def judge_accepted(applied: Sequence[Applied], left: Sequence[Difference], live:
         kept = "" if all(a.enforced for a in applied) else "; this cluster keeps but does not enforce them"
         summary = f"{len(applied)} objects applied{kept}."
     return judge("accepted", not (changed or unusable), summary, objects=rows, warnings=warnings)
+
+
+def is_undecided(pool: Object) -> bool:
+    """Whether Karpenter has still to say if it can use the pool."""
+    conditions = (pool.get("status") or {}).get("conditions") or []
+    return not any(c["type"] == "Ready" and c["status"] in ("True", "False") for c in conditions)
 
 
 def judge_gpu_fence(pools: Sequence[Object]) -> Verdict:

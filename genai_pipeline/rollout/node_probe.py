@@ -26,7 +26,7 @@ NODE_DEADLINE_S = 600.0
 REFUSED_FOR_S = 8.0
 """So long Karpenter's no has to stand: right after a pool was applied it may not know it yet."""
 GONE_DEADLINE_S = 30.0
-LOOK_S = 0.5
+LOOK_S = 1.0
 KARPENTER_SAYS_NO = "Failed to schedule pod"
 
 

@@ -9,7 +9,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -18,16 +19,19 @@ from genai_pipeline.core.model_spec import Gpu, ModelSpec
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Verdict, failed, judge, passed
-from genai_pipeline.gateways.cluster.abc import Cluster
+from genai_pipeline.gateways.cluster.abc import Applied, Cluster
 from genai_pipeline.k8s.render import render_agent, render_engine, render_namespace, render_node_pools
 from genai_pipeline.rollout.matching import offers_gpus
-from genai_pipeline.rollout.node_pools import judge_accepted, judge_gpu_fence, judge_selectors
+from genai_pipeline.rollout.node_pools import is_undecided, judge_accepted, judge_gpu_fence, judge_selectors
 from genai_pipeline.rollout.node_probe import NodeProbe, probe_pod
 from genai_pipeline.rollout.pool_requirements import judge_requirements
 from genai_pipeline.rollout.pool_room import pool_rooms
 
 Object = Mapping[str, Any]
 Form = Literal["probed", "simulated", "static"]
+
+LOOKS, LOOK_S = 30, 0.5
+"""Karpenter answers within seconds of an apply; after 15 it is taken for absent, or the pool for undecided."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +46,16 @@ class Proof:
 class PoolProof:
     """Applies the pools of a platform and proves them; doing it again changes nothing."""
 
-    def __init__(self, cluster: Cluster, profile: Profile, probe: NodeProbe | None = None) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        profile: Profile,
+        probe: NodeProbe | None = None,
+        sleep: Callable[[float], None] | None = None,
+    ) -> None:
         self._cluster, self._profile = cluster, profile
         self._probe = probe or NodeProbe(cluster, profile)
+        self._sleep = sleep or time.sleep
 
     def prove(self, specs: Sequence[ModelSpec]) -> Proof:
         """Judge, apply, probe. Where a requirement can never be met nothing is applied.
@@ -77,10 +88,20 @@ class PoolProof:
         except NotFound:  # the namespace is there, so it is the kind that is not
             why = "This cluster does not know NodePools (no Karpenter): they are judged and not applied."
             return passed("accepted", why), []
-        live = [p for p in self._cluster.list("NodePool") if p.get("status")]
-        names = {o["metadata"]["name"] for o in objects}
-        mine = [p for p in live if p["metadata"]["name"] in names]
-        return judge_accepted(applied, self._cluster.diff(objects), mine), mine
+        live = self._answered([o["metadata"]["name"] for o in objects], applied)
+        return judge_accepted(applied, self._cluster.diff(objects), live), live
+
+    def _answered(self, names: Sequence[str], applied: Sequence[Applied]) -> Sequence[Object]:
+        """The pools as the cluster has them once Karpenter has looked at them; none where nobody does."""
+        just_made = any(a.kind == "NodePool" and a.action == "created" for a in applied)
+        found: list[Object] = []
+        for _ in range(LOOKS):
+            found = [p for p in self._cluster.list("NodePool") if p["metadata"]["name"] in names]
+            nobody = not any(p.get("status") for p in found)
+            if (nobody and not just_made) or not any(is_undecided(p) for p in found):
+                break
+            self._sleep(LOOK_S)
+        return [p for p in found if p.get("status")]
 
     def _form(self, live: Sequence[Object]) -> Form:
         if not live:

@@ -1,0 +1,87 @@
+"""Our node pools on the cluster with simulated nodes, for the tests of the pools and of capacity."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import pytest
+
+from genai_pipeline.core.model_file import parse_model
+from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.profile import Profile
+from genai_pipeline.core.release import Release
+from genai_pipeline.gateways.cluster.kubernetes import KubernetesCluster
+from genai_pipeline.k8s.render import render_engine, render_namespace, render_node_pools
+from genai_pipeline.rollout.auto_mode_labels import NODE_POOL
+from tests.fakes.world import PROFILE
+
+Found = TypeVar("Found")
+
+NEEDS = pytest.mark.needs("karpenter", "kwok")
+"""Simulated nodes above all: nothing here may buy a GPU."""
+
+
+def profile_of(namespace: str) -> Profile:
+    return replace(PROFILE, name="kubernetes", namespace=namespace, probe_gpu="buy")
+
+
+def model(family: str = "g6e", downtime: bool = False, **gpu: Any) -> ModelSpec:
+    asked = ", ".join(f"{key}: {value}" for key, value in {"instance-family": family, **gpu}.items())
+    return parse_model(
+        f"name: big\nsource: {{hub: a/b}}\nrollout: {{allow_downtime: {str(downtime).lower()}}}\n"
+        f"serving:\n  gpu: {{{asked}}}\n  resources: {{cpu: 2, memory_gib: 8}}\n",
+        "models/big.yaml",
+    )
+
+
+def start_engine(cluster: KubernetesCluster, spec: ModelSpec, revision: str) -> Release:
+    """The engine of a release as the pipeline applies it, running on a simulated node."""
+    release, profile = Release.of(spec, revision * 40), profile_of(cluster.namespace)
+    cluster.apply(render_namespace(profile))
+    cluster.apply([o for o in render_engine(spec, release, profile) if o["kind"] == "Deployment"])
+    cluster.wait_ready(release.object_name, 60)
+    return release
+
+
+def pool(cluster: KubernetesCluster, name: str = "gpu") -> dict[str, Any]:
+    return next(o for o in render_node_pools(profile_of(cluster.namespace), [model()]) if o["metadata"]["name"] == name)
+
+
+def nodes_of(cluster: KubernetesCluster, name: str = "gpu") -> list[dict[str, Any]]:
+    return cluster.list("Node", {NODE_POOL: name})
+
+
+def until(found: Callable[[], Found], what: str, deadline_s: float = 40) -> Found:
+    """Wait on a condition; what it returned."""
+    end = time.monotonic() + deadline_s
+    while not (value := found()):
+        assert time.monotonic() < end, f"not within {deadline_s:g} s: {what}"
+        time.sleep(0.2)
+    return value
+
+
+@pytest.fixture
+def cluster(simulated, fresh_namespace) -> Iterator[KubernetesCluster]:
+    """The pipeline's gateway in a namespace of its own."""
+    gateway = KubernetesCluster(fresh_namespace(simulated), simulated.kubeconfig)
+    yield gateway
+    gateway.close()
+
+
+@pytest.fixture(scope="module")
+def _no_pools_left(simulated) -> Iterator[None]:
+    """Other tests do not expect our pools: they are taken away in the end, and their nodes with them."""
+    yield
+    gateway = KubernetesCluster("default", simulated.kubeconfig)
+    for one in gateway.list("NodePool"):
+        gateway.delete("NodePool", one["metadata"]["name"])
+    gateway.close()
+
+
+@pytest.fixture
+def pools(cluster, _no_pools_left) -> None:
+    """Our pools for a model on g6e, whatever the test before made of them."""
+    cluster.apply(render_node_pools(profile_of(cluster.namespace), [model()]))

@@ -1,0 +1,176 @@
+"""platform/node_pools on a real API server, scheduler and Karpenter; only the nodes are simulated."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import pytest
+
+from genai_pipeline.core.model_spec import Gpu
+from genai_pipeline.core.verdict import Outcome
+from genai_pipeline.rollout import node_probe
+from genai_pipeline.rollout.node_probe import PROBE_LABEL, NodeProbe, probe_pod
+from genai_pipeline.rollout.pool_proof import PoolProof
+from genai_pipeline.rollout.pool_requirements import pool_problems
+from tests.cluster.gpu_pools import NEEDS, model, nodes_of, pool, profile_of, start_engine, until
+
+pytest_plugins = ("tests.cluster.gpu_pools",)
+pytestmark = [NEEDS, pytest.mark.usefixtures("pools")]
+
+
+def outcomes(proof):
+    return {v.check: str(v.outcome) for v in proof.verdicts}
+
+
+def gpu(family, count=1):
+    return Gpu.model_validate({"instance-family": family, "count": count})
+
+
+def probes(cluster):
+    found = cluster.list("Pod")
+    return [p["metadata"]["name"] for p in found if PROBE_LABEL in p["metadata"]["labels"]]
+
+
+def pool_of(cluster, name, family, **spec):
+    """A GPU pool of its own beside ours."""
+    one = copy.deepcopy(pool(cluster))
+    one["metadata"]["name"] = name
+    one["spec"]["template"]["spec"]["requirements"][0]["values"] = [family]
+    one["spec"].update(spec)
+    return one
+
+
+def is_ready(cluster, name):
+    conditions = ((cluster.get("NodePool", name) or {}).get("status") or {}).get("conditions") or []
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+@pytest.fixture
+def own_pool(cluster):
+    """Applies a NodePool and takes it away."""
+    made = []
+
+    def make(one):
+        made.append(one["metadata"]["name"])
+        cluster.apply([one])
+        until(lambda: is_ready(cluster, made[-1]), f"{made[-1]} Ready")
+        return made[-1]
+
+    yield make
+    for name in made:
+        cluster.delete("NodePool", name)
+
+
+def test_our_pools_are_proven_by_a_pod_that_stays_out_and_one_that_gets_a_node(cluster):
+    proof = PoolProof(cluster, profile_of(cluster.namespace)).prove([model()])
+
+    assert proof.form == "probed"
+    assert set(outcomes(proof).values()) == {"passed"}, [v.summary for v in proof.verdicts]
+    fence, comes = (next(v for v in proof.verdicts if v.check == c) for c in ("gpu_pool_fenced", "gpu_node_comes"))
+    assert "did not tolerate taint (taint=nvidia.com/gpu=true:NoSchedule)" in fence.summary
+    assert any(row["reason"] == "Scheduled" for row in comes.evidence["events"])
+    assert probes(cluster) == []
+
+
+def test_doing_it_again_changes_nothing(cluster):
+    PoolProof(cluster, profile_of(cluster.namespace)).prove([model()])
+
+    again = PoolProof(cluster, profile_of(cluster.namespace)).prove([model()])
+
+    actions = {row["name"]: row["action"] for row in again.verdicts[0].evidence["objects"]}
+    assert set(actions.values()) == {"unchanged"}
+
+
+def test_where_a_gpu_would_cost_money_nothing_is_started(cluster):
+    profile = replace(profile_of(cluster.namespace), probe_gpu="never")
+
+    proof = PoolProof(cluster, profile).prove([model("g6")])
+
+    assert proof.form == "simulated"
+    assert set(outcomes(proof).values()) == {"passed"}
+    assert "would bring a g6.xlarge" in proof.verdicts[-1].summary
+    assert cluster.calls.by_verb_and_resource().get(("delete", "pods")) is None
+    assert not any(n["metadata"]["labels"]["eks.amazonaws.com/instance-family"] == "g6" for n in nodes_of(cluster))
+
+
+def test_an_engine_of_ours_lands_on_the_gpu_pool(cluster):
+    release = start_engine(cluster, model(), "a")
+
+    (pod,) = cluster.list("Pod", {"genai-pipeline/release": release.id})
+    node = next(n for n in nodes_of(cluster) if n["metadata"]["name"] == pod["spec"]["nodeName"])
+    assert node["metadata"]["labels"]["eks.amazonaws.com/instance-family"] == "g6e"
+    assert node["metadata"]["labels"]["karpenter.sh/capacity-type"] == "on-demand"
+
+
+def test_a_pool_without_the_taint_is_found_by_the_probe(cluster, own_pool):
+    unfenced = pool_of(cluster, "unfenced", "g5")
+    del unfenced["spec"]["template"]["spec"]["taints"]
+    own_pool(unfenced)
+
+    verdict = NodeProbe(cluster, profile_of(cluster.namespace)).fence("unfenced")
+
+    assert verdict.outcome is Outcome.FAILED
+    assert "Taint the nodes of unfenced." in verdict.summary
+    assert probes(cluster) == []
+
+
+def test_a_limit_that_leaves_no_room_is_named(cluster, own_pool, monkeypatch):
+    own_pool(pool_of(cluster, "tight", "g5", limits={"cpu": "2"}))
+    monkeypatch.setattr(node_probe, "REFUSED_FOR_S", 2.0)
+
+    verdict = NodeProbe(cluster, profile_of(cluster.namespace)).provision(gpu("g5"))
+
+    assert verdict.outcome is Outcome.FAILED
+    assert "exceed limits for nodepool" in verdict.summary
+    assert probes(cluster) == []
+
+
+def test_karpenter_is_content_with_a_misspelt_label_and_we_are_not(cluster, own_pool, monkeypatch):
+    misspelt = pool_of(cluster, "misspelt", "p5")
+    misspelt["spec"]["template"]["spec"]["requirements"][0]["key"] = "eks.amazonaws.com/instance-famly"
+
+    own_pool(misspelt)  # waits until Karpenter says Ready=True
+    monkeypatch.setattr(node_probe, "REFUSED_FOR_S", 2.0)
+    verdict = NodeProbe(cluster, profile_of(cluster.namespace)).provision(gpu("p5"))
+
+    assert verdict.outcome is Outcome.FAILED
+    (problem,) = pool_problems(misspelt)
+    assert "Did you mean eks.amazonaws.com/instance-family?" in str(problem)
+
+
+def test_what_can_never_be_met_is_not_applied(cluster, monkeypatch):
+    wrong = pool_of(cluster, "wrong", "g6ee")
+    monkeypatch.setattr("genai_pipeline.rollout.pool_proof.render_node_pools", lambda *_: [wrong])
+
+    proof = PoolProof(cluster, profile_of(cluster.namespace)).prove([model()])
+
+    assert outcomes(proof)["requirements_known"] == outcomes(proof)["accepted"] == "failed"
+    assert cluster.get("NodePool", "wrong") is None
+
+
+def test_a_probe_that_a_killed_run_left_is_taken_over_and_removed(cluster):
+    profile = profile_of(cluster.namespace)
+    cluster.apply([probe_pod(profile, gpu("g6e"), "genai-probe-gpu-g6e-1-left")])
+
+    verdict = NodeProbe(cluster, profile).provision(gpu("g6e"))
+
+    assert verdict.passed, verdict.summary
+    assert probes(cluster) == []
+
+
+def test_consolidation_takes_an_empty_node_and_never_the_one_that_serves(cluster):
+    soon = copy.deepcopy(pool(cluster))
+    soon["spec"]["disruption"]["consolidateAfter"] = "1s"
+    cluster.apply([soon])
+    release = start_engine(cluster, model(), "b")
+    (pod,) = cluster.list("Pod", {"genai-pipeline/release": release.id})
+    serving = pod["spec"]["nodeName"]
+    cluster.apply([probe_pod(profile_of(cluster.namespace), gpu("g6e"), "short-lived")])
+    until(lambda: len(nodes_of(cluster)) > 1, "a second node")
+    cluster.delete("Pod", "short-lived")
+
+    until(lambda: [n["metadata"]["name"] for n in nodes_of(cluster)] == [serving], "the empty node gone", 60)
+
+    (still,) = cluster.list("Pod", {"genai-pipeline/release": release.id})
+    assert (still["metadata"]["uid"], still["spec"]["nodeName"]) == (pod["metadata"]["uid"], serving)
