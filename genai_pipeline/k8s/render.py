@@ -162,9 +162,15 @@ def render_chat_ui(profile: Profile, models: Mapping[str, str]) -> Objects:
 
 
 def render_rbac(profile: Profile) -> Objects:
-    """The pipeline's own account with exactly the verbs that it uses; an administrator applies it once."""
-    namespace = render_template("namespace.yaml", profile)
-    return namespace + render_template("pipeline_role.yaml", profile, store_access=STORE_ACCESS)
+    """The pipeline's own account with exactly the verbs that it uses; an administrator applies it once.
+
+    The namespace and the priority class come with it: the pipeline keeps them as they should be, and may not make others.
+    """
+    return [
+        *render_template("namespace.yaml", profile),
+        *render_template("priority_class.yaml", profile),
+        *render_template("pipeline_role.yaml", profile, store_access=STORE_ACCESS),
+    ]
 
 
 def _release_service(release: Release, profile: Profile, component: str) -> Objects:

@@ -156,7 +156,7 @@ def test_the_account_of_the_pipeline_is_rendered_for_the_namespace_of_the_profil
     objects = every_object(rbac_objects(profile))
 
     assert {o["kind"] for o in objects} == {
-        "Namespace", "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding",
+        "Namespace", "PriorityClass", "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding",
     }  # fmt: skip
     assert {o["metadata"].get("namespace", "elsewhere") for o in objects} == {"elsewhere"}
     (binding,) = [o for o in objects if o["kind"] == "ClusterRoleBinding"]
