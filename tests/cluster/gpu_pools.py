@@ -37,12 +37,13 @@ def model(family: str = "g6e", downtime: bool = False, **gpu: Any) -> ModelSpec:
     )
 
 
-def start_engine(cluster: KubernetesCluster, spec: ModelSpec, revision: str) -> Release:
-    """The engine of a release as the pipeline applies it, running on a simulated node."""
+def start_engine(cluster: KubernetesCluster, spec: ModelSpec, revision: str, wait: bool = True) -> Release:
+    """The engine of a release as the pipeline applies it; with `wait` it runs on a simulated node."""
     release, profile = Release.of(spec, revision * 40), profile_of(cluster.namespace)
     cluster.apply(render_namespace(profile))
     cluster.apply([o for o in render_engine(spec, release, profile) if o["kind"] == "Deployment"])
-    cluster.wait_ready(release.object_name, 60)
+    if wait:
+        cluster.wait_ready(release.object_name, 60)
     return release
 
 

@@ -170,7 +170,7 @@ def test_consolidation_takes_an_empty_node_and_never_the_one_that_serves(cluster
     until(lambda: len(nodes_of(cluster)) > 1, "a second node")
     cluster.delete("Pod", "short-lived")
 
-    until(lambda: [n["metadata"]["name"] for n in nodes_of(cluster)] == [serving], "the empty node gone", 60)
+    until(lambda: [n["metadata"]["name"] for n in nodes_of(cluster)] == [serving], "the empty nodes gone", 90)
 
     (still,) = cluster.list("Pod", {"genai-pipeline/release": release.id})
     assert (still["metadata"]["uid"], still["spec"]["nodeName"]) == (pod["metadata"]["uid"], serving)
