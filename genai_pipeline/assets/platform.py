@@ -7,7 +7,7 @@ import dagster as dg
 from genai_pipeline.assets.failures import explained
 from genai_pipeline.assets.node_pools import node_pools_asset
 from genai_pipeline.assets.platform_asset import GROUP, check_specs, result
-from genai_pipeline.core.errors import GenaiError
+from genai_pipeline.core.errors import GenaiError, UnknownKind
 from genai_pipeline.core.model_file import ModelFiles
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.verdict import Verdict, inconclusive, judge, passed
@@ -46,9 +46,24 @@ def _observability(specs: Sequence[ModelSpec]) -> dg.AssetsDefinition:
     )
     def observability(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
         source = platform.profile.prometheus_url or "each engine's own /metrics"
-        return result("observability", [_metrics_readable(platform, specs, source)], source=source)
+        with explained():
+            scraped = _have_scraped(platform)
+        return result("observability", [_metrics_readable(platform, specs, source)], source=source, scraped=scraped)
 
     return observability
+
+
+def _have_scraped(platform: Platform) -> str:
+    """Tell a Prometheus operator whom to scrape, where there is a Prometheus; returns what was told."""
+    from genai_pipeline.k8s.render import render_monitoring
+
+    if platform.profile.prometheus_url is None:
+        return "nothing: there is no Prometheus"
+    try:
+        applied = platform.gateways.cluster.apply(render_monitoring(platform.profile))
+    except UnknownKind as error:
+        return f"nothing: {error}"
+    return ", ".join(f"{a.kind} {a.name}" for a in applied)
 
 
 def _metrics_readable(platform: Platform, specs: Sequence[ModelSpec], source: str) -> Verdict:

@@ -14,6 +14,7 @@ GenaiError
 │   ├── RevisionNotFound
 │   ├── AccessDenied
 │   ├── UnsafeFormat
+│   ├── UnknownKind       the cluster lacks the operator that brings a kind
 │   ├── ReleaseRefused    the interlock of m/live
 │   └── Superseded        a newer release took this one's place
 ├── StagingError
@@ -92,6 +93,10 @@ class AccessDenied(Refused):
 
 class UnsafeFormat(Refused):
     """Weights that can run code when they are loaded (pickle)."""
+
+
+class UnknownKind(Refused):
+    """The cluster has no such kind: the operator or CRD that brings it is not installed."""
 
 
 class ReleaseRefused(Refused):

@@ -151,6 +151,7 @@ class CutOver:
         if before:
             replaced_by = f"replaced by {release.id}"
             self._records.update(model, before.id, lambda r: r.in_phase(Phase.REPLACED, replaced_by), replaced_by)
+        self._traffic.guard(release)
 
     def _forget_all_but(self, release: Release, before: Release) -> None:
         """Remove the objects of the release before the last good one: nothing goes back to it."""

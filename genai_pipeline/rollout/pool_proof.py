@@ -14,13 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from genai_pipeline.core.errors import NotFound
+from genai_pipeline.core.errors import UnknownKind
 from genai_pipeline.core.model_spec import Gpu, ModelSpec
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Verdict, failed, judge, passed
 from genai_pipeline.gateways.cluster.abc import Applied, Cluster
-from genai_pipeline.k8s.render import render_agent, render_engine, render_namespace, render_node_pools
+from genai_pipeline.k8s.render import render_agent, render_engine, render_node_pools, render_platform
 from genai_pipeline.rollout.matching import offers_gpus
 from genai_pipeline.rollout.node_pools import is_undecided, judge_accepted, judge_gpu_fence, judge_selectors
 from genai_pipeline.rollout.node_probe import NodeProbe, probe_pod
@@ -82,14 +82,15 @@ class PoolProof:
 
     def _apply(self, objects: Sequence[Object]) -> tuple[Verdict, Sequence[Object]]:
         """The verdict accepted, and the pools on which somebody acts."""
-        applied = self._cluster.apply(render_namespace(self._profile))
+        applied = self._cluster.apply(render_platform(self._profile))
         try:
             applied += self._cluster.apply(objects)
-        except NotFound:  # the namespace is there, so it is the kind that is not
+        except UnknownKind:
             why = "This cluster does not know NodePools (no Karpenter): they are judged and not applied."
             return passed("accepted", why), []
         live = self._answered([o["metadata"]["name"] for o in objects], applied)
-        return judge_accepted(applied, self._cluster.diff(objects), live), live
+        changed = any(a.action != "unchanged" for a in applied)  # a dry run has just found the others the same
+        return judge_accepted(applied, self._cluster.diff(objects) if changed else [], live), live
 
     def _answered(self, names: Sequence[str], applied: Sequence[Applied]) -> Sequence[Object]:
         """The pools as the cluster has them once Karpenter has looked at them; none where nobody does."""

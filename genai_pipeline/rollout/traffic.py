@@ -9,7 +9,15 @@ from genai_pipeline.core.errors import NotFound, Refused, Unavailable
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
 from genai_pipeline.gateways import Gateways
-from genai_pipeline.k8s.render import PORTS, RELEASE_LABEL, release_alias, render_stable, stable_name, weights_url
+from genai_pipeline.k8s.render import (
+    PORTS,
+    RELEASE_LABEL,
+    release_alias,
+    render_guards,
+    render_stable,
+    stable_name,
+    weights_url,
+)
 from genai_pipeline.rollout.settling import why_unsettled
 
 SETTLE_DEADLINE_S = 15.0
@@ -41,6 +49,10 @@ class Traffic:
     def move(self, release: Release) -> None:
         """Point both stable Services at `release`; new connections follow at once."""
         self._cluster.apply([o for c in PORTS for o in render_stable(release, self._profile, c)])
+
+    def guard(self, release: Release) -> None:
+        """Keep the pods that have the traffic where they are, and those that had it before no longer."""
+        self._cluster.apply(render_guards(release, self._profile))
 
     def close(self, model: str) -> None:
         """Take the stable Services away: there is no release to point them at."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from genai_pipeline.core.errors import AccessDenied, ClusterUnavailable, GenaiError, NotFound, Refused
+from genai_pipeline.core.errors import AccessDenied, ClusterUnavailable, GenaiError, NotFound, Refused, UnknownKind
 
 AGAIN = frozenset({429, 500, 502, 503, 504})
 ROLE = "genai-pipeline"
@@ -116,7 +116,7 @@ def _forbidden(answer: Answer, request: Request) -> Refused:
 
 def _not_found(answer: Answer, request: Request) -> GenaiError:
     if answer.reason != "NotFound":
-        return Refused(
+        return UnknownKind(
             f"The cluster does not know {request.resource}.", "Install the operator or CRD that brings this kind."
         )
     if "namespaces" in answer.message and request.resource != "namespaces":
