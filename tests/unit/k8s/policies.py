@@ -77,7 +77,7 @@ def memory_is_limited_and_asked_for(objects: list[Object]) -> Broken:
 def what_is_written_is_bounded(objects: list[Object]) -> Broken:
     for name, _, pod in pods(objects):
         for volume in pod.get("volumes", []):
-            if not volume.get("emptyDir", {}).get("sizeLimit"):
+            if "downwardAPI" not in volume and not volume.get("emptyDir", {}).get("sizeLimit"):
                 yield f"{name}: volume {volume['name']} is no emptyDir with a sizeLimit"
 
 
@@ -225,12 +225,20 @@ def _patience_s(probe: Object) -> int:
     return probe.get("periodSeconds", 10) * probe.get("failureThreshold", 3)
 
 
+def _stop_delay_s(container: Object) -> int:
+    """Seconds that it goes on serving after it was asked to stop: asleep, or until it has drained."""
+    hook = container.get("lifecycle", {}).get("preStop", {})
+    if "httpGet" in hook:
+        return int(re.search(r"least=(\d+)", hook["httpGet"]["path"])[1])  # type: ignore[index]
+    return hook.get("sleep", {}).get("seconds", 0)
+
+
 @policy
 def requests_can_end(objects: list[Object]) -> Broken:
     for name, _, pod in serving(objects):
         grace = pod.get("terminationGracePeriodSeconds", 30)
         for container in pod["containers"]:
-            delay = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+            delay = _stop_delay_s(container)
             drain = next((int(a.split("=")[1]) for a in container.get("args", []) if "--shutdown-timeout=" in a), None)
             if container["name"] == "engine" and not drain:
                 yield f"{name}: SIGTERM aborts what runs"
@@ -242,7 +250,7 @@ def requests_can_end(objects: list[Object]) -> Broken:
 def nodes_hear_of_a_stop_first(objects: list[Object]) -> Broken:
     for name, _, pod in serving(objects):
         for container in pod["containers"]:
-            if container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0) < 1:
+            if _stop_delay_s(container) < 1:
                 yield f"{name}: stops at once, while connections still come"
 
 

@@ -1,0 +1,134 @@
+"""What an engine is told when the model file leaves it open, and what it is never told."""
+
+import json
+
+import pytest
+
+from genai_pipeline.core.errors import Refused
+from genai_pipeline.core.model_file import parse_model
+from genai_pipeline.k8s import engine
+from genai_pipeline.k8s.render import render_engine
+from tests.unit.k8s.everything import PROFILES, everything, release_of
+from tests.unit.k8s.policies import strings
+
+EKS, KUBERNETES, LOCAL = PROFILES["eks"], PROFILES["kubernetes"], PROFILES["local"]
+
+
+def model(serving="{}"):
+    return parse_model(f"name: tiny\nsource: {{hub: a/b}}\nserving: {serving}\n", "f")
+
+
+def args_of(serving, profile=EKS):
+    spec = model(serving)
+    return engine.engine_args(spec.serving, release_of(spec), profile)
+
+
+def flags(arguments, name):
+    return [a for a in arguments if a == f"--{name}" or a.startswith(f"--{name}=")]
+
+
+def test_weights_are_streamed_unless_the_model_file_says_otherwise():
+    assert flags(args_of("{}"), "load-format") == ["--load-format=runai_streamer"]
+    assert flags(args_of("{args: {load-format: dummy}}"), "load-format") == ["--load-format=dummy"]
+
+
+@pytest.mark.parametrize(
+    ("serving", "backend"),
+    [
+        ("{}", []),
+        ("{gpu: {}}", ["--attention-backend=FLASHINFER"]),
+        ("{gpu: {}, args: {attention-backend: TRITON_ATTN}}", ["--attention-backend=TRITON_ATTN"]),
+        ("{gpu: {}, args: {attention_backend: TRITON_ATTN}}", []),
+        ("{gpu: {}, args: {attention-config: {backend: FLASH_ATTN}}}", []),
+        ("{gpu: {}, args: {attention-backend: false}}", []),
+    ],
+)
+def test_flashinfer_is_the_default_where_there_is_a_gpu(serving, backend):
+    assert flags(args_of(serving), "attention-backend") == backend
+
+
+def test_no_flag_is_given_twice():
+    arguments = args_of("{gpu: {}, args: {shutdown_timeout: 90, load_format: auto, attention_backend: X}}")
+    names = [a.split("=")[0].replace("_", "-") for a in arguments if a.startswith("--")]
+
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(("serving", "drain"), [("{}", 30), ("{args: {shutdown-timeout: 90}}", 90)])
+def test_the_grace_follows_the_drain(serving, drain):
+    serving = model(serving).serving
+
+    assert engine.grace_s(serving, EKS) >= 5 + drain + engine.TEARDOWN_S
+    assert engine.grace_s(serving, LOCAL) >= drain + engine.TEARDOWN_S
+
+
+def test_the_streamers_buffer_fits_the_pods_memory():
+    env = engine.engine_env(model("{resources: {memory_gib: 8}}").serving, EKS)
+
+    assert int(env["RUNAI_STREAMER_MEMORY_LIMIT"]) == 4 * 2**30
+    assert engine.limits(model("{resources: {memory_gib: 8}}").serving)["memory"] == "10240Mi"
+
+
+def test_an_endpoint_of_ones_own_reaches_the_streamer_and_awss_own_does_not():
+    serving = model().serving
+
+    assert engine.engine_env(serving, KUBERNETES)["AWS_ENDPOINT_URL"] == "http://s3.store.svc:9000"
+    assert "AWS_ENDPOINT_URL" not in engine.engine_env(serving, EKS)
+
+
+def test_the_model_file_has_the_last_word_on_the_environment_and_no_name_comes_twice():
+    spec = model("{env: {HOME: /tmp/mine, VLLM_NO_USAGE_STATS: '0'}}")
+    variables = render_engine(spec, release_of(spec), EKS)[0]["spec"]["template"]["spec"]["containers"][0]["env"]
+    values = {v["name"]: v.get("value") for v in variables}
+
+    assert (values["HOME"], values["VLLM_NO_USAGE_STATS"]) == ("/tmp/mine", "0")
+    assert len(values) == len(variables)
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        "{HF_TOKEN: x}",
+        "{HUGGING_FACE_HUB_TOKEN: x}",
+        "{AWS_SECRET_ACCESS_KEY: x}",
+        "{AWS_ACCESS_KEY_ID: x}",
+        "{OPENAI_API_KEY: x}",
+        "{DB_PASSWORD: x}",
+        "{HARMLESS: hf_abcdefghijklmnopqrstuvwxyz}",
+        "{HARMLESS: 'id AKIAABCDEFGHIJKLMNOP'}",
+    ],
+)
+def test_a_credential_in_a_model_file_is_refused_by_name_and_not_shown(env):
+    name, value = env.strip("{}").split(": ")
+    spec = model(f"{{env: {env}}}")
+
+    with pytest.raises(Refused, match=f"serving.env.{name} looks like a credential") as refusal:
+        render_engine(spec, release_of(spec), EKS)
+
+    assert len(value) < 5 or value not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["VLLM_MAX_TOKENS", "TOKENIZERS_PARALLELISM", "VLLM_KEYS", "MONKEY"])
+def test_a_variable_that_only_sounds_like_one_is_taken(name):
+    assert engine.engine_env(model(f"{{env: {{{name}: 'x'}}}}").serving, EKS)[name] == "x"
+
+
+def test_what_the_environment_holds_in_secret_is_in_no_rendered_object(monkeypatch):
+    secrets = {
+        "HF_TOKEN": "hf_" + "s" * 30,
+        "HUGGING_FACE_HUB_TOKEN": "hub-token-of-this-test",
+        "AWS_ACCESS_KEY_ID": "key-id-of-this-test",
+        "AWS_SECRET_ACCESS_KEY": "secret-key-of-this-test",
+        "AWS_SESSION_TOKEN": "session-of-this-test",
+    }
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
+
+    for profile in PROFILES.values():
+        text = json.dumps(everything(profile))
+        assert not [name for name, value in secrets.items() if value in text]
+
+
+def test_a_secret_that_did_get_in_would_be_seen():
+    assert "hub-token" in json.dumps([{"env": [{"value": "hub-token"}]}])
+    assert "hub-token" in set(strings([{"env": [{"value": "hub-token"}]}]))

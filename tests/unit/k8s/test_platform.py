@@ -1,0 +1,131 @@
+"""Pools, policies and monitoring: what they say for the models and the profile."""
+
+import dataclasses
+
+import pytest
+
+from genai_pipeline.core.model_file import parse_model
+from genai_pipeline.k8s.network import store_ports
+from genai_pipeline.k8s.pools import gpu_limit
+from genai_pipeline.k8s.render import render_guards, render_monitoring, render_node_pools, render_platform
+from tests.unit.k8s.everything import LARGE, MODELS, PROFILES, RESERVED, SMALL, release_of
+
+EKS, KUBERNETES = PROFILES["eks"], PROFILES["kubernetes"]
+
+
+def model(gpu, replicas="{}"):
+    return parse_model(f"name: m\nsource: {{hub: a/b}}\nserving: {{gpu: {gpu}, replicas: {replicas}}}\n", "f")
+
+
+def pool(objects, name):
+    return next(o for o in objects if (o["kind"], o["metadata"]["name"]) == ("NodePool", name))
+
+
+def requirements(objects, name):
+    return {r["key"]: r["values"] for r in pool(objects, name)["spec"]["template"]["spec"]["requirements"]}
+
+
+@pytest.mark.parametrize(
+    ("specs", "limit"),
+    [
+        ([], 2),
+        ([SMALL], 2),
+        ([model("{}")], 2),
+        ([model("{}", "{min: 2, max: 4}")], 6),
+        ([model("{count: 2}")], 8),
+        ([model("{instance-family: p5}")], 16),
+        ([model("{count: 12}")], 24),
+        ([model("{}"), model("{count: 4}")], 9),
+    ],
+)
+def test_the_gpu_limit_counts_whole_nodes_and_one_rollout_beside_all_that_serves(specs, limit):
+    assert gpu_limit(specs) == limit
+
+
+def test_the_gpu_pool_offers_the_families_of_the_models_and_g6e_where_there_is_none():
+    family = "eks.amazonaws.com/instance-family"
+
+    assert requirements(render_node_pools(EKS, MODELS), "gpu")[family] == ["g6e", "p5"]
+    assert requirements(render_node_pools(EKS, [SMALL]), "gpu")[family] == ["g6e"]
+
+
+def test_reserved_capacity_is_offered_and_spot_is_not():
+    for name, types in (("gpu", ["reserved", "on-demand"]), ("general", ["on-demand"]), ("system", ["on-demand"])):
+        assert requirements(render_node_pools(EKS, MODELS), name)["karpenter.sh/capacity-type"] == types
+
+
+def test_a_class_of_our_own_is_made_where_reservations_are_named():
+    (node_class, *_) = objects = render_node_pools(EKS, [LARGE, RESERVED, LARGE])
+
+    assert (node_class["kind"], node_class["metadata"]["name"]) == ("NodeClass", "genai")
+    terms = node_class["spec"]["capacityReservationSelectorTerms"]
+    assert terms == [{"id": "cr-0123abcd"}, {"tags": {"team": "ml"}}]
+    assert {"role", "subnetSelectorTerms", "securityGroupSelectorTerms"} <= node_class["spec"].keys()
+    assert pool(objects, "gpu")["spec"]["template"]["spec"]["nodeClassRef"]["name"] == "genai"
+    assert pool(objects, "general")["spec"]["template"]["spec"]["nodeClassRef"]["name"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("profile", "specs"), [(EKS, [SMALL]), (dataclasses.replace(EKS, node_role=None), [LARGE]), (KUBERNETES, [LARGE])]
+)
+def test_auto_modes_own_class_is_used_where_none_is_needed_or_none_can_be_written(profile, specs):
+    objects = render_node_pools(profile, specs)
+
+    assert [o["kind"] for o in objects] == ["NodePool"] * 3
+    assert pool(objects, "gpu")["spec"]["template"]["spec"]["nodeClassRef"]["name"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "ports"),
+    [
+        (None, [443]),
+        ("https://minio.example", [443]),
+        ("http://minio.example", [80, 443]),
+        ("http://s3.store.svc:9000", [443, 9000]),
+    ],
+)
+def test_an_engine_reaches_s3_where_it_answers(endpoint, ports):
+    assert store_ports(dataclasses.replace(EKS, s3_endpoint=endpoint)) == ports
+
+
+def policy(objects, name):
+    return next(o["spec"] for o in objects if (o["kind"], o["metadata"]["name"]) == ("NetworkPolicy", name))
+
+
+def test_the_api_server_is_let_in_from_the_addresses_that_are_given_and_no_others():
+    def blocks(profile):
+        return [
+            p["ipBlock"]["cidr"]
+            for p in policy(render_platform(profile), "engine")["ingress"][0]["from"]
+            if "ipBlock" in p
+        ]
+
+    assert blocks(EKS) == ["10.1.0.0/16"]
+    assert blocks(KUBERNETES) == []
+
+
+def test_engines_may_ask_dns_s3_and_the_identity_agent_only():
+    egress = policy(render_platform(KUBERNETES), "engine")["egress"]
+
+    assert [[p["port"] for p in rule["ports"]] for rule in egress] == [[53, 53], [443, 9000], [80]]
+    assert egress[2]["to"] == [{"ipBlock": {"cidr": "169.254.170.23/32"}}]
+
+
+def test_a_scraped_pod_is_told_by_the_name_of_its_releases_service():
+    release = release_of(SMALL)
+    names = {}
+    for monitor in render_monitoring(EKS):
+        (relabel,) = [
+            r for r in monitor["spec"]["podMetricsEndpoints"][0]["relabelings"] if r["targetLabel"] == "service"
+        ]
+        names[monitor["metadata"]["name"]] = relabel["separator"].join([release.model, release.id])
+
+    assert names == {"genai-engine": release.object_name, "genai-agent": release.agent_object_name}
+
+
+def test_the_disruption_budget_follows_the_traffic():
+    first, second = (render_guards(release, EKS)[0] for release in (release_of(SMALL), release_of(LARGE)))
+
+    assert first["metadata"]["name"] == "tiny"
+    assert first["spec"]["selector"]["matchLabels"]["genai-pipeline/release"] == release_of(SMALL).id
+    assert second["spec"]["selector"] != first["spec"]["selector"]
