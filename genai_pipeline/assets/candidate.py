@@ -8,9 +8,12 @@ from genai_pipeline.k8s.render import weights_url
 
 def _start(hand: InHand) -> Findings:
     from genai_pipeline.loadtest.acceptance import accept_candidate
+    from genai_pipeline.rollout.downtime import refuse_unless_allowed
+    from genai_pipeline.rollout.standing import standing_of
 
     platform, release = hand.platform, hand.release
     if hand.record.facts.get("strategy") == "recreate":
+        refuse_unless_allowed(hand.spec, standing_of(hand.record, platform.records, platform.candidates))
         platform.cut_over.make_room_for(hand.spec, release, hand.say)
     url = platform.candidates.start_engine(hand.spec, release, hand.say)
     inference = platform.gateways.inference(url)

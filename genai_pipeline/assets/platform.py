@@ -11,6 +11,7 @@ from genai_pipeline.core.errors import GenaiError, UnknownKind
 from genai_pipeline.core.model_file import ModelFiles
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.verdict import Verdict, inconclusive, judge, passed
+from genai_pipeline.k8s.templating import RELEASE_LABEL
 from genai_pipeline.resources.platform import Platform
 
 
@@ -66,9 +67,17 @@ def _have_scraped(platform: Platform) -> str:
     return ", ".join(f"{a.kind} {a.name}" for a in applied)
 
 
+def _is_served(platform: Platform, model: str) -> bool:
+    """Whether an engine stands behind the stable address: one that made room for a candidate has no metrics."""
+    release = platform.traffic.on(model)
+    labels = {"app.kubernetes.io/name": model, RELEASE_LABEL: release or "", "app.kubernetes.io/component": "engine"}
+    engines = platform.gateways.cluster.list("Deployment", labels) if release else []
+    return any((e.get("status") or {}).get("availableReplicas") for e in engines)
+
+
 def _metrics_readable(platform: Platform, specs: Sequence[ModelSpec], source: str) -> Verdict:
     urls = {s.name: platform.traffic.url(s.name) for s in specs}
-    running = {name: url for name, url in urls.items() if url and platform.traffic.on(name)}
+    running = {name: url for name, url in urls.items() if url and _is_served(platform, name)}
     if not running:
         return passed("metrics_readable", f"Metrics come from {source}; no model is live yet to read them of.")
     try:

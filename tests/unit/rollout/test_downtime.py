@@ -1,8 +1,12 @@
 from dataclasses import replace
 
+import pytest
+
+from genai_pipeline.core.errors import ReleaseRefused
 from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.record import Phase, Record
-from genai_pipeline.rollout.downtime import WITHOUT_LIVE, expected_downtime
+from genai_pipeline.rollout.downtime import WITHOUT_LIVE, expected_downtime, refuse_unless_allowed
+from genai_pipeline.rollout.standing import Standing
 
 SPEC = parse_model(
     "name: tiny\nsource: {hub: a/b}\nserving: {startup_deadline_s: 570}\nrollout: {drain_deadline_s: 30}\n", "f"
@@ -35,3 +39,19 @@ def test_without_a_timed_release_the_model_files_deadlines_are_the_estimate_and_
 
     assert found.minutes == 10.0
     assert "no earlier release was timed" in found.source
+
+
+def test_a_live_release_is_not_stopped_for_an_older_plan_than_the_model_file():
+    with pytest.raises(ReleaseRefused, match=r"rollout\.allow_downtime is false"):
+        refuse_unless_allowed(SPEC, Standing(live="old"))
+
+
+@pytest.mark.parametrize("standing", [Standing(), Standing(live="old", made_room=True)])
+def test_where_nobody_is_served_nothing_is_interrupted(standing):
+    refuse_unless_allowed(SPEC, standing)
+
+
+def test_allowed_is_allowed():
+    allowed = SPEC.model_copy(update={"rollout": SPEC.rollout.model_copy(update={"allow_downtime": True})})
+
+    refuse_unless_allowed(allowed, Standing(live="old"))
