@@ -15,6 +15,7 @@ import yaml
 from genai_pipeline.gateways.cluster.abc import Cluster, Manifest
 from genai_pipeline.gateways.cluster.kubernetes import KubernetesCluster
 from tests.cluster.machine.cluster import RunningCluster
+from tests.cluster.machine.namespaces import create_namespace, delete_namespace
 from tests.conformance.access import *  # noqa: F403
 from tests.conformance.applying import *  # noqa: F403
 from tests.conformance.configuration import *  # noqa: F403
@@ -101,11 +102,11 @@ def servings(real: RunningCluster, tmp_path_factory: pytest.TempPathFactory) -> 
     namespace, folder = f"serving-{uuid.uuid4().hex[:8]}", tmp_path_factory.mktemp("serving")
     worlds = {access: world_in(namespace, real, access, folder) for access in ("direct", "proxy")}
     world = worlds["direct"]
-    world.cluster.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}])
+    create_namespace(real.kubeconfig, namespace)
     world.up(world.deployment(), world.service())
     until(world.says)
     yield worlds
-    world.cluster.delete("Namespace", namespace)
+    delete_namespace(real.kubeconfig, namespace)
     for world in worlds.values():
         world.close()
 
