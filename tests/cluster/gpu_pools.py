@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -62,27 +62,3 @@ def until(found: Callable[[], Found], what: str, deadline_s: float = 40) -> Foun
         assert time.monotonic() < end, f"not within {deadline_s:g} s: {what}"
         time.sleep(0.2)
     return value
-
-
-@pytest.fixture
-def cluster(simulated, fresh_namespace) -> Iterator[KubernetesCluster]:
-    """The pipeline's gateway in a namespace of its own."""
-    gateway = KubernetesCluster(fresh_namespace(simulated), simulated.kubeconfig)
-    yield gateway
-    gateway.close()
-
-
-@pytest.fixture(scope="module")
-def _no_pools_left(simulated) -> Iterator[None]:
-    """Other tests do not expect our pools: they are taken away in the end, and their nodes with them."""
-    yield
-    gateway = KubernetesCluster("default", simulated.kubeconfig)
-    for one in gateway.list("NodePool"):
-        gateway.delete("NodePool", one["metadata"]["name"])
-    gateway.close()
-
-
-@pytest.fixture
-def pools(cluster, _no_pools_left) -> None:
-    """Our pools for a model on g6e, whatever the test before made of them."""
-    cluster.apply(render_node_pools(profile_of(cluster.namespace), [model()]))

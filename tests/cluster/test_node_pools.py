@@ -3,20 +3,48 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 
 from genai_pipeline.core.model_spec import Gpu
 from genai_pipeline.core.verdict import Outcome
+from genai_pipeline.gateways.cluster.kubernetes import KubernetesCluster
+from genai_pipeline.k8s.render import render_node_pools, render_rbac
 from genai_pipeline.rollout import node_probe
 from genai_pipeline.rollout.node_probe import PROBE_LABEL, NodeProbe, probe_pod
 from genai_pipeline.rollout.pool_proof import PoolProof
 from genai_pipeline.rollout.pool_requirements import pool_problems
 from tests.cluster.gpu_pools import NEEDS, model, nodes_of, pool, profile_of, start_engine, until
+from tests.cluster.identities import kubeconfig_of
 
-pytest_plugins = ("tests.cluster.gpu_pools",)
 pytestmark = [NEEDS, pytest.mark.usefixtures("pools")]
+
+
+@pytest.fixture
+def cluster(simulated, fresh_namespace) -> Iterator[KubernetesCluster]:
+    """The pipeline's gateway in a namespace of its own."""
+    gateway = KubernetesCluster(fresh_namespace(simulated), simulated.kubeconfig)
+    yield gateway
+    gateway.close()
+
+
+@pytest.fixture(scope="module")
+def _no_pools_left(simulated) -> Iterator[None]:
+    """Other tests do not expect our pools: they are taken away in the end, and their nodes with them."""
+    yield
+    gateway = KubernetesCluster("default", simulated.kubeconfig)
+    for one in gateway.list("NodePool"):
+        gateway.delete("NodePool", one["metadata"]["name"])
+    gateway.close()
+
+
+@pytest.fixture
+def pools(cluster, _no_pools_left) -> None:
+    """Our pools for a model on g6e, whatever the test before made of them."""
+    cluster.apply(render_node_pools(profile_of(cluster.namespace), [model()]))
 
 
 def outcomes(proof):
@@ -80,6 +108,18 @@ def test_doing_it_again_changes_nothing(cluster):
 
     actions = {row["name"]: row["action"] for row in again.verdicts[0].evidence["objects"]}
     assert set(actions.values()) == {"unchanged"}
+
+
+def test_the_role_that_we_ship_is_enough(cluster, simulated, tmp_path):
+    profile = profile_of(cluster.namespace)
+    cluster.apply(render_rbac(profile))
+    kubeconfig = kubeconfig_of(simulated.kubeconfig, cluster.namespace, "genai-pipeline", tmp_path)
+    with closing(KubernetesCluster(cluster.namespace, kubeconfig)) as pipeline:
+        proof = PoolProof(pipeline, profile).prove([model()])
+    for kind in ("ClusterRoleBinding", "ClusterRole"):
+        cluster.delete(kind, f"genai-pipeline-{cluster.namespace}")
+
+    assert set(outcomes(proof).values()) == {"passed"}, [v.summary for v in proof.verdicts]
 
 
 def test_where_a_gpu_would_cost_money_nothing_is_started(cluster):
