@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from genai_pipeline.core.errors import Refused
@@ -19,6 +21,8 @@ DRAIN_S = 30
 """How long a stopping engine finishes what it runs. vLLM's own default is 0: SIGTERM aborts every request."""
 TEARDOWN_S = 15
 """From the last answer to the end of vLLM's processes."""
+MIDDLEWARE = "genai_leaving"
+MIDDLEWARE_FOLDER = "/etc/genai"
 LIMIT_OVER_REQUEST = 1.25
 """Loading peaks above serving; a limit at the request would end an engine that fits."""
 SECRET_NAME = re.compile(r"(^|_)(TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_KEY|PRIVATE_KEY)(_ID|_KEY)?$", re.I)
@@ -47,14 +51,32 @@ def engine_args(serving: Serving, release: Release, profile: Profile) -> list[st
         f"--host={bind_address(profile)}",
         f"--port={ENGINE_PORT}",
     ]
+    if leaves_politely(profile):
+        own.append(f"--middleware={MIDDLEWARE}.Leaving")
     args = _default_args(serving) | serving.args
     return own + [_flag(name, value) for name, value in sorted(args.items()) if value is not False]
 
 
+def leaves_politely(profile: Profile) -> bool:
+    """Whether kept connections stay with their pod, so that it has to end them: the local cluster's do not."""
+    return stop_delay_s(profile) > 0
+
+
+@cache
+def middleware_source() -> str:
+    """`leaving.py` as the pod gets it."""
+    return (Path(__file__).parent / "leaving.py").read_text()
+
+
+def drain_s(serving: Serving) -> int:
+    """Seconds that a stopping engine gives to what it runs."""
+    said = next((v for k, v in serving.args.items() if _spelt(k) == "shutdown-timeout"), DRAIN_S)
+    return said if isinstance(said, int) else DRAIN_S
+
+
 def grace_s(serving: Serving, profile: Profile) -> int:
     """Seconds from the order to stop to SIGKILL: the stop delay, the drain and the teardown must fit."""
-    drain = next((v for k, v in serving.args.items() if _spelt(k) == "shutdown-timeout"), DRAIN_S)
-    return stop_delay_s(profile) + (drain if isinstance(drain, int) else DRAIN_S) + TEARDOWN_S
+    return stop_delay_s(profile) + drain_s(serving) + TEARDOWN_S
 
 
 def engine_env(serving: Serving, profile: Profile) -> dict[str, str]:
@@ -63,7 +85,8 @@ def engine_env(serving: Serving, profile: Profile) -> dict[str, str]:
     Raises: Refused: a variable of the model file looks like a credential.
     """
     _refuse_secrets(serving.env)
-    return _caches() | _store(serving, profile) | serving.env
+    ours = {"PYTHONPATH": MIDDLEWARE_FOLDER} if leaves_politely(profile) else {}
+    return _caches() | _store(serving, profile) | ours | serving.env
 
 
 def requests(serving: Serving) -> dict[str, str]:

@@ -107,6 +107,10 @@ def render_engine(spec: ModelSpec, release: Release, profile: Profile, replicas:
         "limits": engine.limits(serving),
         "shm_gib": engine.shared_memory_gib(serving),
         "grace_s": engine.grace_s(serving, profile),
+        "drain_s": engine.drain_s(serving),
+        "middleware": engine.MIDDLEWARE,
+        "middleware_folder": engine.MIDDLEWARE_FOLDER,
+        "middleware_source": engine.middleware_source(),
         "store_access": STORE_ACCESS,
     }
     deployment = render_template("engine_deployment.yaml", profile, release, **values)
@@ -164,7 +168,7 @@ def render_chat_ui(profile: Profile, models: Mapping[str, str]) -> Objects:
 def render_rbac(profile: Profile) -> Objects:
     """The pipeline's own account with exactly the verbs that it uses; an administrator applies it once.
 
-    The namespace and the priority class come with it: the pipeline keeps them as they should be, and may not make others.
+    The namespace and the priority class come with it: the pipeline keeps them as they are and may make no others.
     """
     return [
         *render_template("namespace.yaml", profile),
