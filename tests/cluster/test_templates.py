@@ -83,15 +83,30 @@ def test_a_pod_that_the_namespace_would_refuse_is_warned_of(simulated, namespace
     assert "would violate PodSecurity" in said.stderr
 
 
-def test_the_pods_of_an_engine_are_admitted_and_hold_no_token(simulated, namespace):
+def first_pod_of(simulated, namespace, manifest) -> Object:
     cluster = KubernetesCluster(namespace, simulated.kubeconfig)
-    applied = cluster.apply([*render_namespace(profile_in(namespace)), engine_in(namespace)])
-
-    pod = until(lambda: next(iter(cluster.list("Pod")), None), "a pod of the engine", 30)
-
+    applied = cluster.apply([*render_namespace(profile_in(namespace)), manifest])
     assert not [w for a in applied for w in a.warnings]
-    assert [v["name"] for v in pod["spec"]["volumes"]] == ["tmp", "shm"]
+    return until(lambda: next(iter(cluster.list("Pod")), None), "a pod of the engine", 30)
+
+
+def holds_a_token(pod: Object) -> bool:
+    sources = [s for v in pod["spec"]["volumes"] for s in v.get("projected", {}).get("sources", [])]
+    return any("serviceAccountToken" in source for source in sources)
+
+
+def test_the_pods_of_an_engine_are_admitted_and_hold_no_token(simulated, namespace):
+    pod = first_pod_of(simulated, namespace, engine_in(namespace))
+
+    assert not holds_a_token(pod)
     assert pod["spec"]["priority"] == 100000
+
+
+def test_a_token_in_a_pod_would_be_seen(simulated, namespace):
+    manifest = engine_in(namespace)
+    manifest["spec"]["template"]["spec"] |= {"serviceAccountName": "default", "automountServiceAccountToken": True}
+
+    assert holds_a_token(first_pod_of(simulated, namespace, manifest))
 
 
 def test_without_its_priority_class_a_pod_would_not_be_made(simulated, namespace):

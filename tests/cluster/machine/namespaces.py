@@ -48,6 +48,6 @@ def what_happened(kubeconfig: Path, name: str) -> str:
 
 def _log(core: client.CoreV1Api, namespace: str, pod: str, container: str) -> str:
     try:
-        return core.read_namespaced_pod_log(pod, namespace, container=container, tail_lines=LINES_SHOWN)
+        return core.read_namespaced_pod_log(pod, namespace, container=container, tail_lines=LINES_SHOWN) or ""
     except ApiException as error:
         return f"(no log: {error.reason})"
