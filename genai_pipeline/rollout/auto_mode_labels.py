@@ -36,6 +36,7 @@ SOMETIMES_ABSENT = GPU_LABELS | {f"{EKS}capacity-reservation-{what}" for what in
 NUMBERS = frozenset(
     {GENERATION, CPU, MEMORY, GPU_COUNT, GPU_MEMORY}
     | {EKS + name for name in ("instance-ebs-bandwidth", "instance-network-bandwidth", "instance-local-nvme")}
+    | {f"{EKS}instance-cpu-sustained-clock-speed-mhz"}
 )
 """Labels whose values are whole numbers; only they can be compared with Gt and Lt."""
 
@@ -53,6 +54,7 @@ VALUES: Mapping[str, frozenset[str]] = {
     f"{EKS}instance-hypervisor": frozenset({"nitro", "xen"}),
     f"{EKS}instance-cpu-manufacturer": frozenset({"intel", "amd", "aws"}),
     f"{EKS}instance-encryption-in-transit-supported": _TRUTH,
+    f"{EKS}instance-capability-flex": _TRUTH,
     f"{EKS}compute-type": frozenset({"auto"}),
     f"{EKS}capacity-reservation-type": frozenset({"default", "capacity-block"}),
     f"{EKS}capacity-reservation-interruptible": _TRUTH,
@@ -64,6 +66,7 @@ PATTERNS: Mapping[str, tuple[str, str]] = {
     SIZE: (r"\d*x?large|medium|metal(-\d+xl)?", "a size that Auto Mode starts, like 2xlarge"),
     RESERVATION_ID: (r"cr-[0-9a-f]+", "a reservation's id, like cr-0123456789abcdef0"),
     "topology.kubernetes.io/zone": (r"[a-z]{2}(-[a-z]+)+-\d+(-[a-z]+-\d+)?[a-z]", "a zone, like us-east-1a"),
+    "topology.k8s.aws/zone-id": (r"[a-z]+\d-[a-z0-9]*az\d+", "a zone's id, like use1-az1"),
     "topology.kubernetes.io/region": (r"[a-z]{2}(-[a-z]+)+-\d+", "a region, like us-east-1"),
 }
 """Labels whose values have a form: expression, and the form in words."""

@@ -9,8 +9,10 @@ from typing import Any, Literal
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.verdict import Verdict, failed, inconclusive, judge, passed
 from genai_pipeline.rollout.downtime import Downtime
+from genai_pipeline.rollout.matching import GPU
 from genai_pipeline.rollout.pool_room import PoolRoom
 from genai_pipeline.rollout.prices import Price, new_nodes_for, replica_price
+from genai_pipeline.rollout.quantity import requested
 from genai_pipeline.rollout.reservation import ReservedRoom, judge_reservation
 from genai_pipeline.rollout.room import Room, ec2_room, headroom_rooms, quota_rooms, requests_of
 from genai_pipeline.rollout.standing import Standing
@@ -97,7 +99,8 @@ def _ec2(found: Survey, now: PoolRoom, after: PoolRoom) -> list[Room]:
 
 def _with_live(reserved: ReservedRoom, found: Survey) -> ReservedRoom:
     """The reservations once the live release has left them."""
-    free = min(reserved.all_replicas, reserved.free_replicas + len(found.live))
+    engines = sum(bool(requested(pod["spec"]).get(GPU)) for pod in found.live)  # the agent's pod is not in them
+    free = min(reserved.all_replicas, reserved.free_replicas + engines)
     return replace(reserved, free_replicas=free)
 
 
@@ -139,7 +142,16 @@ def _surge_fits(
         if standing.candidate_is_up
         else f"There is room beside the live release ({found.headroom.source})."
     )
-    return passed("surge_fits", f"{where} {price.said}".strip(), **evidence)
+    return passed("surge_fits", f"{where} {price.said} {_paid_already(found)}".strip(), **evidence)
+
+
+def _paid_already(found: Survey) -> str:
+    """Why the surge adds nothing to the bill, where that is so."""
+    if found.reserved and found.reserved.free_replicas >= found.engine.replicas:
+        return "The surge has room in a capacity reservation, which is paid for either way."
+    if found.pools and found.pools[0] and found.pools[0][0].on_nodes >= found.engine.replicas:
+        return "The surge fits on nodes that run already."
+    return ""
 
 
 def _way_out(standing: Standing, rooms: Sequence[Room], downtime: Downtime | None) -> str:

@@ -57,7 +57,7 @@ def survey(gateways: Gateways, profile: Profile, spec: ModelSpec, release: Relea
         _workload(render_agent(release, profile, "http://")),
     )
     pods = cluster.list("Pod")
-    serving = [p for p in pods if live and (p["metadata"].get("labels") or {}).get(RELEASE_LABEL) == live]
+    serving = [p for p in pods if live and _is_of(p, release.model, live)]
     reserved, reserved_unread = _reserved(gateways, spec)
     quota, quota_unread = _quota(gateways, spec.serving.gpu)
     return Survey(
@@ -72,6 +72,11 @@ def survey(gateways: Gateways, profile: Profile, spec: ModelSpec, release: Relea
         quota=quota,
         quota_unread=quota_unread,
     )
+
+
+def _is_of(pod: Object, model: str, release: str) -> bool:
+    labels = pod["metadata"].get("labels") or {}
+    return labels.get("app.kubernetes.io/name") == model and labels.get(RELEASE_LABEL) == release
 
 
 def _workload(objects: Sequence[Object]) -> Workload:

@@ -269,6 +269,27 @@ def test_the_second_replicas_price_is_said_with_its_source_and_date():
     assert "list price of 2025-07-01 for a g6e.xlarge on demand" in said
 
 
+def test_a_surge_that_adds_nothing_to_the_bill_is_said_to():
+    model = spec(gpu=GPU % ", reservation: optional")
+    pool = gpu_pool(model)
+
+    there = plan(model, survey(model, pools=[pool], nodes=[node()]))
+    reserved_ = plan(model, survey(model, pools=[pool], reserved=reserved(model, reservation())))
+    bought = plan(model, survey(model, pools=[pool]))
+
+    assert "The surge fits on nodes that run already." in verdict(there, "surge_fits").summary
+    assert "a capacity reservation, which is paid for either way" in verdict(reserved_, "surge_fits").summary
+    assert "already" not in verdict(bought, "surge_fits").summary
+
+
+def test_the_agents_pod_is_not_in_the_reservation():
+    model = spec(gpu=REQUIRED, downtime=True)
+    agent = {**pod(), "spec": {"nodeName": "n9", "containers": [{"resources": {"requests": {"cpu": "1"}}}]}}
+    found = survey(model, pods=[agent], reserved=reserved(model, reservation(available=0)))
+
+    assert plan(model, found).strategy is None
+
+
 def test_the_model_files_own_price_comes_first():
     model = spec(gpu=GPU % "", replicas=2, usd=3)
 
