@@ -7,8 +7,8 @@ from genai_pipeline.core.record import Phase
 from genai_pipeline.core.verdict import failed, inconclusive
 
 
-def model(desk, allow_downtime):
-    rollout = f"{{strategy: recreate, allow_downtime: {str(allow_downtime).lower()}}}"
+def model(desk, allow_downtime, strategy="recreate"):
+    rollout = f"{{strategy: {strategy}, allow_downtime: {str(allow_downtime).lower()}}}"
     text = f"name: tiny\nsource: {{hub: owner/tiny, ref: main}}\nrollout: {rollout}\n"
     desk.load(ModelFiles((parse_model(text, "models/tiny.yaml"),), ()))
 
@@ -94,6 +94,7 @@ def test_a_rerun_that_finds_the_live_release_stopped_goes_on_as_it_began(desk, m
     publish(desk, "v2")
     v2 = desk.releases[-1]
     desk.verdicts["candidate"] = good
+    model(desk, allow_downtime=False, strategy="auto")  # there is room now: the live release has left it
     monkeypatch.setattr("genai_pipeline.automation.rollouts.utc_now", lambda: "2999-01-01T00:00:00Z")
 
     result = desk.roll_out()
