@@ -99,10 +99,10 @@ def _chat_ui(specs: Sequence[ModelSpec]) -> dg.AssetsDefinition:
         description="A page to talk to the live models from a browser.",
     )
     def chat_ui(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
-        from genai_pipeline.k8s.render import render_chat_ui
+        from genai_pipeline.k8s.render import render_chat_ui, service_url
 
-        urls = {s.name: url for s in specs if (url := platform.traffic.url(s.name))}
         cluster = platform.gateways.cluster
+        urls = {s.name: service_url(s.name, "engine", platform.profile) for s in specs if platform.traffic.on(s.name)}
         with explained():
             cluster.apply(render_chat_ui(platform.profile, urls))
             cluster.wait_ready("chat-ui", 60)

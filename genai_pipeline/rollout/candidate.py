@@ -17,6 +17,7 @@ from genai_pipeline.k8s.render import (
     render_engine,
     render_namespace,
     render_store_access,
+    service_url,
 )
 
 AGENT_DEADLINE_S = 120
@@ -47,7 +48,8 @@ class Candidates:
 
     def start_agent(self, release: Release, on_progress: Progress) -> str:
         """Apply the agent on the release's own engine and wait; returns its address. Raises: NotReady."""
-        self._cluster.apply(render_agent(release, self._profile, self.engine_url(release)))
+        engine = service_url(release.object_name, "engine", self._profile)
+        self._cluster.apply(render_agent(release, self._profile, engine))
         crash_point("rollout.agent_applied")
         self._cluster.wait_ready(release.agent_object_name, AGENT_DEADLINE_S, on_progress)
         return self.agent_url(release)
@@ -59,8 +61,12 @@ class Candidates:
         return self._cluster.endpoint(release.agent_object_name)
 
     def is_up(self, release: Release) -> bool:
+        return self.replicas_up(release) > 0
+
+    def replicas_up(self, release: Release) -> int:
+        """How many of its engine's replicas can answer."""
         deployment = self._cluster.get("Deployment", release.object_name)
-        return bool(deployment and deployment.get("status", {}).get("availableReplicas"))
+        return (deployment or {}).get("status", {}).get("availableReplicas") or 0
 
     def remove(self, release: Release) -> None:
         """Delete everything of a release; agent first, since it talks to the engine."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any, Protocol
 
 from genai_pipeline.core.errors import ReleaseRefused
@@ -19,7 +20,7 @@ from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Verdict, failed, passed
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.rollout.candidate import Candidates
-from genai_pipeline.rollout.drain import drain
+from genai_pipeline.rollout.drain import Drained, drain
 from genai_pipeline.rollout.records import Records
 from genai_pipeline.rollout.traffic import Traffic
 
@@ -94,10 +95,9 @@ class CutOver:
         with watch_traffic(stable_url, release.model) as watch:
             watch.see(SEEN_BEFORE, WATCH_DEADLINE_S)
             verdict = self._switch(release, before, lambda: watch.failed)
-            if verdict.passed:
-                self._retire(spec, before, on_progress)
+            drained = self._retire(spec, before, on_progress) if verdict.passed else Drained()
             watch.see(SEEN_AFTER, WATCH_DEADLINE_S)
-        return [verdict, watch.verdict()]
+        return [verdict, _with_outlived(watch.verdict(), drained, spec.rollout.drain_deadline_s)]
 
     def make_room_for(self, spec: ModelSpec, release: Release, on_progress: Callable[[str], None]) -> None:
         """For the recreate strategy: drain and stop the release that has the traffic."""
@@ -162,15 +162,32 @@ class CutOver:
             if record:
                 self._candidates.remove(record.as_release)
 
-    def _retire(self, spec: ModelSpec, before: Release, on_progress: Callable[[str], None]) -> None:
+    def _retire(self, spec: ModelSpec, before: Release, on_progress: Callable[[str], None]) -> Drained:
         on_progress(f"draining {before.id}")
-        if self._candidates.is_up(before):
-            deadline = spec.rollout.drain_deadline_s
-            if not drain(self._gateways.metrics, self._candidates.engine_url(before), deadline):
-                on_progress(f"{before.id} still had requests after {deadline} s; stopping it all the same")
+        drained, replicas = Drained(), self._candidates.replicas_up(before)
+        if replicas:
+            engine = self._gateways.inference(self._candidates.engine_url(before))
+            drained = drain(engine, self._gateways.metrics, replicas, spec.rollout.drain_deadline_s)
+        if drained.reason:
+            on_progress(f"{before.id} is stopped all the same: {drained.reason} {' · '.join(drained.outlived)}".strip())
         crash_point("rollout.drained")
         self._candidates.stop(before)
         on_progress(f"{before.id} is scaled to zero and remembered as last good")
+        return drained
 
     def _url(self, release: Release) -> str:
         return f"{self._traffic.url(release.model)}/v1"
+
+
+def _with_outlived(verdict: Verdict, drained: Drained, deadline_s: float) -> Verdict:
+    """The verdict, and in it the requests that outlived the drain: the one thing that a switch may cut."""
+    if not drained.reason:
+        return verdict
+    n = len(drained.outlived)
+    said = f"{verdict.summary} {n} outlived the drain deadline of {deadline_s:g} s and may have been cut"
+    rows = [{"request": name} for name in drained.outlived]
+    return replace(
+        verdict,
+        summary=f"{said}: {' · '.join(drained.outlived) or drained.reason}.",
+        evidence={**verdict.evidence, "outlived_the_drain": rows},
+    )

@@ -61,13 +61,18 @@ class Traffic:
 
     def why_not_served_by(self, release: Release) -> str:
         """Ask through the stable addresses until they agree on `release`; empty when they do, else the reason."""
+        engine, agent = (self.url(release.model, component) or "" for component in ("engine", "agent"))
         return why_unsettled(
-            lambda: self._disagreement(release), AGREEING_ANSWERS, SETTLE_POLL_S, SETTLE_DEADLINE_S, self._sleep
+            lambda: self._disagreement(release, engine, agent),
+            AGREEING_ANSWERS,
+            SETTLE_POLL_S,
+            SETTLE_DEADLINE_S,
+            self._sleep,
         )
 
-    def _disagreement(self, release: Release) -> str:
+    def _disagreement(self, release: Release, engine: str, agent: str) -> str:
         try:
-            inference = self._gateways.inference(self.url(release.model) or "")
+            inference = self._gateways.inference(engine)
             models = inference.models()
             if release_alias(release) not in models:
                 return f"the stable address serves {', '.join(sorted(models))}, not {release_alias(release)}"
@@ -76,7 +81,7 @@ class Traffic:
             answer = inference.chat(release_alias(release), [{"role": "user", "content": "Hello"}], max_tokens=8)
             if not answer.text.strip():
                 return "a completion through the stable address came back empty"
-            agent = self._gateways.agent(self.url(release.model, "agent") or "").release()
-            return "" if agent == release.id else f"the stable agent talks to {agent}, not {release.id}"
+            says = self._gateways.agent(agent).release()
+            return "" if says == release.id else f"the stable agent talks to {says}, not {release.id}"
         except (Unavailable, Refused, NotFound) as error:
             return str(error)

@@ -31,6 +31,21 @@ class Completion:
     completion_tokens: int
 
 
+@dataclass(frozen=True)
+class Leaving:
+    """What one replica says that was asked to give up its connections.
+
+    Args:
+        pod: name of the replica that answered.
+        drained: nothing runs, and no kept connection is left that stopping it would cut.
+        running: what runs, named by path, the client's own request id, and age.
+    """
+
+    pod: str
+    drained: bool
+    running: tuple[str, ...]
+
+
 class Inference(ABC):
     """Raises EngineUnavailable (no answer, 5xx) or Refused (4xx), with the engine's own words."""
 
@@ -45,3 +60,10 @@ class Inference(ABC):
         self, model: str, messages: Sequence[Message], tools: Sequence[Tool] = (), max_tokens: int = 64
     ) -> Completion:
         """One completion at temperature 0, not streamed."""
+
+    def leave(self) -> Leaving | None:
+        """Ask one replica behind the address to close its connections as it answers; None: it knows no such thing.
+
+        Each call is a new connection and may reach another replica. Idempotent.
+        """
+        return None

@@ -15,9 +15,10 @@ from typing import Any
 import httpx
 
 from genai_pipeline.core.errors import EngineUnavailable, Refused
-from genai_pipeline.gateways.inference.abc import Completion, Inference, Message, Tool, ToolCall
+from genai_pipeline.gateways.inference.abc import Completion, Inference, Leaving, Message, Tool, ToolCall
 
 _OVERLOADED = 429
+_LEAVE_S = 5.0
 _LOOK = "Look at the engine's log; /health alone says nothing about completions."
 
 
@@ -54,6 +55,18 @@ class OpenAIInference(Inference):
             return _completion(answer)
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise self._not_understood("/v1/chat/completions", "a chat completion", answer) from error
+
+    def leave(self) -> Leaving | None:
+        url = f"{self.base_url}/drain"
+        try:
+            response = httpx.get(url, timeout=_LEAVE_S, trust_env=False)
+            if response.status_code in (404, 405):
+                return None
+            said = response.raise_for_status().json()
+            running = tuple(f"{r['request']} after {r['seconds']:g} s" for r in said["running"])
+            return Leaving(str(said["pod"]), bool(said["drained"]), running)
+        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+            raise EngineUnavailable(f"GET {url} told nothing of what runs: {error!r}.", _LOOK) from error
 
     def close(self) -> None:
         self._client.close()
