@@ -53,7 +53,7 @@ def engine_args(serving: Serving, release: Release, profile: Profile) -> list[st
     ]
     if leaves_politely(profile):
         own.append(f"--middleware={MIDDLEWARE}.Leaving")
-    args = _default_args(serving) | serving.args
+    args = _default_args(serving, profile) | serving.args
     return own + [_flag(name, value) for name, value in sorted(args.items()) if value is not False]
 
 
@@ -104,8 +104,10 @@ def shared_memory_gib(serving: Serving) -> int:
     return 2 * (serving.gpu.count if serving.gpu else 1)
 
 
-def _default_args(serving: Serving) -> dict[str, Any]:
-    defaults: dict[str, Any] = {"load-format": "runai_streamer", "shutdown-timeout": DRAIN_S}
+def _default_args(serving: Serving, profile: Profile) -> dict[str, Any]:
+    defaults: dict[str, Any] = {"load-format": "runai_streamer"}
+    if leaves_politely(profile):  # the local cluster signals all processes of a pod at once, which drains nothing
+        defaults["shutdown-timeout"] = DRAIN_S
     if serving.gpu:
         defaults["attention-backend"] = "FLASHINFER"
     said = {_spelt(name) for name in serving.args}

@@ -62,6 +62,11 @@ def test_the_grace_follows_the_drain(serving, drain):
     assert engine.grace_s(serving, LOCAL) >= drain + engine.TEARDOWN_S
 
 
+def test_one_machine_is_not_asked_to_drain():
+    assert flags(args_of("{}", EKS), "shutdown-timeout") == ["--shutdown-timeout=30"]
+    assert flags(args_of("{}", LOCAL), "shutdown-timeout") == []
+
+
 def test_the_streamers_buffer_fits_the_pods_memory():
     env = engine.engine_env(model("{resources: {memory_gib: 8}}").serving, EKS)
 

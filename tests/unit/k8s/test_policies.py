@@ -10,8 +10,8 @@ import pytest
 from tests.unit.k8s.everything import PROFILES, Object, everything, pod_of, secret
 from tests.unit.k8s.policies import POLICIES
 
-ONLY_WITH_NODES = {"nodes_hear_of_a_stop_first"}
-"""On one machine the forwarder picks a pod for every request: there is nobody to tell first."""
+ONLY_WITH_NODES = {"nodes_hear_of_a_stop_first", "requests_can_end"}
+"""On one machine the forwarder picks a pod for every request, and a stop reaches all processes of a pod at once."""
 
 
 @pytest.mark.parametrize("profile", PROFILES)
