@@ -417,16 +417,24 @@ def main() -> None:
     parser.add_argument("--served-model-name", nargs="+", default=[])
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--middleware", default="", help="serve by uvicorn, as vLLM does, with this around it")
+    parser.add_argument("--shutdown-timeout", type=float, default=0)
     parser.add_argument("--fault", action="append", default=[], metavar="NAME[=VALUE]")
     args, _ = parser.parse_known_args()
     faults = Faults.parse(os.environ.get("FAKE_ENGINE_FAULTS", "").split(",") + args.fault)
     if faults.exit_at_start:
         sys.exit("ValueError: the fake engine was told to exit at start")
     names = args.served_model_name or [args.model]
+    if args.middleware:
+        from asgi_engine import serve  # lies beside this file; uvicorn is not everywhere
+
+        state = FakeEngine(names[0], args.model, faults, "127.0.0.1", 0, aliases=tuple(names[1:]))
+        return serve(state, _answer, args)
     engine = FakeEngine(names[0], args.model, faults, args.host, args.port, aliases=tuple(names[1:]))
     print(f"listening on {engine.url}", flush=True)  # noqa: T201
     with suppress(KeyboardInterrupt):
         engine.serve()
+    return None
 
 
 if __name__ == "__main__":

