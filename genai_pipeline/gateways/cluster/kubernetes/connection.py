@@ -98,10 +98,12 @@ class Connection:
     def stream(self, request: Request, path: str, query: Sequence[tuple[str, Any]], silence_s: float) -> Any:
         """An open answer, whose reads fail after `silence_s` without a byte. Not repeated.
 
-        Raises: OSError: no answer; the error of the tree for an answer that is none of a stream.
+        Raises: OSError: no answer, TooOld and TemporaryAnswer among them; else the error that the answer stands for.
         """
         answer = self._send(request, "GET", path, query, None, "application/json", (CONNECT_S, silence_s))
         if isinstance(answer, Answer):
+            if answer.status == 410:
+                raise TooOld(answer.message)
             if worth_another_try(answer):
                 raise TemporaryAnswer(answer)
             raise error_of(answer, request)
@@ -168,6 +170,10 @@ class TemporaryAnswer(OSError):
         super().__init__(f"{answer.status} {answer.message}")
 
 
+class TooOld(OSError):
+    """The server has forgotten the version that a watch was to begin at (410)."""
+
+
 def unavailable(request: Request, why: str) -> ClusterUnavailable:
     return ClusterUnavailable(
         f"The cluster's API did not answer {request}: {why}.", "Check that it runs and that the kubeconfig names it."
@@ -222,6 +228,11 @@ def _client(kubeconfig: Path | None) -> Any:
             "Set KUBECONFIG to the file of the cluster.",
         ) from error
     settings.retries = False  # ours are counted and have a deadline
+    if not settings.verify_ssl:
+        import urllib3
+
+        # The kubeconfig asks for it by name; urllib3 would say so once a call.
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     settings.connection_pool_maxsize = CONNECTIONS_MAX
     made = client.ApiClient(settings)
     made.user_agent = "genai-pipeline"

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.gateways.cluster.kubernetes.connection import CONNECT_S, Connection
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ class _Handler(BaseHTTPRequestHandler):
 
         try:
             response = self._asked()
-        except (urllib3.exceptions.HTTPError, OSError) as error:
+        except (urllib3.exceptions.HTTPError, OSError, GenaiError) as error:
             self._refuse(502, f"The cluster's API does not pass this on: {type(error).__name__}.")
             return
         try:

@@ -15,7 +15,7 @@ from typing import Any
 
 from genai_pipeline.core.errors import ClusterUnavailable, GenaiError
 from genai_pipeline.gateways.cluster.kubernetes.answers import Request
-from genai_pipeline.gateways.cluster.kubernetes.connection import Connection, TemporaryAnswer
+from genai_pipeline.gateways.cluster.kubernetes.connection import Connection, TemporaryAnswer, TooOld
 from genai_pipeline.gateways.cluster.kubernetes.kinds import KINDS
 from genai_pipeline.gateways.cluster.kubernetes.retrying import Backoff, Deadline
 
@@ -74,7 +74,11 @@ class Watching:
             watch.stop()
 
     def watch(self, kind: str, selectors: Mapping[str, str], silence_s: float = SILENCE_S) -> Watched:
-        """Begin to watch. `selectors`: ``labelSelector`` or ``fieldSelector`` -> its text."""
+        """Begin to watch. `selectors`: ``labelSelector`` or ``fieldSelector`` -> its text.
+
+        Raises ClusterUnavailable where there is no usable kubeconfig: that no waiting will mend.
+        """
+        self._connection.client()
         watch = _Watch(self, kind, selectors, silence_s)
         self._watches.append(watch)
         watch.start()
@@ -119,9 +123,13 @@ class _Watch(threading.Thread):
                 if self._follow():
                     backoff.reset()
                 self.watched.trouble = ""
+            except TooOld:
+                self._version = ""
             except OSError as error:
                 asked_s = error.pause_s if isinstance(error, TemporaryAnswer) else None
                 self.watched.trouble = str(error)
+            except (KeyError, TypeError, AttributeError) as error:
+                self._version, self.watched.trouble = "", f"an answer that is none of the API's ({error!r})"
             except GenaiError as error:
                 if self._ended_by(error):
                     return
@@ -136,10 +144,10 @@ class _Watch(threading.Thread):
                 return  # it has ended on its own meanwhile
 
     def _ended_by(self, error: GenaiError) -> bool:
-        """Whether nothing will come of trying again."""
-        if isinstance(error, ClusterUnavailable) and not self._owner._deadline.over:
-            self.watched.trouble = str(error)
-            return False
+        """Whether nothing will come of trying again. When to give up on a silent API is the waiter's to say."""
+        if isinstance(error, ClusterUnavailable):
+            self.watched.trouble = error.what.rstrip(".")
+            return self._owner._deadline.over
         self._owner._changes.put(Change(error=error))
         return True
 
