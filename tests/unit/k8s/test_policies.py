@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit.k8s import platform_policies, pod_policies  # noqa: F401, each adds its own to POLICIES
 from tests.unit.k8s.everything import PROFILES, Object, everything, pod_of, secret
 from tests.unit.k8s.policies import POLICIES
 

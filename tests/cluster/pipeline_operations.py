@@ -1,0 +1,261 @@
+"""What the pipeline asks of a cluster, each operation beside the verb that it needs."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from kubernetes import client
+
+from genai_pipeline.core.errors import NotReady, Refused
+from genai_pipeline.core.model_file import parse_model
+from genai_pipeline.core.profile import Profile
+from genai_pipeline.core.release import Release
+from genai_pipeline.gateways.cluster.kubernetes.client import KubernetesCluster
+from genai_pipeline.k8s.render import (
+    render_agent,
+    render_chat_ui,
+    render_engine,
+    render_guards,
+    render_monitoring,
+    render_namespace,
+    render_node_pools,
+    render_platform,
+    render_stable,
+    render_store_access,
+)
+from tests.cluster.identities import kubectl
+from tests.cluster.machine.cluster import until
+from tests.cluster.machine.objects import api
+from tests.unit.k8s.everything import Object, probes
+
+SPEC = parse_model(
+    """
+name: tiny
+source: {hub: a/b}
+serving:
+  # No pool offers it: the pod stays Pending, so that a wait has to watch.
+  gpu: {instance-family: nowhere, reservation: optional, reservation-terms: [{id: cr-0a}]}
+""",
+    "f",
+)
+RELEASE = Release.of(SPEC, "a" * 40)
+ACCOUNT = "genai-pipeline"
+
+
+@dataclass(frozen=True)
+class World:
+    """The pipeline's gateway with its own identity, and the administrator beside it."""
+
+    admin: Path
+    namespace: str
+    profile: Profile
+    kubeconfig: Path
+    cluster: KubernetesCluster
+    rules: list[Object]
+
+    def remove(self, kind: str, name: str) -> None:
+        kubectl(self.admin, "delete", kind, name, "-n", self.namespace, "--ignore-not-found", "--wait")
+
+    @property
+    def engine(self) -> list[Object]:
+        return render_engine(SPEC, RELEASE, self.profile)
+
+    def probe(self) -> Object:
+        return next(probes(self.profile))
+
+    def renamed(self, kind: str) -> Object:
+        """One of our cluster-wide objects under a name of this test's own, so that no other test minds."""
+        found = next(o for o in render_node_pools(self.profile, [SPEC]) if o["kind"] == kind)
+        return found | {"metadata": found["metadata"] | {"name": self.namespace}}
+
+    def allowed(self, verb: str, group: str, resource: str, name: str = "") -> bool:
+        plural, _, sub = resource.partition("/")
+        asked = {"verb": verb, "group": group, "resource": plural, "subresource": sub, "name": name}
+        spec = {
+            "user": f"system:serviceaccount:{self.namespace}:{ACCOUNT}",
+            "resourceAttributes": asked | {"namespace": self.namespace},
+        }
+        with api(self.admin) as connection:
+            return client.AuthorizationV1Api(connection).create_subject_access_review({"spec": spec}).status.allowed
+
+
+Operation = Callable[[World], Any]
+
+
+def baseline(world: World) -> list[Object]:
+    """What the pipeline applies in a namespace, but for the pods that it removes again."""
+    profile = world.profile
+    return [
+        *render_platform(profile),
+        *render_monitoring(profile),
+        *render_store_access(profile, "key", "secret"),
+        *render_engine(SPEC, RELEASE, profile),
+        *render_agent(RELEASE, profile, "http://engine"),
+        *render_stable(RELEASE, profile, "engine"),
+        *render_stable(RELEASE, profile, "agent"),
+        *render_guards(RELEASE, profile),
+        *render_chat_ui(profile, {"tiny": "http://tiny"}),
+    ]
+
+
+# -- the operations: each is one that the pipeline performs
+
+
+def apply(kind: str, name: str = "", anew: bool = False) -> Operation:
+    """Apply our object of a kind; `anew`: after the administrator took it away."""
+
+    def do(world: World) -> None:
+        found = next(o for o in baseline(world) if o["kind"] == kind and o["metadata"]["name"].startswith(name))
+        if anew:
+            world.remove(kind.lower(), found["metadata"]["name"])
+        world.cluster.apply([found])
+
+    return do
+
+
+def wait_for_the_engine(world: World) -> None:
+    """It never comes, and a wait that ends with a diagnosis was allowed all it asked for."""
+    with pytest.raises(NotReady):
+        world.cluster.wait_ready(RELEASE.object_name, 2)
+
+
+def delete_the_engine(world: World) -> None:
+    world.cluster.apply(world.engine)
+    world.cluster.delete("Deployment", RELEASE.object_name, 20)
+    kubectl(world.admin, "apply", "--server-side", "--field-manager=genai-pipeline", "-f", "-", given=world.engine)
+    until(lambda: world.cluster.list("Pod", world.engine[0]["spec"]["selector"]["matchLabels"]), "its pod", 20)
+
+
+def delete_a_service(world: World) -> None:
+    world.cluster.apply(render_chat_ui(world.profile, {})[1:])
+    world.cluster.delete("Service", "chat-ui", 10)
+
+
+def delete_a_service_that_lingers(world: World) -> None:
+    """As one does whose load balancer is still being taken down."""
+    kubectl(world.admin, "apply", "--server-side", "--field-manager=genai-pipeline", "-f", "-",
+            given=render_chat_ui(world.profile, {})[1:])  # fmt: skip
+    holding = json.dumps({"metadata": {"finalizers": ["example.com/held"]}})
+    released = json.dumps({"metadata": {"finalizers": None}})
+    kubectl(world.admin, "patch", "service", "chat-ui", "-n", world.namespace, "--type=merge", "-p", holding)
+    try:
+        with pytest.raises(NotReady):
+            world.cluster.delete("Service", "chat-ui", 2)
+    finally:
+        kubectl(world.admin, "patch", "service", "chat-ui", "-n", world.namespace, "--type=merge", "-p", released)
+        world.remove("service", "chat-ui")
+
+
+def read_logs(world: World) -> None:
+    """Of a pod whose container is known; kubelet would say so, and here nobody else does."""
+    pod = world.cluster.list("Pod")[0]["metadata"]["name"]
+    states = [
+        {"name": "engine", "image": "i", "imageID": "", "ready": False, "restartCount": 0, "state": {"waiting": {}}}
+    ]
+    patch = json.dumps({"status": {"containerStatuses": states}})
+    kubectl(
+        world.admin, "patch", "pod", pod, "-n", world.namespace, "--subresource=status", "--type=merge", "-p", patch
+    )
+    told = world.cluster.logs({}, 5)
+    if "the log cannot be had" in told:
+        raise Refused(told)
+
+
+def ask(method: str) -> Operation:
+    def do(world: World) -> None:
+        url = world.cluster.endpoint(RELEASE.object_name)
+        answer = httpx.request(method, f"{url}/v1/models", timeout=10, trust_env=False)
+        if answer.status_code == 403:
+            raise Refused(answer.json()["message"])
+        assert answer.status_code == 503  # nobody is behind it yet
+
+    return do
+
+
+def probe_the_fence(world: World) -> None:
+    world.cluster.apply([world.probe()])
+    world.cluster.delete("Pod", world.probe()["metadata"]["name"], 20)
+
+
+def change_the_probe(world: World) -> None:
+    kubectl(world.admin, "apply", "--server-side", "--field-manager=genai-pipeline", "-f", "-", given=[world.probe()])
+    try:
+        world.cluster.apply([world.probe()])
+    finally:
+        world.remove("pod", world.probe()["metadata"]["name"])
+
+
+def diff(kind: str, new: bool = False) -> Operation:
+    """What platform/node_pools asks after it applied; a dry run needs the verbs of the apply."""
+
+    def do(world: World) -> None:
+        wanted = copy.deepcopy(world.renamed(kind))
+        wanted["metadata"]["labels"]["changed"] = "yes"
+        if new:
+            wanted["metadata"]["name"] += "-new"
+        assert world.cluster.diff([wanted])
+
+    return do
+
+
+def headroom(world: World) -> None:
+    world.cluster.headroom()
+
+
+def listing(kind: str) -> Operation:
+    return lambda world: world.cluster.list(kind)
+
+
+USES: dict[tuple[str, str], Operation] = {
+    ("deployments", "get"): lambda w: w.cluster.get("Deployment", RELEASE.object_name),
+    ("deployments", "list"): wait_for_the_engine,
+    ("deployments", "watch"): wait_for_the_engine,
+    ("deployments", "create"): apply("Deployment", "chat-ui", anew=True),
+    ("deployments", "patch"): lambda w: w.cluster.scale(RELEASE.object_name, 1),
+    ("deployments", "delete"): delete_the_engine,
+    ("services", "get"): lambda w: w.cluster.endpoint(RELEASE.object_name),
+    ("services", "list"): listing("Service"),
+    ("services", "watch"): delete_a_service_that_lingers,
+    ("services", "create"): apply("Service", "chat-ui", anew=True),
+    ("services", "patch"): apply("Service", "tiny"),
+    ("services", "delete"): delete_a_service,
+    ("services/proxy", "get"): ask("GET"),
+    ("services/proxy", "create"): ask("POST"),
+    ("pods", "list"): headroom,
+    ("pods", "watch"): wait_for_the_engine,
+    ("pods", "create"): probe_the_fence,
+    ("pods", "patch"): change_the_probe,
+    ("pods", "delete"): probe_the_fence,
+    ("pods/log", "get"): read_logs,
+    ("events", "list"): lambda w: w.cluster.events("Deployment", RELEASE.object_name),
+    ("events", "watch"): wait_for_the_engine,
+    ("resourcequotas", "list"): headroom,
+    ("secrets", "create"): apply("Secret", anew=True),
+    ("secrets", "patch"): apply("Secret"),
+    ("serviceaccounts", "create"): apply("ServiceAccount", "genai-engine", anew=True),
+    ("serviceaccounts", "patch"): apply("ServiceAccount", "genai-engine"),
+    ("networkpolicies", "create"): apply("NetworkPolicy", anew=True),
+    ("networkpolicies", "patch"): apply("NetworkPolicy"),
+    ("poddisruptionbudgets", "create"): apply("PodDisruptionBudget", anew=True),
+    ("poddisruptionbudgets", "patch"): apply("PodDisruptionBudget"),
+    ("podmonitors", "create"): apply("PodMonitor", anew=True),
+    ("podmonitors", "patch"): apply("PodMonitor"),
+    ("namespaces", "patch"): lambda w: w.cluster.apply(render_namespace(w.profile)[:1]),
+    ("priorityclasses", "patch"): apply("PriorityClass"),
+    ("nodes", "list"): headroom,
+    ("nodepools", "get"): diff("NodePool"),
+    ("nodepools", "list"): headroom,
+    ("nodepools", "create"): diff("NodePool", new=True),
+    ("nodepools", "patch"): diff("NodePool"),
+    ("nodeclasses", "get"): diff("NodeClass"),
+    ("nodeclasses", "list"): listing("NodeClass"),
+    ("nodeclasses", "create"): diff("NodeClass", new=True),
+    ("nodeclasses", "patch"): diff("NodeClass"),
+}
