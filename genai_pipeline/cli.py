@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     command("down", _down, "stop everything; state is kept")
     status = command("status", _status, "show services, releases, verdicts and endpoints")
     status.add_argument("--json", action="store_true", help="for programs")
-    command("doctor", _doctor, "look for what keeps this machine from running it")
+    command("doctor", _doctor, "look for what keeps it from running here")
     render = command("render", _render, "write the Kubernetes objects of a model as YAML")
     render.add_argument("model", nargs="?", help="default: every model")
     render.add_argument("--revision", help="commit of the model; default: what its ref stands for now")
@@ -163,7 +163,12 @@ def _doctor(context: Context) -> int:
     from genai_pipeline.resources.profile import gateways_for
 
     profile = adopt(context.profile)
-    findings = doctor.all_findings(profile, context.env, context.models, gateways_for(profile).hub)
+    if profile.name == "local":
+        findings = doctor.all_findings(profile, context.env, context.models, gateways_for(profile).hub)
+    else:
+        from genai_pipeline.local.cluster_doctor import cluster_findings
+
+        findings = cluster_findings(profile, context.env, context.models, gateways_for(profile))
     for finding in findings:
         _print_finding(context, finding)
     return 1 if doctor.failures(findings) else 0
@@ -241,7 +246,7 @@ def _require_local(context: Context, command: str) -> None:
     if context.profile.name != "local":
         raise Refused(
             f"`genai {command}` is for GENAI_PROFILE=local; this is {context.profile.name}.",
-            "There, Dagster and the cluster are run by their own operators; see README.md, Profiles.",
+            "There, Dagster and the cluster are run by their own operators; see docs/kubernetes.md.",
         )
 
 

