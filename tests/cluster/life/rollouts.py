@@ -1,0 +1,60 @@
+"""Watch a rollout from outside: the record in S3, the pods, and what Dagster kept of its checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dagster import AssetCheckEvaluation, DagsterEventType, DagsterInstance
+
+from genai_pipeline.core.record import Phase, Record
+from tests.cluster.life.surroundings import Installation
+from tests.cluster.machine.cluster import until
+from tests.cluster.machine.namespaces import what_happened
+
+ROLLOUT_DEADLINE_S = 420
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a release ended; `why` is for the reader of a failed test."""
+
+    record: Record
+    why: str
+
+
+def wait_until_ended(installation: Installation, model: str, revision: str) -> Ended:
+    """The record of the release of `revision` once it is live or ended badly.
+
+    Raises: TimeoutError: with what the cluster and Dagster say.
+    """
+    records = installation.platform.records
+
+    def ended() -> Record | None:
+        found = [r for r in records.all(model) if r.revision == revision]
+        return found[-1] if found and found[-1].phase is not Phase.ROLLING_OUT else None
+
+    try:
+        record = until(ended, f"the end of the rollout of {revision[:12]}", ROLLOUT_DEADLINE_S)
+    except TimeoutError as error:
+        raise TimeoutError(f"{error}\n{told(installation)}") from error
+    return Ended(record, "" if record.phase is Phase.LIVE else f"{record.reason}\n{told(installation)}")
+
+
+def told(installation: Installation) -> str:
+    return f"{what_happened(installation.cluster.kubeconfig, installation.namespace)}\n{installation.processes.logs()}"
+
+
+def checks_of_last_run(installation: Installation) -> Mapping[str, bool]:
+    """Check -> passed, as Dagster shows them for the newest run, the platform's own included."""
+    with DagsterInstance.from_config(str(installation.dagster_home)) as instance:
+        run = instance.get_runs(limit=1)[0]
+        until(lambda: instance.get_run_by_id(run.run_id).is_finished, "the end of the run", 60)  # pyright: ignore[reportOptionalMemberAccess]
+        records = instance.get_records_for_run(run.run_id, of_type=DagsterEventType.ASSET_CHECK_EVALUATION).records
+    found: dict[str, bool] = {}
+    for record in records:
+        event = record.event_log_entry.dagster_event
+        data = event.event_specific_data if event else None
+        if isinstance(data, AssetCheckEvaluation):
+            found[f"{data.asset_key.to_user_string()}.{data.check_name}"] = data.passed
+    return found

@@ -1,0 +1,184 @@
+"""An installation as an operator has it: S3, hub and weather beside the cluster, Dagster with its own account.
+
+Pods reach S3 under a name of their own, as they do behind a VPC: a Service without a selector that leads to it.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from genai_pipeline.core.profile import Profile
+from genai_pipeline.local import hub_refs
+from genai_pipeline.local.dagster_home import prepare_dagster_home
+from genai_pipeline.local.s3_server import s3_command
+from genai_pipeline.resources.platform import Platform
+from tests.cluster.identities import kubeconfig_of, kubectl
+from tests.cluster.life.images import PROJECT, REGISTRY, own_images
+from tests.cluster.life.processes import Processes
+from tests.cluster.machine.cluster import RunningCluster
+from tests.cluster.machine.namespaces import create_namespace, delete_namespace
+from tests.cluster.machine.node import NODE_ADDRESS
+from tests.cluster.machine.objects import apply
+
+HUB_FOLDER = PROJECT / "demo" / "hub"
+REPOSITORY = "genai-demo/weather-agent"
+LOOPBACK = "127.0.0.1"
+S3_PORT, HUB_PORT, WEATHER_PORT = 8333, 8590, 8592
+KEY, SECRET = "life-of-a-model", "0123456789abcdef0123456789abcdef"
+
+
+@dataclass(frozen=True)
+class Installation:
+    """One namespace of the cluster and what serves it. `environment` is that of every command."""
+
+    cluster: RunningCluster
+    namespace: str
+    folder: Path
+    environment: dict[str, str]
+    processes: Processes
+
+    @property
+    def platform(self) -> Platform:
+        """The same gateways as the pipeline's, with the pipeline's own account."""
+        return Platform(Profile.load(self.environment))
+
+    @property
+    def dagster_home(self) -> Path:
+        return self.folder / "dagster"
+
+    def genai(self, *words: str, deadline_s: float = 60) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "genai_pipeline.cli", *words]
+        return subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, timeout=deadline_s, check=False
+        )
+
+    def publish(self, revision: str) -> None:
+        """What the owner of the model does on the hub."""
+        hub_refs.publish(HUB_FOLDER, self.folder / "hub", REPOSITORY, revision, "main")
+
+
+@contextmanager
+def installed(cluster: RunningCluster, folder: Path, namespace: str, model: dict[str, Any]) -> Iterator[Installation]:
+    """Everything before the first rollout; all of it ends with the block."""
+    for archive in own_images(cluster.door_pid):
+        cluster.import_image(archive)
+    create_namespace(cluster.kubeconfig, namespace)
+    apply(cluster.kubeconfig, _s3_in_the_cluster(namespace))
+    (folder / "models").mkdir()
+    (folder / "models" / f"{model['name']}.yaml").write_text(yaml.safe_dump(model))
+    environment = _environment(folder, namespace)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        environment["KUBECONFIG"] = str(_pipelines_kubeconfig(cluster, namespace, folder, environment))
+        patch.setenv("KUBECONFIG", environment["KUBECONFIG"])
+        processes = Processes(folder, environment)
+        try:
+            _start_services(processes, folder)
+            yield Installation(cluster, namespace, folder, environment, processes)
+        finally:
+            processes.end()
+            delete_namespace(cluster.kubeconfig, namespace)
+
+
+def start_dagster(installation: Installation) -> None:
+    """The code server, then the daemon whose sensor starts the runs."""
+    home, code = installation.dagster_home, installation.folder / "code.sock"
+    prepare_dagster_home(home, code)
+    python = [sys.executable, "-m"]
+    serve = [*python, "dagster", "code-server", "start", "-s", str(code), "-m", "genai_pipeline.definitions"]
+    serve += ["-d", str(PROJECT), "--location-name", "genai_pipeline"]
+    installation.processes.start("code", serve, lambda: _connects(code))
+    daemon = [*python, "dagster._daemon", "run", "-w", str(home / "workspace.yaml")]
+    installation.processes.start("daemon", daemon, lambda: True)
+
+
+def _environment(folder: Path, namespace: str) -> dict[str, str]:
+    """What docs/kubernetes.md has an operator set, and nothing of the shell's that could reach around it."""
+    passed_on = {k: os.environ[k] for k in ("PATH", "HOME", "TMPDIR", "LANG") if k in os.environ}
+    return passed_on | {
+        "GENAI_PROFILE": "kubernetes",
+        "GENAI_HOME": str(folder / "home"),
+        "GENAI_NAMESPACE": namespace,
+        "GENAI_BUCKET": "genai",
+        "GENAI_MODELS": str(folder / "models"),
+        "GENAI_IMAGE_REGISTRY": REGISTRY,
+        "GENAI_CLUSTER_ACCESS": "direct",
+        "GENAI_PODS_S3_ENDPOINT": f"http://s3.{namespace}.svc:{S3_PORT}",
+        "AWS_ENDPOINT_URL": f"http://{NODE_ADDRESS}:{S3_PORT}",
+        "AWS_ACCESS_KEY_ID": KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "HF_ENDPOINT": f"http://{LOOPBACK}:{HUB_PORT}",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "WEATHER_URL": f"http://{NODE_ADDRESS}:{WEATHER_PORT}",
+        "DAGSTER_HOME": str(folder / "dagster"),
+    }
+
+
+def _pipelines_kubeconfig(cluster: RunningCluster, namespace: str, folder: Path, environment: dict[str, str]) -> Path:
+    """The administrator's part, word for word: the Role that we ship, and a token of its account."""
+    render = [sys.executable, "-m", "genai_pipeline.cli", "render", "--rbac", "--out", str(folder / "rbac")]
+    subprocess.run(render, env=environment, check=True, capture_output=True, timeout=60)
+    kubectl(cluster.kubeconfig, "apply", "--server-side", "--field-manager=genai-pipeline", "-k", str(folder / "rbac"))
+    return kubeconfig_of(cluster.kubeconfig, namespace, "genai-pipeline", folder)
+
+
+def _start_services(processes: Processes, folder: Path) -> None:
+    s3 = s3_command(folder, S3_PORT, KEY, SECRET, host=NODE_ADDRESS)
+    processes.start("s3", s3.argv, lambda: _answers(NODE_ADDRESS, S3_PORT, "/healthz"), s3.env)
+    local = [sys.executable, "-m"]
+    hub = ["genai_pipeline.local.hub_server", "--folder", str(HUB_FOLDER), "--state", str(folder / "hub")]
+    processes.start("hub", [*local, *hub, "--port", str(HUB_PORT)], lambda: _answers(LOOPBACK, HUB_PORT, "/"))
+    weather = ["genai_pipeline.local.weather_server", "--host", NODE_ADDRESS, "--port", str(WEATHER_PORT)]
+    processes.start("weather", [*local, *weather], lambda: _answers(NODE_ADDRESS, WEATHER_PORT, "/healthz"))
+
+
+def _s3_in_the_cluster(namespace: str) -> list[dict[str, Any]]:
+    port = {"name": "s3", "port": S3_PORT, "protocol": "TCP"}
+    labels = {"kubernetes.io/service-name": "s3"}
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "s3", "namespace": namespace},
+            "spec": {"ports": [port]},
+        },
+        {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {"name": "s3-outside", "namespace": namespace, "labels": labels},
+            "addressType": "IPv4",
+            "ports": [port],
+            "endpoints": [{"addresses": [NODE_ADDRESS], "conditions": {"ready": True}}],
+        },
+    ]
+
+
+def _answers(host: str, port: int, path: str) -> bool:
+    connection = http.client.HTTPConnection(host, port, timeout=2)
+    with suppress(OSError, http.client.HTTPException):
+        connection.request("GET", path)
+        return connection.getresponse().status < 500
+    return False
+
+
+def _connects(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, suppress(OSError):
+        probe.settimeout(2)
+        probe.connect(str(path))
+        return True
+    return False

@@ -1,0 +1,175 @@
+"""One model's life on a real node: v1 goes live, v2 replaces it under traffic; real vLLM, real agent, real Dagster.
+
+The pipeline runs as docs/kubernetes.md has an operator run it, with the account and the Role that we ship.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from genai_pipeline.core.checks import PLATFORM_CHECKS, REQUIRED_FOR_LIVE
+from genai_pipeline.core.record import Phase, Record
+from genai_pipeline.loadtest.probe import ContinuousProbe, ProbeResult
+from genai_pipeline.local import hub_refs
+from tests.cluster.life.images import PROJECT, image_name
+from tests.cluster.life.rollouts import Ended, checks_of_last_run, wait_until_ended
+from tests.cluster.life.surroundings import HUB_FOLDER, REPOSITORY, SECRET, Installation, installed, start_dagster
+from tests.cluster.machine.objects import api
+
+pytestmark = [pytest.mark.needs("pods"), pytest.mark.timeout(900)]
+
+MODEL = "weather"
+
+
+def model_file() -> dict[str, Any]:
+    """The demo's, with the image that the node has and room for two engines on two cores.
+
+    The figures of the serving report are no part of this test: gates for a machine that may be busy.
+    """
+    model = yaml.safe_load((PROJECT / "models" / "weather.yaml").read_text())
+    model["serving"] |= {"image": "localhost/vllm-cpu:1", "resources": {"cpu": 0.5, "memory_gib": 4}}
+    model["gates"]["serving"] |= {"requests": 16, "ttft_p95_ms": 20_000, "min_tokens_per_s": 5}
+    model["gates"]["agent"]["latency_p95_s"] = 60
+    return model
+
+
+@pytest.fixture(scope="module")
+def installation(real, tmp_path_factory) -> Iterator[Installation]:
+    if "pods" not in real.has:
+        pytest.skip("this cluster has no pods of our own images")
+    namespace = f"life-{uuid.uuid4().hex[:8]}"
+    with installed(real, tmp_path_factory.mktemp("life"), namespace, model_file()) as installation:
+        yield installation
+
+
+@pytest.fixture(scope="module")
+def v1(installation) -> Ended:
+    """Dagster is started on nothing; its sensor finds what the hub has."""
+    installation.publish("v1")
+    start_dagster(installation)
+    return wait_until_ended(installation, MODEL, revision("v1"))
+
+
+@dataclass(frozen=True)
+class Switch:
+    """The way from one release to the next as users saw it."""
+
+    ended: Ended
+    seen: ProbeResult
+
+
+@pytest.fixture(scope="module")
+def v2(installation, v1) -> Switch:
+    """A new revision is published while clients ask the stable address."""
+    assert v1.record.phase is Phase.LIVE, v1.why
+    engine = installation.platform.traffic.url(MODEL)
+    with ContinuousProbe(engine, MODEL, rate_per_s=4, request_deadline_s=60) as probe:
+        installation.publish("v2")
+        ended = wait_until_ended(installation, MODEL, revision("v2"))
+        probe.see(20, 60)
+    return Switch(ended, probe.result())
+
+
+def revision(tag: str) -> str:
+    return hub_refs.repository(HUB_FOLDER, HUB_FOLDER / "none", REPOSITORY).revision(tag).sha
+
+
+def not_passed(record: Record) -> dict[str, str]:
+    named = {name: f"{v.outcome}: {v.summary}" for name, v in record.verdicts.items() if not v.passed}
+    return named | dict.fromkeys(record.missing, "never given")
+
+
+def pods(installation: Installation, release: str) -> dict[str, Any]:
+    """Component -> the one pod of it that belongs to a release."""
+    from kubernetes import client
+
+    with api(installation.cluster.kubeconfig) as connection:
+        found = client.CoreV1Api(connection).list_namespaced_pod(
+            installation.namespace, label_selector=f"genai-pipeline/release={release}"
+        )
+    return {pod.metadata.labels["app.kubernetes.io/component"]: pod for pod in found.items}
+
+
+def test_the_first_revision_goes_live_with_every_check_passed(installation, v1):
+    assert v1.record.phase is Phase.LIVE, v1.why
+    assert not_passed(v1.record) == {}
+    assert len(v1.record.verdicts) >= len(REQUIRED_FOR_LIVE)
+
+
+def test_dagster_shows_the_platforms_checks_green_too(installation, v1):
+    checks = checks_of_last_run(installation)
+
+    assert [name for name, ok in checks.items() if not ok] == []
+    wanted = {f"platform/{asset}.{check}" for asset, names in PLATFORM_CHECKS.items() for check in names}
+    assert wanted <= checks.keys()
+
+
+def test_the_engine_is_a_real_vllm_that_read_its_weights_from_s3(installation, v1):
+    verdict = v1.record.verdicts["candidate.weights_from_staged_prefix"]
+
+    assert verdict.passed
+    assert f"s3://genai/models/{MODEL}/{v1.record.revision}/" in json.dumps(verdict.evidence)
+
+
+def test_the_second_revision_takes_over_without_a_failed_request(installation, v2):
+    assert v2.ended.record.phase is Phase.LIVE, v2.ended.why
+    assert not_passed(v2.ended.record) == {}
+    assert v2.seen.total_failed == 0, v2.seen.causes
+    assert min(v2.seen.sent.values()) > 20
+    assert v2.ended.record.facts["strategy"] == "blue_green"
+
+
+def test_clients_saw_the_one_revision_and_then_the_other(installation, v1, v2):
+    roots = [root.rstrip("/").rsplit("/", 1)[-1] for root in v2.seen.roots]
+
+    assert roots == [v1.record.revision, v2.ended.record.revision]
+
+
+def test_the_replaced_release_is_scaled_to_zero_and_kept(installation, v1, v2):
+    assert pods(installation, v1.record.release) == {}
+    kept = installation.platform.gateways.cluster.get("Deployment", v1.record.as_release.object_name)
+    assert kept is not None
+    assert kept["spec"]["replicas"] == 0
+
+
+def test_the_agent_runs_from_its_own_image_and_not_as_root(installation, v2):
+    agent = pods(installation, v2.ended.record.release)["agent"]
+
+    assert agent.spec.containers[0].image == image_name("strands-agent")
+    assert agent.spec.containers[0].command is None
+    assert agent.spec.security_context.run_as_user == 2000
+
+
+def test_the_agent_answers_a_question_about_the_weather_at_its_stable_address(installation, v2):
+    agent = installation.platform.traffic.url(MODEL, "agent")
+
+    answer = httpx.post(f"{agent}/agent", json={"prompt": "What is the weather in São Paulo?"}, timeout=120)
+
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["X-Genai-Release"] == v2.ended.record.release
+    assert answer.json()["tools"][0]["arguments"] == {"location": "São Paulo"}
+
+
+def test_status_tells_it_from_any_shell(installation, v2):
+    status = json.loads(installation.genai("status", "--json").stdout)
+
+    assert status["problems"] == []
+    assert status["models"][0]["live"] == v2.ended.record.release
+    assert status["models"][0]["endpoints"]["openai"].startswith("http://10.96.")
+
+
+def test_no_secret_is_in_logs_records_or_manifests(installation, v2):
+    shown = [p for p in installation.folder.rglob("*") if p.suffix in (".log", ".yaml", ".db") and p.is_file()]
+    objects = json.dumps([installation.platform.gateways.cluster.list(kind) for kind in ("Deployment", "Pod")])
+
+    assert len(shown) > 5
+    assert [p for p in shown if SECRET.encode() in p.read_bytes()] == []
+    assert SECRET not in objects
