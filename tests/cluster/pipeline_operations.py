@@ -205,6 +205,17 @@ def diff(kind: str, new: bool = False) -> Operation:
     return do
 
 
+def compare(kind: str) -> Operation:
+    """What `genai doctor` asks: how does what is there differ from what we would apply?"""
+
+    def do(world: World) -> None:
+        found = next(o for o in copy.deepcopy(baseline(world)) if o["kind"] == kind)
+        found["metadata"]["labels"]["changed"] = "yes"
+        assert world.cluster.diff([found])
+
+    return do
+
+
 def headroom(world: World) -> None:
     world.cluster.headroom()
 
@@ -239,15 +250,19 @@ USES: dict[tuple[str, str], Operation] = {
     ("resourcequotas", "list"): headroom,
     ("secrets", "create"): apply("Secret", anew=True),
     ("secrets", "patch"): apply("Secret"),
+    ("serviceaccounts", "get"): compare("ServiceAccount"),
     ("serviceaccounts", "create"): apply("ServiceAccount", "genai-engine", anew=True),
     ("serviceaccounts", "patch"): apply("ServiceAccount", "genai-engine"),
+    ("networkpolicies", "get"): compare("NetworkPolicy"),
     ("networkpolicies", "create"): apply("NetworkPolicy", anew=True),
     ("networkpolicies", "patch"): apply("NetworkPolicy"),
     ("poddisruptionbudgets", "create"): apply("PodDisruptionBudget", anew=True),
     ("poddisruptionbudgets", "patch"): apply("PodDisruptionBudget"),
     ("podmonitors", "create"): apply("PodMonitor", anew=True),
     ("podmonitors", "patch"): apply("PodMonitor"),
+    ("namespaces", "get"): compare("Namespace"),
     ("namespaces", "patch"): lambda w: w.cluster.apply(render_namespace(w.profile)[:1]),
+    ("priorityclasses", "get"): compare("PriorityClass"),
     ("priorityclasses", "patch"): apply("PriorityClass"),
     ("nodes", "list"): headroom,
     ("nodepools", "get"): diff("NodePool"),
