@@ -34,6 +34,8 @@ from genai_pipeline.gateways.cluster.kubernetes.waits import Rollout, wait_until
 from genai_pipeline.gateways.cluster.kubernetes.watching import Watching
 
 Access = Literal["proxy", "direct"]
+POOLS_S = 2.0
+"""For looking at the node pools during a wait, which only makes its diagnosis richer."""
 
 
 class KubernetesCluster(Cluster):
@@ -148,7 +150,7 @@ class KubernetesCluster(Cluster):
     ) -> dict[str, Any]:
         deadline = Deadline(deadline_s)
         with Watching(self._connection, self.namespace, deadline) as watching:
-            return Rollout(watching, deployment, self._logs, deadline).wait(on_progress)
+            return Rollout(watching, deployment, self._logs, deadline, self._pools_now).wait(on_progress)
 
     def wait_gone(self, labels: Mapping[str, str], deadline_s: float) -> None:
         selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
@@ -160,15 +162,20 @@ class KubernetesCluster(Cluster):
         with Watching(self._connection, self.namespace, deadline) as watching:
             wait_until_gone(watching, kind, selectors, what, deadline)
 
+    def _pools_now(self) -> builtins.list[dict[str, Any]]:
+        return self._listed("NodePool", [], deadline=Deadline(POOLS_S))
+
     def _listed(
-        self, kind: str, query: Sequence[tuple[str, Any]], everywhere: bool = False
+        self, kind: str, query: Sequence[tuple[str, Any]], everywhere: bool = False, deadline: Deadline | None = None
     ) -> builtins.list[dict[str, Any]]:
         """Empty for a kind whose CRD is not installed."""
         spoken = kind_called(kind)
         if everywhere:
             spoken = Kind(spoken.group, spoken.version, spoken.plural, namespaced=False)
         request = Request("list", spoken.resource, self.namespace if spoken.namespaced else "")
-        answer = self._connection.call(request, "GET", spoken.path(self.namespace), query, accept=(404,))
+        answer = self._connection.call(
+            request, "GET", spoken.path(self.namespace), query, deadline=deadline, accept=(404,)
+        )
         items = (answer.content.get("items") or []) if answer.status < 300 else []
         return [{"kind": kind, "apiVersion": KINDS[kind].api_version} | item for item in items]
 

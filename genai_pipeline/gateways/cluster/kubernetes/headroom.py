@@ -6,23 +6,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from genai_pipeline.gateways.cluster.abc import Headroom
+from genai_pipeline.gateways.cluster.quantities import amount
 
 GPU = "nvidia.com/gpu"
 RESOURCES = ("cpu", "memory", GPU)
 GIB = 2**30
-_SUFFIXES = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
-_SUFFIXES |= {f"{letter}i": 1024.0 ** (power + 1) for power, letter in enumerate("KMGTPE")}
 
 Amounts = dict[str, float]
-
-
-def amount(quantity: str | int | float) -> float:
-    """A Kubernetes quantity as a number: cores, bytes, pieces. Source: Kubernetes API reference, "Quantity"."""
-    text = str(quantity)
-    for length in (2, 1):
-        if text[-length:] in _SUFFIXES:
-            return float(text[:-length]) * _SUFFIXES[text[-length:]]
-    return float(text)
 
 
 def headroom_of(

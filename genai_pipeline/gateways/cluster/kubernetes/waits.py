@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from genai_pipeline.core.errors import ClusterUnavailable, GenaiError, NotReady
+from genai_pipeline.gateways.cluster.abc import ClusterEvent
+from genai_pipeline.gateways.cluster.diagnosis import claims_of, crashes, newest_of
 from genai_pipeline.gateways.cluster.kubernetes.events import about_deployment, cluster_events, moment
 from genai_pipeline.gateways.cluster.kubernetes.logs import Logs, selector_of
 from genai_pipeline.gateways.cluster.kubernetes.retrying import Deadline
@@ -20,13 +22,23 @@ LOG_LINES = 50
 
 
 class Rollout:
-    """One wait for one Deployment."""
+    """One wait for one Deployment. Args: pools: lists the cluster's NodePools; asked once a pod finds no node."""
 
-    def __init__(self, watching: Watching, deployment: str, logs: Logs, deadline: Deadline) -> None:
+    def __init__(
+        self,
+        watching: Watching,
+        deployment: str,
+        logs: Logs,
+        deadline: Deadline,
+        pools: Callable[[], list[dict[str, Any]]] = list,
+    ) -> None:
         self._watching, self._name, self._logs, self._deadline = watching, deployment, logs, deadline
         self._deployments = watching.watch("Deployment", {"fieldSelector": f"metadata.name={deployment}"}, SILENCE_S)
         self._pods: Watched | None = None
         self._events: Watched | None = None
+        self._list_pools = pools
+        self._pools: list[dict[str, Any]] | None = None
+        self._crashes, self._crash_log = 0, ""
 
     def wait(self, on_progress: Callable[[str], None]) -> dict[str, Any]:
         """Until the newest generation is available. Raises NotReady, ClusterUnavailable."""
@@ -34,7 +46,7 @@ class Rollout:
         while True:
             found = self._found()
             if found is not None:
-                progress = progress_of(found, self._own_pods(found))
+                progress = self._progress_of(found)
                 if progress.summary != said:
                     said = progress.summary
                     on_progress(said)
@@ -57,6 +69,39 @@ class Rollout:
         self._pods = self._watching.watch("Pod", {"labelSelector": selector_of(found)})
         self._events = self._watching.watch("Event", {})
 
+    def _progress_of(self, found: Mapping[str, Any]) -> Progress:
+        pods = self._own_pods(found)
+        events = self._own_events(found, pods)
+        newest = newest_of(pods)
+        if crashes(newest) != self._crashes:
+            # The log of a crash is read once: it may show what no further start mends.
+            self._crashes, self._crash_log = crashes(newest), self._logs_of([p for p in newest if crashes([p])])
+        if self._pools is None and any(e.reason == "FailedScheduling" for e in events):
+            self._pools = self._pools_now()
+        progress = progress_of(found, pods, events, self._crash_log, self._pools)
+        if progress.hopeless and self._pools:
+            # Nothing is given up for what a pool was when it was first looked at.
+            self._pools = self._pools_now()
+            progress = progress_of(found, pods, events, self._crash_log, self._pools)
+        return progress
+
+    def _pools_now(self) -> list[dict[str, Any]] | None:
+        try:
+            return self._list_pools()
+        except GenaiError:
+            return None  # not ours to read: the diagnosis then says less
+
+    def _own_events(self, found: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> list[ClusterEvent]:
+        """Of the Deployment, its ReplicaSets, pods and their claims; a predecessor of the same name had its own."""
+        begun = moment(found["metadata"].get("creationTimestamp") or "")
+        claims = {name for pod in pods for name in claims_of(pod)}
+        mine = [
+            e
+            for e in (self._events.objects if self._events else [])
+            if about_deployment(e, self._name) or _about_claim(e, claims)
+        ]
+        return [e for e in cluster_events(mine) if moment(e.at) >= begun or e.kind == "PersistentVolumeClaim"]
+
     def _own_pods(self, found: Mapping[str, Any]) -> list[dict[str, Any]]:
         pods = self._pods.objects if self._pods else []
         return [p for p in pods if owned_by_deployment(p, found["metadata"]["name"])]
@@ -72,12 +117,8 @@ class Rollout:
         why = progress.hopeless or f"not within {self._deadline.seconds:g} s"
         if trouble:
             why += f", and the cluster's API does not answer at the end: {trouble}"
-        begun = found["metadata"].get("creationTimestamp") or ""
-        mine = [e for e in (self._events.objects if self._events else []) if about_deployment(e, self._name)]
-        events = [
-            e for e in cluster_events(mine) if moment(e.at) >= moment(begun)
-        ]  # a predecessor of the same name had its own
-        return not_ready(self._name, why, progress, events, self._logs_of(self._own_pods(found)))
+        pods = self._own_pods(found)
+        return not_ready(self._name, why, progress, self._own_events(found, pods), self._logs_of(pods))
 
     def _logs_of(self, pods: Sequence[Mapping[str, Any]]) -> str:
         waiting = [p for p in pods if not _ready(p)]
@@ -111,6 +152,11 @@ def owned_by_deployment(pod: Mapping[str, Any], deployment: str) -> bool:
     """Whether the pod's ReplicaSet is one of the Deployment's: its name is the Deployment's and the template's hash."""
     owners = pod["metadata"].get("ownerReferences") or []
     return any(o["kind"] == "ReplicaSet" and o["name"].rsplit("-", 1)[0] == deployment for o in owners)
+
+
+def _about_claim(event: Mapping[str, Any], claims: set[str]) -> bool:
+    about = event.get("involvedObject") or {}
+    return about.get("kind") == "PersistentVolumeClaim" and about.get("name") in claims
 
 
 def _ready(pod: Mapping[str, Any]) -> bool:

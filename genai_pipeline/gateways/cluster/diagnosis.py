@@ -1,0 +1,95 @@
+"""Why a Deployment does not become ready: the likeliest of all causes that its objects, events and logs show. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from genai_pipeline.gateways.cluster.abc import ClusterEvent
+from genai_pipeline.gateways.cluster.admission import admission_cause
+from genai_pipeline.gateways.cluster.causes import Cause, likely_cause
+from genai_pipeline.gateways.cluster.pod_states import container_cause, containers_of, last_end, pod_cause
+from genai_pipeline.gateways.cluster.scheduling import scheduling_cause
+
+
+def cause_of(
+    deployment: Mapping[str, Any],
+    pods: Sequence[Mapping[str, Any]],
+    events: Sequence[ClusterEvent] = (),
+    logs: str = "",
+    pools: Sequence[Mapping[str, Any]] | None = None,
+) -> Cause | None:
+    """The likeliest cause, one that nothing but a change mends before the others; None where nothing is known.
+
+    Args: pods: the Deployment's own. events: of them and of their claims, newest last.
+        logs: last lines of those that crashed. pools: the cluster's NodePools, None where they cannot be read.
+    """
+    refused = admission_cause(deployment, pods)
+    found = [refused] if refused else []
+    newest = newest_of(pods)
+    if crashes(newest):
+        told = likely_cause(logs)
+        found += [told] if told else []
+    for pod in newest:
+        if not _is_ready(pod):
+            found += _of_pod(pod, events, pools)
+    return next((cause for cause in found if cause.final), found[0] if found else None)
+
+
+def crashes(pods: Sequence[Mapping[str, Any]]) -> int:
+    """How often their containers have ended by now: only then does a log tell why, and not how far it is."""
+    found = [c for pod in pods for c in containers_of(pod) if last_end(c) and not c["ready"]]
+    return sum(max(1, c.get("restartCount", 0) + ("terminated" in c["state"])) for c in found)
+
+
+def newest_of(pods: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The pods of the newest template: only they tell whether it can come up."""
+    alive = [p for p in pods if "deletionTimestamp" not in p["metadata"]]
+    if not alive:
+        return []
+    youngest = max(alive, key=lambda p: p["metadata"].get("creationTimestamp") or "")
+    template = _template(youngest)
+    return [p for p in alive if _template(p) == template]
+
+
+def _template(pod: Mapping[str, Any]) -> str | None:
+    return (pod["metadata"].get("labels") or {}).get("pod-template-hash")
+
+
+def _of_pod(
+    pod: Mapping[str, Any], events: Sequence[ClusterEvent], pools: Sequence[Mapping[str, Any]] | None
+) -> list[Cause]:
+    own = [e for e in events if e.kind == "Pod" and e.name == pod["metadata"]["name"]]
+    found = [
+        container_cause(pod, own),
+        _claim_cause(pod, events),
+        scheduling_cause(pod, own, pools),
+        pod_cause(pod, own),
+    ]
+    return [cause for cause in found if cause]
+
+
+def claims_of(pod: Mapping[str, Any]) -> set[str]:
+    """The names of the PersistentVolumeClaims that the pod mounts."""
+    volumes = (pod.get("spec") or {}).get("volumes") or []
+    return {v["persistentVolumeClaim"]["claimName"] for v in volumes if v.get("persistentVolumeClaim")}
+
+
+def _claim_cause(pod: Mapping[str, Any], events: Sequence[ClusterEvent]) -> Cause | None:
+    if (pod.get("spec") or {}).get("nodeName"):
+        return None
+    names = claims_of(pod)
+    for event in reversed(events):
+        if event.kind != "PersistentVolumeClaim" or event.name not in names:
+            continue
+        what = f"The PersistentVolumeClaim {event.name} is not bound: {event.message}"
+        if "storageclass" in event.message and "not found" in event.message:
+            return Cause(what, "Correct its storageClassName, or apply the StorageClass.", True)
+        if event.reason in ("FailedBinding", "ProvisioningFailed"):
+            return Cause(what, "Add a volume that fits it, or name a StorageClass that makes one.")
+    return None
+
+
+def _is_ready(pod: Mapping[str, Any]) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)

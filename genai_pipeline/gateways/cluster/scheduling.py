@@ -1,0 +1,217 @@
+"""Why a pod finds no node: what the scheduler says of the nodes and Karpenter of the pools. Pure.
+
+The texts are those of kube-scheduler 1.34 and Karpenter 1.8.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from genai_pipeline.gateways.cluster.abc import ClusterEvent
+from genai_pipeline.gateways.cluster.causes import Cause
+from genai_pipeline.gateways.cluster.quantities import amount
+
+GPU = "nvidia.com/gpu"
+_KARPENTER = "Failed to schedule pod, "
+_TAINT = re.compile(r"did not tolerate taint \(taint=(?P<taint>[^\s)]+)")
+_LIMIT = re.compile(r"exceed limits for nodepool \(NodePool=(?P<pool>[^\s)]+)\)")
+_KEY = re.compile(r"key (?P<key>\S+), (?P<asked>.+?) not in (?P<offered>[^;]+)")
+_LABEL = re.compile(r'label "(?P<key>[^"]+)" does not have known values(?: \(typo of "(?P<meant>[^"]+)"\?\))?')
+_FREES = "No preemption victims"
+"""The scheduler's word for a node that would do if others left; of all others it says preemption is not helpful."""
+
+
+def scheduling_cause(
+    pod: Mapping[str, Any], events: Sequence[ClusterEvent], pools: Sequence[Mapping[str, Any]] | None = None
+) -> Cause | None:
+    """Why the pod has no node; None where it has one, or where one is being made.
+
+    Args: events: of this pod, newest last. pools: the NodePools; None where they cannot be read.
+    """
+    said = _scheduler_says(pod)
+    if not said or (pod.get("spec") or {}).get("nodeName"):
+        return None
+    tried = [e for e in events if e.reason == "Nominated" or e.message.startswith(_KARPENTER)]
+    if tried and tried[-1].reason == "Nominated":
+        return None
+    refused = tried[-1].message.removeprefix(_KARPENTER) if tried else ""
+    cause = _volume(said) or (_of_pools(refused, pod, pools) if refused else None) or _of_nodes(said, pod, pools)
+    settling = any(not _is_ready(pool) for pool in pools or ())
+    if _FREES in said or settling:
+        return Cause(cause.what, cause.remedy)
+    return cause
+
+
+def _scheduler_says(pod: Mapping[str, Any]) -> str:
+    for condition in (pod.get("status") or {}).get("conditions") or []:
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return condition.get("message") or condition.get("reason") or "not scheduled"
+    return ""
+
+
+def _of_pools(refused: str, pod: Mapping[str, Any], pools: Sequence[Mapping[str, Any]] | None) -> Cause | None:
+    """What Karpenter says of every pool, the pool first that was meant for such a pod."""
+    taint = _untolerated(refused, pod)
+    if taint and asked_of(pod).get(GPU):
+        return _taint(taint, pools)
+    return (
+        _limit(refused, pod, pools)
+        or _requirement(refused)
+        or _capacity(refused, pod, pools)
+        or (_taint(taint, pools) if taint else None)
+    )
+
+
+def _untolerated(refused: str, pod: Mapping[str, Any]) -> str:
+    """The taint that keeps the pod off; a GPU's own is only of interest for a pod that wants one."""
+    found = [m["taint"] for m in _TAINT.finditer(refused)]
+    wants_gpu = bool(asked_of(pod).get(GPU))
+    return max(found, key=lambda t: (t.startswith(GPU) == wants_gpu, not t.startswith("CriticalAddons")), default="")
+
+
+def _taint(taint: str, pools: Sequence[Mapping[str, Any]] | None) -> Cause:
+    key = re.split(r"[=:]", taint)[0]
+    having = [p["metadata"]["name"] for p in pools or () if key in (t["key"] for t in _template(p).get("taints") or ())]
+    where = f" of node pool {', '.join(having)}" if having else ""
+    return Cause(
+        f"The pod does not tolerate the taint {taint}{where}",
+        f"Set `serving.gpu` in the model file, or add a toleration for {key} to the pod.",
+        final=True,
+    )
+
+
+def _limit(refused: str, pod: Mapping[str, Any], pools: Sequence[Mapping[str, Any]] | None) -> Cause | None:
+    """A limit gives way when others leave, but never to a pod that is larger than the limit itself."""
+    match = _LIMIT.search(refused)
+    if not match:
+        return None
+    name = match["pool"].lstrip("/")
+    pool = next((p for p in pools or () if p["metadata"]["name"] == name), {})
+    asked, limits = asked_of(pod), (pool.get("spec") or {}).get("limits") or {}
+    used = (pool.get("status") or {}).get("resources") or {}
+    parts = [f"{k}: {v}, {used.get(k, 0)} in use, {_plain(asked.get(k, 0.0))} asked" for k, v in sorted(limits.items())]
+    never = any(asked.get(key, 0.0) > amount(value) for key, value in limits.items())
+    return Cause(
+        f"The limit of node pool {name} is reached" + (f" ({'; '.join(parts)})" if parts else ""),
+        f"Raise `spec.limits` of node pool {name}, end what runs there, or let the rollout recreate"
+        " (`rollout.allow_downtime: true`).",
+        final=never,
+    )
+
+
+def _requirement(refused: str) -> Cause | None:
+    labels = list(_LABEL.finditer(refused))
+    if labels:
+        match = next((m for m in labels if m["meant"]), labels[0])
+        meant = f"; {match['meant']} was meant?" if match["meant"] else ""
+        return Cause(
+            f"No node pool offers the label {match['key']} that the pod requires{meant}",
+            "Correct the nodeSelector or affinity of the pod, or the requirements of the node pool.",
+            final=True,
+        )
+    match = _KEY.search(refused)
+    if not match:
+        return None
+    offered = sorted({m["offered"].strip() for m in _KEY.finditer(refused) if m["key"] == match["key"]})
+    return Cause(
+        f"No node pool offers {match['asked']} that the pod requires (offered: {' · '.join(offered)})",
+        "Correct `serving.gpu.instance-family` in the model file, or the requirements of the node pool.",
+        final=True,
+    )
+
+
+def _capacity(refused: str, pod: Mapping[str, Any], pools: Sequence[Mapping[str, Any]] | None) -> Cause | None:
+    """What no instance type has. Types that would breach a limit are left out by Karpenter before it asks."""
+    if "unsatisfiable topology constraint" in refused:
+        return Cause("No zone or host is left for the pod's topology", "Loosen topologySpreadConstraints or affinity.")
+    if "no instance type" not in refused and "filtered out all available instance types" not in refused:
+        return None
+    asked = ", ".join(f"{key} {_plain(value)}" for key, value in sorted(asked_of(pod).items()))
+    if (
+        "has the required offering" in refused
+        or "had a required offering" in refused
+        or "could not be reserved" in refused
+    ):
+        return Cause(
+            f"The cloud has no instance to offer now for {asked}",
+            "Wait, allow more zones, families or capacity types in the node pool, or reserve capacity.",
+        )
+    limited = pools is None or any(
+        (p["spec"].get("limits")) and (p.get("status") or {}).get("resources") for p in pools
+    )
+    return Cause(
+        f"No instance type of any node pool has enough resources for the pod ({asked})",
+        "Lower `serving.resources` or `serving.gpu.count`, or allow larger instance types in the node pool.",
+        final=not limited,
+    )
+
+
+def _of_nodes(said: str, pod: Mapping[str, Any], pools: Sequence[Mapping[str, Any]] | None) -> Cause:
+    """What the scheduler says of the nodes there are; more of them may come, so none of it is final."""
+    pool_hint = " There is no node pool: materialize platform/node_pools." if pools is not None and not pools else ""
+    short = re.search(r"Insufficient ([\w./-]+\w)", said)
+    if short:
+        knob = {GPU: "serving.gpu.count", "cpu": "serving.resources.cpu", "memory": "serving.resources.memory_gib"}
+        lower = f"Lower `{knob[short[1]]}`" if short[1] in knob else f"Ask for less {short[1]}"
+        what = (
+            f"Every node that would do has insufficient {short[1]} ({_plain(asked_of(pod).get(short[1], 0.0))} asked)"
+        )
+        return Cause(what, f"{lower}, or add nodes.{pool_hint}")
+    for text, cause in _NODE_TEXTS:
+        if text in said:
+            return Cause(cause.what, cause.remedy + pool_hint)
+    return Cause("No node takes the pod", f"See its FailedScheduling events.{pool_hint}")
+
+
+_NODE_TEXTS = (
+    ("node affinity/selector", Cause("No node has the labels that the pod's nodeSelector or affinity requires",
+                                     "Correct `serving.gpu.instance-family` in the model file, or label a node.")),
+    ("untolerated taint", Cause("The pod does not tolerate the taint of any node",
+                                "Set `serving.gpu` in the model file, or add the toleration to the pod.")),
+    ("topology spread", Cause("No node fits the pod's topology spread", "Loosen its topologySpreadConstraints.")),
+    ("affinity rules", Cause("No node fits the pod's affinity to other pods", "Loosen its podAffinity.")),
+    ("were unschedulable", Cause("The nodes are cordoned", "Uncordon them (`kubectl uncordon`), or add nodes.")),
+    ("free ports", Cause("The host port is taken on every node", "Drop the pod's hostPort.")),
+    ("SchedulingGated", Cause("A scheduling gate holds the pod back", "Let its controller take the gate away.")),
+    ("gates", Cause("A scheduling gate holds the pod back", "Let its controller take the gate away.")),
+    ("no nodes available", Cause("There is no node", "Add nodes.")),
+)  # fmt: skip
+
+
+def _volume(said: str) -> Cause | None:
+    missing = re.search(r'persistentvolumeclaim "([^"]+)" not found', said)
+    if missing:
+        what = f"The PersistentVolumeClaim {missing[1]} does not exist"
+        return Cause(what, "Apply the claim before the Deployment.", final=True)
+    if "unbound immediate PersistentVolumeClaims" in said or "persistent volumes to bind" in said:
+        return Cause("A PersistentVolumeClaim of the pod is not bound", "Add a volume or a StorageClass that fits it.")
+    if "non-existent" in said:
+        return Cause("A claim's PersistentVolume does not exist", "Make the claim anew.", final=True)
+    if "volume's node affinity" in said.lower() or "volume zone" in said:
+        return Cause("The pod's volume is in another zone than the nodes", "Use a volume in the node's zone.")
+    return None
+
+
+def asked_of(pod: Mapping[str, Any]) -> dict[str, float]:
+    """What the pod's containers request together, by resource; a limit without a request counts as one."""
+    total: dict[str, float] = {}
+    for container in (pod.get("spec") or {}).get("containers") or []:
+        resources = container.get("resources") or {}
+        for key, value in ((resources.get("limits") or {}) | (resources.get("requests") or {})).items():
+            total[key] = total.get(key, 0.0) + amount(value)
+    return total
+
+
+def _plain(value: float) -> str:
+    return f"{value / 2**30:g}Gi" if value >= 2**20 else f"{value:g}"
+
+
+def _template(pool: Mapping[str, Any]) -> Mapping[str, Any]:
+    return ((pool.get("spec") or {}).get("template") or {}).get("spec") or {}
+
+
+def _is_ready(pool: Mapping[str, Any]) -> bool:
+    conditions: Iterable[Mapping[str, Any]] = (pool.get("status") or {}).get("conditions") or []
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
