@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
+from genai_pipeline.core.errors import Refused, Unavailable
 from genai_pipeline.core.faults import crash_point
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
@@ -19,9 +22,11 @@ from genai_pipeline.k8s.render import (
     render_store_access,
     service_url,
 )
+from genai_pipeline.rollout.settling import why_unsettled
 
 AGENT_DEADLINE_S = 120
 GONE_DEADLINE_S = 90
+REACHABLE_DEADLINE_S, REACHABLE_POLL_S = 15.0, 0.1
 
 Progress = Callable[[str], None]
 
@@ -29,10 +34,11 @@ Progress = Callable[[str], None]
 class Candidates:
     """Start, find and remove the objects of a release. Every method may be repeated."""
 
-    def __init__(self, gateways: Gateways, profile: Profile) -> None:
+    def __init__(self, gateways: Gateways, profile: Profile, sleep: Callable[[float], None] = time.sleep) -> None:
         self._gateways = gateways
         self._cluster = gateways.cluster
         self._profile = profile
+        self._sleep = sleep
 
     def start_engine(self, spec: ModelSpec, release: Release, on_progress: Progress) -> str:
         """Apply the engine and wait until it is available; returns its address.
@@ -44,7 +50,9 @@ class Candidates:
         self._cluster.apply(render_engine(spec, release, self._profile))
         crash_point("rollout.candidate_applied")
         self._cluster.wait_ready(release.object_name, spec.serving.startup_deadline_s, on_progress)
-        return self.engine_url(release)
+        url = self.engine_url(release)
+        self._wait_reachable(lambda: self._gateways.inference(url).models())
+        return url
 
     def start_agent(self, release: Release, on_progress: Progress) -> str:
         """Apply the agent on the release's own engine and wait; returns its address. Raises: NotReady."""
@@ -52,7 +60,9 @@ class Candidates:
         self._cluster.apply(render_agent(release, self._profile, engine))
         crash_point("rollout.agent_applied")
         self._cluster.wait_ready(release.agent_object_name, AGENT_DEADLINE_S, on_progress)
-        return self.agent_url(release)
+        url = self.agent_url(release)
+        self._wait_reachable(lambda: self._gateways.agent(url).release())
+        return url
 
     def engine_url(self, release: Release) -> str:
         return self._cluster.endpoint(release.object_name)
@@ -92,6 +102,7 @@ class Candidates:
     def _scale_to_zero(self, deployment: str, labels: Mapping[str, str]) -> None:
         if self._cluster.get("Deployment", deployment):
             self._cluster.scale(deployment, 0)
+            crash_point("rollout.stopping")
             self._cluster.wait_gone(labels, GONE_DEADLINE_S)
 
     def _scale_up(self, deployment: str, replicas: int, deadline_s: float) -> None:
@@ -99,6 +110,22 @@ class Candidates:
         if found and not found["spec"].get("replicas"):
             self._cluster.scale(deployment, replicas)
         self._cluster.wait_ready(deployment, deadline_s)
+
+    def _wait_reachable(self, ask: Callable[[], object]) -> None:
+        """A Service follows its pods' readiness within about a second, and refuses connections until then.
+
+        One that does not answer by the deadline is left to the checks, which say so with evidence.
+        """
+
+        def why_not() -> str:
+            try:
+                with suppress(Refused):  # an answer, if not the one that was hoped for
+                    ask()
+            except Unavailable as error:
+                return str(error)
+            return ""
+
+        why_unsettled(why_not, 1, REACHABLE_POLL_S, REACHABLE_DEADLINE_S, self._sleep)
 
     def _apply_store_access(self) -> None:
         """Where there is no Pod Identity, engines read S3 with the credentials that we have ourselves."""

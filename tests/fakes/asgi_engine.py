@@ -75,7 +75,7 @@ class AsgiEngine:
 
 
 def serve(engine: Any, answer: Callable[[dict[str, Any], Any], Any], args: Any) -> None:
-    """Until SIGTERM, and then as vLLM: refuse what is new, finish what runs within --shutdown-timeout, abort the rest."""
+    """Until SIGTERM, and then as vLLM: refuse what is new, finish what runs in --shutdown-timeout, abort the rest."""
     app = AsgiEngine(engine, answer)
     module, _, name = args.middleware.rpartition(".")
     wrapped = getattr(importlib.import_module(module), name)(app)

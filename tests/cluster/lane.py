@@ -1,0 +1,177 @@
+"""One model in a namespace of its own, switched by the pipeline's own engines, in a process that a test may kill.
+
+Without agents the stable one says what its Service's selector names; with them each release has one in a pod.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from dataclasses import replace
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import Any
+
+from genai_pipeline.core.checks import REQUIRED_FOR_LIVE
+from genai_pipeline.core.faults import ARMED_BY
+from genai_pipeline.core.model_file import parse_model
+from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.profile import Profile
+from genai_pipeline.core.release import Release
+from genai_pipeline.core.verdict import Verdict, passed
+from genai_pipeline.gateways import Gateways
+from genai_pipeline.gateways.agent.http import HttpAgent
+from genai_pipeline.gateways.cluster.kubernetes import KubernetesCluster
+from genai_pipeline.gateways.inference.openai import OpenAIInference
+from genai_pipeline.gateways.metrics.engine import EngineMetricsReader
+from genai_pipeline.k8s.render import RELEASE_LABEL, package_version, stable_name
+from genai_pipeline.loadtest.probe import ContinuousProbe
+from genai_pipeline.rollout.candidate import Candidates
+from genai_pipeline.rollout.cutover import CutOver
+from genai_pipeline.rollout.records import Records
+from genai_pipeline.rollout.traffic import Traffic
+from tests.fakes.store import MemoryStore
+from tests.fakes.world import PROFILE
+
+MODEL = "tiny"
+REGISTRY = "test/"
+AGENT_IMAGE = f"{REGISTRY}genai-pipeline/strands-agent:{package_version()}"
+KEPT_S = 1
+"""The engines' keep-alive time-out: vLLM's own default is 5."""
+_FILE = f"""\
+name: {MODEL}
+source: {{hub: a/b}}
+serving:
+  image: test/engine:1
+  args: {{fault: token_s=0.03, shutdown-timeout: 2}}
+  env: {{VLLM_HTTP_TIMEOUT_KEEP_ALIVE: "{KEPT_S}"}}
+  resources: {{cpu: 0.05, memory_gib: 0.2}}
+  startup_deadline_s: 60
+rollout: {{drain_deadline_s: 15}}
+"""
+SPEC = parse_model(_FILE, f"models/{MODEL}.yaml")
+
+
+def release(letter: str) -> Release:
+    return Release.of(SPEC, letter.lower() * 40)
+
+
+class FolderStore(MemoryStore):
+    """A bucket that outlives its process; one process at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__({f.name.replace("|", "/"): f.read_bytes() for f in folder.iterdir() if "|" in f.name})
+        self._folder = folder
+
+    def _set(self, key: str, body: bytes, etag: str) -> str:
+        new = self._folder / "new"
+        new.write_bytes(body)
+        os.replace(new, self._folder / key.replace("/", "|"))
+        return super()._set(key, body, etag)
+
+
+class SelectedAgent:
+    """The agent behind the stable address, if every release's agent is as good as its Service's selector."""
+
+    def __init__(self, cluster: KubernetesCluster) -> None:
+        self._cluster = cluster
+
+    def release(self) -> str | None:
+        found = self._cluster.get("Service", stable_name(MODEL, "agent"))
+        return found["spec"]["selector"][RELEASE_LABEL] if found else None
+
+
+class Lane:
+    """The engines of rollout/ on one namespace. `folder` is the bucket."""
+
+    def __init__(self, kubeconfig: Path, namespace: str, folder: Path, agents: bool = False) -> None:
+        self.kubeconfig, self.namespace, self.folder, self._agents = kubeconfig, namespace, folder, agents
+        self.cluster = KubernetesCluster(namespace, kubeconfig, access="direct")
+        self.profile: Profile = replace(
+            PROFILE, name="kubernetes", namespace=namespace, s3_endpoint=None, image_registry=REGISTRY
+        )
+        gateways = Gateways(
+            hub=None,  # type: ignore[arg-type]
+            store=FolderStore(folder),
+            cluster=self.cluster,
+            inference=OpenAIInference,
+            agent=HttpAgent if agents else (lambda url: SelectedAgent(self.cluster)),  # type: ignore[arg-type,return-value]
+            metrics=EngineMetricsReader(),
+        )
+        self.records = Records(gateways.store)
+        self.candidates = Candidates(gateways, self.profile)
+        self.traffic = Traffic(gateways, self.profile)
+        self.cut_over = CutOver(gateways, self.records, self.candidates, self.traffic)
+
+    @property
+    def url(self) -> str:
+        found = self.traffic.url(MODEL)
+        assert found, "nothing is live yet"
+        return found
+
+    def start(self, new: Release) -> None:
+        """A candidate that has passed everything."""
+        self.candidates.start_engine(SPEC, new, lambda _: None)
+        if self._agents:
+            self.candidates.start_agent(new, lambda _: None)
+        self.records.open(SPEC, new, "opened")
+        for name in REQUIRED_FOR_LIVE:
+            asset = name.split(".")[0]
+            mine = [passed(n.split(".")[1], "fine") for n in REQUIRED_FOR_LIVE if n.startswith(f"{asset}.")]
+            self.records.update(MODEL, new.id, lambda r, a=asset, m=mine: r.with_verdicts(a, m, 1, {}))
+
+    def go_live(self, new: Release, spec: ModelSpec = SPEC) -> list[Verdict]:
+        return self.cut_over.go_live(spec, new, ContinuousProbe, lambda _: None)
+
+    def roll_out(self, new: Release) -> list[Verdict]:
+        self.start(new)
+        return self.go_live(new)
+
+    def roll_out_elsewhere(self, new: Release, crash_at: str = "") -> int:
+        """The same in a process of its own, killed at `crash_at`; returns its exit status."""
+        told = (self.kubeconfig, self.namespace, self.folder, self._agents, new, crash_at)
+        process = _context().Process(target=_roll_out, args=told)
+        process.start()
+        process.join(120)
+        assert process.exitcode is not None, f"the rollout of {new.id} did not end"
+        return process.exitcode
+
+    def state(self) -> dict[str, Any]:
+        """What a rollout leaves behind: in the bucket, of the traffic, of Deployments, of pods."""
+        records = Records(FolderStore(self.folder))
+        live = records.live(MODEL)
+        engines = self.cluster.list("Deployment", {"app.kubernetes.io/component": "engine"})
+        return {
+            "traffic": (self.traffic.on(MODEL), self.traffic.on(MODEL, "agent")),
+            "live": live and (live.release, live.last_good),
+            "phases": {r.release: str(r.phase) for r in records.all(MODEL) if str(r.phase) != "replaced"},
+            "replicas": {d["metadata"]["labels"][RELEASE_LABEL]: d["spec"]["replicas"] for d in engines},
+            "pods": sorted({p["metadata"]["labels"][RELEASE_LABEL] for p in self.cluster.list("Pod")}),
+        }
+
+    @staticmethod
+    def wanted(new: Release, old: Release) -> dict[str, Any]:
+        """The state after `new` took the traffic of `old`, whatever happened on the way."""
+        return {
+            "traffic": (new.id, new.id),
+            "live": (new.id, old.id),
+            "phases": {new.id: "live"},
+            "replicas": {new.id: 1, old.id: 0},
+            "pods": [new.id],
+        }
+
+
+def _context() -> ForkServerContext:
+    """Children of a process that has imported everything and runs no thread: quick, and safe to kill."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
+def _roll_out(kubeconfig: Path, namespace: str, folder: Path, agents: bool, new: Release, crash_at: str) -> None:
+    if crash_at:
+        os.environ[ARMED_BY] = crash_at
+    verdicts = Lane(kubeconfig, namespace, folder, agents).roll_out(new)
+    wrong = [v.summary for v in verdicts if not v.passed]
+    if wrong:
+        raise SystemExit(" · ".join(wrong))
