@@ -67,23 +67,22 @@ def _have_scraped(platform: Platform) -> str:
     return ", ".join(f"{a.kind} {a.name}" for a in applied)
 
 
-def _is_served(platform: Platform, model: str) -> bool:
-    """Whether an engine stands behind the stable address: one that made room for a candidate has no metrics."""
+def _live_engine(platform: Platform, model: str) -> str | None:
+    """The engine behind the stable address: one that made room for a candidate has no metrics."""
     release = platform.traffic.on(model)
     labels = {"app.kubernetes.io/name": model, RELEASE_LABEL: release or "", "app.kubernetes.io/component": "engine"}
     engines = platform.gateways.cluster.list("Deployment", labels) if release else []
-    return any((e.get("status") or {}).get("availableReplicas") for e in engines)
+    return next((e["metadata"]["name"] for e in engines if (e.get("status") or {}).get("availableReplicas")), None)
 
 
 def _metrics_readable(platform: Platform, specs: Sequence[ModelSpec], source: str) -> Verdict:
-    urls = {s.name: platform.traffic.url(s.name) for s in specs}
-    running = {name: url for name, url in urls.items() if url and _is_served(platform, name)}
+    running = {s.name: engine for s in specs if (engine := _live_engine(platform, s.name))}
     if not running:
         return passed("metrics_readable", f"Metrics come from {source}; no model is live yet to read them of.")
+    metrics, cluster = platform.gateways.metrics, platform.gateways.cluster
     try:
-        rows = [
-            {"model": name, "running": platform.gateways.metrics.read(url).running} for name, url in running.items()
-        ]
+        # Prometheus knows the series by the release's own Service: the stable one leads to another release tomorrow.
+        rows = [{"model": m, "running": metrics.read(cluster.endpoint(e)).running} for m, e in running.items()]
     except GenaiError as error:
         return inconclusive("metrics_readable", str(error))
     return passed("metrics_readable", f"Read the metrics of {len(rows)} live models from {source}.", models=rows)
@@ -113,9 +112,12 @@ def _chat_ui(specs: Sequence[ModelSpec]) -> dg.AssetsDefinition:
 
 
 def _chat_answers(platform: Platform, page: str, models: Sequence[str]) -> Verdict:
+    from genai_pipeline.rollout.settling import wait_reachable
+
     rows: list[dict[str, str]] = []
     try:
         for name in models:
+            wait_reachable(platform.gateways.inference(f"{page}/{name}").models)
             answer = platform.gateways.inference(f"{page}/{name}").chat(name, [{"role": "user", "content": "Hello"}])
             rows.append({"model": name, "answer": answer.text.strip()})
     except GenaiError as error:
