@@ -40,5 +40,6 @@ def test_a_missing_config_map_keeps_the_pod_waiting_until_it_is_applied(world: W
     )
     assert world.container()["state"]["waiting"]["reason"] == "CreateContainerConfigError"
 
-    world.up(config_map(a="1"))
+    world.cluster.apply([config_map(a="1")])
+    until(lambda: world.container()["ready"], 60)  # a wait for what still says that it lacks something ends at once
     assert world.cluster.wait_ready("m", 60)
