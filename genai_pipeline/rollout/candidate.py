@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 
-from genai_pipeline.core.errors import Refused, Unavailable
 from genai_pipeline.core.faults import crash_point
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
@@ -22,11 +20,10 @@ from genai_pipeline.k8s.render import (
     render_store_access,
     service_url,
 )
-from genai_pipeline.rollout.settling import why_unsettled
+from genai_pipeline.rollout.settling import wait_reachable
 
 AGENT_DEADLINE_S = 120
 GONE_DEADLINE_S = 90
-REACHABLE_DEADLINE_S, REACHABLE_POLL_S = 15.0, 0.1
 
 Progress = Callable[[str], None]
 
@@ -51,7 +48,7 @@ class Candidates:
         crash_point("rollout.candidate_applied")
         self._cluster.wait_ready(release.object_name, spec.serving.startup_deadline_s, on_progress)
         url = self.engine_url(release)
-        self._wait_reachable(lambda: self._gateways.inference(url).models())
+        wait_reachable(lambda: self._gateways.inference(url).models(), self._sleep)
         return url
 
     def start_agent(self, release: Release, on_progress: Progress) -> str:
@@ -61,7 +58,7 @@ class Candidates:
         crash_point("rollout.agent_applied")
         self._cluster.wait_ready(release.agent_object_name, AGENT_DEADLINE_S, on_progress)
         url = self.agent_url(release)
-        self._wait_reachable(lambda: self._gateways.agent(url).release())
+        wait_reachable(lambda: self._gateways.agent(url).release(), self._sleep)
         return url
 
     def engine_url(self, release: Release) -> str:
@@ -110,22 +107,6 @@ class Candidates:
         if found and not found["spec"].get("replicas"):
             self._cluster.scale(deployment, replicas)
         self._cluster.wait_ready(deployment, deadline_s)
-
-    def _wait_reachable(self, ask: Callable[[], object]) -> None:
-        """A Service follows its pods' readiness within about a second, and refuses connections until then.
-
-        One that does not answer by the deadline is left to the checks, which say so with evidence.
-        """
-
-        def why_not() -> str:
-            try:
-                with suppress(Refused):  # an answer, if not the one that was hoped for
-                    ask()
-            except Unavailable as error:
-                return str(error)
-            return ""
-
-        why_unsettled(why_not, 1, REACHABLE_POLL_S, REACHABLE_DEADLINE_S, self._sleep)
 
     def _apply_store_access(self) -> None:
         """Where there is no Pod Identity, engines read S3 with the credentials that we have ourselves."""

@@ -1,9 +1,14 @@
-"""Wait until a question gets the same good answer several times in a row, or until a deadline."""
+"""Wait until a question gets the same good answer several times in a row, or any answer at all, or until a deadline."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
+
+from genai_pipeline.core.errors import Refused, Unavailable
+
+REACHABLE_DEADLINE_S, REACHABLE_POLL_S = 15.0, 0.1
 
 
 def why_unsettled(
@@ -23,3 +28,21 @@ def why_unsettled(
         sleep(poll_s)
         waited += max(poll_s, time.monotonic() - asked)
     return reason or "it did not hold long enough"
+
+
+def wait_reachable(ask: Callable[[], object], sleep: Callable[[float], None] = time.sleep) -> None:
+    """Ask a Service whose pods are ready until it lets a question through.
+
+    Nodes follow a pod's readiness within about a second, and refuse connections to its Service until then. One that
+    does not answer by the deadline is left to the checks, which say so with evidence.
+    """
+
+    def why_not() -> str:
+        try:
+            with suppress(Refused):  # an answer, if not the one that was hoped for
+                ask()
+        except Unavailable as error:
+            return str(error)
+        return ""
+
+    why_unsettled(why_not, 1, REACHABLE_POLL_S, REACHABLE_DEADLINE_S, sleep)
