@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from genai_pipeline.core.errors import ClusterUnavailable
 from genai_pipeline.gateways.cluster.kubernetes.answers import (
@@ -220,13 +221,16 @@ def _client(kubeconfig: Path | None) -> Any:
         if kubeconfig is None and not os.environ.get("KUBECONFIG") and os.environ.get("KUBERNETES_SERVICE_HOST"):
             config.load_incluster_config(client_configuration=settings)
         else:
-            file = str(kubeconfig) if kubeconfig else None
+            # The client reads the variable once, when it is imported.
+            file = str(kubeconfig) if kubeconfig else os.environ.get("KUBECONFIG") or None
             config.load_kube_config(config_file=file, client_configuration=settings, persist_config=False)
     except (config.ConfigException, OSError, ValueError) as error:
         raise ClusterUnavailable(
             f"There is no usable kubeconfig ({kubeconfig or '$KUBECONFIG or ~/.kube/config'}): {error}.",
             "Set KUBECONFIG to the file of the cluster.",
         ) from error
+    if _on_this_machine(settings.host):
+        settings.proxy = None  # as kubectl does: HTTPS_PROXY is not for what listens here
     settings.retries = False  # ours are counted and have a deadline
     if not settings.verify_ssl:
         import urllib3
@@ -237,3 +241,8 @@ def _client(kubeconfig: Path | None) -> Any:
     made = client.ApiClient(settings)
     made.user_agent = "genai-pipeline"
     return made
+
+
+def _on_this_machine(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host == "localhost" or host == "::1" or host.startswith("127.")
