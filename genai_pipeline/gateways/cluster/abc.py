@@ -102,7 +102,14 @@ class Cluster(ABC):
 
     @abstractmethod
     def apply(self, objects: Sequence[Manifest]) -> list[Applied]:
-        """Server-side apply as field manager `genai-pipeline`. Raises Refused on an invalid object or a conflict."""
+        """Server-side apply as field manager `genai-pipeline`.
+
+        Nothing is changed where one of the objects is refused. Kubernetes has no transaction: all are tried dry first,
+        so what is refused only in the moment between, or lies in a Namespace that comes with the same apply, may
+        leave those before it applied; applying again is safe. Fields of OURS_BY_DESIGN are taken back from others.
+
+        Raises Refused on an invalid object or a conflict, with the field and who owns it; NotFound without a namespace.
+        """
 
     @abstractmethod
     def scale(self, deployment: str, replicas: int) -> None:

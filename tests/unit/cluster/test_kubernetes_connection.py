@@ -139,6 +139,18 @@ def test_no_kubeconfig_is_unavailable_and_the_constructor_does_not_mind(tmp_path
         cluster.wait_ready("m", 60)
 
 
+def test_a_proxy_is_not_asked_for_an_api_server_on_this_machine(
+    api: StubApi, cluster: KubernetesCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy", "http_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    api.on("GET", PATH, FOUND)
+
+    assert cluster.get("ConfigMap", "a") == FOUND.content
+
+
 def test_an_absent_kind_is_an_empty_list(api: StubApi, cluster: KubernetesCluster) -> None:
     api.on("GET", "/apis/karpenter.sh/v1/nodepools", Reply("404 page not found\n", 404))
 
