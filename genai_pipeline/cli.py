@@ -254,7 +254,8 @@ def _print_finding(context: Context, finding: object) -> None:
     from genai_pipeline.local.doctor import Finding
 
     assert isinstance(finding, Finding)
-    context.say(f"{finding.level:4}  {finding.what}" + (f". {finding.remedy}" if finding.remedy else ""))
+    what = finding.what.removesuffix(".") if finding.remedy else finding.what
+    context.say(f"{finding.level:4}  {what}" + (f". {finding.remedy}" if finding.remedy else ""))
 
 
 if __name__ == "__main__":

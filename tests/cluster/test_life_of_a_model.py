@@ -19,6 +19,7 @@ from genai_pipeline.core.checks import PLATFORM_CHECKS, REQUIRED_FOR_LIVE
 from genai_pipeline.core.record import Phase, Record
 from genai_pipeline.loadtest.probe import ContinuousProbe, ProbeResult
 from genai_pipeline.local import hub_refs
+from tests.cluster.life.documentation import DOCUMENT, commands, run_as_reader
 from tests.cluster.life.images import PROJECT, image_name
 from tests.cluster.life.rollouts import Ended, checks_of_last_run, wait_until_ended
 from tests.cluster.life.surroundings import HUB_FOLDER, REPOSITORY, SECRET, Installation, installed, start_dagster
@@ -36,7 +37,7 @@ def model_file() -> dict[str, Any]:
     """
     model = yaml.safe_load((PROJECT / "models" / "weather.yaml").read_text())
     model["serving"] |= {"image": "localhost/vllm-cpu:1", "resources": {"cpu": 0.5, "memory_gib": 4}}
-    model["gates"]["serving"] |= {"requests": 16, "ttft_p95_ms": 20_000, "min_tokens_per_s": 5}
+    model["gates"]["serving"] |= {"ttft_p95_ms": 20_000, "min_tokens_per_s": 5}
     model["gates"]["agent"]["latency_p95_s"] = 60
     return model
 
@@ -164,6 +165,20 @@ def test_status_tells_it_from_any_shell(installation, v2):
     assert status["problems"] == []
     assert status["models"][0]["live"] == v2.ended.record.release
     assert status["models"][0]["endpoints"]["openai"].startswith("http://10.96.")
+
+
+def test_every_command_of_the_documentation_runs_as_it_stands_there(installation, v2, tmp_path):
+    done = run_as_reader(commands(DOCUMENT.read_text()), installation, tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert v2.ended.record.release in done.stdout
+
+
+def test_a_command_that_does_not_run_would_be_seen(installation, v1, tmp_path):
+    done = run_as_reader(["true\n", "kubectl get deploymants\n", "true\n"], installation, tmp_path)
+
+    assert done.returncode != 0
+    assert "failed: kubectl get deploymants" in done.stderr
 
 
 def test_no_secret_is_in_logs_records_or_manifests(installation, v2):

@@ -2,7 +2,9 @@ import httpx
 import pytest
 
 from genai_pipeline.core.errors import AccessDenied, EngineUnavailable
+from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.profile import Profile
+from genai_pipeline.core.release import Release
 from genai_pipeline.gateways.aws.ec2 import Ec2
 from genai_pipeline.gateways.cluster.kubernetes import KubernetesCluster
 from genai_pipeline.gateways.cluster.local.client import LocalCluster
@@ -10,7 +12,8 @@ from genai_pipeline.gateways.metrics.engine import EngineMetricsReader
 from genai_pipeline.gateways.metrics.prometheus import PrometheusMetrics
 from genai_pipeline.gateways.metrics.sigv4 import SigV4
 from genai_pipeline.resources.profile import gateways_for, labels_by_endpoint
-from tests.fakes.world import FakeCluster
+from genai_pipeline.rollout.candidate import Candidates
+from tests.fakes.world import FakeCluster, World
 
 AMP = "https://aps-workspaces.eu-west-1.amazonaws.com/workspaces/ws-0123"
 
@@ -134,3 +137,16 @@ def test_prometheus_is_asked_about_the_service_that_an_address_leads_to():
 def test_prometheus_is_not_asked_about_an_address_that_is_no_service_of_ours():
     with pytest.raises(EngineUnavailable, match="no Service of ours"):
         labels_by_endpoint(FakeCluster())("http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize(("name", "secrets"), [("kubernetes", 1), ("eks", 0)])
+def test_no_secret_holds_keys_where_pods_have_an_identity(monkeypatch, name, secrets):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKID")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hidden")
+    world, profile = World(), load(name, AWS_ENDPOINT_URL="https://bucket.vpce-1.s3.eu-west-1.vpce.amazonaws.com")
+    spec = parse_model("name: tiny\nsource: {hub: a/b}\n", "f")
+
+    candidates = Candidates(world.gateways(), profile, sleep=lambda _: None)
+    candidates.start_engine(spec, Release.of(spec, "a" * 40), lambda _: None)
+
+    assert len(world.cluster.list("Secret")) == secrets
