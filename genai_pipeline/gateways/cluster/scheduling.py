@@ -19,6 +19,7 @@ _TAINT = re.compile(r"did not tolerate taint \(taint=(?P<taint>[^\s)]+)")
 _LIMIT = re.compile(r"exceed limits for nodepool \(NodePool=(?P<pool>[^\s)]+)\)")
 _KEY = re.compile(r"key (?P<key>\S+), (?P<asked>.+?) not in (?P<offered>[^;]+)")
 _LABEL = re.compile(r'label "(?P<key>[^"]+)" does not have known values(?: \(typo of "(?P<meant>[^"]+)"\?\))?')
+_POOL = "karpenter.sh/nodepool"
 _FREES = "No preemption victims"
 """The scheduler's word for a node that would do if others left; of all others it says preemption is not helpful."""
 
@@ -54,7 +55,7 @@ def _scheduler_says(pod: Mapping[str, Any]) -> str:
 def _of_pools(refused: str, pod: Mapping[str, Any], pools: Sequence[Mapping[str, Any]] | None) -> Cause | None:
     """What Karpenter says of every pool, the pool first that was meant for such a pod."""
     taint = _untolerated(refused, pod)
-    if taint and asked_of(pod).get(GPU):
+    if taint.startswith(GPU) and asked_of(pod).get(GPU):
         return _taint(taint, pools)
     return (
         _limit(refused, pod, pools)
@@ -83,12 +84,16 @@ def _taint(taint: str, pools: Sequence[Mapping[str, Any]] | None) -> Cause:
 
 
 def _limit(refused: str, pod: Mapping[str, Any], pools: Sequence[Mapping[str, Any]] | None) -> Cause | None:
-    """A limit gives way when others leave, but never to a pod that is larger than the limit itself."""
-    match = _LIMIT.search(refused)
-    if not match:
+    """A limit gives way when others leave, but never to a pod that is larger than the limit itself.
+
+    Karpenter looks at the limit first, so that a full pool also speaks of pods that it would not take when empty.
+    """
+    full = [m["pool"].lstrip("/") for m in _LIMIT.finditer(refused)]
+    known = {p["metadata"]["name"]: p for p in pools or ()}
+    meant = [name for name in full if name not in known or _may_take(known[name], pod, refused)]
+    if not meant:
         return None
-    name = match["pool"].lstrip("/")
-    pool = next((p for p in pools or () if p["metadata"]["name"] == name), {})
+    name, pool = meant[0], known.get(meant[0], {})
     asked, limits = asked_of(pod), (pool.get("spec") or {}).get("limits") or {}
     used = (pool.get("status") or {}).get("resources") or {}
     parts = [f"{k}: {v}, {used.get(k, 0)} in use, {_plain(asked.get(k, 0.0))} asked" for k, v in sorted(limits.items())]
@@ -99,6 +104,21 @@ def _limit(refused: str, pod: Mapping[str, Any], pools: Sequence[Mapping[str, An
         " (`rollout.allow_downtime: true`).",
         final=never,
     )
+
+
+def _may_take(pool: Mapping[str, Any], pod: Mapping[str, Any], refused: str) -> bool:
+    """Whether the pool, were it empty, could be for this pod; where that is not known, it could."""
+    spec = pod.get("spec") or {}
+    tolerated = {t.get("key") for t in spec.get("tolerations") or []}
+    if not tolerated >= {t["key"] for t in _template(pool).get("taints") or []} and None not in tolerated:
+        return False
+    offered = {
+        r["key"]: r.get("values") or [] for r in _template(pool).get("requirements") or [] if r["operator"] == "In"
+    }
+    offered[_POOL] = [pool["metadata"]["name"]]
+    nobody = {m["key"] for m in _LABEL.finditer(refused)}
+    wanted = spec.get("nodeSelector") or {}
+    return all(key not in nobody and value in offered.get(key, [value]) for key, value in wanted.items())
 
 
 def _requirement(refused: str) -> Cause | None:
@@ -138,14 +158,29 @@ def _capacity(refused: str, pod: Mapping[str, Any], pools: Sequence[Mapping[str,
             f"The cloud has no instance to offer now for {asked}",
             "Wait, allow more zones, families or capacity types in the node pool, or reserve capacity.",
         )
-    limited = pools is None or any(
-        (p["spec"].get("limits")) and (p.get("status") or {}).get("resources") for p in pools
+    said_of = set(re.findall(rf"{_POOL} In \[([^\]]+)\]", refused))
+    limited = pools is None or any(p["metadata"]["name"] in said_of and _is_in_use(p) for p in pools)
+    wanted = ", ".join(
+        f"{key}: {value}" for key, value in sorted(((pod.get("spec") or {}).get("nodeSelector") or {}).items())
     )
+    if wanted and "no instance type met all requirements" in refused and "enough resources" not in refused:
+        return Cause(
+            f"No node pool offers an instance type with {wanted}",
+            "Correct the nodeSelector of the pod, or the requirements of the node pool.",
+            final=not limited,
+        )
     return Cause(
-        f"No instance type of any node pool has enough resources for the pod ({asked})",
-        "Lower `serving.resources` or `serving.gpu.count`, or allow larger instance types in the node pool.",
+        f"No instance type of any node pool has enough resources for the pod ({asked}"
+        + (f"; {wanted})" if wanted else ")"),
+        "Lower `serving.resources` or `serving.gpu.count`, or allow larger instance types and limits in the node pool.",
         final=not limited,
     )
+
+
+def _is_in_use(pool: Mapping[str, Any]) -> bool:
+    """Whether its limits hide instance types that it would have if what runs there left."""
+    used = (pool.get("status") or {}).get("resources") or {}
+    return any(amount(used.get(key, 0)) > 0 for key in (pool.get("spec") or {}).get("limits") or {})
 
 
 def _of_nodes(said: str, pod: Mapping[str, Any], pools: Sequence[Mapping[str, Any]] | None) -> Cause:

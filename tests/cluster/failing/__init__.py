@@ -1,0 +1,1 @@
+"""Deployments that cannot become ready, each for a reason of its own."""

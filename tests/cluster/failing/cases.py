@@ -1,0 +1,79 @@
+"""What a case is, and the waits of all of them side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from genai_pipeline.core.errors import NotReady
+from genai_pipeline.gateways.cluster.kubernetes import KubernetesCluster
+from tests.cluster.machine.objects import apply
+
+EARLY_S = 55.0
+"""The deadline of a wait that is to end before it."""
+LATE_S = 30.0
+"""The deadline of a wait that is to last until it; by then its cause shows."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A Deployment. `says`: what its diagnosis must hold; none means that it becomes ready.
+
+    `ends` is whether the wait sees that it is in vain, None where that depends on how often it has crashed by then.
+    `beside`: objects that are applied first.
+    """
+
+    name: str
+    template: dict[str, Any]
+    says: tuple[str, ...] = ()
+    ends: bool | None = True
+    replicas: int = 1
+    beside: tuple[dict[str, Any], ...] = ()
+    where: str = ""
+    spec: dict[str, Any] = field(default_factory=dict)
+
+    def manifest(self, namespace: str) -> dict[str, Any]:
+        labels = {"app": self.name}
+        spec = {"replicas": self.replicas, "selector": {"matchLabels": labels}, **self.spec}
+        return {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": self.name, "namespace": namespace},
+            "spec": spec | {"template": {"metadata": {"labels": labels}, "spec": self.template}},
+        }
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the wait said in the end; empty where the Deployment became ready."""
+
+    text: str
+
+    @property
+    def in_vain(self) -> bool:
+        """Ended because nothing could change, by the error's own words."""
+        return bool(self.text) and "not within" not in self.text.splitlines()[0]
+
+
+def waited_for(cases: Sequence[Case], namespaces: dict[str, str], kubeconfig: Path) -> dict[str, Outcome]:
+    """Start all, wait for all at once. Args: namespaces: by `where` of the cases."""
+    for case in cases:
+        space = namespaces[case.where]
+        apply(kubeconfig, [{**o, "metadata": {"namespace": space, **o["metadata"]}} for o in case.beside])
+        apply(kubeconfig, [case.manifest(space)])
+    with ThreadPoolExecutor(len(cases)) as pool:
+        outcomes = pool.map(lambda case: _waited_for(case, namespaces[case.where], kubeconfig), cases)
+        return dict(zip((case.name for case in cases), outcomes, strict=True))
+
+
+def _waited_for(case: Case, namespace: str, kubeconfig: Path) -> Outcome:
+    with closing(KubernetesCluster(namespace, kubeconfig)) as cluster:
+        try:
+            cluster.wait_ready(case.name, EARLY_S if case.ends or not case.says else LATE_S)
+        except NotReady as error:
+            return Outcome(str(error))
+        return Outcome("")
