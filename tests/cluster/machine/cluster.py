@@ -192,6 +192,8 @@ def _settle(cluster: RunningCluster, artefacts: Path) -> None:
     until(lambda: objects.answers(kubeconfig), "the API server")
     if cluster.form == "simulated":
         objects.apply_files(kubeconfig, simulation_objects(artefacts))
+        # It indexes only the kinds that it finds when it starts; without the index no node of its own ever registers.
+        programs.restart(cluster.folder, "karpenter")
         return
     objects.apply(kubeconfig, dns.dns_objects())
     until((cluster.folder / "containerd.sock").exists, "containerd")

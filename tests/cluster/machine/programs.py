@@ -83,6 +83,20 @@ def start(command: Sequence[str], log: Path, environment: Mapping[str, str] | No
     return process.pid
 
 
+def restart(folder: Path, name: str) -> None:
+    """Start one program of the cluster anew."""
+    command = [
+        sys.executable,
+        "-m",
+        "supervisor.supervisorctl",
+        "-c",
+        str(folder / "supervisord.conf"),
+        "restart",
+        name,
+    ]
+    subprocess.run(command, check=True, capture_output=True, timeout=30)
+
+
 def born(pid: int) -> float:
     """When the process began: with its id what tells it from a later one. 0 when there is none."""
     try:
