@@ -28,7 +28,7 @@ class Trouble:
         delay_s: before every answer.
         fail_every, drop_every: each such request is answered 500; each such event of a watch ends it without a word.
         throttle: so many more requests are answered 429 with Retry-After.
-        forget: so many more watches are told that their version is gone (410).
+        forget: so many more watches are told that their version is gone (410), and so is who asks for it again.
         hang: nothing is answered any more.
     """
 
@@ -51,6 +51,7 @@ class FaultyApi:
         self.over = threading.Event()
         self._lock = threading.Lock()
         self._seen: Counter[str] = Counter()
+        self._forgotten: set[str] = set()
         self._port = 0
         self.come_back()
         settings["clusters"][0]["cluster"] = {"server": f"http://127.0.0.1:{self._port}"}
@@ -81,6 +82,11 @@ class FaultyApi:
             hit = every > 0 and self._seen[what] % every == 0
             self.made[what] += hit
             return hit
+
+    def has_forgotten(self, path: str) -> bool:
+        if path not in self._forgotten and self.spend("forget"):
+            self._forgotten.add(path)
+        return path in self._forgotten
 
     def spend(self, what: str) -> bool:
         """Whether one is left of a number of troubles."""
@@ -142,7 +148,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._say(500, "InternalError", "injected: an internal error")
         elif self.api.spend("throttle"):
             self._say(429, "TooManyRequests", "injected: too many requests", {"Retry-After": "1"})
-        elif watch and self.api.spend("forget"):
+        elif watch and self.api.has_forgotten(self.path):
             self._say(410, "Expired", "injected: too old resource version")
         else:
             self._pass(body, watch)

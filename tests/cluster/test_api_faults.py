@@ -24,6 +24,7 @@ pytestmark = pytest.mark.needs("pods")
 CALLS_MAX = 60
 DEADLINE_S = 60
 AWAY_S = 4.0
+SEEN_WITHIN_S = 0.5
 
 
 @pytest.fixture
@@ -67,18 +68,41 @@ def test_a_rollout_takes_few_calls(world: KubernetesWorld) -> None:
     assert sum(calls.values()) <= CALLS_MAX, calls
 
 
+def test_readiness_is_seen_as_soon_as_a_bare_watch_sees_it(world: KubernetesWorld) -> None:
+    world.cluster.apply([world.deployment()])
+    told: list[float] = []
+    watching = threading.Thread(target=_bare_watch, args=(world, told))
+    watching.start()
+
+    world.cluster.wait_ready("m", DEADLINE_S)
+    seen = time.monotonic()
+
+    watching.join(DEADLINE_S)
+    assert seen - told[0] <= SEEN_WITHIN_S
+
+
 @pytest.mark.parametrize(
     ("trouble", "kind"),
     [
         (Trouble(delay_s=0.2), "delay"),
         (Trouble(fail_every=ONE_IN_TWENTY), "fail"),
+        (Trouble(fail_every=3), "fail"),
         (Trouble(throttle=3), "throttle"),
         (Trouble(drop_every=ONE_IN_TWENTY), "drop"),
         (Trouble(drop_every=2), "drop"),
         (Trouble(forget=3), "forget"),
         (Trouble(delay_s=0.2, fail_every=ONE_IN_TWENTY, drop_every=ONE_IN_TWENTY, throttle=2, forget=1), "fail"),
     ],
-    ids=["200 ms slow", "5 % of 500s", "429", "5 % of watches dropped", "half of all dropped", "410", "all at once"],
+    ids=[
+        "200 ms slow",
+        "5 % of 500s",
+        "a third of 500s",
+        "429",
+        "5 % of watches dropped",
+        "half of all dropped",
+        "410",
+        "all at once",
+    ],
 )
 def test_a_rollout_finishes_in_spite_of(world: KubernetesWorld, api: FaultyApi, trouble: Trouble, kind: str) -> None:
     api.trouble = trouble
@@ -149,3 +173,15 @@ def _away(api: FaultyApi, said: list[str]) -> None:
 def _gone_once_seen(api: FaultyApi, said: list[str]) -> None:
     until(lambda: said)
     api.go_away()
+
+
+def _bare_watch(world: KubernetesWorld, told: list[float]) -> None:
+    """Notes when the official client's own watch hears of the first available replica."""
+    from kubernetes import client, config, watch
+
+    with config.new_client_from_config(str(world.kubeconfig)) as api:
+        deployments = client.AppsV1Api(api).list_namespaced_deployment
+        for event in watch.Watch().stream(deployments, world.cluster.namespace, timeout_seconds=DEADLINE_S):
+            if event["object"].status.available_replicas:  # pyright: ignore[reportIndexIssue]
+                told.append(time.monotonic())
+                return
