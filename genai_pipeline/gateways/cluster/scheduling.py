@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from genai_pipeline.gateways.cluster.abc import ClusterEvent
@@ -19,6 +20,8 @@ _TAINT = re.compile(r"did not tolerate taint \(taint=(?P<taint>[^\s)]+)")
 _LIMIT = re.compile(r"exceed limits for nodepool \(NodePool=(?P<pool>[^\s)]+)\)")
 _KEY = re.compile(r"key (?P<key>\S+), (?P<asked>.+?) not in (?P<offered>[^;]+)")
 _LABEL = re.compile(r'label "(?P<key>[^"]+)" does not have known values(?: \(typo of "(?P<meant>[^"]+)"\?\))?')
+_OFFERING = re.compile(r"no instance type has the required offering|had enough resources, had a req|not be reserved")
+_UNMET = re.compile(r"no instance type met (?:all|the scheduling) requirements")
 _POOL = "karpenter.sh/nodepool"
 _FREES = "No preemption victims"
 """The scheduler's word for a node that would do if others left; of all others it says preemption is not helpful."""
@@ -59,7 +62,7 @@ def _of_pools(refused: str, pod: Mapping[str, Any], pools: Sequence[Mapping[str,
         return _taint(taint, pools)
     return (
         _limit(refused, pod, pools)
-        or _requirement(refused)
+        or _requirement(refused, pools)
         or _capacity(refused, pod, pools)
         or (_taint(taint, pools) if taint else None)
     )
@@ -121,13 +124,15 @@ def _may_take(pool: Mapping[str, Any], pod: Mapping[str, Any], refused: str) -> 
     return all(key not in nobody and value in offered.get(key, [value]) for key, value in wanted.items())
 
 
-def _requirement(refused: str) -> Cause | None:
+def _requirement(refused: str, pools: Sequence[Mapping[str, Any]] | None) -> Cause | None:
     labels = list(_LABEL.finditer(refused))
     if labels:
         match = next((m for m in labels if m["meant"]), labels[0])
-        meant = f"; {match['meant']} was meant?" if match["meant"] else ""
+        known = {r["key"] for p in pools or () for r in _template(p).get("requirements") or []}
+        meant = match["meant"] or next(iter(get_close_matches(match["key"], sorted(known), 1)), "")
         return Cause(
-            f"No node pool offers the label {match['key']} that the pod requires{meant}",
+            f"No node pool offers the label {match['key']} that the pod requires"
+            + f"; {meant} was meant?" * bool(meant),
             "Correct the nodeSelector or affinity of the pod, or the requirements of the node pool.",
             final=True,
         )
@@ -149,21 +154,16 @@ def _capacity(refused: str, pod: Mapping[str, Any], pools: Sequence[Mapping[str,
     if "no instance type" not in refused and "filtered out all available instance types" not in refused:
         return None
     asked = ", ".join(f"{key} {_plain(value)}" for key, value in sorted(asked_of(pod).items()))
-    if (
-        "has the required offering" in refused
-        or "had a required offering" in refused
-        or "could not be reserved" in refused
-    ):
+    if _OFFERING.search(refused):
         return Cause(
             f"The cloud has no instance to offer now for {asked}",
             "Wait, allow more zones, families or capacity types in the node pool, or reserve capacity.",
         )
     said_of = set(re.findall(rf"{_POOL} In \[([^\]]+)\]", refused))
     limited = pools is None or any(p["metadata"]["name"] in said_of and _is_in_use(p) for p in pools)
-    wanted = ", ".join(
-        f"{key}: {value}" for key, value in sorted(((pod.get("spec") or {}).get("nodeSelector") or {}).items())
-    )
-    if wanted and "no instance type met all requirements" in refused and "enough resources" not in refused:
+    selector = (pod.get("spec") or {}).get("nodeSelector") or {}
+    wanted = ", ".join(f"{key}: {value}" for key, value in sorted(selector.items()))
+    if wanted and "no instance type has enough resources" not in refused and _UNMET.search(refused):
         return Cause(
             f"No node pool offers an instance type with {wanted}",
             "Correct the nodeSelector of the pod, or the requirements of the node pool.",

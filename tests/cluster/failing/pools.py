@@ -36,7 +36,7 @@ def _requirements() -> list[Case]:
         ),
         Case("zone", pod(select={"topology.kubernetes.io/zone": "mars-1a"}), ("No node pool offers", "mars-1a")),
         Case("pool", pod(select={POOL: "nobody"}), ("No node pool offers", "nobody")),
-        Case("size", pod(cpu="5k"), ("No instance type of any node pool has enough", "cpu 5000"), ends=False),
+        Case("size", pod(cpu="5k"), ("No instance type of any node pool has enough", "cpu 5000")),
     ]
 
 

@@ -120,6 +120,18 @@ def test_instances_that_are_too_small_only_because_of_a_limit_leave_hope() -> No
     assert not cause(TOO_SMALL, pools=[pool(gpu="4", used="2")]).final
 
 
+def test_a_label_that_karpenter_does_not_guess_is_guessed_from_the_pools() -> None:
+    found = cause('incompatible requirements, label "eks.amazonaws.com/instance-famly" does not have known values')
+
+    assert "instance-family was meant?" in found.what
+
+
+def test_what_the_cloud_lacks_now_goes_before_what_other_pools_never_have() -> None:
+    never = "no instance type met the scheduling requirements or had enough resources, requirements=x, resources={}"
+
+    assert not cause(never, "no instance type has the required offering, requirements=x, resources={}").final
+
+
 def test_capacity_that_the_cloud_lacks_now_may_come() -> None:
     found = cause("no instance type has the required offering, requirements=x, resources={}")
 

@@ -38,6 +38,7 @@ class Rollout:
         self._events: Watched | None = None
         self._list_pools = pools
         self._pools: list[dict[str, Any]] | None = None
+        self._pools_seen = False
         self._crashes, self._crash_log = 0, ""
 
     def wait(self, on_progress: Callable[[str], None]) -> dict[str, Any]:
@@ -55,6 +56,10 @@ class Rollout:
             elif self._deployments.listed:
                 raise NotReady(f"There is no Deployment {self._name} to wait for.", "Apply it first.")
             self._watch_the_rest(found)
+            if found is not None and self._pools_seen and (progress.hopeless or self._deadline.over):
+                # Nothing is given up for what a pool was when it was first looked at.
+                self._look_at_pools()
+                progress = self._progress_of(found)
             if progress.hopeless or self._deadline.over:
                 raise self._not_ready(found, progress)
             self._watching.wait(self._deadline.left_s)
@@ -76,20 +81,16 @@ class Rollout:
         if crashes(newest) != self._crashes:
             # The log of a crash is read once: it may show what no further start mends.
             self._crashes, self._crash_log = crashes(newest), self._logs_of([p for p in newest if crashes([p])])
-        if self._pools is None and any(e.reason == "FailedScheduling" for e in events):
-            self._pools = self._pools_now()
-        progress = progress_of(found, pods, events, self._crash_log, self._pools)
-        if progress.hopeless and self._pools:
-            # Nothing is given up for what a pool was when it was first looked at.
-            self._pools = self._pools_now()
-            progress = progress_of(found, pods, events, self._crash_log, self._pools)
-        return progress
+        if not self._pools_seen and any(e.reason == "FailedScheduling" for e in events):
+            self._look_at_pools()
+        return progress_of(found, pods, events, self._crash_log, self._pools)
 
-    def _pools_now(self) -> list[dict[str, Any]] | None:
+    def _look_at_pools(self) -> None:
+        self._pools_seen = True
         try:
-            return self._list_pools()
+            self._pools = self._list_pools()
         except GenaiError:
-            return None  # not ours to read: the diagnosis then says less
+            self._pools = None  # not ours to read: the diagnosis then says less
 
     def _own_events(self, found: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> list[ClusterEvent]:
         """Of the Deployment, its ReplicaSets, pods and their claims; a predecessor of the same name had its own."""
