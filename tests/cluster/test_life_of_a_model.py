@@ -25,7 +25,7 @@ from tests.cluster.life.rollouts import Ended, checks_of_last_run, wait_until_en
 from tests.cluster.life.surroundings import HUB_FOLDER, REPOSITORY, SECRET, Installation, installed, start_dagster
 from tests.cluster.machine.objects import api
 
-pytestmark = [pytest.mark.needs("pods"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.needs("pods"), pytest.mark.timeout(1000)]
 
 MODEL = "weather"
 
@@ -72,7 +72,7 @@ def v2(installation, v1) -> Switch:
     """A new revision is published while clients ask the stable address."""
     assert v1.record.phase is Phase.LIVE, v1.why
     engine = installation.platform.traffic.url(MODEL)
-    with ContinuousProbe(engine, MODEL, rate_per_s=4, request_deadline_s=60) as probe:
+    with ContinuousProbe(engine, MODEL, rate_per_s=3, request_deadline_s=60) as probe:
         installation.publish("v2")
         ended = wait_until_ended(installation, MODEL, revision("v2"))
         probe.see(20, 60)
