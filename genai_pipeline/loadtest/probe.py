@@ -24,6 +24,9 @@ from genai_pipeline.gateways.inference.openai import own_words
 KINDS = ("new connection", "keep-alive")
 MIN_REQUESTS = 10
 _WORKERS = 16
+_KEPT_AT_REST_S = 1.0
+"""A kept connection that rested longer is not used again: vLLM closes it after 5 s, switch or no switch, and a request
+that crosses that close would be counted against the release."""
 _ROOT_EVERY = 5
 """Every fifth request of a kind also asks, on the same client, which weights are behind the address."""
 
@@ -118,7 +121,9 @@ class ContinuousProbe:
         kept = {"new connection": 0, "keep-alive": _WORKERS}
         self._clients = {
             kind: httpx.Client(
-                timeout=request_deadline_s, trust_env=False, limits=httpx.Limits(max_keepalive_connections=kept[kind])
+                timeout=request_deadline_s,
+                trust_env=False,
+                limits=httpx.Limits(max_keepalive_connections=kept[kind], keepalive_expiry=_KEPT_AT_REST_S),
             )
             for kind in KINDS
         }

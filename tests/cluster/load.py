@@ -25,6 +25,8 @@ from urllib.parse import urlsplit
 SHARES = {"new connection": 0.45, "keep-alive": 0.45, "stream": 0.1}
 PACE_S = 0.1
 """Of one client, from request to request; a rate is reached with as many clients as it takes."""
+AT_REST_S = 1.0
+"""A kept connection that rested longer is replaced, as good clients do: servers close theirs sooner or later."""
 DEADLINE_S = 20.0
 WORDS = 8
 
@@ -66,17 +68,21 @@ class Client:
         rest = "" if keeps else "Connection: close\r\n"
         head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {at.netloc}\r\nContent-Length: {len(sent)}\r\n{rest}\r\n"
         self._request = head.encode() + sent
+        self._used = 0.0
         self._reader: Any = None
         self._writer: Any = None
 
     async def ask(self) -> str:
         """One request; returns the release that answered. Raises Broken, OSError, TimeoutError."""
-        if self._writer is None or self._reader.at_eof() or self._writer.is_closing():
+        rested = time.monotonic() - self._used > AT_REST_S
+        if self._writer is None or self._reader.at_eof() or self._writer.is_closing() or rested:
             self.close()
             self._reader, self._writer = await asyncio.open_connection(self._host, self._port)
         try:
             self._writer.write(self._request)
-            return await self._answer()
+            release = await self._answer()
+            self._used = time.monotonic()
+            return release
         except BaseException:
             self.close()
             raise

@@ -10,7 +10,7 @@ import re
 import signal
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from kubernetes import client
 
+from genai_pipeline.core.release import Release
 from genai_pipeline.rollout import candidate, cutover, traffic
 from tests.cluster.lane import MODEL, SPEC, Lane, release
 from tests.cluster.load import Load, Seen
@@ -45,8 +46,8 @@ class Case:
     """What one path with one abort came to."""
 
     seen: Seen
-    killed: int
-    rerun: int
+    killed: int | str
+    rerun: int | str
     state: dict[str, Any]
     wanted: dict[str, Any]
 
@@ -61,43 +62,55 @@ def lane_in(cluster: Any, namespace: str) -> Iterator[Lane]:
         delete_namespace(cluster.kubeconfig, namespace)
 
 
-def run_lane(lane: Lane, crash_at: str) -> dict[str, Case]:
+def run_lane(lane: Lane, crash_at: str, cases: dict[str, Future[Case]]) -> None:
     """All paths one after the other; whatever is live at the start of a path is its A."""
-    letters = {"A": "a", "B": "b", "C": "c"}
-    lane.roll_out(release("a"))
-    cases: dict[str, Case] = {}
+    a, b, c = (release(letter) for letter in "abc")
+    lane.roll_out(a)
     with Load(lane.url, MODEL, RATE) as load:
         for path, steps in PATHS.items():
-            load.take()
-            before = letters["A"]
-            for step in steps[:-1]:
-                assert lane.roll_out_elsewhere(release(letters[step])) == 0
-                before = letters[step]
-            new, old = release(letters[steps[-1]]), release(before)
-            killed, rerun = lane.roll_out_elsewhere(new, crash_at), lane.roll_out_elsewhere(new)
-            until(lambda: load.look().sent.total() >= ENOUGH, f"{ENOUGH} requests")
-            cases[path] = Case(load.take(), killed, rerun, lane.state(), lane.wanted(new, old))
-            last = letters[steps[-1]]
-            letters = dict(zip("ABC", (last, *(x for x in "abc" if x != last)), strict=True))
-    return cases
+            case = run_case(lane, load, [{"A": a, "B": b, "C": c}[step] for step in "A" + steps], crash_at)
+            cases[path].set_result(case)
+            ended = {"A": a, "B": b, "C": c}[steps[-1]]
+            a, b, c = (ended, *(r for r in (a, b, c) if r is not ended))
+
+
+def run_case(lane: Lane, load: Load, through: list[Release], crash_at: str) -> Case:
+    """Roll out one after the other; the last is killed and run again."""
+    load.take()
+    *undisturbed, old, new = through
+    for step in [*undisturbed, old][1:]:
+        ended = lane.roll_out_elsewhere(step)
+        assert ended == 0, f"undisturbed step to {step.id}: {ended} · {load.look().causes}"
+    killed, rerun = lane.roll_out_elsewhere(new, crash_at), lane.roll_out_elsewhere(new)
+    until(lambda: load.look().sent.total() >= ENOUGH, f"{ENOUGH} requests")
+    return Case(load.take(), killed, rerun, lane.state(), lane.wanted(new, old))
 
 
 @pytest.fixture(scope="module")
-def matrix(real: Any) -> Iterator[dict[str, dict[str, Case]]]:
+def matrix(real: Any) -> Iterator[dict[str, dict[str, Future[Case]]]]:
+    """Per abort and path what it will have come to; what breaks a lane is told by its cases from there on."""
+    cases = {abort: {path: Future[Case]() for path in PATHS} for abort in ABORTS}
     with ThreadPoolExecutor(len(ABORTS)) as at_once:
-        runs = {name: at_once.submit(_run, real, name, crash_at) for name, crash_at in ABORTS.items()}
-        yield {name: run.result() for name, run in runs.items()}
+        for abort, crash_at in ABORTS.items():
+            at_once.submit(_run, real, abort, crash_at, cases[abort])
+        yield cases
 
 
-def _run(cluster: Any, name: str, crash_at: str) -> dict[str, Case]:
-    with lane_in(cluster, f"test-matrix-{name}") as lane:
-        return run_lane(lane, crash_at)
+def _run(cluster: Any, name: str, crash_at: str, cases: dict[str, Future[Case]]) -> None:
+    try:
+        with lane_in(cluster, f"test-matrix-{name}") as lane:
+            run_lane(lane, crash_at, cases)
+    except BaseException as error:
+        for case in cases.values():
+            if not case.done():
+                case.set_exception(error)
+        raise
 
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("abort", ABORTS)
 def test_no_request_fails_and_a_rerun_converges(matrix, record_property, path, abort):
-    case = matrix[abort][path]
+    case = matrix[abort][path].result()
     record_property("requests", case.seen.sent.total())
 
     assert case.killed == -signal.SIGKILL
@@ -120,16 +133,17 @@ def test_without_a_drain_the_same_clients_see_requests_fail(real, fresh_namespac
     lane = Lane(real.kubeconfig, fresh_namespace(real), tmp_path)
     old, new = release("a"), release("b")
     lane.roll_out(old)
+    without = {"terminationGracePeriodSeconds": 0, "containers": [{"name": "engine", "lifecycle": None}]}
+    with api(real.kubeconfig) as connection:
+        body = {"spec": {"template": {"spec": without}}}
+        client.AppsV1Api(connection).patch_namespaced_deployment(old.object_name, lane.namespace, body)
+    lane.cluster.wait_ready(old.object_name, 120)
+    until(lambda: len(lane.cluster.list("Pod")) == 1, "the end of the pod that drains")
+    lane.candidates.start_engine(SPEC, new, lambda _: None)
     with Load(lane.url, MODEL, RATE) as load:
-        lane.candidates.start_engine(SPEC, new, lambda _: None)
         until(lambda: load.look().sent.total() >= RATE, "traffic")
-
         lane.traffic.move(new)
         lane.cluster.scale(old.object_name, 0)
-        with api(real.kubeconfig) as connection:
-            core = client.CoreV1Api(connection)
-            pods = f"genai-pipeline/release={old.id}"
-            core.delete_collection_namespaced_pod(lane.namespace, label_selector=pods, grace_period_seconds=0)
         until(lambda: load.look().failed.total() > 0, "a failed request", 20)
         seen = load.take()
 

@@ -10,6 +10,7 @@ from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Outcome, failed, inconclusive, passed
 from genai_pipeline.rollout.candidate import Candidates
 from genai_pipeline.rollout.cutover import CutOver
+from genai_pipeline.rollout.drain import Drained
 from genai_pipeline.rollout.records import Records
 from genai_pipeline.rollout.rejection import reject
 from genai_pipeline.rollout.traffic import Traffic
@@ -223,3 +224,34 @@ def test_recreate_stops_the_live_release_first_and_brings_it_back_on_rejection(b
     reject(bench.records, bench.candidates, V2, "wrong tool")
 
     assert bench.running(V1)
+
+
+def test_what_outlives_the_drain_is_counted_and_named_in_the_verdict(bench, monkeypatch):
+    outlived = Drained("a still has requests", ("/v1/completions r1 after 31 s on a",))
+    monkeypatch.setattr("genai_pipeline.rollout.cutover.drain", lambda *args: outlived)
+
+    _, verdict = bench.go(V2)
+
+    assert verdict.passed
+    assert "1 outlived the drain deadline of 30 s" in verdict.summary
+    assert verdict.evidence["outlived_the_drain"] == [{"request": "/v1/completions r1 after 31 s on a"}]
+    assert not bench.running(V1)
+
+
+def test_agents_are_told_the_name_of_their_engine_and_not_an_address_of_the_pipeline(bench):
+    (container,) = bench.world.cluster.get("Deployment", V2.agent_object_name)["spec"]["template"]["spec"]["containers"]
+
+    (url,) = [e["value"] for e in container["env"] if e["name"] == "MODEL_BASE_URL"]
+
+    assert url == f"http://{V2.object_name}.genai.svc:8000/v1"
+
+
+def test_proving_a_switch_asks_the_cluster_for_no_address_twice(bench, monkeypatch):
+    asked = []
+    endpoint = bench.world.cluster.endpoint
+    monkeypatch.setattr(bench.world.cluster, "endpoint", lambda name: asked.append(name) or endpoint(name))
+    bench.traffic.move(V2)
+
+    assert bench.traffic.why_not_served_by(V2) == ""
+
+    assert sorted(asked) == ["tiny", "tiny-agent"]
