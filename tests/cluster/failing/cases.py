@@ -73,7 +73,7 @@ def waited_for(cases: Sequence[Case], namespaces: dict[str, str], kubeconfig: Pa
 def _waited_for(case: Case, namespace: str, kubeconfig: Path) -> Outcome:
     with closing(KubernetesCluster(namespace, kubeconfig)) as cluster:
         try:
-            cluster.wait_ready(case.name, EARLY_S if case.ends or not case.says else LATE_S)
+            cluster.wait_ready(case.name, LATE_S if case.ends is False else EARLY_S)
         except NotReady as error:
             return Outcome(str(error))
         return Outcome("")
