@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.machine import node
+from tests.cluster.machine.build import built, on_path
 from tests.cluster.machine.cluster import Form, RunningCluster, down, find, up
 from tests.cluster.machine.given import GivenCluster
 from tests.cluster.machine.namespaces import create_namespace, delete_namespace, what_happened
@@ -53,6 +54,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
         for cluster, namespace in item.stash.get(_NAMESPACES, []):
             report.sections.append((f"namespace {namespace}", what_happened(cluster.kubeconfig, namespace)))
     return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _programs_of_the_cluster() -> None:
+    """kubectl and helm are the cluster's own; beside a given cluster the ones of this machine."""
+    if not _GIVEN:
+        os.environ["PATH"] = on_path(built())
 
 
 @pytest.fixture(scope="session")

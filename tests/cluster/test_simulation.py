@@ -11,7 +11,6 @@ import yaml
 from kubernetes import client
 
 from tests.cluster.conftest import Cluster, FreshNamespace
-from tests.cluster.machine.build import built
 from tests.cluster.machine.cluster import until
 from tests.cluster.machine.objects import api, apply
 
@@ -104,7 +103,7 @@ def test_helm_installs_a_chart_and_waits_for_its_pods(
     (tmp_path / "Chart.yaml").write_text("apiVersion: v2\nname: web\nversion: 0.1.0\n")
     (tmp_path / "templates" / "web.yaml").write_text(yaml.safe_dump(deployment))
     environment = os.environ | {"KUBECONFIG": str(simulated.kubeconfig), "HELM_CACHE_HOME": str(tmp_path)}
-    command = [str(built() / "bin" / "helm"), "install", "web", str(tmp_path), "--namespace", namespace, "--wait"]
+    command = ["helm", "install", "web", str(tmp_path), "--namespace", namespace, "--wait"]
 
     subprocess.run([*command, "--timeout=60s"], env=environment, check=True, capture_output=True)
 

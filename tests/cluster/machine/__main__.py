@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.cluster.machine import node
-from tests.cluster.machine.build import built
+from tests.cluster.machine.build import built, on_path
 from tests.cluster.machine.cluster import CannotStart, Form, RunningCluster, down, find, up
 
 FORMS: tuple[Form, ...] = ("simulated", "real")
@@ -78,7 +78,9 @@ def _run(args: argparse.Namespace) -> int:
     cluster.enter()
     command = [word for i, word in enumerate(args.command) if (i, word) != (0, "--")]
     os.execvpe(
-        command[0], command, os.environ | {"KUBECONFIG": str(cluster.kubeconfig), "GENAI_TEST_CLUSTER": args.name}
+        command[0],
+        command,
+        os.environ | {"PATH": on_path(built()), "KUBECONFIG": str(cluster.kubeconfig), "GENAI_TEST_CLUSTER": args.name},
     )
 
 

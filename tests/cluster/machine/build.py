@@ -28,7 +28,7 @@ _STAMP = "built"
 _PROGRAMS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     (
         ".",
-        ("./kubernetes",),
+        ("./kubernetes", "./kubectl"),
         f"-X {_VERSION}.gitVersion={KUBERNETES} -X {_VERSION}.gitMajor=1 -X {_VERSION}.gitMinor=34",
     ),
     (
@@ -60,6 +60,11 @@ def built(say: Say = lambda _: None) -> Path:
             _build(folder, say)
             (folder / _STAMP).touch()
     return folder
+
+
+def on_path(folder: Path) -> str:
+    """A PATH on which the built programs come first: kubectl and helm among them."""
+    return f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
 
 
 def _build(folder: Path, say: Say) -> None:

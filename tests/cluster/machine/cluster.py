@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -148,28 +148,37 @@ def _end(cluster: RunningCluster) -> None:
 
 
 def _start(name: str, form: Form, folder: Path, binaries: Path) -> RunningCluster:
-    token = write_credentials(folder)
-    at = (
-        Addresses.free("127.0.0.1")
-        if form == "simulated"
-        else Addresses(node.NODE_ADDRESS, 6443, 2379, 2380, 10257, 10259)
-    )
+    at = _addresses(form)
+    token = write_credentials(folder, at.host)
     write_kubeconfig(folder / "kubeconfig", at.api_url, token)
-    run = control_plane(binaries / "kubernetes", folder, at)
-    if form == "simulated":
-        command = programs.supervisord_command(folder, [*run, *simulation(binaries, folder)])
-        environment: dict[str, str] = {}
-    else:
-        run += [*node.node(binaries, folder, name), *dns.dns(binaries, folder)]
-        command, environment = node.sandboxed(programs.supervisord_command(folder, run))
+    command, environment = _command(name, form, folder, binaries, at)
     pid = programs.start(command, folder / "start.log", environment)
     inside = pid if form == "simulated" else _only_child(pid)
-    door = _open_door(folder, inside, at, token) if form == "real" else 0
-    cluster = RunningCluster(
-        name, form, folder, pid, programs.born(pid), inside, door, programs.born(door) if door else 0.0
-    )
-    (folder / _STATE).write_text(json.dumps(asdict(cluster) | {"folder": str(folder)}))
+    cluster = RunningCluster(name, form, folder, pid, programs.born(pid), inside)
+    _save(cluster)
+    if form == "real":
+        door = _open_door(folder, inside, at, token)
+        cluster = replace(cluster, door_pid=door, door_created=programs.born(door))
+        _save(cluster)
     return cluster
+
+
+def _addresses(form: Form) -> Addresses:
+    if form == "simulated":
+        return Addresses.free("127.0.0.1")
+    return Addresses(node.NODE_ADDRESS, 6443, 2379, 2380, 10257, 10259)
+
+
+def _command(name: str, form: Form, folder: Path, binaries: Path, at: Addresses) -> tuple[list[str], dict[str, str]]:
+    run = control_plane(binaries / "kubernetes", folder, at)
+    if form == "simulated":
+        return programs.supervisord_command(folder, [*run, *simulation(binaries, folder)]), {}
+    run += [*node.node(binaries, folder, name), *dns.dns(binaries, folder)]
+    return node.sandboxed(programs.supervisord_command(folder, run))
+
+
+def _save(cluster: RunningCluster) -> None:
+    (cluster.folder / _STATE).write_text(json.dumps(asdict(cluster) | {"folder": str(cluster.folder)}))
 
 
 def _open_door(folder: Path, inside: int, at: Addresses, token: str) -> int:

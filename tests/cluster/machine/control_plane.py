@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import secrets
 import socket
 import subprocess
@@ -13,6 +14,8 @@ import yaml
 from tests.cluster.machine.programs import Program
 
 SERVICE_CIDR = "10.96.0.0/16"
+SERVICE_ADDRESS = "10.96.0.1"
+"""Where pods find the API server."""
 POD_CIDR = "10.244.0.0/16"
 
 
@@ -44,15 +47,17 @@ class Addresses:
         return f"https://{self.host}:{self.api}"
 
 
-def write_credentials(folder: Path) -> str:
-    """Keys for service account tokens and an administrator's token; returns the token."""
+def write_credentials(folder: Path, host: str) -> str:
+    """The server's certificate, keys for service account tokens and an administrator's token; returns the token."""
     pki = folder / "pki"
     pki.mkdir(parents=True, exist_ok=True)
-    key = pki / "sa.key"
-    subprocess.run(["openssl", "genrsa", "-out", str(key), "2048"], check=True, capture_output=True)
-    subprocess.run(
-        ["openssl", "rsa", "-in", str(key), "-pubout", "-out", str(pki / "sa.pub")], check=True, capture_output=True
-    )
+    _openssl("genrsa", "-out", pki / "sa.key", "2048")
+    _openssl("rsa", "-in", pki / "sa.key", "-pubout", "-out", pki / "sa.pub")
+    names = f"subjectAltName=DNS:localhost,DNS:kubernetes.default.svc,IP:127.0.0.1,IP:{SERVICE_ADDRESS},IP:{host}"
+    request = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=kubernetes", "-addext", names]
+    # Python from 3.13 on takes no authority that does not say that it may sign.
+    usage = ["-addext", "keyUsage=critical,digitalSignature,keyEncipherment,keyCertSign"]
+    _openssl("req", *request, *usage, "-keyout", pki / "server.key", "-out", pki / "server.crt")
     token = secrets.token_urlsafe(24)
     tokens = pki / "tokens.csv"
     tokens.touch(mode=0o600)
@@ -61,14 +66,15 @@ def write_credentials(folder: Path) -> str:
 
 
 def write_kubeconfig(file: Path, url: str, token: str) -> Path:
-    """An administrator's kubeconfig. The server signs its own certificate anew at every start."""
+    """An administrator's kubeconfig; the server's certificate is its own authority."""
+    authority = base64.b64encode((file.parent / "pki" / "server.crt").read_bytes()).decode()
     file.touch(mode=0o600)
     file.write_text(
         yaml.safe_dump(
             {
                 "apiVersion": "v1",
                 "kind": "Config",
-                "clusters": [{"name": "test", "cluster": {"server": url, "insecure-skip-tls-verify": True}}],
+                "clusters": [{"name": "test", "cluster": {"server": url, "certificate-authority-data": authority}}],
                 "users": [{"name": "admin", "user": {"token": token}}],
                 "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
                 "current-context": "test",
@@ -76,6 +82,10 @@ def write_kubeconfig(file: Path, url: str, token: str) -> Path:
         )
     )
     return file
+
+
+def _openssl(*words: str | Path) -> None:
+    subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True)
 
 
 def control_plane(kubernetes: Path, folder: Path, at: Addresses) -> list[Program]:
@@ -117,7 +127,8 @@ def _api_server(kubernetes: Path, folder: Path, at: Addresses) -> Program:
             f"--secure-port={at.api}",
             f"--bind-address={at.host}",
             f"--advertise-address={at.host}",
-            f"--cert-dir={folder}/pki",
+            f"--tls-cert-file={folder}/pki/server.crt",
+            f"--tls-private-key-file={folder}/pki/server.key",
             f"--service-account-key-file={folder}/pki/sa.pub",
             f"--service-account-signing-key-file={folder}/pki/sa.key",
             "--service-account-issuer=https://kubernetes.default.svc",
@@ -140,7 +151,7 @@ def _controllers(kubernetes: Path, folder: Path, at: Addresses) -> Program:
             "kube-controller-manager",
             f"--kubeconfig={folder}/kubeconfig",
             f"--service-account-private-key-file={folder}/pki/sa.key",
-            f"--root-ca-file={folder}/pki/apiserver.crt",
+            f"--root-ca-file={folder}/pki/server.crt",
             "--use-service-account-credentials",
             "--leader-elect=false",
             "--bind-address=127.0.0.1",

@@ -19,8 +19,6 @@ ESTABLISHED_DEADLINE_S = 20
 
 
 def api(kubeconfig: Path) -> client.ApiClient:
-    # The server signs its own certificate; every call would warn.
-    urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     return config.new_client_from_config(str(kubeconfig))
 
 
