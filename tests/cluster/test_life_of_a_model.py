@@ -23,6 +23,7 @@ from tests.cluster.life.documentation import DOCUMENT, commands, run_as_reader
 from tests.cluster.life.images import PROJECT, image_name
 from tests.cluster.life.rollouts import Ended, checks_of_last_run, wait_until_ended
 from tests.cluster.life.surroundings import HUB_FOLDER, REPOSITORY, SECRET, Installation, installed, start_dagster
+from tests.cluster.machine.cluster import until
 from tests.cluster.machine.objects import api
 
 pytestmark = [pytest.mark.needs("pods"), pytest.mark.timeout(1000)]
@@ -135,7 +136,8 @@ def test_clients_saw_the_one_revision_and_then_the_other(installation, v1, v2):
 
 
 def test_the_replaced_release_is_scaled_to_zero_and_kept(installation, v1, v2):
-    assert pods(installation, v1.record.release) == {}
+    # Live is written before the drain begins.
+    until(lambda: not pods(installation, v1.record.release), "the end of the replaced release", 120)
     kept = installation.platform.gateways.cluster.get("Deployment", v1.record.as_release.object_name)
     assert kept is not None
     assert kept["spec"]["replicas"] == 0
