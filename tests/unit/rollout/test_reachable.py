@@ -48,7 +48,9 @@ def test_an_agent_likewise():
     agent = Refusing(AgentUnavailable("connection refused"), 2)
     started = Candidates(world.gateways(), PROFILE)
     started.start_engine(SPEC, RELEASE, lambda _: None)
-    Candidates(replace(world.gateways(), agent=agent), PROFILE, sleep=lambda _: None).start_agent(RELEASE, lambda _: None)
+    Candidates(replace(world.gateways(), agent=agent), PROFILE, sleep=lambda _: None).start_agent(
+        RELEASE, lambda _: None
+    )
 
     assert agent.asked == 3
 
