@@ -196,6 +196,10 @@ class Load:
         kept.last_at |= told["last_at"]
         return kept
 
+    def forget_times(self) -> None:
+        """From now on `first_at` means: since now."""
+        self._kept.first_at, self._kept.last_at = {}, {}
+
     def take(self) -> Seen:
         """What ended since the last `take`, which the next one leaves out."""
         seen = self.look()
