@@ -28,7 +28,7 @@ TIERS := $(wildcard tests/unit tests/defs tests/integration tests/faults tests/e
 
 .PHONY: help
 help: ## show these targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 15
 
 .PHONY: install
 install: $(STAMP) ## install into .venv
@@ -98,4 +98,8 @@ fix: $(STAMP) ## format and fix what can be fixed
 
 .PHONY: bench
 bench: $(STAMP) ## measure this machine
-	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done
+	@set -e; for file in $(filter-out benchmarks/cutover_kubernetes.py,$(wildcard benchmarks/*.py)); do echo "== $$file"; $(BIN)/python $$file; done
+
+.PHONY: bench-cluster
+bench-cluster: $(STAMP) ## the same of a cut-over on a real node (root)
+	@$(BIN)/python -m tests.cluster.machine run --form real -- $(abspath $(BIN))/python benchmarks/cutover_kubernetes.py
