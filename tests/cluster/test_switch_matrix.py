@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import signal
 import tempfile
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -98,7 +99,7 @@ def matrix(real: Any) -> Iterator[dict[str, dict[str, Future[Case]]]]:
 
 def _run(cluster: Any, name: str, crash_at: str, cases: dict[str, Future[Case]]) -> None:
     try:
-        with lane_in(cluster, f"test-matrix-{name}") as lane:
+        with lane_in(cluster, f"test-{name}-{uuid.uuid4().hex[:8]}") as lane:
             run_lane(lane, crash_at, cases)
     except BaseException as error:
         for case in cases.values():
