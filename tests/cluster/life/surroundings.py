@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,8 +35,23 @@ from tests.cluster.machine.objects import apply
 HUB_FOLDER = PROJECT / "demo" / "hub"
 REPOSITORY = "genai-demo/weather-agent"
 LOOPBACK = "127.0.0.1"
-S3_PORT, HUB_PORT, WEATHER_PORT = 8333, 8590, 8592
 KEY, SECRET = "life-of-a-model", "0123456789abcdef0123456789abcdef"
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where the services listen; free ones, since the cluster may be shared."""
+
+    s3: int
+    hub: int
+    weather: int
+
+    @classmethod
+    def free(cls) -> Ports:
+        hosts = (NODE_ADDRESS, LOOPBACK, NODE_ADDRESS)
+        with ExitStack() as held:
+            sockets = [held.enter_context(socket.create_server((host, 0))) for host in hosts]
+            return cls(*(one.getsockname()[1] for one in sockets))
 
 
 @dataclass(frozen=True)
@@ -75,10 +90,11 @@ def installed(cluster: RunningCluster, folder: Path, namespace: str, model: dict
     for archive in own_images(cluster.door_pid):
         cluster.import_image(archive)
     create_namespace(cluster.kubeconfig, namespace)
-    apply(cluster.kubeconfig, _s3_in_the_cluster(namespace))
+    ports = Ports.free()
+    apply(cluster.kubeconfig, _s3_in_the_cluster(namespace, ports.s3))
     (folder / "models").mkdir()
     (folder / "models" / f"{model['name']}.yaml").write_text(yaml.safe_dump(model))
-    environment = _environment(folder, namespace)
+    environment = _environment(folder, namespace, ports)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
@@ -86,11 +102,12 @@ def installed(cluster: RunningCluster, folder: Path, namespace: str, model: dict
         patch.setenv("KUBECONFIG", environment["KUBECONFIG"])
         processes = Processes(folder, environment)
         try:
-            _start_services(processes, folder)
+            _start_services(processes, folder, ports)
             yield Installation(cluster, namespace, folder, environment, processes)
         finally:
             processes.end()
             delete_namespace(cluster.kubeconfig, namespace)
+            kubectl(cluster.kubeconfig, "delete", "clusterrole,clusterrolebinding", f"genai-pipeline-{namespace}")
 
 
 def start_dagster(installation: Installation) -> None:
@@ -105,7 +122,7 @@ def start_dagster(installation: Installation) -> None:
     installation.processes.start("daemon", daemon, lambda: True)
 
 
-def _environment(folder: Path, namespace: str) -> dict[str, str]:
+def _environment(folder: Path, namespace: str, ports: Ports) -> dict[str, str]:
     """What docs/kubernetes.md has an operator set, and nothing of the shell's that could reach around it."""
     passed_on = {k: os.environ[k] for k in ("PATH", "HOME", "TMPDIR", "LANG") if k in os.environ}
     return passed_on | {
@@ -116,15 +133,15 @@ def _environment(folder: Path, namespace: str) -> dict[str, str]:
         "GENAI_MODELS": str(folder / "models"),
         "GENAI_IMAGE_REGISTRY": REGISTRY,
         "GENAI_CLUSTER_ACCESS": "direct",
-        "GENAI_PODS_S3_ENDPOINT": f"http://s3.{namespace}.svc:{S3_PORT}",
-        "AWS_ENDPOINT_URL": f"http://{NODE_ADDRESS}:{S3_PORT}",
+        "GENAI_PODS_S3_ENDPOINT": f"http://s3.{namespace}.svc:{ports.s3}",
+        "AWS_ENDPOINT_URL": f"http://{NODE_ADDRESS}:{ports.s3}",
         "AWS_ACCESS_KEY_ID": KEY,
         "AWS_SECRET_ACCESS_KEY": SECRET,
         "AWS_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
-        "HF_ENDPOINT": f"http://{LOOPBACK}:{HUB_PORT}",
+        "HF_ENDPOINT": f"http://{LOOPBACK}:{ports.hub}",
         "HF_HUB_DISABLE_TELEMETRY": "1",
-        "WEATHER_URL": f"http://{NODE_ADDRESS}:{WEATHER_PORT}",
+        "WEATHER_URL": f"http://{NODE_ADDRESS}:{ports.weather}",
         "DAGSTER_HOME": str(folder / "dagster"),
     }
 
@@ -137,18 +154,18 @@ def _pipelines_kubeconfig(cluster: RunningCluster, namespace: str, folder: Path,
     return kubeconfig_of(cluster.kubeconfig, namespace, "genai-pipeline", folder)
 
 
-def _start_services(processes: Processes, folder: Path) -> None:
-    s3 = s3_command(folder, S3_PORT, KEY, SECRET, host=NODE_ADDRESS)
-    processes.start("s3", s3.argv, lambda: _answers(NODE_ADDRESS, S3_PORT, "/healthz"), s3.env)
+def _start_services(processes: Processes, folder: Path, ports: Ports) -> None:
+    s3 = s3_command(folder, ports.s3, KEY, SECRET, host=NODE_ADDRESS)
+    processes.start("s3", s3.argv, lambda: _answers(NODE_ADDRESS, ports.s3, "/healthz"), s3.env)
     local = [sys.executable, "-m"]
     hub = ["genai_pipeline.local.hub_server", "--folder", str(HUB_FOLDER), "--state", str(folder / "hub")]
-    processes.start("hub", [*local, *hub, "--port", str(HUB_PORT)], lambda: _answers(LOOPBACK, HUB_PORT, "/"))
-    weather = ["genai_pipeline.local.weather_server", "--host", NODE_ADDRESS, "--port", str(WEATHER_PORT)]
-    processes.start("weather", [*local, *weather], lambda: _answers(NODE_ADDRESS, WEATHER_PORT, "/healthz"))
+    processes.start("hub", [*local, *hub, "--port", str(ports.hub)], lambda: _answers(LOOPBACK, ports.hub, "/"))
+    weather = ["genai_pipeline.local.weather_server", "--host", NODE_ADDRESS, "--port", str(ports.weather)]
+    processes.start("weather", [*local, *weather], lambda: _answers(NODE_ADDRESS, ports.weather, "/healthz"))
 
 
-def _s3_in_the_cluster(namespace: str) -> list[dict[str, Any]]:
-    port = {"name": "s3", "port": S3_PORT, "protocol": "TCP"}
+def _s3_in_the_cluster(namespace: str, port_number: int) -> list[dict[str, Any]]:
+    port = {"name": "s3", "port": port_number, "protocol": "TCP"}
     labels = {"kubernetes.io/service-name": "s3"}
     return [
         {
