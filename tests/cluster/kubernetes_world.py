@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ import yaml
 
 from genai_pipeline.gateways.cluster.abc import Cluster, Manifest
 from genai_pipeline.gateways.cluster.kubernetes import KubernetesCluster
+from tests.cluster.machine.node import PYTHON
 from tests.conformance.world import World
 
 
@@ -75,4 +75,4 @@ def world_in(
     """Args: through: another kubeconfig for the client under test, whose way to the API may be a bad one."""
     mine = KubernetesCluster(namespace, through or kubeconfig, access=access)
     other = KubernetesCluster(namespace, kubeconfig, field_manager="somebody-else", access="direct")
-    return KubernetesWorld(mine, other, sys.executable, kubeconfig=kubeconfig, folder=folder)
+    return KubernetesWorld(mine, other, PYTHON, kubeconfig=kubeconfig, folder=folder)

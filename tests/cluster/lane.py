@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import sys
 from dataclasses import replace
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -32,6 +31,7 @@ from genai_pipeline.rollout.cutover import CutOver
 from genai_pipeline.rollout.records import Records
 from genai_pipeline.rollout.traffic import Traffic
 from tests.cluster.machine.images import Image
+from tests.cluster.machine.node import PYTHON
 from tests.fakes.store import MemoryStore
 from tests.fakes.world import PROFILE
 
@@ -39,7 +39,7 @@ MODEL = "tiny"
 REGISTRY = "test/"
 AGENT_IMAGE = Image(
     f"{REGISTRY}genai-pipeline/strands-agent:{package_version()}",
-    [sys.executable, "-I", "-S", "/srv/server.py"],
+    [PYTHON, "-I", "-S", "/srv/server.py"],
     {"/srv/server.py": Path(__file__).parents[1] / "fakes" / "agent_server.py"},
 )
 """Answers for its release and does nothing else."""

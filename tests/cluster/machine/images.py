@@ -6,11 +6,12 @@ import hashlib
 import io
 import json
 import subprocess
-import sys
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from tests.cluster.machine.node import PYTHON
 
 TESTS = Path(__file__).parents[2]
 _LINKS = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
@@ -64,12 +65,11 @@ class Image:
 
 def node_images(binaries: Path) -> list[Image]:
     """What every node has: the pause container, and the images that the tests run."""
-    python = sys.executable
     return [
         Image("localhost/pause:1", ["/pause"], {"/pause": binaries / "pause"}, bare=True),
         _script("test/echo:1", TESTS / "fakes" / "echo_server.py", "-I", "-S"),
         _script("test/engine:1", TESTS / "fakes" / "openai_server.py", beside=TESTS / "fakes" / "asgi_engine.py"),
-        Image("localhost/vllm-cpu:1", [python, "-m", "vllm.entrypoints.openai.api_server"]),
+        Image("localhost/vllm-cpu:1", [PYTHON, "-m", "vllm.entrypoints.openai.api_server"]),
     ]
 
 
@@ -84,7 +84,7 @@ def import_image(socket: Path, archive: Path) -> None:
 
 def _script(name: str, file: Path, *options: str, beside: Path | None = None) -> Image:
     files = {"/srv/server.py": file} | ({f"/srv/{beside.name}": beside} if beside else {})
-    return Image(name, [sys.executable, *options, "/srv/server.py"], files)
+    return Image(name, [PYTHON, *options, "/srv/server.py"], files)
 
 
 def _add(tar: tarfile.TarFile, path: str, content: bytes, executable: bool = False) -> None:

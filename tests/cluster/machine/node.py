@@ -19,6 +19,10 @@ NODE = "node-1"
 NODE_ADDRESS = "10.245.0.1"
 DNS_ADDRESS = "10.96.0.10"
 INSIDE = Path(__file__).parent / "inside.sh"
+PYTHON = "/opt/genai/bin/python"
+"""The interpreter with this project's packages, as containers see it."""
+SHARED = {"/usr": "/usr", sys.base_prefix: sys.base_prefix, "/opt/genai": sys.prefix}
+"""Inside -> here. The packages have a place of their own: a checkout below /tmp would be hidden by a pod's own /tmp."""
 PACKAGES = {
     "containerd": "containerd",
     "runc": "runc",
@@ -184,11 +188,7 @@ def _base_spec(folder: Path) -> dict[str, Any]:
     made = subprocess.run(["ctr", "oci", "spec"], check=True, capture_output=True, cwd=folder)
     spec = json.loads(made.stdout)
     spec["mounts"] += [
-        {"destination": path, "source": path, "type": "bind", "options": ["rbind", "ro"]} for path in shared_folders()
+        {"destination": inside, "source": here, "type": "bind", "options": ["rbind", "ro"]}
+        for inside, here in SHARED.items()
     ]
     return spec
-
-
-def shared_folders() -> list[str]:
-    """The system's libraries, the interpreter and its packages, at their own paths."""
-    return list(dict.fromkeys(["/usr", sys.base_prefix, sys.prefix]))
