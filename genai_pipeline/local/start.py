@@ -86,9 +86,7 @@ def _start(
         say(note)
     _prepare(installation, choice.ports, env)
     wanted = make(installation, choice.ports, env)
-    fresh = frozenset(s.name for s in wanted) - running
-    _start_all(supervisor, wanted, fresh, say, deadline_s)
-    return Started(choice.ports, fresh)
+    return Started(choice.ports, _start_all(supervisor, wanted, say, deadline_s))
 
 
 def running_services(supervisor: Supervisor) -> frozenset[str]:
@@ -128,13 +126,13 @@ def _ports(
         raise
 
 
-def _start_all(
-    supervisor: Supervisor, wanted: Sequence[Service], fresh: frozenset[str], say: Say, deadline_s: float
-) -> None:
-    """Start each as soon as what it comes after is ready; return when all are."""
+def _start_all(supervisor: Supervisor, wanted: Sequence[Service], say: Say, deadline_s: float) -> frozenset[str]:
+    """Start each as soon as what it comes after is ready; return those that have another process than before."""
     end = time.monotonic() + deadline_s
+    before = {info.name: info.pid for info in supervisor.all()}
     started_at: dict[str, float] = {}
     ready: set[str] = set()
+    fresh: set[str] = set()
     while len(ready) < len(wanted):
         for service in wanted:
             if service.name not in started_at and ready.issuperset(service.after):
@@ -144,10 +142,14 @@ def _start_all(
             if service.name in started_at and service.name not in ready and _is_ready(service, supervisor):
                 ready.add(service.name)
                 seconds = time.monotonic() - started_at[service.name]
+                now = supervisor.info(service.name)
+                if now and now.pid != before.get(service.name):
+                    fresh.add(service.name)
                 say(f"{service.name} " + (f"is ready ({seconds:.1f} s)" if service.name in fresh else "runs"))
         waiting = [s for s in wanted if s.name in started_at and s.name not in ready]
         _refuse_the_dead(supervisor, waiting, out_of_time=time.monotonic() > end, deadline_s=deadline_s)
         time.sleep(POLL_S if waiting else 0)
+    return frozenset(fresh)
 
 
 def _is_ready(service: Service, supervisor: Supervisor) -> bool:

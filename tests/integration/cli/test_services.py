@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -172,6 +173,15 @@ def test_a_service_that_cannot_start_is_named_with_its_last_log_lines(installati
 
     with pytest.raises(NotReady, match=r"The service hub .*\n(.*\n)*no such disk"):
         start(installation, env, make, deadline_s=3)
+
+    assert start(installation, {}).fresh == {"hub"}
+
+
+def test_a_service_that_was_still_starting_when_it_was_replaced_is_fresh(installation, env):
+    """supervisord says STARTING of it, which is no reason to take it for the one that is wanted."""
+    slow = replace(tiny("hub", 0, "import time; time.sleep(600)", installation.home).program, start_s=600)
+    with pytest.raises(NotReady, match=r"hub does not answer .*STARTING"):
+        start(installation, env, lambda i, p, e: [tiny("s3", p["s3"], home=i.home), Service(slow, None)], deadline_s=3)
 
     assert start(installation, {}).fresh == {"hub"}
 
