@@ -56,11 +56,11 @@ def pod_cause(pod: Mapping[str, Any], events: Sequence[ClusterEvent]) -> Cause |
     for condition in status.get("conditions") or []:
         if condition["type"] == "DisruptionTarget" and condition["status"] == "True":
             return _disrupted(condition.get("reason") or "", condition.get("message") or "")
-    for event in reversed(events):
-        cause = _of_event(event, status)
-        if cause:
-            return cause
-    return None
+    told = [cause for event in reversed(events) for cause in [_of_event(event, status)] if cause]
+    if any(last_end(container) for container in containers_of(pod)):
+        # What a probe kills again and again is not ready either: that is told later, and is a mere consequence.
+        told.sort(key=lambda cause: cause.what.startswith(_PROBES["Readiness"].what))
+    return told[0] if told else None
 
 
 def containers_of(pod: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -123,6 +123,17 @@ def test_what_may_pass_is_named_and_waited_for(one: dict[str, Any], about: Clust
     assert not final
 
 
+@pytest.mark.parametrize(
+    "killed",
+    [event("Unhealthy", "Liveness probe failed: 503"), event("Killing", "Container engine failed liveness probe")],
+)
+def test_a_container_that_a_probe_kills_is_not_merely_unready(killed: ClusterEvent) -> None:
+    unready = event("Unhealthy", "Readiness probe failed: 503")
+
+    assert "liveness probe fails" in said(pod(restarts=3, running={}, ended={"exitCode": 137}), killed, unready)[0]
+    assert "readiness probe fails" in said(pod(running={}), killed, unready)[0]
+
+
 def test_a_missing_secret_volume_is_final_until_the_container_runs() -> None:
     told = event("FailedMount", 'MountVolume.SetUp failed for volume "w" : secret "s" not found')
 
