@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genai_pipeline.k8s.render import package_version
+from tests.cluster.machine.door import outside_network
 
 PROJECT = Path(__file__).parents[3]
 REGISTRY = "localhost"
@@ -35,12 +36,9 @@ ENV PATH=/opt/python/bin:/usr/local/bin:/usr/bin:/bin
 _PASSWD = "root:x:0:0:root:/root:/bin/sh\napp:x:2000:2000:app:/tmp:/bin/sh\n"
 
 
-def own_images(networked_pid: int) -> list[Path]:
-    """Docker archives of our images; builds those that changed. Raises RuntimeError with the build's words.
-
-    Args: networked_pid: a process outside the cluster's network, in whose network packages can be downloaded.
-    """
-    return [_archive(name, networked_pid) for name in SOURCES]
+def own_images() -> list[Path]:
+    """Docker archives of our images; builds those that changed. Raises RuntimeError with the build's words."""
+    return [_archive(name) for name in SOURCES]
 
 
 def image_name(name: str) -> str:
@@ -48,13 +46,13 @@ def image_name(name: str) -> str:
     return f"{REGISTRY}/genai-pipeline/{name}:{package_version()}"
 
 
-def _archive(name: str, networked_pid: int) -> Path:
+def _archive(name: str) -> Path:
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "genai-pipeline" / "images"
     folder.mkdir(parents=True, exist_ok=True)
     archive = folder / f"{name}-{_digest(name)}.tar"
     if not archive.exists():
         with tempfile.TemporaryDirectory(prefix="genai-images-") as work:
-            builder = _Builder(Path(work), networked_pid)
+            builder = _Builder(Path(work))
             os.replace(builder.build(name, folder / f"{name}-{os.getpid()}.new"), archive)
         for old in folder.glob(f"{name}-*.tar"):
             if old != archive:
@@ -76,7 +74,6 @@ def _digest(name: str) -> str:
 @dataclass(frozen=True)
 class _Builder:
     work: Path
-    networked_pid: int
 
     def build(self, name: str, archive: Path) -> Path:
         base, image = f"{REGISTRY}/python:1", image_name(name)
@@ -91,7 +88,7 @@ class _Builder:
         return archive
 
     def _buildah(self, *words: str) -> None:
-        outside = ["nsenter", f"--net=/proc/{self.networked_pid}/ns/net", "--"]
+        outside = ["nsenter", f"--net={outside_network()}", "--"]  # there packages can be downloaded
         storage = ["--root", str(self.work / "storage"), "--runroot", str(self.work / "run"), "--storage-driver", "vfs"]
         done = subprocess.run(
             [*outside, "buildah", *storage, *words],

@@ -87,7 +87,7 @@ class Installation:
 @contextmanager
 def installed(cluster: RunningCluster, folder: Path, namespace: str, model: dict[str, Any]) -> Iterator[Installation]:
     """Everything before the first rollout; all of it ends with the block."""
-    for archive in own_images(cluster.door_pid):
+    for archive in own_images():
         cluster.import_image(archive)
     create_namespace(cluster.kubeconfig, namespace)
     ports = Ports.free()

@@ -17,13 +17,23 @@ from pathlib import Path
 
 CLONE_NEWNET = 0x40000000
 
+_left: int | None = None
+
 
 def enter_network(pid: int) -> None:
     """Move this process into the network namespace of another one. Raises OSError. Source: setns(2)."""
+    global _left
+    if _left is None:
+        _left = os.open("/proc/self/ns/net", os.O_RDONLY)
     libc = ctypes.CDLL(None, use_errno=True)
     with open(f"/proc/{pid}/ns/net") as namespace:
         if libc.setns(namespace.fileno(), CLONE_NEWNET):
             raise OSError(ctypes.get_errno(), f"cannot enter the network namespace of process {pid}")
+
+
+def outside_network() -> str:
+    """The network namespace that this process was started in, as a path for nsenter."""
+    return f"/proc/{os.getpid()}/ns/net" if _left is None else f"/proc/{os.getpid()}/fd/{_left}"
 
 
 async def serve(listener: socket.socket, host: str, port: int) -> None:
