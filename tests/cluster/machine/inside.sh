@@ -16,10 +16,11 @@ ip link set node0 up
 # There is no way out. A Service's address needs some route, or it is refused before iptables can rewrite it.
 ip route add "$SERVICE_CIDR" dev node0
 echo 1 > /proc/sys/net/ipv4/ip_forward
-# One machine stands for many clients. Were a port reused while the kernel still remembers a connection from it to a pod
-# that is gone, the new one would be sent there: more ports, and a shorter memory of connections that ended.
+# One machine stands for many clients. Were a port reused while the kernel still remembers a connection from it, the new
+# one would go the way of the old: to a pod that is gone, or, where a Service was asked before kube-proxy knew of it, to
+# nowhere ("No route to host", for two minutes). More ports, and a shorter memory of what ended or was never answered.
 echo "16384 65535" > /proc/sys/net/ipv4/ip_local_port_range
-for state in fin_wait last_ack time_wait close; do
+for state in syn_sent fin_wait last_ack time_wait close; do
   setting=/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_$state
   if [ -w "$setting" ]; then echo 5 > "$setting"; fi
 done
