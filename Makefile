@@ -24,7 +24,10 @@ else
 REQUIREMENTS := -e '.[local,agent,evaluation,serving-cuda,dev]' -c constraints-cuda.txt
 endif
 
-TIERS := $(wildcard tests/unit tests/defs tests/integration tests/faults tests/e2e)
+# The longest first, so that one worker waits for its rollouts while the other does the rest.
+TIERS := $(wildcard tests/e2e tests/unit tests/defs tests/integration tests/faults)
+WORKERS ?= 2
+SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: help
 help: ## show these targets
@@ -62,15 +65,15 @@ distclean: clean ## clean, and remove what was installed
 
 .PHONY: test
 test: $(STAMP) ## unit, defs, integration, faults, e2e
-	@$(BIN)/python -m pytest $(TIERS)
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(TIERS)
 
 .PHONY: test-cluster
 test-cluster: $(STAMP) ## on a real Kubernetes, which is built the first time; with KUBECONFIG on that cluster
-	@$(BIN)/python -m pytest tests/cluster
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/cluster
 
 .PHONY: test-all
-test-all: $(STAMP) ## both
-	@$(BIN)/python -m pytest $(TIERS) tests/cluster
+test-all: ## both
+	@$(MAKE) --no-print-directory test test-cluster
 
 .PHONY: cluster
 cluster: $(STAMP) ## start that Kubernetes: for root with a real node, else with simulated ones

@@ -1,4 +1,4 @@
-"""One cluster of each form per test run, a fresh namespace per test, and what a failed test's namespace says.
+"""One cluster of each form per worker, a fresh namespace per test, and what a failed test's namespace says.
 
 With KUBECONFIG set (and not by `machine run`) the tests run against that cluster instead.
 """
@@ -21,15 +21,21 @@ from tests.cluster.machine.namespaces import create_namespace, delete_namespace,
 Cluster = RunningCluster | GivenCluster
 FreshNamespace = Callable[[Cluster], str]
 
-_NAME = os.environ.get("GENAI_TEST_CLUSTER", "dev")
+_NAME = "-".join(filter(None, (os.environ.get("GENAI_TEST_CLUSTER", "dev"), os.environ.get("PYTEST_XDIST_WORKER"))))
 _GIVEN = os.environ.get("KUBECONFIG") if "GENAI_TEST_CLUSTER" not in os.environ else None
 _REAL = pytest.StashKey[RunningCluster]()
 _NAMESPACES = pytest.StashKey[list[tuple[Cluster, str]]]()
 _started: list[tuple[str, Form]] = []
+LONGEST = ("test_switch_matrix.py", "test_life_of_a_model.py")
+"""Started first, so that no worker is left alone with one of them at the end."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*abilities): skipped where the cluster lacks one of them")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
