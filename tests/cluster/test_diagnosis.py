@@ -94,11 +94,8 @@ def on_pools(simulated: Cluster, pools: None) -> Iterator[Mapping[str, tuple[Cas
         delete_namespace(simulated.kubeconfig, name)
 
 
-LATE = pytest.mark.xfail(reason="the kubelet may tell of the probe only after three restarts", strict=False)
-
-
 @pytest.mark.needs("pods")
-@pytest.mark.parametrize("name", [pytest.param(n, marks=LATE) if n == "liveness" else n for n in ON_PODS])
+@pytest.mark.parametrize("name", ON_PODS)
 def test_a_container_that_does_not_come_up_says_why(
     name: str, real: Cluster, on_pods: Mapping[str, tuple[Case, Outcome]]
 ) -> None:

@@ -21,6 +21,8 @@ _PASSING = re.compile(
     r"|registry is unavailable|no such host|network is unreachable|temporary failure|server misbehaving|EOF"
 )
 """What a registry says that may answer better later."""
+_KILLED = frozenset({137, 143})
+"""128 and the number of SIGKILL or SIGTERM."""
 _PROBES = {
     "Startup": Cause(
         "The startup probe fails",
@@ -61,6 +63,20 @@ def pod_cause(pod: Mapping[str, Any], events: Sequence[ClusterEvent]) -> Cause |
         # What a probe kills again and again is not ready either: that is told later, and is a mere consequence.
         told.sort(key=lambda cause: cause.what.startswith(_PROBES["Readiness"].what))
     return told[0] if told else None
+
+
+def killed_cause(pod: Mapping[str, Any]) -> Cause | None:
+    """Which probe it must have been that had a container killed, for want of an event: they come late or get lost."""
+    probes = {
+        container["name"]: [kind for kind in ("Startup", "Liveness") if container.get(f"{kind.lower()}Probe")]
+        for container in (pod.get("spec") or {}).get("containers") or []
+    }
+    for container in containers_of(pod):
+        ended, kinds = last_end(container), probes.get(container.get("name") or "", [])
+        if ended.get("exitCode") in _KILLED and ended.get("reason") != "OOMKilled" and not container["ready"] and kinds:
+            one = _PROBES[kinds[-1]]
+            return one if len(kinds) == 1 else Cause("The startup or the liveness probe fails", one.remedy)
+    return None
 
 
 def containers_of(pod: Mapping[str, Any]) -> list[Mapping[str, Any]]:

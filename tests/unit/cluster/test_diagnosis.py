@@ -134,6 +134,30 @@ def test_a_container_that_a_probe_kills_is_not_merely_unready(killed: ClusterEve
     assert "readiness probe fails" in said(pod(running={}), killed, unready)[0]
 
 
+@pytest.mark.parametrize(
+    ("probes", "ended", "what"),
+    [
+        (["livenessProbe"], {"exitCode": 137, "reason": "Error"}, "liveness probe fails and kills"),
+        (["startupProbe"], {"exitCode": 143, "reason": "Error"}, "startup probe fails"),
+        (["startupProbe", "livenessProbe"], {"exitCode": 137, "reason": "Error"}, "startup or the liveness probe"),
+        (["livenessProbe"], {"exitCode": 137, "reason": "OOMKilled"}, "OOMKilled"),
+    ],
+)
+def test_who_killed_a_container_is_known_without_an_event(probes: list[str], ended: dict[str, Any], what: str) -> None:
+    killed = pod(restarts=3, running={}, ended=ended)
+    killed["spec"]["containers"] = [{"name": "c"} | {key: {"exec": {}} for key in probes}]
+
+    assert what in said(killed)[0]
+
+
+@pytest.mark.parametrize(("probe", "code"), [("livenessProbe", 1), ("readinessProbe", 137)])
+def test_a_container_that_ended_by_itself_was_not_killed_by_a_probe(probe: str, code: int) -> None:
+    ended = pod(restarts=3, running={}, ended={"exitCode": code, "reason": "Error"})
+    ended["spec"]["containers"] = [{"name": "c", probe: {"exec": {}}}]
+
+    assert cause_of(deployment(), [ended]) is None
+
+
 def test_a_missing_secret_volume_is_final_until_the_container_runs() -> None:
     told = event("FailedMount", 'MountVolume.SetUp failed for volume "w" : secret "s" not found')
 
