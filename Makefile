@@ -69,7 +69,7 @@ test: $(STAMP) ## unit, defs, integration, faults, e2e
 
 .PHONY: test-cluster
 test-cluster: $(STAMP) ## on a real Kubernetes, which is built the first time; with KUBECONFIG on that cluster
-	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/cluster
+	@$(BIN)/python -m pytest $(if $(KUBECONFIG),,$(SIDE_BY_SIDE)) tests/cluster
 
 .PHONY: test-all
 test-all: ## both

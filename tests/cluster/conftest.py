@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from tests.cluster.machine import node
 from tests.cluster.machine.build import built, on_path
-from tests.cluster.machine.cluster import Form, RunningCluster, down, find, up
+from tests.cluster.machine.cluster import ABILITIES, Form, RunningCluster, down, find, up
 from tests.cluster.machine.given import GivenCluster
 from tests.cluster.machine.namespaces import create_namespace, delete_namespace, what_happened
 
@@ -48,6 +49,16 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         session.config.stash[_REAL] = cluster
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before any fixture, so that nothing is tried on a cluster that lacks what it takes."""
+    has = {form: _given().has if _GIVEN else abilities for form, abilities in ABILITIES.items()}
+    for mark in item.iter_markers("needs"):
+        for form in set(has) & set(getattr(item, "fixturenames", ())):
+            lacking = set(mark.args) - has[form]
+            if lacking:
+                pytest.skip(f"this cluster has no {', '.join(sorted(lacking))}")
+
+
 def pytest_unconfigure() -> None:
     for name, form in _started:
         down(name, form)
@@ -73,7 +84,7 @@ def _programs_of_the_cluster() -> None:
 def simulated(pytestconfig: pytest.Config) -> Cluster:
     """A cluster whose nodes are simulated: Karpenter, kwok and KubeRay, no real containers."""
     if _GIVEN:
-        return GivenCluster(Path(_GIVEN))
+        return _given()
     found = find(_NAME, "simulated")
     # One that was started outside the real node's network cannot be reached from inside it.
     return found if found and found.answers() else _started_or_found(f"test-{os.getpid()}", "simulated")
@@ -83,21 +94,10 @@ def simulated(pytestconfig: pytest.Config) -> Cluster:
 def real(pytestconfig: pytest.Config) -> Cluster:
     """A cluster with a real node; this process is inside its network."""
     if _GIVEN:
-        return GivenCluster(Path(_GIVEN))
+        return _given()
     if _REAL not in pytestconfig.stash:
         pytest.skip(f"a real node needs root{''.join(f' and {p}' for p in node.missing_packages())}")
     return pytestconfig.stash[_REAL]
-
-
-@pytest.fixture(autouse=True)
-def _needs(request: pytest.FixtureRequest) -> None:
-    for mark in request.node.iter_markers("needs"):
-        for form in ("simulated", "real"):
-            if form in request.fixturenames:
-                cluster: Cluster = request.getfixturevalue(form)
-                lacking = set(mark.args) - cluster.has
-                if lacking:
-                    pytest.skip(f"this cluster has no {', '.join(sorted(lacking))}")
 
 
 @pytest.fixture
@@ -114,6 +114,11 @@ def fresh_namespace(request: pytest.FixtureRequest) -> Iterator[FreshNamespace]:
     yield make
     for cluster, namespace in made:
         delete_namespace(cluster.kubeconfig, namespace)
+
+
+@cache
+def _given() -> GivenCluster:
+    return GivenCluster(Path(_GIVEN or ""))
 
 
 def _started_or_found(name: str, form: Form) -> RunningCluster:

@@ -86,6 +86,7 @@ def test_the_ray_operator_turns_a_service_into_a_cluster_of_pods(
         until(lambda: running() == ["head", "worker", "worker"], "a head and two workers")
 
 
+@pytest.mark.needs("helm")
 def test_helm_installs_a_chart_and_waits_for_its_pods(
     simulated: Cluster, fresh_namespace: FreshNamespace, node: str, tmp_path: Path
 ) -> None:

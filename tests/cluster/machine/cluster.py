@@ -27,7 +27,7 @@ Say = Callable[[str], None]
 T = TypeVar("T")
 
 ABILITIES: dict[Form, frozenset[str]] = {
-    "simulated": frozenset({"karpenter", "kwok", "kuberay"}),
+    "simulated": frozenset({"karpenter", "kwok", "kuberay", "helm"}),
     "real": frozenset({"pods", "dns"}),
 }
 START_DEADLINE_S = 60
@@ -43,7 +43,7 @@ class RunningCluster:
     """A cluster that answers. `pid` and `created` are those of its first process; `inside` lives in its network.
 
     Attributes:
-        has: what tests may rely on: pods, dns, karpenter, kwok, kuberay.
+        has: what tests may rely on: pods, dns, karpenter, kwok, kuberay, helm.
     """
 
     name: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,14 +24,15 @@ class GivenCluster:
 
     @cached_property
     def has(self) -> frozenset[str]:
-        """What it can do, judged by what is installed; the tests' own images are not on it."""
+        """What it can do, judged by what is installed on it and here; the tests' own images are not on it."""
         with api(self.kubeconfig) as connection:
             definitions = client.ApiextensionsV1Api(connection)
             found = {ability for ability, name in _DEFINITIONS.items() if _is_there(definitions, name)}
             services = client.CoreV1Api(connection).list_namespaced_service(
                 "kube-system", label_selector="k8s-app=kube-dns"
             )
-        return frozenset(found | ({"dns"} if services.items else set()))
+        beside = {"dns"} if services.items else set[str]()
+        return frozenset(found | beside | ({"helm"} if shutil.which("helm") else set()))
 
 
 def _is_there(definitions: client.ApiextensionsV1Api, name: str) -> bool:
