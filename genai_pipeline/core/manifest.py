@@ -6,23 +6,35 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-FORMAT = 1
+FORMAT = 2
+"""Format 1 had no tool, part sizes and checksums; it can still be read."""
+
 MANIFEST_NAME = "manifest.json"
 
 
 @dataclass(frozen=True)
 class ManifestFile:
-    """One verified file: `sha256` is over its bytes as they were sent to the store."""
+    """One verified file: `sha256` is over its bytes as they were sent to the store.
+
+    Attributes:
+        part_size: bytes of each part but the last of its multipart upload; None for a single put or copy.
+        checksum: what the store itself keeps of the object, ``<algorithm>:<base64>``; None where it keeps none.
+    """
 
     path: str
     size: int
     sha256: str
     etag: str
+    part_size: int | None = None
+    checksum: str | None = None
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What stands under `models/<name>/<revision>/`, verified against the hub."""
+    """What stands under `models/<name>/<revision>/`, verified against its source.
+
+    `tool` is the program and version that wrote it, `written_by` who ran it, `written_at` UTC in ISO 8601.
+    """
 
     model: str
     source: str
@@ -30,6 +42,7 @@ class Manifest:
     files: tuple[ManifestFile, ...]
     written_by: str
     written_at: str
+    tool: str = ""
     format: int = FORMAT
 
     @property
@@ -41,7 +54,10 @@ class Manifest:
 
     @classmethod
     def from_bytes(cls, body: bytes) -> Manifest:
+        """Raises: ValueError, KeyError, TypeError: it is not a manifest, or of a format newer than FORMAT."""
         data: dict[str, Any] = json.loads(body)
+        if not isinstance(data["format"], int) or not 1 <= data["format"] <= FORMAT:
+            raise ValueError(f"format {data['format']!r} is not one of 1 to {FORMAT}")
         files = tuple(ManifestFile(**f) for f in data.pop("files"))
         return cls(files=files, **data)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.metadata import version
 
 from genai_pipeline.core.errors import AlreadyExists, NotFound, StagingError
 from genai_pipeline.core.faults import crash_point
@@ -37,7 +38,7 @@ def commit(
     Raises: StagingError: theirs holds other bytes.
     """
     ours = Manifest(
-        model, snapshot.source, snapshot.revision, tuple(sorted(files, key=lambda f: f.path)), written_by, now
+        model, snapshot.source, snapshot.revision, tuple(sorted(files, key=lambda f: f.path)), written_by, now, _tool()
     )
     crash_point("staging.before_manifest")
     try:
@@ -56,6 +57,10 @@ def _theirs(store: ObjectStore, ours: Manifest) -> Manifest:
             "Somebody changed it by hand: delete the whole prefix and stage again.",
         )
     return theirs
+
+
+def _tool() -> str:
+    return f"genai-pipeline {version('genai-pipeline')}"
 
 
 def _bytes_of(manifest: Manifest) -> set[tuple[str, str]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import PurePosixPath
 
 from genai_pipeline.core.errors import Refused, StagingError, UnsafeFormat
@@ -13,14 +12,9 @@ from genai_pipeline.core.manifest import MANIFEST_NAME, staged_prefix
 from genai_pipeline.core.snapshot import Snapshot, SnapshotFile
 from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject
 from genai_pipeline.staging.commit import read_manifest
+from genai_pipeline.staging.progress import How
 
 _PIN_ANOTHER = "Pin another `source.ref` in the model file."
-
-
-class How(StrEnum):
-    CHECK = "check"
-    COPY = "copy"
-    STREAM = "stream"
 
 
 @dataclass(frozen=True)
@@ -68,9 +62,9 @@ def _plan_file(
 ) -> PlannedFile:
     found = there.get(key)
     if found and found.size == file.size:
-        return PlannedFile(file, key, How.CHECK)
+        return PlannedFile(file, key, How.KEPT)
     source = elsewhere.get(file.sha256 or "")
-    return PlannedFile(file, key, How.COPY, source) if source else PlannedFile(file, key, How.STREAM)
+    return PlannedFile(file, key, How.COPIED, source) if source else PlannedFile(file, key, How.STREAMED)
 
 
 def _digests_in_store(store: ObjectStore, but_not_below: str) -> dict[str, str]:

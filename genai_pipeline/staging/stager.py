@@ -7,8 +7,6 @@ Called by assets/staged_model.py; knows no Dagster, no boto3.
 from __future__ import annotations
 
 import getpass
-import threading
-import time
 from collections.abc import Callable
 
 from genai_pipeline.core.clock import utc_now
@@ -20,11 +18,10 @@ from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.store.abc import ObjectStore
 from genai_pipeline.staging.commit import commit, committed
 from genai_pipeline.staging.judge import judge_staged
-from genai_pipeline.staging.plan import PlannedFile, plan_staging
+from genai_pipeline.staging.plan import plan_staging
+from genai_pipeline.staging.progress import Meter, Observer
 from genai_pipeline.staging.sweep import sweep
-from genai_pipeline.staging.transfer import MIB, PART_SIZE, Transfer
-
-SAY_EVERY_S = 2.0
+from genai_pipeline.staging.transfer import PART_SIZE, Transfer
 
 
 class Stager:
@@ -35,8 +32,17 @@ class Stager:
         self._store = store
         self._part_size = part_size
 
-    def stage(self, model: str, snapshot: Snapshot, say: Callable[[str], None] = lambda _: None) -> Manifest:
-        """Stage a snapshot; one that is staged already costs a listing.
+    def stage(
+        self,
+        model: str,
+        snapshot: Snapshot,
+        say: Callable[[str], None] = lambda _: None,
+        progress: Observer = lambda _: None,
+    ) -> Manifest:
+        """Stage a snapshot; one that is staged already costs a request.
+
+        `say` takes log lines, `progress` the state at most four times a second and once at the end; of a
+        revision that is staged already nothing is reported.
 
         Raises: UnsafeFormat, IncompleteModel, ChecksumMismatch, HubUnavailable, StoreUnavailable.
         """
@@ -50,10 +56,12 @@ class Stager:
         if swept:
             say(f"aborted {swept} stale multipart uploads")
         planned = plan_staging(model, snapshot, self._store)
-        progress = _Progress(planned, say)
-        with Transfer(self._hub, self._store, snapshot, progress.bytes_sent, self._part_size) as transfer:
-            files = transfer.move(planned, progress.file_done)
-        return commit(self._store, model, snapshot, files, f"genai-pipeline, {getpass.getuser()}", utc_now())
+        meter = Meter(model, snapshot.revision, [(p.file.path, p.file.size, p.how) for p in planned], say, progress)
+        with Transfer(self._hub, self._store, snapshot, meter, self._part_size) as transfer:
+            files = transfer.move(planned)
+        manifest = commit(self._store, model, snapshot, files, f"genai-pipeline, {getpass.getuser()}", utc_now())
+        meter.finish()
+        return manifest
 
     def verify(self, model: str, snapshot: Snapshot) -> list[Verdict]:
         """The verdicts of m/staged_model. Raises: StagingError: nothing is staged."""
@@ -75,36 +83,3 @@ class Stager:
                 "which the revision does not hold.",
                 "Nothing was staged. Pin another `source.ref` in the model file.",
             )
-
-
-class _Progress:
-    """Says how far a staging is, at most every two seconds and at its end."""
-
-    def __init__(self, planned: list[PlannedFile], say: Callable[[str], None]) -> None:
-        self._say = say
-        self._total = sum(item.file.size for item in planned)
-        self._files = len(planned)
-        self._done_files = self._done_bytes = self._in_parts = 0
-        self._started = self._said = time.monotonic()
-        self._lock = threading.Lock()
-
-    def bytes_sent(self, count: int) -> None:
-        with self._lock:
-            self._in_parts += count
-            self._say_if_due(False)
-
-    def file_done(self, item: PlannedFile) -> None:
-        with self._lock:
-            self._done_files += 1
-            self._done_bytes += item.file.size
-            self._say_if_due(self._done_files == self._files)
-
-    def _say_if_due(self, last: bool) -> None:
-        now = time.monotonic()
-        if not last and now - self._said < SAY_EVERY_S:
-            return
-        self._said = now
-        moved = max(self._done_bytes, self._in_parts)
-        rate = moved / MIB / max(now - self._started, 1e-3)
-        share = f"{moved / MIB:.1f} of {self._total / MIB:.1f} MiB"
-        self._say(f"{self._done_files} of {self._files} files, {share}, {rate:.0f} MiB/s")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from io import BytesIO
 
@@ -21,7 +20,8 @@ from genai_pipeline.core.snapshot import Snapshot, SnapshotFile
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.store.abc import ObjectStore, Upload, UploadedPart
 from genai_pipeline.staging.digest import Digest, digest_of
-from genai_pipeline.staging.plan import How, PlannedFile
+from genai_pipeline.staging.plan import PlannedFile
+from genai_pipeline.staging.progress import How, Meter
 
 MIB = 1024 * 1024
 PART_SIZE = 8 * MIB
@@ -31,17 +31,15 @@ PARTS_AT_ONCE = 8
 MOST_PARTS = 10_000
 """Of one upload. Source: Amazon S3 User Guide, "Multipart upload limits"."""
 
-Sent = Callable[[int], None]
-
 
 class Transfer:
     """Moves files of one snapshot. Use as a context manager: leaving it ends its threads."""
 
-    def __init__(self, hub: Hub, store: ObjectStore, snapshot: Snapshot, on_bytes: Sent, part_size: int = PART_SIZE):
+    def __init__(self, hub: Hub, store: ObjectStore, snapshot: Snapshot, meter: Meter, part_size: int = PART_SIZE):
         self._hub = hub
         self._store = store
         self._snapshot = snapshot
-        self._on_bytes = on_bytes
+        self._meter = meter
         self._part_size = part_size
         self._window = threading.Semaphore(WINDOW)
         self._files = ThreadPoolExecutor(FILES_AT_ONCE, "stage-file")
@@ -55,19 +53,19 @@ class Transfer:
         for pool in (self._files, self._fetchers, self._senders):
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def move(self, planned: list[PlannedFile], on_file: Callable[[PlannedFile], None]) -> list[ManifestFile]:
+    def move(self, planned: list[PlannedFile]) -> list[ManifestFile]:
         """Move all files; returns them in the order of `planned`. Raises the first error, after the others ended."""
 
         def one(item: PlannedFile) -> ManifestFile:
             moved = self._move_file(item)
             crash_point("staging.after_file")
-            on_file(item)
+            self._meter.end(item.file.path)
             return moved
 
         return list(self._files.map(one, planned))
 
     def _move_file(self, item: PlannedFile) -> ManifestFile:
-        if item.how is not How.STREAM:
+        if item.how is not How.STREAMED:
             kept = self._keep_or_copy(item)
             if kept:
                 return kept
@@ -78,6 +76,7 @@ class Transfer:
 
     def _keep_or_copy(self, item: PlannedFile) -> ManifestFile | None:
         """What is in the store already, if it is what the hub publishes; None means that it has to be streamed."""
+        self._meter.begin(item.file.path, item.how)
         try:
             if item.copy_of:
                 self._store.copy(item.copy_of, item.key)
@@ -89,6 +88,7 @@ class Transfer:
 
     def _stream(self, item: PlannedFile) -> ManifestFile:
         crash_point("staging.before_upload")
+        self._meter.begin(item.file.path, How.STREAMED)
         if item.file.size > self._part_size:
             return self._stream_in_parts(item)
         with self._window:
@@ -115,7 +115,7 @@ class Transfer:
             number, fetched = fetching.popleft()
             body = fetched.result()
             digest.update(body)
-            sending.append(self._senders.submit(self._send, upload, number, body))
+            sending.append(self._senders.submit(self._send, file.path, upload, number, body))
 
         part_size = max(self._part_size, -(-file.size // MOST_PARTS))
         try:
@@ -151,9 +151,11 @@ class Transfer:
     def _fetch(self, file: SnapshotFile, start: int, end: int) -> bytes:
         if start == end:
             return b""
+        self._meter.asked_source()
         buffer = BytesIO()  # grows in place and hands its bytes over; joining the chunks would hold them twice
         for chunk in self._hub.read(self._snapshot.source, self._snapshot.revision, file.path, start, end):
             buffer.write(chunk)
+            self._meter.read(len(chunk))
         body = buffer.getvalue()
         if len(body) != end - start:
             raise HubUnavailable(
@@ -161,10 +163,10 @@ class Transfer:
             )
         return body
 
-    def _send(self, upload: Upload, number: int, body: bytes) -> UploadedPart:
+    def _send(self, path: str, upload: Upload, number: int, body: bytes) -> UploadedPart:
         try:
             sent = self._store.upload_part(upload, number, body)
-            self._on_bytes(len(body))
+            self._meter.advance(path, len(body))
             return sent
         finally:
             self._window.release()
