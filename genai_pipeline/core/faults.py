@@ -1,19 +1,53 @@
-"""Places where a test may kill us. In production every one of them is a no-op.
+"""Places where a test may end us. In production every one of them is a no-op.
 
-`crash_point("staging.before_manifest")` stands at each state transition. With
-`GENAI_CRASH_AT=staging.before_manifest` in the environment the process dies there as by SIGKILL:
-no clean-up runs, which is what the idempotence of every step is tested against.
+`crash_point("staging.before_manifest")` stands at each state transition. GENAI_CRASH_AT in the environment arms one:
+
+    staging.before_manifest               die there as by SIGKILL: no clean-up runs
+    staging.before_manifest:SIGTERM       be asked to end, as Kubernetes and Dagster ask
+    staging.before_manifest:exception     fail, as by a mistake of our own
+    staging.part_sent:SIGKILL#3           when it is passed for the third time in this process
+
+The idempotence of every step is tested against all three.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import signal
+import threading
+from collections import Counter
 
 ARMED_BY = "GENAI_CRASH_AT"
+_ARMED = re.compile(r"(?P<name>[\w.]+)(?::(?P<kind>SIGKILL|SIGTERM|exception))?(?:#(?P<nth>[1-9]\d*))?")
+
+_passed: Counter[str] = Counter()
+_lock = threading.Lock()
+
+
+class Crash(Exception):
+    """A test asked for an exception here; nothing catches it by name."""
 
 
 def crash_point(name: str) -> None:
-    """Die here, as by SIGKILL, if a test armed `name`."""
-    if os.environ.get(ARMED_BY) == name:
-        os.kill(os.getpid(), signal.SIGKILL)
+    """End here, if a test armed `name`.
+
+    Raises: Crash: it armed an exception. ValueError: what it armed is not of the form above.
+    """
+    armed = os.environ.get(ARMED_BY)
+    if not armed:
+        return
+    asked = _ARMED.fullmatch(armed)
+    if not asked:
+        raise ValueError(f"{ARMED_BY}={armed!r} is not <name>[:SIGKILL|SIGTERM|exception][#<n>].")
+    if asked["name"] != name or not _is_turn(name, int(asked["nth"] or 1)):
+        return
+    if asked["kind"] == "exception":
+        raise Crash(name)
+    os.kill(os.getpid(), signal.SIGTERM if asked["kind"] == "SIGTERM" else signal.SIGKILL)
+
+
+def _is_turn(name: str, nth: int) -> bool:
+    with _lock:
+        _passed[name] += 1
+        return _passed[name] == nth
