@@ -45,6 +45,7 @@ class Profile:
         probe_gpu: whether platform/node_pools may start a GPU node as a proof; auto: only where nodes are simulated.
         s3_endpoint_for_pods: S3 as pods reach it, where that is not how the pipeline does.
         cluster_access: how the pipeline reaches Services; None finds out (KubernetesCluster's `access`).
+        kms_key: what everything in the bucket is encrypted with (SSE-KMS); None leaves it to the bucket.
     """
 
     name: ProfileName
@@ -65,6 +66,7 @@ class Profile:
     probe_gpu: ProbeGpu = "auto"
     s3_endpoint_for_pods: str | None = None
     cluster_access: ClusterAccess | None = None
+    kms_key: str | None = None
 
     @property
     def pods_s3_endpoint(self) -> str | None:
@@ -121,6 +123,7 @@ class Profile:
             probe_gpu=_one_of(get_args(ProbeGpu), "GENAI_PROBE_GPU", env) or "auto",
             s3_endpoint_for_pods=None if local else env.get("GENAI_PODS_S3_ENDPOINT") or None,
             cluster_access=_one_of(get_args(ClusterAccess), "GENAI_CLUSTER_ACCESS", env),
+            kms_key=None if local else env.get("GENAI_KMS_KEY") or None,
         )
 
 

@@ -25,7 +25,7 @@ def gateways_for(profile: Profile) -> Gateways:
     cluster = _cluster(profile)
     return Gateways(
         hub=_hub(profile),
-        store=S3Store(profile.bucket, profile.s3_endpoint, profile.region),
+        store=S3Store(profile.bucket, profile.s3_endpoint, profile.region, kms_key=profile.kms_key),
         cluster=cluster,
         inference=OpenAIInference,
         agent=HttpAgent,

@@ -65,9 +65,11 @@ class MemoryStore(ObjectStore):
         with self._asked("get", key):
             return self._body(key), self.etags[key]
 
-    def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+    def read(self, key: str, start: int = 0, end: int | None = None, etag: str | None = None) -> Iterator[bytes]:
         with self._asked("read", key):
             body = self._body(key)[start:end]
+            if etag not in (None, self.etags[key]):
+                raise StoreConflict(f"{self.url(key)} was changed by somebody else.", "Read it again and retry.")
         for at in range(0, len(body), CHUNK):
             yield body[at : at + CHUNK]
 

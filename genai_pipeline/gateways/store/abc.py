@@ -50,8 +50,8 @@ class ObjectStore(ABC):
         """Body and ETag. Raises NotFound."""
 
     @abstractmethod
-    def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """Bytes [start, end) in chunks. Raises NotFound."""
+    def read(self, key: str, start: int = 0, end: int | None = None, etag: str | None = None) -> Iterator[bytes]:
+        """Bytes [start, end) in chunks. Raises NotFound; StoreConflict: the object has another ETag than this one."""
 
     @abstractmethod
     def list(self, prefix: str) -> Iterator[StoredObject]:
@@ -83,7 +83,10 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def copy(self, source: str, target: str) -> str:
-        """Server-side copy within the bucket, of any size; returns the ETag. Raises NotFound."""
+        """Server-side copy of any size, of a key or of another bucket's `s3://bucket/key`; returns the ETag.
+
+        Raises: NotFound; AccessDenied: these credentials may not read there.
+        """
 
     @abstractmethod
     def begin_upload(self, key: str) -> Upload:

@@ -13,6 +13,7 @@ from typing import Any
 
 from genai_pipeline.core.errors import AlreadyExists, NotFound, StoreConflict
 from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject, Upload, UploadedPart
+from genai_pipeline.gateways.store.s3_settings import encryption, located, payer
 
 GIB = 1024**3
 CHUNK = 1024 * 1024
@@ -28,6 +29,9 @@ class S3Store(ObjectStore):
         access_key, secret_key: None means boto3's own chain (environment, IAM role).
         connections: size of the connection pool; at least the parts sent at once.
         largest_copy: bytes that one CopyObject may copy (S3: 5 GiB); above, parts of `copy_part` are copied.
+        kms_key: id, alias or ARN of the key that everything written here is encrypted with (SSE-KMS, with a bucket
+            key); None leaves it to the bucket.
+        requester_pays: read at this account's cost, which the bucket's owner asks for.
     """
 
     def __init__(
@@ -40,6 +44,8 @@ class S3Store(ObjectStore):
         connections: int = 32,
         largest_copy: int = 5 * GIB,
         copy_part: int = GIB,
+        kms_key: str | None = None,
+        requester_pays: bool = False,
     ) -> None:
         self.bucket = bucket
         self.endpoint = endpoint
@@ -48,6 +54,8 @@ class S3Store(ObjectStore):
         self._connections = connections
         self._largest_copy = largest_copy
         self._copy_part = copy_part
+        self._encrypted = encryption(kms_key)
+        self._paid = payer(requester_pays)
         self._made: Any = None
         self._lock = threading.Lock()
 
@@ -55,29 +63,29 @@ class S3Store(ObjectStore):
         return f"S3Store({self.bucket!r}, {self.endpoint!r})"
 
     def url(self, key: str) -> str:
-        return f"s3://{self.bucket}/{key}"
+        return "s3://{}/{}".format(*located(key, self.bucket))
 
     def head(self, key: str) -> StoredObject | None:
         try:
             with self._asked("look up", key):
-                found = self._s3.head_object(Bucket=self.bucket, Key=key)
+                found = self._s3.head_object(Bucket=self.bucket, Key=key, **self._paid)
         except NotFound:
             return None
         return StoredObject(key, found["ContentLength"], _bare(found["ETag"]))
 
     def get(self, key: str) -> tuple[bytes, str]:
         with self._asked("read", key):
-            found = self._s3.get_object(Bucket=self.bucket, Key=key)
+            found = self._s3.get_object(Bucket=self.bucket, Key=key, **self._paid)
             return found["Body"].read(), _bare(found["ETag"])
 
-    def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+    def read(self, key: str, start: int = 0, end: int | None = None, etag: str | None = None) -> Iterator[bytes]:
         """Bytes [start, end) in chunks; a broken connection is resumed where it broke, on the same object.
 
-        Raises: NotFound; StoreConflict: the object was overwritten while it was read.
+        Raises: NotFound; StoreConflict: the object has another ETag, or was overwritten while it was read.
         """
         if end is not None and end <= start:
             return
-        at, attempt, same_object = start, 0, {}
+        at, attempt, same_object = start, 0, {"IfMatch": etag} if etag else {}
         while True:
             try:
                 for chunk, etag in self._stream(key, at, end, same_object):
@@ -93,14 +101,15 @@ class S3Store(ObjectStore):
     def _stream(self, key: str, start: int, end: int | None, condition: dict[str, str]) -> Iterator[tuple[bytes, str]]:
         wanted = {} if start == 0 and end is None else {"Range": f"bytes={start}-{'' if end is None else end - 1}"}
         with self._asked("read", key):
-            found = self._s3.get_object(Bucket=self.bucket, Key=key, **wanted, **condition)
+            found = self._s3.get_object(Bucket=self.bucket, Key=key, **wanted, **condition, **self._paid)
         with closing(found["Body"]) as body:
             for chunk in body.iter_chunks(CHUNK):
                 yield chunk, found["ETag"]
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         with self._asked("list", prefix):
-            for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
+            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix, **self._paid)
+            for page in pages:
                 for found in page.get("Contents", ()):
                     yield StoredObject(found["Key"], found["Size"], _bare(found["ETag"]))
 
@@ -132,7 +141,7 @@ class S3Store(ObjectStore):
 
     def put(self, key: str, body: bytes) -> str:
         with self._asked("write", key):
-            return _bare(self._s3.put_object(Bucket=self.bucket, Key=key, Body=body)["ETag"])
+            return _bare(self._s3.put_object(Bucket=self.bucket, Key=key, Body=body, **self._encrypted)["ETag"])
 
     def put_new(self, key: str, body: bytes) -> str:
         try:
@@ -151,7 +160,8 @@ class S3Store(ObjectStore):
 
         with self._asked("write", key):
             try:
-                return _bare(self._s3.put_object(Bucket=self.bucket, Key=key, Body=body, **condition)["ETag"])
+                wanted = {**condition, **self._encrypted}
+                return _bare(self._s3.put_object(Bucket=self.bucket, Key=key, Body=body, **wanted)["ETag"])
             except ClientError as error:
                 from genai_pipeline.gateways.store.s3_errors import is_conflict
 
@@ -167,33 +177,35 @@ class S3Store(ObjectStore):
             self._s3.delete_object(Bucket=self.bucket, Key=key)
 
     def copy(self, source: str, target: str) -> str:
-        found = self.head(source)
-        if found is None:
-            raise NotFound(f"{self.url(source)} does not exist.", "Check the key.")
-        if found.size > self._largest_copy:
-            return self._copy_in_parts(found, target)
+        bucket, key = located(source, self.bucket)
+        other = payer(bucket != self.bucket)  # harmless where its owner pays
+        with self._asked("copy", source):
+            found = self._s3.head_object(Bucket=bucket, Key=key, **other)
+        origin = {"CopySource": {"Bucket": bucket, "Key": key}, "CopySourceIfMatch": found["ETag"], **other}
+        if found["ContentLength"] > self._largest_copy:
+            return self._copy_in_parts(origin, found["ContentLength"], target)
         with self._asked("copy to", target):
-            done = self._s3.copy_object(Bucket=self.bucket, Key=target, **self._from(found))
+            done = self._s3.copy_object(Bucket=self.bucket, Key=target, **origin, **self._encrypted)
             return _bare(done["CopyObjectResult"]["ETag"])
 
-    def _copy_in_parts(self, source: StoredObject, target: str) -> str:
+    def _copy_in_parts(self, origin: dict[str, Any], size: int, target: str) -> str:
         upload = self.begin_upload(target)
 
         def copy_part(number: int) -> UploadedPart:
             start = (number - 1) * self._copy_part
-            end = min(start + self._copy_part, source.size)
+            end = min(start + self._copy_part, size)
             with self._asked("copy to", target):
                 done = self._s3.upload_part_copy(
                     **self._of(upload),
                     PartNumber=number,
                     CopySourceRange=f"bytes={start}-{end - 1}",
-                    **self._from(source),
+                    **origin,
                 )
             return UploadedPart(number, end - start, _bare(done["CopyPartResult"]["ETag"]))
 
         try:
             with ThreadPoolExecutor(COPY_THREADS) as pool:
-                parts = list(pool.map(copy_part, range(1, -(-source.size // self._copy_part) + 1)))
+                parts = list(pool.map(copy_part, range(1, -(-size // self._copy_part) + 1)))
             return self.complete_upload(upload, parts)
         except BaseException:
             self.abort_upload(upload)
@@ -201,7 +213,7 @@ class S3Store(ObjectStore):
 
     def begin_upload(self, key: str) -> Upload:
         with self._asked("start an upload to", key):
-            begun = self._s3.create_multipart_upload(Bucket=self.bucket, Key=key)
+            begun = self._s3.create_multipart_upload(Bucket=self.bucket, Key=key, **self._encrypted)
             date = begun["ResponseMetadata"]["HTTPHeaders"].get("date")
             return Upload(key, begun["UploadId"], _unix_time(date))
 
@@ -260,9 +272,6 @@ class S3Store(ObjectStore):
 
     def _of(self, upload: Upload) -> dict[str, str]:
         return {"Bucket": self.bucket, "Key": upload.key, "UploadId": upload.upload_id}
-
-    def _from(self, source: StoredObject) -> dict[str, Any]:
-        return {"CopySource": {"Bucket": self.bucket, "Key": source.key}, "CopySourceIfMatch": source.etag}
 
 
 def _bare(etag: str) -> str:

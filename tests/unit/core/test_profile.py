@@ -150,3 +150,8 @@ def test_no_secret_holds_keys_where_pods_have_an_identity(monkeypatch, name, sec
     candidates.start_engine(spec, Release.of(spec, "a" * 40), lambda _: None)
 
     assert len(world.cluster.list("Secret")) == secrets
+
+
+def test_everything_in_the_bucket_is_encrypted_with_the_key_that_is_named():
+    assert load("eks", GENAI_KMS_KEY="alias/models").kms_key == "alias/models"
+    assert load("eks").kms_key is None
