@@ -18,6 +18,7 @@ from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.store.abc import ObjectStore
 from genai_pipeline.staging.commit import commit, committed
 from genai_pipeline.staging.judge import judge_staged
+from genai_pipeline.staging.lease import staging_lease
 from genai_pipeline.staging.plan import plan_staging
 from genai_pipeline.staging.progress import Meter, Observer
 from genai_pipeline.staging.sweep import sweep
@@ -39,7 +40,7 @@ class Stager:
         say: Callable[[str], None] = lambda _: None,
         progress: Observer = lambda _: None,
     ) -> Manifest:
-        """Stage a snapshot; one that is staged already costs a request.
+        """Stage a snapshot; one that is staged already costs a few requests.
 
         `say` takes log lines, `progress` the state at most four times a second and once at the end; of a
         revision that is staged already nothing is reported.
@@ -47,6 +48,10 @@ class Stager:
         Raises: UnsafeFormat, IncompleteModel, ChecksumMismatch, HubUnavailable, StoreUnavailable.
         """
         self._store.ensure_bucket()
+        with staging_lease(self._store, model, snapshot.revision, say):
+            return self._stage(model, snapshot, say, progress)
+
+    def _stage(self, model: str, snapshot: Snapshot, say: Callable[[str], None], progress: Observer) -> Manifest:
         done = committed(self._store, model, snapshot.revision)
         if done:
             say(f"{model}/{snapshot.revision} is staged already, by {done.written_by} at {done.written_at}")

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from genai_pipeline.core.errors import AlreadyExists, NotFound, StoreConflict, StoreUnavailable
 from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject, Upload, UploadedPart
@@ -34,6 +34,7 @@ class MemoryStore(ObjectStore):
         self.bucket = bucket
         self.objects: dict[str, bytes] = dict(objects or {})
         self.etags: dict[str, str] = {key: _md5(body) for key, body in self.objects.items()}
+        self.modified: dict[str, float] = dict.fromkeys(self.objects, clock())
         self.uploads: dict[str, tuple[Upload, dict[int, bytes]]] = {}
         self.body_bytes_received = 0
         self.calls: list[tuple[str, str]] = []
@@ -59,7 +60,7 @@ class MemoryStore(ObjectStore):
     def head(self, key: str) -> StoredObject | None:
         with self._asked("head", key):
             body = self.objects.get(key)
-            return None if body is None else StoredObject(key, len(body), self.etags[key])
+            return None if body is None else StoredObject(key, len(body), self.etags[key], self.modified[key])
 
     def get(self, key: str) -> tuple[bytes, str]:
         with self._asked("get", key):
@@ -75,7 +76,7 @@ class MemoryStore(ObjectStore):
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         with self._asked("list", prefix):
-            found = [StoredObject(k, len(v), self.etags[k]) for k, v in sorted(self.objects.items())]
+            found = [StoredObject(k, len(v), self.etags[k], self.modified[k]) for k, v in sorted(self.objects.items())]
         return iter([o for o in found if o.key.startswith(prefix)])
 
     def list_uploads(self, prefix: str) -> Iterator[Upload]:
@@ -109,6 +110,10 @@ class MemoryStore(ObjectStore):
         with self._changed("delete", key):
             self.objects.pop(key, None)
             self.etags.pop(key, None)
+
+    def delete_many(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            self.delete(key)
 
     def copy(self, source: str, target: str) -> str:
         with self._changed("copy", target):
@@ -161,6 +166,7 @@ class MemoryStore(ObjectStore):
     def _set(self, key: str, body: bytes, etag: str) -> str:
         self.objects[key] = bytes(body)
         self.etags[key] = etag
+        self.modified[key] = self._clock()
         return etag
 
 

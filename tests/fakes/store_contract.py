@@ -22,6 +22,9 @@ class StoreContract:
         assert found is not None
         assert (found.size, found.etag) == (5, etag)
         assert [(o.key, o.size, o.etag) for o in store.list("a/")] == [("a/one", 5, etag)]
+        (listed,) = store.list("a/")
+        assert listed.modified_at == pytest.approx(found.modified_at, abs=1)
+        assert listed.modified_at == pytest.approx(time.time(), abs=60)
 
     def test_a_range_is_half_open(self, store: ObjectStore):
         store.put("k", b"0123456789")
@@ -57,6 +60,14 @@ class StoreContract:
         store.delete("k")
         store.delete("k")
         assert store.head("k") is None
+
+    def test_many_are_deleted_at_once_and_nothing_else(self, store: ObjectStore):
+        keys = [f"k/{n} ü&<.bin" for n in range(20)]
+        for key in (*keys, "kept"):
+            store.put(key, b"x")
+        store.delete_many([*keys, "was/never/there"])
+        store.delete_many([])
+        assert [o.key for o in store.list("")] == ["kept"]
 
     def test_a_copy_has_the_same_bytes(self, store: ObjectStore):
         store.put("k", b"bytes")

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+DELETED_AT_ONCE = 1000
+"""Keys of one request. Source: Amazon S3 API reference, "DeleteObjects"."""
 
 
 @dataclass(frozen=True)
 class StoredObject:
-    """What a listing says of an object; `etag` without quotes."""
+    """What a listing says of an object; `etag` without quotes, `modified_at` a Unix time by the store's clock."""
 
     key: str
     size: int
     etag: str
+    modified_at: float
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,10 @@ class ObjectStore(ABC):
     @abstractmethod
     def delete(self, key: str) -> None:
         """Delete `key`; absent is fine."""
+
+    @abstractmethod
+    def delete_many(self, keys: Sequence[str]) -> None:
+        """Delete at most DELETED_AT_ONCE keys in one request; absent ones are fine."""
 
     @abstractmethod
     def copy(self, source: str, target: str) -> str:

@@ -6,12 +6,12 @@ boto3 is imported at the first call, not at import: half a second that definitio
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import Any
 
-from genai_pipeline.core.errors import AlreadyExists, NotFound, StoreConflict
+from genai_pipeline.core.errors import AlreadyExists, NotFound, StoreConflict, StoreUnavailable
 from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject, Upload, UploadedPart
 from genai_pipeline.gateways.store.s3_settings import encryption, located, payer
 
@@ -71,7 +71,7 @@ class S3Store(ObjectStore):
                 found = self._s3.head_object(Bucket=self.bucket, Key=key, **self._paid)
         except NotFound:
             return None
-        return StoredObject(key, found["ContentLength"], _bare(found["ETag"]))
+        return StoredObject(key, found["ContentLength"], _bare(found["ETag"]), found["LastModified"].timestamp())
 
     def get(self, key: str) -> tuple[bytes, str]:
         with self._asked("read", key):
@@ -111,7 +111,8 @@ class S3Store(ObjectStore):
             pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix, **self._paid)
             for page in pages:
                 for found in page.get("Contents", ()):
-                    yield StoredObject(found["Key"], found["Size"], _bare(found["ETag"]))
+                    modified_at = found["LastModified"].timestamp()
+                    yield StoredObject(found["Key"], found["Size"], _bare(found["ETag"]), modified_at)
 
     def list_uploads(self, prefix: str) -> Iterator[Upload]:
         with self._asked("list the uploads of", prefix):
@@ -175,6 +176,18 @@ class S3Store(ObjectStore):
     def delete(self, key: str) -> None:
         with self._asked("delete", key):
             self._s3.delete_object(Bucket=self.bucket, Key=key)
+
+    def delete_many(self, keys: Sequence[str]) -> None:
+        if not keys:
+            return
+        listed = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
+        with self._asked(f"delete {len(keys)} objects like", keys[0]):
+            done = self._s3.delete_objects(Bucket=self.bucket, Delete=listed)
+        for refused in done.get("Errors", ()):  # the request as a whole succeeds all the same
+            raise StoreUnavailable(
+                f"The object store did not delete {self.url(refused['Key'])} ({refused.get('Code', 'no reason')}).",
+                "Run this again; if it repeats, s3:DeleteObject is denied or the object is locked.",
+            )
 
     def copy(self, source: str, target: str) -> str:
         bucket, key = located(source, self.bucket)
