@@ -6,7 +6,8 @@ leases/<model>/<revision>/<stage|prune>-<host>-<pid>-<random>     empty; its age
 
 Stagers share a revision and so do pruners, but the two exclude each other. Each writes its lease first and looks for
 the others' afterwards. S3 lists what was written before, so of a stager and a pruner at least one sees the other: the
-pruner then gives way, the stager waits. Ages are differences between two times of the store; no machine's clock matters.
+pruner then gives way, the stager waits. Ages are differences between two times of the store, whatever a machine's clock
+says.
 """
 
 from __future__ import annotations
