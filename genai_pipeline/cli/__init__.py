@@ -1,0 +1,5 @@
+"""The `genai` command."""
+
+from genai_pipeline.cli.main import main
+
+__all__ = ["main"]

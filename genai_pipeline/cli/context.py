@@ -1,0 +1,48 @@
+"""What every command gets, and how it is announced."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from genai_pipeline.core.profile import Profile
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every command gets. `env` is the user's environment as we found it."""
+
+    args: argparse.Namespace
+    env: dict[str, str]
+    profile: Profile
+    console: Console
+
+    @property
+    def models(self) -> Path:
+        from genai_pipeline.local.installation import PROJECT
+
+        return Path(self.env.get("GENAI_MODELS") or PROJECT / "models")
+
+    def say(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+Run = Callable[[Context], int]
+Command = Callable[[str, Run, str], argparse.ArgumentParser]
+"""Adds a command by name, what runs it, and what it does in a few words."""
+
+
+def require_local(context: Context, command: str) -> None:
+    from genai_pipeline.core.errors import Refused
+
+    if context.profile.name != "local":
+        raise Refused(
+            f"`genai {command}` is for GENAI_PROFILE=local; this is {context.profile.name}.",
+            "There, Dagster and the cluster are run by their own operators; see docs/kubernetes.md.",
+        )

@@ -1,0 +1,67 @@
+"""Commands about models: what they look like in the cluster, and a new revision of the demo."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genai_pipeline.cli.context import Command, Context, require_local
+
+if TYPE_CHECKING:
+    from genai_pipeline.core.profile import Profile
+
+
+def announce(command: Command) -> None:
+    render = command("render", _render, "write the Kubernetes objects of a model as YAML")
+    render.add_argument("model", nargs="?", help="default: every model")
+    render.add_argument("--revision", help="commit of the model; default: what its ref stands for now")
+    render.add_argument("--out", type=Path, help="folder for one file per object and a kustomization; default: stdout")
+    render.add_argument("--rbac", action="store_true", help="the pipeline's own account and Role, for an administrator")
+    publish = command("publish", _publish, "publish a revision on the embedded hub, as its owner would")
+    publish.add_argument("revision", help="for example v2")
+    publish.add_argument("--model", help="default: the one model")
+
+
+def _render(context: Context) -> int:
+    from genai_pipeline.core.release import Release
+    from genai_pipeline.local.installation import adopt
+    from genai_pipeline.local.manifests import as_yaml, rbac_objects, rendered, write_objects
+    from genai_pipeline.local.up import read_valid_models
+
+    profile = adopt(context.profile)
+    if context.args.rbac:
+        folders = rbac_objects(profile)
+    else:
+        specs = read_valid_models(context.models, context.args.model, lambda text: print(text, file=sys.stderr))
+        releases = [(s, Release.of(s, _revision(context, s.source.hub, s.source.ref, profile))) for s in specs]
+        folders = rendered(releases, profile)
+    if context.args.out is None:
+        sys.stdout.write(as_yaml([o for _, objects in folders for o in objects]))
+    else:
+        for file in write_objects(folders, context.args.out):
+            context.say(str(file))
+    return 0
+
+
+def _revision(context: Context, repository: str, ref: str, profile: Profile) -> str:
+    from genai_pipeline.core.errors import Unavailable
+    from genai_pipeline.resources.profile import gateways_for
+
+    if context.args.revision:
+        return context.args.revision
+    try:
+        return gateways_for(profile).hub.resolve(repository, ref)
+    except Unavailable as error:
+        raise Unavailable(error.what, "Run `genai up`, or name the commit with --revision.") from error
+
+
+def _publish(context: Context) -> int:
+    from genai_pipeline.local.publish import publish
+    from genai_pipeline.local.up import read_valid_models
+
+    require_local(context, "publish")
+    specs = read_valid_models(context.models, context.args.model, context.say)
+    for line in publish(context.profile, specs, context.args.revision):
+        context.say(line)
+    return 0

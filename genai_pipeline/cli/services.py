@@ -1,0 +1,123 @@
+"""Commands about the services and about what runs on them: up, down, status, doctor, logs, env."""
+
+from __future__ import annotations
+
+import sys
+
+from genai_pipeline.cli.context import Command, Context, require_local
+
+
+def announce(command: Command) -> None:
+    up = command("up", _up, "start everything, roll the models out, ask the live agent a question")
+    up.add_argument("--model", help="wait for this model only")
+    up.add_argument("--no-wait", action="store_true", help="return when the services answer")
+    up.add_argument("--deadline", type=float, default=30, metavar="MIN", help="minutes to wait (default 30)")
+    up.set_defaults(interrupted="What was started keeps running; `genai up` shows it, `genai down` stops it.")
+    command("down", _down, "stop everything; state is kept")
+    status = command("status", _status, "show services, releases, verdicts and endpoints")
+    status.add_argument("--json", action="store_true", help="for programs")
+    command("doctor", _doctor, "look for what keeps it from running here")
+    logs = command("logs", _logs, "show the log of a service, of a model's engine or of its agent")
+    logs.add_argument("name", help="a service of `genai status`, a model, <model>-agent, or agent")
+    logs.add_argument("-n", "--lines", type=int, default=50)
+    logs.add_argument("-f", "--follow", action="store_true", help="go on with what is added")
+    command("env", _env, 'print what tools run by hand need: eval "$(genai env)"')
+
+
+def _up(context: Context) -> int:
+    from genai_pipeline.local import doctor, up
+
+    require_local(context, "up")
+    specs = up.read_valid_models(context.models, context.args.model, context.say)
+    findings = doctor.quick_findings(context.profile, context.env)
+    for finding in findings:
+        if finding.level != "ok":
+            _print_finding(context, finding)
+    if doctor.failures(findings):
+        return 1
+    platform = up.bring_up(context.profile, context.env, context.models, context.say)
+    context.say(f"Dagster: {platform.profile.dagster_url}")
+    if context.args.no_wait:
+        return 0
+    rollouts = up.watch_rollouts(platform, specs, context.console, context.args.deadline * 60)
+    up.require_live(rollouts, context.console, platform.api)
+    for spec, rollout in zip(specs, rollouts, strict=True):
+        up.present(platform, spec, rollout, context.console)
+    return 0
+
+
+def _down(context: Context) -> int:
+    from genai_pipeline.local.installation import Installation
+    from genai_pipeline.local.stop import stop_services
+
+    require_local(context, "down")
+    stop_services(Installation.of(context.profile), context.say)
+    context.say(f"Down: nothing runs, nothing listens. State is kept in {context.profile.home}.")
+    return 0
+
+
+def _status(context: Context) -> int:
+    import json
+
+    from genai_pipeline.core.model_file import read_models
+    from genai_pipeline.local.installation import adopt
+    from genai_pipeline.local.status import status_of, status_page
+    from genai_pipeline.resources.profile import gateways_for
+
+    profile = adopt(context.profile)
+    files = read_models(context.models)
+    status = status_of(profile, gateways_for(profile), files.specs)
+    status["problems"] += [problem for error in files.errors for problem in error.problems]
+    if context.args.json:
+        sys.stdout.write(json.dumps(status, indent=1, ensure_ascii=False) + "\n")
+    else:
+        for part in status_page(status):
+            context.console.print(part)
+    return 0
+
+
+def _doctor(context: Context) -> int:
+    from genai_pipeline.local import doctor
+    from genai_pipeline.local.installation import adopt
+    from genai_pipeline.resources.profile import gateways_for
+
+    profile = adopt(context.profile)
+    if profile.name == "local":
+        findings = doctor.all_findings(profile, context.env, context.models, gateways_for(profile).hub)
+    else:
+        from genai_pipeline.local.cluster_doctor import cluster_findings
+
+        findings = cluster_findings(profile, context.env, context.models, gateways_for(profile))
+    for finding in findings:
+        _print_finding(context, finding)
+    return 1 if doctor.failures(findings) else 0
+
+
+def _logs(context: Context) -> int:
+    from genai_pipeline.local.show_logs import show_logs
+
+    for line in show_logs(context.profile, context.models, context.args.name, context.args.lines, context.args.follow):
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    return 0
+
+
+def _env(context: Context) -> int:
+    from genai_pipeline.core.errors import NotFound
+    from genai_pipeline.local.installation import Installation, export_lines
+
+    require_local(context, "env")
+    installation = Installation.of(context.profile)
+    ports = installation.ports()
+    if not ports:
+        raise NotFound(f"There is no installation in {context.profile.home}.", "Run `genai up` first.")
+    sys.stdout.write(export_lines(installation.environment(ports, context.env)) + "\n")
+    return 0
+
+
+def _print_finding(context: Context, finding: object) -> None:
+    from genai_pipeline.local.doctor import Finding
+
+    assert isinstance(finding, Finding)
+    what = finding.what.removesuffix(".") if finding.remedy else finding.what
+    context.say(f"{finding.level:4}  {what}" + (f". {finding.remedy}" if finding.remedy else ""))
