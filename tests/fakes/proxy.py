@@ -70,6 +70,8 @@ class Exchange:
     status: int = 0
     """Of the server's own answer; 0 if it was not asked or did not end its answer."""
     faulty: bool = False
+    over: bool = False
+    """Nothing more comes of it."""
 
     @property
     def path(self) -> str:
@@ -189,11 +191,14 @@ class _Conversation:
         self._proxy.exchanges.append(exchange)
         if self._proxy.latency_s:
             self._proxy.wait(self._proxy.latency_s)
-        fault = self._proxy.fault(exchange)
-        if fault is None:
-            return self._pass(exchange)
-        exchange.faulty = True
-        return self._spoil(exchange, fault)
+        try:
+            fault = self._proxy.fault(exchange)
+            if fault is None:
+                return self._pass(exchange)
+            exchange.faulty = True
+            return self._spoil(exchange, fault)
+        finally:
+            exchange.over = True
 
     def _pass(self, exchange: Exchange) -> bool:
         server = self._send_request(exchange)

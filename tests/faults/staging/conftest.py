@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from genai_pipeline.gateways.hub.huggingface import HuggingFaceHub
+from genai_pipeline.local.hub_server import HubServer
+from genai_pipeline.staging.stager import Stager
+from tests.fakes.model_repository import model_files, write_repository
+from tests.faults.staging.world import MODEL, PART, REPOSITORY, TOKEN, World
+from tests.integration.conftest import S3Server, s3_server, start_s3, store
+
+__all__ = ["s3_server", "start_s3", "store"]
+
+STREAMED, COPIED = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
+
+
+@pytest.fixture(scope="session")
+def revisions() -> dict[str, dict[str, bytes]]:
+    """Two revisions that share a shard; all shards are of several parts."""
+    old = model_files({STREAMED: PART + 8, COPIED: PART + 80}, seed=1)
+    new = model_files({STREAMED: 2 * PART + 800, COPIED: PART + 80}, seed=2)
+    return {"v1": old, "v2": new | {COPIED: old[COPIED]}}
+
+
+@pytest.fixture(scope="session")
+def hub_server(tmp_path_factory: pytest.TempPathFactory, revisions: dict[str, dict[str, bytes]]) -> Iterator[HubServer]:
+    home = tmp_path_factory.mktemp("hub")
+    write_repository(home / "hub", REPOSITORY, revisions, gated=True)
+    with HubServer(home / "hub", home / "state", tokens=frozenset({TOKEN})) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def module_world(s3_server: S3Server, hub_server: HubServer, revisions: dict[str, dict[str, bytes]]) -> Iterator[World]:
+    """Its bucket holds the older revision, staged, so that a shard of the newer one is copied."""
+    hub = HuggingFaceHub(hub_server.url, TOKEN)
+    bucket = f"faults-{uuid.uuid4().hex[:12]}"
+    with World(hub_server, s3_server, bucket, hub.resolve(REPOSITORY, "v2"), revisions["v2"]) as world:
+        older = hub.snapshot(REPOSITORY, hub.resolve(REPOSITORY, "v1"))
+        Stager(hub, s3_server.store(bucket), part_size=PART).stage(MODEL, older)
+        world.kept = frozenset(world.stored())
+        yield world
+
+
+@pytest.fixture
+def world(module_world: World) -> Iterator[World]:
+    module_world.reset()
+    yield module_world
+    module_world.hub.fault = module_world.s3.fault = lambda _: None
