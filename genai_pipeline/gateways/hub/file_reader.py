@@ -6,12 +6,14 @@ the hub once; when it has expired (403), the hub is asked again. The token goes 
 
 from __future__ import annotations
 
+import random
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from urllib.parse import quote
 
 import httpx
@@ -30,6 +32,11 @@ ATTEMPTS = 5
 MOST_BREAKS = 20
 BACK_OFF_S = 0.5
 LONGEST_WAIT_S = 30.0
+LONGEST_READ_S = 900.0
+"""Of one range, waits included; no attempt begins after it."""
+GRACE_S = 30.0
+SLOWEST_BYTES_PER_S = 32 * 1024
+"""An attempt that is slower than this once GRACE_S are over is broken off, and continued on a new connection."""
 CONNECTIONS = 64
 MOST_REDIRECTS = 5
 MOST_ADDRESSES = 1024
@@ -78,18 +85,18 @@ class FileReader:
         self._lock = threading.Lock()
 
     def read(self, repository: str, revision: str, path: str, start: int, end: int | None) -> Iterator[bytes]:
-        """Bytes [start, end) in chunks; fewer if the file ends before."""
+        """Bytes [start, end) in chunks. An answer of fewer bytes is a bad one, and asked for again."""
         url = f"{self._endpoint}/{repository}/resolve/{quote(revision, safe='')}/{quote(path)}"
-        progress, failures, breaks = _Progress(start, end), 0, 0
+        progress, failures, breaks, last = _Progress(start, end), 0, 0, time.monotonic() + LONGEST_READ_S
         while not progress.finished:
             before = progress.at
             try:
                 yield from self._attempt(url, revision, progress)
                 return
-            except (_TryAgain, httpx.HTTPError) as error:
+            except (_TryAgain, httpx.HTTPError, httpx.InvalidURL) as error:
                 failures, breaks = (1 if progress.at > before else failures + 1), breaks + 1
                 why = str(error) or type(error).__name__
-                if failures >= ATTEMPTS or breaks >= MOST_BREAKS:
+                if failures >= ATTEMPTS or breaks >= MOST_BREAKS or time.monotonic() > last:
                     raise HubUnavailable(
                         f"{self._endpoint} did not send {repository}/{path}: {why}.", RUN_AGAIN
                     ) from None
@@ -97,8 +104,9 @@ class FileReader:
 
     def _attempt(self, url: str, revision: str, progress: _Progress) -> Iterator[bytes]:
         with self._answer(url, revision, progress) as response:
-            skip = _begin(response, progress)
+            skip, began, came = _begin(response, progress), time.monotonic(), 0
             for chunk in response.iter_raw():
+                came += len(chunk)
                 useful, skip = chunk[skip:], max(0, skip - len(chunk))
                 if progress.end is not None:
                     useful = useful[: progress.end - progress.at]
@@ -107,6 +115,7 @@ class FileReader:
                     yield useful
                 if progress.finished:
                     return
+                _require_pace(came, time.monotonic() - began)
         if progress.end is not None and not progress.finished:
             raise _TryAgain(f"the answer ended {progress.end - progress.at} bytes early")
 
@@ -125,7 +134,7 @@ class FileReader:
                         self._addresses.pop(url, None)
                         raise self._error(response, url, redirected=str(target) != url)
                     if not named:
-                        raise HubUnavailable(f"{url} came without X-Repo-Commit.", "Check that HF_ENDPOINT is a hub.")
+                        raise _TryAgain("it answered without X-Repo-Commit, which a hub sends: is HF_ENDPOINT one?")
                     self._remember(url, target)
                     yield response
                     return
@@ -180,17 +189,28 @@ def repository_not_found(what: str, endpoint: str) -> RepositoryNotFound:
 
 
 def _begin(response: httpx.Response, progress: _Progress) -> int:
-    """How many bytes of the body to pass over; fixes the end of the read to what the file has."""
+    """How many bytes of the body to pass over; fixes the end of a read that has none to what the file has."""
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        raise _TryAgain(f"it sent the file as {response.headers['Content-Encoding']}, which nobody asked for")
     if response.status_code == 206:
         match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if not match or int(match[1]) != progress.at:
             raise _TryAgain("it sent another range than was asked for")
         size, skip = int(match[2]), 0
-    else:
+    elif response.status_code == 200:
         size, skip = int(response.headers.get("Content-Length", -1)), progress.at
-    if size >= 0:
-        progress.end = size if progress.end is None else min(progress.end, size)
+    else:
+        raise _TryAgain(f"it answered {response.status_code}, which is no file")
+    if progress.end is None and size >= 0:
+        progress.end = size
+    elif progress.end is not None and 0 <= size < progress.end:
+        raise _TryAgain(f"it sent {size} bytes in place of a file of at least {progress.end}")
     return skip
+
+
+def _require_pace(received: int, elapsed_s: float) -> None:
+    if elapsed_s > GRACE_S and received < SLOWEST_BYTES_PER_S * elapsed_s:
+        raise _TryAgain(f"it sent no more than {received} bytes in {elapsed_s:.0f} s")
 
 
 def _names_commit(response: httpx.Response, revision: str, url: str) -> bool:
@@ -205,13 +225,20 @@ def _names_commit(response: httpx.Response, revision: str, url: str) -> bool:
 
 
 def _wait_s(error: Exception, failures: int) -> float:
+    """What the hub asked for and a little more, else longer each time; never as long as the thread beside us waits."""
     asked = error.wait_s if isinstance(error, _TryAgain) else None
-    return min(LONGEST_WAIT_S, asked if asked is not None else BACK_OFF_S * 2 ** (failures - 1))
+    wait = min(LONGEST_WAIT_S, BACK_OFF_S * 2 ** (failures - 1) if asked is None else asked)
+    return wait + random.uniform(0, BACK_OFF_S + wait / 4)
 
 
 def _retry_after_s(response: httpx.Response) -> float | None:
+    """Seconds from now. Source: RFC 9110, 10.2.3: a number of seconds, or a date."""
     value = response.headers.get("Retry-After", "")
-    return float(value) if value.isdecimal() else None
+    if value.isdecimal():
+        return float(value)
+    with suppress(ValueError):
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    return None
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:

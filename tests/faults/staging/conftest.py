@@ -10,6 +10,7 @@ from genai_pipeline.gateways.hub.huggingface import HuggingFaceHub
 from genai_pipeline.local.hub_server import HubServer
 from genai_pipeline.staging.stager import Stager
 from tests.fakes.model_repository import model_files, write_repository
+from tests.fakes.proxy import no_fault
 from tests.faults.staging.world import MODEL, PART, REPOSITORY, TOKEN, World
 from tests.integration.conftest import S3Server, s3_server, start_s3, store
 
@@ -20,10 +21,10 @@ STREAMED, COPIED = "model-00001-of-00002.safetensors", "model-00002-of-00002.saf
 
 @pytest.fixture(scope="session")
 def revisions() -> dict[str, dict[str, bytes]]:
-    """Two revisions that share a shard; all shards are of several parts."""
+    """Two revisions that share a shard, and one that is small; all have shards of several parts."""
     old = model_files({STREAMED: PART + 8, COPIED: PART + 80}, seed=1)
     new = model_files({STREAMED: 2 * PART + 800, COPIED: PART + 80}, seed=2)
-    return {"v1": old, "v2": new | {COPIED: old[COPIED]}}
+    return {"v1": old, "v2": new | {COPIED: old[COPIED]}, "small": model_files({STREAMED: PART + 8}, seed=3)}
 
 
 @pytest.fixture(scope="session")
@@ -48,8 +49,27 @@ def module_world(s3_server: S3Server, hub_server: HubServer, revisions: dict[str
         yield world
 
 
+@pytest.fixture(scope="module")
+def small_module_world(
+    s3_server: S3Server, hub_server: HubServer, revisions: dict[str, dict[str, bytes]]
+) -> Iterator[World]:
+    hub = HuggingFaceHub(hub_server.url, TOKEN)
+    bucket = f"faults-{uuid.uuid4().hex[:12]}"
+    s3_server.store(bucket).ensure_bucket()
+    with World(hub_server, s3_server, bucket, hub.resolve(REPOSITORY, "small"), revisions["small"]) as world:
+        yield world
+
+
+@pytest.fixture
+def small_world(small_module_world: World) -> Iterator[World]:
+    """One shard of two parts, nothing to copy."""
+    small_module_world.reset()
+    yield small_module_world
+    small_module_world.hub.fault = small_module_world.s3.fault = no_fault
+
+
 @pytest.fixture
 def world(module_world: World) -> Iterator[World]:
     module_world.reset()
     yield module_world
-    module_world.hub.fault = module_world.s3.fault = lambda _: None
+    module_world.hub.fault = module_world.s3.fault = no_fault

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import boto3
@@ -43,6 +44,7 @@ class Addresses:
     token: str | None = TOKEN
     part_size: int = PART
 
+    @cache  # noqa: B019 (boto3 takes longer to make a client than a stager to use it)
     def store(self) -> S3Store:
         """Copies in parts what is larger than a part, so that both kinds of copy happen."""
         keys = {"access_key": self.access_key, "secret_key": self.secret_key}

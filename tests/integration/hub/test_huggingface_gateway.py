@@ -55,7 +55,7 @@ def test_many_ranges_at_once_make_up_the_file(hub: HuggingFaceHub, server: HubSe
     content, revision = (server.folder / MODEL / "v1/model.safetensors").read_bytes(), hub.resolve(MODEL, "v1")
 
     def part(start: int) -> bytes:
-        return b"".join(hub.read(MODEL, revision, "model.safetensors", start, start + 50_000))
+        return b"".join(hub.read(MODEL, revision, "model.safetensors", start, min(start + 50_000, len(content))))
 
     with ThreadPoolExecutor(16) as pool:
         assert b"".join(pool.map(part, range(0, len(content), 50_000))) == content
@@ -141,12 +141,12 @@ def test_the_hub_says_how_long_to_wait_up_to_a_bound() -> None:
         waits: list[float] = []
         with FlakyHub(429, headers={"Retry-After": asked}) as server:
             assert read(patient(server, waits)) == CONTENT
-        assert waits == [waited]
+        assert waited <= waits[0] <= 1.25 * waited + 0.5
 
 
 @pytest.mark.parametrize(("fault", "error"), [("wrong_commit", RevisionNotFound), ("no_commit", HubUnavailable)])
 def test_bytes_of_another_commit_are_not_handed_on(fault: str, error: type[GenaiError]) -> None:
-    with FlakyHub(fault) as server, pytest.raises(error):
+    with FlakyHub(*[fault] * 10) as server, pytest.raises(error):
         read(patient(server))
 
 

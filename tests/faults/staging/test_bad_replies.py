@@ -1,0 +1,83 @@
+import itertools
+import re
+from types import SimpleNamespace
+
+import pytest
+
+from genai_pipeline.core.errors import GenaiError
+from tests.fakes.bad_replies import always, times
+from tests.faults.staging.bad_hub import HUB_REPLIES, SNAPSHOT_REPLIES
+from tests.faults.staging.world import REPOSITORY
+
+MOST_REQUESTS = 150
+"""Of a stager that gets nothing but one bad reply; an undisturbed one needs about 25."""
+LONGEST_WAIT_S = 60.0
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    """What would have been slept, instead of sleeping it."""
+    slept = []
+    monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=slept.append))
+    return slept
+
+
+def survives(world, waits):
+    world.addresses.stage(sleep=waits.append)
+    world.assert_right()
+    assert world.uploads() == []
+
+
+def gives_up(world, waits, reply):
+    """With the right error, after a bounded number of tries, and without a manifest."""
+    with pytest.raises(GenaiError) as raised:
+        world.addresses.stage(sleep=waits.append)
+
+    assert isinstance(raised.value, reply.error), repr(raised.value)
+    assert raised.value.remedy, "the message does not say what to do"
+    assert re.search(reply.says, str(raised.value))
+    assert world.manifest() is None
+    assert len(world.hub.exchanges) + len(world.s3.exchanges) <= MOST_REQUESTS
+
+
+def waits_are_bounded_and_jittered(waits):
+    assert max(waits) <= LONGEST_WAIT_S
+    own = [wait for wait in waits if wait != int(wait)]
+    assert len(set(own)) == len(own), "two that fail together try again together"
+
+
+def in_bursts(replies):
+    """Each alone, and as many in a row as are survived."""
+    return [pytest.param(r, n, id=f"{r}-{n}") for r in replies for n in sorted({1, r.survived}) if r.survived]
+
+
+@pytest.mark.parametrize(("reply", "count"), in_bursts(HUB_REPLIES))
+def test_bad_replies_of_a_hub_that_pass_are_survived(small_world, waits, reply, count):
+    small_world.hub.fault = times(count, reply.fault, reply.which)
+
+    survives(small_world, waits)
+
+    assert 1 <= sum(e.faulty for e in small_world.hub.exchanges) <= count
+    assert sum(wait >= reply.waits_s for wait in waits) >= (count if reply.waits_s else 0)
+    assert all(wait <= LONGEST_WAIT_S for wait in waits)
+
+
+@pytest.mark.parametrize("reply", [r for r in HUB_REPLIES if r.error], ids=str)
+def test_a_hub_that_only_replies_so_is_given_up_with_the_right_error(small_world, waits, reply):
+    small_world.hub.fault = always(reply.fault, reply.which)
+
+    gives_up(small_world, waits, reply)
+
+
+@pytest.mark.parametrize("reply", SNAPSHOT_REPLIES, ids=str)
+def test_a_hub_that_lists_no_files_is_named(small_world, reply):
+    small_world.hub.fault = always(reply.fault, reply.which)
+
+    with pytest.raises(reply.error, match=re.escape(small_world.hub.url)):
+        small_world.addresses.hub_gateway().snapshot(REPOSITORY, small_world.revision)
+
+
+def test_every_bad_reply_has_a_name_of_its_own():
+    names = [reply.name for reply in HUB_REPLIES]
+    assert len(names) == len(set(names)) >= 24
+    assert not list(itertools.compress(names, [r.error is None and not r.survived for r in HUB_REPLIES]))
