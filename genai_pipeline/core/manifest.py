@@ -11,6 +11,9 @@ FORMAT = 2
 
 MANIFEST_NAME = "manifest.json"
 
+CACHES = "caches"
+"""Beside a model's revisions: what engines compiled for it. No revision is called so, and no prune touches it."""
+
 
 @dataclass(frozen=True)
 class ManifestFile:
@@ -69,3 +72,11 @@ def staged_prefix(model: str, revision: str) -> str:
 
 def manifest_key(model: str, revision: str) -> str:
     return staged_prefix(model, revision) + MANIFEST_NAME
+
+
+def caches_prefix(model: str, engine: str, version: str, gpu: str) -> str:
+    """Key prefix of the compile caches of one engine on one kind of GPU, e.g. ``vllm``, ``0.33.0``, ``h100``.
+
+    They fit every revision of the model that has the same shapes, so they stand beside the revisions.
+    """
+    return f"models/{model}/{CACHES}/{engine}-{version}-{gpu}/"

@@ -66,16 +66,21 @@ class Lease:
         self._store.put(self.key, b"")
         self._taken = time.monotonic()
 
-    def renew(self) -> None:
-        """Take it again, unless that was a moment ago."""
-        if time.monotonic() - self._taken > RENEW_AFTER_S:
-            self.take()
+    @property
+    def due(self) -> bool:
+        """Whether it was taken so long ago that it is time to take it again."""
+        return time.monotonic() - self._taken > RENEW_AFTER_S
 
     def others(self, kind: Kind) -> list[Holder]:
         """Living holders of leases of this kind, but not of this one."""
         listed = list(self._store.list(self._prefix))
         now = next((found.modified_at for found in listed if found.key == self.key), 0.0)
         return [h for h in holders(listed, now) if h.kind == kind and h.alive and h.key != self.key]
+
+    def taken_at(self) -> float:
+        """Unix time at which it was taken last, by the store's clock."""
+        found = self._store.head(self.key)
+        return found.modified_at if found else 0.0
 
     def drop(self) -> None:
         self._store.delete(self.key)

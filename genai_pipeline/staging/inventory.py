@@ -1,0 +1,59 @@
+"""What is staged: every revision below models/, whole or not."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+
+from genai_pipeline.core.errors import StagingError
+from genai_pipeline.core.manifest import CACHES, MANIFEST_NAME, staged_prefix
+from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject
+from genai_pipeline.staging.commit import read_manifest
+from genai_pipeline.staging.prune import StagedRevision
+
+_REVISION = re.compile(r"^([0-9a-f]{40}|[0-9a-f]{64})$")
+
+
+def staged_revisions(store: ObjectStore, model: str = "", revision: str = "") -> list[StagedRevision]:
+    """Every revision that has objects, of all models or of one; compile caches are none."""
+    prefix = "models/" + (f"{model}/" + (f"{revision}/" if revision else "") if model else "")
+    groups: dict[tuple[str, str], list[StoredObject]] = defaultdict(list)
+    for found in store.list(prefix):
+        owner, _, rest = found.key.removeprefix("models/").partition("/")
+        name, slash, _ = rest.partition("/")
+        if not (name == CACHES and slash):
+            groups[owner, name if slash else ""].append(found)
+    return [_revision(store, *names, objects) for names, objects in sorted(groups.items())]
+
+
+def _revision(store: ObjectStore, model: str, revision: str, objects: Sequence[StoredObject]) -> StagedRevision:
+    manifest = any(o.key == staged_prefix(model, revision) + MANIFEST_NAME for o in objects)
+    return StagedRevision(
+        model,
+        revision,
+        len(objects),
+        sum(o.size for o in objects),
+        max(o.modified_at for o in objects),
+        manifest,
+        _why_unclear(store, model, revision, objects, manifest),
+    )
+
+
+def _why_unclear(store: ObjectStore, model: str, revision: str, objects: Sequence[StoredObject], complete: bool) -> str:
+    if not _REVISION.match(revision):
+        return f"{objects[0].key} is below no revision"
+    if not complete:
+        return ""
+    prefix = staged_prefix(model, revision)
+    try:
+        manifest = read_manifest(store, prefix + MANIFEST_NAME)
+    except StagingError:
+        return "its manifest cannot be read"
+    if manifest is None:  # deleted since it was listed: somebody else prunes
+        return ""
+    if (manifest.model, manifest.revision) != (model, revision):
+        return f"its manifest is that of {manifest.model}/{manifest.revision}"
+    named = {prefix + f.path for f in manifest.files} | {prefix + MANIFEST_NAME}
+    extra = sorted(o.key for o in objects if o.key not in named)
+    return f"it holds {extra[0]}, which its manifest does not name" if extra else ""

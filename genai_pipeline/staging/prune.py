@@ -1,0 +1,120 @@
+"""Which staged revisions nobody needs. Pure: `pruner.py` looks, asks this, and deletes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+GRACE_S = 7 * 24 * 3600.0
+
+
+class Fate(StrEnum):
+    DELETE = "delete"
+    KEEP = "keep"
+    UNCLEAR = "unclear"
+
+
+@dataclass(frozen=True)
+class StagedRevision:
+    """What stands below the prefix of one revision.
+
+    Args:
+        complete: whether it has a manifest; without one a stager is at it, or was killed.
+        newest_at: Unix time at which the last of its objects was written, by the store's clock.
+        unclear: why nothing may be concluded from what stands there; empty where something may.
+    """
+
+    model: str
+    revision: str
+    objects: int
+    size_bytes: int
+    newest_at: float
+    complete: bool
+    unclear: str = ""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Something that needs a revision.
+
+    Args:
+        model: empty for any.
+        revision: or its first digits, as they stand in a release id; empty for all of the model.
+        why: completes "it is kept: …".
+        ended_at: Unix time since when it needs it no more; None while it does.
+        unclear: it could not be read, and so is taken to need it.
+    """
+
+    model: str
+    revision: str
+    why: str
+    ended_at: float | None = None
+    unclear: bool = False
+
+    def is_to(self, staged: StagedRevision) -> bool:
+        return self.model in ("", staged.model) and staged.revision.startswith(self.revision)
+
+
+@dataclass(frozen=True)
+class References:
+    """All that is known of who needs what. `unclear`: model -> why its references could not all be read."""
+
+    found: Sequence[Reference] = ()
+    unclear: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True)
+class Decision:
+    """`why` is a sentence without its end, for a person."""
+
+    staged: StagedRevision
+    fate: Fate
+    why: str
+
+
+def decide(
+    staged: Iterable[StagedRevision], references: References, now: float, grace_s: float = GRACE_S
+) -> list[Decision]:
+    """The fate of each revision, and why.
+
+    A revision goes when all that ever referred to it ended at least the grace time ago, and it was written at least
+    that long ago. What is not clear is kept, and said.
+
+    Args:
+        now: Unix time.
+    """
+    return [_decide(one, references, now, grace_s) for one in staged]
+
+
+def _decide(staged: StagedRevision, references: References, now: float, grace_s: float) -> Decision:
+    mine = [r for r in references.found if r.is_to(staged)]
+    unclear = staged.unclear or references.unclear.get(staged.model, "")
+    unclear = unclear or next((r.why for r in mine if r.unclear), "")
+    holding = next((r for r in mine if r.ended_at is None and not r.unclear), None)
+    if holding:  # said first, because it is the better reason; either keeps it
+        return Decision(staged, Fate.KEEP, holding.why)
+    if unclear:
+        return Decision(staged, Fate.UNCLEAR, unclear)
+    kept_since, why = _latest(staged, mine)
+    age = max(0.0, now - kept_since)
+    if age < grace_s:
+        return Decision(staged, Fate.KEEP, f"{why} {ago(age)}, within the grace time of {span(grace_s)}")
+    return Decision(staged, Fate.DELETE, f"nothing refers to it; {why} {ago(age)}")
+
+
+def _latest(staged: StagedRevision, ended: Sequence[Reference]) -> tuple[float, str]:
+    written = (staged.newest_at, "it was staged" if staged.complete else "its staging was left unfinished")
+    return max([written, *((r.ended_at or 0.0, r.why) for r in ended)], key=lambda event: event[0])
+
+
+def ago(seconds: float) -> str:
+    return f"{span(seconds)} ago"
+
+
+def span(seconds: float) -> str:
+    """`3 days`, `5 h`, `12 min` or `40 s`."""
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size or (unit != "days" and seconds >= size):
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,118 @@
+"""Who needs which staged revision: records, live pointers and model files. What cannot be read is said, not skipped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from datetime import datetime
+
+from genai_pipeline.core.errors import GenaiError, NotFound, Unavailable
+from genai_pipeline.core.model_file import ModelFiles
+from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.record import Live, Phase, Record, live_key
+from genai_pipeline.gateways.hub.abc import Hub
+from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject
+from genai_pipeline.staging.prune import Reference, References
+
+_RELEASE = re.compile(r"^([0-9a-f]{12})-[0-9a-f]{6}$")
+_ENDED = frozenset({Phase.REPLACED, Phase.REJECTED, Phase.ROLLED_BACK})
+
+RunsUnderWay = Callable[[], Sequence[Reference]]
+"""The runs that are queued or under way. Raises GenaiError when that is not known."""
+
+
+def references_to(
+    models: Iterable[str],
+    store: ObjectStore,
+    hub: Hub,
+    files: ModelFiles,
+    runs: RunsUnderWay,
+    named: Collection[str] = (),
+) -> References:
+    """Everything that refers to revisions of these models.
+
+    Args:
+        named: models that may be pruned although no model file is about them. Others may be another installation's,
+            whose runs and model files are not known here.
+    Raises: what `runs` raises; StoreUnavailable.
+    """
+    found, unclear = list(runs()), dict[str, str]()
+    for model in models:
+        try:
+            found += _records_of(model, store)
+            found += _model_file(model, hub, files, named)
+        except _Unclear as reason:
+            unclear[model] = str(reason)
+    return References(found, unclear)
+
+
+class _Unclear(Exception):
+    """What refers to a model's revisions is not all known."""
+
+
+def _records_of(model: str, store: ObjectStore) -> Iterator[Reference]:
+    for listed in store.list(f"releases/{model}/"):
+        try:
+            body = store.get(listed.key)[0]
+        except NotFound:  # deleted since it was listed
+            continue
+        yield from _live(model, listed, body) if listed.key == live_key(model) else _record(model, listed, body)
+
+
+def _live(model: str, listed: StoredObject, body: bytes) -> Iterator[Reference]:
+    try:
+        live = Live.from_bytes(body)
+        yield Reference(model, live.revision, f"{live.release} is live")
+        if live.last_good:
+            yield Reference(model, _revision12(live.last_good), f"{live.last_good} is the last good release")
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise _Unclear(f"the live pointer {listed.key} cannot be read ({type(error).__name__})") from error
+
+
+def _record(model: str, listed: StoredObject, body: bytes) -> Iterator[Reference]:
+    release = listed.key.rpartition("/")[2].removesuffix(".json")
+    try:
+        record = Record.from_bytes(body)
+        ended_at = _ended_at(record, listed)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        why = f"the record {listed.key} cannot be read ({type(error).__name__})"
+        if not _RELEASE.match(release):
+            raise _Unclear(why) from error
+        yield Reference(model, _revision12(release), why, unclear=True)
+        return
+    what = f"{record.release} is {record.phase}" if ended_at is None else f"{record.release} was {record.phase}"
+    yield Reference(model, record.revision, what, ended_at)
+
+
+def _ended_at(record: Record, listed: StoredObject) -> float | None:
+    """When a release came to its end; its last event is that or later, which keeps it longer."""
+    if record.phase not in _ENDED:
+        return None
+    if not record.history:
+        return listed.modified_at
+    return datetime.fromisoformat(record.history[-1].at).timestamp()
+
+
+def _model_file(model: str, hub: Hub, files: ModelFiles, named: Collection[str]) -> Iterator[Reference]:
+    spec = next((spec for spec in files.specs if spec.name == model), None)
+    if spec:
+        yield _asked_for(spec, hub)
+    elif files.errors:
+        raise _Unclear(f"{files.errors[0].path} is wrong, and may be about it")
+    elif model not in named:
+        yield Reference(model, "", f"no model file here is about it; `genai prune {model}` takes it all the same")
+
+
+def _asked_for(spec: ModelSpec, hub: Hub) -> Reference:
+    what = f"{spec.source.hub}@{spec.source.ref}"
+    try:
+        revision = hub.resolve(spec.source.hub, spec.source.ref)
+    except Unavailable as error:
+        raise _Unclear(f"what {what} stands for is not known: the hub did not answer") from error
+    except GenaiError as error:
+        raise _Unclear(f"what {what} stands for is not known: {error}") from error
+    return Reference(spec.name, revision, f"the model file asks for it as {what}")
+
+
+def _revision12(release: str) -> str:
+    return release.partition("-")[0]
