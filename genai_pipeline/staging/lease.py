@@ -97,23 +97,21 @@ def holders(listed: list[StoredObject], now: float) -> list[Holder]:
 
 
 @contextmanager
-def staging_lease(
-    store: ObjectStore, model: str, revision: str, say: Say, sleep: Callable[[float], None] = time.sleep
-) -> Iterator[None]:
+def staging_lease(store: ObjectStore, model: str, revision: str, say: Say) -> Iterator[None]:
     """Keep pruners away from a revision while it is staged; waits for one that is at it.
 
     Raises: StoreConflict: it was still at it after a quarter of an hour.
     """
     lease = Lease(store, model, revision, "stage")
     try:
-        _wait_for_pruners(lease, f"{model}/{revision}", say, sleep)
+        _wait_for_pruners(lease, f"{model}/{revision}", say)
         yield
     finally:
         with suppress(Unavailable):  # a lease that stays is taken for a dead stager's after a day
             lease.drop()
 
 
-def _wait_for_pruners(lease: Lease, what: str, say: Say, sleep: Callable[[float], None]) -> None:
+def _wait_for_pruners(lease: Lease, what: str, say: Say) -> None:
     end, said = time.monotonic() + WAIT_FOR_PRUNER_S, False
     while pruners := lease.others("prune"):
         if not said:
@@ -121,5 +119,5 @@ def _wait_for_pruners(lease: Lease, what: str, say: Say, sleep: Callable[[float]
             said = True
         if time.monotonic() > end:
             raise StoreConflict(f"{what} is being pruned by {pruners[0].who}.", "Stage it again once that has ended.")
-        sleep(1.0)
+        time.sleep(1.0)
         lease.take()  # its time is what the others' ages are told by
