@@ -40,10 +40,20 @@ class HubFile:
     blob_id: str
     on_disk: Path
     lfs: LfsPointer | None = None
+    mtime_ns: int = 0
 
     @property
     def etag(self) -> str:
         return self.lfs.sha256 if self.lfs else self.blob_id
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether the file on disk is as old and as large as when it was described."""
+        try:
+            stat = self.on_disk.stat()
+        except OSError:
+            return False
+        return (stat.st_mtime_ns, stat.st_size) == (self.mtime_ns, self.size)
 
 
 def files_under(folder: Path) -> dict[str, HubFile]:
@@ -65,8 +75,8 @@ def hub_file(path: str, on_disk: Path) -> HubFile:
     blob_id, sha256 = _digests(on_disk, stat.st_mtime_ns, stat.st_size)
     if path.endswith(LFS_SUFFIXES) or stat.st_size > LFS_FROM_BYTES:
         pointer = LfsPointer(sha256, stat.st_size)
-        return HubFile(path, stat.st_size, git_blob_id(pointer.text), on_disk, pointer)
-    return HubFile(path, stat.st_size, blob_id, on_disk)
+        return HubFile(path, stat.st_size, git_blob_id(pointer.text), on_disk, pointer, stat.st_mtime_ns)
+    return HubFile(path, stat.st_size, blob_id, on_disk, None, stat.st_mtime_ns)
 
 
 def commit_sha(files: Iterable[HubFile]) -> str:
@@ -82,7 +92,7 @@ def git_blob_id(content: bytes) -> str:
     return hashlib.sha1(f"blob {len(content)}\0".encode() + content, usedforsecurity=False).hexdigest()
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=65536)
 def _digests(file: Path, mtime_ns: int, size: int) -> tuple[str, str]:
     """(git blob id, sha256) in one pass; time and size are only there to make a changed file a new key."""
     del mtime_ns

@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,14 @@ def publish(folder: Path, state: Path, repository_id: str, revision: str, ref: s
 
 
 def _described(file: Path) -> dict[str, Any]:
+    stat = file.stat()
+    return _parsed(file, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=256)
+def _parsed(file: Path, mtime_ns: int, size: int) -> dict[str, Any]:
+    """Time and size are only there to make a changed file a new key: parsing takes longer than sending a small file."""
+    del mtime_ns, size
     try:
         described = yaml.safe_load(file.read_text(encoding="utf-8"))
         if all(_NAME.fullmatch(tag) for tag in described["revisions"]) and isinstance(described["revisions"], dict):

@@ -30,7 +30,7 @@ from genai_pipeline.core.errors import GenaiError, RepositoryNotFound, RevisionN
 from genai_pipeline.local import hub_api
 from genai_pipeline.local.hub_digests import HubFile
 from genai_pipeline.local.hub_ranges import Unsatisfiable, byte_range
-from genai_pipeline.local.hub_refs import Repository, repositories, repository
+from genai_pipeline.local.hub_refs import Repository, Revision, repositories, repository
 
 IDLE_CONNECTION_S = 60
 LINK_VALID_S = 3600
@@ -53,6 +53,7 @@ class HubServer(ThreadingHTTPServer):
     ) -> None:
         self.folder, self.state, self.tokens, self.link_valid_s = folder.resolve(), state, tokens, link_valid_s
         self._key = secrets.token_bytes(32)
+        self.listed: dict[tuple[Path, str], Revision] = {}
         super().__init__(("127.0.0.1", port), _Handler)
 
     @property
@@ -180,8 +181,17 @@ class _Handler(BaseHTTPRequestHandler):
         return _Answer(302, {**_about(sha, file), "Location": signed})
 
     def _file(self, found: Repository, ref: str, path: list[str]) -> tuple[str, HubFile]:
-        """Only what the revision lists can be had, so no path leads out of its folder."""
+        """Only what the revision lists can be had, so no path leads out of its folder.
+
+        A commit is listed once, not for each of its thousands of files: what it holds cannot change, but a file that
+        was edited on disk belongs to another commit, so that then it is listed anew.
+        """
+        known = self.server.listed.get((found.folder, ref))
+        file = known.files.get("/".join(path)) if known else None
+        if known and file and file.unchanged:
+            return known.sha, file
         revision = found.resolve(ref)
+        self.server.listed[found.folder, revision.sha] = revision
         file = revision.files.get("/".join(path))
         if file is None:
             raise _No(404, "EntryNotFound", f"{found.id} has no file {'/'.join(path)!r} at {ref}.")
