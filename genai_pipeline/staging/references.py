@@ -8,7 +8,7 @@ from datetime import datetime
 
 from genai_pipeline.core.errors import GenaiError, NotFound, Unavailable
 from genai_pipeline.core.model_file import ModelFiles
-from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.model_spec import ModelSpec, Source
 from genai_pipeline.core.record import Live, Phase, Record, live_key
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject
@@ -17,6 +17,7 @@ from genai_pipeline.staging.prune import Reference, References
 _RELEASE = re.compile(r"^([0-9a-f]{12})-[0-9a-f]{6}$")
 _ENDED = frozenset({Phase.REPLACED, Phase.REJECTED, Phase.ROLLED_BACK})
 
+Sources = Callable[[Source], Hub]
 RunsUnderWay = Callable[[], Sequence[Reference]]
 """The runs that are queued or under way. Raises GenaiError when that is not known."""
 
@@ -24,7 +25,7 @@ RunsUnderWay = Callable[[], Sequence[Reference]]
 def references_to(
     models: Iterable[str],
     store: ObjectStore,
-    hub: Hub,
+    sources: Sources,
     files: ModelFiles,
     runs: RunsUnderWay,
     named: Collection[str] = (),
@@ -40,7 +41,7 @@ def references_to(
     for model in models:
         try:
             found += _records_of(model, store)
-            found += _model_file(model, hub, files, named)
+            found += _model_file(model, sources, files, named)
         except _Unclear as reason:
             unclear[model] = str(reason)
     return References(found, unclear)
@@ -93,10 +94,10 @@ def _ended_at(record: Record, listed: StoredObject) -> float | None:
     return datetime.fromisoformat(record.history[-1].at).timestamp()
 
 
-def _model_file(model: str, hub: Hub, files: ModelFiles, named: Collection[str]) -> Iterator[Reference]:
+def _model_file(model: str, sources: Sources, files: ModelFiles, named: Collection[str]) -> Iterator[Reference]:
     spec = next((spec for spec in files.specs if spec.name == model), None)
     if spec:
-        yield _asked_for(spec, hub)
+        yield _asked_for(spec, sources(spec.source))
     elif files.errors:
         raise _Unclear(f"{files.errors[0].path} is wrong, and may be about it")
     elif model not in named:

@@ -49,7 +49,7 @@ class Bench:
 
     def pruner(self, grace_days=7.0):
         def referring(models):
-            return references_to(models, self.store, self.hub, self.files, lambda: self.runs, self.named)
+            return references_to(models, self.store, lambda _: self.hub, self.files, lambda: self.runs, self.named)
 
         return Pruner(self.store, referring, grace_days * DAY)
 

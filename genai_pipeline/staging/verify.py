@@ -1,0 +1,186 @@
+"""Read a staged model again and compare it with its manifest, and the manifest with what the source publishes now."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+
+from genai_pipeline.core.errors import NotFound, Refused, StoreConflict, Unavailable
+from genai_pipeline.core.manifest import MANIFEST_NAME, Manifest, ManifestFile, staged_prefix
+from genai_pipeline.core.snapshot import Snapshot, SnapshotFile
+from genai_pipeline.gateways.hub.abc import Hub
+from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject
+from genai_pipeline.staging.progress import How, Meter, Observer
+
+FILES_AT_ONCE = 8
+
+
+class State(StrEnum):
+    EQUAL = "equal"
+    UNREAD = "not read"
+    DIFFERS = "differs"
+
+
+@dataclass(frozen=True)
+class VerifiedFile:
+    """`detail` says what is wrong, for a person. An unread file has the size and the ETag of the manifest."""
+
+    path: str
+    size: int
+    state: State
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Args: source: what came of the comparison with the source, a sentence without its end."""
+
+    files: Sequence[VerifiedFile]
+    source: str
+
+    @property
+    def differing(self) -> list[VerifiedFile]:
+        return [f for f in self.files if f.state is State.DIFFERS]
+
+    @property
+    def passed(self) -> bool:
+        return not self.differing
+
+    @property
+    def bytes_read(self) -> int:
+        return sum(f.size for f in self.files if f.state is State.EQUAL)
+
+
+@dataclass(frozen=True)
+class Published:
+    """What the source publishes of the revision; no snapshot where it cannot say, and `note` tells why."""
+
+    snapshot: Snapshot | None
+    note: str
+
+
+def published_by(source: Hub, manifest: Manifest) -> Published:
+    """Ask the source. One that lost the revision, or does not answer, makes no difference to the staged model."""
+    what = f"{manifest.source}@{manifest.revision[:12]}"
+    try:
+        return Published(source.snapshot(manifest.source, manifest.revision), f"{what} publishes the same")
+    except Refused as error:
+        return Published(None, f"{what} cannot be compared with: {error}")
+    except Unavailable:
+        return Published(None, f"{what} could not be compared with: the source did not answer")
+
+
+def verify_staged(
+    store: ObjectStore,
+    manifest: Manifest,
+    published: Published,
+    share: float = 1.0,
+    progress: Observer = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
+    rng: random.Random | None = None,
+) -> Verification:
+    """Compare every byte of a staged model, or of a random share of it, with its manifest.
+
+    Of the files that the share leaves out, presence, size and ETag are compared; one whose ETag is another one is read.
+
+    Args:
+        share: of the bytes, in (0, 1]; whole files at random until they make it up, and one at least.
+    Raises: StoreUnavailable: then nothing is known.
+    """
+    prefix = staged_prefix(manifest.model, manifest.revision)
+    there = {found.key.removeprefix(prefix): found for found in store.list(prefix)}
+    listed = {f.path: f for f in published.snapshot.files} if published.snapshot else {}
+    chosen = _chosen(manifest, share, rng or random.Random())
+    meter = Meter(manifest.model, manifest.revision, [(f.path, f.size, How.KEPT) for f in chosen], say, progress)
+    reader = _Reader(store, prefix, there, listed, {f.path for f in chosen}, meter)
+    with ThreadPoolExecutor(FILES_AT_ONCE, "verify") as pool:
+        files = list(pool.map(reader.verify, manifest.files))
+    meter.finish()
+    return Verification([*files, *_extra(manifest, there), *_against(manifest, published.snapshot)], published.note)
+
+
+def _chosen(manifest: Manifest, share: float, rng: random.Random) -> list[ManifestFile]:
+    files = list(manifest.files)
+    if share >= 1:
+        return files
+    rng.shuffle(files)
+    wanted, chosen = share * manifest.size_bytes, list[ManifestFile]()
+    while files and (not chosen or sum(f.size for f in chosen) < wanted):
+        chosen.append(files.pop())
+    return chosen
+
+
+@dataclass(frozen=True)
+class _Reader:
+    store: ObjectStore
+    prefix: str
+    there: Mapping[str, StoredObject]
+    listed: Mapping[str, SnapshotFile]
+    chosen: set[str]
+    meter: Meter
+
+    def verify(self, file: ManifestFile) -> VerifiedFile:
+        found = self.there.get(file.path)
+        if found is None:
+            return VerifiedFile(file.path, file.size, State.DIFFERS, "is missing")
+        if found.size != file.size:
+            detail = f"has {found.size} bytes, the manifest says {file.size}"
+            return VerifiedFile(file.path, file.size, State.DIFFERS, detail)
+        if file.path not in self.chosen and found.etag == file.etag:
+            return VerifiedFile(file.path, file.size, State.UNREAD)
+        try:
+            wrong = self._read(file)
+        except (NotFound, StoreConflict):
+            wrong = "was deleted or overwritten while it was read"
+        return VerifiedFile(file.path, file.size, State.DIFFERS if wrong else State.EQUAL, wrong)
+
+    def _read(self, file: ManifestFile) -> str:
+        """What is wrong with the bytes; empty where nothing is."""
+        published, measured = self.listed.get(file.path), file.path in self.chosen
+        sha256 = hashlib.sha256()
+        blob = hashlib.sha1(b"blob %d\0" % file.size, usedforsecurity=False)
+        if measured:
+            self.meter.begin(file.path, How.KEPT)
+        for chunk in self.store.read(self.prefix + file.path):
+            sha256.update(chunk)
+            if published and not published.sha256:  # the hub publishes a git blob id of it only
+                blob.update(chunk)
+            if measured:
+                self.meter.advance(file.path, len(chunk))
+        if measured:
+            self.meter.end(file.path)
+        if sha256.hexdigest() != file.sha256:
+            return f"has sha256 {sha256.hexdigest()[:12]}, the manifest says {file.sha256[:12]}"
+        if published and not published.sha256 and published.blob_id not in (None, blob.hexdigest()):
+            return f"has git blob id {blob.hexdigest()[:12]}, the source publishes {(published.blob_id or '')[:12]}"
+        return ""
+
+
+def _extra(manifest: Manifest, there: Mapping[str, StoredObject]) -> list[VerifiedFile]:
+    extra = sorted(set(there) - {f.path for f in manifest.files} - {MANIFEST_NAME})
+    return [VerifiedFile(path, there[path].size, State.DIFFERS, "is not in the manifest") for path in extra]
+
+
+def _against(manifest: Manifest, published: Snapshot | None) -> list[VerifiedFile]:
+    """Where the manifest is not what the source publishes."""
+    if published is None:
+        return []
+    ours, theirs = {f.path: f for f in manifest.files}, {f.path: f for f in published.files}
+    wrong: list[VerifiedFile] = []
+    for path in sorted(set(ours) & set(theirs)):
+        mine, other = ours[path], theirs[path]
+        if (mine.size, mine.sha256) != (other.size, other.sha256 or mine.sha256):
+            detail = f"is {mine.sha256[:12]} in the manifest, the source publishes {(other.sha256 or '?')[:12]}"
+            wrong.append(VerifiedFile(path, mine.size, State.DIFFERS, detail))
+    wrong += [
+        VerifiedFile(path, ours[path].size, State.DIFFERS, "is in the manifest and not in the source")
+        for path in sorted(set(ours) - set(theirs))
+    ]
+    return wrong + [
+        VerifiedFile(path, theirs[path].size, State.DIFFERS, "is in the source and not in the manifest")
+        for path in sorted(set(theirs) - set(ours))
+    ]
