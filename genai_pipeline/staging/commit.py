@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from genai_pipeline.core.errors import AlreadyExists, NotFound, StagingError
+from genai_pipeline.core.errors import AlreadyExists, NotFound, StagingError, StoreUnavailable
 from genai_pipeline.core.faults import crash_point
 from genai_pipeline.core.manifest import Manifest, ManifestFile, manifest_key
 from genai_pipeline.core.snapshot import Snapshot
 from genai_pipeline.gateways.store.abc import ObjectStore
+
+ATTEMPTS = 3
 
 
 def committed(store: ObjectStore, model: str, revision: str) -> Manifest | None:
@@ -41,17 +43,22 @@ def commit(
         model, snapshot.source, snapshot.revision, tuple(sorted(files, key=lambda f: f.path)), written_by, now, _tool()
     )
     crash_point("staging.before_manifest")
-    try:
-        store.put_new(manifest_key(model, snapshot.revision), ours.to_bytes())
-    except AlreadyExists:
-        return _theirs(store, ours)
-    crash_point("staging.after_manifest")
-    return ours
+    key = manifest_key(model, snapshot.revision)
+    for _ in range(ATTEMPTS):
+        try:
+            store.put_new(key, ours.to_bytes())
+        except AlreadyExists:
+            theirs = committed(store, model, snapshot.revision)
+            if theirs:
+                return _same_bytes(store, theirs, ours)
+            continue  # theirs is gone again, or never was there
+        crash_point("staging.after_manifest")
+        return ours
+    raise StoreUnavailable(f"{store.url(key)} is said to exist, but cannot be read.", "Run this again in a minute.")
 
 
-def _theirs(store: ObjectStore, ours: Manifest) -> Manifest:
-    theirs = committed(store, ours.model, ours.revision)
-    if theirs is None or _bytes_of(theirs) != _bytes_of(ours):
+def _same_bytes(store: ObjectStore, theirs: Manifest, ours: Manifest) -> Manifest:
+    if _bytes_of(theirs) != _bytes_of(ours):
         raise StagingError(
             f"{store.url(manifest_key(ours.model, ours.revision))} names other bytes than the hub publishes.",
             "Somebody changed it by hand: delete the whole prefix and stage again.",

@@ -232,6 +232,8 @@ class _Conversation:
         if unread and exchange.head.get("Expect").lower() != "100-continue":
             self._read_body(exchange.head)
             unread = False
+        if unread:
+            reply = reply.with_header("Connection", "close")  # a client may send the body nevertheless
         self._send(reply)
         return reply.ending == "keep" and not unread and "close" not in exchange.head.get("Connection").lower()
 

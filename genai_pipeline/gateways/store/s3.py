@@ -259,6 +259,8 @@ class S3Store(ObjectStore):
         from boto3.session import Session
         from botocore.config import Config
 
+        from genai_pipeline.gateways.store.s3_retries import add_retries
+
         config = Config(
             signature_version="s3v4",
             s3={"addressing_style": "path" if self.endpoint else "virtual"},
@@ -269,7 +271,9 @@ class S3Store(ObjectStore):
         )
         access_key, secret_key = self._keys
         session = Session(access_key, secret_key, region_name=self._region)
-        return session.client("s3", endpoint_url=self.endpoint, config=config)
+        client = session.client("s3", endpoint_url=self.endpoint, config=config)
+        add_retries(client)
+        return client
 
     @contextmanager
     def _asked(self, verb: str, key: str) -> Iterator[None]:

@@ -17,8 +17,10 @@ from genai_pipeline.core.errors import AccessDenied, GenaiError, NotFound, Refus
 
 _NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, TokenRetrievalError)
 _SET_KEYS = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this process an IAM role."
-_DENIED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "403"}
-_BUSY = {"SlowDown", "RequestTimeout", "RequestTimeTooSkewed", "InternalError", "ServiceUnavailable", "503"}
+_DENIED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "403"}
+_EXPIRED = {"ExpiredToken", "TokenRefreshRequired"}
+_BUSY = {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "503", "429"}
+_DAMAGED = {"BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "IncompleteBody"}
 _CONFLICT = {"PreconditionFailed", "ConditionalRequestConflict", "412"}
 _ABSENT = {"NoSuchKey", "NoSuchUpload", "NotFound", "404"}
 
@@ -66,13 +68,28 @@ def _refusal(error: ClientError, what: str, address: str, endpoint: str) -> Gena
         return NotFound(f"{address} does not exist.", "Check the key.")
     if code in _CONFLICT:
         return StoreConflict(f"{address} was changed by somebody else meanwhile.", "Read it again and retry.")
+    if code == "RequestTimeTooSkewed":
+        return StoreUnavailable(
+            f"{endpoint} does not {what}, because this machine's clock is wrong ({_words(error)}).",
+            "Set the clock (by NTP), then run this again.",
+        )
+    if code in _DAMAGED:
+        return StoreUnavailable(
+            f"What was sent to {what} arrived damaged again and again ({code}).",
+            f"Look for what changes bytes between here and {endpoint} (a proxy, bad memory), then run this again.",
+        )
+    if code in _EXPIRED:
+        return AccessDenied(
+            f"{endpoint} does not let these credentials {what}: they have expired ({code}).",
+            "Get new ones (aws sso login, or a new role session), then run this again.",
+        )
     if code in _DENIED or status in (401, 403):
         return AccessDenied(
             f"{endpoint} does not let these credentials {what} ({code}).",
             f"{_SET_KEYS} It needs "
             "s3:GetObject, s3:PutObject, s3:DeleteObject, s3:ListBucket and the multipart actions.",
         )
-    if code in _BUSY or status >= 500:
+    if code in _BUSY or status == 429 or status >= 500:
         return StoreUnavailable(f"The object store could not {what} now ({code}).", "Run this again in a minute.")
     return Refused(f"{endpoint} refused to {what}: {_words(error)}.", "Correct what it names.")
 

@@ -1,4 +1,3 @@
-import itertools
 import re
 from types import SimpleNamespace
 
@@ -7,6 +6,7 @@ import pytest
 from genai_pipeline.core.errors import GenaiError
 from tests.fakes.bad_replies import always, times
 from tests.faults.staging.bad_hub import HUB_REPLIES, SNAPSHOT_REPLIES
+from tests.faults.staging.bad_s3 import S3_REPLIES
 from tests.faults.staging.world import REPOSITORY
 
 MOST_REQUESTS = 150
@@ -69,6 +69,25 @@ def test_a_hub_that_only_replies_so_is_given_up_with_the_right_error(small_world
     gives_up(small_world, waits, reply)
 
 
+@pytest.mark.parametrize(("reply", "count"), in_bursts(S3_REPLIES))
+def test_bad_replies_of_an_s3_that_pass_are_survived(small_world, waits, reply, count):
+    small_world.s3.fault = times(count, reply.fault, reply.which)
+
+    survives(small_world, waits)
+
+    assert 1 <= sum(e.faulty for e in small_world.s3.exchanges) <= count
+    assert all(wait <= LONGEST_WAIT_S for wait in waits)
+
+
+@pytest.mark.parametrize("reply", [r for r in S3_REPLIES if r.error], ids=str)
+def test_an_s3_that_only_replies_so_is_given_up_with_the_right_error(small_world, waits, reply):
+    small_world.s3.fault = always(reply.fault, reply.which)
+
+    gives_up(small_world, waits, reply)
+
+    assert all(wait <= LONGEST_WAIT_S for wait in waits)
+
+
 @pytest.mark.parametrize("reply", SNAPSHOT_REPLIES, ids=str)
 def test_a_hub_that_lists_no_files_is_named(small_world, reply):
     small_world.hub.fault = always(reply.fault, reply.which)
@@ -77,7 +96,7 @@ def test_a_hub_that_lists_no_files_is_named(small_world, reply):
         small_world.addresses.hub_gateway().snapshot(REPOSITORY, small_world.revision)
 
 
-def test_every_bad_reply_has_a_name_of_its_own():
-    names = [reply.name for reply in HUB_REPLIES]
-    assert len(names) == len(set(names)) >= 24
-    assert not list(itertools.compress(names, [r.error is None and not r.survived for r in HUB_REPLIES]))
+@pytest.mark.parametrize("replies", [HUB_REPLIES, S3_REPLIES])
+def test_every_bad_reply_has_a_name_of_its_own_and_something_is_asked_of_it(replies):
+    assert len({reply.name for reply in replies}) == len(replies) >= 24
+    assert all(reply.error or reply.survived for reply in replies)

@@ -109,6 +109,7 @@ class World:
         """Forget what was staged, and what passed the proxies; no faults from here on."""
         self.hub.fault = self.s3.fault = no_fault
         self.quiet()
+        Addresses.store.cache_clear()
         for upload in self.uploads():
             self.server.abort_multipart_upload(Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"])
         for key in self.stored() - self.kept:

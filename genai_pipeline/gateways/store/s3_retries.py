@@ -1,0 +1,75 @@
+"""Tries again what boto3's own retries take for an answer, and waits as long as a server asks.
+
+boto3's standard mode repeats 5xx, time-outs and broken connections. It does not repeat a body that was damaged on its
+way, nor a conditional write that met another one, it does not look at Retry-After, and it takes a 200 of whoever stands
+in between for an S3's.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from botocore.exceptions import BotoCoreError
+
+ATTEMPTS = 5
+LONGEST_WAIT_S = 30.0
+_AGAIN = {
+    "BadDigest",
+    "InvalidDigest",
+    "XAmzContentSHA256Mismatch",
+    "XAmzContentChecksumMismatch",
+    "IncompleteBody",
+    "ConditionalRequestConflict",
+    "OperationAborted",
+}
+"""Source: Amazon S3 API Reference, "List of error codes"; "Conditional writes" for the conflict."""
+_NAMES = {
+    "PutObject": "ETag",
+    "UploadPart": "ETag",
+    "CreateMultipartUpload": "UploadId",
+    "CompleteMultipartUpload": "ETag",
+    "CopyObject": "CopyObjectResult",
+    "UploadPartCopy": "CopyPartResult",
+    "GetObject": "ETag",
+    "HeadObject": "ETag",
+}
+"""What the answer to each operation cannot be without."""
+
+
+class NoAnswerOfAnS3(BotoCoreError):
+    """A success that does not say what it must say."""
+
+    fmt = "the answer to {operation} names no {field}"
+
+
+def add_retries(client: Any) -> None:
+    """Make a client of boto3 live with all that."""
+    client.meta.events.register_first("needs-retry.s3", _wait_s)
+    client.meta.events.register("after-call.s3", _require_an_answer)
+
+
+def _wait_s(response: tuple[Any, Mapping[str, Any]] | None, operation: Any, attempts: int, **_: Any) -> float | None:
+    """Seconds until the next attempt; None leaves it to boto3's own handler."""
+    if response is None or attempts >= ATTEMPTS:
+        return None
+    http, parsed = response
+    asked = http.headers.get("Retry-After", "")
+    if http.status_code in (429, 503) and asked.isdecimal():
+        return min(LONGEST_WAIT_S, float(asked)) + random.random()
+    code = str(parsed.get("Error", {}).get("Code", ""))
+    if code in _AGAIN or http.status_code == 429 or _missing(operation.name, http.status_code, parsed):
+        return random.uniform(0.5, 1) * 2 ** (attempts - 1) / 2
+    return None
+
+
+def _require_an_answer(http_response: Any, parsed: Mapping[str, Any], model: Any, **_: Any) -> None:
+    field = _missing(model.name, http_response.status_code, parsed)
+    if field:
+        raise NoAnswerOfAnS3(operation=model.name, field=field)
+
+
+def _missing(operation: str, status: int, parsed: Mapping[str, Any]) -> str | None:
+    field = _NAMES.get(operation)
+    return field if field and status < 300 and field not in parsed and "Error" not in parsed else None
