@@ -2,8 +2,197 @@
 
 from __future__ import annotations
 
-from genai_pipeline.cli.context import Command
+import argparse
+import json
+import re
+import sys
+import time
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+from genai_pipeline.cli.context import Command, Context
+from genai_pipeline.core.errors import GenaiError, NotFound, Unavailable
+
+if TYPE_CHECKING:
+    from genai_pipeline.core.model_spec import ModelSpec
+    from genai_pipeline.gateways import Gateways
+    from genai_pipeline.local.dagster_api import DagsterApi
+    from genai_pipeline.staging.prune import Decision, Reference, References
+    from genai_pipeline.staging.pruner import Pruned, Pruner
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 def announce(command: Command) -> None:
-    return None
+    stage = command("stage", _stage, "bring a revision of a model to S3, verified, without local disk")
+    stage.add_argument("model")
+    stage.add_argument("--revision", help="commit, branch or tag; default: what the model file's ref stands for now")
+    stage.add_argument("--plan", action="store_true", help="only show what would move, and what it would cost")
+    stage.set_defaults(interrupted="Nothing is lost: run it again, and it goes on where it stopped.")
+    verify = command("verify", _verify, "read a staged model again and compare every byte with its manifest")
+    verify.add_argument(
+        "model", metavar="model[@release]", help="a release or revision, or its first digits; else live"
+    )
+    verify.add_argument("--sample", type=_share, default=1.0, metavar="N%", help="read a random share of the bytes")
+    prune = command("prune", _prune, "delete staged revisions that nothing refers to any more")
+    prune.add_argument("model", nargs="?", help="default: every model that has a file here")
+    prune.add_argument("--dry-run", action="store_true", help="only show what would be deleted, and what not and why")
+    prune.add_argument("--grace", type=_seconds, default="7d", metavar="TIME", help="as 12h or 7d (default 7d)")
+    prune.add_argument("--json", action="store_true", help="for programs")
+    prune.set_defaults(interrupted="No half-deleted model is left: run it again for the rest.")
+
+
+def _stage(context: Context) -> int:
+    from genai_pipeline.cli.staging_view import plan_page, staged_page, watching
+    from genai_pipeline.core.manifest import staged_prefix
+    from genai_pipeline.staging.commit import committed
+    from genai_pipeline.staging.plan import plan_staging
+    from genai_pipeline.staging.stager import Stager
+    from genai_pipeline.staging.transfer import PART_SIZE
+
+    gateways, spec = _opened(context, context.args.model)
+    store, source = gateways.store, gateways.hub
+    revision = source.resolve(spec.source.hub, context.args.revision or spec.source.ref)
+    snapshot = source.snapshot(spec.source.hub, revision)
+    address = store.url(staged_prefix(spec.name, revision))
+    if context.args.plan:
+        done = committed(store, spec.name, revision)
+        parts = plan_page(spec.name, snapshot, plan_staging(spec.name, snapshot, store), PART_SIZE)
+        for part in [f"{address} is staged already: nothing to do."] if done else parts:
+            context.console.print(part, soft_wrap=isinstance(part, str), markup=False)
+        return 0
+    with watching(context.console, context.say) as watch:
+        manifest = Stager(source, store).stage(spec.name, snapshot, watch.say, watch.observe)
+    for line in staged_page(address, manifest, watch.last):
+        context.say(line)
+    return 0
+
+
+def _verify(context: Context) -> int:
+    from genai_pipeline.cli.staging_view import verification_page, watching
+    from genai_pipeline.rollout.records import Records
+    from genai_pipeline.staging.inventory import chosen_manifest
+    from genai_pipeline.staging.verify import published_by, verify_staged
+
+    model, _, which = context.args.model.partition("@")
+    gateways, _ = _opened(context, model)
+    live = None if which else Records(gateways.store).live(model)
+    manifest = chosen_manifest(gateways.store, model, which or (live.revision if live else ""))
+    published, started = published_by(gateways.hub, manifest), time.monotonic()
+    with watching(context.console, context.say) as watch:
+        found = verify_staged(gateways.store, manifest, published, context.args.sample, watch.observe, watch.say)
+    for line in verification_page(manifest, found, time.monotonic() - started):
+        context.say(line)
+    return 0 if found.passed else 1
+
+
+def _prune(context: Context) -> int:
+    from genai_pipeline.cli.staging_view import prune_page, size
+    from genai_pipeline.staging.prune import Fate
+    from genai_pipeline.staging.pruner import deleted_bytes
+
+    args = context.args
+    pruner, named = _pruner(context)
+    say = (lambda _: None) if args.json else context.say
+    decisions = pruner.plan(named)
+    pruned = [] if args.dry_run else pruner.carry_out(decisions, say)
+    left = [] if args.dry_run else [pruner.tidy()]
+    if args.json:
+        sys.stdout.write(json.dumps(_as_json(decisions, pruned), indent=1) + "\n")
+    else:
+        after = {p.decision.staged: p.decision for p in pruned}
+        for part in prune_page([after.get(d.staged, d) for d in decisions], "delete" if args.dry_run else "deleted"):
+            context.console.print(part)
+        going = sum(d.staged.size_bytes for d in decisions if d.fate is Fate.DELETE)
+        freed = f"{size(going)} would be freed." if args.dry_run else f"{size(deleted_bytes(pruned))} freed."
+        context.say(" ".join([freed, *(text for text in left if text)]))
+    return 1 if any(d.fate is Fate.UNCLEAR for d in decisions) else 0
+
+
+def _pruner(context: Context) -> tuple[Pruner, list[str]]:
+    """The pruner of this profile, and the one model that it is for, if there is one."""
+    from genai_pipeline.core.model_file import read_models
+    from genai_pipeline.local.dagster_api import DagsterApi
+    from genai_pipeline.local.installation import adopt
+    from genai_pipeline.resources.profile import gateways_for
+    from genai_pipeline.staging.inventory import models_staged
+    from genai_pipeline.staging.pruner import Pruner
+    from genai_pipeline.staging.references import references_to
+
+    profile = adopt(context.profile)
+    gateways, files, model = gateways_for(profile), read_models(context.models), context.args.model
+    known = sorted({spec.name for spec in files.specs} | models_staged(gateways.store))
+    if model and model not in known:
+        raise NotFound(f"There is no model {model}.", f"Known models: {', '.join(known) or 'none'}.")
+    named = [model] if model else []
+    api = DagsterApi(profile.dagster_url)
+
+    def referring(models: Collection[str]) -> References:
+        return references_to(models, gateways.store, lambda _: gateways.hub, files, lambda: _runs(api), named)
+
+    return Pruner(gateways.store, referring, context.args.grace), named
+
+
+def _runs(api: DagsterApi) -> list[Reference]:
+    """Raises: Unavailable: nothing may be deleted while it is not known what runs."""
+    from genai_pipeline.staging.prune import Reference
+
+    try:
+        under_way = api.unfinished_runs()
+    except GenaiError as error:
+        raise Unavailable(
+            f"What runs is not known, so nothing may be deleted: {error.what}",
+            "Start it by `genai up`, or say where it is by GENAI_DAGSTER_URL.",
+        ) from error
+    return [
+        Reference("", run.release.partition("-")[0], f"the run {run.id[:8]} is under way")
+        for run in under_way
+        if run.release
+    ]
+
+
+def _as_json(decisions: Sequence[Decision], pruned: Sequence[Pruned]) -> dict[str, object]:
+    after = {p.decision.staged: p for p in pruned}
+    rows: list[dict[str, object]] = []
+    for decision in decisions:
+        staged, done = decision.staged, after.get(decision.staged)
+        final = done.decision if done else decision
+        rows.append(
+            {
+                "model": staged.model,
+                "revision": staged.revision,
+                "objects": staged.objects,
+                "bytes": staged.size_bytes,
+                "complete": staged.complete,
+                "fate": str(final.fate),
+                "why": final.why,
+                "deleted": bool(done and done.deleted),
+            }
+        )
+    return {"revisions": rows}
+
+
+def _opened(context: Context, model: str) -> tuple[Gateways, ModelSpec]:
+    """The doors of this profile, and the model by its name. Raises: NotReady: unknown; says which are known."""
+    from genai_pipeline.local.installation import adopt
+    from genai_pipeline.local.up import read_valid_models
+    from genai_pipeline.resources.profile import gateways_for
+
+    profile = adopt(context.profile)
+    (spec,) = read_valid_models(context.models, model, lambda text: print(text, file=sys.stderr))
+    return gateways_for(profile), spec
+
+
+def _share(text: str) -> float:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)%?", text)
+    share = float(found[1]) / 100 if found else 0.0
+    if not 0 < share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share. Give a percentage above 0, as 5%.")
+    return share
+
+
+def _seconds(text: str) -> float:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw]?)", text)
+    if not found or (not found[2] and float(found[1])):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time. Give a number and a unit, as 12h, 7d or 2w.")
+    return float(found[1]) * _UNITS_S[found[2] or "s"]

@@ -15,6 +15,7 @@ LOCATION = "genai_pipeline"
 SENSOR = "new_versions"
 MODEL_TAG = "genai/model"
 RELEASE_TAG = "genai/release"
+PARTITION_TAG = "dagster/partition"
 UNFINISHED = ("NOT_STARTED", "QUEUED", "STARTING", "STARTED", "CANCELING")
 
 _RUNS = """
@@ -100,7 +101,7 @@ class DagsterApi:
         return found[0] if found else None
 
     def unfinished_runs(self) -> list[Run]:
-        return self._runs({"statuses": list(UNFINISHED)}, 100)
+        return self._runs({"statuses": list(UNFINISHED)}, 1000)
 
     def cancel(self, run_id: str) -> None:
         """End a run, at once and for good, whether its process still exists or not."""
@@ -166,6 +167,6 @@ def _run(raw: Mapping[str, Any]) -> Run:
         created_at=raw["creationTime"],
         ended_at=raw["endTime"],
         model=tags.get(MODEL_TAG),
-        release=tags.get(RELEASE_TAG),
+        release=tags.get(RELEASE_TAG) or tags.get(PARTITION_TAG),  # of a run that somebody launched by hand
         steps=tuple(Step(s["stepKey"], s["status"], s["startTime"], s["endTime"]) for s in raw["stepStats"]),
     )

@@ -6,7 +6,16 @@ copy from another region, costs extra and is not in here. Storage is not either.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from genai_pipeline.staging.progress import How
+
+GIB = 1024**3
+LARGEST_COPY, COPY_PART = 5 * GIB, GIB
+MOST_PARTS = 10_000
+"""Source: Amazon S3 User Guide, "Multipart upload limits" and "Copying objects"; parts as `S3Store` makes them."""
 
 PRICES_OF = "2025-07-01"
 PRICES_IN = "us-east-1"
@@ -25,3 +34,30 @@ _USD_PER_1000: Mapping[str, float] = {
 def usd(requests: Mapping[str, int]) -> float:
     """Price of these requests, by operation of S3; reads of the source are free."""
     return sum(_USD_PER_1000.get(operation, 0.0) * count / 1000 for operation, count in requests.items())
+
+
+def planned_requests(files: Iterable[tuple[int, How]], part_size: int) -> Counter[str]:
+    """Requests of S3 that a staging will need, when nothing has to be tried again.
+
+    Args:
+        files: size and how, of each.
+    """
+    # Its lease, the listings it plans by, and the manifest.
+    counted = Counter({"HeadBucket": 1, "PutObject": 2, "ListObjectsV2": 3, "GetObject": 1})
+    for size, how in files:
+        if how is How.COPIED:
+            counted.update(_copied(size))
+        if how is not How.STREAMED:
+            counted["GetObject"] += 1  # it is read back, and its digest compared
+        elif size <= part_size:
+            counted["PutObject"] += 1
+        else:
+            parts = math.ceil(size / max(part_size, math.ceil(size / MOST_PARTS)))
+            counted.update({"CreateMultipartUpload": 1, "UploadPart": parts, "CompleteMultipartUpload": 1})
+    return counted
+
+
+def _copied(size: int) -> Mapping[str, int]:
+    if size <= LARGEST_COPY:
+        return {"CopyObject": 1}
+    return {"CreateMultipartUpload": 1, "UploadPartCopy": math.ceil(size / COPY_PART), "CompleteMultipartUpload": 1}

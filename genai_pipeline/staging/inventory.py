@@ -6,10 +6,10 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 
-from genai_pipeline.core.errors import StagingError
-from genai_pipeline.core.manifest import CACHES, MANIFEST_NAME, staged_prefix
+from genai_pipeline.core.errors import NotFound, StagingError
+from genai_pipeline.core.manifest import CACHES, MANIFEST_NAME, Manifest, staged_prefix
 from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject
-from genai_pipeline.staging.commit import read_manifest
+from genai_pipeline.staging.commit import committed, read_manifest
 from genai_pipeline.staging.prune import StagedRevision
 
 _REVISION = re.compile(r"^([0-9a-f]{40}|[0-9a-f]{64})$")
@@ -57,3 +57,26 @@ def _why_unclear(store: ObjectStore, model: str, revision: str, objects: Sequenc
     named = {prefix + f.path for f in manifest.files} | {prefix + MANIFEST_NAME}
     extra = sorted(o.key for o in objects if o.key not in named)
     return f"it holds {extra[0]}, which its manifest does not name" if extra else ""
+
+
+def models_staged(store: ObjectStore) -> set[str]:
+    """Names of the models that have anything below models/."""
+    return {found.key.split("/")[1] for found in store.list("models/") if found.key.count("/") > 1}
+
+
+def chosen_manifest(store: ObjectStore, model: str, which: str) -> Manifest:
+    """The manifest of what a release id, a revision or its first digits stand for.
+
+    Raises: NotFound: none or several; names those that are staged. StagingError: it cannot be read.
+    """
+    staged = [s.revision for s in staged_revisions(store, model) if s.complete]
+    begin = which.partition("-")[0]
+    found = [revision for revision in staged if begin and revision.startswith(begin)]
+    manifest = committed(store, model, found[0]) if len(found) == 1 else None
+    if manifest:
+        return manifest
+    if len(found) > 1:
+        raise NotFound(f"{model}@{which} may be {' or '.join(found)}.", "Give more digits.")
+    known = ", ".join(revision[:12] for revision in staged) or "nothing"
+    what = f"{model}@{which} is not staged" if which else f"No release of {model} is live, so name one"
+    raise NotFound(f"{what}.", f"Staged of {model}: {known}. `genai stage {model}` stages what its source holds now.")

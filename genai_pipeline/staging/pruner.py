@@ -30,6 +30,7 @@ from genai_pipeline.gateways.store.abc import DELETED_AT_ONCE, ObjectStore
 from genai_pipeline.staging.inventory import staged_revisions
 from genai_pipeline.staging.lease import LEASES, STAGE_LEASE_S, Holder, Lease, holders
 from genai_pipeline.staging.prune import GRACE_S, Decision, Fate, Reference, References, decide
+from genai_pipeline.staging.sweep import sweep
 
 Say = Callable[[str], None]
 Referring = Callable[[Collection[str]], References]
@@ -114,13 +115,14 @@ class Pruner:
                 found.append(_as_reference(holder, model, revision))
         return replace(references, found=(*references.found, *found))
 
-    def forget_dead(self, now: float | None = None) -> int:
-        """Delete the leases of stagers and pruners that died at least a day ago; returns how many."""
+    def tidy(self, now: float | None = None) -> str:
+        """Throw away what the dead left more than a day ago, uploads and leases; says what, or nothing."""
         now = time.time() if now is None else now
+        uploads = sweep(self._store, now)
         dead = [h.key for h in holders(list(self._store.list(LEASES)), now) if h.age_s > STAGE_LEASE_S]
         for start in range(0, len(dead), DELETED_AT_ONCE):
             self._store.delete_many(dead[start : start + DELETED_AT_ONCE])
-        return len(dead)
+        return f"{uploads} stale uploads and {len(dead)} stale leases thrown away." if uploads or dead else ""
 
 
 def _as_reference(stager: Holder, model: str, revision: str) -> Reference:

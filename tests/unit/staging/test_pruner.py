@@ -381,7 +381,7 @@ def test_a_prune_killed_at_any_request_leaves_no_half_model_and_a_rerun_converge
     assert bench.keys(bench.old) == []
     assert bench.is_whole(bench.main) is True
     bench.now += STAGE_LEASE_S + 1
-    bench.pruner().forget_dead(bench.now)
+    bench.pruner().tidy(bench.now)
     assert [k for k in bench.store.objects if k.startswith(LEASES)] == []
 
 
