@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from genai_pipeline.core.errors import AccessDenied, HubUnavailable, RevisionNotFound
 from genai_pipeline.core.snapshot import Snapshot, SnapshotFile
+from genai_pipeline.gateways.discretion import keep_secrets_out_of_logs
 from genai_pipeline.gateways.hub.abc import Hub
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class HuggingFaceHub(Hub):
     def __init__(
         self, endpoint: str | None, token: str | None = None, sleep: Callable[[float], None] = time.sleep
     ) -> None:
+        keep_secrets_out_of_logs()
         self._asked_endpoint = endpoint
         self._token = token or os.environ.get("HF_TOKEN") or None
         self._sleep = sleep

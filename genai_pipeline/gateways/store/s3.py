@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from genai_pipeline.core.errors import AlreadyExists, NotFound, StoreConflict, StoreUnavailable
+from genai_pipeline.gateways.discretion import keep_secrets_out_of_logs
 from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject, Upload, UploadedPart
 from genai_pipeline.gateways.store.s3_settings import encryption, located, payer
 
@@ -47,6 +48,7 @@ class S3Store(ObjectStore):
         kms_key: str | None = None,
         requester_pays: bool = False,
     ) -> None:
+        keep_secrets_out_of_logs()
         self.bucket = bucket
         self.endpoint = endpoint
         self._region = region

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
 import sys
+import time
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
@@ -32,11 +34,12 @@ class StagerProcess:
 
     Args:
         crash_at: what GENAI_CRASH_AT is set to there.
+        talkative: it says all there is to say: logs of every library at debug level, progress, tracebacks.
     """
 
-    def __init__(self, addresses: Addresses, folder: Path, crash_at: str = "") -> None:
+    def __init__(self, addresses: Addresses, folder: Path, crash_at: str = "", talkative: bool = False) -> None:
         self._words = folder / f"words-{os.urandom(4).hex()}"
-        self._process = context().Process(target=_stage, args=(addresses, crash_at, self._words))
+        self._process = context().Process(target=_stage, args=(addresses, crash_at, self._words, talkative))
 
     def start(self) -> StagerProcess:
         self._process.start()
@@ -65,13 +68,15 @@ def context() -> ForkServerContext:
     return found
 
 
-def _stage(addresses: Addresses, crash_at: str, words: Path) -> None:
+def _stage(addresses: Addresses, crash_at: str, words: Path, talkative: bool) -> None:
     with words.open("w") as told:
         os.dup2(told.fileno(), sys.stdout.fileno())
         os.dup2(told.fileno(), sys.stderr.fileno())
     signal.signal(signal.SIGTERM, _interrupt)
     if crash_at:
         os.environ[ARMED_BY] = crash_at
+    if talkative:
+        return _stage_and_tell(addresses)
     try:
         addresses.stage()
     except Interrupted:
@@ -81,6 +86,18 @@ def _stage(addresses: Addresses, crash_at: str, words: Path) -> None:
     except GenaiError as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         sys.exit(REFUSED)
+
+
+def _stage_and_tell(addresses: Addresses) -> None:
+    """Whatever is raised is shown with its causes, by Python itself."""
+    logging.basicConfig(level=logging.DEBUG, stream=sys.stderr, force=True)
+    time.sleep = lambda _: None  # what is said is asked for, not how long it takes
+    logging.debug("%r %r", addresses.store(), addresses.hub_gateway())
+
+    def show(what: object) -> None:
+        sys.stderr.write(f"{what}\n")
+
+    show(addresses.stage(say=show, progress=show, sleep=lambda _: None))
 
 
 def _interrupt(number: int, frame: Any) -> None:

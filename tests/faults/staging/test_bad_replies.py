@@ -16,7 +16,7 @@ LONGEST_WAIT_S = 60.0
 
 @pytest.fixture
 def waits(monkeypatch):
-    """What would have been slept, instead of sleeping it."""
+    """What would have been slept between two attempts, instead of sleeping it."""
     slept = []
     monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=slept.append))
     return slept
