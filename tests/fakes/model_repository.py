@@ -7,6 +7,7 @@ import random
 from collections.abc import Mapping
 from pathlib import Path
 
+BLOCK = 16 * 1024 * 1024
 INDEX = "model.safetensors.index.json"
 
 
@@ -18,7 +19,9 @@ def safetensors(size: int, seed: int, tensor: str = "weight") -> bytes:
         header = json.dumps(about).encode()
         header += b" " * (-len(header) % 8)
         length = size - 8 - len(header)
-    return len(header).to_bytes(8, "little") + header + random.Random(seed).randbytes(length)
+    made = random.Random(seed)
+    blocks = [made.randbytes(min(BLOCK, length - start)) for start in range(0, length, BLOCK)]
+    return b"".join([len(header).to_bytes(8, "little"), header, *blocks])
 
 
 def model_files(sizes: Mapping[str, int], seed: int) -> dict[str, bytes]:

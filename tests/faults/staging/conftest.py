@@ -3,6 +3,8 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +33,13 @@ def revisions() -> dict[str, dict[str, bytes]]:
 def hub_server(tmp_path_factory: pytest.TempPathFactory, revisions: dict[str, dict[str, bytes]]) -> Iterator[HubServer]:
     home = tmp_path_factory.mktemp("hub")
     write_repository(home / "hub", REPOSITORY, revisions, gated=True)
+    with serving(home) as server:
+        yield server
+
+
+@contextmanager
+def serving(home: Path) -> Iterator[HubServer]:
+    """A hub over `home/hub` that wants TOKEN."""
     with HubServer(home / "hub", home / "state", tokens=frozenset({TOKEN})) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
