@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ssl import SSLContext
 from typing import Any
 
 COMMIT = "c" * 40
@@ -16,24 +17,33 @@ class FlakyHub(ThreadingHTTPServer):
 
     Args:
         faults: a status to answer with, or truncate, drop, ignore_range, wrong_range, wrong_commit, no_commit.
-        redirect_to: where GET /resolve/ sends its callers, if anywhere.
+        redirect_to, redirect_status: where GET /resolve/ sends its callers, if anywhere, and how.
         headers: sent with a status that is a fault.
+        tls: what makes it an https server.
     """
 
     daemon_threads = True
 
     def __init__(
-        self, *faults: int | str, redirect_to: str | None = None, headers: dict[str, str] | None = None
+        self,
+        *faults: int | str,
+        redirect_to: str | None = None,
+        headers: dict[str, str] | None = None,
+        redirect_status: int = 302,
+        tls: SSLContext | None = None,
     ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        self._scheme = "https" if tls else "http"
+        if tls:
+            self.socket = tls.wrap_socket(self.socket, server_side=True)
         self.faults: list[int | str] = list(faults)
-        self.redirect_to = redirect_to
+        self.redirect_to, self.redirect_status = redirect_to, redirect_status
         self.fault_headers = headers or {}
         self.seen: list[tuple[str, dict[str, str]]] = []
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
+        return f"{self._scheme}://127.0.0.1:{self.server_port}"
 
     def __enter__(self) -> FlakyHub:
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
@@ -62,7 +72,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif isinstance(fault, int):
             self._answer(fault, self.server.fault_headers, b"")
         elif self.server.redirect_to and "/resolve/" in self.path:
-            self._answer(302, {"X-Repo-Commit": COMMIT, "Location": self.server.redirect_to}, b"")
+            self._answer(
+                self.server.redirect_status, {"X-Repo-Commit": COMMIT, "Location": self.server.redirect_to}, b""
+            )
         else:
             self._content(fault)
 
