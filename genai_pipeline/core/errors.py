@@ -112,11 +112,11 @@ class StagingError(GenaiError):
 
 
 class ChecksumMismatch(StagingError):
-    """The bytes the hub sent are not the bytes it publishes."""
+    """The bytes that came are not the bytes that their source publishes."""
 
     def __init__(self, path: str, expected: str, actual: str) -> None:
         super().__init__(
-            f"{path}: got digest {actual[:12]}, the hub publishes {expected[:12]}.",
+            f"{path}: got bytes with digest {actual}, the hub publishes {expected}.",
             "Nothing was staged. Rerun; if it repeats, pin another `source.ref` in the model file.",
         )
 

@@ -21,7 +21,8 @@ class ManifestFile:
 
     Attributes:
         part_size: bytes of each part but the last of its multipart upload; None for a single put or copy.
-        checksum: what the store itself keeps of the object, ``<algorithm>:<base64>``; None where it keeps none.
+        checksum: ``crc64nvme:<base64>`` over the whole file, which S3 can be asked for without reading it.
+        blob_id: git's name of the content, where that is all that the hub publishes of it.
     """
 
     path: str
@@ -30,6 +31,7 @@ class ManifestFile:
     etag: str
     part_size: int | None = None
     checksum: str | None = None
+    blob_id: str | None = None
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 
 from genai_pipeline.core.errors import ChecksumMismatch
+from genai_pipeline.core.manifest import ManifestFile
 from genai_pipeline.core.snapshot import SnapshotFile
+from genai_pipeline.gateways.store.abc import Body
+from genai_pipeline.gateways.store.checksums import ALGORITHM, Crc64
 
 
 class Digest:
-    """sha256 for the manifest; for a file that the hub lists without one, its git blob id as well.
+    """sha256 and CRC-64/NVME for the manifest; for a file that the hub lists without sha256, its git blob id as well.
 
     Source: git documentation, "Git Objects": sha1 of `blob <size>\\0` and the content.
     """
@@ -18,10 +22,12 @@ class Digest:
     def __init__(self, file: SnapshotFile) -> None:
         self._file = file
         self._sha256 = hashlib.sha256()
+        self._crc64 = Crc64()
         self._blob = None if file.sha256 else hashlib.sha1(b"blob %d\0" % file.size, usedforsecurity=False)
 
-    def update(self, body: bytes) -> None:
+    def update(self, body: Body) -> None:
         self._sha256.update(body)
+        self._crc64.update(body)
         if self._blob:
             self._blob.update(body)
 
@@ -37,10 +43,68 @@ class Digest:
             raise ChecksumMismatch(self._file.path, expected, actual)
         return sha256
 
+    def entry(self, etag: str, part_size: int | None) -> ManifestFile:
+        """What the manifest says of the file. Raises: ChecksumMismatch."""
+        blob_id = self._blob.hexdigest() if self._blob else None
+        checksum = f"{ALGORITHM}:{self._crc64.text}"
+        return ManifestFile(self._file.path, self._file.size, self.check(), etag, part_size, checksum, blob_id)
 
-def digest_of(file: SnapshotFile, chunks: Iterable[bytes]) -> str:
-    """The checked sha256 of a whole file. Raises: ChecksumMismatch."""
+
+def digest_over(file: SnapshotFile, chunks: Iterable[Body]) -> Digest:
+    """The digest of a whole file, checked. Raises: ChecksumMismatch."""
     digest = Digest(file)
     for chunk in chunks:
         digest.update(chunk)
-    return digest.check()
+    digest.check()
+    return digest
+
+
+def digest_of(file: SnapshotFile, chunks: Iterable[Body]) -> str:
+    """The checked sha256 of a whole file. Raises: ChecksumMismatch."""
+    return digest_over(file, chunks).check()
+
+
+class InOrder:
+    """Feeds a digest part by part in order, whichever order they come in.
+
+    The thread that brings the part whose turn it is hashes it and what has been waiting behind it; no other thread
+    waits for that, so that one hashes while the others move bytes (hashlib and awscrt let go of the interpreter).
+    """
+
+    def __init__(self, digest: Digest) -> None:
+        self._digest = digest
+        self._waiting: dict[int, tuple[Body, Callable[[], None]]] = {}
+        self._next = 1
+        self._busy = self._over = False
+        self._lock = threading.Lock()
+
+    def add(self, number: int, body: Body, hashed: Callable[[], None]) -> None:
+        """Take part `number` (from 1); `hashed` is called, in any thread, once the body is not needed any more."""
+        with self._lock:
+            if self._over:
+                hashed()
+                return
+            self._waiting[number] = (body, hashed)
+            if self._busy:
+                return
+            self._busy = True
+        while (part := self._take()) is not None:
+            self._digest.update(part[0])
+            part[1]()
+
+    def abandon(self) -> None:
+        """No digest is wanted any more: let go of every body."""
+        with self._lock:
+            self._over = True
+            waiting, self._waiting = list(self._waiting.values()), {}
+        for _, hashed in waiting:
+            hashed()
+
+    def _take(self) -> tuple[Body, Callable[[], None]] | None:
+        with self._lock:
+            part = self._waiting.pop(self._next, None)
+            if part is None:
+                self._busy = False
+            else:
+                self._next += 1
+            return part

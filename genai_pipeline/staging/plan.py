@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from genai_pipeline.core.errors import Refused, StagingError, UnsafeFormat
+from genai_pipeline.core.errors import Refused, UnsafeFormat
 from genai_pipeline.core.manifest import MANIFEST_NAME, staged_prefix
 from genai_pipeline.core.snapshot import Snapshot, SnapshotFile
-from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject
-from genai_pipeline.staging.commit import read_manifest
+from genai_pipeline.gateways.store.abc import ObjectStore
+from genai_pipeline.staging.copies import find_copies, published_digest
 from genai_pipeline.staging.progress import How
 
 _PIN_ANOTHER = "Pin another `source.ref` in the model file."
@@ -36,9 +35,11 @@ def plan_staging(model: str, snapshot: Snapshot, store: ObjectStore) -> list[Pla
     refuse_what_must_not_be_staged(snapshot)
     prefix = staged_prefix(model, snapshot.revision)
     there = {found.key: found for found in store.list(prefix)}
-    elsewhere = _digests_in_store(store, prefix)
     files = sorted(snapshot.files, key=lambda f: f.size, reverse=True)
-    return [_plan_file(file, prefix + file.path, there, elsewhere) for file in files]
+    kept = {f.path for f in files if (found := there.get(prefix + f.path)) and found.size == f.size}
+    wanted = {name for f in files if f.path not in kept and (name := published_digest(f))}
+    elsewhere = find_copies(store, model, prefix, wanted) if wanted else {}
+    return [_plan_file(f, prefix + f.path, f.path in kept, elsewhere) for f in files]
 
 
 def refuse_what_must_not_be_staged(snapshot: Snapshot) -> None:
@@ -57,24 +58,8 @@ def refuse_what_must_not_be_staged(snapshot: Snapshot) -> None:
         raise Refused(f"{snapshot.source}@{snapshot.revision[:12]} holds no file.", _PIN_ANOTHER)
 
 
-def _plan_file(
-    file: SnapshotFile, key: str, there: Mapping[str, StoredObject], elsewhere: Mapping[str, str]
-) -> PlannedFile:
-    found = there.get(key)
-    if found and found.size == file.size:
+def _plan_file(file: SnapshotFile, key: str, kept: bool, elsewhere: Mapping[str, str]) -> PlannedFile:
+    if kept:
         return PlannedFile(file, key, How.KEPT)
-    source = elsewhere.get(file.sha256 or "")
+    source = elsewhere.get(published_digest(file) or "")
     return PlannedFile(file, key, How.COPIED, source) if source else PlannedFile(file, key, How.STREAMED)
-
-
-def _digests_in_store(store: ObjectStore, but_not_below: str) -> dict[str, str]:
-    """sha256 -> key of every file of every other staged model."""
-    known: dict[str, str] = {}
-    for found in store.list("models/"):
-        if not found.key.endswith(f"/{MANIFEST_NAME}") or found.key.startswith(but_not_below):
-            continue
-        prefix = found.key.removesuffix(MANIFEST_NAME)
-        with suppress(StagingError):  # another model's broken manifest must not stop this one
-            manifest = read_manifest(store, found.key)
-            known |= {file.sha256: prefix + file.path for file in manifest.files} if manifest else {}
-    return known

@@ -7,7 +7,7 @@ Called by assets/staged_model.py; knows no Dagster, no boto3.
 from __future__ import annotations
 
 import getpass
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from genai_pipeline.core.clock import utc_now
 from genai_pipeline.core.errors import IncompleteModel, StagingError
@@ -19,8 +19,8 @@ from genai_pipeline.gateways.store.abc import ObjectStore
 from genai_pipeline.staging.commit import commit, committed
 from genai_pipeline.staging.judge import judge_staged
 from genai_pipeline.staging.lease import staging_lease
-from genai_pipeline.staging.plan import plan_staging
-from genai_pipeline.staging.progress import Meter, Observer
+from genai_pipeline.staging.plan import PlannedFile, plan_staging
+from genai_pipeline.staging.progress import How, Meter, Observer
 from genai_pipeline.staging.sweep import sweep
 from genai_pipeline.staging.transfer import PART_SIZE, Transfer
 
@@ -61,8 +61,8 @@ class Stager:
         if swept:
             say(f"aborted {swept} stale multipart uploads")
         planned = plan_staging(model, snapshot, self._store)
-        meter = Meter(model, snapshot.revision, [(p.file.path, p.file.size, p.how) for p in planned], say, progress)
-        with Transfer(self._hub, self._store, snapshot, meter, self._part_size) as transfer:
+        meter = Meter(model, snapshot.revision, _files(planned), say, progress, self._store.requests)
+        with Transfer(self._hub, self._store, model, snapshot, meter, self._part_size) as transfer:
             files = transfer.move(planned)
         manifest = commit(self._store, model, snapshot, files, f"genai-pipeline, {getpass.getuser()}", utc_now())
         meter.finish()
@@ -88,3 +88,7 @@ class Stager:
                 "which the revision does not hold.",
                 "Nothing was staged. Pin another `source.ref` in the model file.",
             )
+
+
+def _files(planned: Sequence[PlannedFile]) -> list[tuple[str, int, How]]:
+    return [(item.file.path, item.file.size, item.how) for item in planned]

@@ -1,172 +1,234 @@
 """Move the planned files, many parts at once over all files, with nothing on disk.
 
-Each file has a thread that takes its parts in order, hashes them and hands them on to be sent; the
-object is completed only when the digest of the whole file is the hub's, so what is visible under its
-key is always verified. Memory <= WINDOW parts, whatever the model's size; a part is PART_SIZE, and larger only for
-files that S3 would not take in MOST_PARTS of them (78 GiB).
+One thread deals parts out in order, WORKERS threads bring each from the hub to the store through a buffer of the
+window; the object of a file becomes visible only when the digest of the whole file is the hub's. Memory: the window,
+whatever the model's size. What is in the store already, kept or copied, is read back and hashed like everything else: a
+checksum beside the bytes says what they were when it was written, and reading within a region costs next to nothing.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
-from io import BytesIO
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
 
-from genai_pipeline.core.errors import ChecksumMismatch, HubUnavailable, NotFound
+from genai_pipeline.core.errors import (
+    ChecksumMismatch,
+    GenaiError,
+    HubUnavailable,
+    NotFound,
+    StoreConflict,
+    Unavailable,
+)
 from genai_pipeline.core.faults import crash_point
-from genai_pipeline.core.manifest import ManifestFile
+from genai_pipeline.core.manifest import ManifestFile, staged_prefix
 from genai_pipeline.core.snapshot import Snapshot, SnapshotFile
 from genai_pipeline.gateways.hub.abc import Hub
-from genai_pipeline.gateways.store.abc import ObjectStore, Upload, UploadedPart
-from genai_pipeline.staging.digest import Digest, digest_of
+from genai_pipeline.gateways.store.abc import ObjectStore, Upload
+from genai_pipeline.staging.digest import digest_over
+from genai_pipeline.staging.multipart import MultipartFile
 from genai_pipeline.staging.plan import PlannedFile
-from genai_pipeline.staging.progress import How, Meter
+from genai_pipeline.staging.progress import MIB, How, Meter
+from genai_pipeline.staging.window import Window
 
-MIB = 1024 * 1024
-PART_SIZE = 8 * MIB
-WINDOW = 12
-FILES_AT_ONCE = 6
-PARTS_AT_ONCE = 8
-MOST_PARTS = 10_000
-"""Of one upload. Source: Amazon S3 User Guide, "Multipart upload limits"."""
+PART_SIZE = 16 * MIB
+PARTS_IN_WINDOW = 10
+WORKERS = 16
+MOST_TRIES = 5
+"""Of one file, whatever the reason: bytes that were not right, or another stager that took the upload away."""
 
 
 class Transfer:
     """Moves files of one snapshot. Use as a context manager: leaving it ends its threads."""
 
-    def __init__(self, hub: Hub, store: ObjectStore, snapshot: Snapshot, meter: Meter, part_size: int = PART_SIZE):
-        self._hub = hub
-        self._store = store
-        self._snapshot = snapshot
-        self._meter = meter
+    def __init__(
+        self, hub: Hub, store: ObjectStore, model: str, snapshot: Snapshot, meter: Meter, part_size: int = PART_SIZE
+    ) -> None:
+        self._hub, self._store, self._snapshot, self._meter = hub, store, snapshot, meter
+        self._prefix = staged_prefix(model, snapshot.revision)
         self._part_size = part_size
-        self._window = threading.Semaphore(WINDOW)
-        self._files = ThreadPoolExecutor(FILES_AT_ONCE, "stage-file")
-        self._fetchers = ThreadPoolExecutor(PARTS_AT_ONCE, "stage-fetch")
-        self._senders = ThreadPoolExecutor(PARTS_AT_ONCE, "stage-send")
+        self._window = Window(PARTS_IN_WINDOW * part_size, part_size)
+        self._workers = ThreadPoolExecutor(WORKERS, "stage")
+        self._todo: deque[PlannedFile] = deque()
+        self._moved: dict[str, ManifestFile] = {}
+        self._left: dict[str, list[Upload]] = defaultdict(list)
+        self._tries: Counter[str] = Counter()
+        self._mismatched: set[str] = set()
+        self._under_way = 0
+        self._failed: BaseException | None = None
+        self._changed = threading.Condition()
 
     def __enter__(self) -> Transfer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for pool in (self._files, self._fetchers, self._senders):
-            pool.shutdown(wait=True, cancel_futures=True)
+        with self._changed:
+            self._failed = self._failed or GenaiError("The staging was ended.", "Run it again.")
+        self._workers.shutdown(wait=True, cancel_futures=True)
 
-    def move(self, planned: list[PlannedFile]) -> list[ManifestFile]:
-        """Move all files; returns them in the order of `planned`. Raises the first error, after the others ended."""
+    def move(self, planned: Sequence[PlannedFile]) -> list[ManifestFile]:
+        """Move all files; returns them in the order of `planned`.
 
-        def one(item: PlannedFile) -> ManifestFile:
-            moved = self._move_file(item)
-            crash_point("staging.after_file")
-            self._meter.end(item.file.path)
-            return moved
+        Raises the first error, once what was under way has ended. Uploads stay, for the next run to continue, unless
+        running it again cannot help.
+        """
+        self._todo.extend(planned)
+        if any(self._is_large(item) for item in planned):
+            for upload in self._store.list_uploads(self._prefix):
+                self._left[upload.key].append(upload)
+        while (item := self._next()) is not None:
+            self._deal_out(item)
+        return [self._moved[item.file.path] for item in planned]
 
-        return list(self._files.map(one, planned))
+    def _next(self) -> PlannedFile | None:
+        """What to begin now; None when all is done. Raises the first error of a thread."""
+        with self._changed:
+            while self._under_way and not (self._todo and self._failed is None):
+                self._changed.wait()
+            if self._failed is not None:
+                raise self._failed
+            if not self._todo:
+                return None
+            self._under_way += 1
+            return self._todo.popleft()
 
-    def _move_file(self, item: PlannedFile) -> ManifestFile:
-        if item.how is not How.STREAMED:
-            kept = self._keep_or_copy(item)
-            if kept:
-                return kept
+    def _deal_out(self, item: PlannedFile) -> None:
+        if item.how is How.STREAMED and self._is_large(item):
+            self._deal_out_parts(item)
+        elif item.how is How.STREAMED:
+            buffer = self._window.take(item.file.size)
+            self._workers.submit(self._guarded, item, lambda: self._send_whole(item, buffer))
+        else:
+            self._workers.submit(self._guarded, item, lambda: self._keep_or_copy(item))
+
+    def _deal_out_parts(self, item: PlannedFile) -> None:
+        found = [] if item.file.path in self._mismatched else self._left.pop(item.key, [])
+        self._meter.begin(item.file.path, How.STREAMED)
+        file = MultipartFile(self._store, item.file, item.key, self._part_size, self._window, self._meter, found)
+        self._workers.submit(file.begin)
+        for number in range(1, file.count + 1):
+            start, end = file.span(number)
+            buffer = self._window.take(end - start)
+            if file.failed or self._failed:
+                self._window.give_back(buffer)
+                file.fail(GenaiError("The staging failed elsewhere.", "Run it again."))
+                if file.ended(file.count - number + 1):
+                    self._end_of_parts(item, file)
+                return
+            self._workers.submit(self._move_part, item, file, number, buffer)
+
+    def _move_part(self, item: PlannedFile, file: MultipartFile, number: int, buffer: memoryview) -> None:
+        if file.move(number, buffer, self._fetch):
+            self._end_of_parts(item, file)
+
+    def _end_of_parts(self, item: PlannedFile, file: MultipartFile) -> None:
+        def complete() -> ManifestFile:
+            if file.failed:
+                raise file.failed
+            return file.complete()
+
+        self._guarded(item, complete, file.abort)
+
+    def _guarded(
+        self, item: PlannedFile, move: Callable[[], ManifestFile | None], undo: Callable[[], None] = lambda: None
+    ) -> None:
+        """Run the last step of a file in a worker, and say what came of it."""
+        again: PlannedFile | None = None
+        failed: BaseException | None = None
         try:
-            return self._stream(item)
-        except ChecksumMismatch:
-            return self._stream(item)  # once more from scratch: a bad proxy or a flipped bit, not a bad file
+            moved = move()
+            if moved is None:
+                again = replace(item, how=How.STREAMED, copy_of=None)
+            else:
+                self._moved[item.file.path] = moved
+                crash_point("staging.after_file")
+                self._meter.end(item.file.path)
+        except BaseException as error:
+            again, failed = self._after(error, item, undo)
+        with self._changed:
+            if again is not None:
+                self._todo.appendleft(again)
+            self._failed = self._failed or failed
+            self._under_way -= 1
+            self._changed.notify_all()
+
+    def _after(
+        self, error: BaseException, item: PlannedFile, undo: Callable[[], None]
+    ) -> tuple[PlannedFile | None, BaseException | None]:
+        """(what to try once more, None) or (None, the error that ends the staging)."""
+        path = item.file.path
+        self._tries[path] += 1
+        if isinstance(error, ChecksumMismatch):
+            with suppress(Unavailable):  # what stays is swept after a day; a resume would not take its parts for right
+                undo()
+            if path not in self._mismatched:
+                self._mismatched.add(path)  # from scratch, once: a bad proxy or a flipped bit, not a bad file
+                return replace(item, how=How.STREAMED, copy_of=None), None
+        if (
+            isinstance(error, (NotFound, StoreConflict))
+            and self._tries[path] < MOST_TRIES
+            and self._is_ours(error, item)
+        ):
+            return replace(item, how=How.KEPT, copy_of=None), None  # another stager may have completed it
+        return None, error
+
+    def _is_ours(self, error: BaseException, item: PlannedFile) -> bool:
+        """Whether it is the upload that is gone, and not a file of the hub."""
+        return isinstance(error, StoreConflict) or self._store.url(item.key) in str(error)
 
     def _keep_or_copy(self, item: PlannedFile) -> ManifestFile | None:
         """What is in the store already, if it is what the hub publishes; None means that it has to be streamed."""
         self._meter.begin(item.file.path, item.how)
         try:
             if item.copy_of:
+                crash_point("staging.before_copy")
                 self._store.copy(item.copy_of, item.key)
-            sha256 = digest_of(item.file, self._store.read(item.key))
-        except (ChecksumMismatch, NotFound):
+                crash_point("staging.after_copy")
+            found = self._store.head(item.key)
+            if found is None or found.size != item.file.size:
+                return None
+            digest = digest_over(item.file, self._store.read(item.key, etag=found.etag))
+        except (ChecksumMismatch, NotFound, StoreConflict):
             return None
-        found = self._store.head(item.key)
-        return ManifestFile(item.file.path, item.file.size, sha256, found.etag) if found else None
+        return digest.entry(found.etag, self._layout(found.etag, found.size))
 
-    def _stream(self, item: PlannedFile) -> ManifestFile:
-        crash_point("staging.before_upload")
+    def _send_whole(self, item: PlannedFile, buffer: memoryview) -> ManifestFile:
+        """One request, after the digest: a file of at most one part."""
         self._meter.begin(item.file.path, How.STREAMED)
-        if item.file.size > self._part_size:
-            return self._stream_in_parts(item)
-        with self._window:
-            body = self._fetch(item.file, 0, item.file.size)
-            sha256 = digest_of(item.file, [body])
-            return ManifestFile(item.file.path, item.file.size, sha256, self._store.put(item.key, body))
-
-    def _stream_in_parts(self, item: PlannedFile) -> ManifestFile:
-        upload = self._store.begin_upload(item.key)
         try:
-            sha256, parts = self._send_parts(item.file, upload)
-            etag = self._store.complete_upload(upload, parts)
-        except BaseException:
-            self._store.abort_upload(upload)
-            raise
-        return ManifestFile(item.file.path, item.file.size, sha256, etag)
-
-    def _send_parts(self, file: SnapshotFile, upload: Upload) -> tuple[str, list[UploadedPart]]:
-        digest = Digest(file)
-        fetching: deque[tuple[int, Future[bytes]]] = deque()
-        sending: list[Future[UploadedPart]] = []
-
-        def hand_on() -> None:
-            number, fetched = fetching.popleft()
-            body = fetched.result()
-            digest.update(body)
-            sending.append(self._senders.submit(self._send, file.path, upload, number, body))
-
-        part_size = max(self._part_size, -(-file.size // MOST_PARTS))
-        try:
-            for number, start in enumerate(range(0, file.size, part_size), 1):
-                # Never wait for the window while holding fetched parts: every thread doing so would be a deadlock.
-                while not self._window.acquire(blocking=not fetching):
-                    hand_on()
-                end = min(start + part_size, file.size)
-                fetching.append((number, self._fetchers.submit(self._fetch_or_release, file, start, end)))
-            while fetching:
-                hand_on()
-            parts = [sent.result() for sent in sending]
-        except BaseException:
-            self._give_up(fetching, sending)
-            raise
-        return digest.check(), parts
-
-    def _give_up(self, fetching: deque[tuple[int, Future[bytes]]], sending: list[Future[UploadedPart]]) -> None:
-        """Wait for what is under way, so that nothing is sent to an aborted upload, and free its window."""
-        for _, fetched in fetching:
-            if fetched.cancel() or fetched.exception() is None:
-                self._window.release()
-        for sent in sending:
-            sent.exception()
-
-    def _fetch_or_release(self, file: SnapshotFile, start: int, end: int) -> bytes:
-        try:
-            return self._fetch(file, start, end)
-        except BaseException:
-            self._window.release()
-            raise
-
-    def _fetch(self, file: SnapshotFile, start: int, end: int) -> bytes:
-        if start == end:
-            return b""
-        self._meter.asked_source()
-        buffer = BytesIO()  # grows in place and hands its bytes over; joining the chunks would hold them twice
-        for chunk in self._hub.read(self._snapshot.source, self._snapshot.revision, file.path, start, end):
-            buffer.write(chunk)
-            self._meter.read(len(chunk))
-        body = buffer.getvalue()
-        if len(body) != end - start:
-            raise HubUnavailable(
-                f"{file.path}: the hub sent {len(body)} of {end - start} bytes.", "Run this again; nothing was staged."
-            )
-        return body
-
-    def _send(self, path: str, upload: Upload, number: int, body: bytes) -> UploadedPart:
-        try:
-            sent = self._store.upload_part(upload, number, body)
-            self._meter.advance(path, len(body))
-            return sent
+            self._fetch(item.file, 0, buffer)
+            digest = digest_over(item.file, [buffer])
+            crash_point("staging.before_put")
+            etag = self._store.put_file(item.key, buffer)
+            crash_point("staging.after_put")
+            return digest.entry(etag, None)
         finally:
-            self._window.release()
+            self._window.give_back(buffer)
+
+    def _fetch(self, file: SnapshotFile, start: int, buffer: memoryview) -> None:
+        """Fill the buffer with the bytes from `start`. Raises: HubUnavailable: it sent more or fewer."""
+        at, size = 0, buffer.nbytes
+        if size == 0:
+            return
+        self._meter.asked_source()
+        source, revision = self._snapshot.source, self._snapshot.revision
+        for chunk in self._hub.read(source, revision, file.path, start, start + size):
+            end = at + len(chunk)
+            if end <= size:
+                buffer[at:end] = chunk
+            at = end
+            self._meter.read(len(chunk))
+        if at != size:
+            what = f"{file.path}: the hub sent {at} of {size} bytes."
+            raise HubUnavailable(what, "Run this again; what is verified already stays staged.")
+
+    def _is_large(self, item: PlannedFile) -> bool:
+        return item.file.size > self._part_size
+
+    def _layout(self, etag: str, size: int) -> int | None:
+        """The part size of an object that is there, if its ETag says that it has as many parts as we would send."""
+        parts = etag.rpartition("-")[2] if "-" in etag else ""
+        return self._part_size if parts == str(-(-size // self._part_size)) else None

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from genai_pipeline.core.errors import AlreadyExists, NotFound, StoreConflict, StoreUnavailable
-from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject, Upload, UploadedPart
+from genai_pipeline.gateways.store.abc import Body, ObjectStore, StoredObject, Upload, UploadedPart
 
 CHUNK = 64 * 1024
 
@@ -92,6 +92,9 @@ class MemoryStore(ObjectStore):
             self.body_bytes_received += len(body)
             return self._set(key, body, _md5(body))
 
+    def put_file(self, key: str, body: Body) -> str:
+        return self.put(key, bytes(body))
+
     def put_new(self, key: str, body: bytes) -> str:
         with self._changed("put_new", key):
             self.body_bytes_received += len(body)
@@ -125,15 +128,21 @@ class MemoryStore(ObjectStore):
             self.uploads[upload.upload_id] = (upload, {})
             return upload
 
-    def upload_part(self, upload: Upload, number: int, body: bytes) -> UploadedPart:
+    def upload_part(self, upload: Upload, number: int, body: Body) -> UploadedPart:
         with self._changed("upload_part", upload.key):
             self.body_bytes_received += len(body)
             self._parts(upload)[number] = bytes(body)
-            return UploadedPart(number, len(body), _md5(body))
+            return UploadedPart(number, len(body), _md5(bytes(body)))
+
+    def list_parts(self, upload: Upload) -> Iterator[UploadedPart]:
+        with self._asked("list_parts", upload.key):
+            return iter([UploadedPart(n, len(b), _md5(b)) for n, b in sorted(self._parts(upload).items())])
 
     def complete_upload(self, upload: Upload, parts: list[UploadedPart]) -> str:
         with self._changed("complete_upload", upload.key):
             sent = self._parts(upload)
+            if any(p.number not in sent or _md5(sent[p.number]) != p.etag for p in parts):
+                raise StoreConflict(f"{self.url(upload.key)}: the upload has other parts.", "Begin it again.")
             bodies = [sent[part.number] for part in sorted(parts, key=lambda p: p.number)]
             digests = b"".join(hashlib.md5(body).digest() for body in bodies)
             del self.uploads[upload.upload_id]

@@ -6,17 +6,16 @@ the hub once; when it has expired (403), the hub is asked again. The token goes 
 
 from __future__ import annotations
 
-import random
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from urllib.parse import quote
+from urllib.parse import quote, urljoin, urlsplit
 
-import httpx
+from urllib3 import BaseHTTPResponse
+from urllib3.exceptions import HTTPError
 
 from genai_pipeline.core.errors import (
     AccessDenied,
@@ -26,12 +25,13 @@ from genai_pipeline.core.errors import (
     RepositoryNotFound,
     RevisionNotFound,
 )
+from genai_pipeline.gateways.connections import Connections
+from genai_pipeline.gateways.pace import Pace, retry_after_s, wait_s
 
 ATTEMPTS = 5
 """In a row without a byte; an attempt that brought some counts anew, up to MOST_BREAKS altogether."""
 MOST_BREAKS = 20
 BACK_OFF_S = 0.5
-LONGEST_WAIT_S = 30.0
 LONGEST_READ_S = 900.0
 """Of one range, waits included; no attempt begins after it."""
 GRACE_S = 30.0
@@ -40,8 +40,18 @@ SLOWEST_BYTES_PER_S = 32 * 1024
 CONNECTIONS = 64
 MOST_REDIRECTS = 5
 MOST_ADDRESSES = 1024
-TIMEOUT = httpx.Timeout(30.0, connect=10.0, pool=120.0)
+CHUNK = 1024 * 1024
+"""The most of one read from a connection; what has come is handed on at once."""
 RUN_AGAIN = "Try again later; what is verified already stays staged."
+_WORDS = {
+    "NewConnectionError": "nobody answers at its address",
+    "NameResolutionError": "its name is not known",
+    "ConnectTimeoutError": "it does not take connections",
+    "ReadTimeoutError": "it stopped sending",
+    "ProtocolError": "the connection broke",
+    "IncompleteRead": "the connection broke",
+    "SSLError": "its certificate is not trusted",
+}
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 
 
@@ -78,10 +88,10 @@ class FileReader:
         self._endpoint = endpoint.rstrip("/")
         self._token = token
         self._sleep = sleep
-        self._origin = _origin(httpx.URL(self._endpoint))
-        limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
-        self._client = httpx.Client(timeout=TIMEOUT, limits=limits, headers={"Accept-Encoding": "identity"})
-        self._addresses: dict[str, httpx.URL] = {}
+        self._origin = _origin(self._endpoint)
+        self._connections = Connections(CONNECTIONS)
+        self._pace = Pace(CONNECTIONS)
+        self._addresses: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def read(self, repository: str, revision: str, path: str, start: int, end: int | None) -> Iterator[bytes]:
@@ -93,19 +103,19 @@ class FileReader:
             try:
                 yield from self._attempt(url, revision, progress)
                 return
-            except (_TryAgain, httpx.HTTPError, httpx.InvalidURL) as error:
+            except (_TryAgain, HTTPError) as error:
                 failures, breaks = (1 if progress.at > before else failures + 1), breaks + 1
-                why = str(error) or type(error).__name__
+                why = _why(error)
                 if failures >= ATTEMPTS or breaks >= MOST_BREAKS or time.monotonic() > last:
                     raise HubUnavailable(
                         f"{self._endpoint} did not send {repository}/{path}: {why}.", RUN_AGAIN
                     ) from None
-                self._sleep(_wait_s(error, failures))
+                self._sleep(wait_s(failures, BACK_OFF_S, error.wait_s if isinstance(error, _TryAgain) else None))
 
     def _attempt(self, url: str, revision: str, progress: _Progress) -> Iterator[bytes]:
         with self._answer(url, revision, progress) as response:
             skip, began, came = _begin(response, progress), time.monotonic(), 0
-            for chunk in response.iter_raw():
+            while chunk := response.read1(CHUNK, decode_content=False):
                 came += len(chunk)
                 useful, skip = chunk[skip:], max(0, skip - len(chunk))
                 if progress.end is not None:
@@ -120,44 +130,60 @@ class FileReader:
             raise _TryAgain(f"the answer ended {progress.end - progress.at} bytes early")
 
     @contextmanager
-    def _answer(self, url: str, revision: str, progress: _Progress) -> Iterator[httpx.Response]:
+    def _answer(self, url: str, revision: str, progress: _Progress) -> Iterator[BaseHTTPResponse]:
         """The answer that holds the bytes, behind all redirects."""
         known = self._addresses.get(url)
-        target, named = known or httpx.URL(url), known is not None
-        for _ in range(MOST_REDIRECTS):
-            with self._client.stream(
-                "GET", target, headers={**progress.range, **self._authorization(target)}
-            ) as response:
-                named = _names_commit(response, revision, url) or named
-                if not response.has_redirect_location:
-                    if response.status_code >= 400:
-                        self._addresses.pop(url, None)
-                        raise self._error(response, url, redirected=str(target) != url)
-                    if not named:
-                        raise _TryAgain("it answered without X-Repo-Commit, which a hub sends: is HF_ENDPOINT one?")
-                    self._remember(url, target)
-                    yield response
-                    return
-                target = target.join(response.headers["Location"])
+        target, named = known or url, known is not None
+        with self._pace.turn():
+            for _ in range(MOST_REDIRECTS):
+                with self._one(target, progress) as response:
+                    named = _names_commit(response, revision, url) or named
+                    if not response.get_redirect_location():
+                        self._require_good(response, url, target, named)
+                        yield response
+                        return
+                    target = urljoin(target, response.headers["Location"])
         raise HubUnavailable(f"{url} redirects more than {MOST_REDIRECTS} times.", RUN_AGAIN)
 
-    def _authorization(self, target: httpx.URL) -> dict[str, str]:
+    @contextmanager
+    def _one(self, target: str, progress: _Progress) -> Iterator[BaseHTTPResponse]:
+        """One answer. Its connection is kept if it was read to its end, as that of a redirect is."""
+        headers = {"Accept-Encoding": "identity", **progress.range, **self._authorization(target)}
+        response = self._connections.request("GET", target, headers, stream=True)
+        try:
+            yield response
+            if response.get_redirect_location() or progress.finished:
+                response.drain_conn()
+        finally:
+            response.close()
+
+    def _require_good(self, response: BaseHTTPResponse, url: str, target: str, named: bool) -> None:
+        if response.status >= 400:
+            self._addresses.pop(url, None)
+            if response.status in (429, 503):
+                self._pace.busy()
+            raise self._error(response, url, redirected=target != url)
+        if not named:
+            raise _TryAgain("it answered without X-Repo-Commit, which a hub sends: is HF_ENDPOINT one?")
+        self._remember(url, target)
+
+    def _authorization(self, target: str) -> dict[str, str]:
         if self._token and _origin(target) == self._origin:
             return {"Authorization": f"Bearer {self._token}"}
         return {}
 
-    def _remember(self, url: str, target: httpx.URL) -> None:
-        if str(target) == url:
+    def _remember(self, url: str, target: str) -> None:
+        if target == url:
             return
         with self._lock:
             while len(self._addresses) >= MOST_ADDRESSES:
                 self._addresses.pop(next(iter(self._addresses)))
             self._addresses[url] = target
 
-    def _error(self, response: httpx.Response, url: str, redirected: bool) -> Exception:
-        status, code = response.status_code, response.headers.get("X-Error-Code")
+    def _error(self, response: BaseHTTPResponse, url: str, redirected: bool) -> Exception:
+        status, code = response.status, response.headers.get("X-Error-Code")
         if status == 429 or status >= 500:
-            return _TryAgain(f"it answered {status}", _retry_after_s(response))
+            return _TryAgain(f"it answered {status}", retry_after_s(response.headers))
         if status == 416:
             return Refused(f"{url} is shorter than the range asked for.", "Take a new snapshot of the revision.")
         if redirected and not code and status in (401, 403, 404, 410):
@@ -188,19 +214,19 @@ def repository_not_found(what: str, endpoint: str) -> RepositoryNotFound:
     )
 
 
-def _begin(response: httpx.Response, progress: _Progress) -> int:
+def _begin(response: BaseHTTPResponse, progress: _Progress) -> int:
     """How many bytes of the body to pass over; fixes the end of a read that has none to what the file has."""
     if response.headers.get("Content-Encoding", "identity") != "identity":
         raise _TryAgain(f"it sent the file as {response.headers['Content-Encoding']}, which nobody asked for")
-    if response.status_code == 206:
+    if response.status == 206:
         match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if not match or int(match[1]) != progress.at:
             raise _TryAgain("it sent another range than was asked for")
         size, skip = int(match[2]), 0
-    elif response.status_code == 200:
+    elif response.status == 200:
         size, skip = int(response.headers.get("Content-Length", -1)), progress.at
     else:
-        raise _TryAgain(f"it answered {response.status_code}, which is no file")
+        raise _TryAgain(f"it answered {response.status}, which is no file")
     if progress.end is None and size >= 0:
         progress.end = size
     elif progress.end is not None and 0 <= size < progress.end:
@@ -213,7 +239,7 @@ def _require_pace(received: int, elapsed_s: float) -> None:
         raise _TryAgain(f"it sent no more than {received} bytes in {elapsed_s:.0f} s")
 
 
-def _names_commit(response: httpx.Response, revision: str, url: str) -> bool:
+def _names_commit(response: BaseHTTPResponse, revision: str, url: str) -> bool:
     """Whether this answer says of which commit it is. The host behind a redirect need not; the hub itself must."""
     commit = response.headers.get("X-Repo-Commit")
     if commit and commit != revision:
@@ -224,22 +250,11 @@ def _names_commit(response: httpx.Response, revision: str, url: str) -> bool:
     return commit is not None
 
 
-def _wait_s(error: Exception, failures: int) -> float:
-    """What the hub asked for and a little more, else longer each time; never as long as the thread beside us waits."""
-    asked = error.wait_s if isinstance(error, _TryAgain) else None
-    wait = min(LONGEST_WAIT_S, BACK_OFF_S * 2 ** (failures - 1) if asked is None else asked)
-    return wait + random.uniform(0, BACK_OFF_S + wait / 4)
+def _why(error: Exception) -> str:
+    """In words that hold no address: a signed one is a secret."""
+    return str(error) if isinstance(error, _TryAgain) else _WORDS.get(type(error).__name__, type(error).__name__)
 
 
-def _retry_after_s(response: httpx.Response) -> float | None:
-    """Seconds from now. Source: RFC 9110, 10.2.3: a number of seconds, or a date."""
-    value = response.headers.get("Retry-After", "")
-    if value.isdecimal():
-        return float(value)
-    with suppress(ValueError):
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    return None
-
-
-def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    at = urlsplit(url)
+    return at.scheme, at.hostname, at.port or {"http": 80, "https": 443}.get(at.scheme)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 DELETED_AT_ONCE = 1000
@@ -20,11 +20,17 @@ class StoredObject:
     modified_at: float
 
 
+Body = bytes | bytearray | memoryview
+
+
 @dataclass(frozen=True)
 class UploadedPart:
+    """`checksum` is the store's own, CRC-64/NVME in base64; None where it says none."""
+
     number: int
     size: int
     etag: str
+    checksum: str | None = None
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,10 @@ class ObjectStore(ABC):
     """One bucket. Every method raises StoreUnavailable when the store does not answer."""
 
     bucket: str
+
+    def requests(self) -> Mapping[str, int]:
+        """How many requests were sent so far, by operation (``PutObject``, …); nothing where nobody counts."""
+        return {}
 
     @abstractmethod
     def url(self, key: str) -> str:
@@ -74,6 +84,10 @@ class ObjectStore(ABC):
         """Create or overwrite; returns the ETag."""
 
     @abstractmethod
+    def put_file(self, key: str, body: Body) -> str:
+        """Like `put`, for a model's file: without a copy, and with a checksum that the store compares."""
+
+    @abstractmethod
     def put_new(self, key: str, body: bytes) -> str:
         """Create `key`. Raises AlreadyExists rather than overwrite."""
 
@@ -101,12 +115,19 @@ class ObjectStore(ABC):
         """Start a multipart upload."""
 
     @abstractmethod
-    def upload_part(self, upload: Upload, number: int, body: bytes) -> UploadedPart:
-        """Send part `number` (from 1)."""
+    def upload_part(self, upload: Upload, number: int, body: Body) -> UploadedPart:
+        """Send part `number` (from 1), with a checksum that the store compares with what it got. Raises NotFound."""
+
+    @abstractmethod
+    def list_parts(self, upload: Upload) -> Iterator[UploadedPart]:
+        """The parts that an upload has, in order. Raises NotFound."""
 
     @abstractmethod
     def complete_upload(self, upload: Upload, parts: list[UploadedPart]) -> str:
-        """Make the parts one object; returns its ETag."""
+        """Make the parts one object; returns its ETag.
+
+        Raises: NotFound: the upload is gone. StoreConflict: it has not these parts, because somebody sent others.
+        """
 
     @abstractmethod
     def abort_upload(self, upload: Upload) -> None:

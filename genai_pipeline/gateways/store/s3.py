@@ -5,21 +5,21 @@ boto3 is imported at the first call, not at import: half a second that definitio
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
 from typing import Any
 
 from genai_pipeline.core.errors import AlreadyExists, NotFound, StoreConflict, StoreUnavailable
 from genai_pipeline.gateways.discretion import keep_secrets_out_of_logs
-from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject, Upload, UploadedPart
-from genai_pipeline.gateways.store.s3_settings import encryption, located, payer
+from genai_pipeline.gateways.store.abc import Body, ObjectStore, StoredObject, Upload, UploadedPart
+from genai_pipeline.gateways.store.checksums import HEADER, of_parts
+from genai_pipeline.gateways.store.s3_client import S3Client
+from genai_pipeline.gateways.store.s3_copy import copy
+from genai_pipeline.gateways.store.s3_settings import encryption, encryption_headers, located, payer
 
 GIB = 1024**3
 CHUNK = 1024 * 1024
 READ_ATTEMPTS = 4
-COPY_THREADS = 8
 
 
 class S3Store(ObjectStore):
@@ -52,17 +52,18 @@ class S3Store(ObjectStore):
         self.bucket = bucket
         self.endpoint = endpoint
         self._region = region
-        self._keys = (access_key, secret_key)
-        self._connections = connections
+        self._client = S3Client(bucket, endpoint, region, (access_key, secret_key), connections)
         self._largest_copy = largest_copy
         self._copy_part = copy_part
         self._encrypted = encryption(kms_key)
         self._paid = payer(requester_pays)
-        self._made: Any = None
-        self._lock = threading.Lock()
+        self._kms_headers = encryption_headers(kms_key)
 
     def __repr__(self) -> str:
         return f"S3Store({self.bucket!r}, {self.endpoint!r})"
+
+    def requests(self) -> Mapping[str, int]:
+        return dict(self._client.requests)
 
     def url(self, key: str) -> str:
         return "s3://{}/{}".format(*located(key, self.bucket))
@@ -146,6 +147,10 @@ class S3Store(ObjectStore):
         with self._asked("write", key):
             return _bare(self._s3.put_object(Bucket=self.bucket, Key=key, Body=body, **self._encrypted)["ETag"])
 
+    def put_file(self, key: str, body: Body) -> str:
+        with self._asked("write", key):
+            return _bare(self._client.sender.put("PutObject", key, {}, body, self._kms_headers)["ETag"])
+
     def put_new(self, key: str, body: bytes) -> str:
         try:
             return self._put_if(key, body, IfNoneMatch="*")
@@ -192,55 +197,53 @@ class S3Store(ObjectStore):
             )
 
     def copy(self, source: str, target: str) -> str:
-        bucket, key = located(source, self.bucket)
-        other = payer(bucket != self.bucket)  # harmless where its owner pays
-        with self._asked("copy", source):
-            found = self._s3.head_object(Bucket=bucket, Key=key, **other)
-        origin = {"CopySource": {"Bucket": bucket, "Key": key}, "CopySourceIfMatch": found["ETag"], **other}
-        if found["ContentLength"] > self._largest_copy:
-            return self._copy_in_parts(origin, found["ContentLength"], target)
-        with self._asked("copy to", target):
-            done = self._s3.copy_object(Bucket=self.bucket, Key=target, **origin, **self._encrypted)
-            return _bare(done["CopyObjectResult"]["ETag"])
-
-    def _copy_in_parts(self, origin: dict[str, Any], size: int, target: str) -> str:
-        upload = self.begin_upload(target)
-
-        def copy_part(number: int) -> UploadedPart:
-            start = (number - 1) * self._copy_part
-            end = min(start + self._copy_part, size)
-            with self._asked("copy to", target):
-                done = self._s3.upload_part_copy(
-                    **self._of(upload),
-                    PartNumber=number,
-                    CopySourceRange=f"bytes={start}-{end - 1}",
-                    **origin,
-                )
-            return UploadedPart(number, end - start, _bare(done["CopyPartResult"]["ETag"]))
-
-        try:
-            with ThreadPoolExecutor(COPY_THREADS) as pool:
-                parts = list(pool.map(copy_part, range(1, -(-size // self._copy_part) + 1)))
-            return self.complete_upload(upload, parts)
-        except BaseException:
-            self.abort_upload(upload)
-            raise
+        limits = {"largest": self._largest_copy, "part_size": self._copy_part}
+        return copy(self, self._client, source, target, **limits, **self._encrypted)
 
     def begin_upload(self, key: str) -> Upload:
         with self._asked("start an upload to", key):
-            begun = self._s3.create_multipart_upload(Bucket=self.bucket, Key=key, **self._encrypted)
+            begun = self._begin(key)
             date = begun["ResponseMetadata"]["HTTPHeaders"].get("date")
             return Upload(key, begun["UploadId"], _unix_time(date))
 
-    def upload_part(self, upload: Upload, number: int, body: bytes) -> UploadedPart:
+    def _begin(self, key: str) -> Any:
+        """With a checksum over the whole object; a server that refuses this is not asked for it again."""
+        from botocore.exceptions import ClientError
+
+        sender = self._client.sender
+        if sender.with_crc64:
+            whole = {"ChecksumAlgorithm": "CRC64NVME", "ChecksumType": "FULL_OBJECT"}
+            try:
+                return self._s3.create_multipart_upload(Bucket=self.bucket, Key=key, **whole, **self._encrypted)
+            except ClientError as error:
+                from genai_pipeline.gateways.store.s3_errors import code_of
+
+                if code_of(error) not in ("InvalidRequest", "InvalidArgument", "NotImplemented"):
+                    raise
+        begun = self._s3.create_multipart_upload(Bucket=self.bucket, Key=key, **self._encrypted)
+        sender.with_crc64 = False
+        return begun
+
+    def upload_part(self, upload: Upload, number: int, body: Body) -> UploadedPart:
+        query = {"partNumber": str(number), "uploadId": upload.upload_id}
         with self._asked(f"write part {number} of", upload.key):
-            sent = self._s3.upload_part(**self._of(upload), PartNumber=number, Body=body)
-            return UploadedPart(number, len(body), _bare(sent["ETag"]))
+            sent = self._client.sender.put("UploadPart", upload.key, query, body, {})
+        return UploadedPart(number, memoryview(body).nbytes, _bare(sent["ETag"]), sent.get(HEADER))
+
+    def list_parts(self, upload: Upload) -> Iterator[UploadedPart]:
+        with self._asked("list the parts of", upload.key):
+            for page in self._s3.get_paginator("list_parts").paginate(**self._of(upload)):
+                for part in page.get("Parts", ()):
+                    checksum = part.get("ChecksumCRC64NVME")
+                    yield UploadedPart(part["PartNumber"], part["Size"], _bare(part["ETag"]), checksum)
 
     def complete_upload(self, upload: Upload, parts: list[UploadedPart]) -> str:
-        listed = [{"PartNumber": p.number, "ETag": p.etag} for p in sorted(parts, key=lambda p: p.number)]
+        ordered = sorted(parts, key=lambda p: p.number)
+        checksum = of_parts(ordered)
+        listed = [_completed(part) for part in ordered]
+        whole = {"ChecksumCRC64NVME": checksum, "ChecksumType": "FULL_OBJECT"} if checksum else {}
         with self._asked("complete the upload to", upload.key):
-            done = self._s3.complete_multipart_upload(**self._of(upload), MultipartUpload={"Parts": listed})
+            done = self._s3.complete_multipart_upload(**self._of(upload), MultipartUpload={"Parts": listed}, **whole)
             return _bare(done["ETag"])
 
     def abort_upload(self, upload: Upload) -> None:
@@ -252,45 +255,18 @@ class S3Store(ObjectStore):
 
     @property
     def _s3(self) -> Any:
-        if self._made is None:
-            with self._lock:  # boto3's sessions are not thread-safe, its clients are
-                self._made = self._made or self._make()
-        return self._made
+        return self._client.boto3
 
-    def _make(self) -> Any:
-        from boto3.session import Session
-        from botocore.config import Config
-
-        from genai_pipeline.gateways.store.s3_retries import add_retries
-
-        config = Config(
-            signature_version="s3v4",
-            s3={"addressing_style": "path" if self.endpoint else "virtual"},
-            connect_timeout=3,
-            read_timeout=60,
-            retries={"mode": "standard", "max_attempts": 4},
-            max_pool_connections=self._connections,
-        )
-        access_key, secret_key = self._keys
-        session = Session(access_key, secret_key, region_name=self._region)
-        client = session.client("s3", endpoint_url=self.endpoint, config=config)
-        add_retries(client)
-        return client
-
-    @contextmanager
-    def _asked(self, verb: str, key: str) -> Iterator[None]:
-        from genai_pipeline.gateways.store.s3_errors import translated
-
-        try:
-            yield
-        except Exception as error:
-            ours = translated(error, f"{verb} {self.url(key)}", self.url(key), self.endpoint or "Amazon S3")
-            if ours is None:
-                raise
-            raise ours from error
+    def _asked(self, verb: str, key: str) -> AbstractContextManager[None]:
+        return self._client.asked(f"{verb} {self.url(key)}", self.url(key))
 
     def _of(self, upload: Upload) -> dict[str, str]:
         return {"Bucket": self.bucket, "Key": upload.key, "UploadId": upload.upload_id}
+
+
+def _completed(part: UploadedPart) -> dict[str, Any]:
+    said = {"PartNumber": part.number, "ETag": part.etag}
+    return said | ({"ChecksumCRC64NVME": part.checksum} if part.checksum else {})
 
 
 def _bare(etag: str) -> str:

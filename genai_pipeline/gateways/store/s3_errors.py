@@ -21,7 +21,7 @@ _DENIED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Inval
 _EXPIRED = {"ExpiredToken", "TokenRefreshRequired"}
 _BUSY = {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "503", "429"}
 _DAMAGED = {"BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "IncompleteBody"}
-_CONFLICT = {"PreconditionFailed", "ConditionalRequestConflict", "412"}
+_CONFLICT = {"PreconditionFailed", "ConditionalRequestConflict", "InvalidPart", "InvalidPartOrder", "412"}
 _ABSENT = {"NoSuchKey", "NoSuchUpload", "NotFound", "404"}
 
 

@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError
 
 ATTEMPTS = 5
 LONGEST_WAIT_S = 30.0
-_AGAIN = {
+AGAIN = {
     "BadDigest",
     "InvalidDigest",
     "XAmzContentSHA256Mismatch",
@@ -59,7 +59,7 @@ def _wait_s(response: tuple[Any, Mapping[str, Any]] | None, operation: Any, atte
     if http.status_code in (429, 503) and asked.isdecimal():
         return min(LONGEST_WAIT_S, float(asked)) + random.random()
     code = str(parsed.get("Error", {}).get("Code", ""))
-    if code in _AGAIN or http.status_code == 429 or _missing(operation.name, http.status_code, parsed):
+    if code in AGAIN or http.status_code == 429 or _missing(operation.name, http.status_code, parsed):
         return random.uniform(0.5, 1) * 2 ** (attempts - 1) / 2
     return None
 

@@ -12,6 +12,14 @@ def encryption(kms_key: str | None) -> dict[str, Any]:
     return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key, "BucketKeyEnabled": True}
 
 
+def encryption_headers(kms_key: str | None) -> dict[str, str]:
+    """The same as HTTP headers. Source: Amazon S3 API reference, "PutObject"."""
+    if kms_key is None:
+        return {}
+    name = "x-amz-server-side-encryption"
+    return {name: "aws:kms", f"{name}-aws-kms-key-id": kms_key, f"{name}-bucket-key-enabled": "true"}
+
+
 def payer(requester_pays: bool) -> dict[str, str]:
     """Parameters of every read. Source: Amazon S3 User Guide, "Using Requester Pays buckets"."""
     return {"RequestPayer": "requester"} if requester_pays else {}

@@ -11,7 +11,7 @@ from genai_pipeline.core.errors import StagingError
 from genai_pipeline.core.manifest import manifest_key, staged_prefix
 from genai_pipeline.core.snapshot import Snapshot
 from genai_pipeline.core.verdict import Outcome
-from genai_pipeline.staging import transfer
+from genai_pipeline.staging import multipart, transfer
 from genai_pipeline.staging.stager import Stager
 from tests.fakes.store import MemoryStore
 from tests.fakes.world import FakeHub
@@ -73,7 +73,7 @@ def test_other_bytes_of_the_same_size_are_not_the_hubs(hub: FakeHub, store: Memo
 def test_a_file_of_more_parts_than_s3_takes_goes_in_larger_ones(
     hub: FakeHub, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(transfer, "MOST_PARTS", 3)
+    monkeypatch.setattr(multipart, "MOST_PARTS", 3)
     snapshot = published(hub)
     manifest = Stager(hub, store, PART).stage("tiny", snapshot)
     assert manifest.files[0].etag.endswith("-3")
@@ -106,8 +106,8 @@ def test_a_store_that_stalls_stops_the_reading_at_the_window():
     staging.start()
     try:
         with hub.more:
-            assert hub.more.wait_for(lambda: hub.asked == transfer.WINDOW, 10)
-            assert not hub.more.wait_for(lambda: hub.asked > transfer.WINDOW, 0.3)
+            assert hub.more.wait_for(lambda: hub.asked == transfer.PARTS_IN_WINDOW, 10)
+            assert not hub.more.wait_for(lambda: hub.asked > transfer.PARTS_IN_WINDOW, 0.3)
     finally:
         stalled.set()
         staging.join(20)

@@ -1,0 +1,143 @@
+"""Bodies of objects and parts on their way to S3, without a copy.
+
+boto3 would hash each body once more to sign it, and takes 1.4 ms of this process for a small one (docs/staging.md).
+Here botocore signs the headers alone, among them the checksum by which S3 checks the body, and a buffer goes to the
+socket as it is. Everything else of S3 stays with boto3.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote, urlencode
+from xml.etree import ElementTree
+
+import urllib3
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from urllib3.exceptions import HTTPError
+from urllib3.util import Timeout
+
+from genai_pipeline.gateways.connections import Connections
+from genai_pipeline.gateways.pace import Pace, retry_after_s, wait_s
+from genai_pipeline.gateways.store.abc import Body
+from genai_pipeline.gateways.store.checksums import HEADER, crc64nvme, md5
+from genai_pipeline.gateways.store.s3_retries import AGAIN
+
+ATTEMPTS = 6
+FIRST_WAIT_S = 0.25
+LONGEST_SEND_S = 900.0
+"""Of one body, waits included; no attempt begins after it."""
+TIMEOUT = Timeout(connect=30.0, read=60.0)
+"""`connect` also bounds the sending of a whole body on a new connection: a peer that takes it in drips is left."""
+_BUSY = (429, 503)
+_TRY_AGAIN = AGAIN | {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling"}
+
+
+class _BadAnswer(HTTPError):
+    """An answer that is none of S3's, or says that it has other bytes than were sent."""
+
+
+class Sender:
+    """Thread-safe.
+
+    Args:
+        client, credentials: boto3's client of the bucket, and what its session signs with.
+        count: takes the operation of every request that is sent.
+    """
+
+    def __init__(
+        self, client: Any, credentials: Any, bucket: str, connections: int, count: Callable[[str], None],
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:  # fmt: skip
+        presigned: str = client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "k"})
+        self._bucket_url = presigned.partition("?")[0].removesuffix("k")  # boto3 knows each region's and partition's
+        self._credentials, self._region = credentials, client.meta.region_name
+        self._connections = Connections(connections, TIMEOUT, os.environ.get("AWS_CA_BUNDLE"))
+        self._pace = Pace(connections)
+        self._count, self._sleep = count, sleep
+        self.with_crc64 = True
+        """Whether S3 takes CRC-64/NVME; else it is given an MD5."""
+
+    def put(self, operation: str, key: str, query: Mapping[str, str], body: Body, headers: Mapping[str, str]) -> Any:
+        """The headers of S3's answer, whose ETag is there. Raises: ClientError, HTTPError."""
+        url = self._bucket_url + quote(key, safe="/-._~") + (f"?{urlencode(query)}" if query else "")
+        sums = {HEADER: crc64nvme(body)} if self.with_crc64 else {"Content-MD5": md5(body)}
+        last = time.monotonic() + LONGEST_SEND_S
+        for failures in range(1, ATTEMPTS + 1):
+            asked_s = None
+            try:
+                answer = self._once(operation, url, body, {**headers, **sums})
+                if answer.status == 200:
+                    return _checked(answer, sums)
+                error: Exception = _client_error(answer, operation)
+                asked_s = retry_after_s(answer.headers)
+                if not _may_pass(answer.status, error):
+                    raise error
+            except HTTPError as broken:
+                error = broken
+            if failures == ATTEMPTS or time.monotonic() > last:
+                raise error
+            self._sleep(wait_s(failures, FIRST_WAIT_S, asked_s))
+        raise AssertionError("unreachable")
+
+    def _once(self, operation: str, url: str, body: Body, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+        with self._pace.turn():
+            self._count(operation)
+            answer = self._connections.request("PUT", url, self._signed(url, headers), memoryview(body))
+            if answer.status in _BUSY:
+                self._pace.busy()
+            return answer
+
+    def _signed(self, url: str, headers: Mapping[str, str]) -> dict[str, str]:
+        request = AWSRequest("PUT", url, headers=dict(headers))
+        request.context["client_config"] = _UNSIGNED_BODY
+        S3SigV4Auth(self._credentials.get_frozen_credentials(), "s3", self._region).add_auth(request)
+        return dict(request.headers.items())
+
+
+_UNSIGNED_BODY = Config(s3={"payload_signing_enabled": False})
+
+
+def counter() -> tuple[Counter[str], Callable[[str], None]]:
+    """A count of requests by operation, and the thread-safe way to add to it."""
+    counted: Counter[str] = Counter()
+    lock = threading.Lock()
+
+    def count(operation: str) -> None:
+        with lock:
+            counted[operation] += 1
+
+    return counted, count
+
+
+def _checked(answer: urllib3.BaseHTTPResponse, sums: Mapping[str, str]) -> Any:
+    """Raises: _BadAnswer: 200, but not what S3 says of a body that it stored."""
+    if not answer.headers.get("ETag"):
+        raise _BadAnswer("it answered 200 without an ETag")
+    stored = answer.headers.get(HEADER)
+    if stored and stored != sums.get(HEADER, stored):
+        raise _BadAnswer("it says that it stored other bytes than were sent")
+    return answer.headers
+
+
+def _client_error(answer: urllib3.BaseHTTPResponse, operation: str) -> ClientError:
+    """As boto3 raises it. Source: Amazon S3 API reference, "Error responses"."""
+    try:
+        root = ElementTree.fromstring(answer.data)
+        found = {child.tag.rpartition("}")[2]: child.text or "" for child in root}
+    except ElementTree.ParseError:
+        found = {}
+    error = {"Code": found.get("Code") or str(answer.status), "Message": found.get("Message", "")}
+    return ClientError({"Error": error, "ResponseMetadata": {"HTTPStatusCode": answer.status}}, operation)  # pyright: ignore
+
+
+def _may_pass(status: int, error: Exception) -> bool:
+    code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""  # pyright: ignore
+    return status == 429 or status >= 500 or code in _TRY_AGAIN

@@ -1,0 +1,152 @@
+"""A large file on its way: parts in any order to one multipart upload, completed only if the digest is right.
+
+**Resume.** An upload that a killed stager left is continued: its parts are listed, every part is read from the hub
+once more, because the running sha256 needs all bytes in order, and only what the store has not got is sent. hashlib
+cannot hand out its state, S3 cannot read parts of an unfinished upload, and a state kept beside the parts would have to
+be believed; so a part counts as sent only if the store's own checksum of it is that of the bytes just read, and a part
+that was stored wrongly is sent again. Read twice are only the few files that were under way at the kill.
+
+**Two stagers** of one revision share the upload that they find, and send the same parts. Whoever completes it first
+wins; the other one finds the upload gone and the object there.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+
+from genai_pipeline.core.errors import NotFound
+from genai_pipeline.core.faults import crash_point
+from genai_pipeline.core.manifest import ManifestFile
+from genai_pipeline.core.snapshot import SnapshotFile
+from genai_pipeline.gateways.store.abc import ObjectStore, Upload, UploadedPart
+from genai_pipeline.gateways.store.checksums import is_body
+from genai_pipeline.staging.digest import Digest, InOrder
+from genai_pipeline.staging.progress import Meter
+from genai_pipeline.staging.window import Window
+
+MOST_PARTS = 10_000
+"""Of one upload. Source: Amazon S3 User Guide, "Multipart upload limits"."""
+
+Fetch = Callable[[SnapshotFile, int, memoryview], None]
+
+
+class MultipartFile:
+    """One file of more than one part. `begin` and `move` are called by the threads of a transfer.
+
+    Args:
+        found: uploads of this key that somebody left; empty to start from scratch.
+    """
+
+    def __init__(
+        self, store: ObjectStore, file: SnapshotFile, key: str, part_size: int, window: Window, meter: Meter,
+        found: Sequence[Upload],
+    ) -> None:  # fmt: skip
+        self.file, self.key = file, key
+        self.part_size = max(part_size, -(-file.size // MOST_PARTS))
+        self.count = -(-file.size // self.part_size)
+        self.failed: BaseException | None = None
+        self._store, self._window, self._meter, self._found = store, window, meter, found
+        self._digest = Digest(file)
+        self._order = InOrder(self._digest)
+        self._begun: Future[tuple[Upload, dict[int, UploadedPart]]] = Future()
+        self._sent: dict[int, UploadedPart] = {}
+        self._left = self.count
+        self._lock = threading.Lock()
+
+    def span(self, number: int) -> tuple[int, int]:
+        """Bytes [start, end) of part `number` (from 1)."""
+        return (number - 1) * self.part_size, min(number * self.part_size, self.file.size)
+
+    def begin(self) -> None:
+        """Find the upload to continue, or start one."""
+        try:
+            crash_point("staging.before_upload")
+            self._begun.set_result(self._fullest() or (self._store.begin_upload(self.key), {}))
+            crash_point("staging.upload_begun")
+        except BaseException as error:
+            if not self._begun.done():
+                self._begun.set_exception(error)
+            self.fail(error)
+
+    def move(self, number: int, buffer: memoryview, fetch: Fetch) -> bool:
+        """Bring one part from source to store; whether it was the last one to end."""
+        lent = _Lent(buffer, self._window)
+        try:
+            if self.failed is None:
+                fetch(self.file, self.span(number)[0], buffer)
+                crash_point("staging.part_read")
+                lent.lend()
+                self._order.add(number, buffer, lent.end)
+                self._send(number, buffer)
+                crash_point("staging.part_sent")
+        except BaseException as error:
+            self.fail(error)
+        finally:
+            lent.end()
+        return self.ended(1)
+
+    def fail(self, error: BaseException) -> None:
+        with self._lock:
+            self.failed = self.failed or error
+        self._order.abandon()
+
+    def ended(self, parts: int) -> bool:
+        """So many parts have ended, or will never begin; whether none is left."""
+        with self._lock:
+            self._left -= parts
+            return self._left == 0
+
+    def complete(self) -> ManifestFile:
+        """Make the parts visible as one object. Raises: ChecksumMismatch, NotFound, StoreConflict."""
+        self._digest.check()
+        crash_point("staging.before_complete")
+        etag = self._store.complete_upload(self._begun.result()[0], list(self._sent.values()))
+        crash_point("staging.after_complete")
+        return self._digest.entry(etag, self.part_size)
+
+    def abort(self) -> None:
+        """Throw away what was sent."""
+        if self._begun.done() and self._begun.exception() is None:
+            crash_point("staging.before_abort")
+            self._store.abort_upload(self._begun.result()[0])
+            crash_point("staging.after_abort")
+
+    def _send(self, number: int, body: memoryview) -> None:
+        upload, there = self._begun.result()
+        part = there.get(number)
+        if part is None or not is_body(part, body):
+            part = self._store.upload_part(upload, number, body)
+        with self._lock:
+            self._sent[number] = part
+        self._meter.advance(self.file.path, body.nbytes)
+
+    def _fullest(self) -> tuple[Upload, dict[int, UploadedPart]] | None:
+        """The upload that has most of our parts."""
+        known: list[tuple[Upload, dict[int, UploadedPart]]] = []
+        for upload in self._found:
+            with suppress(NotFound):  # completed or aborted meanwhile
+                known.append((upload, {part.number: part for part in self._store.list_parts(upload)}))
+        return max(known, key=lambda one: len(one[1]), default=None)
+
+
+class _Lent:
+    """A buffer that goes back to the window when everyone who uses it has said so."""
+
+    def __init__(self, buffer: memoryview, window: Window) -> None:
+        self._buffer, self._window = buffer, window
+        self._users = 1
+        self._lock = threading.Lock()
+
+    def lend(self) -> None:
+        with self._lock:
+            self._users += 1
+
+    def end(self) -> None:
+        with self._lock:
+            self._users -= 1
+            last = self._users == 0
+        if last:
+            self._window.give_back(self._buffer)

@@ -1,0 +1,36 @@
+"""The memory of a staging: buffers for the bytes under way, and never more than that."""
+
+from __future__ import annotations
+
+import threading
+
+
+class Window:
+    """At most `size` bytes are lent at once, whatever is staged. Buffers of `usual` bytes are used again.
+
+    A buffer that is larger than the whole window is lent alone.
+    """
+
+    def __init__(self, size: int, usual: int) -> None:
+        self._left, self._size, self._usual = size, size, usual
+        self._free: list[bytearray] = []
+        self._changed = threading.Condition()
+
+    def take(self, size: int) -> memoryview:
+        """A buffer of `size` bytes; waits until there is room."""
+        with self._changed:
+            while self._left < size and self._left < self._size:
+                self._changed.wait()
+            self._left -= size
+            if size == self._usual and self._free:
+                return memoryview(self._free.pop())
+        return memoryview(bytearray(size))
+
+    def give_back(self, buffer: memoryview) -> None:
+        size, kept = buffer.nbytes, buffer.obj
+        buffer.release()
+        with self._changed:
+            self._left += size
+            if size == self._usual and isinstance(kept, bytearray):
+                self._free.append(kept)
+            self._changed.notify()
