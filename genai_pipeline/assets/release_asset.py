@@ -33,13 +33,17 @@ class Findings:
 
 @dataclass(frozen=True)
 class InHand:
-    """The release that a run is about. `spec` is the model file of today with the release's own serving section."""
+    """The release that a run is about. `spec` is the model file of today with the release's own serving section.
+
+    `say` takes a line of the run's log; `observe` takes metadata that the UI shows of the asset while the step goes on.
+    """
 
     spec: ModelSpec
     release: Release
     record: Record
     platform: Platform
     say: Callable[[str], None]
+    observe: Callable[[Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -93,8 +97,7 @@ def _report(
     inconclusive where nothing could be measured) and ends the step without a materialization.
     """
     started = time.monotonic()
-    say = context.log.info
-    hand = _in_hand(platform, spec, context.partition_key, say)
+    hand = _in_hand(platform, spec, asset, context)
     error: GenaiError | None = None
     try:
         findings = work(hand)
@@ -111,10 +114,15 @@ def _report(
     yield dg.MaterializeResult(metadata=metadata, check_results=results)
 
 
-def _in_hand(platform: Platform, spec: ModelSpec, partition: str, say: Callable[[str], None]) -> InHand:
+def _in_hand(platform: Platform, spec: ModelSpec, asset: str, context: dg.AssetExecutionContext) -> InHand:
+    partition = context.partition_key
     record = platform.records.require(spec.name, partition)
+
+    def observe(metadata: Mapping[str, Any]) -> None:
+        context.log_event(dg.AssetObservation([spec.name, asset], partition=partition, metadata=dict(metadata)))
+
     as_released = spec.model_copy(update={"serving": record.model_spec.serving})
-    return InHand(as_released, Release.of(as_released, record.revision), record, platform, say)
+    return InHand(as_released, Release.of(as_released, record.revision), record, platform, context.log.info, observe)
 
 
 def _verdicts_for(asset: str, error: GenaiError) -> list[Verdict]:

@@ -15,6 +15,7 @@ from genai_pipeline.core.model_file import ModelFiles
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.release import Release
 from genai_pipeline.resources.platform import Platform
+from genai_pipeline.resources.runs import UNDER_WAY
 from genai_pipeline.rollout.plan import Plan, Step, plan_rollout
 from genai_pipeline.rollout.rejection import reject
 
@@ -32,9 +33,9 @@ def rollout_job_name(spec: ModelSpec) -> str:
     return f"rollout_{spec.group}"
 
 
-def rollout_job(spec: ModelSpec) -> Any:
-    """The whole graph of one model for one release, with the platform assets around it."""
-    selection = dg.AssetSelection.groups(spec.group, "platform")
+def rollout_job(spec: ModelSpec, upkeep: dg.AssetSelection) -> Any:
+    """The whole graph of one model for one release, with the platform assets around it, but without upkeep's checks."""
+    selection = dg.AssetSelection.groups(spec.group, "platform") - upkeep
     return dg.define_asset_job(
         rollout_job_name(spec),
         selection=selection,
@@ -84,14 +85,7 @@ def _plan(context: dg.SensorEvaluationContext, platform: Platform, spec: ModelSp
 
 
 def _is_busy(instance: dg.DagsterInstance, spec: ModelSpec) -> bool:
-    under_way: Sequence[dg.DagsterRunStatus] = [
-        dg.DagsterRunStatus.NOT_STARTED,
-        dg.DagsterRunStatus.QUEUED,
-        dg.DagsterRunStatus.STARTING,
-        dg.DagsterRunStatus.STARTED,
-        dg.DagsterRunStatus.CANCELING,
-    ]
-    runs = dg.RunsFilter(tags={MODEL_TAG: spec.name}, statuses=under_way)
+    runs = dg.RunsFilter(tags={MODEL_TAG: spec.name}, statuses=UNDER_WAY)
     return bool(instance.get_run_records(runs, limit=1))
 
 

@@ -86,7 +86,8 @@ def plan_page(
     from genai_pipeline.staging.cost import PRICED_BY, planned_requests, usd
     from genai_pipeline.staging.progress import How
 
-    table = Table(title=f"{model} {snapshot.source}@{snapshot.revision}", title_justify="left", box=None)
+    yield f"{model}: {snapshot.source}@{snapshot.revision}"
+    table = Table(box=None)
     table.add_column("file", overflow="fold")
     table.add_column("bytes", justify="right")
     table.add_column("how")

@@ -78,6 +78,15 @@ PLATFORM_CHECKS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     }
 )
 
+UPKEEP_CHECKS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "staged_model": {
+            "bytes_unchanged": "Are the staged bytes of the live and the last good release still their manifests'?",
+        },
+    }
+)
+"""Asked by a schedule of what is in use, long after a rollout; no release waits for them."""
+
 REQUIRED_FOR_LIVE: tuple[str, ...] = tuple(
     f"{asset}.{check}" for asset, checks in CHECKS.items() if asset != "live" for check in checks
 )

@@ -3,7 +3,7 @@ import sys
 
 import dagster as dg
 
-from genai_pipeline.core.checks import CHECKS, PLATFORM_CHECKS
+from genai_pipeline.core.checks import CHECKS, PLATFORM_CHECKS, UPKEEP_CHECKS
 from genai_pipeline.core.model_file import read_models
 from genai_pipeline.definitions import definitions_of, models_folder
 from genai_pipeline.resources.platform import Platform
@@ -36,7 +36,9 @@ def test_every_check_of_the_product_is_in_the_graph():
     graph = definitions_of(read_models(models_folder()), Platform()).resolve_asset_graph()
 
     found = {(k.asset_key.path[-1], k.name) for k in graph.asset_check_keys}
-    assert found == {(a, c) for checks in (CHECKS, PLATFORM_CHECKS) for a, names in checks.items() for c in names}
+    assert found == {
+        (a, c) for checks in (CHECKS, PLATFORM_CHECKS, UPKEEP_CHECKS) for a, names in checks.items() for c in names
+    }
 
 
 def test_a_wrong_model_file_is_reported_and_takes_nothing_with_it(tmp_path):

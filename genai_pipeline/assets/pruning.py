@@ -1,0 +1,71 @@
+"""The op that deletes staged revisions that nothing refers to; `automation/upkeep.py` schedules it."""
+
+from collections.abc import Collection, Sequence
+
+import dagster as dg
+
+from genai_pipeline.assets.failures import explained
+from genai_pipeline.assets.tables import table
+from genai_pipeline.core.model_file import ModelFiles
+from genai_pipeline.resources.platform import Platform
+from genai_pipeline.resources.runs import references_of_runs
+from genai_pipeline.staging.prune import Decision, Fate, References
+from genai_pipeline.staging.pruner import Pruned, Pruner
+
+
+class PruneConfig(dg.Config):
+    """What may be chosen in the launchpad."""
+
+    grace_days: float = 7.0
+    dry_run: bool = False
+
+
+def prune_op(files: ModelFiles) -> dg.OpDefinition:
+    """The same as `genai prune`, for the models of this code location."""
+
+    @dg.op(out=dg.Out(dg.Nothing), description="Delete staged revisions that nothing refers to any more.")
+    def prune_staged_models(
+        context: dg.OpExecutionContext, config: PruneConfig, platform: dg.ResourceParam[Platform]
+    ) -> None:
+        with explained():
+            pruner = _pruner(context, platform, files, config.grace_days * 86400)
+            decisions = pruner.plan()
+            pruned = [] if config.dry_run else pruner.carry_out(decisions, context.log.info)
+            left = "" if config.dry_run else pruner.tidy()
+        context.log.info(left or "There were no stale uploads and leases to throw away.")
+        _show(context, decisions, pruned)
+
+    return prune_staged_models
+
+
+def _pruner(context: dg.OpExecutionContext, platform: Platform, files: ModelFiles, grace_s: float) -> Pruner:
+    from genai_pipeline.staging.references import references_to
+
+    gateways = platform.gateways
+
+    def referring(models: Collection[str]) -> References:
+        runs = references_of_runs(context.instance)
+        return references_to(models, gateways.store, lambda _: gateways.hub, files, lambda: runs)
+
+    return Pruner(gateways.store, referring, grace_s)
+
+
+def _show(context: dg.OpExecutionContext, decisions: Sequence[Decision], pruned: Sequence[Pruned]) -> None:
+    """As metadata of the step, and what is unclear as warnings."""
+    done = {p.decision.staged: p for p in pruned}
+    final = [done[d.staged].decision if d.staged in done else d for d in decisions]
+    rows = [
+        {
+            "model": d.staged.model,
+            "revision": d.staged.revision,
+            "bytes": d.staged.size_bytes,
+            "fate": "deleted" if d.staged in done and done[d.staged].deleted else str(d.fate),
+            "why": d.why,
+        }
+        for d in final
+    ]
+    for decision in final:
+        if decision.fate is Fate.UNCLEAR:
+            context.log.warning(f"kept {decision.staged.model}/{decision.staged.revision}: {decision.why}")
+    freed = sum(p.decision.staged.size_bytes for p in pruned if p.deleted)
+    context.add_output_metadata({"revisions": table(rows), "bytes_freed": freed})

@@ -1,0 +1,56 @@
+"""The verdict on staged models that are in use: are their bytes still those of the manifest?"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from genai_pipeline.core.errors import GenaiError, NotFound, StagingError, StoreConflict
+from genai_pipeline.core.verdict import Verdict, failed, inconclusive, judge, passed
+from genai_pipeline.gateways.store.abc import ObjectStore
+from genai_pipeline.staging.inventory import chosen_manifest
+from genai_pipeline.staging.verify import Published, State, Verification, verify_staged
+
+CHECK = "bytes_unchanged"
+
+
+def spot_check(
+    store: ObjectStore,
+    model: str,
+    releases: Sequence[str],
+    share: float,
+    say: Callable[[str], None] = lambda _: None,
+    rng: random.Random | None = None,
+) -> Verdict:
+    """Read a random share of the staged model of each release again.
+
+    Failed where a byte is not the manifest's, or a manifest or a file is gone; inconclusive where the store does not
+    answer.
+    """
+    if not releases:
+        return passed(CHECK, f"No release of {model} is live, so that no staged model of it is in use.")
+    rows: list[dict[str, Any]] = []
+    try:
+        for release in releases:
+            manifest = chosen_manifest(store, model, release)
+            rows += _rows(release, verify_staged(store, manifest, Published(None, ""), share, say=say, rng=rng))
+    except (NotFound, StagingError, StoreConflict) as error:
+        return failed(CHECK, str(error), files=rows)
+    except GenaiError as error:
+        return inconclusive(CHECK, str(error), files=rows)
+    wrong = [f"{row['path']} of {row['release']} {row['detail']}" for row in rows if row["state"] == State.DIFFERS]
+    read = [row for row in rows if row["state"] == State.EQUAL]
+    if wrong:
+        remedy = f"Nothing was changed. See `genai verify {model}`; delete the prefix, and stage it again."
+        return judge(CHECK, False, f"{'; '.join(wrong)}. {remedy}", files=rows)
+    size = sum(int(row["bytes"]) for row in read)
+    summary = f"{len(read)} of {len(rows)} files ({size} bytes) of {', '.join(releases)} were read and are unchanged."
+    return judge(CHECK, True, summary, files=rows)
+
+
+def _rows(release: str, found: Verification) -> list[dict[str, Any]]:
+    return [
+        {"release": release, "path": f.path, "bytes": f.size, "state": str(f.state), "detail": f.detail}
+        for f in found.files
+    ]
