@@ -1,0 +1,98 @@
+"""What the UI shows of a staging, while it goes on and after it."""
+
+import dagster as dg
+
+from genai_pipeline.assets.staging_metadata import OBSERVE_EVERY_S, StagingWatch, staged_metadata
+from genai_pipeline.core.manifest import Manifest, ManifestFile
+from genai_pipeline.staging.progress import FileProgress, How, Progress
+
+KEY = dg.AssetKey(["tiny", "staged_model"])
+
+
+def metadata_of(result):
+    (event,) = [e for e in result.get_asset_materialization_events() if e.asset_key == KEY]
+    return event.step_materialization_data.materialization.metadata
+
+
+def test_the_materialization_shows_files_bytes_rate_plan_and_plot(desk):
+    desk.world.hub.publish("v1")
+
+    shown = metadata_of(desk.roll_out())
+
+    rows = [r.data for r in shown["files"].value.records]
+    assert {r["path"] for r in rows} == {
+        "config.json",
+        "model.safetensors.index.json",
+        "model-00001-of-00001.safetensors",
+    }
+    assert all(len(r["sha256"]) == 64 and r["how"] == "streamed" for r in rows)
+    size = sum(r["bytes"] for r in rows)
+    assert shown["bytes"].value == shown["bytes_from_source"].value == shown["bytes_done"].value == size
+    assert shown["bytes_copied"].value == shown["bytes_kept"].value == 0
+    assert [r.data for r in shown["plan"].value.records] == [{"how": "streamed", "files": 3, "bytes": size}]
+    assert "data:image/svg+xml;base64," in shown["plot"].value
+    assert shown["prefix"].value.startswith("s3://genai/models/tiny/")
+
+
+def test_bytes_that_another_revision_had_are_shown_as_copied(desk):
+    weights = b"w" * 5000
+    desk.world.hub.publish("v1", files={"model.safetensors": weights, "config.json": b"{}"})
+    desk.roll_out()
+    desk.world.hub.publish("v2", files={"model.safetensors": weights, "config.json": b"{ }"})
+
+    shown = metadata_of(desk.roll_out())
+
+    assert shown["bytes_copied"].value == 5000
+    assert shown["bytes_from_source"].value == 3
+
+
+def test_a_revision_that_is_staged_already_shows_its_files_and_nothing_that_moved(desk):
+    desk.world.hub.publish("v1")
+    desk.roll_out()
+
+    shown = metadata_of(desk.materialize("staged_model", desk.releases[0]))
+
+    assert "plot" not in shown
+    assert "bytes_from_source" not in shown
+    assert len(shown["files"].value.records) == 3
+
+
+def test_while_it_goes_on_the_plan_is_an_observation_of_the_asset(desk):
+    desk.world.hub.publish("v1")
+
+    desk.roll_out()
+
+    found = desk.instance.fetch_observations(KEY, limit=10).records
+    (first,) = found
+    assert first.partition_key == desk.releases[0]
+    assert "plan" in first.asset_observation.metadata
+
+
+def state(done, at_s, finished=False):
+    files = (FileProgress("a", 100, How.STREAMED, done, 0.0, at_s if done == 100 else None),)
+    return Progress("m", "r", at_s, files, done, 0, 0, {"PutObject": 2, "source": 1}, finished=finished)
+
+
+def test_observations_come_at_most_every_ten_seconds_and_the_end_is_the_materializations(monkeypatch):
+    clock, seen = [0.0], []
+    monkeypatch.setattr("genai_pipeline.assets.staging_metadata.time.monotonic", lambda: clock[0])
+    watch = StagingWatch(seen.append)
+    for second in range(35):
+        clock[0] = float(second)
+        watch(state(second, clock[0]))
+    watch(state(100, 36.0, finished=True))
+
+    assert [m["bytes_done"] for m in seen] == [0, 10, 20, 30]
+    assert OBSERVE_EVERY_S == 10
+
+
+def test_requests_are_priced_by_a_list_whose_date_and_region_are_named():
+    watch = StagingWatch(lambda _: None)
+    watch(state(100, 1.0, finished=True))
+    file = ManifestFile("a", 100, "0" * 64, "e")
+
+    shown = staged_metadata(Manifest("m", "o/m", "r", (file,), "me", "now"), watch)
+
+    assert shown["requests_usd"] == 0.00001
+    assert "us-east-1" in shown["prices"]
+    assert [r.data["operation"] for r in shown["requests"].records] == ["PutObject", "source"]

@@ -1,0 +1,173 @@
+"""The schedules that look after what is staged, and what their jobs do."""
+
+import dagster as dg
+import pytest
+
+from genai_pipeline.core.manifest import staged_prefix
+from genai_pipeline.core.model_file import ModelFiles
+from genai_pipeline.definitions import definitions_of
+from genai_pipeline.resources.platform import Platform
+from genai_pipeline.staging.stager import Stager
+
+CHECK = dg.AssetCheckKey(dg.AssetKey(["tiny", "staged_model"]), "bytes_unchanged")
+
+
+def run(desk, job, config=None):
+    return desk.defs.resolve_job_def(job).execute_in_process(
+        instance=desk.instance, raise_on_error=False, resources={"platform": desk.platform}, run_config=config or {}
+    )
+
+
+def check_of(result):
+    (found,) = result.get_asset_check_evaluations()
+    assert found.asset_check_key == CHECK
+    return found
+
+
+def test_verifying_is_on_from_the_start_and_deleting_is_not(desk):
+    schedules = {s.name: s for s in desk.defs.schedules}
+
+    assert schedules["verify_staged"].default_status is dg.DefaultScheduleStatus.RUNNING
+    assert schedules["prune"].default_status is dg.DefaultScheduleStatus.STOPPED
+    assert {s.job_name for s in schedules.values()} == {"verify_staged", "prune"}
+    for schedule in schedules.values():
+        context = dg.build_schedule_context(desk.instance)
+        assert len(schedule.evaluate_tick(context).run_requests) == 1
+
+
+def test_a_code_location_without_a_model_has_nothing_to_verify():
+    defs = definitions_of(ModelFiles((), ()), Platform())
+    assert [s.name for s in defs.schedules] == ["prune"]
+    defs.get_repository_def()
+
+
+def test_a_rollout_does_not_ask_the_nightly_check(desk):
+    desk.world.hub.publish("v1")
+    assert CHECK not in {e.asset_check_key for e in desk.roll_out().get_asset_check_evaluations()}
+
+
+def test_what_is_live_and_last_good_is_read_and_nothing_is_materialized(desk):
+    for content in ("v1", "v2"):
+        desk.world.hub.publish(content)
+        desk.roll_out()
+
+    result = run(desk, "verify_staged")
+
+    found = check_of(result)
+    assert found.passed
+    live = desk.platform.records.live("tiny")
+    assert found.metadata["releases"].value == f"{live.release}, {live.last_good}"
+    assert result.get_asset_materialization_events() == []
+
+
+@pytest.mark.parametrize("which", ["live", "last good"])
+def test_a_changed_object_of_either_turns_the_check_red_as_an_error(desk, which):
+    for content in ("v1", "v2"):
+        desk.world.hub.publish(content)
+        desk.roll_out()
+    live = desk.platform.records.live("tiny")
+    release = live.release if which == "live" else live.last_good
+    revision = desk.record(release).revision
+    desk.world.store.put(staged_prefix("tiny", revision) + "config.json", b"[]")
+
+    found = check_of(run(desk, "verify_staged"))
+
+    assert not found.passed
+    assert found.severity is dg.AssetCheckSeverity.ERROR
+    assert f"config.json of {release}" in found.description
+
+
+def test_a_store_that_does_not_answer_is_a_warning_and_inconclusive(desk):
+    desk.world.hub.publish("v1")
+    desk.roll_out()
+    desk.platform.records.live("tiny")
+
+    def fail(method, key):
+        from genai_pipeline.core.errors import StoreUnavailable
+
+        if key.startswith("models/"):
+            raise StoreUnavailable("The store did not answer.", "Start it.")
+
+    desk.world.store.fail = fail
+    found = check_of(run(desk, "verify_staged"))
+
+    assert not found.passed
+    assert found.severity is dg.AssetCheckSeverity.WARN
+    assert found.metadata["outcome"].value == "inconclusive"
+
+
+GRACE_0 = {"ops": {"prune_staged_models": {"config": {"grace_days": 0}}}}
+
+
+def stage_by_hand(desk, content):
+    hub = desk.world.hub
+    main = hub.refs["main"]
+    revision = hub.publish(content)
+    hub.refs["main"] = main
+    Stager(hub, desk.world.store).stage("tiny", hub.snapshot("owner/tiny", revision))
+    return revision
+
+
+def revisions(desk):
+    return {o.key.split("/")[2] for o in desk.world.store.list("models/tiny/")}
+
+
+def shown(result):
+    (output,) = [e for e in result.all_events if e.is_successful_output]
+    return output.step_output_data.metadata
+
+
+def test_the_prune_deletes_what_nothing_refers_to_and_shows_every_fate(desk):
+    desk.world.hub.publish("v1")
+    desk.roll_out()
+    stray = stage_by_hand(desk, "stray")
+
+    result = run(desk, "prune", GRACE_0)
+
+    live = desk.record(desk.live).revision
+    assert revisions(desk) == {live}
+    rows = {r.data["revision"]: r.data for r in shown(result)["revisions"].value.records}
+    assert rows[stray]["fate"] == "deleted"
+    assert rows[live] | {"bytes": 0} == {
+        "model": "tiny", "revision": live, "bytes": 0, "fate": "keep", "why": f"{desk.live} is live"
+    }  # fmt: skip
+    assert shown(result)["bytes_freed"].value == rows[stray]["bytes"]
+
+
+def test_by_default_it_waits_for_a_week_and_a_dry_run_deletes_nothing(desk):
+    desk.world.hub.publish("v1")
+    desk.roll_out()
+    stray = stage_by_hand(desk, "stray")
+
+    run(desk, "prune")
+    dry = run(desk, "prune", {"ops": {"prune_staged_models": {"config": {"grace_days": 0, "dry_run": True}}}})
+
+    assert stray in revisions(desk)
+    assert {r.data["fate"] for r in shown(dry)["revisions"].value.records} == {"keep", "delete"}
+
+
+def test_a_run_under_way_keeps_the_revision_of_its_partition(desk):
+    desk.world.hub.publish("v1")
+    desk.roll_out()
+    stray = stage_by_hand(desk, "stray")
+    desk.instance.create_run_for_job(
+        desk.defs.resolve_job_def("prune"), tags={"dagster/partition": f"{stray[:12]}-abcdef"},
+        status=dg.DagsterRunStatus.STARTED,
+    )  # fmt: skip
+
+    run(desk, "prune", GRACE_0)
+
+    assert stray in revisions(desk)
+
+
+def test_a_hub_that_is_down_keeps_everything_and_says_so(desk):
+    desk.world.hub.publish("v1")
+    desk.roll_out()
+    stray = stage_by_hand(desk, "stray")
+    desk.world.hub.down = True
+
+    result = run(desk, "prune", GRACE_0)
+
+    assert stray in revisions(desk)
+    fates = {r.data["revision"]: r.data["fate"] for r in shown(result)["revisions"].value.records}
+    assert fates[stray] == "unclear"
