@@ -29,7 +29,7 @@ def test_help_needs_less_than_half_a_second_of_a_core(genai):
     result = genai("--help")
 
     assert result.returncode == 0
-    for command in ("up", "down", "status", "doctor", "render", "logs", "publish", "env"):
+    for command in ("up", "down", "status", "doctor", "render", "logs", "publish", "env", "stage", "verify", "prune"):
         assert f"\n    {command} " in result.stdout
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 0.5
 

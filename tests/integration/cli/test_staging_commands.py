@@ -1,0 +1,244 @@
+"""`genai stage`, `verify` and `prune` as a user has them: real hub server, real S3, a Dagster that lists its runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import threading
+import uuid
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from genai_pipeline.core.manifest import manifest_key, staged_prefix
+from genai_pipeline.local.hub_server import HubServer
+from genai_pipeline.staging.lease import LEASES
+
+SHARED = os.urandom(20 * 1024 * 1024)
+
+
+@pytest.fixture
+def hub(tmp_path):
+    repository = tmp_path / "hub" / "owner" / "model"
+    for tag in ("v1", "v2"):
+        (repository / tag).mkdir(parents=True)
+        (repository / tag / "model.safetensors").write_bytes(SHARED)
+        (repository / tag / "config.json").write_text(f'{{"tag": "{tag}"}}')
+    (repository / "repo.yaml").write_text(
+        "{license: mit, refs: {main: v1}, revisions: {v1: {title: One}, v2: {title: Two}}}"
+    )
+    with HubServer(tmp_path / "hub", tmp_path / "state") as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join(10)
+
+
+class Dagster(ThreadingHTTPServer):
+    """Answers every question with the partitions of the runs under way."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        self.partitions = []
+        super().__init__(("127.0.0.1", 0), self.Handler)
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}"
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            runs = [
+                {"runId": "12345678-90", "jobName": "j", "status": "STARTED", "creationTime": 1, "startTime": 1,
+                 "endTime": None, "tags": [{"key": "dagster/partition", "value": p}], "stepStats": []}
+                for p in self.server.partitions
+            ]  # fmt: skip
+            body = json.dumps({"data": {"runsOrError": {"results": runs}}}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            """Quiet."""
+
+
+@pytest.fixture
+def dagster():
+    with Dagster() as server:
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def world(tmp_path, hub, dagster, s3_server):
+    class World:
+        pass
+
+    world, bucket = World(), f"test-{uuid.uuid4().hex[:12]}"
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "tiny.yaml").write_text("name: tiny\nsource: {hub: owner/model, ref: main}\n")
+    world.models, world.dagster, world.store = models, dagster, s3_server.store(bucket)
+    world.store.ensure_bucket()
+    world.env = {
+        "PATH": os.environ["PATH"], "GENAI_PROFILE": "kubernetes", "GENAI_MODELS": str(models), "GENAI_BUCKET": bucket,
+        "GENAI_HOME": str(tmp_path / "home"), "HF_ENDPOINT": hub.url, "GENAI_DAGSTER_URL": dagster.url, **s3_server.env,
+    }  # fmt: skip
+
+    def genai(*args, **more):
+        command = [sys.executable, "-m", "genai_pipeline.cli", *args]
+        done = subprocess.run(
+            command, env=world.env | more, capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path
+        )
+        assert "Traceback" not in done.stderr
+        return done
+
+    def fates(*args):
+        done = genai("prune", "--json", *args)
+        return {r["revision"]: r for r in json.loads(done.stdout)["revisions"]}
+
+    world.genai, world.fates = genai, fates
+    return world
+
+
+def staged(world, *args):
+    """Stages, and returns the revision."""
+    done = world.genai("stage", "tiny", *args)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split("/models/tiny/")[1].split("/")[0]
+
+
+def test_a_plan_shows_files_and_price_and_moves_nothing(world):
+    done = world.genai("stage", "tiny", "--plan")
+
+    assert done.returncode == 0, done.stderr
+    assert "model.safetensors" in done.stdout
+    assert f"{len(SHARED):,}" in done.stdout
+    assert "streamed" in done.stdout
+    assert "USD" in done.stdout
+    assert list(world.store.list("")) == []
+
+
+def test_what_another_revision_has_is_planned_as_a_copy_and_then_copied(world):
+    staged(world)
+
+    plan = world.genai("stage", "tiny", "--revision", "v2", "--plan").stdout
+    done = world.genai("stage", "tiny", "--revision", "v2").stdout
+
+    assert "copied from models/tiny/" in plan
+    assert "Saved: 20.0 MiB of 20.0 MiB" in plan
+    assert "copied 20.0 MiB" in done
+
+
+def test_staging_leaves_a_whole_model_and_no_lease_and_staging_again_says_so(world):
+    revision = staged(world)
+    assert world.store.head(manifest_key("tiny", revision))
+    assert list(world.store.list(LEASES)) == []
+
+    assert "is staged already" in world.genai("stage", "tiny").stdout
+    assert "nothing to do" in world.genai("stage", "tiny", "--plan").stdout
+
+
+def test_on_a_terminal_there_are_bars_and_the_end_is_the_same(world):
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "genai_pipeline.cli", "stage", "tiny"]
+    process = subprocess.Popen(command, env=world.env | {"TERM": "xterm", "COLUMNS": "150"}, stdout=slave, stderr=slave)
+    os.close(slave)
+    shown = b""
+    try:
+        while chunk := os.read(master, 65536):
+            shown += chunk
+    except OSError:  # Linux tells the end of a terminal so
+        pass
+    finally:
+        os.close(master)
+        code = process.wait(60)
+
+    text = shown.decode(errors="replace")
+    assert code == 0, text
+    assert "2 of 2 files" in text
+    assert "━" in text
+    assert "all verified" in text
+
+
+def test_a_staged_model_verifies_and_one_changed_byte_is_named_with_exit_code_1(world):
+    revision = staged(world)
+    good = world.genai("verify", f"tiny@{revision[:12]}")
+    key = staged_prefix("tiny", revision) + "model.safetensors"
+    world.store.put(key, bytes([SHARED[0] ^ 1]) + SHARED[1:])
+
+    bad = world.genai("verify", f"tiny@{revision[:8]}")
+    sampled = world.genai("verify", f"tiny@{revision[:8]}", "--sample", "1%")
+
+    assert (good.returncode, bad.returncode, sampled.returncode) == (0, 1, 1)
+    assert "publishes the same" in good.stdout
+    assert "model.safetensors: has sha256" in bad.stdout
+    assert "config.json" not in bad.stdout
+
+
+def test_verifying_without_a_live_release_asks_for_one_and_names_those_there_are(world):
+    revision = staged(world)
+    done = world.genai("verify", "tiny")
+    assert done.returncode == 1
+    assert revision[:12] in done.stderr
+
+
+@pytest.mark.parametrize("command", [["stage", "other"], ["verify", "other@abc"], ["prune", "other"]])
+def test_an_unknown_model_gives_the_known_ones(world, command):
+    done = world.genai(*command)
+    assert done.returncode == 1
+    assert "Known models: tiny." in done.stderr
+
+
+@pytest.mark.parametrize(
+    "line", ["prune --grace 7", "prune --grace soon", "verify tiny --sample 0%", "verify tiny --sample 101%", "stage"]
+)
+def test_a_wrong_word_is_exit_code_2(world, line):
+    assert world.genai(*line.split()).returncode == 2
+
+
+def test_prune_keeps_for_the_grace_time_and_then_deletes_what_nothing_refers_to(world):
+    main, stray = staged(world), staged(world, "--revision", "v2")
+    world.store.put("models/tiny/caches/vllm-1-h100/x", b"c")
+
+    assert world.fates("--dry-run", "--grace", "1h")[stray]["fate"] == "keep"
+    assert world.fates("--dry-run", "--grace", "0")[stray]["fate"] == "delete"
+    assert world.store.head(manifest_key("tiny", stray))
+    done = world.genai("prune", "--grace", "0")
+
+    assert done.returncode == 0, done.stderr
+    assert "20.0 MiB freed" in done.stdout
+    assert {o.key.split("/")[2] for o in world.store.list("models/tiny/")} == {main, "caches"}
+    assert world.genai("verify", f"tiny@{main}").returncode == 0
+    assert list(world.store.list(LEASES)) == []
+
+
+def test_a_run_under_way_keeps_its_revision_and_without_dagster_nothing_is_deleted(world):
+    stray = staged(world, "--revision", "v2")
+    world.dagster.partitions = [f"{stray[:12]}-abcdef"]
+    assert world.fates("--grace", "0")[stray]["why"] == "the run 12345678 is under way"
+
+    done = world.genai("prune", "--grace", "0", GENAI_DAGSTER_URL="http://127.0.0.1:9")
+
+    assert done.returncode == 1
+    assert "nothing may be deleted" in done.stderr
+    assert world.store.head(manifest_key("tiny", stray))
+
+
+def test_what_is_unclear_is_kept_by_name_with_exit_code_1(world):
+    stray = staged(world, "--revision", "v2")
+    world.store.put(manifest_key("tiny", stray), b"not json")
+
+    done = world.genai("prune", "--grace", "0")
+
+    assert done.returncode == 1
+    assert "its manifest cannot be read" in done.stdout
+    assert world.store.head(manifest_key("tiny", stray))
