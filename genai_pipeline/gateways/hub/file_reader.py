@@ -142,7 +142,7 @@ class FileReader:
                         self._require_good(response, url, target, named)
                         yield response
                         return
-                    target = urljoin(target, response.headers["Location"])
+                    target = _redirected(target, response.headers["Location"])
         raise HubUnavailable(f"{url} redirects more than {MOST_REDIRECTS} times.", RUN_AGAIN)
 
     @contextmanager
@@ -248,6 +248,13 @@ def _names_commit(response: BaseHTTPResponse, revision: str, url: str) -> bool:
             "Take a new snapshot; a ref that moves is not a revision.",
         )
     return commit is not None
+
+
+def _redirected(target: str, location: str) -> str:
+    try:
+        return urljoin(target, location)
+    except ValueError:
+        raise _TryAgain("it redirects to an address that is none") from None
 
 
 def _why(error: Exception) -> str:

@@ -1,0 +1,1 @@
+"""What benchmarks/staging.py puts side by side."""
