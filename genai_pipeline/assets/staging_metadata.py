@@ -62,11 +62,11 @@ def staged_metadata(manifest: Manifest, watch: StagingWatch) -> dict[str, Any]:
     seen = {file.path: file for file in state.files} if state else {}
     rows: list[dict[str, Any]] = []
     for file in manifest.files:
-        row: dict[str, Any] = {"path": file.path, "bytes": file.size, "sha256": file.sha256}
+        row: dict[str, Any] = {"path": file.path, "bytes": file.size}
         moved = seen.get(file.path)
         if moved and moved.began_s is not None and moved.ended_s is not None:
             row |= {"how": str(moved.how), "seconds": round(moved.ended_s - moved.began_s, 3)}
-        rows.append(row)
+        rows.append(row | {"sha256": file.sha256})
     found: dict[str, Any] = {"files": table(rows), "bytes": manifest.size_bytes, "staged_at": manifest.written_at}
     if state is None:
         return found

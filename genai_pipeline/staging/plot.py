@@ -31,6 +31,7 @@ def svg(state: Progress) -> str:
     shown = sorted(files[:_MOST_ROWS], key=lambda f: (f.began_s or 0.0, f.path))
     end = max([state.elapsed_s, *(f.ended_s or 0.0 for f in shown), 1e-3])
     bars = "".join(_bar(file, row, end) for row, file in enumerate(shown))
+    samples = [*state.samples, Sample(state.elapsed_s, state.bytes_from_source, state.bytes_done)]
     top = _TOP + _ROW * len(shown) + _TOP
     height = top + _LINE_HEIGHT + _AXIS
     title = "Files" if len(files) <= _MOST_ROWS else f"The {_MOST_ROWS} largest of {len(files)} files"
@@ -38,7 +39,7 @@ def svg(state: Progress) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" font-family="sans-serif" '
         f'font-size="11"><rect width="100%" height="100%" fill="white"/>'
         f'<text x="8" y="16" font-weight="bold">{title}</text>{_legend()}{bars}'
-        f"{_throughput(state.samples, end, top)}{_time_axis(end, top + _LINE_HEIGHT)}</svg>"
+        f"{_throughput(samples, end, top)}{_time_axis(end, top + _LINE_HEIGHT)}</svg>"
     )
 
 
@@ -72,7 +73,7 @@ def _bar(file: FileProgress, row: int, end: float) -> str:
 
 def _legend() -> str:
     return "".join(
-        f'<text x="{_WIDTH - _RIGHT - 70 * number}" y="16" text-anchor="end" fill="{colour}">■ {how}</text>'
+        f'<text x="{_WIDTH - _RIGHT - 85 * number}" y="16" text-anchor="end" fill="{colour}">■ {how}</text>'
         for number, (how, colour) in enumerate(_COLOURS.items())
     )
 

@@ -31,10 +31,13 @@ def spot_check(
     if not releases:
         return passed(CHECK, f"No release of {model} is live, so that no staged model of it is in use.")
     rows: list[dict[str, Any]] = []
+    files = 0
     try:
         for release in releases:
             manifest = chosen_manifest(store, model, release)
-            rows += _rows(release, verify_staged(store, manifest, Published(None, ""), share, say=say, rng=rng))
+            found = verify_staged(store, manifest, Published(None, ""), share, say=say, rng=rng)
+            files += len(found.files)
+            rows += _rows(release, found)
     except (NotFound, StagingError, StoreConflict) as error:
         return failed(CHECK, str(error), files=rows)
     except GenaiError as error:
@@ -45,12 +48,14 @@ def spot_check(
         remedy = f"Nothing was changed. See `genai verify {model}`; delete the prefix, and stage it again."
         return judge(CHECK, False, f"{'; '.join(wrong)}. {remedy}", files=rows)
     size = sum(int(row["bytes"]) for row in read)
-    summary = f"{len(read)} of {len(rows)} files ({size} bytes) of {', '.join(releases)} were read and are unchanged."
+    summary = f"{len(read)} of {files} files ({size} bytes) of {', '.join(releases)} were read and are unchanged."
     return judge(CHECK, True, summary, files=rows)
 
 
 def _rows(release: str, found: Verification) -> list[dict[str, Any]]:
+    """The files that were read, and those that are not what they should be."""
     return [
         {"release": release, "path": f.path, "bytes": f.size, "state": str(f.state), "detail": f.detail}
         for f in found.files
+        if f.state is not State.UNREAD
     ]
