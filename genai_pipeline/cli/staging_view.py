@@ -128,14 +128,14 @@ def staged_page(address: str, manifest: Manifest, state: Progress | None) -> Ite
 
 
 def verification_page(manifest: Manifest, found: Verification, seconds: float) -> Iterator[str]:
-    from genai_pipeline.staging.verify import State
+    from genai_pipeline.staging.verify import REPAIR, State
 
     for file in found.differing:
         yield f"{file.path}: {file.detail}"
     what = f"{manifest.model}/{manifest.revision}"
     if not found.passed:
         names = len({f.path for f in found.differing})
-        yield f"{names} files of {what} differ. Nothing was changed. Delete the prefix, and stage it again."
+        yield f"{names} files of {what} differ. Nothing was changed. {REPAIR}"
         return
     unread = sum(f.state is State.UNREAD for f in found.files)
     read = len(found.files) - unread

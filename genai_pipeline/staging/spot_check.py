@@ -10,7 +10,7 @@ from genai_pipeline.core.errors import GenaiError, NotFound, StagingError, Store
 from genai_pipeline.core.verdict import Verdict, failed, inconclusive, judge, passed
 from genai_pipeline.gateways.store.abc import ObjectStore
 from genai_pipeline.staging.inventory import chosen_manifest
-from genai_pipeline.staging.verify import Published, State, Verification, verify_staged
+from genai_pipeline.staging.verify import REPAIR, Published, State, Verification, verify_staged
 
 CHECK = "bytes_unchanged"
 
@@ -45,8 +45,7 @@ def spot_check(
     wrong = [f"{row['path']} of {row['release']} {row['detail']}" for row in rows if row["state"] == State.DIFFERS]
     read = [row for row in rows if row["state"] == State.EQUAL]
     if wrong:
-        remedy = f"Nothing was changed. See `genai verify {model}`; delete the prefix, and stage it again."
-        return judge(CHECK, False, f"{'; '.join(wrong)}. {remedy}", files=rows)
+        return judge(CHECK, False, f"{'; '.join(wrong)}. Nothing was changed. {REPAIR}", files=rows)
     size = sum(int(row["bytes"]) for row in read)
     summary = f"{len(read)} of {files} files ({size} bytes) of {', '.join(releases)} were read and are unchanged."
     return judge(CHECK, True, summary, files=rows)

@@ -17,6 +17,7 @@ from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject
 from genai_pipeline.staging.progress import How, Meter, Observer
 
 FILES_AT_ONCE = 8
+REPAIR = "Delete its manifest.json and stage it again: what is right is kept, and only what differs is sent."
 
 
 class State(StrEnum):

@@ -190,6 +190,18 @@ def test_one_that_is_not_staged_or_could_be_two_names_what_is(hub, store, manife
         chosen_manifest(store, "tiny", manifest.revision[:6])
 
 
+def test_what_differs_is_repaired_by_staging_again_without_the_manifest(hub, store, manifest, prefix):
+    """What the message says to do."""
+    rewrite(store, prefix + "model-03.safetensors", b"\xff" * 1000)
+    sent = store.body_bytes_received
+    store.delete(manifest_key("tiny", manifest.revision))
+
+    repaired = Stager(hub, store).stage("tiny", hub.snapshot("owner/tiny", manifest.revision))
+
+    assert verify_staged(store, repaired, published_by(hub, repaired)).passed
+    assert store.body_bytes_received - sent == 1000 + len(store.objects[manifest_key("tiny", manifest.revision)])
+
+
 # The verdict of the nightly check.
 
 
