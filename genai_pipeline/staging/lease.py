@@ -115,7 +115,8 @@ def _wait_for_pruners(lease: Lease, what: str, say: Say) -> None:
     end, said = time.monotonic() + WAIT_FOR_PRUNER_S, False
     while pruners := lease.others("prune"):
         if not said:
-            say(f"waiting for the prune of {what} by {pruners[0].who}")
+            dead_after = f"one that died is not waited for after {PRUNE_LEASE_S // 60} min"
+            say(f"waiting for the prune of {what} by {pruners[0].who}; {dead_after}")
             said = True
         if time.monotonic() > end:
             raise StoreConflict(f"{what} is being pruned by {pruners[0].who}.", "Stage it again once that has ended.")
