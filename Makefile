@@ -101,6 +101,7 @@ fix: $(STAMP) ## format and fix what can be fixed
 
 .PHONY: bench
 bench: $(STAMP) ## measure this machine
+	@$(UV) pip install --quiet --python $(BIN)/python -e '.[benchmark]' -c constraints.txt --override overrides.txt
 	@set -e; for file in $(filter-out benchmarks/cutover_kubernetes.py,$(wildcard benchmarks/*.py)); do echo "== $$file"; $(BIN)/python $$file; done
 
 .PHONY: bench-cluster

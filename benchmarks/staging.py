@@ -158,7 +158,7 @@ def summary(case: Case, rounds: list[Row]) -> Row:
 
 def table(rows: list[Row]) -> str:
     head = (
-        "| | hub alone | S3 alone | **staged** | serial job | hf + s5cmd | × serial | × hf + s5cmd | × slower side | RSS |"
+        "| | hub alone | S3 alone | **staged** | serial job | hf, s5cmd | × serial | × hf, s5cmd | × slower | RSS |"
         "\n|---|---|---|---|---|---|---|---|---|---|"
     )
 

@@ -78,9 +78,10 @@ def _digests(
         ours, stored = recorded.get(file.path), there.get(file.path)
         same = ours is not None and stored is not None and ours.size == stored.size == file.size
         if ours and stored and same:
-            untouched = stored.etag == ours.etag and file.sha256 is not None and ours.sha256 == file.sha256
-            # Else it is read once more: the hub publishes only a git blob id of it, or somebody wrote it again, as a
-            # second stager does. The same bytes may then have another ETag (other parts, or encryption with KMS).
+            published = (ours.sha256, file.sha256) if file.sha256 else (ours.blob_id, file.blob_id)
+            untouched = stored.etag == ours.etag and published[0] == published[1] is not None
+            # Else it is read once more: somebody wrote it again, as a second stager does, and the same bytes may then
+            # have another ETag (other parts, or encryption with KMS); or a manifest of format 1 has no git blob id.
             same = untouched or _equals_hub(store, prefix, file)
         rows.append({"path": file.path, "bytes": file.size, "sha256": ours.sha256 if ours else "", "equal": same})
     wrong = [str(row["path"]) for row in rows if not row["equal"]]

@@ -99,7 +99,7 @@ class Meter:
         planned: (path, size, how) of every file.
         say: takes a line at most every two seconds, and one at the end.
         observe: takes the state at most four times a second, and once at the end.
-        requests: the store's running count of its requests by operation.
+        requests: the store's running count of its requests by operation, `before` what it was at the beginning.
     """
 
     def __init__(
@@ -110,12 +110,13 @@ class Meter:
         say: Callable[[str], None] = lambda _: None,
         observe: Observer = lambda _: None,
         requests: Callable[[], Mapping[str, int]] = dict,
+        before: Mapping[str, int] | None = None,
     ) -> None:
         self._model, self._revision = model, revision
         self._files = {path: FileProgress(path, size, how) for path, size, how in planned}
         self._say, self._observe, self._requests = say, observe, requests
         self._from_source = self._done = self._files_done = self._source_requests = 0
-        self._before = Counter(requests())
+        self._before = Counter(requests() if before is None else before)
         self._started = time.monotonic()
         self._said, self._observed = self._started, float("-inf")
         self._samples: list[Sample] = []

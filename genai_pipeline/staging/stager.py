@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from genai_pipeline.core.clock import utc_now
 from genai_pipeline.core.errors import IncompleteModel, StagingError
+from genai_pipeline.core.faults import crash_point
 from genai_pipeline.core.manifest import Manifest
 from genai_pipeline.core.snapshot import INDEX_NAME, Snapshot, shards_named_by
 from genai_pipeline.core.verdict import Verdict
@@ -56,12 +57,14 @@ class Stager:
         if done:
             say(f"{model}/{snapshot.revision} is staged already, by {done.written_by} at {done.written_at}")
             return done
+        before = self._store.requests()
         self._refuse_incomplete(snapshot)
         swept = sweep(self._store)
         if swept:
             say(f"aborted {swept} stale multipart uploads")
         planned = plan_staging(model, snapshot, self._store)
-        meter = Meter(model, snapshot.revision, _files(planned), say, progress, self._store.requests)
+        crash_point("staging.planned")
+        meter = Meter(model, snapshot.revision, _files(planned), say, progress, self._store.requests, before)
         with Transfer(self._hub, self._store, model, snapshot, meter, self._part_size) as transfer:
             files = transfer.move(planned)
         manifest = commit(self._store, model, snapshot, files, f"genai-pipeline, {getpass.getuser()}", utc_now())

@@ -1,0 +1,83 @@
+import threading
+import time
+from email.utils import formatdate
+
+import pytest
+
+from genai_pipeline.gateways.pace import LONGEST_WAIT_S, Pace, retry_after_s, wait_s
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_a_busy_server_is_asked_half_as_much_and_successes_bring_it_back():
+    clock = Clock()
+    pace = Pace(16, clock)
+    pace.busy()
+    pace.busy()  # another answer of the same moment
+    assert pace.limit == 8
+    clock.now += 2
+    pace.busy()
+    assert pace.limit == 4
+
+    for _ in range(200):
+        with pace.turn():
+            pass
+
+    assert pace.limit == 16
+
+
+def test_it_never_stops_altogether():
+    clock = Clock()
+    pace = Pace(4, clock)
+    for _ in range(10):
+        clock.now += 2
+        pace.busy()
+    with pace.turn():
+        assert pace.limit == 1
+
+
+def test_a_request_that_failed_is_no_success():
+    pace = Pace(8, Clock())
+    pace.busy()
+    with pytest.raises(OSError, match="down"), pace.turn():
+        raise OSError("down")
+    assert pace.limit == 4
+
+
+def test_one_more_than_the_limit_waits_for_its_turn():
+    pace = Pace(1)
+    entered = threading.Event()
+
+    def second():
+        with pace.turn():
+            entered.set()
+
+    with pace.turn():
+        waiting = threading.Thread(target=second)
+        waiting.start()
+        assert not entered.wait(0.1)
+    assert entered.wait(10)
+    waiting.join(10)
+
+
+def test_waits_grow_differ_and_end():
+    assert len({wait_s(1, 0.5) for _ in range(20)}) > 1
+    assert 1.0 <= wait_s(2, 0.5) <= 2.0
+    assert wait_s(50, 0.5) <= LONGEST_WAIT_S * 1.25 + 0.5
+
+
+def test_what_the_server_asks_for_is_waited_and_no_year():
+    assert 3.0 <= wait_s(1, 0.5, 3.0) <= 4.5
+    assert wait_s(1, 0.5, 31536000.0) <= LONGEST_WAIT_S * 1.25 + 0.5
+
+
+def test_retry_after_is_seconds_or_a_date():
+    assert retry_after_s({"Retry-After": "7"}) == 7
+    assert 55 <= (retry_after_s({"Retry-After": formatdate(time.time() + 60, usegmt=True)}) or 0) <= 61
+    assert retry_after_s({"Retry-After": "soon"}) is None
+    assert retry_after_s({}) is None
