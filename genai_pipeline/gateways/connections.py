@@ -18,14 +18,14 @@ import urllib3
 from urllib3.util import Timeout, make_headers
 
 TIMEOUT = Timeout(connect=10.0, read=30.0)
-_CA_BUNDLES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+_CA_BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 
 
 class Connections:
     """Thread-safe. One pool of at most `each` kept connections per host.
 
     Args:
-        ca_bundle: a file of certificates; None means REQUESTS_CA_BUNDLE, SSL_CERT_FILE, else certifi's.
+        ca_bundle: a file of certificates; None means SSL_CERT_FILE, REQUESTS_CA_BUNDLE, else certifi's.
     """
 
     def __init__(self, each: int, timeout: Timeout = TIMEOUT, ca_bundle: str | None = None) -> None:

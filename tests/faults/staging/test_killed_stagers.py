@@ -41,6 +41,10 @@ class Counting:
         self.sent.add(upload.key)
         return self._store.upload_part(upload, number, body)
 
+    def complete_upload(self, upload, parts):
+        self.sent.add(upload.key)
+        return self._store.complete_upload(upload, parts)
+
 
 @pytest.mark.parametrize(
     ("point", "exists"),
