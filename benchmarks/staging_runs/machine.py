@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -62,9 +63,18 @@ def write_model(folder: Path, case: Case, changed: float = 0.0) -> None:
 
 
 def _write(file: Path, size: int, fresh: random.Random) -> None:
+    header = _header(size) if file.suffix == ".safetensors" else b""
     with file.open("wb") as stream:
-        for at in range(0, size, 64 * MIB):
+        stream.write(header)
+        for at in range(len(header), size, 64 * MIB):
             stream.write(fresh.randbytes(min(64 * MIB, size - at)))
+
+
+def _header(size: int) -> bytes:
+    """Of a safetensors file of this size with one tensor; 128 bytes."""
+    length = size - 128
+    tensor = {"dtype": "U8", "shape": [length], "data_offsets": [0, length]}
+    return (120).to_bytes(8, "little") + json.dumps({"weight": tensor}).encode().ljust(120)
 
 
 @contextmanager

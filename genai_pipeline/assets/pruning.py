@@ -45,7 +45,7 @@ def _pruner(context: dg.OpExecutionContext, platform: Platform, files: ModelFile
 
     def referring(models: Collection[str]) -> References:
         runs = references_of_runs(context.instance)
-        return references_to(models, gateways.store, lambda _: gateways.hub, files, lambda: runs)
+        return references_to(models, gateways.store, gateways.source, files, lambda: runs)
 
     return Pruner(gateways.store, referring, grace_s)
 

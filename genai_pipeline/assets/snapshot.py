@@ -7,11 +7,11 @@ from genai_pipeline.assets.tables import table
 def _look(hand: InHand) -> Findings:
     from genai_pipeline.staging.judge import judge_snapshot
 
-    hub = hand.platform.gateways.hub
-    snapshot = hub.snapshot(hand.spec.source.hub, hand.release.revision)
+    source = hand.platform.gateways.source(hand.spec.source)
+    snapshot = source.snapshot(hand.spec.source.address, hand.release.revision)
     files = [{"path": f.path, "bytes": f.size, "sha256": f.sha256 or ""} for f in snapshot.files]
     metadata = {"files": table(files), "bytes": snapshot.size_bytes, "licence": snapshot.licence or "none"}
-    return Findings(judge_snapshot(snapshot, hand.spec.source.licences, hub), metadata)
+    return Findings(judge_snapshot(snapshot, hand.spec.source.licences, source), metadata)
 
 
 SNAPSHOT = ReleaseAsset(

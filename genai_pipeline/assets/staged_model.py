@@ -9,8 +9,9 @@ def _stage(hand: InHand) -> Findings:
     from genai_pipeline.staging.stager import Stager
 
     gateways, release = hand.platform.gateways, hand.release
-    snapshot = gateways.hub.snapshot(hand.spec.source.hub, release.revision)
-    stager = Stager(gateways.hub, gateways.store)
+    source = gateways.source(hand.spec.source)
+    snapshot = source.snapshot(hand.spec.source.address, release.revision)
+    stager = Stager(source, gateways.store)
     watch = StagingWatch(hand.observe)
     manifest = stager.stage(release.model, snapshot, hand.say, watch)
     metadata = {"prefix": weights_url(hand.platform.profile, release), **staged_metadata(manifest, watch)}

@@ -77,7 +77,7 @@ def version_sensor(files: ModelFiles, jobs: Sequence[Any], tick_s: int) -> dg.Se
 
 
 def _plan(context: dg.SensorEvaluationContext, platform: Platform, spec: ModelSpec) -> tuple[Release, Plan]:
-    revision = platform.gateways.hub.resolve(spec.source.hub, spec.source.ref)
+    revision = platform.gateways.source(spec.source).resolve(spec.source.address, spec.source.ref)
     release = Release.of(spec, revision)
     record = platform.records.get(spec.name, release.id)
     live = platform.records.live(spec.name)
@@ -96,7 +96,7 @@ def _act(platform: Platform, spec: ModelSpec, release: Release, plan: Plan) -> I
         reject(records, platform.candidates, release, plan.why)
     if plan.step not in (Step.START, Step.REOPEN):
         return
-    records.open(spec, release, f"found at {spec.source.hub}@{spec.source.ref}")
+    records.open(spec, release, f"found at {spec.source.title}")
     if plan.step is Step.REOPEN:
         records.update(spec.name, release.id, lambda r: r.reopened(), plan.why)
     attempt = records.update(spec.name, release.id, lambda r: r.attempted(), f"run requested: {plan.why}").attempt

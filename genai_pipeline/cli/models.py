@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from genai_pipeline.cli.context import Command, Context, require_local
 
 if TYPE_CHECKING:
+    from genai_pipeline.core.model_spec import Source
     from genai_pipeline.core.profile import Profile
 
 
@@ -34,7 +35,7 @@ def _render(context: Context) -> int:
         folders = rbac_objects(profile)
     else:
         specs = read_valid_models(context.models, context.args.model, lambda text: print(text, file=sys.stderr))
-        releases = [(s, Release.of(s, _revision(context, s.source.hub, s.source.ref, profile))) for s in specs]
+        releases = [(s, Release.of(s, _revision(context, s.source, profile))) for s in specs]
         folders = rendered(releases, profile)
     if context.args.out is None:
         sys.stdout.write(as_yaml([o for _, objects in folders for o in objects]))
@@ -44,14 +45,14 @@ def _render(context: Context) -> int:
     return 0
 
 
-def _revision(context: Context, repository: str, ref: str, profile: Profile) -> str:
+def _revision(context: Context, source: Source, profile: Profile) -> str:
     from genai_pipeline.core.errors import Unavailable
     from genai_pipeline.resources.profile import gateways_for
 
     if context.args.revision:
         return context.args.revision
     try:
-        return gateways_for(profile).hub.resolve(repository, ref)
+        return gateways_for(profile).source(source).resolve(source.address, source.ref)
     except Unavailable as error:
         raise Unavailable(error.what, "Run `genai up`, or name the commit with --revision.") from error
 

@@ -83,7 +83,7 @@ def _doctor(context: Context) -> int:
 
     profile = adopt(context.profile)
     if profile.name == "local":
-        findings = doctor.all_findings(profile, context.env, context.models, gateways_for(profile).hub)
+        findings = doctor.all_findings(profile, context.env, context.models, gateways_for(profile).source)
     else:
         from genai_pipeline.local.cluster_doctor import cluster_findings
 

@@ -51,9 +51,9 @@ def _stage(context: Context) -> int:
     from genai_pipeline.staging.transfer import PART_SIZE
 
     gateways, spec = _opened(context, context.args.model)
-    store, source = gateways.store, gateways.hub
-    revision = source.resolve(spec.source.hub, context.args.revision or spec.source.ref)
-    snapshot = source.snapshot(spec.source.hub, revision)
+    store, source = gateways.store, gateways.source(spec.source)
+    revision = source.resolve(spec.source.address, context.args.revision or spec.source.ref)
+    snapshot = source.snapshot(spec.source.address, revision)
     address = store.url(staged_prefix(spec.name, revision))
     if context.args.plan:
         done = committed(store, spec.name, revision)
@@ -75,10 +75,10 @@ def _verify(context: Context) -> int:
     from genai_pipeline.staging.verify import published_by, verify_staged
 
     model, _, which = context.args.model.partition("@")
-    gateways, _ = _opened(context, model)
+    gateways, spec = _opened(context, model)
     live = None if which else Records(gateways.store).live(model)
     manifest = chosen_manifest(gateways.store, model, which or (live.revision if live else ""))
-    published, started = published_by(gateways.hub, manifest), time.monotonic()
+    published, started = published_by(gateways.source(spec.source), manifest), time.monotonic()
     with watching(context.console, context.say) as watch:
         found = verify_staged(gateways.store, manifest, published, context.args.sample, watch.observe, watch.say)
     for line in verification_page(manifest, found, time.monotonic() - started):
@@ -128,7 +128,7 @@ def _pruner(context: Context) -> tuple[Pruner, list[str]]:
     api = DagsterApi(profile.dagster_url)
 
     def referring(models: Collection[str]) -> References:
-        return references_to(models, gateways.store, lambda _: gateways.hub, files, lambda: _runs(api), named)
+        return references_to(models, gateways.store, gateways.source, files, lambda: _runs(api), named)
 
     return Pruner(gateways.store, referring, context.args.grace), named
 

@@ -14,6 +14,7 @@ GenaiError
 │   ├── RevisionNotFound
 │   ├── AccessDenied
 │   ├── UnsafeFormat
+│   ├── UnsafePath
 │   ├── UnknownKind       the cluster lacks the operator that brings a kind
 │   ├── ReleaseRefused    the interlock of m/live
 │   └── Superseded        a newer release took this one's place
@@ -92,7 +93,11 @@ class AccessDenied(Refused):
 
 
 class UnsafeFormat(Refused):
-    """Weights that can run code when they are loaded (pickle)."""
+    """Weights that can run code when they are loaded (pickle), or that are not what their name says."""
+
+
+class UnsafePath(Refused):
+    """A path that would leave the staged prefix, or that not everybody reads back as the same file."""
 
 
 class UnknownKind(Refused):

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
+from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
+from genai_pipeline.core.formats import Format
+
 Ratio = Annotated[float, Field(ge=0, le=1)]
+Glob = Annotated[str, Field(min_length=1)]
+ANY_LICENCE = "any"
+_S3_PREFIX = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\s]*)?")
 ArgValue = bool | int | float | str | dict[str, Any] | list[Any]
 
 
@@ -16,12 +24,81 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
-class Source(_Section):
-    """Where the weights come from: a repository of the hub and the ref that is followed."""
+def _matches(path: str, globs: tuple[Glob, ...]) -> bool:
+    return any(fnmatchcase(path, f"{glob}*" if glob.endswith("/") else glob) for glob in globs)
 
-    hub: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+
+class Source(_Section):
+    """Where the weights come from: a repository of the hub, a prefix of S3 or a folder; and which of its files.
+
+    Args:
+        hub, ref: a repository and the ref that is followed.
+        s3: every object below `s3://bucket/prefix/`, in the pipeline's own S3 but for `region` and `endpoint`.
+        folder: every file below a folder of the machine that stages.
+        include, exclude: globs over the files' paths, as huggingface_hub's allow_patterns: `*` also spans folders, and
+            `sub/` is all below it. Excluding wins.
+        formats: what weights may be stored in.
+        licences: those that the source may state; `any` allows all, and sources that state none.
+    """
+
+    hub: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
+    s3: str | None = None
+    folder: str | None = None
     ref: Annotated[str, Field(min_length=1)] = "main"
+    region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")] | None = None
+    endpoint: Annotated[str, Field(pattern=r"^https?://[^/\s]+$")] | None = None
+    requester_pays: bool = Field(False, alias="requester-pays")
+    include: tuple[Glob, ...] = ()
+    exclude: tuple[Glob, ...] = ()
+    formats: Annotated[tuple[Format, ...], Field(min_length=1)] = ("safetensors",)
     licences: tuple[str, ...] = ("apache-2.0", "mit", "bsd-3-clause", "llama3.1", "gemma")
+
+    @property
+    def address(self) -> str:
+        """What the source is called: `owner/name`, `s3://bucket/prefix/` or `/a/folder`. Also in a snapshot."""
+        return self.hub or self.s3 or self.folder or ""
+
+    @property
+    def title(self) -> str:
+        """The address, and the ref where there is one."""
+        return f"{self.address}@{self.ref}" if self.hub else self.address
+
+    def selects(self, path: str) -> bool:
+        """Whether a file is one of the model's."""
+        wanted = not self.include or _matches(path, self.include)
+        return wanted and not _matches(path, self.exclude)
+
+    @field_validator("s3")
+    @classmethod
+    def _prefix(cls, s3: str | None) -> str | None:
+        if s3 is None:
+            return None
+        if not _S3_PREFIX.fullmatch(s3):
+            raise ValueError("is not s3://bucket/prefix/, as in s3://models/tiny/")
+        return s3 if s3.endswith("/") else f"{s3}/"
+
+    @field_validator("folder")
+    @classmethod
+    def _absolute(cls, folder: str | None) -> str | None:
+        if folder is None:
+            return None
+        path = os.path.normpath(os.path.expanduser(folder))
+        if not os.path.isabs(path) or path == "/":
+            raise ValueError("must be a whole path, as /srv/models/tiny or ~/models/tiny")
+        return path
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Source:
+        places = [name for name in ("hub", "s3", "folder") if getattr(self, name) is not None]
+        if len(places) != 1:
+            raise ValueError(f"takes one of hub, s3 and folder; got {' and '.join(places) or 'none'}")
+        stray = [] if self.hub or self.ref == "main" else ["ref"]
+        if not self.s3:
+            stray += [name for name in ("region", "endpoint") if getattr(self, name)]
+            stray += ["requester-pays"] if self.requester_pays else []
+        if stray:
+            raise ValueError(f"{', '.join(stray)} cannot go with {places[0]}: remove it")
+        return self
 
 
 class ReservationTerm(_Section):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from genai_pipeline.core.model_spec import Source
 from genai_pipeline.gateways.agent.abc import AgentEndpoint
 from genai_pipeline.gateways.aws.abc import Aws
 from genai_pipeline.gateways.cluster.abc import Cluster
@@ -28,3 +29,10 @@ class Gateways:
     agent: Callable[[str], AgentEndpoint]
     metrics: Metrics
     aws: Aws | None = None
+    _sources: dict[Source, Hub] = field(default_factory=dict[Source, Hub], compare=False, repr=False)
+
+    def source(self, source: Source) -> Hub:
+        """What a model's files come from, always the same gateway for the same source."""
+        from genai_pipeline.gateways.hub.sources import source_of
+
+        return self._sources.setdefault(source, source_of(source, self.hub, self.store))

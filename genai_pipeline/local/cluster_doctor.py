@@ -12,7 +12,7 @@ from genai_pipeline.core.model_file import read_models
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.k8s.render import render_platform
-from genai_pipeline.local.doctor import Finding, hub_findings, installed_version, model_findings, python_findings
+from genai_pipeline.local.doctor import Finding, installed_version, model_findings, python_findings, source_findings
 
 LOOPBACK = ("127.", "localhost", "[::1]", "::1")
 ROLE_REMEDY = "An administrator applies `genai render --rbac`; see docs/kubernetes.md."
@@ -27,7 +27,7 @@ def cluster_findings(profile: Profile, env: Mapping[str, str], models: Path, gat
         _cluster(profile, gateways),
         _store(profile, gateways),
         *pods_store_findings(profile, env),
-        *hub_findings(gateways.hub, files, profile, running=True),
+        *source_findings(gateways.source, files, profile, running=True),
     ]
 
 

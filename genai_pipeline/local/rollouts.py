@@ -138,7 +138,7 @@ class Watch:
     def _release_wanted(self, spec: ModelSpec) -> Release:
         asked_at, release = self._wanted.get(spec.name, (0.0, None))
         if release is None or time.monotonic() - asked_at > RESOLVE_EVERY_S:
-            release = Release.of(spec, self.gateways.hub.resolve(spec.source.hub, spec.source.ref))
+            release = Release.of(spec, self.gateways.source(spec.source).resolve(spec.source.address, spec.source.ref))
             self._wanted[spec.name] = (time.monotonic(), release)
         return release
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable
 
 from genai_pipeline.core.errors import ChecksumMismatch
+from genai_pipeline.core.formats import LARGEST_HEAD, refuse_disguised
 from genai_pipeline.core.manifest import ManifestFile
 from genai_pipeline.core.snapshot import SnapshotFile
 from genai_pipeline.gateways.store.abc import Body
@@ -21,18 +22,20 @@ class Digest:
 
     def __init__(self, file: SnapshotFile) -> None:
         self._file = file
+        self._head = b""
         self._sha256 = hashlib.sha256()
         self._crc64 = Crc64()
         self._blob = None if file.sha256 else hashlib.sha1(b"blob %d\0" % file.size, usedforsecurity=False)
 
     def update(self, body: Body) -> None:
+        self._head = self._head or bytes(body[:LARGEST_HEAD])
         self._sha256.update(body)
         self._crc64.update(body)
         if self._blob:
             self._blob.update(body)
 
     def check(self) -> str:
-        """The sha256 in hex. Raises: ChecksumMismatch."""
+        """The sha256 in hex. Raises: ChecksumMismatch; UnsafeFormat: the right bytes, and not what their name says."""
         sha256 = self._sha256.hexdigest()
         expected, actual = self._file.sha256, sha256
         if self._blob and self._file.blob_id:
@@ -41,6 +44,7 @@ class Digest:
             raise ChecksumMismatch(self._file.path, "no digest", sha256)
         if expected != actual:
             raise ChecksumMismatch(self._file.path, expected, actual)
+        refuse_disguised(self._file.path, self._head, self._file.size)
         return sha256
 
     def entry(self, etag: str, part_size: int | None) -> ManifestFile:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from genai_pipeline.core.errors import ChecksumMismatch, GenaiError, IncompleteModel, NotFound, Refused
+from genai_pipeline.core.errors import ChecksumMismatch, GenaiError, IncompleteModel, NotFound, Refused, UnsafeFormat
 from genai_pipeline.core.manifest import MANIFEST_NAME, Manifest, staged_prefix
+from genai_pipeline.core.model_spec import ANY_LICENCE
 from genai_pipeline.core.snapshot import INDEX_NAME, Snapshot, SnapshotFile, shards_named_by
 from genai_pipeline.core.verdict import Verdict, failed, inconclusive, judge, passed
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject
 from genai_pipeline.staging.digest import digest_of
+from genai_pipeline.staging.preflight import refuse_what_must_not_be_staged
 
 _SHA = re.compile(r"^[0-9a-f]{40}$")
 
@@ -28,16 +30,18 @@ def judge_snapshot(snapshot: Snapshot, licences: Sequence[str], hub: Hub) -> lis
 
 
 def _safe_formats(snapshot: Snapshot) -> Verdict:
-    if snapshot.pickles:
-        names = ", ".join(snapshot.pickles)
-        return failed("safe_formats", f"Pickles can run code on load: {names}. Publish the weights as safetensors.")
-    count = len(snapshot.safetensors)
-    summary = f"{count} safetensors files and no pickle." if count else "There is no safetensors file to serve."
-    return judge("safe_formats", count > 0, summary, safetensors=list(snapshot.safetensors))
+    """By the list of files alone; headers are read when they are staged."""
+    try:
+        refuse_what_must_not_be_staged(snapshot)
+    except Refused as error:
+        return failed("safe_formats", str(error))
+    names, formats = snapshot.weights, " or ".join(snapshot.formats)
+    summary = f"{len(names)} files of weights, all {formats}." if names else f"There is no {formats} file to serve."
+    return judge("safe_formats", len(names) > 0, summary, weights=list(names))
 
 
 def _licence(snapshot: Snapshot, allowed: Sequence[str]) -> Verdict:
-    ok = snapshot.licence in allowed
+    ok = ANY_LICENCE in allowed or snapshot.licence in allowed
     remedy = "" if ok else " Add it to source.licences if you may use it."
     summary = f"The licence is {snapshot.licence or 'not stated'}; allowed are {', '.join(allowed)}.{remedy}"
     return judge("licence_allowed", ok, summary, licence=snapshot.licence)
@@ -96,7 +100,7 @@ def _digests(
 def _equals_hub(store: ObjectStore, prefix: str, file: SnapshotFile) -> bool:
     try:
         digest_of(file, store.read(prefix + file.path))
-    except (ChecksumMismatch, NotFound):
+    except (ChecksumMismatch, NotFound, UnsafeFormat):
         return False
     return True
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
-from genai_pipeline.core.errors import Refused, UnsafeFormat
-from genai_pipeline.core.manifest import MANIFEST_NAME, staged_prefix
+from genai_pipeline.core.manifest import staged_prefix
 from genai_pipeline.core.snapshot import Snapshot, SnapshotFile
 from genai_pipeline.gateways.store.abc import ObjectStore
 from genai_pipeline.staging.copies import find_copies, published_digest
+from genai_pipeline.staging.preflight import refuse_what_must_not_be_staged
 from genai_pipeline.staging.progress import How
-
-_PIN_ANOTHER = "Pin another `source.ref` in the model file."
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,7 @@ def plan_staging(model: str, snapshot: Snapshot, store: ObjectStore) -> list[Pla
     """Plan a staging; the largest files first, so that the last one under way is small.
 
     A file of the right size that is there already is checked by reading it back, which costs no
-    byte from the hub. Raises: UnsafeFormat, Refused: before any byte moves.
+    byte from the hub. Raises: UnsafePath, UnsafeFormat, Refused: before any byte moves.
     """
     refuse_what_must_not_be_staged(snapshot)
     prefix = staged_prefix(model, snapshot.revision)
@@ -42,24 +39,8 @@ def plan_staging(model: str, snapshot: Snapshot, store: ObjectStore) -> list[Pla
     return [_plan_file(f, prefix + f.path, f.path in kept, elsewhere) for f in files]
 
 
-def refuse_what_must_not_be_staged(snapshot: Snapshot) -> None:
-    """Raises: UnsafeFormat: pickles. Refused: a path that would leave the prefix, or nothing to stage."""
-    if snapshot.pickles:
-        raise UnsafeFormat(
-            f"{snapshot.source}@{snapshot.revision[:12]} holds pickles, which run code on load: "
-            f"{', '.join(snapshot.pickles)}.",
-            "Publish the weights as safetensors.",
-        )
-    for file in snapshot.files:
-        parts = PurePosixPath(file.path).parts
-        if file.path.startswith("/") or ".." in parts or file.path == MANIFEST_NAME or "\\" in file.path:
-            raise Refused(f"{snapshot.source} holds {file.path!r}, which cannot be staged.", _PIN_ANOTHER)
-    if not snapshot.files:
-        raise Refused(f"{snapshot.source}@{snapshot.revision[:12]} holds no file.", _PIN_ANOTHER)
-
-
 def _plan_file(file: SnapshotFile, key: str, kept: bool, elsewhere: Mapping[str, str]) -> PlannedFile:
     if kept:
         return PlannedFile(file, key, How.KEPT)
-    source = elsewhere.get(published_digest(file) or "")
+    source = elsewhere.get(published_digest(file) or "") or file.copy_of
     return PlannedFile(file, key, How.COPIED, source) if source else PlannedFile(file, key, How.STREAMED)

@@ -105,9 +105,9 @@ def _model_file(model: str, sources: Sources, files: ModelFiles, named: Collecti
 
 
 def _asked_for(spec: ModelSpec, hub: Hub) -> Reference:
-    what = f"{spec.source.hub}@{spec.source.ref}"
+    what = spec.source.title
     try:
-        revision = hub.resolve(spec.source.hub, spec.source.ref)
+        revision = hub.resolve(spec.source.address, spec.source.ref)
     except Unavailable as error:
         raise _Unclear(f"what {what} stands for is not known: the hub did not answer") from error
     except GenaiError as error:

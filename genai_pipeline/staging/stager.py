@@ -10,10 +10,10 @@ import getpass
 from collections.abc import Callable, Sequence
 
 from genai_pipeline.core.clock import utc_now
-from genai_pipeline.core.errors import IncompleteModel, StagingError
+from genai_pipeline.core.errors import StagingError
 from genai_pipeline.core.faults import crash_point
 from genai_pipeline.core.manifest import Manifest
-from genai_pipeline.core.snapshot import INDEX_NAME, Snapshot, shards_named_by
+from genai_pipeline.core.snapshot import Snapshot
 from genai_pipeline.core.verdict import Verdict
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.store.abc import ObjectStore
@@ -21,6 +21,7 @@ from genai_pipeline.staging.commit import commit, committed
 from genai_pipeline.staging.judge import judge_staged
 from genai_pipeline.staging.lease import staging_lease
 from genai_pipeline.staging.plan import PlannedFile, plan_staging
+from genai_pipeline.staging.preflight import preflight
 from genai_pipeline.staging.progress import How, Meter, Observer
 from genai_pipeline.staging.sweep import sweep
 from genai_pipeline.staging.transfer import PART_SIZE, Transfer
@@ -46,7 +47,7 @@ class Stager:
         `say` takes log lines, `progress` the state at most four times a second and once at the end; of a
         revision that is staged already nothing is reported.
 
-        Raises: UnsafeFormat, IncompleteModel, ChecksumMismatch, HubUnavailable, StoreUnavailable.
+        Raises: UnsafePath, UnsafeFormat, IncompleteModel, ChecksumMismatch, HubUnavailable, StoreUnavailable.
         """
         self._store.ensure_bucket()
         with staging_lease(self._store, model, snapshot.revision, say):
@@ -58,7 +59,7 @@ class Stager:
             say(f"{model}/{snapshot.revision} is staged already, by {done.written_by} at {done.written_at}")
             return done
         before = self._store.requests()
-        self._refuse_incomplete(snapshot)
+        preflight(self._hub, snapshot)
         swept = sweep(self._store)
         if swept:
             say(f"aborted {swept} stale multipart uploads")
@@ -77,20 +78,6 @@ class Stager:
         if manifest is None:
             raise StagingError(f"{model}/{snapshot.revision} is not staged.", "Materialize staged_model first.")
         return judge_staged(self._store, manifest, snapshot)
-
-    def _refuse_incomplete(self, snapshot: Snapshot) -> None:
-        """Read the index before anything is sent: half a model is of no use."""
-        paths = {file.path: file for file in snapshot.files}
-        if INDEX_NAME not in paths:
-            return
-        index = b"".join(self._hub.read(snapshot.source, snapshot.revision, INDEX_NAME))
-        missing = sorted(shards_named_by(index) - set(paths))
-        if missing:
-            raise IncompleteModel(
-                f"{snapshot.source}@{snapshot.revision[:12]}: the index names {', '.join(missing)}, "
-                "which the revision does not hold.",
-                "Nothing was staged. Pin another `source.ref` in the model file.",
-            )
 
 
 def _files(planned: Sequence[PlannedFile]) -> list[tuple[str, int, How]]:

@@ -20,8 +20,10 @@ from genai_pipeline.core.errors import (
     GenaiError,
     HubUnavailable,
     NotFound,
+    Refused,
     StoreConflict,
     Unavailable,
+    UnsafeFormat,
 )
 from genai_pipeline.core.faults import crash_point
 from genai_pipeline.core.manifest import ManifestFile, staged_prefix
@@ -161,12 +163,12 @@ class Transfer:
         """(what to try once more, None) or (None, the error that ends the staging)."""
         path = item.file.path
         self._tries[path] += 1
-        if isinstance(error, ChecksumMismatch):
+        if isinstance(error, (ChecksumMismatch, UnsafeFormat)):
             with suppress(Unavailable):  # what stays is swept after a day; a resume would not take its parts for right
                 undo()
-            if path not in self._mismatched:
-                self._mismatched.add(path)  # from scratch, once: a bad proxy or a flipped bit, not a bad file
-                return replace(item, how=How.STREAMED, copy_of=None), None
+        if isinstance(error, ChecksumMismatch) and path not in self._mismatched:
+            self._mismatched.add(path)  # from scratch, once: a bad proxy or a flipped bit, not a bad file
+            return replace(item, how=How.STREAMED, copy_of=None), None
         if (
             isinstance(error, (NotFound, StoreConflict))
             and self._tries[path] < MOST_TRIES
@@ -191,7 +193,7 @@ class Transfer:
             if found is None or found.size != item.file.size:
                 return None
             digest = digest_over(item.file, self._store.read(item.key, etag=found.etag))
-        except (ChecksumMismatch, NotFound, StoreConflict):
+        except (ChecksumMismatch, NotFound, Refused, StoreConflict):
             return None
         return digest.entry(found.etag, self._layout(found.etag, found.size))
 

@@ -5,6 +5,7 @@ import dagster as dg
 from genai_pipeline.assets.staging_metadata import OBSERVE_EVERY_S, StagingWatch, staged_metadata
 from genai_pipeline.core.manifest import Manifest, ManifestFile
 from genai_pipeline.staging.progress import FileProgress, How, Progress
+from tests.fakes.weights import safetensors_of
 
 KEY = dg.AssetKey(["tiny", "staged_model"])
 
@@ -35,7 +36,7 @@ def test_the_materialization_shows_files_bytes_rate_plan_and_plot(desk):
 
 
 def test_bytes_that_another_revision_had_are_shown_as_copied(desk):
-    weights = b"w" * 5000
+    weights = safetensors_of(5000)
     desk.world.hub.publish("v1", files={"model.safetensors": weights, "config.json": b"{}"})
     desk.roll_out()
     desk.world.hub.publish("v2", files={"model.safetensors": weights, "config.json": b"{ }"})

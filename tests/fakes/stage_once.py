@@ -4,6 +4,7 @@ import sys
 
 from genai_pipeline.gateways.store.s3 import S3Store
 from genai_pipeline.staging.stager import Stager
+from tests.fakes.weights import safetensors_of
 from tests.fakes.world import FakeHub
 
 PART = 5 * 1024 * 1024  # the smallest part that S3 takes
@@ -14,8 +15,8 @@ def files(content: str) -> dict[str, bytes]:
     body = content.encode()
     return {
         "config.json": b"{}",
-        "model-1.safetensors": (body * PART)[: 2 * PART + 7],
-        "model-2.safetensors": (body[::-1] * PART)[: 3 * PART],
+        "model-1.safetensors": safetensors_of(2 * PART + 7, body),
+        "model-2.safetensors": safetensors_of(3 * PART, body[::-1]),
         "tokenizer.json": body,
     }
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from genai_pipeline.core.errors import AlreadyExists, NotFound, StoreConflict, StoreUnavailable
 from genai_pipeline.gateways.store.abc import Body, ObjectStore, StoredObject, Upload, UploadedPart
+from genai_pipeline.gateways.store.s3_settings import located
 
 CHUNK = 64 * 1024
 
@@ -21,6 +22,7 @@ class MemoryStore(ObjectStore):
         objects: key -> body, everything visible.
         body_bytes_received: of every put and part so far; copies cost none, as in S3.
         calls: (method, key) of every mutation, in order.
+        buckets: other buckets of the same server, by name.
         fail: called with (method, key) before each call; raise in it to play a broken store.
     """
 
@@ -36,6 +38,7 @@ class MemoryStore(ObjectStore):
         self.etags: dict[str, str] = {key: _md5(body) for key, body in self.objects.items()}
         self.modified: dict[str, float] = dict.fromkeys(self.objects, clock())
         self.uploads: dict[str, tuple[Upload, dict[int, bytes]]] = {}
+        self.buckets: dict[str, MemoryStore] = {bucket: self}
         self.body_bytes_received = 0
         self.calls: list[tuple[str, str]] = []
         self.fail = fail
@@ -56,6 +59,11 @@ class MemoryStore(ObjectStore):
 
     def url(self, key: str) -> str:
         return f"s3://{self.bucket}/{key}"
+
+    def elsewhere(
+        self, bucket: str, region: str | None, endpoint: str | None, requester_pays: bool = False
+    ) -> MemoryStore:
+        return self.buckets.setdefault(bucket, MemoryStore(bucket=bucket))
 
     def head(self, key: str) -> StoredObject | None:
         with self._asked("head", key):
@@ -120,7 +128,9 @@ class MemoryStore(ObjectStore):
 
     def copy(self, source: str, target: str) -> str:
         with self._changed("copy", target):
-            return self._set(target, self._body(source), self.etags[source])
+            bucket, key = located(source, self.bucket)
+            origin = self.elsewhere(bucket, None, None)
+            return self._set(target, origin._body(key), origin.etags[key])
 
     def begin_upload(self, key: str) -> Upload:
         with self._changed("begin_upload", key):

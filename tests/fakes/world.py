@@ -31,6 +31,7 @@ from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.inference.abc import Completion, Inference, ToolCall
 from genai_pipeline.gateways.metrics.abc import EngineMetrics, Metrics
 from tests.fakes.store import MemoryStore
+from tests.fakes.weights import safetensors
 
 PROFILE = Profile(
     name="local",
@@ -66,7 +67,7 @@ class FakeHub(Hub):
             else {
                 "config.json": b"{}",
                 "model.safetensors.index.json": json.dumps(index).encode(),
-                "model-00001-of-00001.safetensors": content.encode() * 100,
+                "model-00001-of-00001.safetensors": safetensors(content.encode() * 100),
             }
         )
         self.refs[ref] = revision

@@ -56,6 +56,12 @@ class ObjectStore(ABC):
         """The `s3://bucket/key` address of a key."""
 
     @abstractmethod
+    def elsewhere(
+        self, bucket: str, region: str | None, endpoint: str | None, requester_pays: bool = False
+    ) -> ObjectStore:
+        """Another bucket, with the same credentials; None stands for where this one is."""
+
+    @abstractmethod
     def head(self, key: str) -> StoredObject | None:
         """What is under `key`, or None."""
 

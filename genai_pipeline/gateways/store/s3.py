@@ -52,7 +52,8 @@ class S3Store(ObjectStore):
         self.bucket = bucket
         self.endpoint = endpoint
         self._region = region
-        self._client = S3Client(bucket, endpoint, region, (access_key, secret_key), connections)
+        self._keys = (access_key, secret_key)
+        self._client = S3Client(bucket, endpoint, region, self._keys, connections)
         self._largest_copy = largest_copy
         self._copy_part = copy_part
         self._encrypted = encryption(kms_key)
@@ -67,6 +68,10 @@ class S3Store(ObjectStore):
 
     def url(self, key: str) -> str:
         return "s3://{}/{}".format(*located(key, self.bucket))
+
+    def elsewhere(self, bucket: str, region: str | None, endpoint: str | None, requester_pays: bool = False) -> S3Store:
+        place = (endpoint or self.endpoint, region or self._region)
+        return S3Store(bucket, *place, *self._keys, requester_pays=requester_pays)
 
     def head(self, key: str) -> StoredObject | None:
         try:

@@ -16,8 +16,9 @@ import pytest
 from genai_pipeline.core.manifest import manifest_key, staged_prefix
 from genai_pipeline.local.hub_server import HubServer
 from genai_pipeline.staging.lease import LEASES
+from tests.fakes.weights import safetensors
 
-SHARED = os.urandom(20 * 1024 * 1024)
+SHARED = safetensors(os.urandom(20 * 1024 * 1024))
 
 
 @pytest.fixture

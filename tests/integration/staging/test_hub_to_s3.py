@@ -18,6 +18,7 @@ from genai_pipeline.gateways.store.s3 import S3Store
 from genai_pipeline.local.hub_server import HubServer
 from genai_pipeline.staging.judge import judge_snapshot
 from genai_pipeline.staging.stager import Stager
+from tests.fakes.weights import safetensors
 
 NAME = "owner/tiny"
 MIB = 1024 * 1024
@@ -32,8 +33,8 @@ def folder(tmp_path: Path) -> Path:
     (files.parent / "repo.yaml").write_text(
         "{gated: true, license: mit, refs: {main: v1}, revisions: {v1: {title: t}}}"
     )
-    (files / SHARDS[0]).write_bytes(os.urandom(11 * MIB))
-    (files / SHARDS[1]).write_bytes(os.urandom(MIB))
+    (files / SHARDS[0]).write_bytes(safetensors(os.urandom(11 * MIB)))
+    (files / SHARDS[1]).write_bytes(safetensors(os.urandom(MIB)))
     (files / "model.safetensors.index.json").write_text(
         json.dumps({"weight_map": dict(zip("ab", SHARDS, strict=True))})
     )

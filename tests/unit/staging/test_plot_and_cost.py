@@ -11,6 +11,7 @@ from genai_pipeline.staging.plot import markdown, rates, svg
 from genai_pipeline.staging.progress import FileProgress, How, Progress, Sample
 from genai_pipeline.staging.stager import Stager
 from tests.fakes.store import MemoryStore
+from tests.fakes.weights import safetensors_of
 from tests.fakes.world import FakeHub
 
 MIB = 1024 * 1024
@@ -87,7 +88,12 @@ def test_the_plan_counts_the_requests_of_each_way(size, how, operation, count):
 def test_the_plan_counts_the_uploads_that_a_staging_then_makes():
     """Held to a real staging, so that an estimate that went stale is seen."""
     hub, store, part = FakeHub(), MemoryStore(), 1000
-    files = {"a.safetensors": b"w" * 3500, "b.safetensors": b"w" * 1000, "empty.txt": b"", "c.json": b"{}"}
+    files = {
+        "a.safetensors": safetensors_of(3500),
+        "b.safetensors": safetensors_of(1000),
+        "empty.txt": b"",
+        "c.json": b"{}",
+    }
     snapshot = hub.snapshot("o/m", hub.publish("v1", files=files))
     planned = planned_requests([(len(body), How.STREAMED) for body in files.values()], part)
 

@@ -17,12 +17,13 @@ from genai_pipeline.staging.pruner import Pruner
 from genai_pipeline.staging.references import references_to
 from genai_pipeline.staging.stager import Stager
 from tests.fakes.store import MemoryStore
+from tests.fakes.weights import safetensors_of
 from tests.fakes.world import FakeHub
 
 DAY = 86400.0
 START = 1_800_000_000.0
 SPEC = parse_model("name: tiny\nsource: {hub: owner/tiny, ref: main}\n", "models/tiny.yaml")
-WEIGHTS = b"w" * 5000
+WEIGHTS = safetensors_of(5000)
 
 
 class Bench:

@@ -13,10 +13,11 @@ from genai_pipeline.core.snapshot import Snapshot
 from genai_pipeline.gateways.store.abc import Upload, UploadedPart
 from genai_pipeline.staging.stager import Stager
 from tests.fakes.store import MemoryStore
+from tests.fakes.weights import safetensors_of
 from tests.fakes.world import FakeHub
 
 PART = 1000
-BODY = bytes(n % 251 for n in range(6 * PART + 17))
+BODY = safetensors_of(6 * PART + 17, bytes(range(251)))
 PARTS = [BODY[at : at + PART] for at in range(0, len(BODY), PART)]
 PATH = "model.safetensors"
 
@@ -133,7 +134,7 @@ def test_wrong_bytes_throw_the_upload_away_for_good(store: Counting):
             self, repository: str, revision: str, path: str, start: int = 0, end: int | None = None
         ) -> Iterator[bytes]:
             body = b"".join(super().read(repository, revision, path, start, end))
-            yield body if start else b"x" + body[1:]
+            yield body if start else body[:-1] + b"?"
 
     hub = Corrupting()
     with pytest.raises(ChecksumMismatch, match=PATH):

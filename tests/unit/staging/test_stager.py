@@ -18,6 +18,7 @@ from genai_pipeline.staging.judge import judge_snapshot
 from genai_pipeline.staging.stager import Stager
 from genai_pipeline.staging.sweep import sweep
 from tests.fakes.store import MemoryStore
+from tests.fakes.weights import safetensors, safetensors_of
 from tests.fakes.world import FakeHub
 
 PART = 1000
@@ -51,7 +52,7 @@ def outcomes(verdicts):
 
 
 def test_what_is_staged_is_what_the_hub_published(hub, store, stager):
-    big = bytes(range(256)) * 50
+    big = safetensors(bytes(range(256)) * 50)
     snapshot = publish(hub, **{"model.safetensors": big, "empty.txt": b"", "config.json": b"{}"})
 
     manifest = stager.stage("tiny", snapshot)
@@ -88,7 +89,7 @@ def test_a_rerun_without_a_manifest_sends_only_the_manifest(hub, store, stager):
 
 
 def test_a_file_that_another_revision_staged_is_copied_in_the_store(hub, store, stager):
-    weights = b"w" * 5000
+    weights = safetensors_of(5000)
     stager.stage("tiny", publish(hub, "v1", **{"model.safetensors": weights, "a.json": b"1"}))
     sent = store.body_bytes_received
 
@@ -98,7 +99,7 @@ def test_a_file_that_another_revision_staged_is_copied_in_the_store(hub, store, 
 
 
 class Corrupting(FakeHub):
-    """Flips a byte of a file's first `times` readings."""
+    """Flips a byte of the first `times` readings of a file that are of more than its header."""
 
     def __init__(self, path, times):
         super().__init__()
@@ -106,16 +107,16 @@ class Corrupting(FakeHub):
 
     def read(self, repository, revision, path, start=0, end=None):
         body = b"".join(super().read(repository, revision, path, start, end))
-        if path == self._path and start == 0 and self.times:
+        if path == self._path and start == 0 and self.times and len(body) > 8:
             self.times -= 1
-            body = bytes([body[0] ^ 1]) + body[1:]
+            body = body[:-1] + bytes([body[-1] ^ 1])
         yield body
 
 
 @pytest.mark.parametrize(("path", "size"), [("model.safetensors", 5 * PART), ("config.json", 10)])
 def test_a_flipped_bit_is_sent_again_once(store, path, size):
     hub = Corrupting(path, times=1)
-    snapshot = publish(hub, **{"model.safetensors": b"w" * 5 * PART, "config.json": b"c" * 10})
+    snapshot = publish(hub, **{"model.safetensors": safetensors_of(5 * PART), "config.json": b"c" * 10})
 
     Stager(hub, store, PART).stage("tiny", snapshot)
 
@@ -125,7 +126,7 @@ def test_a_flipped_bit_is_sent_again_once(store, path, size):
 @pytest.mark.parametrize("path", ["model.safetensors", "config.json"])
 def test_bytes_that_stay_wrong_name_the_file_and_leave_nothing_visible(store, path):
     hub = Corrupting(path, times=99)
-    snapshot = publish(hub, **{"model.safetensors": b"w" * 5 * PART, "config.json": b"c" * 10})
+    snapshot = publish(hub, **{"model.safetensors": safetensors_of(5 * PART), "config.json": b"c" * 10})
 
     with pytest.raises(ChecksumMismatch, match=path):
         Stager(hub, store, PART).stage("tiny", snapshot)
@@ -138,10 +139,11 @@ def test_bytes_that_stay_wrong_name_the_file_and_leave_nothing_visible(store, pa
 def test_a_hub_that_sends_too_little_is_said_and_nothing_becomes_visible(store):
     class Short(FakeHub):
         def read(self, repository, revision, path, start=0, end=None):
-            yield b"".join(super().read(repository, revision, path, start, end))[:-1]
+            body = b"".join(super().read(repository, revision, path, start, end))
+            yield body[:-1] if len(body) == PART else body
 
     hub = Short()
-    snapshot = publish(hub, **{"model.safetensors": b"w" * 5 * PART})
+    snapshot = publish(hub, **{"model.safetensors": safetensors_of(5 * PART)})
 
     with pytest.raises(HubUnavailable, match="sent 999 of 1000 bytes"):
         Stager(hub, store, PART).stage("tiny", snapshot)
@@ -150,7 +152,7 @@ def test_a_hub_that_sends_too_little_is_said_and_nothing_becomes_visible(store):
 
 
 def test_more_files_and_parts_than_the_window_holds_do_not_deadlock(hub, store, stager):
-    files = {f"model-{n}.safetensors": bytes([n]) * (PART * 9 + n) for n in range(20)}
+    files = {f"model-{n}.safetensors": safetensors_of(PART * 9 + n, bytes([n])) for n in range(20)}
 
     manifest = stager.stage("tiny", publish(hub, **files))
 
@@ -160,7 +162,7 @@ def test_more_files_and_parts_than_the_window_holds_do_not_deadlock(hub, store, 
 @pytest.mark.parametrize("path", ["../evil.safetensors", "/etc/passwd", "a/../../b.safetensors", "manifest.json"])
 def test_a_path_that_leaves_the_prefix_is_refused_before_anything_moves(hub, store, stager, path):
     with pytest.raises(Refused, match="cannot be staged"):
-        stager.stage("tiny", publish(hub, **{path: b"x", "model.safetensors": b"w"}))
+        stager.stage("tiny", publish(hub, **{path: b"x", "model.safetensors": safetensors(b"w")}))
 
     assert keys(store) == set()
 
@@ -168,14 +170,14 @@ def test_a_path_that_leaves_the_prefix_is_refused_before_anything_moves(hub, sto
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "weights.PT", "x/model.ckpt", "a.pkl"])
 def test_pickles_are_refused_before_anything_moves(hub, store, stager, name):
     with pytest.raises(UnsafeFormat, match="safetensors"):
-        stager.stage("tiny", publish(hub, **{name: b"x", "model.safetensors": b"w"}))
+        stager.stage("tiny", publish(hub, **{name: b"x", "model.safetensors": safetensors(b"w")}))
 
     assert keys(store) == set()
 
 
 def test_a_missing_shard_is_named_before_anything_moves(hub, store, stager):
     index = json.dumps({"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}).encode()
-    snapshot = publish(hub, **{"model.safetensors.index.json": index, "one.safetensors": b"w"})
+    snapshot = publish(hub, **{"model.safetensors.index.json": index, "one.safetensors": safetensors(b"w")})
 
     with pytest.raises(IncompleteModel, match=r"two\.safetensors"):
         stager.stage("tiny", snapshot)
@@ -184,7 +186,7 @@ def test_a_missing_shard_is_named_before_anything_moves(hub, store, stager):
 
 
 def test_two_stagers_at_once_end_with_one_manifest(hub, store):
-    snapshot = publish(hub, **{"model.safetensors": b"w" * 9 * PART})
+    snapshot = publish(hub, **{"model.safetensors": safetensors_of(9 * PART)})
     together = threading.Barrier(2)
     manifests = []
 
@@ -203,7 +205,7 @@ def test_two_stagers_at_once_end_with_one_manifest(hub, store):
 
 
 def test_a_manifest_of_other_bytes_is_never_taken_for_ours(hub, store, stager):
-    snapshot = publish(hub, **{"model.safetensors": b"w"})
+    snapshot = publish(hub, **{"model.safetensors": safetensors(b"w")})
     other = Manifest("tiny", "x", snapshot.revision, (), "somebody", "once")
 
     class Racing(FakeHub):
@@ -231,7 +233,7 @@ def test_a_manifest_of_other_bytes_is_never_taken_for_ours(hub, store, stager):
     ],
 )
 def test_what_changed_in_the_store_is_found(hub, store, stager, breaks, check):
-    snapshot = publish(hub, **{"model.safetensors": b"w" * 10, "config.json": b"{}"})
+    snapshot = publish(hub, **{"model.safetensors": safetensors(b"w"), "config.json": b"{}"})
     stager.stage("tiny", snapshot)
 
     breaks(store, staged_prefix("tiny", snapshot.revision))

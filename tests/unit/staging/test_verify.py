@@ -13,9 +13,10 @@ from genai_pipeline.staging.spot_check import spot_check
 from genai_pipeline.staging.stager import Stager
 from genai_pipeline.staging.verify import Published, State, published_by, verify_staged
 from tests.fakes.store import MemoryStore
+from tests.fakes.weights import safetensors_of
 from tests.fakes.world import FakeHub
 
-FILES = {f"model-{n:02}.safetensors": bytes([n]) * 1000 for n in range(20)} | {"config.json": b"{}"}
+FILES = {f"model-{n:02}.safetensors": safetensors_of(1000, bytes([n])) for n in range(20)} | {"config.json": b"{}"}
 NOBODY = Published(None, "")
 
 
@@ -62,7 +63,7 @@ def rewrite(store, key, body):
 @pytest.mark.parametrize(
     ("breaks", "path", "says"),
     [
-        (lambda s, p: rewrite(s, p + "model-03.safetensors", b"\xff" + bytes([3]) * 999), "model-03.safetensors",
+        (lambda s, p: rewrite(s, p + "model-03.safetensors", safetensors_of(1000, b"x")), "model-03.safetensors",
          "the manifest says"),
         (lambda s, p: rewrite(s, p + "config.json", b"[]"), "config.json", "the manifest says"),
         (lambda s, p: s.put(p + "model-03.safetensors", b"short"), "model-03.safetensors", "has 5 bytes"),

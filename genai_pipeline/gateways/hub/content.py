@@ -1,0 +1,138 @@
+"""A source without commits, asked as a hub is: its revision is a digest of its content."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from genai_pipeline.core.errors import RevisionNotFound
+from genai_pipeline.core.snapshot import Snapshot, SnapshotFile
+from genai_pipeline.gateways.hub.abc import Hub
+from genai_pipeline.gateways.hub.digest_memory import DigestMemory, changed_meanwhile
+from genai_pipeline.gateways.hub.files import Changed, Files, ListedFile
+
+RESOLVE_WAIT_S = 5.0
+"""Of a tick for files that were never read; it goes on behind it, and the next tick asks again."""
+
+NOW = "main"
+CARD = "README.md"
+LARGEST_CARD = 1024 * 1024
+MOST_NAMED = 5
+
+
+class ContentHub(Hub):
+    """The files of an S3 prefix or a folder.
+
+    `resolve` lists, and reads only what was never read before. A file that changes after its snapshot was taken is
+    refused by name, unless its bytes are the same.
+
+    Args:
+        select: which paths are the model's.
+        memory: digests of the files.
+    """
+
+    def __init__(self, files: Files, select: Callable[[str], bool], memory: DigestMemory) -> None:
+        self._files = files
+        self._select = select
+        self._memory = memory
+        self._listed: dict[str, dict[str, ListedFile]] = {}
+        self._lock = threading.Lock()
+
+    def resolve(self, repository: str, ref: str) -> str:
+        """The revision of what is there now; there are no others.
+
+        Raises: NotReady: new files are still being read. RevisionNotFound: `ref` is another revision than that.
+        """
+        listed = [file for file in self._files.list() if self._select(file.path)]
+        now = _revision(listed, self._memory.digests(listed, RESOLVE_WAIT_S))
+        if ref != NOW and not now.startswith(ref):
+            raise self._gone(ref, now)
+        return now
+
+    def snapshot(self, repository: str, revision: str) -> Snapshot:
+        """Waits until everything is read. Raises: RevisionNotFound: the content is another one by now."""
+        everything = self._files.list()
+        listed = {file.path: file for file in everything if self._select(file.path)}
+        digests = self._memory.digests(listed.values(), None)
+        now = _revision(listed.values(), digests)
+        if now != revision:
+            raise self._gone(revision, now)
+        with self._lock:
+            self._listed = {revision: listed}
+        files = tuple(
+            SnapshotFile(path, listed[path].size, sha256=digests[path], copy_of=listed[path].copy_of)
+            for path in sorted(listed)
+        )
+        return Snapshot(self._files.address, revision, files, self._licence(everything))
+
+    def read(
+        self, repository: str, revision: str, path: str, start: int = 0, end: int | None = None
+    ) -> Iterator[bytes]:
+        """Only bytes of the revision; a file that was written again is read on if it has the same content."""
+        at, file = start, self._file(repository, revision, path)
+        try:
+            for chunk in self._files.read(file, at, end):
+                at += len(chunk)
+                yield chunk
+            return
+        except Changed:
+            with self._lock:
+                self._listed.pop(revision, None)
+        file = self._file(repository, revision, path)
+        try:
+            yield from self._files.read(file, at, end)
+        except Changed:
+            raise changed_meanwhile(self._files.address, path) from None
+
+    def _file(self, repository: str, revision: str, path: str) -> ListedFile:
+        with self._lock:
+            listed = self._listed.get(revision)
+        if listed is None:
+            self.snapshot(repository, revision)
+            listed = self._listed[revision]
+        if path not in listed:
+            raise changed_meanwhile(self._files.address, path)
+        return listed[path]
+
+    def _gone(self, revision: str, now: str) -> RevisionNotFound:
+        changed = self._memory.changed
+        names = ", ".join(changed[:MOST_NAMED]) + (
+            f" and {len(changed) - MOST_NAMED} more" * (len(changed) > MOST_NAMED)
+        )
+        return RevisionNotFound(
+            f"{self._files.address} no longer holds revision {revision[:12]}, but {now[:12]}"
+            f"{f' (last changed: {names})' if names else ''}.",
+            "Nothing was staged. What is there now is a revision of its own, which the next look finds.",
+        )
+
+    def _licence(self, listed: list[ListedFile]) -> str | None:
+        """What the model card's front matter states, as on the hub."""
+        card = next((file for file in listed if file.path == CARD and file.size <= LARGEST_CARD), None)
+        if card is None:
+            return None
+        try:
+            text = b"".join(self._files.read(card)).decode("utf-8", "replace")
+        except Changed:
+            raise changed_meanwhile(self._files.address, CARD) from None
+        return licence_of(text)
+
+
+def licence_of(card: str) -> str | None:
+    """`license` of a model card's front matter, or None. Source: Hugging Face docs, "Model Cards"."""
+    import yaml
+    from huggingface_hub import ModelCard
+
+    try:
+        stated = ModelCard(card, ignore_metadata_errors=True).data.to_dict().get("license")
+    except (ValueError, yaml.YAMLError):
+        return None
+    return stated if isinstance(stated, str) else None
+
+
+def _revision(listed: Iterable[ListedFile], digests: Mapping[str, str]) -> str:
+    """40 hex digits that stand for paths, sizes and bytes; the same wherever they lie."""
+    digest = hashlib.sha1(usedforsecurity=False)
+    for file in sorted(listed, key=lambda f: f.path):
+        digest.update(f"{digests[file.path]} {file.size} {file.path}\0".encode(errors="surrogateescape"))
+    return digest.hexdigest()

@@ -1,0 +1,179 @@
+"""What must not be staged is refused before a byte of it moves: paths, sizes, formats, indexes, headers of weights.
+
+Only headers are read, by ranges. What is refused is named, with what to do about it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from genai_pipeline.core.errors import (
+    ChecksumMismatch,
+    HubUnavailable,
+    IncompleteModel,
+    Refused,
+    UnsafeFormat,
+    UnsafePath,
+)
+from genai_pipeline.core.formats import LARGEST_HEAD, format_of
+from genai_pipeline.core.manifest import MANIFEST_NAME, staged_prefix
+from genai_pipeline.core.repository_paths import path_problem, twins
+from genai_pipeline.core.safetensors import LENGTH_BYTES, check_header, header_length
+from genai_pipeline.core.snapshot import TAKE_WHOLE, Snapshot, SnapshotFile, shards_named_by
+from genai_pipeline.gateways.hub.abc import Hub
+
+LARGEST_FILE = 5 * 1024**4
+"""Bytes. Source: Amazon S3 User Guide, "Uploading and copying objects using multipart upload"."""
+
+INDEX_SUFFIX = ".safetensors.index.json"
+LARGEST_INDEX = 64 * 1024**2
+MOST_HEADERS = 512
+"""Headers that are read beforehand, of the largest files; a model of more files than that is made of tiny ones."""
+
+LARGEST_REREAD = 64 * 1024**2
+"""Bytes of a file that is read whole to tell a bad file from a bad way to it."""
+
+READERS = 8
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_BLOB_ID = re.compile(r"[0-9a-f]{40}")
+_LONGEST_PREFIX = staged_prefix("m" * 30, "0" * 40)
+_NOTHING_STAGED = "Nothing was staged."
+
+
+def preflight(hub: Hub, snapshot: Snapshot) -> None:
+    """Everything that can be known before the transfer.
+
+    Raises: UnsafePath, UnsafeFormat, IncompleteModel, Refused; and what reading the hub raises.
+    """
+    refuse_what_must_not_be_staged(snapshot)
+    indexes = [file for file in snapshot.files if file.path.endswith(INDEX_SUFFIX)]
+    weights = sorted((f for f in snapshot.files if format_of(f.path) == "safetensors"), key=lambda f: -f.size)
+    with ThreadPoolExecutor(READERS, "stage-header") as pool:
+        checks = [pool.submit(_check_index, hub, snapshot, file) for file in indexes]
+        checks += [pool.submit(_check_weights, hub, snapshot, file) for file in weights[:MOST_HEADERS]]
+        try:
+            for check in checks:
+                check.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def refuse_what_must_not_be_staged(snapshot: Snapshot) -> None:
+    """What the list of files alone tells. Raises: UnsafePath, UnsafeFormat, Refused."""
+    name = f"{snapshot.source}@{snapshot.revision[:12]}"
+    if not snapshot.files:
+        raise Refused(f"{name} holds no file.", "Correct the `source` in the model file, its `include` and `exclude`.")
+    _refuse_paths(name, snapshot)
+    for file in snapshot.files:
+        problem = _file_problem(file)
+        if problem:
+            raise Refused(
+                f"{name}: {_shown(file.path)} {problem}.", f"{_NOTHING_STAGED} Publish it again, or exclude it."
+            )
+    _refuse_formats(name, snapshot)
+
+
+def _refuse_paths(name: str, snapshot: Snapshot) -> None:
+    problem = next(_path_problems([file.path for file in snapshot.files]), None)
+    if problem:
+        raise UnsafePath(
+            f"{name} holds {problem[0]}, which cannot be staged: {problem[1]}.",
+            f"{_NOTHING_STAGED} Publish it under another path, or leave it out by `source.exclude`.",
+        )
+
+
+def _path_problems(paths: list[str]) -> Iterator[tuple[str, str]]:
+    for path in paths:
+        problem = path_problem(path, _LONGEST_PREFIX)
+        if problem:
+            yield _shown(path), f"it {problem}"
+    if len(set(paths)) < len(paths):
+        yield _shown(next(path for path in paths if paths.count(path) > 1)), "it is listed twice"
+    pair = twins([MANIFEST_NAME, *paths])
+    if pair and pair[0] == MANIFEST_NAME:
+        yield _shown(pair[1]), "that place is the manifest's"
+    elif pair:
+        yield " and ".join(map(_shown, pair)), "not everybody can tell them apart"
+
+
+def _file_problem(file: SnapshotFile) -> str | None:
+    if file.size < 0:
+        return "has no size"
+    if file.size > LARGEST_FILE:
+        return f"has {file.size} bytes, and S3 takes {LARGEST_FILE}"
+    if file.sha256 is not None and not _DIGEST.fullmatch(file.sha256):
+        return f"has {_shown(file.sha256)} for a sha256"
+    if file.sha256 is None and not _BLOB_ID.fullmatch(file.blob_id or ""):
+        return "has no digest to compare its bytes with"
+    return None
+
+
+def _refuse_formats(name: str, snapshot: Snapshot) -> None:
+    refused = [f.path for f in snapshot.files if format_of(f.path) not in (None, *snapshot.formats)]
+    if refused:
+        kinds = sorted({str(format_of(path)) for path in refused})
+        ends = sorted({f"*.{path.rsplit('.', 1)[1]}" for path in refused})
+        why = "Pickles run code on load: publish" if kinds == ["pickle"] else "Publish"
+        allowed, named = " or ".join(snapshot.formats), f"{', '.join(refused)} ({', '.join(kinds)})"
+        raise UnsafeFormat(
+            f"{name} holds weights that are no {allowed}: {named}.",
+            f"{_NOTHING_STAGED} {why} them as safetensors, leave them out by `source.exclude: {json.dumps(ends)}`, "
+            f"or allow them by `source.formats: [{', '.join([*snapshot.formats, *kinds])}]`.",
+        )
+
+
+def _check_index(hub: Hub, snapshot: Snapshot, file: SnapshotFile) -> None:
+    name = f"{snapshot.source}@{snapshot.revision[:12]}"
+    if file.size > LARGEST_INDEX:
+        raise IncompleteModel(f"{name}: {file.path} is not a safetensors index: it has {file.size} bytes.", TAKE_WHOLE)
+    named = shards_named_by(_read(hub, snapshot, file.path, 0, file.size), file.path)
+    folder, there = file.path[: file.path.rfind("/") + 1], {f.path for f in snapshot.files}
+    missing = sorted(folder + shard for shard in named if folder + shard not in there)
+    if missing:
+        names = ", ".join(map(_shown, missing))
+        raise IncompleteModel(f"{name}: {file.path} names {names}, which the revision does not hold.", TAKE_WHOLE)
+
+
+def _check_weights(hub: Hub, snapshot: Snapshot, file: SnapshotFile) -> None:
+    try:
+        _check_header(hub, snapshot, file)
+    except UnsafeFormat:
+        if file.size <= LARGEST_REREAD:
+            _require_published(file, hub.read(snapshot.source, snapshot.revision, file.path))
+        _check_header(hub, snapshot, file)  # once more from scratch: a bad proxy or a flipped bit, not a bad file
+
+
+def _check_header(hub: Hub, snapshot: Snapshot, file: SnapshotFile) -> None:
+    head = _read(hub, snapshot, file.path, 0, min(LARGEST_HEAD, file.size))
+    end = LENGTH_BYTES + header_length(file.path, head, file.size)
+    if end > len(head):
+        head += _read(hub, snapshot, file.path, len(head), end)
+    check_header(file.path, head[LENGTH_BYTES:end], file.size)
+
+
+def _require_published(file: SnapshotFile, chunks: Iterator[bytes]) -> None:
+    """Raises: ChecksumMismatch: the header is a wrong one because these are not the bytes that the hub publishes."""
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+    if file.sha256 and digest.hexdigest() != file.sha256:
+        raise ChecksumMismatch(file.path, file.sha256, digest.hexdigest())
+
+
+def _read(hub: Hub, snapshot: Snapshot, path: str, start: int, end: int) -> bytes:
+    body = b"".join(hub.read(snapshot.source, snapshot.revision, path, start, end)) if start < end else b""
+    if len(body) != end - start:
+        raise HubUnavailable(
+            f"{path}: the hub sent {len(body)} of {end - start} bytes.", f"Run this again. {_NOTHING_STAGED}"
+        )
+    return body
+
+
+def _shown(text: str) -> str:
+    """A name as a person can read it whatever it holds."""
+    return repr(text if len(text) <= 120 else f"{text[:120]}…")
