@@ -15,6 +15,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -182,6 +183,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="where there is room; default: the temporary folder")
     parser.add_argument("--out", type=Path, default=Path("staging-benchmark.json"))
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of every `finally`: no server stays behind
     cases = [c for c in (SMOKE if args.smoke else CASES) if args.case in (None, c.name)]
     found: Row = json.loads(args.out.read_text()) if args.out.exists() else {"cases": [], "rounds": {}}
     found["machine"] = f"{platform.machine()}, {os.cpu_count()} cores"
