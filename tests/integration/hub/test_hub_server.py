@@ -175,3 +175,16 @@ def test_the_program_serves_on_loopback_and_ends_on_sigterm(server: HubServer, t
     finally:
         process.kill()
         process.wait()
+
+
+def test_a_file_that_is_edited_on_disk_is_no_longer_that_commits(api: HfApi, server: HubServer) -> None:
+    before = sha(api, "main")
+    address = f"{server.url}/{MODEL}/resolve/{before}/config.json"
+    assert httpx.get(address).text == '{"tag": "v1"}'
+    (server.folder / MODEL / "v1/config.json").write_text('{"tag": "v1", "edited": true}')
+
+    assert httpx.get(address).status_code == 404
+
+    after = sha(api, "main")
+    assert after != before
+    assert "edited" in httpx.get(f"{server.url}/{MODEL}/resolve/{after}/config.json").text
