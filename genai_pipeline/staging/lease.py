@@ -16,13 +16,14 @@ import os
 import re
 import secrets
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal
 
-from genai_pipeline.core.errors import StoreConflict, Unavailable
+from genai_pipeline.core.errors import GenaiError, StoreConflict
 from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject
 
 LEASES = "leases/"
@@ -32,6 +33,7 @@ PRUNE_LEASE_S = 300
 """A pruner that has not renewed for so long is dead. No request of its last renewal can still be under way: boto3 ends
 one, retries included, within 4 × 60 s of reading and the pauses between them."""
 RENEW_AFTER_S = 30
+DROP_WITHIN_S = 5
 WAIT_FOR_PRUNER_S = 900
 
 Kind = Literal["stage", "prune"]
@@ -107,8 +109,19 @@ def staging_lease(store: ObjectStore, model: str, revision: str, say: Say) -> It
         _wait_for_pruners(lease, f"{model}/{revision}", say)
         yield
     finally:
-        with suppress(Unavailable):  # a lease that stays is taken for a dead stager's after a day
+        _drop_soon(lease)
+
+
+def _drop_soon(lease: Lease) -> None:
+    """Whoever is told to end does not wait for a store that says nothing: the lease is then swept after a day."""
+
+    def drop() -> None:
+        with suppress(GenaiError):
             lease.drop()
+
+    dropping = threading.Thread(target=drop, daemon=True)
+    dropping.start()
+    dropping.join(DROP_WITHIN_S)
 
 
 def _wait_for_pruners(lease: Lease, what: str, say: Say) -> None:

@@ -1,18 +1,20 @@
-"""Throw away what a killed stager left: multipart uploads that nobody will finish."""
+"""Throw away what a killed stager left: multipart uploads that nobody will finish, and its lease."""
 
 from __future__ import annotations
 
 import time
 
-from genai_pipeline.gateways.store.abc import ObjectStore
+from genai_pipeline.gateways.store.abc import DELETED_AT_ONCE, ObjectStore
+from genai_pipeline.staging.lease import LEASES
 
 STALE_AFTER_S = 24 * 3600
 
 
 def sweep(store: ObjectStore, now: float | None = None) -> int:
-    """Abort uploads below models/ older than a day; returns how many."""
+    """Abort uploads below models/ older than a day, and drop leases as old; returns how many uploads."""
     limit = (time.time() if now is None else now) - STALE_AFTER_S
     stale = [upload for upload in store.list_uploads("models/") if upload.started_at < limit]
     for upload in stale:
         store.abort_upload(upload)
+    store.delete_many([lease.key for lease in store.list(LEASES) if lease.modified_at < limit][:DELETED_AT_ONCE])
     return len(stale)

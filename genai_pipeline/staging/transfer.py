@@ -11,9 +11,9 @@ from __future__ import annotations
 import threading
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from genai_pipeline.core.errors import (
     ChecksumMismatch,
@@ -35,6 +35,7 @@ from genai_pipeline.staging.multipart import MultipartFile
 from genai_pipeline.staging.plan import PlannedFile
 from genai_pipeline.staging.progress import MIB, How, Meter
 from genai_pipeline.staging.window import Window
+from genai_pipeline.staging.workers import Workers
 
 PART_SIZE = 16 * MIB
 PARTS_IN_WINDOW = 10
@@ -53,7 +54,7 @@ class Transfer:
         self._prefix = staged_prefix(model, snapshot.revision)
         self._part_size = part_size
         self._window = Window(PARTS_IN_WINDOW * part_size, part_size)
-        self._workers = ThreadPoolExecutor(WORKERS, "stage")
+        self._workers = Workers(WORKERS, "stage")
         self._todo: deque[PlannedFile] = deque()
         self._moved: dict[str, ManifestFile] = {}
         self._left: dict[str, list[Upload]] = defaultdict(list)
@@ -66,10 +67,11 @@ class Transfer:
     def __enter__(self) -> Transfer:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Waits for what is under way, unless we are told to end: a server may say nothing for minutes."""
         with self._changed:
             self._failed = self._failed or GenaiError("The staging was ended.", "Run it again.")
-        self._workers.shutdown(wait=True, cancel_futures=True)
+        self._workers.end(wait=kind is None or issubclass(kind, Exception))
 
     def move(self, planned: Sequence[PlannedFile]) -> list[ManifestFile]:
         """Move all files; returns them in the order of `planned`.
@@ -102,9 +104,9 @@ class Transfer:
             self._deal_out_parts(item)
         elif item.how is How.STREAMED:
             buffer = self._window.take(item.file.size)
-            self._workers.submit(self._guarded, item, lambda: self._send_whole(item, buffer))
+            self._workers.submit(lambda: self._guarded(item, lambda: self._send_whole(item, buffer)))
         else:
-            self._workers.submit(self._guarded, item, lambda: self._keep_or_copy(item))
+            self._workers.submit(lambda: self._guarded(item, lambda: self._keep_or_copy(item)))
 
     def _deal_out_parts(self, item: PlannedFile) -> None:
         found = [] if item.file.path in self._mismatched else self._left.pop(item.key, [])
@@ -120,7 +122,7 @@ class Transfer:
                 if file.ended(file.count - number + 1):
                     self._end_of_parts(item, file)
                 return
-            self._workers.submit(self._move_part, item, file, number, buffer)
+            self._workers.submit(partial(self._move_part, item, file, number, buffer))
 
     def _move_part(self, item: PlannedFile, file: MultipartFile, number: int, buffer: memoryview) -> None:
         if file.move(number, buffer, self._fetch):
@@ -149,7 +151,10 @@ class Transfer:
                 crash_point("staging.after_file")
                 self._meter.end(item.file.path)
         except BaseException as error:
-            again, failed = self._after(error, item, undo)
+            try:
+                again, failed = self._after(error, item, undo)
+            except BaseException as worse:
+                failed = worse
         with self._changed:
             if again is not None:
                 self._todo.appendleft(again)

@@ -107,6 +107,17 @@ def dropped(exchange: Exchange, forward: Forward) -> Reply | None:
     return None
 
 
+def silent(noticed: threading.Event, until: threading.Event, longest_s: float = 60) -> Fault:
+    """No answer at all, and no end of the connection, before `until` is set."""
+
+    def fault(exchange: Exchange, forward: Forward) -> Reply | None:
+        noticed.set()
+        until.wait(longest_s)
+        return None
+
+    return fault
+
+
 # ---- the server has done it, and the client is not told
 
 

@@ -54,7 +54,7 @@ def module_world(s3_server: S3Server, hub_server: HubServer, revisions: dict[str
     with World(hub_server, s3_server, bucket, hub.resolve(REPOSITORY, "v2"), revisions["v2"]) as world:
         older = hub.snapshot(REPOSITORY, hub.resolve(REPOSITORY, "v1"))
         Stager(hub, s3_server.store(bucket), part_size=PART).stage(MODEL, older)
-        world.kept = frozenset(world.stored())
+        world.kept, world.copied = frozenset(world.stored()), world.prefix + COPIED
         yield world
 
 

@@ -1,96 +1,105 @@
-import os
+import random
+import re
 import signal
-import subprocess
-import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+import genai_pipeline
 from genai_pipeline.core.errors import StoreUnavailable
-from genai_pipeline.core.faults import ARMED_BY
-from genai_pipeline.core.manifest import manifest_key, staged_prefix
-from genai_pipeline.staging.stager import Stager
-from tests.fakes.stage_once import PART, files, hub_with
-from tests.integration.conftest import s3_server, start_s3, store
+from genai_pipeline.core.manifest import MANIFEST_NAME
+from tests.fakes.bad_replies import asks, once, same_size_garbage
+from tests.fakes.proxy import no_fault
+from tests.faults.staging.child import CRASHED, ENDED_BY_SIGTERM, STAGED, StagerProcess
+from tests.faults.staging.world import LONG, World
 
-__all__ = ["s3_server", "start_s3", "store"]
-ROOT = Path(__file__).parents[3]
-
-
-def stage_in_a_process(s3_server, store, content, crash_at):
-    env = os.environ | s3_server.env | {ARMED_BY: crash_at, "PYTHONPATH": str(ROOT)}
-    script = ROOT / "tests" / "fakes" / "stage_once.py"
-    command = [sys.executable, str(script), store.bucket, content, s3_server.endpoint]
-    return subprocess.run(command, env=env, capture_output=True, timeout=60, check=False)
-
-
-class Counting:
-    """Knows which keys were sent to the store."""
-
-    def __init__(self, store):
-        self._store, self.sent = store, set()
-
-    def __getattr__(self, name):
-        return getattr(self._store, name)
-
-    def put(self, key, body):
-        self.sent.add(key)
-        return self._store.put(key, body)
-
-    def upload_part(self, upload, number, body):
-        self.sent.add(upload.key)
-        return self._store.upload_part(upload, number, body)
-
-    def complete_upload(self, upload, parts):
-        self.sent.add(upload.key)
-        return self._store.complete_upload(upload, parts)
-
-
-@pytest.mark.parametrize(
-    ("point", "exists"),
-    [
-        ("staging.before_upload", False),
-        ("staging.after_file", False),
-        ("staging.before_manifest", False),
-        ("staging.after_manifest", True),
-    ],
+PACKAGE = Path(genai_pipeline.__file__).parent
+POINTS = sorted(
+    {p for f in PACKAGE.rglob("*.py") for p in re.findall(r'crash_point\("(staging\.\w+)"\)', f.read_text())}
 )
-def test_a_stager_killed_anywhere_leaves_no_half_model_and_a_rerun_completes_it(s3_server, store, point, exists):
-    hub, revision = hub_with("abc")
-
-    killed = stage_in_a_process(s3_server, store, "abc", point)
-
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    assert (store.head(manifest_key("tiny", revision)) is not None) == exists
-    before = {o.key for o in store.list("models/")}
-    counting = Counting(store)
-    Stager(hub, counting, PART).stage("tiny", hub.snapshot("owner/tiny", revision))
-    prefix = staged_prefix("tiny", revision)
-    assert {path: store.get(prefix + path)[0] for path in files("abc")} == files("abc")
-    # No finished file is sent again. A put that was under way at the kill may have ended after the listing.
-    assert counting.sent.isdisjoint(before)
-    if not exists:
-        assert before | counting.sent >= {prefix + path for path in files("abc") if len(files("abc")[path]) > PART}
+KINDS = {"SIGKILL": {-signal.SIGKILL}, "SIGTERM": {ENDED_BY_SIGTERM}, "exception": {CRASHED}}
+RANDOM_KILLS = 200 if LONG else 30
+LONGEST_DELAY_S = 0.03
 
 
-def test_a_store_that_goes_down_in_the_middle_is_named_and_the_next_run_converges(start_s3, tmp_path):
-    server = start_s3(tmp_path)
-    store = server.store("genai")
-    hub, revision = hub_with("abc")
-    snapshot = hub.snapshot("owner/tiny", revision)
+def rerun(world: World, mended: bool = False) -> None:
+    """Stage again; what the server has acknowledged is not sent again, and the result is right.
 
-    class Falling(Counting):
-        def upload_part(self, upload, number, body):
-            if number == 2:
-                server.process.kill()
-                server.process.wait()
-            return super().upload_part(upload, number, body)
+    `mended`: the first run was sent wrong bytes, so that some of what was acknowledged is thrown away rightly.
+    """
+    world.quiet()
+    world.assert_nothing_or_right()
+    before = world.acknowledged()
+    world.forget()
 
+    world.addresses.stage()
+
+    after = world.sent()
+    assert not after.files & before.files, "finished files were sent again"
+    assert mended or not after.parts & before.parts, "finished parts were sent again"
+    assert not {path for path, _ in after.parts} & before.files, "parts of finished files were sent again"
+    world.assert_right()
+    streamed = {world.prefix + path for path in world.content if world.prefix + path != world.copied}
+    assert not {upload["Key"] for upload in world.uploads()} & streamed, "an upload was not continued"
+    world.assert_swept()
+
+
+def test_there_are_at_least_ten_crash_points():
+    assert len(POINTS) >= 10
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("point", POINTS)
+def test_a_stager_that_ends_at_a_crash_point_leaves_no_half_model_and_a_rerun_completes_it(
+    world, tmp_path, point, kind
+):
+    if "abort" in point:  # an upload is thrown away when its bytes are wrong
+        world.hub.fault = once(same_size_garbage, asks("GET", r"^/cdn/"))
+    stager = StagerProcess(world.addresses, tmp_path, f"{point}:{kind}").start()
+
+    assert stager.ended() in KINDS[kind], f"{point} was not passed, or not survived: {stager.words}"
+
+    assert stager.words == ""
+    world.hub.fault = no_fault
+    rerun(world, mended="abort" in point)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(module_world: World, tmp_path_factory):
+    """The number of requests of a staging."""
+    module_world.reset()
+    assert StagerProcess(module_world.addresses, tmp_path_factory.mktemp("undisturbed")).start().ended() == STAGED
+    return len(module_world.hub.exchanges) + len(module_world.s3.exchanges)
+
+
+@pytest.mark.parametrize("seed", range(RANDOM_KILLS))
+def test_a_stager_killed_at_any_time_leaves_no_half_model_and_a_rerun_completes_it(world, undisturbed, tmp_path, seed):
+    chosen = random.Random(seed)
+    at, delay_s = chosen.randint(1, undisturbed), chosen.uniform(0, LONGEST_DELAY_S)
+    kind = chosen.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM])
+    stager = StagerProcess(world.addresses, tmp_path)
+
+    def kill_in_time(_):
+        if len(world.hub.exchanges) + len(world.s3.exchanges) == at:
+            threading.Timer(delay_s, stager.kill, [kind]).start()
+
+    world.hub.fault = world.s3.fault = kill_in_time
+    ended = stager.start().ended()
+
+    assert ended in (STAGED, -signal.SIGKILL, ENDED_BY_SIGTERM), stager.words
+    world.hub.fault = world.s3.fault = lambda _: None
+    rerun(world)
+
+
+def test_a_store_that_goes_down_in_the_middle_is_named_and_the_next_run_converges(world):
+    def part_two_is_refused(exchange):
+        return (lambda e, forward: None) if exchange.part == 2 else None
+
+    world.s3.fault = part_two_is_refused
     with pytest.raises(StoreUnavailable, match="did not"):
-        Stager(hub, Falling(store), PART).stage("tiny", snapshot)
+        world.addresses.stage()
 
-    again = start_s3(tmp_path, server.port).store("genai")
-    assert again.head(manifest_key("tiny", revision)) is None
-    manifest = Stager(hub, again, PART).stage("tiny", snapshot)
-    assert all(v.passed or v.check == "every_shard_present" for v in Stager(hub, again).verify("tiny", snapshot))
-    assert len(manifest.files) == 4
+    world.s3.fault = lambda _: None
+    rerun(world)
+    assert world.prefix + MANIFEST_NAME in world.stored()
