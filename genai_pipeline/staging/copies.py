@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 
@@ -11,6 +10,7 @@ from genai_pipeline.core.errors import StagingError
 from genai_pipeline.core.manifest import MANIFEST_NAME, Manifest
 from genai_pipeline.core.snapshot import SnapshotFile
 from genai_pipeline.gateways.store.abc import ObjectStore
+from genai_pipeline.gateways.threads import each
 from genai_pipeline.staging.commit import read_manifest
 
 MANIFESTS_AT_ONCE = 16
@@ -31,15 +31,14 @@ def find_copies(store: ObjectStore, model: str, but_not_below: str, wanted: set[
     own = f"models/{model}/"
     ordered = iter([key for _, key in sorted(keys, key=lambda k: (k[1].startswith(own), k[0]), reverse=True)])
     copies: dict[str, str] = {}
-    with ThreadPoolExecutor(MANIFESTS_AT_ONCE, "plan") as pool:
-        while (some := list(islice(ordered, MANIFESTS_AT_ONCE))) and len(copies) < len(wanted):
-            for digest, key in _named(pool.map(lambda key: (key, _read(store, key)), some)):
-                if digest in wanted:
-                    copies.setdefault(digest, key)
+    while (some := list(islice(ordered, MANIFESTS_AT_ONCE))) and len(copies) < len(wanted):
+        for digest, key in _named(each(lambda key: (key, _read(store, key)), some, MANIFESTS_AT_ONCE, "plan")):
+            if digest in wanted:
+                copies.setdefault(digest, key)
     return copies
 
 
-def _named(manifests: Iterator[tuple[str, Manifest | None]]) -> Iterator[tuple[str, str]]:
+def _named(manifests: Iterable[tuple[str, Manifest | None]]) -> Iterator[tuple[str, str]]:
     """(digest, key) of every file."""
     for key, manifest in manifests:
         for file in manifest.files if manifest else ():

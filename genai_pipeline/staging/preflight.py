@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from genai_pipeline.core.errors import (
     ChecksumMismatch,
@@ -25,6 +25,7 @@ from genai_pipeline.core.repository_paths import path_problem, twins
 from genai_pipeline.core.safetensors import LENGTH_BYTES, check_header, header_length
 from genai_pipeline.core.snapshot import TAKE_WHOLE, Snapshot, SnapshotFile, shards_named_by
 from genai_pipeline.gateways.hub.abc import Hub
+from genai_pipeline.gateways.threads import each
 
 LARGEST_FILE = 5 * 1024**4
 """Bytes. Source: Amazon S3 User Guide, "Uploading and copying objects using multipart upload"."""
@@ -52,15 +53,9 @@ def preflight(hub: Hub, snapshot: Snapshot) -> None:
     refuse_what_must_not_be_staged(snapshot)
     indexes = [file for file in snapshot.files if file.path.endswith(INDEX_SUFFIX)]
     weights = sorted((f for f in snapshot.files if format_of(f.path) == "safetensors"), key=lambda f: -f.size)
-    with ThreadPoolExecutor(READERS, "stage-header") as pool:
-        checks = [pool.submit(_check_index, hub, snapshot, file) for file in indexes]
-        checks += [pool.submit(_check_weights, hub, snapshot, file) for file in weights[:MOST_HEADERS]]
-        try:
-            for check in checks:
-                check.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    checks = [partial(_check_index, hub, snapshot, file) for file in indexes]
+    checks += [partial(_check_weights, hub, snapshot, file) for file in weights[:MOST_HEADERS]]
+    each(lambda check: check(), checks, READERS, "stage-header")
 
 
 def refuse_what_must_not_be_staged(snapshot: Snapshot) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from genai_pipeline.core.errors import (
     ChecksumMismatch,
@@ -30,12 +31,12 @@ from genai_pipeline.core.manifest import ManifestFile, staged_prefix
 from genai_pipeline.core.snapshot import Snapshot, SnapshotFile
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.store.abc import ObjectStore, Upload
+from genai_pipeline.gateways.threads import Workers
 from genai_pipeline.staging.digest import digest_over
 from genai_pipeline.staging.multipart import MultipartFile
 from genai_pipeline.staging.plan import PlannedFile
 from genai_pipeline.staging.progress import MIB, How, Meter
 from genai_pipeline.staging.window import Window
-from genai_pipeline.staging.workers import Workers
 
 PART_SIZE = 16 * MIB
 PARTS_IN_WINDOW = 10
@@ -67,11 +68,10 @@ class Transfer:
     def __enter__(self) -> Transfer:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Waits for what is under way, unless we are told to end: a server may say nothing for minutes."""
+    def __exit__(self, *error: Any) -> None:
         with self._changed:
             self._failed = self._failed or GenaiError("The staging was ended.", "Run it again.")
-        self._workers.end(wait=kind is None or issubclass(kind, Exception))
+        self._workers.__exit__(*error)
 
     def move(self, planned: Sequence[PlannedFile]) -> list[ManifestFile]:
         """Move all files; returns them in the order of `planned`.

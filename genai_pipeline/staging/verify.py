@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -14,6 +13,7 @@ from genai_pipeline.core.manifest import MANIFEST_NAME, Manifest, ManifestFile, 
 from genai_pipeline.core.snapshot import Snapshot, SnapshotFile
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject
+from genai_pipeline.gateways.threads import each
 from genai_pipeline.staging.progress import How, Meter, Observer
 
 FILES_AT_ONCE = 8
@@ -98,8 +98,7 @@ def verify_staged(
     chosen = _chosen(manifest, share, rng or random.Random())
     meter = Meter(manifest.model, manifest.revision, [(f.path, f.size, How.KEPT) for f in chosen], say, progress)
     reader = _Reader(store, prefix, there, listed, {f.path for f in chosen}, meter)
-    with ThreadPoolExecutor(FILES_AT_ONCE, "verify") as pool:
-        files = list(pool.map(reader.verify, manifest.files))
+    files = each(reader.verify, manifest.files, FILES_AT_ONCE, "verify")
     meter.finish()
     return Verification([*files, *_extra(manifest, there), *_against(manifest, published.snapshot)], published.note)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from genai_pipeline.gateways.store.abc import UploadedPart
 from genai_pipeline.gateways.store.s3_client import S3Client
 from genai_pipeline.gateways.store.s3_settings import located, payer
+from genai_pipeline.gateways.threads import each
 
 if TYPE_CHECKING:
     from genai_pipeline.gateways.store.s3 import S3Store
@@ -46,8 +46,7 @@ def _in_parts(store: S3Store, s3: S3Client, origin: dict[str, Any], size: int, t
         return UploadedPart(number, end - start, done["ETag"].strip('"'), done.get("ChecksumCRC64NVME"))
 
     try:
-        with ThreadPoolExecutor(COPY_THREADS) as pool:
-            parts = list(pool.map(copy_part, range(1, -(-size // part_size) + 1)))
+        parts = each(copy_part, range(1, -(-size // part_size) + 1), COPY_THREADS, "copy")
         return store.complete_upload(upload, parts)
     except BaseException:
         store.abort_upload(upload)
