@@ -141,7 +141,7 @@ class HuggingFaceHub(Hub):
 
 def _file(sibling: RepoSibling) -> SnapshotFile:
     sha256 = sibling.lfs.sha256 if sibling.lfs else None
-    return SnapshotFile(sibling.rfilename, sibling.size or 0, sibling.blob_id, sha256)
+    return SnapshotFile(sibling.rfilename, -1 if sibling.size is None else sibling.size, sibling.blob_id, sha256)
 
 
 def _licence(info: ModelInfo) -> str | None:

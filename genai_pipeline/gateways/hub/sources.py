@@ -22,12 +22,12 @@ def source_of(source: Source, hub: Hub, store: ObjectStore) -> Hub:
 
 
 def _content(source: Source, store: ObjectStore) -> Hub:
-    from genai_pipeline.gateways.hub.content import ContentHub
+    from genai_pipeline.gateways.hub.content import CARD, ContentHub
     from genai_pipeline.gateways.hub.digest_memory import DigestMemory
     from genai_pipeline.gateways.hub.files import FolderFiles, S3Files
 
     if source.folder:
-        files = FolderFiles(source.folder, source.selects)
+        files = FolderFiles(source.folder, lambda path: path == CARD or source.selects(path))
     else:
         bucket, _, prefix = source.address.removeprefix("s3://").partition("/")
         other = store.elsewhere(bucket, source.region, source.endpoint, source.requester_pays)

@@ -1,7 +1,9 @@
 import pytest
+from huggingface_hub.utils import filter_repo_objects
 
 from genai_pipeline.core.errors import ModelFileError
 from genai_pipeline.core.model_file import parse_model, read_models
+from genai_pipeline.core.model_spec import ModelSpec, Source
 
 GOOD = "name: tiny\nsource: {hub: owner/tiny, ref: main}\n"
 
@@ -30,6 +32,24 @@ def test_a_minimal_file_gets_every_default():
         ("name: tiny\nsource: {hub: a/b, foldr: x}\n", "2: source.foldr: unknown field. Did you mean `folder`?"),
         (GOOD + "serving: {engine: ray}\n", "3: serving.engine: input should be 'vllm'"),
         ("name: tiny-agent\nsource: {hub: a/b}\n", "1: name: must not end in -agent"),
+        (
+            "name: tiny\nsource: {hub: a/b, folder: /x}\n",
+            "2: source: takes one of hub, s3 and folder; got hub and folder.",
+        ),
+        ("name: tiny\nsource: {ref: main}\n", "2: source: takes one of hub, s3 and folder; got none."),
+        ("name: tiny\nsource: {s3: models/x}\n", "2: source.s3: is not s3://bucket/prefix/, as in s3://models/tiny/"),
+        ("name: tiny\nsource: {s3: 's3://B/x'}\n", "2: source.s3: is not s3://bucket/prefix/"),
+        ("name: tiny\nsource: {folder: models/x}\n", "2: source.folder: must be a whole path, as /srv/models/tiny"),
+        ("name: tiny\nsource: {folder: /x, ref: v1}\n", "2: source: ref cannot go with folder: remove it."),
+        (
+            "name: tiny\nsource: {hub: a/b, region: eu-west-1, requester-pays: true}\n",
+            "2: source: region, requester-pays cannot go with hub: remove it.",
+        ),
+        ("name: tiny\nsource: {s3: 's3://b/x', endpoint: minio}\n", "2: source.endpoint: string should match"),
+        ("name: tiny\nsource: {s3: 's3://b/x', requester_pay: 1}\n", "Did you mean `requester-pays`?"),
+        ("name: tiny\nsource: {hub: a/b, formats: [tar]}\n", "2: source.formats.0: input should be 'safetensors'"),
+        ("name: tiny\nsource: {hub: a/b, formats: []}\n", "2: source.formats: "),
+        ("name: tiny\nsource: {hub: a/b, exclude: ['']}\n", "2: source.exclude.0: "),
         ("name: tiny\nname: other\nsource: {hub: a/b}\n", "2: name: given twice. Keep one."),
         ("name: [\n", "not YAML"),
         ("- a\n", "1: a model file is a mapping"),
@@ -59,3 +79,44 @@ def test_a_bad_file_does_not_take_the_good_ones_with_it(tmp_path):
     assert [spec.name for spec in files.specs] == ["tiny"]
     assert [error.path.rsplit("/", 1)[1] for error in files.errors] == ["b.yaml", "c.yaml", "d.yaml"]
     assert "another file already defines 'tiny'" in str(files.errors[2])
+
+
+@pytest.mark.parametrize(
+    ("source", "address", "title"),
+    [
+        ("{hub: a/b}", "a/b", "a/b@main"),
+        ("{s3: s3://bucket/a/model, region: eu-west-1, requester-pays: true}", "s3://bucket/a/model/", None),
+        ("{s3: s3://bucket, endpoint: 'http://minio:9000'}", "s3://bucket/", None),
+        ("{folder: /srv/models/../tiny/}", "/srv/tiny", None),
+    ],
+)
+def test_a_source_is_a_hub_a_prefix_or_a_folder_and_survives_a_record(source, address, title):
+    spec = parse_model(f"name: tiny\nsource: {source}\n", "models/tiny.yaml")
+
+    assert (spec.source.address, spec.source.title) == (address, title or address)
+    assert ModelSpec.model_validate(spec.model_dump(mode="json")) == spec
+    assert hash(spec.source) == hash(ModelSpec.model_validate(spec.model_dump(mode="json")).source)
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "selected"),
+    [
+        ((), (), "abcd"),
+        (("*.json",), (), "bd"),
+        ((), ("sub/",), "ab"),
+        (("*.json",), ("sub/*",), "b"),
+        (("sub/*",), ("*.json",), "c"),
+        (("*.JSON",), (), ""),
+    ],
+)
+def test_globs_select_as_the_hubs_client_does(include, exclude, selected):
+    paths = {"a": "a.safetensors", "b": "b.json", "c": "sub/deep/c.bin", "d": "sub/d.json"}
+    source = Source(hub="a/b", include=include, exclude=exclude)
+
+    found = "".join(name for name, path in paths.items() if source.selects(path))
+
+    assert found == selected
+    ours = list(
+        filter_repo_objects(paths.values(), allow_patterns=list(include) or None, ignore_patterns=list(exclude))
+    )
+    assert ours == [paths[name] for name in selected]
