@@ -15,6 +15,8 @@ from genai_pipeline.core.manifest import manifest_key, staged_prefix
 from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.gateways.hub.huggingface import HuggingFaceHub
 from genai_pipeline.gateways.store.s3 import S3Store
+from genai_pipeline.local import hub_server
+from genai_pipeline.local.hub_digests import HubFile
 from genai_pipeline.local.hub_server import HubServer
 from genai_pipeline.staging.judge import judge_snapshot
 from genai_pipeline.staging.stager import Stager
@@ -65,6 +67,26 @@ def test_a_gated_model_goes_from_hub_to_s3_and_passes_every_check(server: HubSer
     assert {f.path: store.get(staged_prefix("tiny", revision) + f.path)[0] for f in manifest.files} == published
     assert {v.outcome for v in stager.verify("tiny", snapshot)} == {Outcome.PASSED}
     assert list(store.list_uploads("")) == []
+
+
+def test_a_repository_in_xet_is_staged_through_its_ordinary_addresses(
+    server: HubServer, folder: Path, store: S3Store, monkeypatch: pytest.MonkeyPatch
+):
+    honest = hub_server._about
+
+    def in_xet(commit: str, file: HubFile) -> dict[str, str]:
+        link = f'<{server.url}/api/models/{NAME}/xet-read-token/{commit}>; rel="xet-auth"'
+        return honest(commit, file) | ({"X-Xet-Hash": "e" * 64, "Link": link} if file.lfs else {})
+
+    monkeypatch.setattr(hub_server, "_about", in_xet)
+    hub = HuggingFaceHub(server.url, "secret")
+    snapshot = hub.snapshot(NAME, hub.resolve(NAME, "main"))
+
+    Stager(hub, store).stage("tiny", snapshot)
+
+    assert {v.outcome for v in Stager(hub, store).verify("tiny", snapshot)} == {Outcome.PASSED}
+    shard = staged_prefix("tiny", snapshot.revision) + SHARDS[0]
+    assert store.get(shard)[0] == (folder / NAME / "v1" / SHARDS[0]).read_bytes()
 
 
 def test_without_a_token_nothing_is_staged_and_the_verdict_says_where_to_get_access(server: HubServer, store: S3Store):
