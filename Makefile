@@ -67,6 +67,10 @@ distclean: clean ## clean, and remove what was installed
 test: $(STAMP) ## unit, defs, integration, faults, e2e
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(TIERS)
 
+.PHONY: test-faults
+test-faults: $(STAMP) ## the faults of staging and rollout in their long form: hundreds of kills and races
+	@GENAI_FAULTS=long $(BIN)/python -m pytest tests/faults
+
 .PHONY: test-cluster
 test-cluster: $(STAMP) ## on a real Kubernetes, which is built the first time; with KUBECONFIG on that cluster
 	@$(BIN)/python -m pytest $(if $(KUBECONFIG),,$(SIDE_BY_SIDE)) tests/cluster
