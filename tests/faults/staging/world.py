@@ -111,7 +111,8 @@ class World:
         """Forget what was staged, and what passed the proxies; no faults from here on."""
         self.hub.fault = self.s3.fault = no_fault
         self.quiet()
-        Addresses.store.cache_clear()
+        if any(exchange.faulty for exchange in self.s3.exchanges):
+            Addresses.store.cache_clear()  # a client of boto3 has a quota of retries
         for upload in self.uploads():
             self.server.abort_multipart_upload(Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"])
         for key in self.stored() - self.kept:
