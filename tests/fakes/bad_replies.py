@@ -36,6 +36,16 @@ def asks(method: str, path: str = "", **query: str) -> Which:
     return matches
 
 
+def large(which: Which, size: int = 1024 * 1024) -> Which:
+    """Those that ask for a range of at least `size` bytes."""
+
+    def matches(exchange: Exchange) -> bool:
+        span = re.fullmatch(r"bytes=(\d+)-(\d+)", exchange.head.get("Range"))
+        return span is not None and int(span[2]) - int(span[1]) + 1 >= size and which(exchange)
+
+    return matches
+
+
 # ---- how often
 
 

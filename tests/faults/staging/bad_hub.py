@@ -18,7 +18,9 @@ from tests.fakes.proxy import Exchange
 from tests.faults.staging.reply import BadReply
 
 HTML = b"<!doctype html><html><title>Under maintenance</title><body>Back soon.</body></html>"
-_ONE_PART = bad.asks("GET", r"^/cdn/")
+_HEADER = bad.asks("GET", r"^/cdn/")
+"""Of weights, which is read before anything is sent."""
+_ONE_PART = bad.large(_HEADER)
 _FILE = bad.asks("GET", r"/resolve/")
 _SMALL_FILE = bad.asks("GET", r"/resolve/.*/tokenizer\.json$")
 
@@ -53,13 +55,15 @@ HUB_REPLIES = [
     ),
     BadReply("206 that does not say which range", _ONE_PART, bad.without_header("Content-Range"), HubUnavailable),
     BadReply("206 without a body", _ONE_PART, bad.emptied, HubUnavailable),
-    BadReply("Content-Length too short", _ONE_PART, bad.shorter, HubUnavailable),
+    BadReply("Content-Length too short", _ONE_PART, bad.shorter, None),
     BadReply("Content-Length too long", _ONE_PART, bad.longer, None),
     BadReply("a body that ends early", _ONE_PART, bad.truncated, None),
     BadReply("a reset in the middle of a body", _ONE_PART, bad.reset_midway, None),
     BadReply("a reset before the answer", _ONE_PART, bad.dropped, HubUnavailable),
     BadReply("a gzip that nobody asked for", _ONE_PART, bad.gzipped, HubUnavailable),
     BadReply("trailing garbage behind a chunked body", _ONE_PART, bad.chunked_with_garbage, None),
+    BadReply("200 with a web page in place of a header", _HEADER, _html(200), HubUnavailable),
+    BadReply("a header that ends early", _HEADER, bad.truncated, None),
     BadReply("other bytes of the same size", _ONE_PART, bad.same_size_garbage, ChecksumMismatch, survived=1),
     BadReply("other bytes of a small file", _SMALL_FILE, bad.same_size_garbage, ChecksumMismatch, survived=1),
     BadReply("another ETag", _ONE_PART, bad.with_header("ETag", '"feedfeed"'), None),

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from genai_pipeline.core.errors import GenaiError
+from genai_pipeline.core.errors import ChecksumMismatch, GenaiError
 from genai_pipeline.gateways.store.s3_sender import Sender
 from tests.fakes.bad_replies import always, times
 from tests.faults.staging.bad_hub import HUB_REPLIES, SNAPSHOT_REPLIES
@@ -61,6 +61,8 @@ def test_bad_replies_of_a_hub_that_pass_are_survived(small_world, waits, reply, 
     survives(small_world, waits)
 
     assert 1 <= sum(e.faulty for e in small_world.hub.exchanges) <= count
+    sent = [e.part for e in small_world.s3.exchanges if e.part]
+    assert reply.error is ChecksumMismatch or len(sent) == len(set(sent)), "it was taken for the file, and sent"
     assert sum(wait >= reply.waits_s for wait in waits) >= (count if reply.waits_s else 0)
     assert all(wait <= LONGEST_WAIT_S for wait in waits)
 

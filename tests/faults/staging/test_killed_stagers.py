@@ -9,7 +9,7 @@ import pytest
 import genai_pipeline
 from genai_pipeline.core.errors import StoreUnavailable
 from genai_pipeline.core.manifest import MANIFEST_NAME
-from tests.fakes.bad_replies import asks, once, same_size_garbage
+from tests.fakes.bad_replies import asks, large, once, same_size_garbage
 from tests.fakes.proxy import no_fault
 from tests.faults.staging.child import CRASHED, ENDED_BY_SIGTERM, STAGED, StagerProcess
 from tests.faults.staging.world import LONG, World
@@ -55,7 +55,7 @@ def test_a_stager_that_ends_at_a_crash_point_leaves_no_half_model_and_a_rerun_co
     world, tmp_path, point, kind
 ):
     if "abort" in point:  # an upload is thrown away when its bytes are wrong
-        world.hub.fault = once(same_size_garbage, asks("GET", r"^/cdn/"))
+        world.hub.fault = once(same_size_garbage, large(asks("GET", r"^/cdn/")))
     stager = StagerProcess(world.addresses, tmp_path, f"{point}:{kind}").start()
 
     assert stager.ended() in KINDS[kind], f"{point} was not passed, or not survived: {stager.words}"

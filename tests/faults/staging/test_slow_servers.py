@@ -7,13 +7,14 @@ import pytest
 
 from genai_pipeline.core.errors import HubUnavailable
 from genai_pipeline.gateways.hub import file_reader
-from tests.fakes.bad_replies import always, asks, dripping, once, silent
+from tests.fakes.bad_replies import always, asks, dripping, large, once, silent
 from tests.fakes.proxy_process import ProxyProcess
 from tests.faults.staging.child import ENDED_BY_SIGTERM, StagerProcess
 from tests.faults.staging.world import Addresses
 
 PROMPTLY_S = 10
-RANGES = asks("GET", r"^/cdn/")
+HEADERS = asks("GET", r"^/cdn/")
+RANGES = large(HEADERS)
 PARTS = asks("PUT", partNumber="")
 COMPLETIONS = asks("POST", uploadId="")
 LISTS = asks("GET", **{"list-type": "2"})
@@ -32,7 +33,7 @@ def test_a_hub_that_drips_is_asked_again_on_another_connection(small_world, impa
     small_world.addresses.stage(sleep=lambda _: None)
 
     small_world.assert_right()
-    assert sum(RANGES(e) for e in small_world.hub.exchanges) > 2
+    assert sum(HEADERS(e) for e in small_world.hub.exchanges) > 3
 
 
 def test_a_hub_that_only_drips_is_given_up(small_world, impatient, monkeypatch):
@@ -47,8 +48,8 @@ def test_a_hub_that_only_drips_is_given_up(small_world, impatient, monkeypatch):
 
 @pytest.mark.parametrize(
     ("server", "which"),
-    [("hub", RANGES), ("s3", PARTS), ("s3", COMPLETIONS), ("s3", LISTS)],
-    ids=["ranges", "parts", "completions", "listings"],
+    [("hub", HEADERS), ("hub", RANGES), ("s3", PARTS), ("s3", COMPLETIONS), ("s3", LISTS)],
+    ids=["headers", "ranges", "parts", "completions", "listings"],
 )
 def test_a_stager_of_a_server_that_says_nothing_ends_when_it_is_asked_to(small_world, tmp_path, server, which):
     silence, over = threading.Event(), threading.Event()
