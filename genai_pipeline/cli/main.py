@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 
 from genai_pipeline.cli import models, services, staging
 from genai_pipeline.cli.context import Context, Run
 from genai_pipeline.core.errors import GenaiError
 
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: a command ends as at Ctrl-C, and leaves behind what it would leave then."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0, 1 for an error, 2 for a wrong command line, 130 when interrupted."""
+    """Run one command; returns the exit code.
+
+    0, 1 for an error, 2 for a wrong command line, 130 when interrupted, 143 when terminated.
+    """
     args = _parser().parse_args(argv)
     env = dict(os.environ)
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         return args.command(_context(args, env))
     except GenaiError as error:
@@ -25,9 +34,16 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # `genai logs | head`
         sys.stdout = None
         return 0
+    except Terminated:
+        sys.stderr.write(f"\nTerminated. {args.interrupted}\n")
+        return TERMINATED
     except KeyboardInterrupt:
         sys.stderr.write(f"\nInterrupted. {args.interrupted}\n")
         return INTERRUPTED
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise Terminated
 
 
 def _context(args: argparse.Namespace, env: dict[str, str]) -> Context:

@@ -148,6 +148,18 @@ def test_staging_leaves_a_whole_model_and_no_lease_and_staging_again_says_so(wor
     assert "nothing to do" in world.genai("stage", "tiny", "--plan").stdout
 
 
+def test_a_staging_that_is_told_to_end_does_so_without_a_traceback_and_goes_on_where_it_stopped(world):
+    ended = world.genai("stage", "tiny", GENAI_CRASH_AT="staging.part_sent:SIGTERM")
+
+    assert ended.returncode == 143
+    assert ended.stderr.strip().endswith("goes on where it stopped.")
+    assert list(world.store.list(LEASES)) == []
+    assert len(list(world.store.list_uploads("models/"))) == 1
+    revision = staged(world)
+    assert world.store.head(manifest_key("tiny", revision))
+    assert list(world.store.list_uploads("models/")) == []
+
+
 def test_on_a_terminal_there_are_bars_and_the_end_is_the_same(world):
     master, slave = pty.openpty()
     command = [sys.executable, "-m", "genai_pipeline.cli", "stage", "tiny"]
