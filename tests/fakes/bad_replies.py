@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import cycle
 
-from tests.fakes.proxy import Decide, Exchange, Fault, Forward, Reply
+from tests.fakes.exchange import Decide, Exchange, Fault, Forward, Reply
 
 Which = Callable[[Exchange], bool]
 

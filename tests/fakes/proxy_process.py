@@ -18,7 +18,8 @@ import threading
 from pathlib import Path
 
 from tests.fakes.bad_replies import share
-from tests.fakes.proxy import Proxy, no_fault
+from tests.fakes.exchange import no_fault
+from tests.fakes.proxy import Proxy
 
 LONGEST_LIFE_S = 3600
 ROOT = Path(__file__).parents[2]

@@ -14,7 +14,7 @@ from genai_pipeline.core.errors import (
     StagingError,
 )
 from tests.fakes import bad_replies as bad
-from tests.fakes.proxy import Exchange
+from tests.fakes.exchange import Exchange
 from tests.faults.staging.reply import BadReply
 
 HTML = b"<!doctype html><html><title>Under maintenance</title><body>Back soon.</body></html>"

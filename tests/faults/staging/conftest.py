@@ -11,8 +11,8 @@ import pytest
 from genai_pipeline.gateways.hub.huggingface import HuggingFaceHub
 from genai_pipeline.local.hub_server import HubServer
 from genai_pipeline.staging.stager import Stager
+from tests.fakes.exchange import no_fault
 from tests.fakes.model_repository import model_files, write_repository
-from tests.fakes.proxy import no_fault
 from tests.faults.staging.world import MODEL, PART, REPOSITORY, TOKEN, World
 from tests.integration.conftest import S3Server, s3_server, start_s3, store
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from genai_pipeline.core.errors import GenaiError
 from tests.fakes.bad_replies import Which
-from tests.fakes.proxy import Fault
+from tests.fakes.exchange import Fault
 
 
 @dataclass(frozen=True)

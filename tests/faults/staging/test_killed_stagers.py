@@ -10,7 +10,7 @@ import genai_pipeline
 from genai_pipeline.core.errors import StoreUnavailable
 from genai_pipeline.core.manifest import MANIFEST_NAME
 from tests.fakes.bad_replies import asks, large, once, same_size_garbage
-from tests.fakes.proxy import no_fault
+from tests.fakes.exchange import no_fault
 from tests.faults.staging.child import CRASHED, ENDED_BY_SIGTERM, STAGED, StagerProcess
 from tests.faults.staging.world import LONG, World
 

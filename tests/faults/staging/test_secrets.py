@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.fakes.bad_replies import always, answer, asks, dropped, redirect, s3_error, times
-from tests.fakes.proxy import Exchange
+from tests.fakes.exchange import Exchange
 from tests.faults.staging.child import StagerProcess
 from tests.faults.staging.world import TOKEN, World
 

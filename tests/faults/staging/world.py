@@ -20,7 +20,8 @@ from genai_pipeline.gateways.store.s3 import S3Store
 from genai_pipeline.local.hub_server import HubServer
 from genai_pipeline.staging.stager import Stager
 from genai_pipeline.staging.sweep import sweep
-from tests.fakes.proxy import Exchange, Proxy, no_fault
+from tests.fakes.exchange import Exchange, no_fault
+from tests.fakes.proxy import Proxy
 
 LONG = os.environ.get("GENAI_FAULTS") == "long"
 MODEL = "tiny"

@@ -15,7 +15,8 @@ from genai_pipeline.core.errors import AccessDenied, NotFound, StoreConflict, St
 from genai_pipeline.gateways.store.checksums import crc64nvme
 from genai_pipeline.gateways.store.s3 import S3Store
 from tests.fakes import bad_replies as bad
-from tests.fakes.proxy import Proxy, no_fault
+from tests.fakes.exchange import no_fault
+from tests.fakes.proxy import Proxy
 from tests.integration.conftest import S3Server
 
 MIB = 1024 * 1024
