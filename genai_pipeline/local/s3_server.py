@@ -23,6 +23,10 @@ HOST = "127.0.0.1"
 STOP_WAIT_S = 3
 """After this long a SIGTERMed server may be killed (measured: nothing acknowledged is lost)."""
 
+MOST_VOLUMES = 2000
+"""Its own bound is the free disk by the size of a full volume, though volumes grow as they are written: a dozen buckets
+reached it, and every write was an InternalError."""
+
 _PORTS = (
     "s3.port.grpc",
     "master.port",
@@ -78,6 +82,7 @@ def s3_command(
         "s3.port.lance": 0,
         "s3.localSocket": sockets / "s3.sock",
         "filer.localSocket": sockets / "filer.sock",
+        "volume.max": MOST_VOLUMES,
         "webdav": "false",
         "admin.ui": "false",
         "master.telemetry": "false",
