@@ -34,9 +34,11 @@ MODEL = "weather"
 def model_file() -> dict[str, Any]:
     """The demo's, with the image that the node has and room for two engines on two cores.
 
-    The figures of the serving report are no part of this test: gates for a machine that may be busy.
+    The figures of the serving report are no part of this test: gates for a machine that may be busy, and a time-out of
+    resting connections that outlasts the seconds for which such a machine keeps an engine from its requests.
     """
     model = yaml.safe_load((PROJECT / "models" / "weather.yaml").read_text())
+    model["serving"].setdefault("env", {})["VLLM_HTTP_TIMEOUT_KEEP_ALIVE"] = "20"
     model["serving"] |= {"image": "localhost/vllm-cpu:1", "resources": {"cpu": 0.5, "memory_gib": 4}}
     model["gates"]["serving"] |= {"ttft_p95_ms": 20_000, "min_tokens_per_s": 5}
     model["gates"]["agent"]["latency_p95_s"] = 60
