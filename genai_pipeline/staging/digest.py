@@ -63,11 +63,6 @@ def digest_over(file: SnapshotFile, chunks: Iterable[Body]) -> Digest:
     return digest
 
 
-def digest_of(file: SnapshotFile, chunks: Iterable[Body]) -> str:
-    """The checked sha256 of a whole file. Raises: ChecksumMismatch."""
-    return digest_over(file, chunks).check()
-
-
 class InOrder:
     """Feeds a digest part by part in order, whichever order they come in.
 

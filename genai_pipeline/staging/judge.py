@@ -12,7 +12,7 @@ from genai_pipeline.core.snapshot import INDEX_NAME, Snapshot, SnapshotFile, sha
 from genai_pipeline.core.verdict import Verdict, failed, inconclusive, judge, passed
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject
-from genai_pipeline.staging.digest import digest_of
+from genai_pipeline.staging.digest import digest_over
 from genai_pipeline.staging.preflight import refuse_what_must_not_be_staged
 
 _SHA = re.compile(r"^[0-9a-f]{40}$")
@@ -99,7 +99,7 @@ def _digests(
 
 def _equals_hub(store: ObjectStore, prefix: str, file: SnapshotFile) -> bool:
     try:
-        digest_of(file, store.read(prefix + file.path))
+        digest_over(file, store.read(prefix + file.path))
     except (ChecksumMismatch, NotFound, UnsafeFormat):
         return False
     return True
