@@ -11,7 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
+from genai_pipeline.core.duration import Duration
 from genai_pipeline.core.formats import Format
+from genai_pipeline.core.window import MaintenanceWindow
 
 Ratio = Annotated[float, Field(ge=0, le=1)]
 Glob = Annotated[str, Field(min_length=1)]
@@ -32,7 +34,9 @@ class Source(_Section):
     """Where the weights come from: a repository of the hub, a prefix of S3 or a folder; and which of its files.
 
     Args:
-        hub, ref: a repository and the ref that is followed.
+        hub, ref: a repository, and what is followed in it: a branch, a tag, a commit, or the newest of the tags that a
+            range (`v2.*`, `^1.4`, `>=2, <3`) or a pattern (`release-*`) takes.
+        prereleases: whether a range also takes tags like v2.1.0-rc.1.
         s3: every object below `s3://bucket/prefix/`, in the pipeline's own S3 but for `region` and `endpoint`.
         folder: every file below a folder of the machine that stages.
         include, exclude: globs over the files' paths, as huggingface_hub's allow_patterns: `*` also spans folders, and
@@ -45,6 +49,7 @@ class Source(_Section):
     s3: str | None = None
     folder: str | None = None
     ref: Annotated[str, Field(min_length=1)] = "main"
+    prereleases: bool = False
     region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")] | None = None
     endpoint: Annotated[str, Field(pattern=r"^https?://[^/\s]+$")] | None = None
     requester_pays: bool = Field(False, alias="requester-pays")
@@ -206,18 +211,42 @@ class Gates(_Section):
     agent: AgentGates = AgentGates()
 
 
-class Rollout(_Section):
-    """How a release replaces the live one.
+class Breach(_Section):
+    """When a release that has the traffic is judged to misbehave: above its gates, or far worse than the last good one.
 
-    `allow_downtime` lets the live release be stopped to make room, so that nobody is served until the next one is.
+    Args:
+        hold_s: in the file `for`: how long it must hold, as 2m, 30s or seconds.
+        times_baseline: TTFT and inter-token latency may be so many times the last good release's.
+        min_requests: fewer in the time looked at prove nothing.
+    """
+
+    hold_s: Duration = Field(120.0, alias="for")
+    times_baseline: Annotated[float, Field(gt=1)] = 3.0
+    min_requests: PositiveInt = 10
+
+
+class Rollout(_Section):
+    """How a release replaces the live one, and how it is watched afterwards.
+
+    Args:
+        allow_downtime: the live release may be stopped to make room, so that nobody is served until the next one is.
+        approval: manual lets a proven candidate wait for `genai approve`.
+        window: when rollouts may start and traffic may move, as `Mon-Fri 09:00-17:00 Europe/Berlin`; none means always.
+            Going back to the last good release never waits for it.
+        watch_minutes: how long the last good release stays warm and the new one is watched; 0 means not at all.
+        self_heal: what was changed by hand in the cluster is set right, and not only shown.
     """
 
     strategy: Literal["auto", "blue_green", "recreate"] = "auto"
     allow_downtime: bool = False
+    approval: Literal["auto", "manual"] = "auto"
+    window: MaintenanceWindow | None = None
     drain_deadline_s: PositiveInt = 30
     max_attempts: PositiveInt = 3
-    watch_minutes: PositiveInt = 30
+    watch_minutes: Annotated[float, Field(ge=0)] = 30
+    breach: Breach = Breach()  # pyright: ignore[reportCallIssue]
     paused: bool = False
+    self_heal: bool = False
 
 
 class ModelSpec(_Section):

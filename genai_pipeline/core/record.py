@@ -19,16 +19,21 @@ from genai_pipeline.core.verdict import Outcome, Verdict, worst
 
 
 class Phase(StrEnum):
-    """How far a release got. The last four are ends."""
+    """How far a release got. All but the first three are ends."""
 
     ROLLING_OUT = "rolling out"
+    AWAITING_APPROVAL = "awaiting approval"
     LIVE = "live"
     REPLACED = "replaced"
     REJECTED = "rejected"
     ROLLED_BACK = "rolled back"
+    SUPERSEDED = "superseded"
 
 
 ENDED_BADLY = frozenset({Phase.REJECTED, Phase.ROLLED_BACK})
+"""In quarantine: not tried again until the revision or the serving section changes, which makes another release."""
+ENDED = ENDED_BADLY | {Phase.REPLACED, Phase.SUPERSEDED}
+ON_ITS_WAY = frozenset({Phase.ROLLING_OUT, Phase.AWAITING_APPROVAL})
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,8 @@ class Record:
         spec: the model file as it was when the release was made, so that it can be served again as it was.
         attempt: runs started for this release, ever; it never goes back, so that run keys stay unique.
         attempts_before: those that belong to an earlier rollout of the same release.
+        trigger: what started this rollout, as "new revision 0123abcd of owner/name@main" or "serving.image changed".
+        approved: who approved it and when; empty where nobody did.
     """
 
     model: str
@@ -57,6 +64,8 @@ class Record:
     reason: str = ""
     attempt: int = 0
     attempts_before: int = 0
+    trigger: str = ""
+    approved: str = ""
     verdicts: Mapping[str, Verdict] = field(default_factory=dict[str, Verdict])
     timings: Mapping[str, float] = field(default_factory=dict[str, float])
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -113,7 +122,15 @@ class Record:
 
     def reopened(self) -> Record:
         """A fresh rollout of the same release: what was proven before counts no more."""
-        return replace(self, phase=Phase.ROLLING_OUT, reason="", verdicts={}, timings={}, attempts_before=self.attempt)
+        return replace(
+            self,
+            phase=Phase.ROLLING_OUT,
+            reason="",
+            approved="",
+            verdicts={},
+            timings={},
+            attempts_before=self.attempt,
+        )
 
     def with_event(self, at: str, what: str) -> Record:
         return replace(self, history=(*self.history, Event(at, what)))
@@ -145,12 +162,18 @@ def live_key(model: str) -> str:
 
 @dataclass(frozen=True)
 class Live:
-    """Which release has user traffic, and which one had it before and can have it again."""
+    """Which release has user traffic, and which one had it before and can have it again.
+
+    Args:
+        since: ISO 8601 UTC, as is `watched_until`.
+        watched_until: until then the release is watched and the last good one kept warm; None: it has been, or never is.
+    """
 
     release: str
     revision: str
     since: str
     last_good: str | None = None
+    watched_until: str | None = None
 
     def to_bytes(self) -> bytes:
         return json.dumps(asdict(self), indent=1, sort_keys=True).encode()

@@ -9,13 +9,12 @@ from datetime import datetime
 from genai_pipeline.core.errors import GenaiError, NotFound, Unavailable
 from genai_pipeline.core.model_file import ModelFiles
 from genai_pipeline.core.model_spec import ModelSpec, Source
-from genai_pipeline.core.record import Live, Phase, Record, live_key
+from genai_pipeline.core.record import ENDED, Live, Record, live_key
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject
 from genai_pipeline.staging.prune import Reference, References
 
 _RELEASE = re.compile(r"^([0-9a-f]{12})-[0-9a-f]{6}$")
-_ENDED = frozenset({Phase.REPLACED, Phase.REJECTED, Phase.ROLLED_BACK})
 
 Sources = Callable[[Source], Hub]
 RunsUnderWay = Callable[[], Sequence[Reference]]
@@ -87,7 +86,7 @@ def _record(model: str, listed: StoredObject, body: bytes) -> Iterator[Reference
 
 def _ended_at(record: Record, listed: StoredObject) -> float | None:
     """When a release came to its end; its last event is that or later, which keeps it longer."""
-    if record.phase not in _ENDED:
+    if record.phase not in ENDED:
         return None
     if not record.history:
         return listed.modified_at
