@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, f
 
 from genai_pipeline.core.duration import Duration
 from genai_pipeline.core.formats import Format
+from genai_pipeline.core.tag_range import TagRange
 from genai_pipeline.core.window import MaintenanceWindow
 
 Ratio = Annotated[float, Field(ge=0, le=1)]
@@ -73,6 +74,12 @@ class Source(_Section):
         wanted = not self.include or _matches(path, self.include)
         return wanted and not _matches(path, self.exclude)
 
+    @field_validator("ref")
+    @classmethod
+    def _name_or_range(cls, ref: str) -> str:
+        TagRange.parse(ref)
+        return ref
+
     @field_validator("s3")
     @classmethod
     def _prefix(cls, s3: str | None) -> str | None:
@@ -98,6 +105,7 @@ class Source(_Section):
         if len(places) != 1:
             raise ValueError(f"takes one of hub, s3 and folder; got {' and '.join(places) or 'none'}")
         stray = [] if self.hub or self.ref == "main" else ["ref"]
+        stray += ["prereleases"] if self.prereleases and not self.hub else []
         if not self.s3:
             stray += [name for name in ("region", "endpoint") if getattr(self, name)]
             stray += ["requester-pays"] if self.requester_pays else []

@@ -166,7 +166,7 @@ class Live:
 
     Args:
         since: ISO 8601 UTC, as is `watched_until`.
-        watched_until: until then the release is watched and the last good one kept warm; None: it has been, or never is.
+        watched_until: until then it is watched and the last good one kept warm; None: it has been, or never is.
     """
 
     release: str

@@ -123,6 +123,8 @@ class _Handler(BaseHTTPRequestHandler):
         with suppress(ConnectionError, TimeoutError):
             if answer.file:
                 self._send_file(answer, answer.file, body)
+            elif "ETag" in answer.headers and _matches(self.headers.get("If-None-Match"), answer.headers["ETag"]):
+                self._head(304, answer.headers)
             else:
                 self._head(answer.status, {**answer.headers, "Content-Length": str(len(answer.body))})
                 self.wfile.write(answer.body if body else b"")
@@ -247,7 +249,9 @@ def _about(commit: str, file: HubFile) -> dict[str, str]:
 
 
 def _json(value: Any) -> _Answer:
-    return _Answer(200, {"Content-Type": "application/json; charset=utf-8"}, json.dumps(value).encode())
+    body = json.dumps(value).encode()
+    headers = {"Content-Type": "application/json; charset=utf-8", "ETag": f'"{hashlib.sha256(body).hexdigest()[:32]}"'}
+    return _Answer(200, headers, body)
 
 
 def _refusal(no: _No) -> _Answer:
@@ -260,7 +264,7 @@ def _refusal(no: _No) -> _Answer:
 
 def _matches(header: str | None, etag: str) -> bool:
     tags = [tag.strip().removeprefix("W/").strip('"') for tag in (header or "").split(",")]
-    return header is not None and ("*" in tags or etag in tags)
+    return header is not None and ("*" in tags or etag.strip('"') in tags)
 
 
 def main() -> None:

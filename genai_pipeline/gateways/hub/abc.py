@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from genai_pipeline.core.snapshot import Snapshot
 
@@ -18,6 +18,10 @@ class Hub(ABC):
     @abstractmethod
     def resolve(self, repository: str, ref: str) -> str:
         """The 40-hex commit sha that a branch, tag or sha stands for now."""
+
+    def tags(self, repository: str) -> Mapping[str, str]:
+        """Tag -> the commit sha that it stands for now; empty where revisions are content and have no names."""
+        return {}
 
     @abstractmethod
     def snapshot(self, repository: str, revision: str) -> Snapshot:

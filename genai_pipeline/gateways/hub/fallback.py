@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 from genai_pipeline.core.errors import HubUnavailable, RepositoryNotFound, Unavailable
@@ -21,6 +21,9 @@ class FallbackHub(Hub):
 
     def resolve(self, repository: str, ref: str) -> str:
         return self._ask(lambda hub: hub.resolve(repository, ref))
+
+    def tags(self, repository: str) -> Mapping[str, str]:
+        return self._ask(lambda hub: hub.tags(repository))
 
     def snapshot(self, repository: str, revision: str) -> Snapshot:
         return self._ask(lambda hub: hub.snapshot(repository, revision))

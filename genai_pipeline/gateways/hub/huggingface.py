@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from genai_pipeline.core.errors import AccessDenied, HubUnavailable, RevisionNotFound
 from genai_pipeline.core.snapshot import Snapshot, SnapshotFile
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo, RepoSibling
 
     from genai_pipeline.gateways.hub.file_reader import FileReader
+    from genai_pipeline.gateways.hub.remembered_metadata import RememberedMetadata
 
 RESOLVE_TIMEOUT_S = 2.5  # once to connect and once to be answered
 SNAPSHOT_TIMEOUT_S = 30.0
@@ -54,12 +56,22 @@ class HuggingFaceHub(Hub):
         self._reader: FileReader | None = None
 
     def resolve(self, repository: str, ref: str) -> str:
-        """One request of at most 5 s, not repeated: whoever watches a ref asks again anyway."""
+        """One request of at most 5 s, not repeated: whoever watches a ref asks again anyway.
+
+        Asked again it is a conditional request, which costs the hub next to nothing while nothing has changed.
+        """
         with self._translated(repository, ref):
-            info = self._api.model_info(repository, revision=ref, expand=["sha"], timeout=RESOLVE_TIMEOUT_S)
-        if not info.sha:
+            about = self._metadata.get(f"{repository}/revision/{quote(ref, safe='')}", {"expand": "sha"})
+            sha = about.get("sha")
+        if not isinstance(sha, str) or not sha:
             raise HubUnavailable(f"{self._endpoint} names no commit for {repository}@{ref}.", TRY_AGAIN)
-        return info.sha
+        return sha
+
+    def tags(self, repository: str) -> Mapping[str, str]:
+        """As `resolve`: one conditional request."""
+        with self._translated(repository, "main"):
+            refs = self._metadata.get(f"{repository}/refs", {})
+            return {tag["name"]: tag["targetCommit"] for tag in refs["tags"]}
 
     def snapshot(self, repository: str, revision: str) -> Snapshot:
         with self._translated(repository, revision):
@@ -90,6 +102,12 @@ class HuggingFaceHub(Hub):
         # Otherwise the client asks for, and writes to disk, a list of the programs that might be calling it.
         constants.HF_HUB_DISABLE_TELEMETRY = True
         return HfApi(endpoint=self._endpoint, token=self._token or False)
+
+    @cached_property
+    def _metadata(self) -> RememberedMetadata:
+        from genai_pipeline.gateways.hub.remembered_metadata import RememberedMetadata
+
+        return RememberedMetadata(self._endpoint, self._token or False, RESOLVE_TIMEOUT_S)
 
     def _files(self) -> FileReader:
         from genai_pipeline.gateways.hub.file_reader import FileReader

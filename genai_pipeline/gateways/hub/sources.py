@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from genai_pipeline.core.errors import RevisionNotFound
 from genai_pipeline.core.model_spec import Source
 from genai_pipeline.core.snapshot import Snapshot
+from genai_pipeline.core.tag_range import TagRange
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.store.abc import ObjectStore
+
+NAMED_TAGS = 10
 
 
 def source_of(source: Source, hub: Hub, store: ObjectStore) -> Hub:
@@ -44,7 +48,21 @@ class SelectedFiles(Hub):
         self._source = source
 
     def resolve(self, repository: str, ref: str) -> str:
-        return self._inner.resolve(repository, ref)
+        """Of a range of tags the newest that fits."""
+        tag_range = TagRange.parse(ref)
+        if tag_range is None:
+            return self._inner.resolve(repository, ref)
+        tags = self._inner.tags(repository)
+        newest = tag_range.newest(tags, self._source.prereleases)
+        if newest is None:
+            raise RevisionNotFound(
+                f"{repository} has no tag that {ref!r} takes; it has {_listed(tags)}.",
+                "Publish one, or correct `source.ref` in the model file; `prereleases: true` takes pre-releases too.",
+            )
+        return tags[newest]
+
+    def tags(self, repository: str) -> Mapping[str, str]:
+        return self._inner.tags(repository)
 
     def snapshot(self, repository: str, revision: str) -> Snapshot:
         found = self._inner.snapshot(repository, revision)
@@ -55,3 +73,8 @@ class SelectedFiles(Hub):
         self, repository: str, revision: str, path: str, start: int = 0, end: int | None = None
     ) -> Iterator[bytes]:
         return self._inner.read(repository, revision, path, start, end)
+
+
+def _listed(tags: Mapping[str, str]) -> str:
+    some = sorted(tags)[-NAMED_TAGS:]
+    return f"{'… ' if len(tags) > len(some) else ''}{', '.join(some)}" if some else "none"

@@ -18,7 +18,9 @@ from genai_pipeline.core.errors import (
     RepositoryNotFound,
     RevisionNotFound,
 )
+from genai_pipeline.core.model_spec import Source
 from genai_pipeline.gateways.hub.huggingface import HuggingFaceHub
+from genai_pipeline.gateways.hub.sources import SelectedFiles
 from genai_pipeline.local.hub_refs import publish
 from genai_pipeline.local.hub_server import HubServer
 from tests.fakes.flaky_hub import COMMIT, CONTENT, FlakyHub
@@ -37,6 +39,45 @@ def patient(server: FlakyHub, waits: list[float] | None = None, token: str | Non
 def test_a_ref_resolves_to_the_commit_it_stands_for_now(hub: HuggingFaceHub, server: HubServer) -> None:
     assert hub.resolve(MODEL, "main") == hub.resolve(MODEL, "v1")
     assert publish(server.folder, server.state, MODEL, "v2") == hub.resolve(MODEL, "main")
+
+
+def test_an_unchanged_ref_is_not_sent_again(
+    hub: HuggingFaceHub, server: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statuses: list[int] = []
+    head = server.RequestHandlerClass._head  # type: ignore[attr-defined]
+    monkeypatch.setattr(
+        server.RequestHandlerClass,
+        "_head",
+        lambda self, status, headers: statuses.append(status) or head(self, status, headers),
+    )
+    first = [hub.resolve(MODEL, "main") for _ in range(3)]
+    assert len(set(first)) == 1
+    assert statuses == [200, 304, 304]
+    moved = publish(server.folder, server.state, MODEL, "v2")
+    assert [hub.resolve(MODEL, "main") for _ in range(2)] == [moved, moved]
+    assert moved != first[0]
+    assert statuses[3:] == [200, 304]
+    assert [hub.tags(MODEL) for _ in range(2)] == [{"v1": first[0], "v2": moved}] * 2
+    assert statuses[5:] == [200, 304]
+
+
+def test_a_ref_that_is_gone_is_not_remembered(hub: HuggingFaceHub, server: HubServer) -> None:
+    hub.resolve(MODEL, "v2")
+    described = server.folder / MODEL / "repo.yaml"
+    described.write_text(described.read_text().replace(", v2: {title: Two}", ""))
+    with pytest.raises(RevisionNotFound):
+        hub.resolve(MODEL, "v2")
+
+
+def test_a_range_follows_the_newest_tag(hub: HuggingFaceHub) -> None:
+    def resolve(ref: str) -> str:
+        return SelectedFiles(hub, Source(hub=MODEL, ref=ref)).resolve(MODEL, ref)
+
+    assert resolve(">=1") == resolve("v2.*") == hub.resolve(MODEL, "v2")
+    assert resolve("<2") == hub.resolve(MODEL, "v1")
+    with pytest.raises(RevisionNotFound, match=r"no tag that '\^3' takes; it has v1, v2"):
+        resolve("^3")
 
 
 def test_a_snapshot_has_every_file_with_its_digest(hub: HuggingFaceHub, server: HubServer) -> None:

@@ -1,0 +1,150 @@
+"""Dagster's daemon and a code server as processes, which may die, over one storage and one S3."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import dagster as dg
+import yaml
+from dagster._core.scheduler.instigation import TickStatus
+
+from genai_pipeline.core.faults import ARMED_BY
+from genai_pipeline.core.record import Phase
+from genai_pipeline.resources.runs import UNDER_WAY
+from genai_pipeline.rollout.records import Records
+from tests.fakes.weights import safetensors
+from tests.integration.conftest import S3Server, free_port
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+DEADLINE_S = 60.0
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < end, f"waited {DEADLINE_S:g} s in vain: {what}"
+        time.sleep(0.05)
+
+
+@dataclass
+class Installation:
+    """One DAGSTER_HOME; models are published one after the other, each as a folder of weights."""
+
+    home: Path
+    s3: S3Server
+    bucket: str
+    storage: Mapping[str, object]
+    models: int
+    port: int = field(default_factory=free_port)
+    _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        (self.home / "models").mkdir(parents=True)
+        for number in range(self.models):
+            model = {
+                "name": self.name(number),
+                "source": {"folder": str(self._weights(number)), "licences": ["any"]},
+                "rollout": {"watch_minutes": 0},
+            }
+            (self.home / "models" / f"{self.name(number)}.yaml").write_text(yaml.safe_dump(model))
+        config = {
+            "telemetry": {"enabled": False},
+            "run_launcher": {"module": "tests.faults.exactly_once.launcher", "class": "CountingLauncher"},
+            "run_coordinator": {"module": "dagster", "class": "DefaultRunCoordinator"},
+            **self.storage,
+        }
+        (self.home / "dagster.yaml").write_text(yaml.safe_dump(config))
+        workspace = {"load_from": [{"grpc_server": {"host": "127.0.0.1", "port": self.port, "location_name": "genai"}}]}
+        (self.home / "workspace.yaml").write_text(yaml.safe_dump(workspace))
+        self.instance = dg.DagsterInstance.from_config(str(self.home))
+        self.records = Records(self.s3.store(self.bucket))
+
+    @staticmethod
+    def name(number: int) -> str:
+        return f"m{number}"
+
+    def publish(self, number: int) -> None:
+        folder = self._weights(number)
+        folder.mkdir(parents=True)
+        (folder / "model.safetensors").write_bytes(safetensors(self.name(number).encode() * 10))
+
+    def start_code(self, armed: str = "") -> None:
+        command = ["dagster", "api", "grpc", "-f", str(HERE / "location.py"), "-a", "defs", "-p", str(self.port)]
+        self._start("code", ["-m", *command, "-h", "127.0.0.1", "-d", str(ROOT)], armed)
+
+    def start_daemon(self, armed: str = "") -> None:
+        self._start("daemon", [str(HERE / "daemon.py"), "-w", str(self.home / "workspace.yaml")], armed)
+
+    def has_died(self, process: str) -> bool:
+        return self._processes[process].poll() is not None
+
+    def stop(self, process: str) -> None:
+        running = self._processes.pop(process)
+        running.kill()
+        running.wait()
+
+    def close(self) -> None:
+        for process in list(self._processes):
+            self.stop(process)
+        self.instance.dispose()
+
+    def play_runs(self) -> None:
+        """Let every run that was launched take its release live, as far as the records go."""
+        for record in self.instance.get_run_records(dg.RunsFilter(statuses=list(UNDER_WAY))):
+            run = record.dagster_run
+            if run.run_id in [line[2] for line in self.launched()]:
+                release = self.records.update(
+                    run.tags["genai/model"], run.tags["genai/release"], lambda r: r.in_phase(Phase.LIVE)
+                )
+                self.records.set_live(release.as_release)
+                self.instance.report_run_canceled(run)
+
+    def is_live(self, number: int) -> bool:
+        self.play_runs()
+        return self.records.live(self.name(number)) is not None
+
+    def launched(self, number: int | None = None) -> list[list[str]]:
+        """Release, attempt and run of every launch, or of those of one model."""
+        with suppress(FileNotFoundError):
+            lines = [line.split() for line in (self.home / "launched").read_text().splitlines()]
+            live = self.records.live(self.name(number)) if number is not None else None
+            return [line for line in lines if number is None or (live and line[0] == live.release)]
+        return []
+
+    def runs_of(self, release: str) -> list[str]:
+        return [run.run_id for run in self.instance.get_runs(dg.RunsFilter(tags={"genai/release": release}))]
+
+    def ticks(self) -> int:
+        """Evaluations of the sensor that came to an end."""
+        ended = (TickStatus.SKIPPED, TickStatus.SUCCESS)
+        states = self.instance.all_instigator_state()
+        found = [self.instance.get_ticks(s.instigator_origin_id, s.selector_id, statuses=ended) for s in states]
+        return sum(map(len, found))
+
+    def log(self) -> str:
+        return "".join(f.read_text()[-3000:] for f in sorted(self.home.glob("*.log")))
+
+    def _weights(self, number: int) -> Path:
+        return self.home / "weights" / self.name(number)
+
+    def _start(self, name: str, command: list[str], armed: str) -> None:
+        env = {
+            **os.environ,
+            **self.s3.env,
+            "DAGSTER_HOME": str(self.home),
+            "EXACTLY_ONCE_HOME": str(self.home),
+            "EXACTLY_ONCE_BUCKET": self.bucket,
+            "GENAI_MAX_ROLLOUTS": "1000",
+            "PYTHONPATH": str(ROOT),
+            ARMED_BY: armed,
+        }
+        with (self.home / f"{name}.log").open("ab") as log:
+            self._processes[name] = subprocess.Popen([sys.executable, *command], env=env, stdout=log, stderr=log)

@@ -1,0 +1,31 @@
+"""A code location for the daemon: the real sensor and records, models in folders, no cluster.
+
+What it rolls out is decided by files: a model exists for the sensor once its folder holds weights.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import dagster as dg
+
+from genai_pipeline.core.model_file import read_models
+from genai_pipeline.core.profile import Profile
+from genai_pipeline.definitions import definitions_of
+from genai_pipeline.gateways.store.s3 import S3Store
+from genai_pipeline.resources.platform import Platform
+from genai_pipeline.rollout import plan
+from tests.fakes.world import PROFILE, World
+
+plan.BACK_OFF_S = 0.1
+Profile.tick_s = 1  # type: ignore[assignment]
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    home = Path(os.environ["EXACTLY_ONCE_HOME"])
+    store = S3Store(os.environ["EXACTLY_ONCE_BUCKET"], os.environ["AWS_ENDPOINT_URL"])
+    gateways = replace(World().gateways(), store=store)
+    return definitions_of(read_models(home / "models"), Platform(replace(PROFILE, home=home), gateways))

@@ -1,0 +1,72 @@
+"""One run per release and attempt, whatever dies between the sensor's decision and the run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+
+from tests.faults.exactly_once.installation import Installation, until
+
+KINDS = ("SIGKILL", "SIGTERM", "exception")
+IN_THE_CODE = ("controller.before_attempt", "controller.attempt_written")
+IN_THE_DAEMON = (
+    "daemon.TICK_HELD",  # before the sensor is asked
+    "daemon.RUN_IDS_RESERVED",  # after it asked for the run
+    "daemon.RUN_CREATED",
+    "daemon.launched",  # in the middle of the launch
+    "daemon.RUN_LAUNCHED",  # before the tick and its cursor are written
+    "daemon.STATE_WRITTEN",  # after that
+)
+ROUNDS = 20 if os.environ.get("GENAI_FAULTS") == "long" else 1
+CASES = [(place, kind) for place in (*IN_THE_CODE, *IN_THE_DAEMON) for kind in KINDS] * ROUNDS
+SHORT_ON_POSTGRES = [(place, "SIGKILL") for place in (*IN_THE_CODE, *IN_THE_DAEMON)]
+LOST_ATTEMPT = "controller.attempt_written"
+"""The step is written down before the run is asked for: dying in between costs an attempt, never a second run."""
+
+Install = Callable[..., Installation]
+
+
+def test_one_run_per_release_on_sqlite(installed: Install) -> None:
+    every_case(installed(len(CASES)), CASES)
+
+
+def test_one_run_per_release_on_postgres(installed: Install, postgres: Mapping[str, object]) -> None:
+    cases = CASES if ROUNDS > 1 else SHORT_ON_POSTGRES
+    every_case(installed(len(cases), postgres), cases)
+
+
+def every_case(installation: Installation, cases: list[tuple[str, str]]) -> None:
+    installation.start_code()
+    for number, (place, kind) in enumerate(cases):
+        one_case(installation, number, place, kind)
+
+
+def one_case(at: Installation, number: int, place: str, kind: str) -> None:
+    case = f"{place} by {kind}"
+    dying = "code" if place in IN_THE_CODE else "daemon"
+    if dying == "code":
+        at.stop("code")
+        at.start_code(f"{place}:{kind}")
+    at.start_daemon(f"{place}:{kind}" if dying == "daemon" else "")
+    at.publish(number)
+    until(lambda: at.has_died(dying) or at.is_live(number), f"{case}: {dying} dies or goes on. {at.log()}")
+    assert kind == "exception" or at.has_died(dying), f"{case}: it was never passed"
+    if at.has_died(dying):
+        (at.start_code if dying == "code" else at.start_daemon)()
+    until(lambda: at.is_live(number), f"{case}: the release is rolled out after all. {at.log()}")
+    settle(at)
+    at.stop("daemon")
+    assert_one_run(at, number, case, 2 if place == LOST_ATTEMPT else 1)
+
+
+def settle(at: Installation) -> None:
+    """Let the sensor look twice more: a second run would be asked for now."""
+    before = at.ticks()
+    until(lambda: at.ticks() >= before + 2, f"two more ticks. {at.log()}")
+
+
+def assert_one_run(at: Installation, number: int, case: str, attempt: int) -> None:
+    launched = at.launched(number)
+    assert len(launched) == 1, f"{case}: launched {launched}"
+    assert launched[0][1] == str(attempt), f"{case}: attempt {launched[0][1]}"
+    assert at.runs_of(launched[0][0]) == [launched[0][2]], f"{case}: another run was created"
