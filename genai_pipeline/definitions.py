@@ -10,6 +10,7 @@ import dagster as dg
 
 from genai_pipeline.assets.agent_candidate import AGENT_CANDIDATE
 from genai_pipeline.assets.agent_report import AGENT_REPORT
+from genai_pipeline.assets.approving import approve_op
 from genai_pipeline.assets.candidate import CANDIDATE
 from genai_pipeline.assets.capacity import CAPACITY
 from genai_pipeline.assets.live import LIVE
@@ -19,7 +20,13 @@ from genai_pipeline.assets.serving_report import SERVING_REPORT
 from genai_pipeline.assets.snapshot import SNAPSHOT
 from genai_pipeline.assets.staged_bytes import staged_bytes_check
 from genai_pipeline.assets.staged_model import STAGED_MODEL
-from genai_pipeline.automation.rollouts import releases_of, rollout_job, version_sensor
+from genai_pipeline.automation.rollouts import (
+    approve_job,
+    promote_job,
+    releases_of,
+    rollout_job,
+    version_sensors,
+)
 from genai_pipeline.automation.upkeep import prune_job, prune_schedule, verify_job, verify_schedule
 from genai_pipeline.core.model_file import ModelFiles, read_models
 from genai_pipeline.resources.platform import Platform
@@ -59,13 +66,14 @@ def definitions_of(files: ModelFiles, platform: Platform) -> dg.Definitions:
     """The graph, jobs, sensors and schedules of these models on this platform."""
     checks = [staged_bytes_check(spec) for spec in files.specs]
     rollouts = [rollout_job(spec, dg.AssetSelection.checks(*checks)) for spec in files.specs]
+    rollouts += [promote_job(spec) for spec in files.specs]
     verify, prune = [verify_job(checks)] if checks else [], prune_job(prune_op(files))
     models = [asset.build(spec, releases_of(spec)) for spec in files.specs for asset in MODEL_ASSETS]
     return dg.Definitions(
         assets=[*platform_assets(files), *models],
         asset_checks=checks,
-        jobs=[*rollouts, *verify, prune],
-        sensors=[version_sensor(files, rollouts, platform.profile.tick_s)] if rollouts else [],
+        jobs=[*rollouts, approve_job(approve_op()), *verify, prune],
+        sensors=version_sensors(files, rollouts, platform.profile.tick_s),
         schedules=[*map(verify_schedule, verify), prune_schedule(prune)],
         resources={"platform": platform},
         executor=EXECUTOR,

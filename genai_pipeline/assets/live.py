@@ -1,9 +1,28 @@
 """m/live: user traffic on this release. Re-reads the record and refuses what is not all passed."""
 
+from datetime import datetime
+
 import dagster as dg
 
 from genai_pipeline.assets.release_asset import Findings, InHand, ReleaseAsset
 from genai_pipeline.assets.tables import table
+from genai_pipeline.core.clock import utc_now
+from genai_pipeline.core.errors import NotReady
+from genai_pipeline.rollout.plan import needs_approval, why_held
+
+
+def _go_live(hand: InHand) -> Findings:
+    record = hand.platform.cut_over.refuse_unless_proven(hand.release)
+    live = hand.platform.records.live(hand.release.model)
+    if live is None or live.release != hand.release.id:  # else it was killed on the way, and only finishes
+        held = why_held(hand.spec, record, datetime.fromisoformat(utc_now()))
+        if held and needs_approval(hand.spec, record):
+            hand.platform.approvals.ask(record)
+        if held:
+            return Findings(held=held)
+        if not hand.platform.candidates.is_up(hand.release):
+            raise NotReady(f"{hand.release.object_name} does not run any more.", "The next attempt starts it again.")
+    return _cut_over(hand)
 
 
 def _cut_over(hand: InHand) -> Findings:
@@ -28,5 +47,6 @@ LIVE = ReleaseAsset(
     deps=("serving_report", "agent_report"),
     kinds=frozenset({"kubernetes"}),
     description="The release behind the stable address. Moves traffic only when the record proves the release.",
-    work=_cut_over,
+    work=_go_live,
+    moves_traffic=True,
 )

@@ -5,7 +5,7 @@ The record is written before Dagster hears of anything, because the interlock be
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dagster as dg
@@ -13,29 +13,36 @@ import dagster as dg
 from genai_pipeline.assets.failures import explained
 from genai_pipeline.assets.tables import shown
 from genai_pipeline.core.checks import CHECKS
-from genai_pipeline.core.errors import GenaiError, Refused, ReleaseRefused, StagingError
+from genai_pipeline.core.errors import GenaiError, Refused, ReleaseRefused, StagingError, Superseded
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.record import Record
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Outcome, Verdict
 from genai_pipeline.resources.platform import Platform
-from genai_pipeline.rollout.rejection import reject
+
+CANDIDATES_POOL = "rollouts"
+"""Of what takes room in the cluster: as many at once as GENAI_MAX_ROLLOUTS says."""
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What the work of one asset gave: verdicts, metadata for people, facts for later assets."""
+    """What the work of one asset gave: verdicts, metadata for people, facts for later assets.
 
-    verdicts: Sequence[Verdict]
+    `held` says why nothing was done and nothing went wrong: there is neither a verdict nor a materialization.
+    """
+
+    verdicts: Sequence[Verdict] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    held: str = ""
 
 
 @dataclass(frozen=True)
 class InHand:
     """The release that a run is about. `spec` is the model file of today with the release's own serving section.
 
-    `say` takes a line of the run's log; `observe` takes metadata that the UI shows of the asset while the step goes on.
+    `say` takes a line of the run's log, and raises Superseded once another release is asked for; `observe` takes
+    metadata that the UI shows of the asset while the step goes on.
     """
 
     spec: ModelSpec
@@ -53,6 +60,7 @@ class ReleaseAsset:
     Args:
         deps: names of assets of the same model, or ``platform/<name>``.
         work: does it for the release in hand; raises GenaiError.
+        moves_traffic: it may be held back, and is never interrupted for a newer release.
     """
 
     name: str
@@ -60,6 +68,7 @@ class ReleaseAsset:
     kinds: frozenset[str]
     description: str
     work: Callable[[InHand], Findings]
+    moves_traffic: bool = False
 
     def build(self, spec: ModelSpec, releases: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         """The Dagster asset `m/<name>` with its checks, all blocking: what is not proven stops what follows."""
@@ -76,53 +85,71 @@ class ReleaseAsset:
             kinds=set(self.kinds),
             check_specs=checks,
             description=self.description,
+            output_required=not self.moves_traffic,
+            pool=CANDIDATES_POOL if self.name == "capacity" else pool_of(spec),
         )
         def release_asset(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> Any:
             with explained():
-                yield from _report(context, platform, spec, self.name, self.work)
+                yield from _report(context, platform, spec, self)
 
         return release_asset
 
 
-def _report(
-    context: dg.AssetExecutionContext,
-    platform: Platform,
-    spec: ModelSpec,
-    asset: str,
-    work: Callable[[InHand], Findings],
-) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
-    """Do `work` for the partition's release; yield its checks and the materialization.
+def pool_of(spec: ModelSpec) -> str:
+    """One run of a model at a time has its assets in hand."""
+    return f"model_{spec.group}"
 
-    A GenaiError becomes a verdict on every check of the asset (failed where the answer was no,
-    inconclusive where nothing could be measured) and ends the step without a materialization.
-    """
-    started = time.monotonic()
+
+def _report(
+    context: dg.AssetExecutionContext, platform: Platform, spec: ModelSpec, asset: ReleaseAsset
+) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
+    """Do the asset's work for the partition's release; yield its checks and the materialization. What is held yields neither."""
     hand = _in_hand(platform, spec, asset, context)
-    error: GenaiError | None = None
-    try:
-        findings = work(hand)
-    except GenaiError as caught:
-        error, findings = caught, Findings(_verdicts_for(asset, caught))
-    seconds = time.monotonic() - started
-    if not isinstance(error, ReleaseRefused):  # a refusal is no finding about the release: it changes nothing
-        _write_down(hand, asset, findings, seconds)
-    results = [_check_result(spec.name, asset, hand.release, verdict) for verdict in findings.verdicts]
+    findings, error = carry_out(asset, hand)
+    if findings.held:
+        context.log.info(findings.held)
+        hand.observe({"held": findings.held, **findings.metadata})
+        return
+    results = [_check_result(spec.name, asset.name, hand.release, verdict) for verdict in findings.verdicts]
     if error:
         yield from results
         raise error
-    metadata = {**findings.metadata, "release": hand.release.id, "revision": hand.release.revision, "seconds": seconds}
+    metadata = {"release": hand.release.id, "revision": hand.release.revision, **findings.metadata}
     yield dg.MaterializeResult(metadata=metadata, check_results=results)
 
 
-def _in_hand(platform: Platform, spec: ModelSpec, asset: str, context: dg.AssetExecutionContext) -> InHand:
+def carry_out(asset: ReleaseAsset, hand: InHand) -> tuple[Findings, GenaiError | None]:
+    """Do the asset's work and write down what it found.
+
+    A GenaiError becomes a verdict on every check of the asset: failed where the answer was no, inconclusive where
+    nothing could be measured. It is returned, for the step to end with. Raises: Superseded: nothing was found.
+    """
+    started, error = time.monotonic(), None
+    try:
+        hand.platform.overtaking.refuse_overtaken(hand.record)
+        findings = asset.work(hand)
+    except Superseded:
+        hand.platform.overtaking.give_way(hand.record)
+        raise
+    except GenaiError as caught:
+        error, findings = caught, Findings(_verdicts_for(asset.name, caught))
+    seconds = time.monotonic() - started
+    # Neither being held nor a refusal is a finding about the release: they change nothing.
+    if not findings.held and not isinstance(error, ReleaseRefused):
+        _write_down(hand, asset.name, findings, seconds)
+    return replace(findings, metadata={**findings.metadata, "seconds": seconds}), error
+
+
+def _in_hand(platform: Platform, spec: ModelSpec, asset: ReleaseAsset, context: dg.AssetExecutionContext) -> InHand:
     partition = context.partition_key
     record = platform.records.require(spec.name, partition)
 
     def observe(metadata: Mapping[str, Any]) -> None:
-        context.log_event(dg.AssetObservation([spec.name, asset], partition=partition, metadata=dict(metadata)))
+        context.log_event(dg.AssetObservation([spec.name, asset.name], partition=partition, metadata=dict(metadata)))
 
+    say = context.log.info if asset.moves_traffic else platform.overtaking.watched(record, context.log.info)
     as_released = spec.model_copy(update={"serving": record.model_spec.serving})
-    return InHand(as_released, Release.of(as_released, record.revision), record, platform, context.log.info, observe)
+    return InHand(as_released, Release.of(as_released, record.revision), record, platform, say, observe)
 
 
 def _verdicts_for(asset: str, error: GenaiError) -> list[Verdict]:
@@ -140,7 +167,7 @@ def _write_down(hand: InHand, asset: str, findings: Findings, seconds: float) ->
     )
     failures = [f"{asset}.{v.check}: {v.summary}" for v in findings.verdicts if v.outcome is Outcome.FAILED]
     if failures:
-        reject(records, hand.platform.candidates, release, " · ".join(dict.fromkeys(failures)))
+        hand.platform.ending.reject(release, " · ".join(dict.fromkeys(failures)))
 
 
 def _check_result(model: str, asset: str, release: Release, verdict: Verdict) -> dg.AssetCheckResult:

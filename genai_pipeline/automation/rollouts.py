@@ -1,25 +1,24 @@
-"""The job that rolls out one release of a model, and the sensor that starts it for every new one.
+"""The jobs that roll out or promote one release of a model, and the sensors that start them.
 
-The sensor compares what the source and the model file ask for with what is, on every tick; it
-keeps no cursor. A run is one attempt of one release: `run_key = model:release:attempt`.
+The sensors hand what is under way to the controller (rollout/controller.py) and turn what it returns into run requests.
+A run is one attempt of one release: `run_key = model:release:attempt`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
+from dagster._core.instance.config import PoolGranularity  # not exported, as of 1.13
 
+from genai_pipeline.assets.release_asset import CANDIDATES_POOL, pool_of
 from genai_pipeline.core.clock import utc_now
-from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.core.model_file import ModelFiles
 from genai_pipeline.core.model_spec import ModelSpec
-from genai_pipeline.core.release import Release
 from genai_pipeline.resources.platform import Platform
-from genai_pipeline.resources.runs import UNDER_WAY
-from genai_pipeline.rollout.plan import Plan, Step, plan_rollout
-from genai_pipeline.rollout.rejection import reject
+from genai_pipeline.resources.runs import MODEL_TAG, ROLLOUT_JOBS, runs_under_way
+from genai_pipeline.rollout.controller import SENSORS, Start
 
-MODEL_TAG = "genai/model"
 RELEASE_TAG = "genai/release"
 ATTEMPT_TAG = "genai/attempt"
 REASON_TAG = "genai/reason"
@@ -30,7 +29,11 @@ def releases_of(spec: ModelSpec) -> dg.DynamicPartitionsDefinition:
 
 
 def rollout_job_name(spec: ModelSpec) -> str:
-    return f"rollout_{spec.group}"
+    return f"{ROLLOUT_JOBS}{spec.group}"
+
+
+def promote_job_name(spec: ModelSpec) -> str:
+    return f"promote_{spec.group}"
 
 
 def rollout_job(spec: ModelSpec, upkeep: dg.AssetSelection) -> Any:
@@ -44,65 +47,82 @@ def rollout_job(spec: ModelSpec, upkeep: dg.AssetSelection) -> Any:
     )
 
 
-def version_sensor(files: ModelFiles, jobs: Sequence[Any], tick_s: int) -> dg.SensorDefinition:
-    """One sensor for all models: a new revision or serving section becomes a release and a run."""
+def promote_job(spec: ModelSpec) -> Any:
+    """The end of the graph alone: what is proven, and approved where it has to be, gets the traffic."""
+    return dg.define_asset_job(
+        promote_job_name(spec),
+        selection=dg.AssetSelection.assets([spec.name, "live"], ["platform", "chat_ui"]),
+        tags={MODEL_TAG: spec.name},
+        description=f"Move the user traffic of {spec.name} to a release whose record is all passed.",
+    )
+
+
+def approve_job(approve: dg.OpDefinition) -> dg.JobDefinition:
+    """One step: the UI's button for `genai approve`."""
+    description = "Let a release that waits for approval have the user traffic; the reports are at its assets."
+    return dg.GraphDefinition("approve", node_defs=[approve], description=description).to_job()
+
+
+def version_sensors(files: ModelFiles, jobs: Sequence[Any], tick_s: int) -> list[dg.SensorDefinition]:
+    """A sensor for each kind of source in use, so that a kind that answers slowly holds only its own models back."""
+    kinds = [kind for kind in SENSORS if any(spec.source.kind == kind for spec in files.specs)]
+    return [_version_sensor(kind, files, jobs, tick_s) for kind in kinds]
+
+
+def _version_sensor(kind: str, files: ModelFiles, jobs: Sequence[Any], tick_s: int) -> dg.SensorDefinition:
+    """A new revision or serving section becomes a release and a run."""
+    specs = [spec for spec in files.specs if spec.source.kind == kind]
+    problems = [line for error in files.errors for line in error.problems]
+    mine = {name(spec) for spec in specs for name in (rollout_job_name, promote_job_name)}
 
     @dg.sensor(
-        name="new_versions",
-        jobs=jobs,
+        name=SENSORS[kind],
+        jobs=[job for job in jobs if job.name in mine],
         minimum_interval_seconds=tick_s,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Starts a rollout for every new model version and every changed serving section.",
+        description=f"Starts a rollout for every new version and every changed serving section of {kind} models.",
     )
     def new_versions(
         context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
     ) -> dg.SensorResult | dg.SkipReason:
-        requests: list[dg.RunRequest] = []
-        partitions: list[dg.AddDynamicPartitionsRequest] = []
-        notes = [line for error in files.errors for line in error.problems]
-        for spec in files.specs:
-            try:
-                release, plan = _plan(context, platform, spec)
-                notes.append(f"{spec.name}: {plan.why}")
-                for request in _act(platform, spec, release, plan):
-                    partitions.append(releases_of(spec).build_add_request([release.id]))
-                    requests.append(request)
-            except GenaiError as error:
-                notes.append(f"{spec.name}: {error}")
-        if not requests:
-            return dg.SkipReason("\n".join(notes) or "There is no model file.")
-        return dg.SensorResult(run_requests=requests, dynamic_partitions_requests=partitions)
+        hold_to_limits(context.instance, specs, platform.profile.max_rollouts)
+        under_way = runs_under_way(context.instance)
+        tick = platform.controller.tick(specs, under_way, datetime.fromisoformat(utc_now()))
+        if not tick.starts:
+            return dg.SkipReason("\n".join([*problems, *tick.notes]))
+        return dg.SensorResult(
+            run_requests=[_request(start) for start in tick.starts],
+            dynamic_partitions_requests=[releases_of(s.spec).build_add_request([s.release]) for s in tick.starts],
+        )
 
     return new_versions
 
 
-def _plan(context: dg.SensorEvaluationContext, platform: Platform, spec: ModelSpec) -> tuple[Release, Plan]:
-    revision = platform.gateways.source(spec.source).resolve(spec.source.address, spec.source.ref)
-    release = Release.of(spec, revision)
-    record = platform.records.get(spec.name, release.id)
-    live = platform.records.live(spec.name)
-    return release, plan_rollout(spec, release, record, live, _is_busy(context.instance, spec), utc_now())
-
-
-def _is_busy(instance: dg.DagsterInstance, spec: ModelSpec) -> bool:
-    runs = dg.RunsFilter(tags={MODEL_TAG: spec.name}, statuses=UNDER_WAY)
-    return bool(instance.get_run_records(runs, limit=1))
-
-
-def _act(platform: Platform, spec: ModelSpec, release: Release, plan: Plan) -> Iterator[dg.RunRequest]:
-    """Write the step down first: a tick that dies here costs an attempt, never a second run."""
-    records = platform.records
-    if plan.step is Step.GIVE_UP:
-        reject(records, platform.candidates, release, plan.why)
-    if plan.step not in (Step.START, Step.REOPEN):
-        return
-    records.open(spec, release, f"found at {spec.source.title}")
-    if plan.step is Step.REOPEN:
-        records.update(spec.name, release.id, lambda r: r.reopened(), plan.why)
-    attempt = records.update(spec.name, release.id, lambda r: r.attempted(), f"run requested: {plan.why}").attempt
-    yield dg.RunRequest(
-        job_name=rollout_job_name(spec),
-        run_key=f"{spec.name}:{release.id}:{attempt}",
-        partition_key=release.id,
-        tags={MODEL_TAG: spec.name, RELEASE_TAG: release.id, ATTEMPT_TAG: str(attempt), REASON_TAG: plan.why},
+def _request(start: Start) -> dg.RunRequest:
+    name = rollout_job_name if start.kind == "rollout" else promote_job_name
+    return dg.RunRequest(
+        job_name=name(start.spec),
+        run_key=start.run_key,
+        partition_key=start.release,
+        tags={
+            MODEL_TAG: start.spec.name,
+            RELEASE_TAG: start.release,
+            ATTEMPT_TAG: str(start.attempt),
+            REASON_TAG: start.reason,
+        },
     )
+
+
+def hold_to_limits(instance: dg.DagsterInstance, specs: Sequence[ModelSpec], most: int) -> None:
+    """Tell Dagster how many runs may have a pool: what is launched by hand then waits in the queue too.
+
+    Only where pools hold whole runs back: where they hold steps, a run that is cancelled keeps its slot.
+    """
+    storage, pools = instance.event_log_storage, instance.get_concurrency_config().pool_config
+    if not storage.supports_global_concurrency_limits or pools.pool_granularity is not PoolGranularity.RUN:
+        return
+    limits = {limit.name: limit.limit for limit in storage.get_pool_limits()}
+    wanted = {CANDIDATES_POOL: most} | {pool_of(spec): 1 for spec in specs}
+    for pool, limit in wanted.items():
+        if limits.get(pool) != limit:
+            storage.set_concurrency_slots(pool, limit)

@@ -65,6 +65,10 @@ class Source(_Section):
         return self.hub or self.s3 or self.folder or ""
 
     @property
+    def kind(self) -> Literal["hub", "s3", "folder"]:
+        return "hub" if self.hub else "s3" if self.s3 else "folder"
+
+    @property
     def title(self) -> str:
         """The address, and the ref where there is one."""
         return f"{self.address}@{self.ref}" if self.hub else self.address

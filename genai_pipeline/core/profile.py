@@ -45,6 +45,7 @@ class Profile:
         probe_gpu: whether platform/node_pools may start a GPU node as a proof; auto: only where nodes are simulated.
         s3_endpoint_for_pods: S3 as pods reach it, where that is not how the pipeline does.
         cluster_access: how the pipeline reaches Services; None finds out (KubernetesCluster's `access`).
+        max_rollouts: candidates that may be on their way at once, of all models.
         kms_key: what everything in the bucket is encrypted with (SSE-KMS); None leaves it to the bucket.
     """
 
@@ -67,6 +68,7 @@ class Profile:
     s3_endpoint_for_pods: str | None = None
     cluster_access: ClusterAccess | None = None
     kms_key: str | None = None
+    max_rollouts: int = 2
 
     @property
     def pods_s3_endpoint(self) -> str | None:
@@ -124,6 +126,7 @@ class Profile:
             s3_endpoint_for_pods=None if local else env.get("GENAI_PODS_S3_ENDPOINT") or None,
             cluster_access=_one_of(get_args(ClusterAccess), "GENAI_CLUSTER_ACCESS", env),
             kms_key=None if local else env.get("GENAI_KMS_KEY") or None,
+            max_rollouts=_count("GENAI_MAX_ROLLOUTS", env, 2),
         )
 
 
@@ -136,6 +139,13 @@ def _one_of(choices: tuple[Any, ...], variable: str, env: Mapping[str, str]) -> 
     if value not in (None, *choices):
         raise ValueError(f"{variable}={value!r} is none of its values. Use {', '.join(choices[:-1])} or {choices[-1]}.")
     return value
+
+
+def _count(variable: str, env: Mapping[str, str], default: int) -> int:
+    value = env.get(variable) or str(default)
+    if not value.isdecimal() or int(value) < 1:
+        raise ValueError(f"{variable}={value!r} is no number of at least 1.")
+    return int(value)
 
 
 def _with_slash(registry: str) -> str:

@@ -54,6 +54,8 @@ class Record:
         attempts_before: those that belong to an earlier rollout of the same release.
         trigger: what started this rollout, as "new revision 0123abcd of owner/name@main" or "serving.image changed".
         approved: who approved it and when; empty where nobody did.
+        promotions: runs started since the last attempt that only move the traffic.
+        leftover: it ended, and its objects may still be in the cluster and its end be untold.
     """
 
     model: str
@@ -66,6 +68,8 @@ class Record:
     attempts_before: int = 0
     trigger: str = ""
     approved: str = ""
+    promotions: int = 0
+    leftover: bool = False
     verdicts: Mapping[str, Verdict] = field(default_factory=dict[str, Verdict])
     timings: Mapping[str, float] = field(default_factory=dict[str, float])
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -113,7 +117,11 @@ class Record:
 
     def attempted(self) -> Record:
         """This record with one more run started."""
-        return replace(self, attempt=self.attempt + 1)
+        return replace(self, phase=Phase.ROLLING_OUT, attempt=self.attempt + 1, promotions=0)
+
+    def promoted(self) -> Record:
+        """This record with one more run started that only moves the traffic."""
+        return replace(self, promotions=self.promotions + 1)
 
     @property
     def attempts(self) -> int:
@@ -127,6 +135,7 @@ class Record:
             phase=Phase.ROLLING_OUT,
             reason="",
             approved="",
+            leftover=False,
             verdicts={},
             timings={},
             attempts_before=self.attempt,
@@ -136,7 +145,18 @@ class Record:
         return replace(self, history=(*self.history, Event(at, what)))
 
     def in_phase(self, phase: Phase, reason: str = "") -> Record:
-        return replace(self, phase=phase, reason=reason)
+        return replace(self, phase=phase, reason=reason, leftover=False)
+
+    def ended(self, phase: Phase, reason: str) -> Record:
+        """This record at its end, with its candidate still to be taken away."""
+        return replace(self, phase=phase, reason=reason, leftover=True)
+
+    @property
+    def glance(self) -> Record:
+        """What a plan needs of it: of a release that is through, neither proof nor history but the last event."""
+        if self.phase in ON_ITS_WAY:
+            return self
+        return replace(self, spec={}, verdicts={}, timings={}, facts={}, history=self.history[-1:])
 
     def to_bytes(self) -> bytes:
         data = asdict(self) | {"verdicts": {k: v.to_json() for k, v in self.verdicts.items()}}

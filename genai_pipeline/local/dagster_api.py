@@ -12,7 +12,6 @@ from typing import Any
 from genai_pipeline.core.errors import NotFound, Unavailable
 
 LOCATION = "genai_pipeline"
-SENSOR = "new_versions"
 MODEL_TAG = "genai/model"
 RELEASE_TAG = "genai/release"
 PARTITION_TAG = "dagster/partition"
@@ -121,21 +120,17 @@ class DagsterApi:
             return loaded["message"].strip() if loaded else f"it is {entry['loadStatus'].lower()}"
         return found.get("message", "the workspace is empty")
 
-    def sensor_note(self) -> str:
-        """What the version sensor said on its last tick; empty before the first one."""
-        selector = {
-            "repositoryName": "__repository__",
-            "repositoryLocationName": LOCATION,
-            "sensorName": SENSOR,
-        }
+    def sensor_note(self, sensor: str) -> str:
+        """What a sensor said on its last tick; empty before the first one."""
+        selector = {"repositoryName": "__repository__", "repositoryLocationName": LOCATION, "sensorName": sensor}
         state = (self._ask(_SENSOR, {"sensor": selector})["sensorOrError"] or {}).get("sensorState") or {}
         if state.get("status") == "STOPPED":
-            return f"the sensor {SENSOR} is switched off: switch it on in the Dagster UI"
+            return f"the sensor {sensor} is switched off: switch it on in the Dagster UI"
         ticks = state.get("ticks") or []
         if not ticks:
             return ""
         error = (ticks[0].get("error") or {}).get("message")
-        return f"the sensor {SENSOR} failed: {error.strip()}" if error else ticks[0].get("skipReason") or ""
+        return f"the sensor {sensor} failed: {error.strip()}" if error else ticks[0].get("skipReason") or ""
 
     def _runs(self, run_filter: Mapping[str, Any], limit: int) -> list[Run]:
         found = self._ask(_RUNS, {"filter": dict(run_filter), "limit": limit})["runsOrError"]

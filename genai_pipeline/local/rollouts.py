@@ -8,32 +8,38 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.core.model_spec import ModelSpec
-from genai_pipeline.core.record import ENDED_BADLY, Live, Record
+from genai_pipeline.core.record import ENDED_BADLY, Live, Phase, Record
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Verdict
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.local.dagster_api import DagsterApi, Run, Step
+from genai_pipeline.rollout.controller import SENSORS
+from genai_pipeline.rollout.plan import needs_approval, why_closed
 from genai_pipeline.rollout.records import Records
 
 RESOLVE_EVERY_S = 10.0
 
 
 class State(StrEnum):
-    """Where a rollout stands. The last three are ends."""
+    """Where a rollout stands. All but the first three are ends: somebody has to do something, or it is done."""
 
     WAITING = "waiting"
     ROLLING_OUT = "rolling out"
+    SUPERSEDED = "superseded"
     LIVE = "live"
     REJECTED = "rejected"
     PAUSED = "paused"
+    AWAITING_APPROVAL = "awaiting approval"
+    OUTSIDE_WINDOW = "outside its window"
 
 
-ENDS = frozenset({State.LIVE, State.REJECTED, State.PAUSED})
+ENDS = frozenset({State.LIVE, State.REJECTED, State.PAUSED, State.AWAITING_APPROVAL, State.OUTSIDE_WINDOW})
 
 
 @dataclass(frozen=True)
@@ -74,16 +80,28 @@ def rollout_of(
 ) -> Rollout:
     """Put together what is known of a model whose source and model file ask for `wanted`. Pure."""
     under_way = run is not None and not run.finished
-    if live and live.release == wanted.id and not under_way:
-        state = State.LIVE
-    elif record and record.phase in ENDED_BADLY and not under_way:
-        state = State.REJECTED
-    elif spec.rollout.paused and not under_way:
-        state = State.PAUSED
-    else:
-        state = State.ROLLING_OUT if under_way else State.WAITING
     assets = tuple(_asset(spec, name, record, run, now) for name in CHECKS)
-    return Rollout(spec.name, state, wanted.id, live, record, run, assets)
+    found = (State.ROLLING_OUT, "") if under_way else _at_rest(spec, wanted, live, record, now)
+    return Rollout(spec.name, found[0], wanted.id, live, record, run, assets, found[1])
+
+
+def _at_rest(
+    spec: ModelSpec, wanted: Release, live: Live | None, record: Record | None, now: float
+) -> tuple[State, str]:
+    """The state of a model that no run is about, and what to do where it is somebody's turn."""
+    if live and live.release == wanted.id:
+        return State.LIVE, ""
+    if record and record.phase in ENDED_BADLY:
+        return State.REJECTED, ""
+    if spec.rollout.paused:
+        return State.PAUSED, ""
+    if record and record.phase is Phase.AWAITING_APPROVAL and needs_approval(spec, record):
+        return State.AWAITING_APPROVAL, record.reason
+    if closed := why_closed(spec, datetime.fromtimestamp(now, UTC)):
+        return State.OUTSIDE_WINDOW, closed
+    if record and record.phase is Phase.SUPERSEDED:
+        return State.SUPERSEDED, record.reason
+    return State.WAITING, ""
 
 
 def _asset(spec: ModelSpec, name: str, record: Record | None, run: Run | None, now: float) -> AssetProgress:
@@ -131,7 +149,8 @@ class Watch:
             live, record = records.live(spec.name), records.get(spec.name, wanted.id)
             run = self.api.latest_run(spec.name, wanted.id)
             seen = rollout_of(spec, wanted, live, record, run, time.time())
-            return replace(seen, note=self._note(spec)) if seen.state is State.WAITING else seen
+            waits = seen.state in (State.WAITING, State.SUPERSEDED)
+            return replace(seen, note=self._note(spec)) if waits else seen
         except GenaiError as error:
             return Rollout(spec.name, State.WAITING, note=str(error))
 
@@ -147,6 +166,6 @@ class Watch:
         broken = self.api.location_error()
         if broken:
             return f"Dagster cannot load the code location: {broken}"
-        said = self.api.sensor_note()
+        said = self.api.sensor_note(SENSORS[spec.source.kind])
         own = [line for line in said.splitlines() if line.startswith(f"{spec.name}: ")]
         return own[0].removeprefix(f"{spec.name}: ") if own else said or "the version sensor has not ticked yet"

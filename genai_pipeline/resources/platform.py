@@ -7,9 +7,16 @@ from functools import cached_property
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.resources.profile import gateways_for
+from genai_pipeline.rollout.approval import Approvals
 from genai_pipeline.rollout.candidate import Candidates
+from genai_pipeline.rollout.controller import Controller
 from genai_pipeline.rollout.cutover import CutOver
+from genai_pipeline.rollout.ending import Ending
+from genai_pipeline.rollout.ledger import Ledger
+from genai_pipeline.rollout.notices import Notices
+from genai_pipeline.rollout.overtaking import Overtaking
 from genai_pipeline.rollout.records import Records
+from genai_pipeline.rollout.resolving import Resolver
 from genai_pipeline.rollout.traffic import Traffic
 
 
@@ -47,3 +54,26 @@ class Platform:
     @cached_property
     def cut_over(self) -> CutOver:
         return CutOver(self.gateways, self.records, self.candidates, self.traffic)
+
+    @cached_property
+    def notices(self) -> Notices:
+        return Notices(self.gateways.store)
+
+    @cached_property
+    def ending(self) -> Ending:
+        return Ending(self.records, self.candidates, self.traffic, self.notices)
+
+    @cached_property
+    def overtaking(self) -> Overtaking:
+        return Overtaking(self.records, self.ending)
+
+    @cached_property
+    def approvals(self) -> Approvals:
+        return Approvals(self.records, self.notices, self.profile.dagster_url)
+
+    @cached_property
+    def controller(self) -> Controller:
+        ledger, resolver = Ledger(self.gateways.store), Resolver(self.gateways.source)
+        return Controller(
+            self.records, ledger, self.ending, self.approvals, resolver.revisions, self.profile.max_rollouts
+        )

@@ -1,12 +1,17 @@
 """The runs of this Dagster instance that are queued or under way."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import dagster as dg
 
+from genai_pipeline.rollout.controller import UnderWay
 from genai_pipeline.staging.prune import Reference
 
 PARTITION_TAG = "dagster/partition"
+MODEL_TAG = "genai/model"
+ROLLOUT_JOBS = "rollout_"
+TAKES_ROOM = "capacity"
+"""The asset by which a run that somebody put together in the UI is known as a rollout."""
 
 UNDER_WAY: Sequence[dg.DagsterRunStatus] = (
     dg.DagsterRunStatus.NOT_STARTED,
@@ -15,6 +20,22 @@ UNDER_WAY: Sequence[dg.DagsterRunStatus] = (
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 )
+
+
+def runs_under_way(instance: dg.DagsterInstance) -> list[UnderWay]:
+    """What is at work on models, whoever launched it: one query for all of them."""
+    records = instance.get_run_records(dg.RunsFilter(statuses=UNDER_WAY))
+    return [found for record in records for found in _of(record.dagster_run)]
+
+
+def _of(run: dg.DagsterRun) -> Iterable[UnderWay]:
+    """A run of a job of ours names its model; one that selects assets has it in their keys."""
+    selected = {tuple(key.path) for key in run.asset_selection or () if len(key.path) == 2}
+    models = {run.tags[MODEL_TAG]} if MODEL_TAG in run.tags else {model for model, _ in selected} - {"platform"}
+    release = run.tags.get(PARTITION_TAG) or ""
+    for model in models:
+        rolls_out = run.job_name.startswith(ROLLOUT_JOBS) or (model, TAKES_ROOM) in selected
+        yield UnderWay(model, f"{run.job_name} of {release or model} (run {run.run_id[:8]})", rolls_out)
 
 
 def references_of_runs(instance: dg.DagsterInstance) -> list[Reference]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -75,32 +76,32 @@ class Candidates:
         deployment = self._cluster.get("Deployment", release.object_name)
         return (deployment or {}).get("status", {}).get("availableReplicas") or 0
 
-    def remove(self, release: Release) -> None:
-        """Delete everything of a release; agent first, since it talks to the engine."""
+    def remove(self, release: Release, within_s: float = GONE_DEADLINE_S) -> None:
+        """Delete everything of a release; agent first, since it talks to the engine. Raises: NotReady: it stays."""
         for name in (release.agent_object_name, release.object_name):
             self._cluster.delete("Service", name)
-            self._cluster.delete("Deployment", name, GONE_DEADLINE_S)
+            self._cluster.delete("Deployment", name, within_s)
 
-    def stop(self, release: Release) -> None:
+    def stop(self, release: Release, within_s: float = GONE_DEADLINE_S) -> None:
         """Scale to zero but keep the objects, so that going back is a scale-up. Agent first: it talks to the engine."""
-        self._scale_to_zero(release.agent_object_name, release_labels(release, "agent"))
-        self._scale_to_zero(release.object_name, release_labels(release, "engine"))
+        self._scale_to_zero(release.agent_object_name, release_labels(release, "agent"), within_s)
+        self._scale_to_zero(release.object_name, release_labels(release, "engine"), within_s)
 
     def stop_agent(self, release: Release, unless_live: str | None) -> None:
         """Scale the agent to zero, unless it is the one with the traffic."""
         if release.id != unless_live:
             self._scale_to_zero(release.agent_object_name, release_labels(release, "agent"))
 
-    def restart(self, spec: ModelSpec, release: Release) -> None:
+    def restart(self, spec: ModelSpec, release: Release, within_s: float = math.inf) -> None:
         """Bring a stopped release back; one that runs is left alone. Raises: NotFound, NotReady."""
-        self._scale_up(release.object_name, spec.serving.replicas.min, spec.serving.startup_deadline_s)
-        self._scale_up(release.agent_object_name, AGENT_REPLICAS, AGENT_DEADLINE_S)
+        self._scale_up(release.object_name, spec.serving.replicas.min, min(within_s, spec.serving.startup_deadline_s))
+        self._scale_up(release.agent_object_name, AGENT_REPLICAS, min(within_s, AGENT_DEADLINE_S))
 
-    def _scale_to_zero(self, deployment: str, labels: Mapping[str, str]) -> None:
+    def _scale_to_zero(self, deployment: str, labels: Mapping[str, str], within_s: float = GONE_DEADLINE_S) -> None:
         if self._cluster.get("Deployment", deployment):
             self._cluster.scale(deployment, 0)
             crash_point("rollout.stopping")
-            self._cluster.wait_gone(labels, GONE_DEADLINE_S)
+            self._cluster.wait_gone(labels, within_s)
 
     def _scale_up(self, deployment: str, replicas: int, deadline_s: float) -> None:
         found = self._cluster.get("Deployment", deployment)

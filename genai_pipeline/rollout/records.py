@@ -47,9 +47,10 @@ class Records:
         records = [Record.from_bytes(self._store.get(key)[0]) for key in keys]
         return sorted(records, key=lambda r: r.history[0].at if r.history else "")
 
-    def open(self, spec: ModelSpec, release: Release, why: str) -> Record:
+    def open(self, spec: ModelSpec, release: Release, why: str, trigger: str = "") -> Record:
         """Make the record of a release; an existing one is returned as it is."""
-        record = Record(spec.name, release.id, release.revision, spec.model_dump(mode="json", by_alias=True))
+        as_it_is = spec.model_dump(mode="json", by_alias=True)
+        record = Record(spec.name, release.id, release.revision, as_it_is, trigger=trigger)
         record = record.with_event(self._now(), why)
         try:
             self._store.put_new(record_key(spec.name, release.id), record.to_bytes())

@@ -100,7 +100,7 @@ def test_dagster_has_loaded_the_graph_and_its_sensor_says_why_it_starts_nothing(
     assert laptop.api.latest_run("tiny") is None
     said = ""
     while not said:  # pytest's time limit ends this
-        said = laptop.api.sensor_note()
+        said = laptop.api.sensor_note("new_versions")
     assert "tiny: rollout.paused is true" in said
 
 

@@ -119,7 +119,7 @@ class Api:
     def location_error(self):
         return self.broken
 
-    def sensor_note(self):
+    def sensor_note(self, sensor):
         return self.note
 
 

@@ -40,7 +40,7 @@ class Api:
     def location_error(self):
         return None
 
-    def sensor_note(self):
+    def sensor_note(self, sensor):
         return ""
 
 

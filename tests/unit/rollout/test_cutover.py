@@ -11,8 +11,9 @@ from genai_pipeline.core.verdict import Outcome, failed, inconclusive, passed
 from genai_pipeline.rollout.candidate import Candidates
 from genai_pipeline.rollout.cutover import CutOver
 from genai_pipeline.rollout.drain import Drained
+from genai_pipeline.rollout.ending import Ending
+from genai_pipeline.rollout.notices import Notices
 from genai_pipeline.rollout.records import Records
-from genai_pipeline.rollout.rejection import reject
 from genai_pipeline.rollout.traffic import Traffic
 from tests.fakes.world import PROFILE, FakeWatch, World
 
@@ -29,6 +30,7 @@ class Bench:
         self.records = Records(self.world.store)
         self.candidates = Candidates(gateways, PROFILE)
         self.traffic = Traffic(gateways, PROFILE, sleep=lambda _: None)
+        self.ending = Ending(self.records, self.candidates, self.traffic, Notices(self.world.store))
         self.cut_over = CutOver(gateways, self.records, self.candidates, self.traffic)
 
     def candidate(self, release, **replaced):
@@ -201,7 +203,7 @@ def test_going_live_again_changes_nothing(bench):
 
 
 def test_rejecting_a_candidate_removes_it_and_leaves_the_live_release(bench):
-    reject(bench.records, bench.candidates, V2, "wrong tool")
+    bench.ending.reject(V2, "wrong tool")
 
     assert bench.world.cluster.get("Deployment", V2.object_name) is None
     assert bench.world.cluster.get("Service", V2.agent_object_name) is None
@@ -210,7 +212,7 @@ def test_rejecting_a_candidate_removes_it_and_leaves_the_live_release(bench):
 
 
 def test_the_live_release_cannot_be_rejected(bench):
-    reject(bench.records, bench.candidates, V1, "gate failed on a re-evaluation")
+    bench.ending.reject(V1, "gate failed on a re-evaluation")
 
     assert bench.running(V1)
     assert bench.records.require("tiny", V1.id).phase is Phase.LIVE
@@ -221,7 +223,7 @@ def test_recreate_stops_the_live_release_first_and_brings_it_back_on_rejection(b
     bench.cut_over.make_room_for(SPEC, V2, lambda _: None)
     assert not bench.running(V1)
 
-    reject(bench.records, bench.candidates, V2, "wrong tool")
+    bench.ending.reject(V2, "wrong tool")
 
     assert bench.running(V1)
 

@@ -1,0 +1,118 @@
+"""Every record and pointer at a glance, for a controller that compares all of them on every tick.
+
+One listing tells what changed by its ETags, and only that is read. What is remembered is a cache: it may be thrown away
+at any time, and nothing is written by it; who writes compares with the store once more.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from genai_pipeline.core.errors import NotFound, Unavailable
+from genai_pipeline.core.record import Live, Record, live_key, record_key
+from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject
+from genai_pipeline.gateways.threads import each
+
+PREFIX = "releases/"
+READ_AT_ONCE = 8
+BUDGET_S = 2.5
+
+Body = Record | Live | str
+"""A record, a pointer, or why it cannot be read."""
+
+
+@dataclass(frozen=True)
+class Book:
+    """What stands in the store about one model.
+
+    Args:
+        records: by release; of those that are through, only what a plan needs (`Record.glance`).
+        damaged: release -> why its record cannot be read.
+    """
+
+    live: Live | None = None
+    records: Mapping[str, Record] = field(default_factory=dict[str, Record])
+    damaged: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+class Ledger:
+    """Reads books. Thread-safe: each kind of source has a sensor of its own.
+
+    Args:
+        budget_s: seconds for reading what changed; the rest is read the next time.
+    """
+
+    def __init__(self, store: ObjectStore, budget_s: float = BUDGET_S) -> None:
+        self._store = store
+        self._budget_s = budget_s
+        self._known: dict[str, tuple[str, Body]] = {}
+        self._lock = threading.Lock()
+
+    def read(self, models: Collection[str]) -> Mapping[str, Book | Unavailable]:
+        """The book of each model, or why it is not read yet. Raises: StoreUnavailable."""
+        with self._lock:
+            listed = self._list(models)
+            self._known = {key: known for key, known in self._known.items() if key in listed or not _is_of(key, models)}
+            self._read_changed([o for o in listed.values() if self._known.get(o.key, ("",))[0] != o.etag])
+            return {model: self._book(model, listed) for model in models}
+
+    def _list(self, models: Collection[str]) -> dict[str, StoredObject]:
+        prefix = f"{PREFIX}{next(iter(models))}/" if len(models) == 1 else PREFIX
+        return {o.key: o for o in self._store.list(prefix) if _is_of(o.key, models)}
+
+    def _read_changed(self, changed: list[StoredObject]) -> None:
+        """Pointers first, then the newest: after a restart those are what matters most."""
+        changed.sort(key=lambda o: (not o.key.endswith("/live.json"), -o.modified_at))
+        end = time.monotonic() + self._budget_s
+        if len(changed) > READ_AT_ONCE:
+            each(lambda o: self._read_one(o.key, end), changed, READ_AT_ONCE, "ledger")
+        else:
+            for o in changed:
+                self._read_one(o.key, end)
+
+    def _read_one(self, key: str, end: float) -> None:
+        if time.monotonic() > end:
+            return
+        try:
+            body, etag = self._store.get(key)
+        except NotFound:  # deleted since it was listed
+            return
+        self._known[key] = (etag, _understood(key, body))
+
+    def _book(self, model: str, listed: Mapping[str, StoredObject]) -> Book | Unavailable:
+        """Whoever wrote between the listing and the reading is believed: what was read is newer."""
+        mine = [key for key in listed if _is_of(key, (model,))]
+        unread = [key for key in mine if key not in self._known]
+        if unread:
+            said = f"{len(mine) - len(unread)} of {len(mine)} records of {model} are read."
+            return Unavailable(said, "The next tick reads on.")
+        bodies = {key: self._known[key][1] for key in mine}
+        live = bodies.pop(live_key(model), None)
+        if isinstance(live, str):
+            return Unavailable(live, "Mend it or delete it; `genai status` shows what has the traffic.")
+        found = {key.rpartition("/")[2].removesuffix(".json"): body for key, body in bodies.items()}
+        return Book(
+            live if isinstance(live, Live) else None,
+            {release: body for release, body in found.items() if isinstance(body, Record)},
+            {release: body for release, body in found.items() if isinstance(body, str)},
+        )
+
+
+def _is_of(key: str, models: Collection[str]) -> bool:
+    parts = key.split("/")
+    return len(parts) == 3 and parts[1] in models
+
+
+def _understood(key: str, body: bytes) -> Body:
+    try:
+        if key.endswith("/live.json"):
+            return Live.from_bytes(body)
+        record = Record.from_bytes(body)
+        if key != record_key(record.model, record.release):
+            return f"{key} is the record of {record.model}@{record.release}"
+        return record.glance
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        return f"{key} cannot be read ({type(error).__name__})"

@@ -1,0 +1,73 @@
+"""Ask every source of a tick side by side, and wait for none of them longer than the tick may take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as Late
+from functools import cached_property, partial
+
+from genai_pipeline.core.errors import GenaiError, Unavailable
+from genai_pipeline.core.model_spec import ModelSpec, Source
+from genai_pipeline.gateways.hub.abc import Hub
+from genai_pipeline.gateways.threads import Workers
+
+AT_ONCE = 16
+BUDGET_S = 2.0
+
+Answer = str | GenaiError
+"""The revision, or why there is none."""
+
+
+class Resolver:
+    """Resolves what model files ask for.
+
+    A question that was not answered in time goes on: its answer is taken at the next tick, so that a slow source is
+    asked once, and not once more at every tick.
+
+    Args:
+        source: opens a source; connects to nothing.
+    """
+
+    def __init__(self, source: Callable[[Source], Hub], at_once: int = AT_ONCE, budget_s: float = BUDGET_S) -> None:
+        self._source = source
+        self._at_once = at_once
+        self._budget_s = budget_s
+        self._asked: dict[Source, Future[str]] = {}
+
+    @cached_property
+    def _workers(self) -> Workers:
+        return Workers(self._at_once, "resolve")
+
+    def revisions(self, specs: Sequence[ModelSpec]) -> Mapping[str, Answer]:
+        """Model -> the revision that it asks for now, or the error instead."""
+        for source in {spec.source for spec in specs}:
+            if source not in self._asked:
+                self._asked[source] = answer = Future[str]()
+                self._workers.submit(partial(self._ask, source, answer))
+        end = time.monotonic() + self._budget_s
+        answers = {source: self._wait_for(source, end) for source in {spec.source for spec in specs}}
+        return {spec.name: answers[spec.source] for spec in specs}
+
+    def _ask(self, source: Source, answer: Future[str]) -> None:
+        try:
+            answer.set_result(self._source(source).resolve(source.address, source.ref))
+        except BaseException as error:
+            answer.set_exception(error)
+
+    def _wait_for(self, source: Source, end: float) -> Answer:
+        asked = self._asked[source]
+        try:
+            found = asked.result(max(0.0, end - time.monotonic()))
+        except Late:
+            if not asked.done():
+                said = f"{source.title} has not answered within {self._budget_s:g} s."
+                return Unavailable(said, "Its answer is looked for again at the next tick.")
+            found = Unavailable(f"{source.title} did not answer in time.", "It is asked again at the next tick.")
+        except GenaiError as error:
+            found = error
+        except Exception as error:  # a mistake about one source must not hold the others back
+            found = Unavailable(f"{source.title} could not be asked ({type(error).__name__}: {error}).", "See the log.")
+        del self._asked[source]
+        return found
