@@ -187,6 +187,7 @@ class Live:
     Args:
         since: ISO 8601 UTC, as is `watched_until`.
         watched_until: until then it is watched and the last good one kept warm; None: it has been, or never is.
+        rolled_back: the release that lost the traffic to this one by a rollback and is still to be taken away.
     """
 
     release: str
@@ -194,6 +195,7 @@ class Live:
     since: str
     last_good: str | None = None
     watched_until: str | None = None
+    rolled_back: str | None = None
 
     def to_bytes(self) -> bytes:
         return json.dumps(asdict(self), indent=1, sort_keys=True).encode()

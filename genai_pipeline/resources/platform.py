@@ -17,6 +17,7 @@ from genai_pipeline.rollout.notices import Notices
 from genai_pipeline.rollout.overtaking import Overtaking
 from genai_pipeline.rollout.records import Records
 from genai_pipeline.rollout.resolving import Resolver
+from genai_pipeline.rollout.rollback import RollBack
 from genai_pipeline.rollout.traffic import Traffic
 
 
@@ -77,3 +78,7 @@ class Platform:
         return Controller(
             self.records, ledger, self.ending, self.approvals, resolver.revisions, self.profile.max_rollouts
         )
+
+    @cached_property
+    def roll_back(self) -> RollBack:
+        return RollBack(self.gateways, self.records, self.candidates, self.traffic)

@@ -73,8 +73,7 @@ class Candidates:
 
     def replicas_up(self, release: Release) -> int:
         """How many of its engine's replicas can answer."""
-        deployment = self._cluster.get("Deployment", release.object_name)
-        return (deployment or {}).get("status", {}).get("availableReplicas") or 0
+        return self._available(release.object_name)
 
     def remove(self, release: Release, within_s: float = GONE_DEADLINE_S) -> None:
         """Delete everything of a release; agent first, since it talks to the engine. Raises: NotReady: it stays."""
@@ -96,6 +95,24 @@ class Candidates:
         """Bring a stopped release back; one that runs is left alone. Raises: NotFound, NotReady."""
         self._scale_up(release.object_name, spec.serving.replicas.min, min(within_s, spec.serving.startup_deadline_s))
         self._scale_up(release.agent_object_name, AGENT_REPLICAS, min(within_s, AGENT_DEADLINE_S))
+
+    def revive(self, spec: ModelSpec, release: Release, on_progress: Progress) -> None:
+        """Bring a release back whatever is left of it: scaled up, or made anew. Raises: NotReady."""
+        names = (release.object_name, release.agent_object_name)
+        if all(self._cluster.get(kind, name) for name in names for kind in ("Deployment", "Service")):
+            self.restart(spec, release)
+            return
+        self.start_engine(spec, release, on_progress)
+        self.start_agent(release, on_progress)
+
+    def is_warm(self, release: Release) -> bool:
+        """Whether engine and agent can take traffic at once."""
+        names = (release.object_name, release.agent_object_name)
+        return all(self._available(name) for name in names)
+
+    def _available(self, deployment: str) -> int:
+        found = self._cluster.get("Deployment", deployment)
+        return (found or {}).get("status", {}).get("availableReplicas") or 0
 
     def _scale_to_zero(self, deployment: str, labels: Mapping[str, str], within_s: float = GONE_DEADLINE_S) -> None:
         if self._cluster.get("Deployment", deployment):

@@ -1,7 +1,9 @@
 """The cut-over: refuse, or move the traffic, prove it, and drain what had it before.
 
-refuse -> move selectors -> prove through the stable address -> pointer -> drain -> scale to zero.
-Killed anywhere, a rerun ends the same. If the proof fails the traffic goes back before anything else.
+refuse -> move selectors -> prove through the stable address -> pointer -> drain -> scale to zero, or stay warm while
+the new release is watched. Killed anywhere, a rerun ends the same. If the proof fails the traffic goes back before
+anything else. If somebody else moved the pointer meanwhile (a rollback by hand), this one gives up and puts the
+selectors where the pointer says.
 """
 
 from __future__ import annotations
@@ -9,10 +11,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from genai_pipeline.core.errors import ReleaseRefused
+from genai_pipeline.core.errors import ReleaseRefused, StoreConflict, Superseded
 from genai_pipeline.core.faults import crash_point
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.record import ENDED_BADLY, Phase, Record
@@ -22,7 +24,7 @@ from genai_pipeline.gateways import Gateways
 from genai_pipeline.rollout.candidate import Candidates
 from genai_pipeline.rollout.drain import Drained, drain
 from genai_pipeline.rollout.records import Records
-from genai_pipeline.rollout.traffic import Traffic
+from genai_pipeline.rollout.traffic import Traffic, follow_pointer
 
 SEEN_BEFORE, SEEN_AFTER = 4, 10
 """Requests that the watch must have seen before the switch and after the old release is gone."""
@@ -48,8 +50,24 @@ WatchTraffic = Callable[[str, str], AbstractContextManager[TrafficWatch]]
 """(stable base address, model name) -> a watch that runs inside the `with`."""
 
 
+@dataclass(frozen=True)
+class _Move:
+    """One change of traffic.
+
+    Args:
+        before: the release that had it and can have it back; None for a first one.
+        over: the release that the pointer named when we began; somebody else's move ends ours.
+        watched_for_s: how long it is watched, and `before` kept warm, from then on.
+    """
+
+    release: Release
+    before: Release | None
+    over: str | None
+    watched_for_s: float
+
+
 class CutOver:
-    """Moves user traffic. The only thing in this product that does."""
+    """Moves user traffic forward; `rollback.py` moves it back, and nothing else does."""
 
     def __init__(self, gateways: Gateways, records: Records, candidates: Candidates, traffic: Traffic) -> None:
         self._gateways = gateways
@@ -62,10 +80,8 @@ class CutOver:
 
         Raises: ReleaseRefused: naming every check that is missing or not passed.
         """
-        record = self._records.require(release.model, release.id)
+        record = self._still_wanted(release)
         who = f"{release.model}@{release.id}"
-        if record.phase in ENDED_BADLY:
-            raise ReleaseRefused(f"{who} was {record.phase}: {record.reason}", "Publish a new revision.")
         if not record.may_go_live:
             reasons = [f"{name}: {verdict.summary}" for name, verdict in record.not_passed.items()]
             reasons += [f"{name}: never measured" for name in record.missing]
@@ -80,22 +96,28 @@ class CutOver:
         """Move the traffic of a model to `release` and prove it.
 
         Returns: verdicts serves_this_release and no_failed_request. After a failed one the old
-            release has the traffic again. Raises: ReleaseRefused.
+            release has the traffic again. Raises: ReleaseRefused; Superseded; StoreConflict: another release went live
+            meanwhile, and has the traffic.
         """
         record = self.refuse_unless_proven(release)
-        before = self._previous(release)
+        recreate = record.facts.get("strategy") == "recreate"
+        move = self._move_of(spec, release, watched=not recreate)
         stable_url = self._traffic.url(release.model)
-        if before is None or stable_url is None:
-            return [*self._first(release), passed("no_failed_request", "No release was live before: nothing switched.")]
-        if record.facts.get("strategy") == "recreate":
+        if move.before is None or stable_url is None:
+            return [*self._first(move), passed("no_failed_request", "No release was live before: nothing switched.")]
+        if recreate:
+            verdict = self._switch(move, move.before, lambda: 0)
+            if verdict.passed:
+                self._retire(spec, move.before, on_progress)
+                self._records.end_watch(release.model, release.id)
             return [
-                self._switch(release, before, lambda: 0),
+                verdict,
                 passed("no_failed_request", "The strategy is recreate: service was interrupted by design."),
             ]
         with watch_traffic(stable_url, release.model) as watch:
             watch.see(SEEN_BEFORE, WATCH_DEADLINE_S)
-            verdict = self._switch(release, before, lambda: watch.failed)
-            drained = self._retire(spec, before, on_progress) if verdict.passed else Drained()
+            verdict = self._switch(move, move.before, lambda: watch.failed)
+            drained = self._let_go(spec, move, move.before, on_progress) if verdict.passed else Drained()
             watch.see(SEEN_AFTER, WATCH_DEADLINE_S)
         return [verdict, _with_outlived(watch.verdict(), drained, spec.rollout.drain_deadline_s)]
 
@@ -115,17 +137,34 @@ class CutOver:
             return None
         return self._records.require(release.model, on).as_release
 
-    def _first(self, release: Release) -> list[Verdict]:
+    def _move_of(self, spec: ModelSpec, release: Release, watched: bool) -> _Move:
+        live = self._records.live(release.model)
+        over = live.release if live and live.release != release.id else None
+        return _Move(release, self._previous(release), over, spec.rollout.watch_minutes * 60 if watched else 0)
+
+    def _still_wanted(self, release: Release) -> Record:
+        """The record, unless the release ended. Raises: ReleaseRefused, Superseded."""
+        record = self._records.require(release.model, release.id)
+        who = f"{release.model}@{release.id}"
+        if record.phase in ENDED_BADLY:
+            raise ReleaseRefused(f"{who} was {record.phase}: {record.reason}", "Publish a new revision.")
+        if record.phase is Phase.SUPERSEDED:
+            raise Superseded(f"{who} was superseded: {record.reason}")
+        return record
+
+    def _first(self, move: _Move) -> list[Verdict]:
+        release = move.release
         self._traffic.move(release)
         crash_point("rollout.selector_moved")
         reason = self._traffic.why_not_served_by(release)
         if reason:
             self._traffic.close(release.model)
             return [failed("serves_this_release", f"{release.id} did not answer at the stable address: {reason}.")]
-        self._settle(release, None)
+        self._settle(move)
         return [passed("serves_this_release", f"The stable address serves {release.id}.", url=self._url(release))]
 
-    def _switch(self, release: Release, before: Release, failures: Callable[[], int]) -> Verdict:
+    def _switch(self, move: _Move, before: Release, failures: Callable[[], int]) -> Verdict:
+        release = move.release
         started = time.monotonic()
         self._traffic.move(release)
         crash_point("rollout.selector_moved")
@@ -135,39 +174,58 @@ class CutOver:
             reason = f"{failures()} requests failed while the traffic moved"
         facts: dict[str, Any] = {"seconds": seconds, "before": before.id, "url": self._url(release)}
         if reason:
-            self._traffic.move(before)
-            why = f"{reason}. The traffic went back to {before.id}."
-            return failed("serves_this_release", why, **facts)
-        self._settle(release, before)
+            live = follow_pointer(self._traffic, self._records, release.model)
+            if live is None or live.release == release.id:
+                self._traffic.move(before)
+            back = before.id if live is None or live.release == release.id else live.release
+            return failed("serves_this_release", f"{reason}. The traffic went back to {back}.", **facts)
+        self._settle(move)
         return passed("serves_this_release", f"The stable address serves {release.id} after {seconds} s.", **facts)
 
-    def _settle(self, release: Release, before: Release | None) -> None:
-        if before:
-            self._forget_all_but(release, before)
-        self._records.set_live(release)
+    def _settle(self, move: _Move) -> None:
+        """Write down that the traffic moved; where somebody else moved it or ended the release, give way.
+
+        Raises: StoreConflict, ReleaseRefused, Superseded: the selectors are where the pointer says.
+        """
+        release = move.release
+        try:
+            self._still_wanted(release)
+            if move.before:
+                self._forget_all_but(release, move.before)
+            crash_point("rollout.before_pointer")
+            self._records.set_live(release, move.watched_for_s, move.over)
+        except (StoreConflict, ReleaseRefused, Superseded):
+            follow_pointer(self._traffic, self._records, release.model)
+            raise
         crash_point("rollout.pointer_written")
-        model = release.model
-        self._records.update(model, release.id, lambda r: r.in_phase(Phase.LIVE), "went live")
-        if before:
-            replaced_by = f"replaced by {release.id}"
-            self._records.update(model, before.id, lambda r: r.in_phase(Phase.REPLACED, replaced_by), replaced_by)
+        mark_live(self._records, release, move.before.id if move.before else None)
+        # A rollback by hand may have moved the selectors between our move and our pointer, and then given way to it.
+        follow_pointer(self._traffic, self._records, release.model)
         self._traffic.guard(release)
+        if not move.watched_for_s and not move.before:
+            self._records.end_watch(release.model, release.id)
 
     def _forget_all_but(self, release: Release, before: Release) -> None:
         """Remove the objects of the release before the last good one: nothing goes back to it."""
         live = self._records.live(release.model)
         kept = {release.id, before.id}
-        for old in {live.release, live.last_good} - kept if live else ():
+        for old in {live.release, live.last_good, live.rolled_back} - kept if live else ():
             record = self._records.get(release.model, old) if old else None
             if record:
                 self._candidates.remove(record.as_release)
 
+    def _let_go(self, spec: ModelSpec, move: _Move, before: Release, on_progress: Callable[[str], None]) -> Drained:
+        """Drain what had the traffic; while the new release is watched it stays warm, so that nothing of it is cut."""
+        if not move.watched_for_s:
+            drained = self._retire(spec, before, on_progress)
+            self._records.end_watch(move.release.model, move.release.id)
+            return drained
+        drained = self._drain(spec, before, on_progress)
+        on_progress(f"{before.id} stays warm for {move.watched_for_s / 60:g} minutes, while {move.release.id} is watched")
+        return replace(drained, reason="", outlived=())
+
     def _retire(self, spec: ModelSpec, before: Release, on_progress: Callable[[str], None]) -> Drained:
-        on_progress(f"draining {before.id}")
-        drained, replicas = Drained(), self._candidates.replicas_up(before)
-        if replicas:
-            engine = self._gateways.inference(self._candidates.engine_url(before))
-            drained = drain(engine, self._gateways.metrics, replicas, spec.rollout.drain_deadline_s)
+        drained = self._drain(spec, before, on_progress)
         if drained.reason:
             on_progress(f"{before.id} is stopped all the same: {drained.reason} {' · '.join(drained.outlived)}".strip())
         crash_point("rollout.drained")
@@ -175,8 +233,32 @@ class CutOver:
         on_progress(f"{before.id} is scaled to zero and remembered as last good")
         return drained
 
+    def _drain(self, spec: ModelSpec, before: Release, on_progress: Callable[[str], None]) -> Drained:
+        on_progress(f"draining {before.id}")
+        replicas = self._candidates.replicas_up(before)
+        if not replicas:
+            return Drained()
+        engine = self._gateways.inference(self._candidates.engine_url(before))
+        return drain(engine, self._gateways.metrics, replicas, spec.rollout.drain_deadline_s)
+
     def _url(self, release: Release) -> str:
         return f"{self._traffic.url(release.model)}/v1"
+
+
+def mark_live(records: Records, release: Release, before: str | None, event: str = "went live") -> None:
+    """Say in both records who has the traffic; idempotent. A release that ended badly meanwhile stays as it is."""
+    _into(records, release.model, release.id, Phase.LIVE, "", event)
+    if before:
+        replaced_by = f"replaced by {release.id}"
+        _into(records, release.model, before, Phase.REPLACED, replaced_by, replaced_by)
+
+
+def _into(records: Records, model: str, release: str, phase: Phase, reason: str, event: str) -> None:
+    def change(record: Record) -> Record:
+        return record if record.phase in ENDED_BADLY else record.in_phase(phase, reason)
+
+    if records.require(model, release).phase not in ENDED_BADLY | {phase}:
+        records.update(model, release, change, event)
 
 
 def _with_outlived(verdict: Verdict, drained: Drained, deadline_s: float) -> Verdict:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from genai_pipeline.core.errors import NotFound, Refused, Unavailable
 from genai_pipeline.core.profile import Profile
+from genai_pipeline.core.record import Live
 from genai_pipeline.core.release import Release
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.k8s.render import (
@@ -18,11 +19,13 @@ from genai_pipeline.k8s.render import (
     stable_name,
     weights_url,
 )
+from genai_pipeline.rollout.records import Records
 from genai_pipeline.rollout.settling import why_unsettled
 
 SETTLE_DEADLINE_S = 15.0
 SETTLE_POLL_S = 0.05
 AGREEING_ANSWERS = 3
+_AGREEMENT_TRIES = 5
 
 
 class Traffic:
@@ -38,6 +41,10 @@ class Traffic:
         """Id of the release that has the traffic, or None before the first one."""
         service = self._cluster.get("Service", stable_name(model, component))
         return (service or {}).get("spec", {}).get("selector", {}).get(RELEASE_LABEL)
+
+    def is_on(self, release: str, model: str) -> bool:
+        """Whether engine and agent both have `release` behind their stable addresses."""
+        return all(self.on(model, component) == release for component in PORTS)
 
     def url(self, model: str, component: str = "engine") -> str | None:
         """The stable address, or None before the first release."""
@@ -85,3 +92,17 @@ class Traffic:
             return "" if says == release.id else f"the stable agent talks to {says}, not {release.id}"
         except (Unavailable, Refused, NotFound) as error:
             return str(error)
+
+
+def follow_pointer(traffic: Traffic, records: Records, model: str) -> Live | None:
+    """Put the selectors where the pointer says, until the two agree; what the pointer says.
+
+    Whoever moves traffic writes the pointer with a compare-and-swap and calls this when it lost, so that two who
+    move it at once end in one state.
+    """
+    for _ in range(_AGREEMENT_TRIES):
+        live = records.live(model)
+        if live is None or traffic.is_on(live.release, model):
+            return live
+        traffic.move(records.require(model, live.release).as_release)
+    return records.live(model)
