@@ -20,6 +20,7 @@ from genai_pipeline.assets.serving_report import SERVING_REPORT
 from genai_pipeline.assets.snapshot import SNAPSHOT
 from genai_pipeline.assets.staged_bytes import staged_bytes_check
 from genai_pipeline.assets.staged_model import STAGED_MODEL
+from genai_pipeline.automation.going_back import roll_back_job
 from genai_pipeline.automation.rollouts import (
     approve_job,
     promote_job,
@@ -72,7 +73,7 @@ def definitions_of(files: ModelFiles, platform: Platform) -> dg.Definitions:
     return dg.Definitions(
         assets=[*platform_assets(files), *models],
         asset_checks=checks,
-        jobs=[*rollouts, approve_job(approve_op()), *verify, prune],
+        jobs=[*rollouts, approve_job(approve_op()), roll_back_job(), *verify, prune],
         sensors=version_sensors(files, rollouts, platform.profile.tick_s),
         schedules=[*map(verify_schedule, verify), prune_schedule(prune)],
         resources={"platform": platform},

@@ -148,9 +148,13 @@ class CutOver:
         who = f"{release.model}@{release.id}"
         if record.phase in ENDED_BADLY:
             raise ReleaseRefused(f"{who} was {record.phase}: {record.reason}", "Publish a new revision.")
-        if record.phase is Phase.SUPERSEDED:
+        if record.phase is Phase.SUPERSEDED and not self._is_live(release):  # if it is, that came too late
             raise Superseded(f"{who} was superseded: {record.reason}")
         return record
+
+    def _is_live(self, release: Release) -> bool:
+        live = self._records.live(release.model)
+        return live is not None and live.release == release.id
 
     def _first(self, move: _Move) -> list[Verdict]:
         release = move.release

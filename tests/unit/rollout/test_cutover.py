@@ -3,7 +3,7 @@ from contextlib import contextmanager
 import pytest
 
 from genai_pipeline.core.checks import REQUIRED_FOR_LIVE
-from genai_pipeline.core.errors import ReleaseRefused
+from genai_pipeline.core.errors import ReleaseRefused, StoreConflict, Superseded
 from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.record import Phase
 from genai_pipeline.core.release import Release
@@ -17,7 +17,8 @@ from genai_pipeline.rollout.records import Records
 from genai_pipeline.rollout.traffic import Traffic
 from tests.fakes.world import PROFILE, FakeWatch, World
 
-SPEC = parse_model("name: tiny\nsource: {hub: a/b}\n", "tiny.yaml")
+SPEC = parse_model("name: tiny\nsource: {hub: a/b}\nrollout: {watch_minutes: 0}\n", "tiny.yaml")
+WATCHED = parse_model("name: tiny\nsource: {hub: a/b}\nrollout: {watch_minutes: 2}\n", "tiny.yaml")
 V1, V2 = Release.of(SPEC, "1" * 40), Release.of(SPEC, "2" * 40)
 
 
@@ -27,7 +28,7 @@ class Bench:
     def __init__(self):
         self.world = World()
         gateways = self.world.gateways()
-        self.records = Records(self.world.store)
+        self.records = Records(self.world.store, now=lambda: "2026-01-01T00:00:00.000Z")
         self.candidates = Candidates(gateways, PROFILE)
         self.traffic = Traffic(gateways, PROFILE, sleep=lambda _: None)
         self.ending = Ending(self.records, self.candidates, self.traffic, Notices(self.world.store))
@@ -44,8 +45,8 @@ class Bench:
         self.candidates.start_engine(SPEC, release, lambda _: None)
         self.candidates.start_agent(release, lambda _: None)
 
-    def go(self, release, watch=None):
-        return self.cut_over.go_live(SPEC, release, watch or self.world.watch_traffic, lambda _: None)
+    def go(self, release, watch=None, spec=SPEC):
+        return self.cut_over.go_live(spec, release, watch or self.world.watch_traffic, lambda _: None)
 
     def running(self, release):
         return self.candidates.is_up(release)
@@ -257,3 +258,88 @@ def test_proving_a_switch_asks_the_cluster_for_no_address_twice(bench, monkeypat
     assert bench.traffic.why_not_served_by(V2) == ""
 
     assert sorted(asked) == ["tiny", "tiny-agent"]
+
+
+def test_while_the_new_release_is_watched_the_last_good_one_is_drained_but_stays_warm(bench, monkeypatch):
+    drained = []
+    monkeypatch.setattr(
+        "genai_pipeline.rollout.cutover.drain", lambda engine, *args: drained.append(engine.base_url) or Drained()
+    )
+
+    bench.go(V2, spec=WATCHED)
+
+    assert drained == [f"http://{V1.object_name}"]
+    assert bench.candidates.is_warm(V1)
+    live = bench.records.live("tiny")
+    assert (live.last_good, live.watched_until) == (V1.id, "2026-01-01T00:02:00.000Z")
+    assert bench.records.require("tiny", V1.id).phase is Phase.REPLACED
+
+
+def test_without_a_watch_its_end_is_due_from_the_pointer_on_and_over_once_the_old_release_is_stopped(bench, monkeypatch):
+    pointers = []
+    stop = bench.candidates.stop
+    monkeypatch.setattr(
+        bench.candidates, "stop", lambda *a, **k: pointers.append(bench.records.live("tiny")) or stop(*a, **k)
+    )
+
+    bench.go(V2)
+
+    assert pointers[0].watched_until == "2026-01-01T00:00:00.000Z"
+    assert bench.records.live("tiny").watched_until is None
+
+
+def test_after_recreate_nothing_is_watched_and_nothing_stays_warm(bench):
+    bench.records.update("tiny", V2.id, lambda r: r.with_verdicts("x", [], 0, {"strategy": "recreate"}))
+    bench.cut_over.make_room_for(WATCHED, V2, lambda _: None)
+
+    bench.go(V2, spec=WATCHED)
+
+    assert not bench.running(V1)
+    assert bench.records.live("tiny").watched_until is None
+
+
+def meanwhile(bench, monkeypatch, what):
+    """Let somebody else do `what` after the selectors moved and before the pointer is written."""
+    why_not = bench.traffic.why_not_served_by
+
+    def prove(release):
+        what()
+        return why_not(release)
+
+    monkeypatch.setattr(bench.traffic, "why_not_served_by", prove)
+
+
+def test_a_cut_over_that_finds_the_pointer_moved_gives_up_and_follows_it(bench, monkeypatch):
+    v0 = Release.of(SPEC, "0" * 40)
+    bench.candidate(v0)
+    meanwhile(bench, monkeypatch, lambda: bench.records.go_back(v0, V1.id))
+
+    with pytest.raises(StoreConflict, match=f"{v0.id} is live"):
+        bench.go(V2)
+
+    assert bench.records.live("tiny").release == v0.id
+    assert bench.traffic.on("tiny") == bench.traffic.on("tiny", "agent") == v0.id
+    assert bench.records.require("tiny", V2.id).phase is Phase.ROLLING_OUT
+
+
+@pytest.mark.parametrize(("phase", "error"), [(Phase.ROLLED_BACK, ReleaseRefused), (Phase.SUPERSEDED, Superseded)])
+def test_a_cut_over_whose_own_release_ended_meanwhile_gives_the_traffic_back(bench, monkeypatch, phase, error):
+    end = lambda: bench.records.update("tiny", V2.id, lambda r: r.in_phase(phase, "by hand"))  # noqa: E731
+    meanwhile(bench, monkeypatch, end)
+
+    with pytest.raises(error, match="by hand"):
+        bench.go(V2)
+
+    assert bench.records.live("tiny").release == V1.id
+    assert bench.traffic.on("tiny") == V1.id
+    assert bench.records.require("tiny", V2.id).phase is phase
+
+
+def test_a_release_that_was_rolled_back_is_no_last_good_one(bench):
+    bench.records.update("tiny", V1.id, lambda r: r.in_phase(Phase.ROLLED_BACK, "500s"))
+
+    bench.go(V2)
+
+    live = bench.records.live("tiny")
+    assert (live.last_good, live.rolled_back) == (None, V1.id)
+    assert bench.records.require("tiny", V1.id).phase is Phase.ROLLED_BACK
