@@ -225,7 +225,9 @@ class CutOver:
             self._records.end_watch(move.release.model, move.release.id)
             return drained
         drained = self._drain(spec, before, on_progress)
-        on_progress(f"{before.id} stays warm for {move.watched_for_s / 60:g} minutes, while {move.release.id} is watched")
+        on_progress(
+            f"{before.id} stays warm for {move.watched_for_s / 60:g} minutes, while {move.release.id} is watched"
+        )
         return replace(drained, reason="", outlived=())
 
     def _retire(self, spec: ModelSpec, before: Release, on_progress: Callable[[str], None]) -> Drained:

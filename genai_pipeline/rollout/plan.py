@@ -88,7 +88,7 @@ def plan_rollout(of: Situation) -> Plan:
         return Plan(Step.NOTHING, f"the way back from {live.release} to {of.live.last_good} is not finished")
     if of.live and of.live.release == wanted:
         return Plan(Step.NOTHING, f"{wanted} is live")
-    if of.live and of.live.watched_until:
+    if of.live and of.live.watched_until and of.live.last_good:
         until = f"{of.live.release} is being watched until {of.live.watched_until}"
         return Plan(Step.NOTHING, f"{until}; the next rollout starts then")
     return _plan_desired(of)

@@ -13,7 +13,7 @@ from tests.fakes.world import PROFILE, World
 MODEL = """
 name: tiny
 source: {hub: owner/tiny, ref: main}
-rollout: {max_attempts: 2}
+rollout: {max_attempts: 2, watch_minutes: 0}
 """
 
 

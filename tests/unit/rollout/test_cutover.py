@@ -275,7 +275,9 @@ def test_while_the_new_release_is_watched_the_last_good_one_is_drained_but_stays
     assert bench.records.require("tiny", V1.id).phase is Phase.REPLACED
 
 
-def test_without_a_watch_its_end_is_due_from_the_pointer_on_and_over_once_the_old_release_is_stopped(bench, monkeypatch):
+def test_without_a_watch_its_end_is_due_from_the_pointer_on_and_over_once_the_old_release_is_stopped(
+    bench, monkeypatch
+):
     pointers = []
     stop = bench.candidates.stop
     monkeypatch.setattr(

@@ -105,8 +105,14 @@ def test_attempts_of_an_earlier_rollout_do_not_count():
     assert step(again) is Step.START
 
 
+def test_a_first_release_that_is_watched_may_be_replaced_since_nothing_is_kept_warm_for_it():
+    first = replace(LIVE, watched_until="2026-01-01T00:30:00Z", last_good=None)
+
+    assert plan(BEFORE, live=first).step is Step.START
+
+
 def test_nothing_starts_while_the_live_release_is_being_watched():
-    watched = replace(LIVE, watched_until="2026-01-01T00:30:00Z")
+    watched = replace(LIVE, watched_until="2026-01-01T00:30:00Z", last_good="0" * 19)
 
     found = plan(BEFORE, live=watched)
 
