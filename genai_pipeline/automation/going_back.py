@@ -1,4 +1,4 @@
-"""The job that takes a model back to the release that had the traffic before: for the watch, and as a button of the UI."""
+"""The job that takes a model back to the release that had the traffic before: for the watch, and as a button."""
 
 import dagster as dg
 

@@ -40,6 +40,11 @@ def finish(bench):
     return said
 
 
+def whole(bench, **options):
+    begin(bench, **options)
+    finish(bench)
+
+
 def phase(bench, release):
     return bench.records.require("tiny", release.id).phase
 
@@ -128,8 +133,7 @@ def test_killed_anywhere_it_is_seen_as_unfinished_and_finishes_the_same(bench, m
         armed.setenv(ARMED_BY, f"rollback.{point}:exception")
         armed.setattr("genai_pipeline.core.faults._passed", Counter())
         with pytest.raises(Crash):
-            begin(bench)
-            finish(bench)
+            whole(bench)
     assert bench.back.unfinished("tiny")
 
     finish(bench)
@@ -143,8 +147,7 @@ def test_begun_again_after_a_kill_it_goes_no_further_back(bench, monkeypatch, po
         armed.setenv(ARMED_BY, f"rollback.{point}:exception")
         armed.setattr("genai_pipeline.core.faults._passed", Counter())
         with pytest.raises(Crash):
-            begin(bench, release=V2.id)
-            finish(bench)
+            whole(bench, release=V2.id)
 
     begin(bench, release=V2.id)
     finish(bench)
