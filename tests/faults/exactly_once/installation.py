@@ -58,7 +58,7 @@ class Installation:
         config = {
             "telemetry": {"enabled": False},
             "run_launcher": {"module": "tests.faults.exactly_once.launcher", "class": "CountingLauncher"},
-            "run_coordinator": {"module": "dagster", "class": "DefaultRunCoordinator"},
+            "run_coordinator": {"module": "dagster._core.run_coordinator", "class": "DefaultRunCoordinator"},
             **self.storage,
         }
         (self.home / "dagster.yaml").write_text(yaml.safe_dump(config))
@@ -124,7 +124,7 @@ class Installation:
 
     def ticks(self) -> int:
         """Evaluations of the sensor that came to an end."""
-        ended = (TickStatus.SKIPPED, TickStatus.SUCCESS)
+        ended = [TickStatus.SKIPPED, TickStatus.SUCCESS]
         states = self.instance.all_instigator_state()
         found = [self.instance.get_ticks(s.instigator_origin_id, s.selector_id, statuses=ended) for s in states]
         return sum(map(len, found))
