@@ -18,6 +18,6 @@ SNAPSHOT = ReleaseAsset(
     name="snapshot",
     deps=(),
     kinds=frozenset({"huggingface"}),
-    description="The files of one revision: path, size and digest, as the hub publishes them.",
+    description="The files of one revision: path, size and digest, as their source publishes them.",
     work=_look,
 )

@@ -121,7 +121,7 @@ class ChecksumMismatch(StagingError):
 
     def __init__(self, path: str, expected: str, actual: str) -> None:
         super().__init__(
-            f"{path}: got digest {actual}, the hub publishes {expected}.",
+            f"{path}: got digest {actual}, its source publishes {expected}.",
             "Nothing was staged. Rerun; if it repeats, pin another `source.ref` in the model file.",
         )
 

@@ -60,7 +60,7 @@ def commit(
 def _same_bytes(store: ObjectStore, theirs: Manifest, ours: Manifest) -> Manifest:
     if _bytes_of(theirs) != _bytes_of(ours):
         raise StagingError(
-            f"{store.url(manifest_key(ours.model, ours.revision))} names other bytes than the hub publishes.",
+            f"{store.url(manifest_key(ours.model, ours.revision))} names other bytes than the source publishes.",
             "Somebody changed it by hand: delete the whole prefix and stage again.",
         )
     return theirs

@@ -90,9 +90,9 @@ def _digests(
         rows.append({"path": file.path, "bytes": file.size, "sha256": ours.sha256 if ours else "", "equal": same})
     wrong = [str(row["path"]) for row in rows if not row["equal"]]
     summary = (
-        f"Not what the hub publishes: {', '.join(wrong)}. Delete the prefix and stage again."
+        f"Not what the source publishes: {', '.join(wrong)}. Delete the prefix and stage again."
         if wrong
-        else f"All {len(rows)} files have the digest that the hub publishes."
+        else f"All {len(rows)} files have the digest that the source publishes."
     )
     return judge("digests_equal_hub", not wrong, summary, files=rows)
 

@@ -164,7 +164,7 @@ def _read(hub: Hub, snapshot: Snapshot, path: str, start: int, end: int) -> byte
     body = b"".join(hub.read(snapshot.source, snapshot.revision, path, start, end)) if start < end else b""
     if len(body) != end - start:
         raise HubUnavailable(
-            f"{path}: the hub sent {len(body)} of {end - start} bytes.", f"Run this again. {_NOTHING_STAGED}"
+            f"{path}: the source sent {len(body)} of {end - start} bytes.", f"Run this again. {_NOTHING_STAGED}"
         )
     return body
 

@@ -229,7 +229,7 @@ class Transfer:
             at = end
             self._meter.read(len(chunk))
         if at != size:
-            what = f"{file.path}: the hub sent {at} of {size} bytes."
+            what = f"{file.path}: the source sent {at} of {size} bytes."
             raise HubUnavailable(what, "Run this again; what is verified already stays staged.")
 
     def _is_large(self, item: PlannedFile) -> bool:

@@ -24,8 +24,8 @@ EVERY = [(place, kind) for place in PLACES for kind in KINDS] * 20
 SOME = [(place, KINDS[0]) for place in PLACES] + [(place, KINDS[1 + n % 2]) for n, place in enumerate(PLACES)]
 FEW = [(place, KINDS[n % 3]) for n, place in enumerate(PLACES)]
 LONG = os.environ.get("GENAI_FAULTS") == "long"
-LOST_ATTEMPT = "controller.attempt_written"
-"""The step is written down before the run is asked for: dying in between costs an attempt, never a second run."""
+MAY_COST_AN_ATTEMPT = ("controller.attempt_written", "daemon.TICK_HELD", "daemon.launched")
+"""The step is written down before the run is asked for: an answer that is lost costs an attempt, never a second run."""
 
 Install = Callable[..., Installation]
 
@@ -56,14 +56,13 @@ def one_case(at: Installation, number: int, place: str, kind: str) -> None:
         at.start_code(f"{place}:{kind}")
     at.start_daemon(f"{place}:{kind}" if dying == "daemon" else "")
     at.publish(number)
-    until(lambda: at.has_died(dying) or at.is_live(number), f"{case}: {dying} dies or goes on. {at.log()}")
-    assert kind == "exception" or at.has_died(dying), f"{case}: it was never passed"
-    if at.has_died(dying):
+    if kind != "exception":
+        until(lambda: at.has_died(dying), f"{case}: {dying} passes it and dies. {at.log()}")
         (at.start_code if dying == "code" else at.start_daemon)()
     until(lambda: at.is_live(number), f"{case}: the release is rolled out after all. {at.log()}")
     settle(at)
     at.stop("daemon")
-    assert_one_run(at, number, case, 2 if place == LOST_ATTEMPT else 1)
+    assert_one_run(at, number, case, "12" if place in MAY_COST_AN_ATTEMPT else "1")
 
 
 def settle(at: Installation) -> None:
@@ -72,8 +71,10 @@ def settle(at: Installation) -> None:
     until(lambda: at.ticks() >= before + 2, f"two more ticks. {at.log()}")
 
 
-def assert_one_run(at: Installation, number: int, case: str, attempt: int) -> None:
-    launched = at.launched(number)
+def assert_one_run(at: Installation, number: int, case: str, attempts: str) -> None:
+    """Of the runs that Dagster did not give up before they began: an attempt whose launch failed is not repeated."""
+    launched = [line for line in at.launched(number) if not at.never_began(line[2])]
     assert len(launched) == 1, f"{case}: launched {launched}"
-    assert launched[0][1] == str(attempt), f"{case}: attempt {launched[0][1]}"
-    assert at.runs_of(launched[0][0]) == [launched[0][2]], f"{case}: another run was created"
+    assert launched[0][1] in attempts, f"{case}: attempt {launched[0][1]}"
+    runs = [run for run in at.runs_of(launched[0][0]) if not at.never_began(run)]
+    assert runs == [launched[0][2]], f"{case}: another run was created"
