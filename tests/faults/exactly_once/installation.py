@@ -122,11 +122,6 @@ class Installation:
     def runs_of(self, release: str) -> list[str]:
         return [run.run_id for run in self.instance.get_runs(dg.RunsFilter(tags={"genai/release": release}))]
 
-    def never_began(self, run_id: str) -> bool:
-        """Whether Dagster marked it as failed, after which its process refuses to work."""
-        run = self.instance.get_run_by_id(run_id)
-        return run is not None and run.status is dg.DagsterRunStatus.FAILURE
-
     def ticks(self) -> int:
         """Evaluations of the sensor that came to an end."""
         ended = [TickStatus.SKIPPED, TickStatus.SUCCESS]
