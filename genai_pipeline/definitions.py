@@ -29,6 +29,7 @@ from genai_pipeline.automation.rollouts import (
     version_sensors,
 )
 from genai_pipeline.automation.upkeep import prune_job, prune_schedule, verify_job, verify_schedule
+from genai_pipeline.automation.watching import live_watch_sensor
 from genai_pipeline.core.model_file import ModelFiles, read_models
 from genai_pipeline.resources.platform import Platform
 
@@ -69,12 +70,13 @@ def definitions_of(files: ModelFiles, platform: Platform) -> dg.Definitions:
     rollouts = [rollout_job(spec, dg.AssetSelection.checks(*checks)) for spec in files.specs]
     rollouts += [promote_job(spec) for spec in files.specs]
     verify, prune = [verify_job(checks)] if checks else [], prune_job(prune_op(files))
+    back, tick_s = roll_back_job(), platform.profile.tick_s
     models = [asset.build(spec, releases_of(spec)) for spec in files.specs for asset in MODEL_ASSETS]
     return dg.Definitions(
         assets=[*platform_assets(files), *models],
         asset_checks=checks,
-        jobs=[*rollouts, approve_job(approve_op()), roll_back_job(), *verify, prune],
-        sensors=version_sensors(files, rollouts, platform.profile.tick_s),
+        jobs=[*rollouts, approve_job(approve_op()), back, *verify, prune],
+        sensors=[*version_sensors(files, rollouts, tick_s), live_watch_sensor(files, back, tick_s)],
         schedules=[*map(verify_schedule, verify), prune_schedule(prune)],
         resources={"platform": platform},
         executor=EXECUTOR,

@@ -15,7 +15,8 @@ def _evaluate(hand: InHand) -> Findings:
         "figures": table([{"figure": k, "value": v} for k, v in result.summary.items()]),
         "suite": gates.suite,
     }
-    return Findings(result.verdicts, metadata, {"agent": dict(result.summary)})
+    unsolved = [row["case"] for row in result.cases if row.get("success") == "no" or row.get("right_tools") == "no"]
+    return Findings(result.verdicts, metadata, {"agent": {**result.summary, "unsolved": unsolved}})
 
 
 AGENT_REPORT = ReleaseAsset(

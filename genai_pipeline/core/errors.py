@@ -8,6 +8,7 @@ GenaiError
 │   ├── StoreUnavailable
 │   ├── ClusterUnavailable
 │   ├── EngineUnavailable
+│   │   └── EngineBroken  it answered, and with an error of its own
 │   └── AgentUnavailable
 ├── Refused               the answer was no; trying again without a change will not help
 │   ├── RepositoryNotFound
@@ -70,6 +71,10 @@ class ClusterUnavailable(Unavailable):
 
 class EngineUnavailable(Unavailable):
     """An inference endpoint did not answer, or answered 5xx."""
+
+
+class EngineBroken(EngineUnavailable):
+    """An inference endpoint answered with an error that only it can have given, as 500."""
 
 
 class AgentUnavailable(Unavailable):

@@ -13,12 +13,15 @@ from genai_pipeline.rollout.controller import Controller
 from genai_pipeline.rollout.cutover import CutOver
 from genai_pipeline.rollout.ending import Ending
 from genai_pipeline.rollout.ledger import Ledger
+from genai_pipeline.rollout.live_watch import LiveWatch
 from genai_pipeline.rollout.notices import Notices
 from genai_pipeline.rollout.overtaking import Overtaking
 from genai_pipeline.rollout.records import Records
 from genai_pipeline.rollout.resolving import Resolver
 from genai_pipeline.rollout.rollback import RollBack
 from genai_pipeline.rollout.traffic import Traffic
+from genai_pipeline.rollout.watch_reading import Reader
+from genai_pipeline.rollout.watcher import Ask, Watcher
 
 
 class Platform:
@@ -82,3 +85,9 @@ class Platform:
     @cached_property
     def roll_back(self) -> RollBack:
         return RollBack(self.gateways, self.records, self.candidates, self.traffic)
+
+    def live_watch(self, ask: Ask | None) -> LiveWatch:
+        """`ask` puts a question to a live agent: the engines do not know each other, so it is handed in."""
+        reader = Reader(self.gateways, self.candidates, self.traffic)
+        watcher = Watcher(reader, self.records, self.candidates, self.roll_back, self.notices, ask)
+        return LiveWatch(Ledger(self.gateways.store), self.records, self.roll_back, watcher)

@@ -61,6 +61,13 @@ class Inference(ABC):
     ) -> Completion:
         """One completion at temperature 0, not streamed."""
 
+    def within(self, deadline_s: float) -> Inference:
+        """The same endpoint with another deadline for each request, and with connections of its own."""
+        return self
+
+    def close(self) -> None:  # noqa: B027
+        """Give up the connections."""
+
     def leave(self) -> Leaving | None:
         """Ask one replica behind the address to close its connections as it answers; None: it knows no such thing.
 

@@ -14,10 +14,12 @@ from typing import Any
 
 import httpx
 
-from genai_pipeline.core.errors import EngineUnavailable, Refused
+from genai_pipeline.core.errors import EngineBroken, EngineUnavailable, Refused
 from genai_pipeline.gateways.inference.abc import Completion, Inference, Leaving, Message, Tool, ToolCall
 
 _OVERLOADED = 429
+_OF_THE_WAY = frozenset({_OVERLOADED, 502, 503, 504})
+"""Answers that may come from a proxy in between, or only say that there is too much to do."""
 _LEAVE_S = 5.0
 _LOOK = "Look at the engine's log; /health alone says nothing about completions."
 
@@ -33,6 +35,7 @@ class OpenAIInference(Inference):
     def __init__(self, base_url: str, deadline_s: float = 60, api_key: str = "") -> None:
         self.base_url = base_url.rstrip("/")
         self._deadline_s = deadline_s
+        self._api_key = api_key
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         timeout = httpx.Timeout(deadline_s, connect=min(5.0, deadline_s))
         self._client = httpx.Client(base_url=self.base_url, timeout=timeout, headers=headers, trust_env=False)
@@ -55,6 +58,9 @@ class OpenAIInference(Inference):
             return _completion(answer)
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise self._not_understood("/v1/chat/completions", "a chat completion", answer) from error
+
+    def within(self, deadline_s: float) -> OpenAIInference:
+        return OpenAIInference(self.base_url, deadline_s, self._api_key)
 
     def leave(self) -> Leaving | None:
         url = f"{self.base_url}/drain"
@@ -96,7 +102,8 @@ class OpenAIInference(Inference):
                 f"{what} got no answer: {str(error).rstrip('.') or type(error).__name__}.", _LOOK
             ) from error
         if response.status_code == _OVERLOADED or response.status_code >= 500:
-            raise EngineUnavailable(f"{what} answered {response.status_code}: {own_words(content)}", _LOOK)
+            kind = EngineUnavailable if response.status_code in _OF_THE_WAY else EngineBroken
+            raise kind(f"{what} answered {response.status_code}: {own_words(content)}", _LOOK)
         if response.status_code >= 400:
             remedy = "Compare the request with `serving.args` of the model file."
             raise Refused(f"{what} answered {response.status_code}: {own_words(content)}", remedy)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from genai_pipeline.core.errors import EngineUnavailable
 
@@ -18,6 +18,10 @@ class EngineMetrics:
         running, waiting: requests.
         prompt_tokens, generation_tokens, requests_finished: counters since the engine started.
         ttft_buckets: upper bound in seconds (inf included) -> cumulative count.
+        inter_token_buckets: the same of the time between two tokens; empty where the engine has none.
+        responses: status class ("2xx") -> answers to what users ask for; None where nobody counts.
+        started_at: Unix time at which the youngest replica started; None where it does not say.
+        age_s: how long ago it was so.
     """
 
     kv_cache_usage: float
@@ -27,6 +31,10 @@ class EngineMetrics:
     generation_tokens: float
     requests_finished: float
     ttft_buckets: Mapping[float, float]
+    inter_token_buckets: Mapping[float, float] = field(default_factory=dict[float, float])
+    responses: Mapping[str, float] | None = None
+    started_at: float | None = None
+    age_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,10 @@ class Metrics(ABC):
     @abstractmethod
     def read(self, base_url: str) -> EngineMetrics:
         """One reading of the engine behind `base_url` (``http://host:port``)."""
+
+    def latest(self, base_url: str) -> EngineMetrics:
+        """What is known now, without waiting for more; `age_s` says how old it is."""
+        return self.read(base_url)
 
     def gpus(self, base_url: str) -> list[GpuReading]:
         """The GPUs that the engine runs on; only a source that sees DCGM's exporter has them."""

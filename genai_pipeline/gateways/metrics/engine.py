@@ -11,9 +11,16 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from genai_pipeline.core.errors import EngineUnavailable
 from genai_pipeline.gateways.metrics.abc import EngineMetrics, Metrics
-from genai_pipeline.gateways.metrics.names import ALL, PREFIXES, metrics_from
+from genai_pipeline.gateways.metrics.names import (
+    ALL,
+    INTER_TOKEN_BUCKET,
+    PREFIXES,
+    RESPONSES,
+    STARTED,
+    metrics_from,
+)
 
-_WANTED = tuple(prefix + name for prefix in PREFIXES for name in ALL)
+_WANTED = (*(prefix + name for prefix in PREFIXES for name in (*ALL, INTER_TOKEN_BUCKET)), RESPONSES, STARTED)
 
 
 class EngineMetricsReader(Metrics):

@@ -6,6 +6,7 @@ for every counter: only the names below may be summed, or counters count twice.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 from genai_pipeline.core.errors import EngineUnavailable
@@ -20,26 +21,36 @@ GENERATION_TOKENS = "generation_tokens_total"
 FINISHED = "request_success_total"
 TTFT_BUCKET = "time_to_first_token_seconds_bucket"
 ALL = (KV_CACHE, RUNNING, WAITING, PROMPT_TOKENS, GENERATION_TOKENS, FINISHED, TTFT_BUCKET)
+INTER_TOKEN_BUCKET = "inter_token_latency_seconds_bucket"
+RESPONSES = "http_requests_total"
+"""By handler and status class, of the API server's own; Ray has no such thing. No prefix."""
+STARTED = "process_start_time_seconds"
+ASKED_FOR_BY_USERS = re.compile(r"/v1/(?!models\b).+")
+"""Handlers whose answers count."""
 
 Sample = tuple[str, Mapping[str, str], float]
 """Name as exported, labels, value."""
 
 
 def metrics_from(samples: Iterable[Sample], where: str) -> EngineMetrics:
-    """Sum samples over engines and replicas; the KV cache is that of the fullest one.
+    """Sum samples over engines and replicas; the KV cache is that of the fullest one, the start that of the youngest.
 
     Raises: EngineUnavailable: names that we need are not among the samples.
     """
     values: dict[str, float] = {}
-    buckets: dict[float, float] = {}
+    buckets: dict[str, dict[float, float]] = {TTFT_BUCKET: {}, INTER_TOKEN_BUCKET: {}}
+    responses: dict[str, float] = {}
     for exported, labels, value in samples:
         name = _plain(exported)
-        if name == TTFT_BUCKET:
+        if name in buckets:
             bound = float(labels["le"])
-            buckets[bound] = buckets.get(bound, 0.0) + value
-        if name == KV_CACHE:
+            buckets[name][bound] = buckets[name].get(bound, 0.0) + value
+        if name == RESPONSES and ASKED_FOR_BY_USERS.match(labels.get("handler", "/v1/any")):
+            status = labels.get("status", "")
+            responses[status] = responses.get(status, 0.0) + value
+        if name in (KV_CACHE, STARTED):
             values[name] = max(values.get(name, 0.0), value)
-        elif name in ALL:
+        elif name in ALL or name == RESPONSES:
             values[name] = values.get(name, 0.0) + value
     missing = [name for name in ALL if name not in values]
     if missing:
@@ -54,12 +65,17 @@ def metrics_from(samples: Iterable[Sample], where: str) -> EngineMetrics:
         prompt_tokens=values[PROMPT_TOKENS],
         generation_tokens=values[GENERATION_TOKENS],
         requests_finished=values[FINISHED],
-        ttft_buckets=dict(sorted(buckets.items())),
+        ttft_buckets=dict(sorted(buckets[TTFT_BUCKET].items())),
+        inter_token_buckets=dict(sorted(buckets[INTER_TOKEN_BUCKET].items())),
+        responses=responses if RESPONSES in values else None,
+        started_at=values.get(STARTED),
     )
 
 
 def _plain(exported: str) -> str:
     """The name without its prefix; empty for names that are not ours."""
+    if exported in (RESPONSES, STARTED):
+        return exported
     for prefix in PREFIXES:
         if exported.startswith(prefix):
             return exported.removeprefix(prefix)

@@ -11,13 +11,24 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import httpx
 
 from genai_pipeline.core.errors import EngineUnavailable
 from genai_pipeline.gateways.metrics.abc import EngineMetrics, GpuReading, Metrics
-from genai_pipeline.gateways.metrics.names import ALL, KV_CACHE, PREFIXES, RUNNING, Sample, metrics_from
+from genai_pipeline.gateways.metrics.names import (
+    ALL,
+    INTER_TOKEN_BUCKET,
+    KV_CACHE,
+    PREFIXES,
+    RESPONSES,
+    RUNNING,
+    STARTED,
+    Sample,
+    metrics_from,
+)
 
 _DCGM = {
     "xid_error": "DCGM_FI_DEV_XID_ERRORS",
@@ -71,11 +82,25 @@ class PrometheusMetrics(Metrics):
 
     def read(self, base_url: str) -> EngineMetrics:
         labels = self._labels_of(base_url)
-        at = self._fresh_time(labels)
-        summed = self._query(f"sum by (__name__, le) ({_series(labels, *ALL)})", at)
+        return metrics_from(self._samples(labels, self._fresh_time(labels)), f"{self._url} for {base_url}")
+
+    def latest(self, base_url: str) -> EngineMetrics:
+        labels = self._labels_of(base_url)
+        now = self._now()
+        scraped = self._query(f"min(timestamp({_series(labels, RUNNING)}))", now)
+        if not scraped:
+            raise self._unseen(labels, "has no series")
+        ours = _matchers(labels)
+        counted = self._query(f'sum by (__name__, handler, status) ({{__name__="{RESPONSES}", {ours}}})', now)
+        started = self._query(f'max by (__name__) ({{__name__="{STARTED}", {ours}}})', now)
+        samples = [*self._samples(labels, now), *map(_sample, counted), *map(_sample, started)]
+        read = metrics_from(samples, f"{self._url} for {base_url}")
+        return replace(read, age_s=max(0.0, now - _sample(scraped[0])[2]))
+
+    def _samples(self, labels: Mapping[str, str], at: float) -> list[Sample]:
+        summed = self._query(f"sum by (__name__, le) ({_series(labels, *ALL, INTER_TOKEN_BUCKET)})", at)
         fullest = self._query(f"max by (__name__) ({_series(labels, KV_CACHE)})", at)
-        samples: list[Sample] = [s for s in map(_sample, summed) if not s[0].endswith(KV_CACHE)]
-        return metrics_from([*samples, *map(_sample, fullest)], f"{self._url} for {base_url}")
+        return [*(s for s in map(_sample, summed) if not s[0].endswith(KV_CACHE)), *map(_sample, fullest)]
 
     def gpus(self, base_url: str) -> list[GpuReading]:
         names = "|".join(_DCGM.values())
@@ -103,12 +128,15 @@ class PrometheusMetrics(Metrics):
                 return now
             if now - asked_at > self._fresh_within_s:
                 seen = "has no series" if not scraped else f"was not scraped for {self._fresh_within_s:g} s"
-                raise EngineUnavailable(
-                    f"The engine with {dict(labels)} {seen} at {self._url}.",
-                    "Does a PodMonitor or ServiceMonitor select the engine's pods?",
-                )
+                raise self._unseen(labels, seen)
             self._pause(1.0)
             now = self._now()
+
+    def _unseen(self, labels: Mapping[str, str], seen: str) -> EngineUnavailable:
+        return EngineUnavailable(
+            f"The engine with {dict(labels)} {seen} at {self._url}.",
+            "Does a PodMonitor or ServiceMonitor select the engine's pods?",
+        )
 
     def _now(self) -> float:
         return float(self._get("time()")["result"][0])
@@ -134,8 +162,11 @@ class PrometheusMetrics(Metrics):
 
 def _series(labels: Mapping[str, str], *names: str) -> str:
     pattern = f"({'|'.join(PREFIXES)})({'|'.join(names)})"
-    matchers = [f"{label}={json.dumps(value)}" for label, value in labels.items()]
-    return "{" + ", ".join([f"__name__=~{json.dumps(pattern)}", *matchers]) + "}"
+    return f"{{__name__=~{json.dumps(pattern)}, {_matchers(labels)}}}"
+
+
+def _matchers(labels: Mapping[str, str]) -> str:
+    return ", ".join(f"{label}={json.dumps(value)}" for label, value in labels.items())
 
 
 def _sample(series: dict[str, Any]) -> Sample:

@@ -1,0 +1,87 @@
+"""The sensor that judges what is live by its real traffic, goes back by itself, and ends the watch in time.
+
+It begins a rollback within its tick, because that is a selector switch; what is left of it is a run's.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from genai_pipeline.assets.tables import table
+from genai_pipeline.automation.going_back import finish_request
+from genai_pipeline.core.model_file import ModelFiles
+from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.record import Record
+from genai_pipeline.resources.platform import Platform
+from genai_pipeline.resources.runs import runs_under_way
+from genai_pipeline.rollout.live_watch import LiveWatch, Observed
+from genai_pipeline.rollout.watch_reading import Asked
+
+LONGEST_TICK_S = 10
+"""Between two looks: a breach of two minutes must not wait for half a minute more to be seen."""
+
+
+def live_watch_sensor(files: ModelFiles, job: dg.JobDefinition, tick_s: int) -> dg.SensorDefinition:
+    """One sensor for all models."""
+    watches: dict[int, LiveWatch] = {}  # of this process, by platform: it knows which looks have not come back yet
+
+    @dg.sensor(
+        name="live_watch",
+        job=job,
+        minimum_interval_seconds=min(tick_s, LONGEST_TICK_S),
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Watches live releases, and goes back to the last good one when a release misbehaves.",
+    )
+    def live_watch(context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]) -> dg.SensorResult:
+        watch = watches.setdefault(id(platform), _watch_of(platform))
+        busy = {run.model for run in runs_under_way(context.instance)}
+        tick = watch.tick(files.specs, busy, context.cursor or "")
+        for note in tick.notes:
+            context.log.info(note)
+        return dg.SensorResult(
+            run_requests=[finish_request(f.model, f.release, f.number, f.reason) for f in tick.finishes],
+            asset_events=[_observation(observed) for observed in tick.observed],
+            skip_reason=None if tick.finishes else dg.SkipReason("\n".join(tick.notes) or "Nothing is being watched."),
+            cursor=tick.cursor,
+        )
+
+    return live_watch
+
+
+def _watch_of(platform: Platform) -> LiveWatch:
+    def ask(spec: ModelSpec, record: Record, number: int, url: str) -> Asked:
+        from genai_pipeline.evaluation.canary import ask_one
+
+        unsolved = record.facts.get("agent", {}).get("unsolved") or ()
+        answered = ask_one(url, spec.gates.agent.suite, number, platform.profile.weather_url, unsolved)
+        return Asked(answered.case, answered.right, answered.said)
+
+    return platform.live_watch(ask)
+
+
+def _observation(observed: Observed) -> dg.AssetObservation:
+    looked = observed.looked
+    metadata: dict[str, Any] = {"watch": looked.told}
+    if looked.finding:
+        signals = looked.finding.signals
+        rows = [
+            {"signal": s.name, "outcome": str(s.outcome), "said": s.said, "value": s.value, "limit": s.limit}
+            for s in signals
+        ]
+        metadata |= {"outcome": str(looked.finding.outcome), "signals": table(rows)}
+        metadata |= _figures({s.name: s.value for s in signals})
+    if looked.ended:
+        metadata["seen"] = table([{"figure": name, "value": value} for name, value in looked.ended.items()])
+    return dg.AssetObservation([observed.model, "live"], partition=observed.release, metadata=metadata)
+
+
+def _figures(values: Mapping[str, float | None]) -> dict[str, float]:
+    """What the UI draws over time."""
+    shown = {
+        "ttft_p95_s": "ttft_p95",
+        "error_rate": "error_rate",
+        "kv_cache": "kv_cache",
+        "completion_s": "canary_latency",
+    }
+    return {name: float(value) for name, key in shown.items() if (value := values.get(key)) is not None}

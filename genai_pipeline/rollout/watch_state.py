@@ -1,0 +1,158 @@
+"""What the watch over a release remembers from one look to the next. Kept in a sensor's cursor, which is a cache:
+where it is lost, everything is measured anew.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from genai_pipeline.core.histogram import Buckets, increase
+
+LONGEST_GAP_S = 60.0
+"""Between two looks; after a longer one, or on another machine, nothing is known of the time between."""
+CLOCKS_AGREE_S = 2.0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The engine's counters at one look.
+
+    Args:
+        clock: seconds of this watch that both clocks agree on.
+        scraped: the monotonic time at which they were so.
+        ok, bad: answers 2xx and 5xx; None where nobody counts.
+    """
+
+    clock: float
+    scraped: float
+    finished: float
+    ok: float | None
+    bad: float | None
+    ttft: Buckets
+    gaps: Buckets
+    started: float | None = None
+
+    def is_before(self, other: Sample) -> bool:
+        """Whether `other` can be the same counters later; else something was restarted."""
+        pairs = [(self.finished, other.finished), (self.ok or 0, other.ok or 0), (self.bad or 0, other.bad or 0)]
+        pairs += [(self.ttft.get(math.inf, 0), other.ttft.get(math.inf, 0))]
+        same = self.started is None or other.started is None or abs(self.started - other.started) < 1
+        return same and all(before <= after for before, after in pairs)
+
+
+@dataclass(frozen=True)
+class Streak:
+    """How long one thing was wrong without being right in between.
+
+    Args:
+        since, last: clock of its first and its latest look; time in which nothing was known does not count.
+        looks: how many found it wrong. blind: looks since that found nothing.
+    """
+
+    since: float
+    last: float
+    looks: int = 1
+    blind: int = 0
+    said: str = ""
+
+    @property
+    def held_s(self) -> float:
+        return self.last - self.since
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What was seen over the whole watch; it becomes the baseline of the next release."""
+
+    ttft: Buckets = field(default_factory=dict[float, float])
+    gaps: Buckets = field(default_factory=dict[float, float])
+    ok: float = 0.0
+    bad: float = 0.0
+    kv_cache: float = 0.0
+    waiting: float = 0.0
+    looks: int = 0
+    measured: int = 0
+    canary_s: tuple[float, ...] = ()
+
+    def plus(self, before: Sample, after: Sample) -> Totals:
+        return replace(
+            self,
+            ttft=_added(self.ttft, increase(before.ttft, after.ttft)),
+            gaps=_added(self.gaps, increase(before.gaps, after.gaps)),
+            ok=self.ok + (after.ok or 0) - (before.ok or 0),
+            bad=self.bad + (after.bad or 0) - (before.bad or 0),
+        )
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything that is remembered of one model.
+
+    Args:
+        release: the one that it is about; of another one nothing counts.
+        wall, mono: the two clocks at the latest look. clock: seconds that they agreed on since the first.
+        restarts: of the engine's containers at the first look.
+        asked: clock of the latest question to the agent. case: how many were asked.
+        observed: clock of the latest observation for the UI.
+        series: (clock, TTFT p95 in ms or None, share of errors or None), for the picture at the end.
+    """
+
+    release: str
+    wall: float
+    mono: float
+    clock: float = 0.0
+    samples: tuple[Sample, ...] = ()
+    streaks: Mapping[str, Streak] = field(default_factory=dict[str, Streak])
+    totals: Totals = Totals()
+    restarts: int | None = None
+    asked: float | None = None
+    case: int = 0
+    observed: float | None = None
+    series: tuple[tuple[float, float | None, float | None], ...] = ()
+
+    def at(self, wall: float, mono: float) -> State:
+        """This state at a later look; a fresh one where the time between is not known.
+
+        Clocks that disagree let no time pass: one of them was set, or is another machine's.
+        """
+        passed, by_wall = mono - self.mono, wall - self.wall
+        if not 0 <= passed <= LONGEST_GAP_S:
+            return State(self.release, wall, mono, case=self.case)
+        agreed = passed if abs(passed - by_wall) <= CLOCKS_AGREE_S else 0.0
+        return replace(self, wall=wall, mono=mono, clock=self.clock + agreed)
+
+    def to_json(self) -> dict[str, Any]:
+        data = asdict(self)
+        data["samples"] = [s | {"ttft": _rows(s["ttft"]), "gaps": _rows(s["gaps"])} for s in data["samples"]]
+        totals = data["totals"]
+        data["totals"] = totals | {"ttft": _rows(totals["ttft"]), "gaps": _rows(totals["gaps"])}
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> State:
+        """Raises: KeyError, TypeError, ValueError: it was not written by this version."""
+        samples = tuple(
+            Sample(**s | {"ttft": _buckets(s["ttft"]), "gaps": _buckets(s["gaps"])}) for s in data["samples"]
+        )
+        totals = dict(data["totals"])
+        totals |= {"ttft": _buckets(totals["ttft"]), "gaps": _buckets(totals["gaps"])}
+        totals["canary_s"] = tuple(totals["canary_s"])
+        streaks = {name: Streak(**streak) for name, streak in data["streaks"].items()}
+        series = tuple((a, b, c) for a, b, c in data["series"])
+        known = {"samples": samples, "totals": Totals(**totals), "streaks": streaks, "series": series}
+        return cls(**dict(data) | known)
+
+
+def _added(one: Buckets, other: Buckets) -> dict[float, float]:
+    return {bound: one.get(bound, 0.0) + other.get(bound, 0.0) for bound in sorted({*one, *other})}
+
+
+def _rows(buckets: Buckets) -> list[list[float | str]]:
+    return [["inf" if math.isinf(bound) else bound, count] for bound, count in buckets.items()]
+
+
+def _buckets(rows: list[list[Any]]) -> dict[float, float]:
+    return {float(bound): float(count) for bound, count in rows}
