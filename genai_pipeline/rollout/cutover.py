@@ -162,7 +162,8 @@ class CutOver:
         crash_point("rollout.selector_moved")
         reason = self._traffic.why_not_served_by(release)
         if reason:
-            self._traffic.close(release.model)
+            if not self._is_live(release):  # else its users would lose even the address
+                self._traffic.close(release.model)
             return [failed("serves_this_release", f"{release.id} did not answer at the stable address: {reason}.")]
         self._settle(move)
         return [passed("serves_this_release", f"The stable address serves {release.id}.", url=self._url(release))]

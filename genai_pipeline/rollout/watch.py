@@ -131,7 +131,9 @@ def _crash_loop(state: State, pods: Pods | None) -> list[Signal]:
         return [Signal("crash_loop", Outcome.INCONCLUSIVE, "the cluster does not say how the pods are")]
     more = pods.restarts - (state.restarts if state.restarts is not None else pods.restarts)
     if not pods.crashing:
-        return [Signal("crash_loop", Outcome.PASSED, f"{more} restarts since the watch began", more)]
+        # Between two crashes it runs: only a release that was never restarted has not been crashing.
+        outcome = Outcome.INCONCLUSIVE if more else Outcome.PASSED
+        return [Signal("crash_loop", outcome, f"{more} restarts since the watch began", more)]
     said = f"{pods.crashing} crashes again and again ({pods.restarts} restarts), {pods.ready} pods are ready"
     at_once = 0 if pods.ready else CRASHING_AFTER
     return [Signal("crash_loop", Outcome.FAILED, said, more, at_once=at_once)]

@@ -55,6 +55,7 @@ class Faults:
         kv_cache, waiting: what /metrics says instead of the truth.
         metrics: ok, down (503), missing (names of an old vLLM), frozen (counters stand still), inflated (ten times).
         engine_ttft_s: what /metrics says every first token took.
+        crash_while: the process ends with status 1 while a file of this name exists.
     """
 
     exit_at_start: bool = False
@@ -75,6 +76,7 @@ class Faults:
     waiting: int | None = None
     metrics: str = "ok"
     engine_ttft_s: float | None = None
+    crash_while: str = ""
 
     @classmethod
     def parse(cls, words: list[str]) -> Faults:
@@ -100,6 +102,8 @@ class Counters:
     running: int = 0
     waiting: int = 0
     ttft: list[float] = field(default_factory=list)
+    gaps: dict[float, int] = field(default_factory=dict)
+    responses: dict[str, int] = field(default_factory=dict)
 
 
 class FakeEngine:
@@ -123,6 +127,7 @@ class FakeEngine:
         self.lock = threading.Condition()
         self.stopped = threading.Event()
         self.seen = 0
+        self.started_at = time.time()
         self._server = _Server((host, port), _Handler)
         self._server.engine = self
         self.url = f"http://{host}:{self._server.server_port}"
@@ -171,6 +176,14 @@ class FakeEngine:
             self.counters.prompt_tokens += prompt_tokens
             self.counters.generation_tokens += tokens
             self.counters.finished["stop" if reason == "tool_calls" else reason] += 1
+            gaps, gap = self.counters.gaps, self.faults.token_s
+            gaps[gap] = gaps.get(gap, 0) + tokens
+
+    def answered(self, status: int) -> None:
+        """A completion was answered, as the API server counts it."""
+        with self.lock:
+            name = f"{status // 100}xx"
+            self.counters.responses[name] = self.counters.responses.get(name, 0) + 1
 
     def fails_now(self) -> bool:
         with self.lock:
@@ -182,6 +195,7 @@ class FakeEngine:
         faults = self.faults
         with self.lock:
             c = replace(self.counters, finished=dict(self.counters.finished), ttft=list(self.counters.ttft))
+            gaps, responses = dict(c.gaps), dict(c.responses)
         factor = {"frozen": 0, "inflated": 10}.get(faults.metrics, 1)
         ttft = [faults.engine_ttft_s if faults.engine_ttft_s is not None else s for s in c.ttft] * min(factor, 1)
         usage = faults.kv_cache if faults.kv_cache is not None else min(1.0, 0.01 * c.running)
@@ -200,6 +214,19 @@ class FakeEngine:
         lines += [f'{name}_bucket{{{labels},le="{b}"}} {sum(s <= b for s in ttft)}' for b in BUCKETS]
         lines += [f'{name}_bucket{{{labels},le="+Inf"}} {len(ttft)}']
         lines += [f"{name}_count{{{labels}}} {len(ttft)}", f"{name}_sum{{{labels}}} {sum(ttft)}"]
+        name = p + "inter_token_latency_seconds"
+        lines += [f"# TYPE {name} histogram"]
+        lines += [
+            f'{name}_bucket{{{labels},le="{b}"}} {sum(n for s, n in gaps.items() if s <= b) * min(factor, 1)}'
+            for b in BUCKETS
+        ]
+        lines += [f'{name}_bucket{{{labels},le="+Inf"}} {sum(gaps.values()) * min(factor, 1)}']
+        by_status = {
+            f'handler="/v1/chat/completions",method="POST",status="{status}"': n * factor
+            for status, n in responses.items()
+        }
+        lines += _samples("counter", "http_requests", by_status)
+        lines += _samples("gauge", "process_start_time_seconds", {'job="engine"': self.started_at})
         return "\n".join(lines) + "\n"
 
 
@@ -273,7 +300,11 @@ class _Handler(BaseHTTPRequestHandler):
             return self._json(200, asdict(self.engine.faults))
         if self.path != "/v1/chat/completions":
             return self._error(404, "Not Found")
-        return self._complete(body)
+        self._status = 0
+        self._complete(body)
+        if self._status:
+            self.engine.answered(self._status)
+        return None
 
     def _complete(self, body: dict[str, Any]) -> None:
         engine, faults = self.engine, self.engine.faults
@@ -318,6 +349,7 @@ class _Handler(BaseHTTPRequestHandler):
         events += [event({"tool_calls": [call | {"index": i}]}) for i, call in enumerate(answer.tool_calls)]
         if faults.truncate:
             events = events[: len(events) // 2]
+        self._status = 200
         head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
         self.wfile.write(head + _chunk(event({"role": "assistant", "content": ""})))
         for data in events:
@@ -340,6 +372,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _reply(self, status: int, body: bytes, content_type: str = "text/plain") -> None:
         """Head and body in one packet: two would cost 44 ms by Nagle and delayed ACK."""
+        self._status = status
         head = f"HTTP/1.1 {status} -\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
         self.wfile.write(head.encode() + body)
 
@@ -411,6 +444,12 @@ def _chunk(data: bytes) -> bytes:
     return f"{len(data):x}\r\n".encode() + data + b"\r\n"
 
 
+def _crash_while(path: str) -> None:
+    while not os.path.exists(path):
+        time.sleep(0.05)
+    os._exit(1)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="model", help="where the weights are; also the name without the next")
@@ -422,6 +461,8 @@ def main() -> None:
     parser.add_argument("--fault", action="append", default=[], metavar="NAME[=VALUE]")
     args, _ = parser.parse_known_args()
     faults = Faults.parse(os.environ.get("FAKE_ENGINE_FAULTS", "").split(",") + args.fault)
+    if faults.crash_while:
+        threading.Thread(target=_crash_while, args=(faults.crash_while,), daemon=True).start()
     if faults.exit_at_start:
         sys.exit("ValueError: the fake engine was told to exit at start")
     names = args.served_model_name or [args.model]

@@ -162,6 +162,16 @@ def test_a_first_release_that_does_not_answer_leaves_no_stable_address():
     assert bench.traffic.on("tiny") is None
 
 
+def test_a_first_release_that_is_live_already_keeps_its_address_when_it_does_not_answer():
+    bench = Bench()
+    bench.candidate(V1)
+    bench.go(V1)
+    bench.world.broken_at_stable_address.add(V1.id)
+
+    assert outcomes(bench.go(V1))["serves_this_release"] is Outcome.FAILED
+    assert bench.traffic.on("tiny") == V1.id
+
+
 def test_a_cut_over_killed_after_the_selector_moved_converges_on_a_rerun(bench):
     bench.traffic.move(V2)
 

@@ -1,4 +1,4 @@
-"""The watch as a whole over the in-memory world: it goes back, it ends, it finishes, and it never waits for one model."""
+"""The watch as a whole over the in-memory world: it goes back, it ends, it finishes, and waits for no single model."""
 
 import threading
 from dataclasses import replace
