@@ -9,7 +9,8 @@ GenaiError
 │   ├── ClusterUnavailable
 │   ├── EngineUnavailable
 │   │   └── EngineBroken  it answered, and with an error of its own
-│   └── AgentUnavailable
+│   ├── AgentUnavailable
+│   └── WebhookUnavailable
 ├── Refused               the answer was no; trying again without a change will not help
 │   ├── RepositoryNotFound
 │   ├── RevisionNotFound
@@ -79,6 +80,10 @@ class EngineBroken(EngineUnavailable):
 
 class AgentUnavailable(Unavailable):
     """An agent endpoint did not answer, or answered 5xx."""
+
+
+class WebhookUnavailable(Unavailable):
+    """The webhook that notices go to did not answer, or not now. Its address is in no message."""
 
 
 class Refused(GenaiError):

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
+from genai_pipeline.core.cron import Cron, TimeZone
 from genai_pipeline.core.duration import Duration
 from genai_pipeline.core.formats import Format
 from genai_pipeline.core.tag_range import TagRange
@@ -261,6 +262,18 @@ class Rollout(_Section):
     self_heal: bool = False
 
 
+class Refresh(_Section):
+    """What is proven again of the release that has the traffic, long after its rollout.
+
+    Args:
+        evaluation: when the agent suite is put to the live agent, as crontab writes it; off means never.
+        timezone: whose clocks `evaluation` means.
+    """
+
+    evaluation: Cron = "23 5 * * *"
+    timezone: TimeZone = "UTC"
+
+
 class ModelSpec(_Section):
     """One model: where it comes from, how it is served, what it must prove."""
 
@@ -269,6 +282,7 @@ class ModelSpec(_Section):
     serving: Serving = Serving()  # pyright: ignore[reportCallIssue]
     gates: Gates = Gates()
     rollout: Rollout = Rollout()
+    refresh: Refresh = Refresh()
 
     @property
     def group(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -14,6 +15,9 @@ class NoticeKind(StrEnum):
     NO_CAPACITY = "capacity impossible"
     AWAITING_APPROVAL = "awaiting approval"
     DRIFT = "drift"
+    REDEPLOY_FAILED = "redeploy failed"
+    NO_LONGER_PASSES = "no longer passes"
+    UPKEEP_FAILED = "upkeep failed"
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,13 @@ class Notice:
     @property
     def key(self) -> str:
         """The same for the same thing, so that a step that runs again announces it once."""
-        return f"notices/{self.model}/{self.release}-{self.kind.replace(' ', '-')}.json"
+        said = hashlib.sha256(self.text.encode()).hexdigest()[:8]
+        return f"notices/{self.model}/{self.release}-{self.kind.replace(' ', '-')}-{said}.json"
+
+    @property
+    def sent_key(self) -> str:
+        """Of the marker that it has been sent."""
+        return f"notices-sent/{self.key.removeprefix('notices/')}"
 
     def to_bytes(self) -> bytes:
         return json.dumps(asdict(self), indent=1, ensure_ascii=False).encode()

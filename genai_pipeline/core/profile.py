@@ -75,6 +75,12 @@ class Profile:
         """S3 as engines read it; None means AWS's own."""
         return self.s3_endpoint_for_pods or self.s3_endpoint
 
+    def ui_page(self, path: str) -> str:
+        """Address of a page of the Dagster UI, as assets/m/live; empty where nobody said where the UI is."""
+        if not self.dagster_url or (self.name != "local" and self.dagster_url == _local_url("dagster")):
+            return ""
+        return f"{self.dagster_url.rstrip('/')}/{path}"
+
     @property
     def has_pod_identity(self) -> bool:
         """Whether pods get their AWS credentials from EKS Pod Identity, so that no Secret may hold any."""

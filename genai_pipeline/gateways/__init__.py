@@ -13,13 +13,14 @@ from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.inference.abc import Inference
 from genai_pipeline.gateways.metrics.abc import Metrics
 from genai_pipeline.gateways.store.abc import ObjectStore
+from genai_pipeline.gateways.webhook.abc import Webhook
 
 
 @dataclass(frozen=True)
 class Gateways:
     """Every door to the outside world. `inference` and `agent` open one endpoint by its base address.
 
-    `aws` is None where there is no EC2 to ask.
+    `aws` is None where there is no EC2 to ask, `webhook` where nobody wants to be told.
     """
 
     hub: Hub
@@ -29,6 +30,7 @@ class Gateways:
     agent: Callable[[str], AgentEndpoint]
     metrics: Metrics
     aws: Aws | None = None
+    webhook: Webhook | None = None
     _sources: dict[Source, Hub] = field(default_factory=dict[Source, Hub], compare=False, repr=False)
 
     def source(self, source: Source) -> Hub:

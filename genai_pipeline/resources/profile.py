@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 
 from genai_pipeline.core.errors import EngineUnavailable, Refused
@@ -11,6 +12,7 @@ from genai_pipeline.gateways.aws.abc import Aws
 from genai_pipeline.gateways.cluster.abc import Cluster
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.metrics.abc import Metrics
+from genai_pipeline.gateways.webhook.abc import Webhook
 
 OURS = {"app.kubernetes.io/managed-by": "genai-pipeline"}
 MANAGED_PROMETHEUS = "aps-workspaces."
@@ -31,6 +33,7 @@ def gateways_for(profile: Profile) -> Gateways:
         agent=HttpAgent,
         metrics=_metrics(profile, cluster),
         aws=_aws(profile),
+        webhook=_webhook(),
     )
 
 
@@ -74,6 +77,13 @@ def _aws(profile: Profile) -> Aws | None:
     from genai_pipeline.gateways.aws.ec2 import Ec2
 
     return Ec2(profile.region)
+
+
+def _webhook() -> Webhook | None:
+    from genai_pipeline.gateways.webhook.http import VARIABLE, HttpWebhook
+
+    url = os.environ.get(VARIABLE)
+    return HttpWebhook(url) if url else None
 
 
 def labels_by_endpoint(cluster: Cluster) -> Callable[[str], Mapping[str, str]]:

@@ -1,0 +1,61 @@
+"""The webhook of Slack and of what is compatible with it: POST {"text": …}. Source: Slack, "Incoming webhooks".
+
+urllib rather than httpx, which logs the address of every request.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+from genai_pipeline.core.errors import Refused, WebhookUnavailable
+from genai_pipeline.gateways.webhook.abc import Webhook
+
+VARIABLE = "GENAI_WEBHOOK_URL"
+TIMEOUT_S = 5.0
+"""For connecting, and for each read; who calls us bounds the whole."""
+AGAIN = frozenset({408, 425, 429})
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect would carry the text elsewhere, and as a GET."""
+
+    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
+        return None
+
+
+class HttpWebhook(Webhook):
+    """Args: url: `http://` or `https://`; another one is refused only by `post`, so that it holds nothing else up."""
+
+    def __init__(self, url: str, timeout_s: float = TIMEOUT_S) -> None:
+        self._url, self._timeout_s = url, timeout_s
+        self._opener = urllib.request.build_opener(_NoRedirect())
+
+    def __repr__(self) -> str:
+        return "HttpWebhook(…)"
+
+    def post(self, text: str) -> None:
+        if not self._url.startswith(("https://", "http://")):
+            raise Refused(
+                f"{VARIABLE} is no address of a webhook.", "It begins with https://; unset it for no notices."
+            )
+        body = json.dumps({"text": text}, ensure_ascii=False).encode()
+        try:
+            request = urllib.request.Request(self._url, body, {"Content-Type": "application/json; charset=utf-8"})
+            with self._opener.open(request, timeout=self._timeout_s):
+                return
+        except urllib.error.HTTPError as error:
+            error.close()
+            why = _refused(error.code) if 300 <= error.code < 500 and error.code not in AGAIN else None
+            failure = why or WebhookUnavailable(f"The webhook answered {error.code}.", "It is tried again.")
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            kind = type(getattr(error, "reason", error)).__name__  # its words may hold the address
+            failure = WebhookUnavailable(f"The webhook did not answer ({kind}).", "It is tried again.")
+        raise failure from None
+
+
+def _refused(status: int) -> Refused:
+    return Refused(f"The webhook answered {status}.", f"Correct {VARIABLE}, or unset it for no notices.")
