@@ -27,6 +27,7 @@ from genai_pipeline.core.verdict import Verdict, inconclusive, judge
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.agent.abc import AgentAnswer, AgentEndpoint
 from genai_pipeline.gateways.cluster.abc import Applied, Cluster, ClusterEvent, Difference, Headroom
+from genai_pipeline.gateways.cluster.differences import differences
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.inference.abc import Completion, Inference, ToolCall
 from genai_pipeline.gateways.metrics.abc import EngineMetrics, Metrics
@@ -125,8 +126,15 @@ class FakeCluster(Cluster):
         found = [o for (k, _), o in sorted(self.objects.items()) if k == kind]
         return [o for o in found if wanted <= o["metadata"].get("labels", {}).items()]
 
-    def diff(self, objects: Sequence[Mapping[str, Any]]) -> list[Difference]:
-        return []
+    def diff(self, objects: Sequence[Mapping[str, Any]], take_back: bool = False) -> list[Difference]:
+        return [d for o in objects for d in self._differences(json.loads(json.dumps(o)))]
+
+    def _differences(self, wanted: dict[str, Any]) -> list[Difference]:
+        kind, name = wanted["kind"], wanted["metadata"]["name"]
+        live = self.objects.get((kind, name))
+        if live is None:
+            return [Difference(kind, name, "metadata.name", name, None)]
+        return [Difference(kind, name, *found) for found in differences(live, wanted)]
 
     def events(self, kind: str, name: str) -> list[ClusterEvent]:
         return []
@@ -142,7 +150,7 @@ class FakeCluster(Cluster):
             raise NotFound(f"Service {service} does not exist.")
         return f"http://{service}"
 
-    def apply(self, objects: Sequence[Mapping[str, Any]]) -> list[Applied]:
+    def apply(self, objects: Sequence[Mapping[str, Any]], take_back: bool = False) -> list[Applied]:
         for o in objects:
             name = o["metadata"]["name"]
             self.objects[(o["kind"], name)] = json.loads(json.dumps(o))

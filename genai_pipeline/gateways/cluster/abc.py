@@ -81,7 +81,7 @@ class Cluster(ABC):
         """Objects of a kind whose labels include `labels`, by name."""
 
     @abstractmethod
-    def diff(self, objects: Sequence[Manifest]) -> list[Difference]:
+    def diff(self, objects: Sequence[Manifest], take_back: bool = False) -> list[Difference]:
         """What `apply` would change, without changing it."""
 
     @abstractmethod
@@ -101,13 +101,15 @@ class Cluster(ABC):
         """What is free for further pods, new nodes within the pools' limits included."""
 
     @abstractmethod
-    def apply(self, objects: Sequence[Manifest]) -> list[Applied]:
+    def apply(self, objects: Sequence[Manifest], take_back: bool = False) -> list[Applied]:
         """Server-side apply as field manager `genai-pipeline`.
 
         Nothing is changed where one of the objects is refused. Kubernetes has no transaction: all are tried dry first,
         so what is refused only in the moment between, or lies in a Namespace that comes with the same apply, may
         leave those before it applied; applying again is safe. Fields of OURS_BY_DESIGN are taken back from others.
 
+        Args:
+            take_back: take every field that we render from whoever owns it, as one that somebody edited by hand.
         Raises Refused on an invalid object or a conflict, with the field and who owns it; NotFound without a namespace.
         """
 

@@ -45,20 +45,20 @@ class Applier:
     def __init__(self, connection: Connection, namespace: str, manager: str) -> None:
         self._connection, self._namespace, self._manager = connection, namespace, manager
 
-    def apply(self, objects: Sequence[Manifest]) -> list[Applied]:
+    def apply(self, objects: Sequence[Manifest], take_back: bool = False) -> list[Applied]:
         """Raises Refused before anything is changed, NotFound where the namespace is missing."""
         manifests = [plain(o) for o in objects]
         coming = {(m.get("metadata") or {}).get("name") for m in manifests if m.get("kind") == "Namespace"}
-        previews = [self._preview(m, coming) for m in manifests]
+        previews = [self._preview(m, coming, take_back) for m in manifests]
         return [self._applied(p) for p in previews]
 
-    def diff(self, objects: Sequence[Manifest]) -> list[Difference]:
-        return [d for manifest in [plain(o) for o in objects] for d in self._differences(manifest)]
+    def diff(self, objects: Sequence[Manifest], take_back: bool = False) -> list[Difference]:
+        return [d for manifest in [plain(o) for o in objects] for d in self._differences(manifest, take_back)]
 
-    def _differences(self, manifest: dict[str, Any]) -> list[Difference]:
+    def _differences(self, manifest: dict[str, Any], take_back: bool) -> list[Difference]:
         found: list[Difference] = []
         for _ in range(COMPARISONS_MAX):
-            preview = self._preview(manifest, set())
+            preview = self._preview(manifest, set(), take_back)
             kind, name = manifest["kind"], manifest["metadata"]["name"]
             live = self._live(preview.kind, manifest) if preview.changes else None
             if preview.answer is None or (preview.changes and live is None):
@@ -82,11 +82,11 @@ class Applier:
         same = before is not None and _version(before) == _version(answer)
         return Applied(kind, name, "unchanged" if same else "configured", warnings=answer.warnings)
 
-    def _preview(self, manifest: dict[str, Any], coming: set[Any]) -> Preview:
+    def _preview(self, manifest: dict[str, Any], coming: set[Any], take_back: bool) -> Preview:
         kind = kind_of(manifest)
         begun = time.monotonic()
         try:
-            answer, force = self._patched(kind, manifest, dry_run=True)
+            answer, force = self._patched(kind, manifest, dry_run=True, take_back=take_back)
         except NotFound:
             if self._place(kind, manifest) not in coming:
                 raise
@@ -98,8 +98,10 @@ class Applier:
         changes = force or answer.status == 201 or _changed_just_now(answer, self._manager, time.monotonic() - begun)
         return Preview(kind, manifest, answer, force, changes)
 
-    def _patched(self, kind: Kind, manifest: dict[str, Any], dry_run: bool, force: bool = False) -> tuple[Answer, bool]:
-        """The answer, and whether fields that are ours by design had to be taken back."""
+    def _patched(
+        self, kind: Kind, manifest: dict[str, Any], dry_run: bool, force: bool = False, take_back: bool = False
+    ) -> tuple[Answer, bool]:
+        """The answer, and whether fields were taken back: those that are ours by design, or with `take_back` all."""
         space, name = self._place(kind, manifest), manifest["metadata"]["name"]
         request = Request("patch", kind.resource, space, name)
         query = [("fieldManager", self._manager)] + [("dryRun", "All")] * dry_run + [("force", "true")] * force
@@ -111,7 +113,7 @@ class Applier:
         )
         if answer.status != 409:
             return answer, force
-        if not force and answer.causes and all(_ours(manifest["kind"], c) for c in answer.causes):
+        if not force and answer.causes and (take_back or all(_ours(manifest["kind"], c) for c in answer.causes)):
             return self._patched(kind, manifest, dry_run, force=True)
         raise _conflict(manifest, answer) if answer.causes else error_of(answer, request)
 

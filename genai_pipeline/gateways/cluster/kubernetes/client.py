@@ -93,8 +93,8 @@ class KubernetesCluster(Cluster):
         found = self._listed(kind, [("labelSelector", selector)] if selector else [])
         return sorted(found, key=lambda o: o["metadata"]["name"])
 
-    def diff(self, objects: Sequence[Manifest]) -> builtins.list[Difference]:
-        return self._applier.diff(objects)
+    def diff(self, objects: Sequence[Manifest], take_back: bool = False) -> builtins.list[Difference]:
+        return self._applier.diff(objects, take_back)
 
     def events(self, kind: str, name: str) -> builtins.list[ClusterEvent]:
         if kind == "Deployment":
@@ -126,8 +126,8 @@ class KubernetesCluster(Cluster):
 
     # -- changes
 
-    def apply(self, objects: Sequence[Manifest]) -> builtins.list[Applied]:
-        return self._applier.apply(objects)
+    def apply(self, objects: Sequence[Manifest], take_back: bool = False) -> builtins.list[Applied]:
+        return self._applier.apply(objects, take_back)
 
     def scale(self, deployment: str, replicas: int) -> None:
         self._applier.scale(deployment, replicas)

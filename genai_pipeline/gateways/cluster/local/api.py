@@ -75,7 +75,8 @@ class _Api:
 
     async def apply(self, request: Request) -> Response:
         body = await request.json()
-        done = await self._plane.apply(body["objects"], _namespace(request), body["manager"], body.get("dryRun", False))
+        how = {"dry_run": body.get("dryRun", False), "take_back": body.get("takeBack", False)}
+        done = await self._plane.apply(body["objects"], _namespace(request), body["manager"], **how)
         return JSONResponse(done)
 
     async def scale(self, request: Request) -> Response:

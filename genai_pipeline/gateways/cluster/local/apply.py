@@ -16,14 +16,17 @@ from genai_pipeline.gateways.cluster.abc import OURS_BY_DESIGN
 from genai_pipeline.gateways.cluster.local.objects import Object
 
 
-def applied(live: Object | None, manifest: Mapping[str, Any], manager: str) -> Object:
+def applied(live: Object | None, manifest: Mapping[str, Any], manager: str, take_back: bool = False) -> Object:
     """The object after the apply, without resourceVersion, generation and uid of a new one.
+
+    With `take_back` every field of the manifest is taken from whoever owns it.
 
     Raises: Refused: another manager owns a field with another value, or an immutable field changes.
     """
     wanted = normalised(manifest)
     managed = _managed(live)
-    managed = {m: fields if m == manager else _without_ours(wanted, fields) for m, fields in managed.items()}
+    given_up = _without if take_back else _without_ours
+    managed = {m: fields if m == manager else given_up(fields, wanted) for m, fields in managed.items()}
     _refuse_conflict(wanted, {m: fields for m, fields in managed.items() if m != manager})
     base = {k: v for k, v in (live or {}).items() if k != "status"}
     before = managed.get(manager, {})
@@ -93,7 +96,7 @@ def _managed(live: Object | None) -> dict[str, Object]:
     return {entry["manager"]: entry["fields"] for entry in entries}
 
 
-def _without_ours(wanted: Mapping[str, Any], fields: Object) -> Object:
+def _without_ours(fields: Object, wanted: Mapping[str, Any]) -> Object:
     """Another manager's fields without those that are ours by design and that we apply now."""
     for kind, field in OURS_BY_DESIGN:
         head, leaf = field.split(".")

@@ -45,10 +45,10 @@ class LocalCluster(Cluster):
     def list(self, kind: str, labels: Mapping[str, str] | None = None) -> builtins.list[dict[str, Any]]:
         return self._listed(kind, labels)[0]
 
-    def diff(self, objects: Sequence[Manifest]) -> builtins.list[Difference]:
+    def diff(self, objects: Sequence[Manifest], take_back: bool = False) -> builtins.list[Difference]:
         return [
             Difference(result["kind"], result["name"], field, wanted, live)
-            for result in self._apply(objects, dry_run=True)
+            for result in self._apply(objects, dry_run=True, take_back=take_back)
             for field, wanted, live in result["differences"]
         ]
 
@@ -69,8 +69,8 @@ class LocalCluster(Cluster):
 
     # -- changes
 
-    def apply(self, objects: Sequence[Manifest]) -> builtins.list[Applied]:
-        results = self._apply(objects, dry_run=False)
+    def apply(self, objects: Sequence[Manifest], take_back: bool = False) -> builtins.list[Applied]:
+        results = self._apply(objects, dry_run=False, take_back=take_back)
         return [Applied(r["kind"], r["name"], r["action"], r["enforced"]) for r in results]
 
     def scale(self, deployment: str, replicas: int) -> None:
@@ -131,8 +131,9 @@ class LocalCluster(Cluster):
         names = [p["metadata"]["labels"]["pod-template-hash"] for p in pods if not _ready(p)]
         return self.logs({"pod-template-hash": names[-1]}, 50) if names else ""
 
-    def _apply(self, objects: Sequence[Manifest], dry_run: bool) -> builtins.list[dict[str, Any]]:
-        body = {"objects": builtins.list(objects), "manager": self._manager, "dryRun": dry_run}
+    def _apply(self, objects: Sequence[Manifest], dry_run: bool, take_back: bool) -> builtins.list[dict[str, Any]]:
+        asked = {"manager": self._manager, "dryRun": dry_run, "takeBack": take_back}
+        body = asked | {"objects": builtins.list(objects)}
         try:
             body = json.loads(json.dumps(body, default=_plain))
         except (TypeError, ValueError) as error:

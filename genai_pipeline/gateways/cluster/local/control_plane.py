@@ -97,13 +97,13 @@ class ControlPlane:
     # -- what api.py offers
 
     async def apply(
-        self, manifests: Sequence[Any], namespace: str, manager: str, dry_run: bool
+        self, manifests: Sequence[Any], namespace: str, manager: str, dry_run: bool, take_back: bool = False
     ) -> list[dict[str, Any]]:
         """All of them or, where one is refused, none. Raises Refused."""
         mistakes = [f"{_title(m)}: {problem}" for m in manifests for problem in problems(m)]
         if mistakes:
             raise Refused("\n".join(mistakes))
-        results = [self._applied(manifest, namespace, manager) for manifest in manifests]
+        results = [self._applied(manifest, namespace, manager, take_back) for manifest in manifests]
         if not dry_run:
             for live, after, _ in results:
                 self._keep(live, after)
@@ -168,13 +168,15 @@ class ControlPlane:
         source = "this machine's available memory and GPU devices"
         return {"memory_gib": memory_gib, "cpu": None, "gpus": float(max(0, gpus - used)), "source": source}
 
-    def _applied(self, manifest: Object, namespace: str, manager: str) -> tuple[Object | None, Object, dict[str, Any]]:
+    def _applied(
+        self, manifest: Object, namespace: str, manager: str, take_back: bool
+    ) -> tuple[Object | None, Object, dict[str, Any]]:
         kind, meta = manifest["kind"], dict(manifest["metadata"])
         space = namespace_of(kind, manifest, namespace)
         if space:
             meta["namespace"] = space
         live = self.store.get(kind, space, meta["name"])
-        after = apply.applied(live, manifest | {"metadata": meta}, manager)
+        after = apply.applied(live, manifest | {"metadata": meta}, manager, take_back)
         differences = list(differences_of(live, after)) if live else [("metadata.name", meta["name"], None)]
         action = "created" if live is None else "configured" if differences or live != after else "unchanged"
         result = {
