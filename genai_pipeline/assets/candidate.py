@@ -9,6 +9,7 @@ from genai_pipeline.k8s.render import weights_url
 def _start(hand: InHand) -> Findings:
     from genai_pipeline.loadtest.acceptance import accept_candidate
     from genai_pipeline.rollout.downtime import refuse_unless_allowed
+    from genai_pipeline.rollout.drift import DEPLOYED, deployed
     from genai_pipeline.rollout.standing import standing_of
 
     platform, release = hand.platform, hand.release
@@ -20,7 +21,8 @@ def _start(hand: InHand) -> Findings:
     verdicts = accept_candidate(
         inference, platform.gateways.metrics, release.model, weights_url(platform.profile, release)
     )
-    return Findings(verdicts, {"endpoint": dg.MetadataValue.url(f"{url}/v1"), "object": release.object_name})
+    metadata = {"endpoint": dg.MetadataValue.url(f"{url}/v1"), "object": release.object_name}
+    return Findings(verdicts, metadata, {DEPLOYED: deployed(hand.spec, release, platform.profile)})
 
 
 CANDIDATE = ReleaseAsset(

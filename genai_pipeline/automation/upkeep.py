@@ -1,9 +1,21 @@
-"""Jobs and schedules that look after what is staged: verify what is in use, delete what nobody needs."""
+"""Jobs and schedules that look after what is live and what is staged.
+
+All of them only look, and are on from the start, but for `prune`, which deletes. Their runs do not count as a model's
+own (they have no tag genai/model), so that none of them holds a rollout or a rollback back.
+"""
 
 from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
+
+from genai_pipeline.core.errors import GenaiError
+from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.resources.platform import Platform
+from genai_pipeline.resources.quiet import why_not_quiet
+from genai_pipeline.resources.runs import runs_under_way
+
+RUNNING = dg.DefaultScheduleStatus.RUNNING
 
 
 def verify_job(checks: Sequence[dg.AssetChecksDefinition]) -> Any:
@@ -22,7 +34,7 @@ def verify_schedule(job: Any) -> dg.ScheduleDefinition:
         job=job,
         cron_schedule="17 3 * * *",
         execution_timezone="UTC",
-        default_status=dg.DefaultScheduleStatus.RUNNING,
+        default_status=RUNNING,
         description="Every night: are the staged models that are in use still what their manifests say?",
     )
 
@@ -43,3 +55,92 @@ def prune_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
         default_status=dg.DefaultScheduleStatus.STOPPED,
         description="Every Sunday: delete staged revisions that nothing has referred to for a week.",
     )
+
+
+def capacity_job(check: dg.AssetChecksDefinition) -> Any:
+    return dg.define_asset_job(
+        "live_capacity",
+        selection=dg.AssetSelection.checks(check),
+        description="Ask whether the capacity of what is live lasts, and whether a next release would fit beside it.",
+    )
+
+
+def capacity_schedule(job: Any) -> dg.ScheduleDefinition:
+    return dg.ScheduleDefinition(
+        name="live_capacity",
+        job=job,
+        cron_schedule="7 */6 * * *",
+        execution_timezone="UTC",
+        default_status=RUNNING,
+        description="Every six hours: do the reservations last for another day, and would a next release fit?",
+    )
+
+
+def drift_job(check: dg.AssetChecksDefinition) -> Any:
+    return dg.define_asset_job(
+        "live_drift",
+        selection=dg.AssetSelection.checks(check),
+        description="Compare the live releases' objects in the cluster with what this code renders.",
+    )
+
+
+def drift_schedule(specs: Sequence[ModelSpec], job: Any, check: dg.AssetChecksDefinition) -> dg.ScheduleDefinition:
+    """Every hour, of the models that nobody has in hand."""
+    keys = {key.asset_key.path[0]: key for key in check.check_keys}
+
+    @dg.schedule(
+        name="live_drift",
+        job=job,
+        cron_schedule="37 * * * *",
+        execution_timezone="UTC",
+        default_status=RUNNING,
+        description="Every hour, but not in a rollout: are the live releases' objects those that this code renders?",
+    )
+    def live_drift(
+        context: dg.ScheduleEvaluationContext, platform: dg.ResourceParam[Platform]
+    ) -> dg.RunRequest | dg.SkipReason:
+        why_not = {spec.name: _why_not(context, platform, spec) for spec in specs}
+        quiet = [keys[name] for name, why in why_not.items() if not why]
+        if not quiet:
+            return dg.SkipReason("\n".join(f"{name}: {why}" for name, why in why_not.items()))
+        return dg.RunRequest(asset_check_keys=quiet)
+
+    return live_drift
+
+
+def evaluation_job(spec: ModelSpec, check: dg.AssetChecksDefinition) -> Any:
+    return dg.define_asset_job(
+        f"evaluate_{spec.group}",
+        selection=dg.AssetSelection.checks(check),
+        description=f"Put the live agent of {spec.name} through its suite again. Moves no traffic, whatever it finds.",
+    )
+
+
+def evaluation_schedule(spec: ModelSpec, job: Any) -> dg.ScheduleDefinition | None:
+    """As the model file says; None where it says off."""
+    if spec.refresh.evaluation is None:
+        return None
+
+    @dg.schedule(
+        name=f"evaluate_{spec.group}",
+        job=job,
+        cron_schedule=spec.refresh.evaluation,
+        execution_timezone=spec.refresh.timezone,
+        default_status=RUNNING,
+        description=f"Does the live release of {spec.name} still pass its suite? Not in a rollout, nor while watched.",
+    )
+    def evaluate(
+        context: dg.ScheduleEvaluationContext, platform: dg.ResourceParam[Platform]
+    ) -> dg.RunRequest | dg.SkipReason:
+        why_not = _why_not(context, platform, spec)
+        return dg.SkipReason(f"{spec.name}: {why_not}") if why_not else dg.RunRequest()
+
+    return evaluate
+
+
+def _why_not(context: dg.ScheduleEvaluationContext, platform: Platform, spec: ModelSpec) -> str:
+    """What cannot be known is found out, and shown, by the run."""
+    try:
+        return why_not_quiet(platform, spec, runs_under_way(context.instance))
+    except GenaiError:
+        return ""

@@ -83,6 +83,19 @@ UPKEEP_CHECKS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "staged_model": {
             "bytes_unchanged": "Are the staged bytes of the live and the last good release still their manifests'?",
         },
+        "capacity": {
+            "reservation_lasts": "Is the live release's capacity reservation active, and for another day at least?",
+            "next_surge_fits": "Is there room for a next release beside the live one?",
+        },
+        "serving_report": {
+            "still_within_gates": "Is the live engine within the gates while the suite is put to its agent?",
+        },
+        "agent_report": {
+            "still_passes": "Does the live agent still pass the suite that it was promoted for?",
+        },
+        "live": {
+            "matches_rendered": "Are the live release's objects in the cluster those that this code renders?",
+        },
     }
 )
 """Asked by a schedule of what is in use, long after a rollout; no release waits for them."""

@@ -11,12 +11,14 @@ from genai_pipeline.rollout.approval import Approvals
 from genai_pipeline.rollout.candidate import Candidates
 from genai_pipeline.rollout.controller import Controller
 from genai_pipeline.rollout.cutover import CutOver
+from genai_pipeline.rollout.delivery import Delivery
 from genai_pipeline.rollout.ending import Ending
 from genai_pipeline.rollout.ledger import Ledger
 from genai_pipeline.rollout.live_watch import LiveWatch
 from genai_pipeline.rollout.notices import Notices
 from genai_pipeline.rollout.overtaking import Overtaking
 from genai_pipeline.rollout.records import Records
+from genai_pipeline.rollout.redeploy import Redeploy
 from genai_pipeline.rollout.resolving import Resolver
 from genai_pipeline.rollout.rollback import RollBack
 from genai_pipeline.rollout.traffic import Traffic
@@ -62,6 +64,14 @@ class Platform:
     @cached_property
     def notices(self) -> Notices:
         return Notices(self.gateways.store)
+
+    @cached_property
+    def redeploy(self) -> Redeploy:
+        return Redeploy(self.gateways.cluster, self.records, self.traffic, self.notices, self.profile)
+
+    @cached_property
+    def delivery(self) -> Delivery:
+        return Delivery(self.notices, self.gateways.webhook, self.profile.ui_page)
 
     @cached_property
     def ending(self) -> Ending:

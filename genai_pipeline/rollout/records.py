@@ -48,6 +48,10 @@ class Records:
         records = [Record.from_bytes(self._store.get(key)[0]) for key in keys]
         return sorted(records, key=lambda r: r.history[0].at if r.history else "")
 
+    def models(self) -> list[str]:
+        """Every model that has a record, by name; files of theirs may be gone."""
+        return sorted({o.key.split("/")[1] for o in self._store.list("releases/")})
+
     def open(self, spec: ModelSpec, release: Release, why: str, trigger: str = "") -> Record:
         """Make the record of a release; an existing one is returned as it is."""
         as_it_is = spec.model_dump(mode="json", by_alias=True)

@@ -58,7 +58,8 @@ def survey(gateways: Gateways, profile: Profile, spec: ModelSpec, release: Relea
     )
     pods = cluster.list("Pod")
     serving = [p for p in pods if live and _is_of(p, release.model, live)]
-    reserved, reserved_unread = _reserved(gateways, spec)
+    startup = timedelta(seconds=spec.serving.startup_deadline_s)
+    reserved, reserved_unread = reservations(gateways, spec, startup)
     quota, quota_unread = _quota(gateways, spec.serving.gpu)
     return Survey(
         engine=engine,
@@ -94,18 +95,18 @@ def _pools(
     return pool_rooms(engine.spec, pools, nodes, pods), pool_rooms(engine.spec, pools, nodes, staying)
 
 
-def _reserved(gateways: Gateways, spec: ModelSpec) -> tuple[ReservedRoom | None, str]:
+def reservations(gateways: Gateways, spec: ModelSpec, ahead: timedelta) -> tuple[ReservedRoom | None, str]:
+    """What the reservations hold that are still there after `ahead`; None where none is asked for or read, and why."""
     gpu = spec.serving.gpu
     if gpu is None or gpu.reservation == "none":
         return None, ""
     if gateways.aws is None:
         return None, "This profile has no EC2 to ask. Use the eks profile, or set serving.gpu.reservation to none."
-    startup = timedelta(seconds=spec.serving.startup_deadline_s)
     try:
         found = gateways.aws.reservations(gpu.reservation_terms or _terms_of_classes(gateways.cluster))
     except GenaiError as error:
         return None, str(error)
-    return reserved_room(gpu, found, datetime.now(UTC), startup), ""
+    return reserved_room(gpu, found, datetime.now(UTC), ahead), ""
 
 
 def _terms_of_classes(cluster: Cluster) -> list[ReservationTerm]:

@@ -9,6 +9,7 @@ from genai_pipeline.definitions import definitions_of
 from genai_pipeline.resources.platform import Platform
 from genai_pipeline.staging.stager import Stager
 
+RUNNING = dg.DefaultScheduleStatus.RUNNING
 CHECK = dg.AssetCheckKey(dg.AssetKey(["tiny", "staged_model"]), "bytes_unchanged")
 
 
@@ -24,15 +25,18 @@ def check_of(result):
     return found
 
 
-def test_verifying_is_on_from_the_start_and_deleting_is_not(desk):
-    schedules = {s.name: s for s in desk.defs.schedules}
+def test_looking_is_on_from_the_start_and_deleting_is_not(desk):
+    status = {s.name: s.default_status for s in desk.defs.schedules}
 
-    assert schedules["verify_staged"].default_status is dg.DefaultScheduleStatus.RUNNING
-    assert schedules["prune"].default_status is dg.DefaultScheduleStatus.STOPPED
-    assert {s.job_name for s in schedules.values()} == {"verify_staged", "prune"}
-    for schedule in schedules.values():
-        context = dg.build_schedule_context(desk.instance)
-        assert len(schedule.evaluate_tick(context).run_requests) == 1
+    running = dict.fromkeys(("verify_staged", "live_drift", "live_capacity", "evaluate_tiny"), RUNNING)
+    assert status == {"prune": dg.DefaultScheduleStatus.STOPPED, **running}
+    assert all(s.description for s in desk.defs.schedules)
+
+
+def test_sensors_say_what_they_are_for_and_are_on(desk):
+    for sensor in desk.defs.sensors:
+        assert sensor.description
+        assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
 
 
 def test_a_code_location_without_a_model_has_nothing_to_verify():

@@ -1,0 +1,56 @@
+"""The check on m/live that a schedule asks: the objects in the cluster against what this code renders."""
+
+from collections.abc import Iterator, Sequence
+
+import dagster as dg
+
+from genai_pipeline.assets.upkeep_check import upkeep_result, upkeep_specs
+from genai_pipeline.core.errors import GenaiError
+from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.verdict import Verdict, inconclusive, passed
+from genai_pipeline.resources.platform import Platform
+from genai_pipeline.resources.quiet import why_not_quiet
+from genai_pipeline.resources.runs import runs_under_way
+
+
+def drift_checks(specs: Sequence[ModelSpec]) -> dg.AssetChecksDefinition:
+    """One step for every model: a step of its own would start a process for a second of work."""
+
+    @dg.multi_asset_check(
+        specs=upkeep_specs(specs, "live"),
+        name="live_matches_rendered",
+        description="Compares the live releases' objects with what is rendered, and remembers what differs.",
+        can_subset=True,
+    )
+    def drift(
+        context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]
+    ) -> Iterator[dg.AssetCheckResult]:
+        wanted = {key.asset_key.path[0] for key in context.op_execution_context.selected_asset_check_keys}
+        for spec in (s for s in specs if s.name in wanted):
+            release, verdict = _compared(context.instance, platform, spec)
+            yield upkeep_result(spec.name, "live", verdict, release)
+
+    return drift
+
+
+def _compared(instance: dg.DagsterInstance, platform: Platform, spec: ModelSpec) -> tuple[str, Verdict]:
+    """Never while somebody moves what is compared: then it is inconclusive."""
+    from genai_pipeline.rollout.drift import CHECK, DEPLOYED, as_released, judge_drift, rendered_live
+
+    try:
+        live = platform.records.live(spec.name)
+        if live is None:
+            return "none", passed(CHECK, "No release is live: there is nothing to compare.")
+        why_not = why_not_quiet(platform, spec, runs_under_way(instance))
+        if why_not:
+            return live.release, inconclusive(CHECK, f"Not compared now: {why_not}.")
+        record = platform.records.require(spec.name, live.release)
+        own, release = as_released(spec, record)
+        objects = rendered_live(own, release, platform.profile)
+        verdict, drift = judge_drift(platform.gateways.cluster, objects, release.id)
+        same_code = (record.facts.get(DEPLOYED) or {}) == platform.redeploy.deployed(spec, record)
+        if same_code and verdict.outcome != "inconclusive":  # else it is the sensor `redeploys` that acts
+            platform.redeploy.note_drift(spec, record, drift)
+        return live.release, verdict
+    except GenaiError as error:
+        return "unknown", inconclusive(CHECK, str(error))

@@ -1,0 +1,46 @@
+"""The checks on m/capacity that a schedule asks of the live release: its reservation, and room for the next one."""
+
+from collections.abc import Iterator, Sequence
+
+import dagster as dg
+
+from genai_pipeline.assets.upkeep_check import upkeep_result, upkeep_specs
+from genai_pipeline.core.clock import utc_now
+from genai_pipeline.core.errors import GenaiError
+from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.notice import Notice, NoticeKind
+from genai_pipeline.core.verdict import Outcome
+from genai_pipeline.resources.platform import Platform
+
+
+def live_capacity_checks(specs: Sequence[ModelSpec]) -> dg.AssetChecksDefinition:
+    """One step for every model. Failing holds nothing back: the next rollout judges its capacity itself."""
+
+    @dg.multi_asset_check(
+        specs=upkeep_specs(specs, "capacity"),
+        name="live_capacity",
+        description="Asks EC2 and the cluster whether the live releases' capacity lasts, and a next release fits.",
+    )
+    def live_capacity(platform: dg.ResourceParam[Platform]) -> Iterator[dg.AssetCheckResult]:
+        for spec in specs:
+            yield from _of(platform, spec)
+
+    return live_capacity
+
+
+def _of(platform: Platform, spec: ModelSpec) -> Iterator[dg.AssetCheckResult]:
+    from genai_pipeline.rollout.live_capacity import judge_live_capacity, not_judged
+
+    release = "none"
+    try:
+        live = platform.records.live(spec.name)
+        release = live.release if live else release
+        record = platform.records.require(spec.name, live.release) if live else None
+        verdicts = judge_live_capacity(platform.gateways, platform.profile, spec, record)
+        for verdict in verdicts:
+            if verdict.outcome is Outcome.FAILED and verdict.check == "reservation_lasts":
+                platform.notices.write(Notice(NoticeKind.NO_CAPACITY, spec.name, release, verdict.summary, utc_now()))
+    except GenaiError as error:
+        verdicts = not_judged(error)
+    for verdict in verdicts:
+        yield upkeep_result(spec.name, "capacity", verdict, release)

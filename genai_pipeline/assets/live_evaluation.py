@@ -1,0 +1,132 @@
+"""The checks on the two reports that a schedule asks: the live release, put through the agent suite once more.
+
+What comes of it moves no traffic. Measured, it is a materialization of the live partition, which keeps them fresh.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import dagster as dg
+
+from genai_pipeline.assets.tables import table
+from genai_pipeline.assets.upkeep_check import upkeep_result, upkeep_specs
+from genai_pipeline.core.clock import utc_now
+from genai_pipeline.core.errors import GenaiError
+from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.notice import Notice, NoticeKind
+from genai_pipeline.core.record import Record
+from genai_pipeline.core.verdict import Outcome, Verdict, failed, inconclusive, passed
+from genai_pipeline.gateways.metrics.abc import EngineMetrics
+from genai_pipeline.resources.platform import Platform
+
+PASSES, WITHIN = "still_passes", "still_within_gates"
+REPORTS: Mapping[str, str] = {PASSES: "agent_report", WITHIN: "serving_report"}
+FACT = "evaluated_again"
+
+
+def live_evaluation_checks(spec: ModelSpec) -> dg.AssetChecksDefinition:
+    @dg.multi_asset_check(
+        specs=[*upkeep_specs([spec], "agent_report"), *upkeep_specs([spec], "serving_report")],
+        name=f"{spec.group}_live_evaluation",
+        description="Puts the live agent through its suite again, and reads the engine's own figures meanwhile.",
+    )
+    def live_evaluation(
+        context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]
+    ) -> Iterator[dg.AssetCheckResult]:
+        live = platform.records.live(spec.name)
+        if live is None:
+            for check, asset in REPORTS.items():
+                yield upkeep_result(spec.name, asset, passed(check, "No release is live."), "none")
+            return
+        record = platform.records.require(spec.name, live.release)
+        verdicts, metadata = _measured(platform, spec, record, context.log.info)
+        _remember(platform, record, verdicts[0])
+        for event in _materializations(spec, record, verdicts, metadata):
+            context.op_execution_context.log_event(event)
+        for verdict in verdicts:
+            more = metadata if verdict.check == PASSES else {}
+            yield upkeep_result(spec.name, REPORTS[verdict.check], verdict, live.release, **more)
+
+    return live_evaluation
+
+
+def _measured(platform: Platform, spec: ModelSpec, record: Record, say: Any) -> tuple[list[Verdict], dict[str, Any]]:
+    """Verdicts of both checks. Another release that got the traffic meanwhile makes them inconclusive."""
+    from genai_pipeline.evaluation.report import evaluate
+
+    gates = spec.gates.agent
+    try:
+        before = _metrics(platform, record)
+        url = platform.traffic.url(spec.name, "agent") or ""
+        found = evaluate(url, gates.suite, gates, say, platform.profile.weather_url)
+        within = _within(spec, before, _metrics(platform, record))
+        live = platform.records.live(spec.name)
+    except GenaiError as error:
+        return [inconclusive(check, str(error)) for check in REPORTS], {}
+    if live is None or live.release != record.release:
+        return [inconclusive(check, f"{record.release} lost the traffic meanwhile.") for check in REPORTS], {}
+    verdicts = [{"check": v.check, "outcome": str(v.outcome), "evidence": v.summary} for v in found.verdicts]
+    metadata = {
+        "verdicts": table(verdicts),
+        "cases": table(found.cases),
+        "figures": table([{"figure": k, "value": v} for k, v in found.summary.items()]),
+        "suite": gates.suite,
+    }
+    return [_whole(found.verdicts), within], metadata
+
+
+def _metrics(platform: Platform, record: Record) -> EngineMetrics | str:
+    """Of the release's own engine; or why they cannot be read."""
+    try:
+        return platform.gateways.metrics.read(platform.candidates.engine_url(record.as_release))
+    except GenaiError as error:
+        return str(error)
+
+
+def _within(spec: ModelSpec, before: EngineMetrics | str, after: EngineMetrics | str) -> Verdict:
+    from genai_pipeline.loadtest.recheck import judge_while_asked
+
+    for reading in (before, after):
+        if isinstance(reading, str):
+            return inconclusive(WITHIN, reading)
+    assert isinstance(before, EngineMetrics)
+    assert isinstance(after, EngineMetrics)
+    return judge_while_asked(spec.gates.serving, before, after)
+
+
+def _whole(verdicts: list[Verdict]) -> Verdict:
+    """One verdict for the suite: failed says which, and inconclusive too."""
+    for outcome, make in ((Outcome.FAILED, failed), (Outcome.INCONCLUSIVE, inconclusive)):
+        mine = [f"{v.check}: {v.summary}" for v in verdicts if v.outcome is outcome]
+        if mine:
+            return make(PASSES, " · ".join(mine))
+    return passed(PASSES, " · ".join(v.summary for v in verdicts))
+
+
+def _remember(platform: Platform, record: Record, verdict: Verdict) -> None:
+    """In the record, and as a notice where it did pass the time before. An inconclusive one changes nothing."""
+    if verdict.outcome is Outcome.INCONCLUSIVE:
+        return
+    before = record.facts.get(FACT, {}).get("outcome", str(Outcome.PASSED))
+    changed = before != str(verdict.outcome)
+    found = {"outcome": str(verdict.outcome), "at": utc_now()}
+    if changed and verdict.outcome is Outcome.FAILED:
+        platform.notices.write(
+            Notice(NoticeKind.NO_LONGER_PASSES, record.model, record.release, verdict.summary, found["at"])
+        )
+    event = f"evaluated again: {verdict.outcome}: {verdict.summary}" if changed else ""
+    change = {FACT: found}
+    platform.records.update(record.model, record.release, lambda r: replace(r, facts={**r.facts, **change}), event)
+
+
+def _materializations(
+    spec: ModelSpec, record: Record, verdicts: list[Verdict], metadata: Mapping[str, Any]
+) -> Iterator[dg.AssetMaterialization]:
+    """Of each report that was measured, whatever it says; of m/live where the suite is passed still."""
+    fresh = [REPORTS[v.check] for v in verdicts if v.outcome is not Outcome.INCONCLUSIVE]
+    fresh += ["live"] if verdicts[0].passed else []
+    for asset in fresh:
+        more = metadata if asset == REPORTS[PASSES] else {}
+        about = {"release": record.release, "revision": record.revision, "evaluated_again": True}
+        yield dg.AssetMaterialization([spec.name, asset], partition=record.release, metadata={**about, **more})

@@ -1,0 +1,91 @@
+"""The job that deploys a live release again, and the sensor that starts it: other code, or drift."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+import dagster as dg
+
+from genai_pipeline.automation.rollouts import REASON_TAG, RELEASE_TAG
+from genai_pipeline.core.clock import utc_now
+from genai_pipeline.core.errors import GenaiError
+from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.resources.platform import Platform
+from genai_pipeline.resources.quiet import why_not_quiet
+from genai_pipeline.resources.runs import MODEL_TAG, runs_under_way
+from genai_pipeline.rollout.controller import UnderWay
+
+TICK_S = 60
+
+
+def redeploy_job(redeploy: dg.OpDefinition) -> dg.JobDefinition:
+    """One step; old pods serve until new ones are ready."""
+    description = "Bring the live release's objects to what this code renders, without interrupting it."
+    return dg.GraphDefinition("redeploy", node_defs=[redeploy], description=description).to_job()
+
+
+def redeploy_sensor(specs: Sequence[ModelSpec], job: dg.JobDefinition) -> dg.SensorDefinition:
+    """Compares digests and asks no cluster: what has drifted was written down by the hourly comparison."""
+    known: dict[tuple[str, str], dict[str, str]] = {}  # this code's own: another one is another process
+
+    @dg.sensor(
+        name="redeploys",
+        job=job,
+        minimum_interval_seconds=TICK_S,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Deploys a live release again when this code renders other objects for it, or, with "
+        "rollout.self_heal, when they drifted.",
+    )
+    def redeploys(
+        context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
+    ) -> dg.SensorResult | dg.SkipReason:
+        under_way = runs_under_way(context.instance)
+        requests: list[dg.RunRequest] = []
+        notes: list[str] = []
+        for spec in specs:
+            try:
+                requests += _requests(platform, spec, under_way, known, notes)
+            except GenaiError as error:
+                notes.append(f"{spec.name}: {error}")
+        if requests:
+            return dg.SensorResult(run_requests=requests)
+        return dg.SkipReason("\n".join(notes) or "Every live release is deployed as this code renders it.")
+
+    return redeploys
+
+
+def _requests(
+    platform: Platform,
+    spec: ModelSpec,
+    under_way: Sequence[UnderWay],
+    known: dict[tuple[str, str], dict[str, str]],
+    notes: list[str],
+) -> Iterator[dg.RunRequest]:
+    from genai_pipeline.rollout.redeploy import due
+
+    live = platform.records.live(spec.name)
+    record = platform.records.get(spec.name, live.release) if live else None
+    if record is None:
+        return
+    key = (spec.name, record.release)
+    if key not in known:
+        known[key] = platform.redeploy.deployed(spec, record)
+    wanted = due(spec, record, known[key])
+    why_not = wanted and (why_not_quiet(platform, spec, under_way) or _held(spec))
+    if wanted is None or why_not:
+        notes += [f"{spec.name}: {wanted.reason}; it waits: {why_not}"] if wanted else []
+        return
+    config = {"model": spec.name, "reason": wanted.reason, "fingerprint": wanted.fingerprint}
+    yield dg.RunRequest(
+        run_key=wanted.run_key,
+        run_config={"ops": {"redeploy_live_release": {"config": config}}},
+        tags={MODEL_TAG: spec.name, RELEASE_TAG: record.release, REASON_TAG: wanted.reason},
+    )
+
+
+def _held(spec: ModelSpec) -> str:
+    if spec.rollout.paused:
+        return "rollout.paused is true"
+    window, now = spec.rollout.window, datetime.fromisoformat(utc_now())
+    if window and not window.is_open(now):
+        return f"rollout.window {window.text} opens at {window.next_opening(now):%Y-%m-%d %H:%M} UTC"
+    return ""

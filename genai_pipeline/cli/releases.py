@@ -1,0 +1,180 @@
+"""Commands about releases: their history, promoting one by hand, going back by hand, rebuilding Dagster's memory."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import socket
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from genai_pipeline.cli.context import Command, Context
+from genai_pipeline.core.errors import NotFound, Refused
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from genai_pipeline.core.profile import Profile
+    from genai_pipeline.core.record import Record
+    from genai_pipeline.resources.platform import Platform
+
+MODEL_AT_RELEASE = "model[@release]"
+
+
+def announce(command: Command) -> None:
+    history = command(
+        "history", _history, "show every release of a model: what started it, what it proved, how it ended"
+    )
+    history.add_argument("model", metavar=MODEL_AT_RELEASE, help="with a release: that one, event by event")
+    history.add_argument("--json", action="store_true", help="for programs")
+    approve = command("approve", _approve, "let a proven candidate have the traffic (rollout.approval: manual)")
+    approve.add_argument("model", metavar=MODEL_AT_RELEASE, help="default: the one that waits for it")
+    rollback = command("rollback", _rollback, "give the traffic back to the last good release, or to another one")
+    rollback.add_argument("model")
+    rollback.add_argument("--to", metavar="RELEASE", help="default: the last good one; its first digits will do")
+    rollback.add_argument("--reason", default="", help="why; it stands in the record")
+    rollback.set_defaults(interrupted="Run it again: it goes on where it stopped. The sensor finishes it as well.")
+    rebuild = command("rebuild", _rebuild, "tell Dagster again what the records know, after its storage was lost")
+    rebuild.add_argument("model", nargs="?", help="default: every model that has a file here")
+
+
+def _history(context: Context) -> int:
+    from genai_pipeline.rollout.history import history, history_table
+
+    model, _, which = context.args.model.partition("@")
+    platform = _platform(context)
+    found, live = _records(context, platform, model), platform.records.live(model)
+    chosen = [_chosen(found, which, model)] if which else found
+    if context.args.json:
+        rows = {"schema": 1, "model": model, "releases": history(chosen, live)}
+        sys.stdout.write(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+        return 0
+    if not chosen:
+        context.say(f"{model} has no release yet.")
+        return 0
+    context.console.print(_table(model, history_table(chosen, live)))
+    for event in chosen[0].history if which else ():
+        context.say(f"{event.at}  {event.what}")
+    return 0
+
+
+def _approve(context: Context) -> int:
+    from genai_pipeline.core.record import Phase
+
+    model, _, which = context.args.model.partition("@")
+    platform = _platform(context)
+    found = _records(context, platform, model)
+    waiting = [r for r in found if r.phase is Phase.AWAITING_APPROVAL]
+    if not which and len(waiting) != 1:
+        names = ", ".join(f"{model}@{r.release}" for r in waiting)
+        raise NotFound(
+            f"{len(waiting)} releases of {model} wait for approval{': ' + names if names else ''}.",
+            "Name one of them." if names else f"See `genai history {model}`.",
+        )
+    release = _chosen(found, which, model).release if which else waiting[0].release
+    record = platform.approvals.approve(model, release, _user(context))
+    context.say(f"{model}@{release}: approved by {record.approved}. The sensor moves the traffic at its next tick.")
+    return 0
+
+
+def _rollback(context: Context) -> int:
+    model, by = context.args.model, _user(context)
+    platform = _platform(context)
+    found = _records(context, platform, model)
+    to = _chosen(found, context.args.to, model).release if context.args.to else None
+    reason = context.args.reason or f"rolled back by hand by {by}"
+    platform.roll_back.begin(model, reason, by, to)
+    platform.roll_back.finish(model, context.say)
+    live = platform.records.live(model)
+    context.say(f"{model}: {live.release if live else 'nothing'} is live.")
+    return 0
+
+
+def _rebuild(context: Context) -> int:
+    from genai_pipeline.assets.rebuilding import open_instance, rebuild
+    from genai_pipeline.automation.rollouts import releases_of
+    from genai_pipeline.core.model_file import read_models
+
+    platform, files = _platform(context), read_models(context.models)
+    if context.args.model:
+        _known_model(context, context.args.model)
+    specs = [s for s in files.specs if context.args.model in (None, s.name)]
+    with open_instance(context.env, platform.profile) as instance:
+        for spec in specs:
+            done = rebuild(instance, spec, platform.records.all(spec.name), releases_of(spec).name)
+            context.say(f"{spec.name}: {done}")
+    return 0
+
+
+def _platform(context: Context) -> Platform:
+    from genai_pipeline.local.installation import adopt
+    from genai_pipeline.resources.platform import Platform
+
+    profile: Profile = adopt(context.profile)
+    return Platform(profile)
+
+
+def _records(context: Context, platform: Platform, model: str) -> list[Record]:
+    """Of a model that has records or a file here; files of other models may be wrong or gone.
+
+    Raises: NotFound: neither; names what comes close.
+    """
+    found = platform.records.all(model)
+    if not found:
+        _known_model(context, model, also=platform.records.models())
+    return found
+
+
+def _known_model(context: Context, model: str, also: Iterable[str] = ()) -> None:
+    from genai_pipeline.core.model_file import read_models
+
+    known = sorted({spec.name for spec in read_models(context.models).specs} | set(also))
+    if model not in known:
+        raise NotFound(f"There is no model {model}.", _hint(model, known, "Known models"))
+
+
+def _chosen(found: Sequence[Record], which: str, model: str) -> Record:
+    """By its id or its first digits. Raises: NotFound: names what comes close."""
+    exact = [r for r in found if r.release == which]
+    fitting = exact or [r for r in found if which and r.release.startswith(which)]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise NotFound(
+            f"{which} begins {len(fitting)} releases of {model}.",
+            f"Name one of {', '.join(r.release for r in fitting)}.",
+        )
+    newest = [r.release for r in reversed(found)]
+    raise NotFound(f"{model} has no release {which}.", _hint(which, newest, "Known releases"))
+
+
+def _hint(name: str, known: Sequence[str], title: str) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, known, n=1)
+    said = f"Did you mean {close[0]}? " if close else ""
+    return f"{said}{title}: {', '.join(known[:8]) or 'none'}{', …' if len(known) > 8 else ''}."
+
+
+def _user(context: Context) -> str:
+    """GENAI_USER, or user@host. Raises: Refused: neither is known."""
+    given = context.env.get("GENAI_USER", "").strip()
+    if given:
+        return given
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    except (OSError, KeyError, ImportError) as error:  # an account without a name, as in many containers
+        raise Refused("It is not known who you are.", "Set GENAI_USER: it stands in the record.") from error
+
+
+def _table(model: str, rows: Sequence[dict[str, str]]) -> RenderableType:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=f"releases of {model}, newest first", title_justify="left", box=None)
+    for column in rows[0]:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(str(cell)) for cell in row.values()))
+    return table

@@ -1,0 +1,128 @@
+"""What this code renders for the live release, against what the cluster has.
+
+The digest of what is rendered stands in the release's record since its candidate was started: another one now means
+that this code, its images or the profile changed. The diff is asked of the cluster.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from genai_pipeline.core.errors import GenaiError
+from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.profile import Profile
+from genai_pipeline.core.record import Record
+from genai_pipeline.core.release import Release
+from genai_pipeline.core.verdict import Verdict, failed, inconclusive, passed
+from genai_pipeline.gateways.cluster.abc import Cluster, Difference
+from genai_pipeline.k8s.render import (
+    PORTS,
+    Objects,
+    package_version,
+    render_agent,
+    render_engine,
+    render_guards,
+    render_stable,
+    service_url,
+)
+
+CHECK = "matches_rendered"
+DEPLOYED = "deployed"
+"""Key of a record's facts."""
+SHOWN_MAX = 3
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Fields whose values are not the rendered ones; empty where all are."""
+
+    differences: Sequence[Difference] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.differences)
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for the same differences."""
+        return _digest([[d.kind, d.name, d.field, d.wanted, d.live] for d in self.differences])
+
+    @property
+    def reason(self) -> str:
+        """As `drift: Deployment tiny-0123 spec.replicas: 2, rendered 1`."""
+        said = [f"{d.kind} {d.name} {_what(d)}" for d in self.differences[:SHOWN_MAX]]
+        more = len(self.differences) - SHOWN_MAX
+        return f"drift: {'; '.join(said)}" + (f"; and {more} more" if more > 0 else "")
+
+    @property
+    def rows(self) -> list[dict[str, str]]:
+        """A table for a person."""
+        return [
+            {
+                "object": f"{d.kind} {d.name}",
+                "field": d.field,
+                "in the cluster": _text(d.live),
+                "rendered": _text(d.wanted),
+            }
+            for d in self.differences
+        ]
+
+
+def as_released(spec: ModelSpec, record: Record) -> tuple[ModelSpec, Release]:
+    """The model file of today with the release's own serving section, as its rollout had it."""
+    own = spec.model_copy(update={"serving": record.model_spec.serving})
+    return own, Release.of(own, record.revision)
+
+
+def rendered_live(spec: ModelSpec, release: Release, profile: Profile) -> Objects:
+    """Every object of a release that has the traffic: engine, agent, their Services, the stable ones, the guards."""
+    engine = service_url(release.object_name, "engine", profile)
+    return [
+        *render_engine(spec, release, profile),
+        *render_agent(release, profile, engine),
+        *(o for component in PORTS for o in render_stable(release, profile, component)),
+        *render_guards(release, profile),
+    ]
+
+
+def deployed(spec: ModelSpec, release: Release, profile: Profile) -> dict[str, str]:
+    """What the record remembers of who rendered its objects, and how."""
+    return {"version": package_version(), "fingerprint": _digest(rendered_live(spec, release, profile))}
+
+
+def drift_of(cluster: Cluster, objects: Objects) -> Drift:
+    """Raises: ClusterUnavailable; Refused: an object that the cluster would not take at all."""
+    return Drift(tuple(cluster.diff(objects, take_back=True)))
+
+
+def judge_drift(cluster: Cluster, objects: Objects, release: str) -> tuple[Verdict, Drift]:
+    """The verdict matches_rendered; a cluster that cannot be asked makes it inconclusive."""
+    try:
+        drift = drift_of(cluster, objects)
+    except GenaiError as error:
+        return inconclusive(CHECK, f"{release} was not compared: {error}"), Drift()
+    if not drift:
+        return passed(CHECK, f"All {len(objects)} objects of {release} are as rendered."), drift
+    return failed(CHECK, f"{release}: {drift.reason}.", differences=drift.rows), drift
+
+
+def _what(difference: Difference) -> str:
+    if difference.live is None and difference.field == "metadata.name":
+        return "is missing"
+    return f"{difference.field}: {_text(difference.live, 40)}, rendered {_text(difference.wanted, 40)}"
+
+
+def _text(value: Any, most: int = 300) -> str:
+    text = "none" if value is None else value if isinstance(value, str) else json.dumps(value, default=_plain)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=_plain).encode()).hexdigest()[:12]
+
+
+def _plain(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else str(value)

@@ -1,0 +1,141 @@
+"""Dagster's storage is lost: what the UI showed comes back from the records, and nothing is started anew."""
+
+import dagster as dg
+import pytest
+
+from genai_pipeline.assets.rebuilding import open_instance, rebuild
+from genai_pipeline.automation.rollouts import releases_of
+from genai_pipeline.core.checks import CHECKS
+from genai_pipeline.core.errors import NotReady, Refused
+from genai_pipeline.core.verdict import failed
+from tests.defs.upkeep_desk import publish, tick
+from tests.fakes.world import PROFILE
+
+
+@pytest.fixture
+def told(desk, monkeypatch):
+    """A desk with a history: two that went live, one rejected, one whose engine never came up."""
+    with dg.instance_for_test() as instance:
+        desk.instance = instance
+        publish(desk, "v1", "v2")
+        desk.verdicts["agent_report"], good = (
+            [failed(v.check, "Paris") for v in desk.verdicts["agent_report"]],
+            desk.verdicts["agent_report"],
+        )
+        desk.world.hub.publish("v3")
+        desk.roll_out()
+        desk.verdicts["agent_report"] = good
+        desk.world.cluster.not_ready["tiny-"] = "image not found"
+        desk.world.hub.publish("v4")
+        desk.roll_out()
+        desk.world.cluster.not_ready.clear()
+        yield desk
+
+
+def facts(instance, spec):
+    """What an asset's page and its partitions show."""
+    shown = {"partitions": sorted(instance.get_dynamic_partitions(releases_of(spec).name))}
+    for asset in CHECKS:
+        key = dg.AssetKey(["tiny", asset])
+        found = instance.fetch_materializations(key, limit=100).records
+        shown[asset] = {"materialized": sorted(instance.get_materialized_partitions(key))}
+        for record in reversed(found):
+            metadata = record.asset_materialization.metadata
+            kept = {k: metadata[k].value for k in ("release", "revision")}
+            shown[asset][record.partition_key] = kept | {"seconds": round(metadata["seconds"].value, 3)}
+            if "figures" in metadata:
+                shown[asset]["figures"] = [r.data for r in metadata["figures"].value.records]
+        shown[asset]["newest"] = found[0].partition_key if found else None
+        for check in CHECKS[asset]:
+            shown[asset][check] = evaluation(instance, dg.AssetCheckKey(key, check), found)
+    return shown
+
+
+def plain(value):
+    """A record knows no order of columns."""
+    return [r.data for r in value.records] if isinstance(value, dg.TableMetadataValue) else str(value.value)
+
+
+def evaluation(instance, key, materializations):
+    history = instance.event_log_storage.get_asset_check_execution_history(key, limit=100)
+    given = [r.event.dagster_event.event_specific_data for r in history if r.event]
+    found = next((e for e in given if isinstance(e, dg.AssetCheckEvaluation)), None)  # else it was only planned
+    if found is None:
+        return None
+    target = found.target_materialization_data
+    newest = materializations[0].storage_id if materializations else None
+    metadata = {k: plain(v) for k, v in found.metadata.items()}
+    return {
+        "passed": found.passed, "description": found.description, "metadata": metadata, "blocking": found.blocking,
+        "counts": target is not None and target.storage_id == newest,
+    }  # fmt: skip
+
+
+def differing(before, after):
+    """By asset and fact, before and after: a whole history side by side is not readable."""
+    flat = [
+        {(a, k): v for a, facts in shown.items() if isinstance(facts, dict) for k, v in facts.items()}
+        | {"partitions": shown["partitions"]}
+        for shown in (before, after)
+    ]
+    return {
+        key: (flat[0].get(key), flat[1].get(key))
+        for key in {*flat[0], *flat[1]}
+        if flat[0].get(key) != flat[1].get(key)
+    }
+
+
+def test_what_the_ui_showed_comes_back_from_the_records(told):
+    before = facts(told.instance, told.spec)
+    with dg.instance_for_test() as empty:
+        assert facts(empty, told.spec) != before
+
+        said = rebuild(empty, told.spec, told.platform.records.all("tiny"), "tiny_releases")
+
+        different = differing(before, facts(empty, told.spec))
+        assert different == {}, sorted(different, key=str)
+        assert said.startswith("4 releases (4 new to Dagster)")
+
+
+def test_doing_it_again_reports_nothing(told):
+    records = told.platform.records.all("tiny")
+    with dg.instance_for_test() as empty:
+        rebuild(empty, told.spec, records, "tiny_releases")
+        before = facts(empty, told.spec)
+
+        said = rebuild(empty, told.spec, records, "tiny_releases")
+
+        assert said == "4 releases (0 new to Dagster), 0 materializations and 0 check evaluations reported."
+        assert facts(empty, told.spec) == before
+    assert "0 materializations and 0 check" in rebuild(told.instance, told.spec, records, "tiny_releases")
+
+
+def test_old_proof_does_not_look_fresh(told):
+    record = told.record(told.live)
+    records = [r for r in told.platform.records.all("tiny") if r.release == record.release]
+    with dg.instance_for_test() as empty:
+        rebuild(empty, told.spec, records, "tiny_releases")
+        (found,) = empty.fetch_materializations(dg.AssetKey(["tiny", "live"]), limit=5).records
+    from datetime import datetime
+
+    (at,) = [e.at for e in record.history if e.what.startswith("live: ")]
+    assert found.timestamp == pytest.approx(datetime.fromisoformat(at).timestamp(), abs=0.01)
+
+
+def test_after_the_loss_nothing_is_started_again_for_what_is_live(told):
+    told.world.hub.refs["main"] = told.record(told.live).revision
+    with dg.instance_for_test() as empty:
+        told.instance = empty
+        assert told.tick()[0] == []
+        rebuild(empty, told.spec, told.platform.records.all("tiny"), "tiny_releases")
+
+        assert told.tick()[0] == []
+        assert tick(told, "redeploys")[0] == []
+
+
+def test_where_dagster_keeps_its_storage_has_to_be_known(tmp_path):
+    from dataclasses import replace
+
+    for profile in (replace(PROFILE, home=tmp_path), replace(PROFILE, name="eks")):
+        with pytest.raises(Refused, match="DAGSTER_HOME"), open_instance({}, profile):
+            raise NotReady("never")
