@@ -103,7 +103,7 @@ def _materialization(spec: ModelSpec, one: Found) -> dg.AssetMaterialization:
     }
     figures = record.facts.get({"serving_report": "serving", "agent_report": "agent"}.get(one.asset, ""))
     if isinstance(figures, Mapping):
-        metadata["figures"] = table([{"figure": k, "value": v} for k, v in figures.items()])
+        metadata["figures"] = table([{"figure": k, "value": v} for k, v in figures.items() if not isinstance(v, list)])
     return dg.AssetMaterialization([spec.name, one.asset], partition=record.release, metadata=metadata)
 
 
