@@ -8,7 +8,7 @@ from __future__ import annotations
 from genai_pipeline.core.model_spec import ServingGates
 from genai_pipeline.core.verdict import Verdict, inconclusive, judge
 from genai_pipeline.gateways.metrics.abc import EngineMetrics
-from genai_pipeline.loadtest.histogram import increase, quantile_bounds, total
+from genai_pipeline.core.histogram import increase, quantile_bounds, total
 from genai_pipeline.loadtest.summary import MIN_OBSERVATIONS
 
 CHECK = "still_within_gates"
