@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from semantic_version import NpmSpec, Version
+import semantic_version  # pyright: ignore[reportMissingTypeStubs]
 
+_untyped: Any = semantic_version
 _PATTERN = re.compile(r"[*^~?\[\s]|^[<>=]")  # most of them no name of a branch or tag may have
 _SPACED_OPERATOR = re.compile(r"([<>=~^]+)\s+")
 _V = re.compile(r"\bv(?=\d)")
@@ -25,10 +26,10 @@ _NUMBERS = re.compile(r"\d+")
 
 @dataclass(frozen=True)
 class TagRange:
-    """A range of versions, or where `versions` is None a pattern of names."""
+    """A range of versions (an NpmSpec), or where `versions` is None a pattern of names."""
 
     text: str
-    versions: NpmSpec | None
+    versions: Any
 
     @classmethod
     def parse(cls, ref: str) -> TagRange | None:
@@ -37,7 +38,7 @@ class TagRange:
             return None
         plain = _SPACED_OPERATOR.sub(r"\1", " ".join(_V.sub("", ref.replace(",", " ")).split()))
         try:
-            return cls(ref, NpmSpec(plain))
+            return cls(ref, _untyped.NpmSpec(plain))
         except ValueError:
             if re.search(r"[*?\[]", ref) and " " not in ref:
                 return cls(ref, None)
@@ -60,9 +61,10 @@ class TagRange:
         return (version.precedence_key, _by_number(tag)) if fits else None
 
 
-def _version(tag: str) -> Version | None:
+def _version(tag: str) -> Any:
+    """None where the tag is none."""
     try:
-        return Version.coerce(tag.removeprefix("v"))
+        return _untyped.Version.coerce(tag.removeprefix("v"))
     except ValueError:
         return None
 
