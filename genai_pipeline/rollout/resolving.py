@@ -42,12 +42,13 @@ class Resolver:
 
     def revisions(self, specs: Sequence[ModelSpec]) -> Mapping[str, Answer]:
         """Model -> the revision that it asks for now, or the error instead."""
-        for source in {spec.source for spec in specs}:
+        sources = list(dict.fromkeys(spec.source for spec in specs))
+        for source in sources:
             if source not in self._asked:
                 self._asked[source] = answer = Future[str]()
                 self._workers.submit(partial(self._ask, source, answer))
         end = time.monotonic() + self._budget_s
-        answers = {source: self._wait_for(source, end) for source in {spec.source for spec in specs}}
+        answers = {source: self._wait_for(source, end) for source in sources}
         return {spec.name: answers[spec.source] for spec in specs}
 
     def _ask(self, source: Source, answer: Future[str]) -> None:

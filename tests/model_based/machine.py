@@ -1,0 +1,241 @@
+"""Random sequences of everything that can happen to rollouts, and what must hold after each of them."""
+
+from __future__ import annotations
+
+
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from genai_pipeline.core.errors import GenaiError
+from genai_pipeline.core.manifest import manifest_key
+from genai_pipeline.core.record import ENDED_BADLY, ON_ITS_WAY, Live, Phase
+from genai_pipeline.core.verdict import Outcome
+from genai_pipeline.k8s.render import stable_name
+from tests.model_based.faulty import Fault
+from tests.model_based.site import MODELS, MOST, Site
+
+OFFICE_HOURS = "Mon-Fri 09:00-17:00"
+CRASH_POINTS = (
+    "controller.superseded",
+    "controller.opened",
+    "controller.before_attempt",
+    "controller.attempt_written",
+    "controller.before_promotion",
+    "controller.promotion_written",
+    "ending.recorded",
+    "ending.traffic_back",
+    "ending.before_done",
+    "rollout.candidate_applied",
+    "rollout.agent_applied",
+    "rollout.selector_moved",
+    "rollout.pointer_written",
+    "rollout.drained",
+    "rollout.stopping",
+    "prune.after_lease",
+    "prune.after_manifest",
+    "prune.before_lease_goes",
+)
+
+models = st.sampled_from(MODELS)
+outcomes = st.sampled_from([Outcome.PASSED, Outcome.PASSED, Outcome.PASSED, Outcome.FAILED, Outcome.INCONCLUSIVE])
+calls = st.integers(1, 6)
+faults = st.one_of(
+    st.none(),
+    st.none(),
+    st.sampled_from([Fault("crash", name) for name in CRASH_POINTS]),
+    st.builds(Fault, st.sampled_from(["lost", "refused"]), st.sampled_from(["store", "cluster"]), calls),
+    st.builds(Fault, st.just("refused"), st.just("reading"), st.integers(1, 12)),
+)
+changes = st.sampled_from(
+    [("length", 1024), ("length", 2048), ("approval", "manual"), ("approval", "auto")]
+    + [("window", OFFICE_HOURS), ("window", None), ("paused", True), ("paused", False)]
+)
+STEPS = 8
+"""Assets of a whole rollout."""
+
+
+class Rollouts(RuleBasedStateMachine):
+    """Each rule is something that happens; nothing happens beside it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.site = Site()
+        self.was_live: set[str] = set()
+        self.quarantined: set[tuple[str, str]] = set()
+        self.pointers: dict[str, Live | None] = dict.fromkeys(MODELS)
+
+    # What happens
+
+    @initialize()
+    def first_versions_are_published(self) -> None:
+        for model in MODELS:
+            self.site.publish(model, "v1", Outcome.PASSED)
+
+    @rule(model=models, content=st.sampled_from(["v1", "v2", "v3"]), outcome=outcomes)
+    def a_version_is_published_or_the_ref_flips(self, model: str, content: str, outcome: Outcome) -> None:
+        self.site.publish(model, content, outcome)
+
+    @rule(model=models, change=changes)
+    def the_model_file_changes(self, model: str, change: tuple[str, object]) -> None:
+        name, value = change
+        if name == "length":
+            self.site.change_serving(model, value)
+        else:
+            self.site.change_rollout(model, **{name: value})
+
+    @rule(after_s=st.sampled_from([0, 5, 15, 400]), fault=faults, lost=st.sampled_from([False, False, False, True]))
+    def tick(self, after_s: int, fault: Fault | None, lost: bool) -> None:
+        self.site.pass_time(after_s)
+        self.site.tick(fault, requests_are_lost=lost)
+
+    @rule(model=models, steps=st.integers(1, STEPS), fault=faults)
+    def the_run_goes_on(self, model: str, steps: int, fault: Fault | None) -> None:
+        """The fault happens in the last of these steps."""
+        for step in range(steps):
+            if model in self.site.runs:
+                self.site.step(model, fault if step == steps - 1 else None)
+
+    @rule(fault=faults, at=st.integers(1, STEPS), rounds=st.integers(1, 4))
+    def an_hour_passes(self, fault: Fault | None, at: int, rounds: int) -> None:
+        """All that is to be done is done, but for a fault at one step of every run; so that sequences get far."""
+        for _ in range(rounds):
+            self.site.pass_time(900)
+            self.site.tick()
+            for model in list(self.site.runs):
+                for step in range(1, STEPS + 1):
+                    if model in self.site.runs:
+                        last = len(self.site.runs[model].left) == 1
+                        self.site.step(model, fault if step == at or (last and at == STEPS) else None)
+
+    @rule(model=models)
+    def the_run_is_killed(self, model: str) -> None:
+        self.site.kill(model)
+
+    @rule(model=models, mended=st.booleans())
+    def an_engine_breaks_or_all_are_mended(self, model: str, mended: bool) -> None:
+        """The one that was started last, before it went live or after."""
+        running = [d for d in self.site.world.cluster.list("Deployment") if d["metadata"]["name"].startswith(model)]
+        self.site.world.broken_engines |= {d["metadata"]["labels"]["genai-pipeline/release"] for d in running[-1:]}
+        if mended:
+            self.site.world.broken_engines.clear()
+
+    @rule(model=models)
+    def somebody_approves(self, model: str) -> None:
+        for record in self.site.platform.records.all(model):
+            if record.phase is Phase.AWAITING_APPROVAL:
+                self.site.platform.approvals.approve(model, record.release, "somebody")
+
+    @rule(model=models, which=st.integers(0, 5))
+    def somebody_materializes_live_by_hand(self, model: str, which: int) -> None:
+        known = self.site.platform.records.all(model)
+        if known:
+            self.site.launch_live_by_hand(model, known[which % len(known)].release)
+
+    @rule(fault=faults)
+    def prune(self, fault: Fault | None) -> None:
+        self.site.prune(fault)
+
+    @rule(minutes=st.sampled_from([1, 60, 12 * 60, -60]))
+    def the_clock_is_turned(self, minutes: int) -> None:
+        self.site.pass_time(minutes * 60)
+
+    # What holds
+
+    @invariant()
+    def live_always_answers_through_the_stable_address(self) -> None:
+        world = self.site.world
+        for model in MODELS:
+            if self.pointer(model):
+                self.was_live.add(model)
+        for model in self.was_live:
+            for component in ("engine", "agent"):
+                behind = world.deployment_behind(f"http://{stable_name(model, component)}")
+                assert behind["spec"]["replicas"], f"{model}: nothing runs behind its {component}"
+
+    @invariant()
+    def users_talk_only_to_what_is_all_passed(self) -> None:
+        for model in MODELS:
+            live, on = self.pointer(model), self.site.platform.traffic.on(model)
+            for release in {live.release} if live else set():
+                record = self.site.platform.records.require(model, release)
+                assert record.may_go_live, f"{model}: {release} is live and {record.missing} {record.not_passed}"
+                assert record.phase is not Phase.REJECTED
+            if on:
+                assert self.site.platform.records.require(model, on).may_go_live
+
+    @invariant()
+    def approvals_and_windows_are_kept(self) -> None:
+        for model in MODELS:
+            live, before = self.pointer(model), self.pointers[model]
+            if live and (before is None or before.release != live.release):
+                self.went_live(model, live)
+            self.pointers[model] = live
+
+    def went_live(self, model: str, live: Live) -> None:
+        record = self.site.platform.records.require(model, live.release)
+        rollout = self.site.specs[model].rollout
+        if rollout.approval == "manual" and not self.changed_under_way:
+            assert record.approved, f"{model}: {live.release} went live and nobody approved it"
+
+    changed_under_way = True
+
+    @invariant()
+    def no_more_rollouts_at_once_than_allowed(self) -> None:
+        rollouts = [run for run in self.site.runs.values() if run.kind == "rollout"]
+        assert len(rollouts) <= MOST
+
+    @invariant()
+    def nothing_that_is_referred_to_is_deleted(self) -> None:
+        for model in MODELS:
+            live, records = self.pointer(model), self.site.platform.records
+            needed = {live.release, live.last_good} - {None} if live else set()
+            for release in needed:
+                revision = records.require(model, release or "").revision
+                assert manifest_key(model, revision) in self.site.world.store.objects, f"{model}@{release} is not staged"
+
+    @invariant()
+    def quarantine_holds(self) -> None:
+        for model in MODELS:
+            for record in self.site.platform.records.all(model):
+                if record.phase in ENDED_BADLY:
+                    self.quarantined.add((model, record.release))
+                else:
+                    assert (model, record.release) not in self.quarantined, f"{record.release} left its quarantine"
+
+    def teardown(self) -> None:
+        """With nothing in the way any more, every model comes to rest where it should."""
+        site = self.site
+        site.world.broken_engines.clear()
+        for model in MODELS:
+            site.change_rollout(model, window=None, paused=False)
+        for _ in range(60):
+            site.tick()
+            for model in list(site.runs):
+                while model in site.runs:
+                    site.step(model)
+            site.pass_time(400)
+        for model in MODELS:
+            if model in site.world.hub.refs:
+                self.check_rest(model)
+
+    def check_rest(self, model: str) -> None:
+        site, records = self.site, self.site.platform.records
+        (revision,) = [site.revisions([site.specs[model]])[model]]
+        assert not isinstance(revision, GenaiError)
+        desired = f"{revision[:12]}-{site.specs[model].serving.config_hash[:6]}"
+        record, live = records.require(model, desired), self.pointer(model)
+        waits = record.phase is Phase.AWAITING_APPROVAL and not record.approved
+        is_live = live is not None and live.release == desired and record.phase is Phase.LIVE
+        said = [line for line in site.said if line.startswith(model)]
+        assert is_live or waits or record.phase in ENDED_BADLY, f"{desired} is {record.phase}: {said}"
+        on_their_way = [r.release for r in records.all(model) if r.phase in ON_ITS_WAY and r.release != desired]
+        assert not on_their_way, f"{on_their_way} of {model} are still on their way"
+        kept = {live.release, live.last_good} if live else set()
+        kept |= {desired} if waits else set()
+        labels = {"app.kubernetes.io/name": model}
+        left = {d["metadata"]["labels"]["genai-pipeline/release"] for d in site.world.cluster.list("Deployment", labels)}
+        assert left <= kept, f"{left - kept} of {model} were left in the cluster"
+
+    def pointer(self, model: str) -> Live | None:
+        return self.site.platform.records.live(model)

@@ -1,0 +1,275 @@
+"""A whole installation in memory: the real controller and engines over a fake world, and a Dagster of thirty lines.
+
+Nothing happens by itself: ticks, steps of runs, watches and prunes are asked for, one at a time, each with a fault or
+without one. There are no threads and no sleeps, and the clock is turned by hand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+
+from genai_pipeline.assets.agent_candidate import AGENT_CANDIDATE
+from genai_pipeline.assets.agent_report import AGENT_REPORT
+from genai_pipeline.assets.candidate import CANDIDATE
+from genai_pipeline.assets.capacity import CAPACITY
+from genai_pipeline.assets.live import LIVE
+from genai_pipeline.assets.release_asset import Findings, InHand, ReleaseAsset, carry_out
+from genai_pipeline.assets.serving_report import SERVING_REPORT
+from genai_pipeline.assets.snapshot import SNAPSHOT
+from genai_pipeline.assets.staged_model import STAGED_MODEL
+from genai_pipeline.core.checks import CHECKS
+from genai_pipeline.core.errors import GenaiError
+from genai_pipeline.core.faults import Crash
+from genai_pipeline.core.manifest import Manifest, ManifestFile, manifest_key, staged_prefix
+from genai_pipeline.core.model_file import ModelFiles, parse_model
+from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.release import Release
+from genai_pipeline.core.verdict import Outcome, Verdict
+from genai_pipeline.resources.platform import Platform
+from genai_pipeline.rollout.approval import Approvals
+from genai_pipeline.rollout.candidate import Candidates
+from genai_pipeline.rollout.controller import Controller, Start, Tick, UnderWay
+from genai_pipeline.rollout.ledger import Ledger
+from genai_pipeline.rollout.records import Records
+from genai_pipeline.rollout.traffic import Traffic
+from genai_pipeline.staging.prune import Reference
+from genai_pipeline.staging.pruner import Pruner
+from genai_pipeline.staging.references import references_to
+from tests.fakes.world import PROFILE, World
+from tests.model_based.faulty import Fault, FaultyCluster, FaultyStore, Trouble
+
+MODELS = ("one", "two", "three")
+MOST = 2
+GRACE_S = 120.0
+MONDAY = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
+
+
+class InMemory(Platform):
+    """The platform with the site's clock, and without waiting."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(PROFILE, site.world.gateways())
+        self._site = site
+
+    @cached_property
+    def records(self) -> Records:
+        return Records(self.gateways.store, now=self._site.now_text)
+
+    @cached_property
+    def candidates(self) -> Candidates:
+        return Candidates(self.gateways, PROFILE, sleep=lambda _: None)
+
+    @cached_property
+    def traffic(self) -> Traffic:
+        return Traffic(self.gateways, PROFILE, sleep=lambda _: None)
+
+    @cached_property
+    def approvals(self) -> Approvals:
+        return Approvals(self.records, self.notices, PROFILE.dagster_url, self._site.now_text)
+
+    @cached_property
+    def controller(self) -> Controller:
+        ledger = Ledger(self.gateways.store)
+        return Controller(self.records, ledger, self.ending, self.approvals, self._site.revisions, MOST)
+
+
+@dataclass
+class Run:
+    """One run: the assets that it still has to do. `spec` is the model file as it was read when it began."""
+
+    kind: str
+    spec: ModelSpec
+    release: str
+    left: list[ReleaseAsset]
+
+    @property
+    def model(self) -> str:
+        return self.spec.name
+
+
+@dataclass
+class Site:
+    """See the module.
+
+    Attributes:
+        outcomes: model -> what its reports say of each revision: passed, failed or inconclusive.
+        ever: run keys that were requested, and pairs of release and attempt that were run.
+    """
+
+    now: datetime = MONDAY
+    trouble: Trouble = field(default_factory=Trouble)
+    runs: dict[str, Run] = field(default_factory=dict)
+    specs: dict[str, ModelSpec] = field(default_factory=dict)
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    ever: set[str] = field(default_factory=set)
+    said: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        store, cluster = FaultyStore(clock=lambda: self.now.timestamp()), FaultyCluster()
+        store.trouble = cluster.trouble = self.trouble
+        self.world = World(store=store, cluster=cluster)
+        self.platform = InMemory(self)
+        for name in MODELS:
+            text = f"name: {name}\nsource: {{hub: owner/{name}, ref: {name}}}\nrollout: {{watch_minutes: 5}}\n"
+            self.specs[name] = parse_model(text, name)
+
+    def now_text(self) -> str:
+        return self.now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    # What somebody outside does
+
+    def publish(self, model: str, content: str, outcome: Outcome) -> None:
+        revision = hashlib.sha1(f"{model} {content}".encode()).hexdigest()
+        self.world.hub.revisions.setdefault(revision, {"config.json": content.encode()})
+        self.world.hub.refs[model] = revision
+        self.outcomes.setdefault(revision, outcome)
+
+    def change_rollout(self, model: str, **changes: object) -> None:
+        spec = self.specs[model]
+        rollout = type(spec.rollout).model_validate(spec.rollout.model_dump(by_alias=True) | changes)
+        self.specs[model] = spec.model_copy(update={"rollout": rollout})
+
+    def change_serving(self, model: str, length: int) -> None:
+        spec = self.specs[model]
+        serving = spec.serving.model_copy(update={"args": {"max-model-len": length}})
+        self.specs[model] = spec.model_copy(update={"serving": serving})
+
+    # What Dagster does
+
+    def tick(self, fault: Fault | None = None, requests_are_lost: bool = False) -> Tick:
+        """One tick of the version sensor and the launch of what it asks for; a run key is launched once, ever."""
+        tick = Tick()
+        with self._surviving(fault):
+            under_way = [UnderWay(run.model, f"{run.kind} of {run.release}") for run in self.runs.values()]
+            tick = self.platform.controller.tick(list(self.specs.values()), under_way, self.now)
+        self.said = tick.notes
+        for start in tick.starts:
+            assert start.run_key not in self.ever, f"{start.run_key} was requested twice"
+            assert start.spec.name not in self.runs, f"two runs of {start.spec.name} at once"
+            self.ever.add(start.run_key)
+            if not requests_are_lost:
+                self.runs[start.spec.name] = self._run_of(start)
+        return tick
+
+    def _run_of(self, start: Start) -> Run:
+        assets = list(self.assets) if start.kind == "rollout" else [LIVE]
+        return Run(start.kind, start.spec, start.release, assets)
+
+    def launch_live_by_hand(self, model: str, release: str) -> None:
+        """Somebody materializes m/live in the UI."""
+        if model not in self.runs:
+            self.runs[model] = Run("by hand", self.specs[model], release, [LIVE])
+
+    def step(self, model: str, fault: Fault | None = None) -> None:
+        """The next asset of a model's run."""
+        run = self.runs[model]
+        ended = True
+        with self._surviving(fault):
+            _, error = carry_out(run.left.pop(0), self._in_hand(run))
+            ended = bool(error) or not run.left
+        if ended:
+            del self.runs[model]
+
+    def _in_hand(self, run: Run) -> InHand:
+        record = self.platform.records.require(run.model, run.release)
+        spec = run.spec.model_copy(update={"serving": record.model_spec.serving})
+        say = self.platform.overtaking.watched(record, lambda _: None)
+        return InHand(spec, Release.of(spec, record.revision), record, self.platform, say, lambda _: None)
+
+    def kill(self, model: str) -> None:
+        self.runs.pop(model, None)
+
+    def _surviving(self, fault: Fault | None) -> _Surviving:
+        return _Surviving(self.trouble, fault)
+
+    # What the other schedules do
+
+    def prune(self, fault: Fault | None = None) -> None:
+        files = ModelFiles(tuple(self.specs.values()), ())
+        store, source = self.world.store, self.platform.gateways.source
+
+        def running() -> list[Reference]:
+            return [Reference("", run.release.partition("-")[0], "a run") for run in self.runs.values()]
+
+        with self._surviving(fault):
+            pruner = Pruner(store, lambda models: references_to(models, store, source, files, running), GRACE_S)
+            pruner.carry_out(pruner.plan(now=self.now.timestamp()))
+
+    def revisions(self, specs: list[ModelSpec]) -> dict[str, str | GenaiError]:
+        found: dict[str, str | GenaiError] = {}
+        for spec in specs:
+            try:
+                found[spec.name] = self.platform.gateways.source(spec.source).resolve(spec.source.hub, spec.source.ref)
+            except GenaiError as error:
+                found[spec.name] = error
+        return found
+
+    # The graph, with what needs a network replaced
+
+    @cached_property
+    def assets(self) -> tuple[ReleaseAsset, ...]:
+        return (
+            replace(SNAPSHOT, work=lambda hand: _all("snapshot", Outcome.PASSED)),
+            replace(STAGED_MODEL, work=self._stage),
+            replace(CAPACITY, work=lambda hand: replace(_all("capacity"), facts={"strategy": "blue_green"})),
+            replace(CANDIDATE, work=self._start),
+            replace(SERVING_REPORT, work=self._measure),
+            replace(AGENT_CANDIDATE, work=self._start_agent),
+            replace(AGENT_REPORT, work=lambda hand: _all("agent_report", self._outcome(hand))),
+            LIVE,
+        )
+
+    def _stage(self, hand: InHand) -> Findings:
+        model, revision, store = hand.release.model, hand.release.revision, self.world.store
+        body = revision.encode()
+        etag = store.put(f"{staged_prefix(model, revision)}weights", body)
+        files = (ManifestFile("weights", len(body), hashlib.sha256(body).hexdigest(), etag),)
+        manifest = Manifest(model, "owner/x", revision, files, "a test", self.now_text())
+        store.put(manifest_key(model, revision), manifest.to_bytes())
+        return _all("staged_model")
+
+    def _start(self, hand: InHand) -> Findings:
+        self.platform.candidates.start_engine(hand.spec, hand.release, hand.say)
+        return _all("candidate")
+
+    def _measure(self, hand: InHand) -> Findings:
+        self.platform.candidates.stop_agent(
+            hand.release, unless_live=self.platform.traffic.on(hand.release.model, "agent")
+        )
+        return _all("serving_report", self._outcome(hand))
+
+    def _start_agent(self, hand: InHand) -> Findings:
+        self.platform.candidates.start_agent(hand.release, hand.say)
+        return _all("agent_candidate")
+
+    def _outcome(self, hand: InHand) -> Outcome:
+        if hand.release.id in self.world.broken_engines:
+            return Outcome.INCONCLUSIVE
+        return self.outcomes[hand.release.revision]
+
+
+def _all(asset: str, outcome: Outcome = Outcome.PASSED) -> Findings:
+    return Findings([Verdict(check, outcome, f"it {outcome}") for check in CHECKS[asset]])
+
+
+class _Surviving:
+    """One operation under a fault: what it raises ends the operation, and nothing else."""
+
+    def __init__(self, trouble: Trouble, fault: Fault | None) -> None:
+        self._during = trouble.during(fault)
+
+    def __enter__(self) -> None:
+        self._during.__enter__()
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> bool:
+        self._during.__exit__(None, None, None)
+        return kind is not None and issubclass(kind, Crash | GenaiError)
+
+
