@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from genai_pipeline.core.errors import ClusterUnavailable, StoreUnavailable
-from genai_pipeline.core.faults import ARMED_BY
 from tests.fakes.store import MemoryStore
 from tests.fakes.world import FakeCluster
 
@@ -22,14 +20,18 @@ class Fault:
     """What goes wrong during one operation.
 
     Args:
-        kind: crash (at the crash point `where`), or lost, or refused.
-        where: a crash point, store or cluster.
-        nth: the call that it happens to.
+        kind: killed (at a crash point), lost (done, but nobody answers), or refused.
+        where: point, store, reading or cluster.
+        nth: the call, or the point, that it happens at.
     """
 
     kind: str
     where: str
     nth: int = 1
+
+
+class Killed(BaseException):
+    """The process is gone; no `except` of ours may see it."""
 
 
 @dataclass
@@ -43,13 +45,10 @@ class Trouble:
     @contextmanager
     def during(self, fault: Fault | None) -> Iterator[None]:
         self.armed, self.struck, self._seen = fault, False, 0
-        if fault and fault.kind == "crash":
-            os.environ[ARMED_BY] = f"{fault.where}:exception"
         try:
             yield
         finally:
             self.armed = None
-            os.environ.pop(ARMED_BY, None)
 
     def strikes(self, kind: str, where: str) -> bool:
         armed = self.armed
@@ -60,12 +59,22 @@ class Trouble:
         return self.struck
 
 
+    def crash_point(self, name: str) -> None:
+        """Stands where the product's crash points are."""
+        if self.strikes("killed", "point"):
+            raise Killed(name)
+
+
+TROUBLE = Trouble()
+"""Of the one site that is at work."""
+
+
 class FaultyStore(MemoryStore):
-    trouble = Trouble()
+    trouble = TROUBLE
 
 
 class FaultyCluster(FakeCluster):
-    trouble = Trouble()
+    trouble = TROUBLE
 
 
 def _with_faults(kind, method, where, error):

@@ -16,34 +16,12 @@ from tests.model_based.faulty import Fault
 from tests.model_based.site import MODELS, MOST, Site
 
 OFFICE_HOURS = "Mon-Fri 09:00-17:00"
-CRASH_POINTS = (
-    "controller.superseded",
-    "controller.opened",
-    "controller.before_attempt",
-    "controller.attempt_written",
-    "controller.before_promotion",
-    "controller.promotion_written",
-    "ending.recorded",
-    "ending.traffic_back",
-    "ending.before_done",
-    "rollout.candidate_applied",
-    "rollout.agent_applied",
-    "rollout.selector_moved",
-    "rollout.pointer_written",
-    "rollout.drained",
-    "rollout.stopping",
-    "prune.after_lease",
-    "prune.after_manifest",
-    "prune.before_lease_goes",
-)
-
 models = st.sampled_from(MODELS)
 outcomes = st.sampled_from([Outcome.PASSED, Outcome.PASSED, Outcome.PASSED, Outcome.FAILED, Outcome.INCONCLUSIVE])
 calls = st.integers(1, 6)
 faults = st.one_of(
     st.none(),
-    st.none(),
-    st.sampled_from([Fault("crash", name) for name in CRASH_POINTS]),
+    st.builds(Fault, st.just("killed"), st.just("point"), calls),
     st.builds(Fault, st.sampled_from(["lost", "refused"]), st.sampled_from(["store", "cluster"]), calls),
     st.builds(Fault, st.just("refused"), st.just("reading"), st.integers(1, 12)),
 )
@@ -71,6 +49,7 @@ class Rollouts(RuleBasedStateMachine):
     def first_versions_are_published(self) -> None:
         for model in MODELS:
             self.site.publish(model, "v1", Outcome.PASSED)
+        self.site.change_rollout(MODELS[1], approval="manual")
 
     @rule(model=models, content=st.sampled_from(["v1", "v2", "v3"]), outcome=outcomes)
     def a_version_is_published_or_the_ref_flips(self, model: str, content: str, outcome: Outcome) -> None:

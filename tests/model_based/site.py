@@ -23,7 +23,6 @@ from genai_pipeline.assets.snapshot import SNAPSHOT
 from genai_pipeline.assets.staged_model import STAGED_MODEL
 from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.errors import GenaiError
-from genai_pipeline.core.faults import Crash
 from genai_pipeline.core.manifest import Manifest, ManifestFile, manifest_key, staged_prefix
 from genai_pipeline.core.model_file import ModelFiles, parse_model
 from genai_pipeline.core.model_spec import ModelSpec
@@ -40,7 +39,7 @@ from genai_pipeline.staging.prune import Reference
 from genai_pipeline.staging.pruner import Pruner
 from genai_pipeline.staging.references import references_to
 from tests.fakes.world import PROFILE, World
-from tests.model_based.faulty import Fault, FaultyCluster, FaultyStore, Trouble
+from tests.model_based.faulty import TROUBLE, Fault, FaultyCluster, FaultyStore, Killed
 
 MODELS = ("one", "two", "three")
 MOST = 2
@@ -101,7 +100,6 @@ class Site:
     """
 
     now: datetime = MONDAY
-    trouble: Trouble = field(default_factory=Trouble)
     runs: dict[str, Run] = field(default_factory=dict)
     specs: dict[str, ModelSpec] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
@@ -109,9 +107,7 @@ class Site:
     said: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        store, cluster = FaultyStore(clock=lambda: self.now.timestamp()), FaultyCluster()
-        store.trouble = cluster.trouble = self.trouble
-        self.world = World(store=store, cluster=cluster)
+        self.world = World(store=FaultyStore(clock=lambda: self.now.timestamp()), cluster=FaultyCluster())
         self.platform = InMemory(self)
         for name in MODELS:
             text = f"name: {name}\nsource: {{hub: owner/{name}, ref: {name}}}\nrollout: {{watch_minutes: 5}}\n"
@@ -187,7 +183,7 @@ class Site:
         self.runs.pop(model, None)
 
     def _surviving(self, fault: Fault | None) -> _Surviving:
-        return _Surviving(self.trouble, fault)
+        return _Surviving(fault)
 
     # What the other schedules do
 
@@ -262,14 +258,14 @@ def _all(asset: str, outcome: Outcome = Outcome.PASSED) -> Findings:
 class _Surviving:
     """One operation under a fault: what it raises ends the operation, and nothing else."""
 
-    def __init__(self, trouble: Trouble, fault: Fault | None) -> None:
-        self._during = trouble.during(fault)
+    def __init__(self, fault: Fault | None) -> None:
+        self._during = TROUBLE.during(fault)
 
     def __enter__(self) -> None:
         self._during.__enter__()
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> bool:
         self._during.__exit__(None, None, None)
-        return kind is not None and issubclass(kind, Crash | GenaiError)
+        return kind is not None and issubclass(kind, Killed | GenaiError)
 
 
