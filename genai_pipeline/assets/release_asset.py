@@ -11,7 +11,6 @@ from typing import Any
 import dagster as dg
 
 from genai_pipeline.assets.failures import explained
-from genai_pipeline.assets.freshness import freshness_of
 from genai_pipeline.assets.tables import shown
 from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.errors import GenaiError, Refused, ReleaseRefused, StagingError, Superseded
@@ -87,7 +86,6 @@ class ReleaseAsset:
             check_specs=checks,
             description=self.description,
             output_required=not self.moves_traffic,
-            freshness_policy=freshness_of(spec, self.name),
             pool=CANDIDATES_POOL if self.name == "capacity" else pool_of(spec),
         )
         def release_asset(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> Any:
@@ -105,7 +103,7 @@ def pool_of(spec: ModelSpec) -> str:
 def _report(
     context: dg.AssetExecutionContext, platform: Platform, spec: ModelSpec, asset: ReleaseAsset
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
-    """Do the asset's work for the partition; yield its checks and the materialization. What is held yields neither."""
+    """Do the asset's work for the partition's release; yield checks and materialization, or neither if it is held."""
     hand = _in_hand(platform, spec, asset, context)
     findings, error = carry_out(asset, hand)
     if findings.held:

@@ -13,6 +13,8 @@ from genai_pipeline.core.release import Release
 
 BACK_OFF_S = 10
 LONGEST_BACK_OFF_S = 3600
+WAY_BACK_S = 1800
+"""How long a rollback has the model for itself; then a new release may be the way out."""
 UNFINISHED = ON_ITS_WAY | {Phase.SUPERSEDED}
 """Phases in which the release that the pointer names cannot be but by a run that died, or a tick that came late."""
 
@@ -84,8 +86,8 @@ def plan_rollout(of: Situation) -> Plan:
         return Plan(Step.NOTHING, "rollout.paused is true")
     if live and live.phase in UNFINISHED and live.promotions < of.spec.rollout.max_attempts:
         return _finish(live, of.now)
-    if of.live and live and live.phase is Phase.ROLLED_BACK and of.live.last_good:
-        return Plan(Step.NOTHING, f"the way back from {live.release} to {of.live.last_good} is not finished")
+    if of.live and live and live.phase is Phase.ROLLED_BACK and _since(live, of.now) < WAY_BACK_S:
+        return Plan(Step.NOTHING, f"the way back from {live.release} is not finished")
     if of.live and of.live.release == wanted:
         return Plan(Step.NOTHING, f"{wanted} is live")
     if of.live and of.live.watched_until and of.live.last_good:
@@ -173,6 +175,11 @@ def _again_at(record: Record, tries: int) -> datetime:
     """When the next try is due: 10 s after the last event, then 40 s, 160 s and so on, an hour at most."""
     last = datetime.fromisoformat(record.history[-1].at)
     return last + timedelta(seconds=min(BACK_OFF_S * 4 ** (tries - 1), LONGEST_BACK_OFF_S) if tries else 0)
+
+
+def _since(record: Record, now: datetime) -> float:
+    """Seconds since the last event."""
+    return abs(now - datetime.fromisoformat(record.history[-1].at)).total_seconds()
 
 
 def _said(at: datetime) -> str:

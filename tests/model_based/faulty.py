@@ -58,7 +58,6 @@ class Trouble:
         self.struck = self._seen == armed.nth
         return self.struck
 
-
     def crash_point(self, name: str) -> None:
         """Stands where the product's crash points are."""
         if self.strikes("killed", "point"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-
+from collections.abc import Callable
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -26,8 +26,10 @@ faults = st.one_of(
     st.builds(Fault, st.just("refused"), st.just("reading"), st.integers(1, 12)),
 )
 changes = st.sampled_from(
-    [("length", 1024), ("length", 2048), ("approval", "manual"), ("approval", "auto")]
-    + [("window", OFFICE_HOURS), ("window", None), ("paused", True), ("paused", False)]
+    [
+        *(("length", 1024), ("length", 2048), ("approval", "manual"), ("approval", "auto")),
+        *(("window", OFFICE_HOURS), ("window", None), ("paused", True), ("paused", False)),
+    ]
 )
 STEPS = 8
 """Assets of a whole rollout."""
@@ -45,13 +47,17 @@ class Rollouts(RuleBasedStateMachine):
 
     # What happens
 
-    @initialize()
-    def first_versions_are_published(self) -> None:
-        for model in MODELS:
-            self.site.publish(model, "v1", Outcome.PASSED)
+    @initialize(versions=st.integers(0, 3))
+    def some_versions_went_live_before(self, versions: int) -> None:
+        for n in range(versions + 1):
+            for model in MODELS:
+                self.site.publish(model, f"v{n}", Outcome.PASSED)
+            if n < versions:
+                self.all_is_done_that_can_be(None, 1)
+                self.all_is_done_that_can_be(None, 1)
         self.site.change_rollout(MODELS[1], approval="manual")
 
-    @rule(model=models, content=st.sampled_from(["v1", "v2", "v3"]), outcome=outcomes)
+    @rule(model=models, content=st.sampled_from(["v1", "v2", "v3", "v4"]), outcome=outcomes)
     def a_version_is_published_or_the_ref_flips(self, model: str, content: str, outcome: Outcome) -> None:
         self.site.publish(model, content, outcome)
 
@@ -71,6 +77,7 @@ class Rollouts(RuleBasedStateMachine):
     @rule(model=models, steps=st.integers(1, STEPS), fault=faults)
     def the_run_goes_on(self, model: str, steps: int, fault: Fault | None) -> None:
         """The fault happens in the last of these steps."""
+        model = self.one_of(model, lambda name: name in self.site.runs)
         for step in range(steps):
             if model in self.site.runs:
                 self.site.step(model, fault if step == steps - 1 else None)
@@ -79,17 +86,11 @@ class Rollouts(RuleBasedStateMachine):
     def an_hour_passes(self, fault: Fault | None, at: int, rounds: int) -> None:
         """All that is to be done is done, but for a fault at one step of every run; so that sequences get far."""
         for _ in range(rounds):
-            self.site.pass_time(900)
-            self.site.tick()
-            for model in list(self.site.runs):
-                for step in range(1, STEPS + 1):
-                    if model in self.site.runs:
-                        last = len(self.site.runs[model].left) == 1
-                        self.site.step(model, fault if step == at or (last and at == STEPS) else None)
+            self.all_is_done_that_can_be(fault, at)
 
     @rule(model=models)
     def the_run_is_killed(self, model: str) -> None:
-        self.site.kill(model)
+        self.site.kill(self.one_of(model, lambda name: name in self.site.runs))
 
     @rule(model=models, mended=st.booleans())
     def an_engine_breaks_or_all_are_mended(self, model: str, mended: bool) -> None:
@@ -99,11 +100,12 @@ class Rollouts(RuleBasedStateMachine):
         if mended:
             self.site.world.broken_engines.clear()
 
-    @rule(model=models)
-    def somebody_approves(self, model: str) -> None:
-        for record in self.site.platform.records.all(model):
-            if record.phase is Phase.AWAITING_APPROVAL:
-                self.site.platform.approvals.approve(model, record.release, "somebody")
+    @rule()
+    def somebody_approves(self) -> None:
+        records, approvals = self.site.platform.records, self.site.platform.approvals
+        waiting = [r for model in MODELS for r in records.all(model) if r.phase is Phase.AWAITING_APPROVAL]
+        for record in waiting:
+            approvals.approve(record.model, record.release, "somebody")
 
     @rule(model=models, which=st.integers(0, 5))
     def somebody_materializes_live_by_hand(self, model: str, which: int) -> None:
@@ -112,12 +114,39 @@ class Rollouts(RuleBasedStateMachine):
             self.site.launch_live_by_hand(model, known[which % len(known)].release)
 
     @rule(fault=faults)
+    def the_watch_looks(self, fault: Fault | None) -> None:
+        self.site.watch(fault)
+
+    @rule(model=models, fault=faults)
+    def live_misbehaves_and_is_rolled_back(self, model: str, fault: Fault | None) -> None:
+        self.site.roll_back(self.one_of(model, self.has_a_last_good), fault)
+
+    @rule(fault=faults)
     def prune(self, fault: Fault | None) -> None:
         self.site.prune(fault)
 
     @rule(minutes=st.sampled_from([1, 60, 12 * 60, -60]))
     def the_clock_is_turned(self, minutes: int) -> None:
         self.site.pass_time(minutes * 60)
+
+    def all_is_done_that_can_be(self, fault: Fault | None, at: int) -> None:
+        self.site.pass_time(900)
+        self.site.watch()
+        self.site.tick()
+        for model in list(self.site.runs):
+            for step in range(1, STEPS + 1):
+                if model in self.site.runs:
+                    last = len(self.site.runs[model].left) == 1
+                    self.site.step(model, fault if step == at or (last and at == STEPS) else None)
+
+    def one_of(self, model: str, chosen: Callable[[str], bool]) -> str:
+        """`model` or the next one that is `chosen`, so that fewer steps of a sequence are in vain."""
+        at = MODELS.index(model)
+        return next(filter(chosen, MODELS[at:] + MODELS[:at]), model)
+
+    def has_a_last_good(self, model: str) -> bool:
+        live = self.pointer(model)
+        return live is not None and live.last_good is not None
 
     # What holds
 
@@ -139,7 +168,9 @@ class Rollouts(RuleBasedStateMachine):
             for release in {live.release} if live else set():
                 record = self.site.platform.records.require(model, release)
                 assert record.may_go_live, f"{model}: {release} is live and {record.missing} {record.not_passed}"
-                assert record.phase is not Phase.REJECTED
+                if record.phase in ENDED_BADLY:
+                    assert record.phase is Phase.ROLLED_BACK, f"{model}: {release} is live and {record.phase}"
+                    assert self.site.platform.roll_back.unfinished(model)
             if on:
                 assert self.site.platform.records.require(model, on).may_go_live
 
@@ -171,7 +202,9 @@ class Rollouts(RuleBasedStateMachine):
             needed = {live.release, live.last_good} - {None} if live else set()
             for release in needed:
                 revision = records.require(model, release or "").revision
-                assert manifest_key(model, revision) in self.site.world.store.objects, f"{model}@{release} is not staged"
+                assert manifest_key(model, revision) in self.site.world.store.objects, (
+                    f"{model}@{release} is not staged"
+                )
 
     @invariant()
     def quarantine_holds(self) -> None:
@@ -189,6 +222,7 @@ class Rollouts(RuleBasedStateMachine):
         for model in MODELS:
             site.change_rollout(model, window=None, paused=False)
         for _ in range(60):
+            site.watch()
             site.tick()
             for model in list(site.runs):
                 while model in site.runs:
@@ -210,10 +244,14 @@ class Rollouts(RuleBasedStateMachine):
         assert is_live or waits or record.phase in ENDED_BADLY, f"{desired} is {record.phase}: {said}"
         on_their_way = [r.release for r in records.all(model) if r.phase in ON_ITS_WAY and r.release != desired]
         assert not on_their_way, f"{on_their_way} of {model} are still on their way"
+        assert not live or not live.watched_until, f"the watch over {model} does not end"
+        assert not site.platform.roll_back.unfinished(model)
         kept = {live.release, live.last_good} if live else set()
         kept |= {desired} if waits else set()
         labels = {"app.kubernetes.io/name": model}
-        left = {d["metadata"]["labels"]["genai-pipeline/release"] for d in site.world.cluster.list("Deployment", labels)}
+        left = {
+            d["metadata"]["labels"]["genai-pipeline/release"] for d in site.world.cluster.list("Deployment", labels)
+        }
         assert left <= kept, f"{left - kept} of {model} were left in the cluster"
 
     def pointer(self, model: str) -> Live | None:

@@ -7,7 +7,6 @@ without one. There are no threads and no sleeps, and the clock is turned by hand
 from __future__ import annotations
 
 import hashlib
-
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -26,6 +25,7 @@ from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.core.manifest import Manifest, ManifestFile, manifest_key, staged_prefix
 from genai_pipeline.core.model_file import ModelFiles, parse_model
 from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.record import Live
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Outcome, Verdict
 from genai_pipeline.resources.platform import Platform
@@ -34,6 +34,7 @@ from genai_pipeline.rollout.candidate import Candidates
 from genai_pipeline.rollout.controller import Controller, Start, Tick, UnderWay
 from genai_pipeline.rollout.ledger import Ledger
 from genai_pipeline.rollout.records import Records
+from genai_pipeline.rollout.rollback import RollBack
 from genai_pipeline.rollout.traffic import Traffic
 from genai_pipeline.staging.prune import Reference
 from genai_pipeline.staging.pruner import Pruner
@@ -69,6 +70,10 @@ class InMemory(Platform):
     @cached_property
     def approvals(self) -> Approvals:
         return Approvals(self.records, self.notices, PROFILE.dagster_url, self._site.now_text)
+
+    @cached_property
+    def roll_back(self) -> RollBack:
+        return RollBack(self.gateways, self.records, self.candidates, self.traffic, self._site.now_text)
 
     @cached_property
     def controller(self) -> Controller:
@@ -185,7 +190,27 @@ class Site:
     def _surviving(self, fault: Fault | None) -> _Surviving:
         return _Surviving(fault)
 
-    # What the other schedules do
+    # What the watch and the other schedules do
+
+    def watch(self, fault: Fault | None = None) -> None:
+        """The clockwork of the watch: what was begun is finished, and every watch ends. It judges nothing here."""
+        for model in [name for name in MODELS if name not in self.runs]:
+            with self._surviving(fault):
+                if self.platform.roll_back.unfinished(model):
+                    self.platform.roll_back.finish(model, self.said.append)
+                live = self.platform.records.live(model)
+                if live and live.watched_until and datetime.fromisoformat(live.watched_until) <= self.now:
+                    self._end_watch(model, live)
+
+    def _end_watch(self, model: str, live: Live) -> None:
+        if live.last_good:
+            self.platform.candidates.stop(self.platform.records.require(model, live.last_good).as_release)
+        self.platform.records.end_watch(model, live.release)
+
+    def roll_back(self, model: str, fault: Fault | None = None) -> None:
+        """What a breach does, or somebody by hand; also while a rollout is under way."""
+        with self._surviving(fault):
+            self.platform.roll_back.begin(model, "it misbehaves", "somebody")
 
     def prune(self, fault: Fault | None = None) -> None:
         files = ModelFiles(tuple(self.specs.values()), ())
@@ -267,5 +292,3 @@ class _Surviving:
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> bool:
         self._during.__exit__(None, None, None)
         return kind is not None and issubclass(kind, Killed | GenaiError)
-
-

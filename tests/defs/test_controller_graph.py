@@ -1,0 +1,258 @@
+"""Approval, windows, superseding and limits, as the whole graph does them."""
+
+import dagster as dg
+import pytest
+
+from genai_pipeline.assets.release_asset import CANDIDATES_POOL
+from genai_pipeline.automation.rollouts import hold_to_limits, promote_job_name
+from genai_pipeline.core.model_file import ModelFiles, parse_model
+from genai_pipeline.core.notice import NoticeKind
+from genai_pipeline.core.record import Phase
+from genai_pipeline.core.verdict import inconclusive
+from genai_pipeline.resources.runs import runs_under_way
+
+MANUAL = "name: tiny\nsource: {hub: owner/tiny, ref: main}\nrollout: {approval: manual, watch_minutes: 0}\n"
+SUNDAY, MONDAY = "2026-01-04T12:00:00Z", "2026-01-05T12:00:00Z"
+WEEKDAYS = MANUAL.replace("approval: manual", 'window: "Mon-Fri 09:00-17:00"')
+NOW = "genai_pipeline.automation.rollouts.utc_now", "genai_pipeline.assets.live.utc_now"
+
+
+def load(desk, *texts):
+    desk.load(ModelFiles(tuple(parse_model(text, "models/tiny.yaml") for text in texts), ()))
+
+
+def promote(desk, request):
+    return desk.defs.resolve_job_def(promote_job_name(desk.spec)).execute_in_process(
+        partition_key=request.partition_key,
+        tags=request.tags,
+        instance=desk.instance,
+        raise_on_error=False,
+        resources={"platform": desk.platform},
+    )
+
+
+def approve(desk, release):
+    config = {"model": "tiny", "release": release, "by": "ann"}
+    return desk.defs.resolve_job_def("approve").execute_in_process(
+        instance=desk.instance,
+        run_config={"ops": {"approve_release": {"config": config}}},
+        resources={"platform": desk.platform},
+        raise_on_error=False,
+    )
+
+
+def materialized(result):
+    return {"/".join(event.asset_key.path) for event in result.get_asset_materialization_events()}
+
+
+def test_with_manual_approval_the_run_ends_well_without_moving_traffic_and_says_where_the_reports_are(desk):
+    load(desk, MANUAL)
+    desk.world.hub.publish("v1")
+
+    result = desk.roll_out()
+
+    assert result.success
+    assert not {"tiny/live", "platform/chat_ui"} & materialized(result)
+    assert desk.live is None
+    release = desk.releases[0]
+    assert desk.record(release).phase is Phase.AWAITING_APPROVAL
+    (notice,) = desk.platform.notices.waiting()
+    assert notice.kind is NoticeKind.AWAITING_APPROVAL
+    assert f"genai approve tiny@{release}" in notice.text
+    assert "http://dagster/assets/tiny/" in notice.text
+    assert f"genai approve tiny@{release}" in desk.tick()[1]
+
+
+def test_the_button_approves_and_the_next_tick_promotes_without_proving_anything_again(desk):
+    load(desk, MANUAL)
+    desk.world.hub.publish("v1")
+    desk.roll_out()
+    release = desk.releases[0]
+
+    assert approve(desk, release).success
+    (request,), _ = desk.tick()
+
+    assert request.job_name == "promote_tiny"
+    assert request.run_key == f"tiny:{release}:1:promote:1"
+    assert "approved by ann" in request.tags["genai/reason"]
+    result = promote(desk, request)
+    assert materialized(result) == {"tiny/live", "platform/chat_ui"}
+    assert desk.live == release
+    assert desk.record(release).attempt == 1
+
+
+def test_what_does_not_wait_for_approval_cannot_be_approved(desk):
+    desk.world.hub.publish("v1")
+    desk.tick()
+
+    result = approve(desk, desk.releases[0])
+
+    assert not result.success
+    assert "waits for no approval" in str(result.failure_data_for_node("approve_release").user_failure_data)
+
+
+def test_a_promotion_whose_run_died_is_tried_again_under_another_key_and_not_for_ever(desk, monkeypatch):
+    load(desk, MANUAL.replace("watch_minutes: 0", "watch_minutes: 0, max_attempts: 2"))
+    desk.world.hub.publish("v1")
+    desk.roll_out()
+    approve(desk, desk.releases[0])
+    monkeypatch.setattr(NOW[0], lambda: "2999-01-01T00:00:00Z")
+    keys = []
+    for _ in range(3):
+        keys += [request.run_key.partition(":promote")[1:] for request in desk.tick()[0]]
+
+    assert keys == [(":promote", ":1"), (":promote", ":2"), ("", "")]
+
+
+def test_a_closed_window_holds_a_proven_candidate_until_it_opens(desk, monkeypatch):
+    load(desk, WEEKDAYS)
+    desk.world.hub.publish("v1")
+    monkeypatch.setattr(NOW[0], lambda: MONDAY)
+    monkeypatch.setattr(NOW[1], lambda: SUNDAY)
+
+    assert desk.roll_out().success
+    assert desk.live is None
+    assert desk.record(desk.releases[0]).phase is Phase.ROLLING_OUT
+    monkeypatch.setattr(NOW[0], lambda: SUNDAY)
+    assert "closed until 2026-01-05T09:00:00Z" in desk.tick()[1]
+    for name in NOW:
+        monkeypatch.setattr(name, lambda: "2999-01-01T12:00:00Z")  # a Tuesday
+    (request,), _ = desk.tick()
+    promote(desk, request)
+    assert desk.live == desk.releases[0]
+
+
+def test_a_newer_version_supersedes_one_on_its_way_whose_run_gives_way_without_a_verdict(desk, monkeypatch):
+    desk.world.hub.publish("v1")
+    (first,), _ = desk.tick()
+    job = desk.defs.resolve_job_def("rollout_tiny")
+    desk.instance.create_run_for_job(job, tags=first.tags, status=dg.DagsterRunStatus.STARTED)
+    desk.world.hub.publish("v2")
+    assert "under way" in desk.tick()[1]
+    (overtaken,) = desk.releases
+    record = desk.record(overtaken)
+    assert record.phase is Phase.SUPERSEDED
+    assert "is asked for instead" in record.reason
+
+    result = desk.run(first)
+
+    assert not result.success
+    assert "was superseded" in str(result.failure_data_for_node("tiny__snapshot").user_failure_data)
+    assert desk.record(overtaken).verdicts == {}
+    assert not desk.record(overtaken).leftover
+
+
+def test_an_older_one_that_waits_for_approval_is_superseded_and_taken_away_in_the_tick(desk):
+    load(desk, MANUAL)
+    desk.world.hub.publish("v1")
+    desk.roll_out()
+    waiting = desk.releases[0]
+    desk.world.hub.publish("v2")
+
+    requests, _ = desk.tick()
+
+    assert len(requests) == 1
+    assert desk.record(waiting).phase is Phase.SUPERSEDED
+    assert not [d for d in desk.world.cluster.list("Deployment") if waiting in d["metadata"]["name"]]
+
+
+def test_the_reason_of_a_run_says_what_changed(desk):
+    desk.world.hub.publish("v1")
+    (first,), _ = desk.tick()
+    assert "first release: revision" in first.tags["genai/reason"]
+    desk.run(first)
+    load(
+        desk,
+        MANUAL.replace("approval: manual, ", "") + "serving: {args: {max-model-len: 512}, env: {HF_TOKEN: s3cret}}\n",
+    )
+
+    (second,), _ = desk.tick()
+
+    assert "serving.args.max-model-len: none -> 512" in second.tags["genai/reason"]
+    assert "serving.env.HF_TOKEN changed" in second.tags["genai/reason"]
+    assert "s3cret" not in second.tags["genai/reason"]
+    assert "serving.args.max-model-len" in desk.record(second.partition_key).trigger
+
+
+def test_what_ended_without_a_verdict_is_told_of_as_inconclusive(desk, monkeypatch):
+    desk.world.hub.publish("v1")
+    desk.verdicts["serving_report"] = [inconclusive(v.check, "engine silent") for v in desk.verdicts["serving_report"]]
+    monkeypatch.setattr(NOW[0], lambda: "2999-01-01T00:00:00Z")
+    desk.roll_out()
+    desk.roll_out()
+
+    desk.tick()
+
+    assert [notice.kind for notice in desk.platform.notices.waiting()] == [NoticeKind.INCONCLUSIVE]
+
+
+def named(name):
+    return f"name: {name}\nsource: {{hub: owner/{name}, ref: main}}\n"
+
+
+def test_no_more_rollouts_start_than_the_cluster_may_have_and_one_launched_by_hand_counts(desk):
+    desk.world.hub.publish("v1")
+    load(desk, *map(named, ("tiny", "b", "c")))
+
+    assert {r.tags["genai/model"] for r in desk.tick()[0]} == {"tiny", "b"}
+    assert "2 rollouts are under way" in desk.tick()[1] or desk.tick()[1]
+
+    load(desk, *map(named, ("tiny", "d", "e")))
+    by_hand = desk.defs.resolve_job_def("rollout_tiny")
+    desk.instance.create_run_for_job(by_hand, status=dg.DagsterRunStatus.QUEUED)
+    assert {r.tags["genai/model"] for r in desk.tick()[0]} == {"d"}
+
+
+def test_a_run_that_somebody_put_together_of_assets_is_seen_as_the_models(desk):
+    desk.world.hub.publish("v1")
+    job = desk.defs.resolve_implicit_global_asset_job_def()
+    desk.instance.create_run_for_job(
+        job, asset_selection=frozenset({dg.AssetKey(["tiny", "candidate"])}), status=dg.DagsterRunStatus.STARTED
+    )
+
+    (run,) = runs_under_way(desk.instance)
+
+    assert (run.model, run.rolls_out) == ("tiny", False)
+    assert "under way" in desk.tick()[1]
+
+
+def test_every_asset_of_a_model_is_in_its_pool_but_the_one_that_takes_room():
+    from tests.defs.desk import MODEL, Desk
+    from tests.fakes.world import World
+
+    desk = Desk(World())
+    assert MODEL
+    pools = {a.op.name: a.op.pool for a in desk.defs.assets if isinstance(a, dg.AssetsDefinition) and a.op.pool}
+    assert pools.pop("tiny__capacity") == CANDIDATES_POOL
+    assert set(pools.values()) == {"model_tiny"}
+    assert len(pools) == 7
+
+
+@pytest.fixture
+def run_pools(tmp_path):
+    (tmp_path / "dagster.yaml").write_text("concurrency: {pools: {granularity: run, default_limit: 1}}\n")
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        yield instance
+
+
+def test_the_limits_of_the_pools_are_what_the_settings_say(desk, run_pools):
+    hold_to_limits(run_pools, [desk.spec], 3)
+    hold_to_limits(run_pools, [desk.spec], 3)
+
+    limits = {limit.name: limit.limit for limit in run_pools.event_log_storage.get_pool_limits()}
+    assert limits == {CANDIDATES_POOL: 3, "model_tiny": 1}
+
+
+def test_pools_that_hold_steps_back_are_left_alone(desk):
+    hold_to_limits(desk.instance, [desk.spec], 3)
+
+    assert not list(desk.instance.event_log_storage.get_pool_limits())
+
+
+def test_each_kind_of_source_has_a_sensor_of_its_own_and_only_its_own_models(desk, tmp_path):
+    load(desk, named("tiny"), f"name: b\nsource: {{folder: {tmp_path}}}\n", "name: c\nsource: {s3: s3://b/p/}\n")
+
+    sensors = {sensor.name: sensor for sensor in desk.defs.get_repository_def().sensor_defs}
+
+    assert {"new_versions", "new_versions_s3", "new_versions_folder"} <= set(sensors)
+    assert {target.job_name for target in sensors["new_versions_folder"].targets} == {"rollout_b", "promote_b"}
