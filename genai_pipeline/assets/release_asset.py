@@ -103,12 +103,12 @@ def pool_of(spec: ModelSpec) -> str:
 def _report(
     context: dg.AssetExecutionContext, platform: Platform, spec: ModelSpec, asset: ReleaseAsset
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
-    """Do the asset's work for the partition's release; yield checks and materialization, or neither if it is held."""
+    """Do the asset's work for the partition's release; yield its checks, and unless it is held a materialization."""
     hand = _in_hand(platform, spec, asset, context)
     findings, error = carry_out(asset, hand)
     if findings.held:
         context.log.info(findings.held)
-        hand.observe({"held": findings.held, **findings.metadata})
+        yield from _held(spec.name, asset.name, hand.release, findings.held)
         return
     results = [_check_result(spec.name, asset.name, hand.release, verdict) for verdict in findings.verdicts]
     if error:
@@ -168,6 +168,19 @@ def _write_down(hand: InHand, asset: str, findings: Findings, seconds: float) ->
     failures = [f"{asset}.{v.check}: {v.summary}" for v in findings.verdicts if v.outcome is Outcome.FAILED]
     if failures:
         hand.platform.ending.reject(release, " · ".join(dict.fromkeys(failures)))
+
+
+def _held(model: str, asset: str, release: Release, why: str) -> Iterator[dg.AssetCheckResult]:
+    """Dagster wants a word on every check. A warning stops nothing; without a materialization nothing follows."""
+    for check in CHECKS[asset]:
+        yield dg.AssetCheckResult(
+            asset_key=[model, asset],
+            check_name=check,
+            passed=False,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"Held: {why}",
+            metadata={"release": release.id, "outcome": "held"},
+        )
 
 
 def _check_result(model: str, asset: str, release: Release, verdict: Verdict) -> dg.AssetCheckResult:

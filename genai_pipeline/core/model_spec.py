@@ -261,6 +261,13 @@ class Rollout(_Section):
     paused: bool = False
     self_heal: bool = False
 
+    @model_validator(mode="after")
+    def _nobody_waits_unserved(self) -> Rollout:
+        if self.approval == "manual" and (self.allow_downtime or self.strategy == "recreate"):
+            stops = "strategy recreate" if self.strategy == "recreate" else "allow_downtime"
+            raise ValueError(f"{stops} stops the live release before anybody approves the next: use approval auto")
+        return self
+
 
 class Refresh(_Section):
     """What is proven again of the release that has the traffic, long after its rollout.

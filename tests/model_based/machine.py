@@ -43,7 +43,6 @@ class Rollouts(RuleBasedStateMachine):
         self.site = Site()
         self.was_live: set[str] = set()
         self.quarantined: set[tuple[str, str]] = set()
-        self.pointers: dict[str, Live | None] = dict.fromkeys(MODELS)
 
     # What happens
 
@@ -165,30 +164,23 @@ class Rollouts(RuleBasedStateMachine):
     def users_talk_only_to_what_is_all_passed(self) -> None:
         for model in MODELS:
             live, on = self.pointer(model), self.site.platform.traffic.on(model)
-            for release in {live.release} if live else set():
-                record = self.site.platform.records.require(model, release)
-                assert record.may_go_live, f"{model}: {release} is live and {record.missing} {record.not_passed}"
-                if record.phase in ENDED_BADLY:
-                    assert record.phase is Phase.ROLLED_BACK, f"{model}: {release} is live and {record.phase}"
-                    assert self.site.platform.roll_back.unfinished(model)
-            if on:
-                assert self.site.platform.records.require(model, on).may_go_live
+            for release in {live.release if live else None, on} - {None}:
+                record = self.site.platform.records.require(model, str(release))
+                unproven = [*record.missing, *record.not_passed]
+                assert not unproven, f"{model}: users get {release}, which is not all passed: {unproven}"
+            if live and (phase := self.site.platform.records.require(model, live.release).phase) in ENDED_BADLY:
+                assert phase is Phase.ROLLED_BACK, f"{model}: {live.release} is live and {phase}"
+                assert self.site.platform.roll_back.unfinished(model)
 
     @invariant()
     def approvals_and_windows_are_kept(self) -> None:
-        for model in MODELS:
-            live, before = self.pointer(model), self.pointers[model]
-            if live and (before is None or before.release != live.release):
-                self.went_live(model, live)
-            self.pointers[model] = live
-
-    def went_live(self, model: str, live: Live) -> None:
-        record = self.site.platform.records.require(model, live.release)
-        rollout = self.site.specs[model].rollout
-        if rollout.approval == "manual" and not self.changed_under_way:
-            assert record.approved, f"{model}: {live.release} went live and nobody approved it"
-
-    changed_under_way = True
+        for move in self.site.moves:
+            rollout = move.spec.rollout
+            assert rollout.approval == "auto" or move.record.approved, f"{move.record.release}: nobody approved it"
+            assert rollout.window is None or rollout.window.is_open(move.at), (
+                f"it was closed at {move.at}"
+            )
+        self.site.moves.clear()
 
     @invariant()
     def no_more_rollouts_at_once_than_allowed(self) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
+from genai_pipeline.assets import live as live_asset
 from genai_pipeline.assets.agent_candidate import AGENT_CANDIDATE
 from genai_pipeline.assets.agent_report import AGENT_REPORT
 from genai_pipeline.assets.candidate import CANDIDATE
@@ -25,7 +26,7 @@ from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.core.manifest import Manifest, ManifestFile, manifest_key, staged_prefix
 from genai_pipeline.core.model_file import ModelFiles, parse_model
 from genai_pipeline.core.model_spec import ModelSpec
-from genai_pipeline.core.record import Live
+from genai_pipeline.core.record import Live, Record
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Outcome, Verdict
 from genai_pipeline.resources.platform import Platform
@@ -95,13 +96,23 @@ class Run:
         return self.spec.name
 
 
+@dataclass(frozen=True)
+class Move:
+    """A release went live, by a run that had read this model file."""
+
+    spec: ModelSpec
+    record: Record
+    at: datetime
+
+
 @dataclass
 class Site:
     """See the module.
 
     Attributes:
         outcomes: model -> what its reports say of each revision: passed, failed or inconclusive.
-        ever: run keys that were requested, and pairs of release and attempt that were run.
+        ever: run keys that were requested.
+        moves: what went live since somebody looked.
     """
 
     now: datetime = MONDAY
@@ -110,6 +121,7 @@ class Site:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     ever: set[str] = field(default_factory=set)
     said: list[str] = field(default_factory=list)
+    moves: list[Move] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.world = World(store=FaultyStore(clock=lambda: self.now.timestamp()), cluster=FaultyCluster())
@@ -170,13 +182,17 @@ class Site:
 
     def step(self, model: str, fault: Fault | None = None) -> None:
         """The next asset of a model's run."""
-        run = self.runs[model]
+        run, before = self.runs[model], self.platform.records.live(model)
+        live_asset.utc_now = self.now_text
         ended = True
         with self._surviving(fault):
             _, error = carry_out(run.left.pop(0), self._in_hand(run))
             ended = bool(error) or not run.left
         if ended:
             del self.runs[model]
+        live = self.platform.records.live(model)
+        if live and (before is None or before.release != live.release):
+            self.moves.append(Move(run.spec, self.platform.records.require(model, live.release), self.now))
 
     def _in_hand(self, run: Run) -> InHand:
         record = self.platform.records.require(run.model, run.release)

@@ -1,9 +1,12 @@
 import sys
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from genai_pipeline.core.record import Record
+from genai_pipeline.rollout.controller import Controller, Start
+from genai_pipeline.rollout.ending import Ending
 from tests.model_based.faulty import TROUBLE
 from tests.model_based.machine import Rollouts
 
@@ -15,6 +18,7 @@ def no_waiting(monkeypatch):
     monkeypatch.setattr("genai_pipeline.rollout.traffic.SETTLE_DEADLINE_S", 0.3)
     monkeypatch.setattr("genai_pipeline.rollout.drain.POLL_S", 0)
     monkeypatch.setattr("genai_pipeline.loadtest.probe.ContinuousProbe", _watch_traffic)
+    monkeypatch.setattr("genai_pipeline.assets.live.utc_now", None)  # each site has its own clock
     monkeypatch.setattr("time.sleep", lambda _: None)
     for name, module in list(sys.modules.items()):
         if name.startswith("genai_pipeline.") and hasattr(module, "crash_point"):
@@ -29,3 +33,53 @@ def _watch_traffic(url, model):
 
 def test_whatever_happens_in_whatever_order_users_are_served_and_all_comes_to_rest():
     run_state_machine_as_test(Rollouts, settings=THOROUGH)
+
+
+def finds(message, examples=60):
+    """What the machine says of a broken product; it need not be the shortest way there."""
+    few = settings(THOROUGH, max_examples=examples, phases=[Phase.generate], database=None, report_multiple_bugs=False)
+    with pytest.raises(Exception, match=message) as found:
+        run_state_machine_as_test(Rollouts, settings=few)
+    return found
+
+
+def test_it_finds_an_interlock_that_lets_the_unproven_through(monkeypatch):
+    monkeypatch.setattr(Record, "may_go_live", property(lambda record: True))
+
+    finds("not all passed")
+
+
+def test_it_finds_a_tick_that_hands_a_run_out_before_it_is_written_down(monkeypatch):
+    def without_writing(controller, of, plan):
+        attempt = (of.record.attempt if of.record else 0) + 1
+        return Start("rollout", of.spec, of.desired.id, attempt, f"{of.spec.name}:{of.desired.id}:{attempt}", "")
+
+    monkeypatch.setattr(Controller, "_start", without_writing)
+
+    finds("requested twice")
+
+
+def test_it_finds_a_pruner_that_forgets_the_live_release(monkeypatch):
+    monkeypatch.setattr("genai_pipeline.staging.references._live", lambda *_: iter(()))
+    monkeypatch.setattr("genai_pipeline.staging.references._record", lambda *_: iter(()))
+
+    finds("is not staged")
+
+
+def test_it_finds_an_end_that_takes_away_what_has_the_traffic(monkeypatch):
+    monkeypatch.setattr(Ending, "_take_away", lambda ending, record, *_: ending._candidates.remove(record.as_release))
+
+    finds("refused the connection|Nothing runs behind")
+
+
+def test_it_finds_a_controller_that_promotes_without_approval(monkeypatch):
+    monkeypatch.setattr("genai_pipeline.rollout.plan.needs_approval", lambda *_: False)
+    monkeypatch.setattr("genai_pipeline.assets.live.needs_approval", lambda *_: False)
+
+    finds("nobody approved it")
+
+
+def test_it_finds_candidates_that_nobody_takes_away(monkeypatch):
+    monkeypatch.setattr("genai_pipeline.rollout.controller._leftovers", lambda _: ())
+
+    finds("were left in the cluster")

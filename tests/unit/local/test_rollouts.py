@@ -10,7 +10,7 @@ from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import failed, passed
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.local.dagster_api import Run, Step
-from genai_pipeline.local.rollouts import State, Watch, rollout_of
+from genai_pipeline.local.rollouts import ENDS, State, Watch, rollout_of
 from tests.fakes.store import MemoryStore
 from tests.fakes.world import FakeHub
 
@@ -74,6 +74,37 @@ def test_a_paused_model_is_not_waited_for():
     paused = SPEC.model_copy(update={"rollout": SPEC.rollout.model_copy(update={"paused": True})})
 
     assert rollout(spec=paused).state is State.PAUSED
+
+
+def with_rollout(**settings):
+    return ModelSpec.model_validate({"name": "my-model", "source": {"hub": "owner/model"}, "rollout": settings})
+
+
+def test_a_release_that_waits_for_approval_is_not_waited_for_and_its_note_says_what_to_do():
+    waiting = RECORD.in_phase(Phase.AWAITING_APPROVAL, "Approve it: `genai approve …`")
+
+    seen = rollout(record=waiting, spec=with_rollout(approval="manual"))
+
+    assert seen.state is State.AWAITING_APPROVAL
+    assert seen.state in ENDS
+    assert "genai approve" in seen.note
+    approved = replace(waiting, approved="ann")
+    assert rollout(record=approved, spec=with_rollout(approval="manual")).state is State.WAITING
+
+
+def test_outside_its_window_a_model_is_not_waited_for_and_the_opening_is_said():
+    seen = rollout(spec=with_rollout(window="Mon-Fri 09:00-17:00"))  # NOW is a night
+
+    assert seen.state is State.OUTSIDE_WINDOW
+    assert seen.state in ENDS
+    assert "closed until 1970-01-01T09:00:00Z" in seen.note
+
+
+def test_a_superseded_release_that_is_asked_for_again_is_waited_for():
+    seen = rollout(record=RECORD.in_phase(Phase.SUPERSEDED, "r2 is asked for instead"))
+
+    assert seen.state is State.SUPERSEDED
+    assert seen.state not in ENDS
 
 
 def test_a_running_step_shows_its_seconds_so_far():

@@ -6,7 +6,7 @@ from rich.console import Console
 from genai_pipeline.core.errors import NotReady, ReleaseRefused
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
-from genai_pipeline.core.record import Live
+from genai_pipeline.core.record import Live, Phase
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import failed, passed
 from genai_pipeline.gateways import Gateways
@@ -98,6 +98,20 @@ def test_while_a_candidate_starts_the_nearest_log_is_its_engines(platform):
 
     assert up.diagnosis(platform, [starting]) == "tiny: candidate still at work.\nlog of engine"
     assert up.diagnosis(platform, [asking]) == "tiny: agent_report still at work.\nlog of agent"
+
+
+def test_a_release_that_waits_for_approval_ends_the_command_with_what_to_do(platform, console):
+    manual = {"name": "tiny", "source": {"hub": "owner/model"}, "rollout": {"approval": "manual"}}
+    spec = ModelSpec.model_validate(manual)
+    release, records = Release.of(spec, platform.gateways.hub.refs["main"]), Records(platform.gateways.store)
+    records.open(spec, release, "found")
+    records.update("tiny", release.id, lambda r: r.in_phase(Phase.AWAITING_APPROVAL, "Approve it: `genai approve`"))
+
+    (seen,) = up.watch_rollouts(platform, [spec], console, deadline_s=60)
+    up.require_live([seen], console, Api())
+    up.present(platform, spec, seen, console)
+
+    assert "tiny: awaiting approval Approve it: `genai approve`" in console.file.getvalue()
 
 
 def test_wrong_model_files_are_reported_and_the_others_used(tmp_path):
