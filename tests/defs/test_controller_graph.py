@@ -198,7 +198,7 @@ def test_no_more_rollouts_start_than_the_cluster_may_have_and_one_launched_by_ha
 
     load(desk, *map(named, ("tiny", "d", "e")))
     by_hand = desk.defs.resolve_job_def("rollout_tiny")
-    desk.instance.create_run_for_job(by_hand, status=dg.DagsterRunStatus.NOT_STARTED)
+    desk.instance.create_run_for_job(by_hand, tags=dict(by_hand.tags), status=dg.DagsterRunStatus.NOT_STARTED)
     assert {r.tags["genai/model"] for r in desk.tick()[0]} == {"d"}
 
 

@@ -6,7 +6,6 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from genai_pipeline.core.record import Record
 from genai_pipeline.rollout.controller import Controller, Start
-from genai_pipeline.rollout.ending import Ending
 from tests.model_based.faulty import TROUBLE
 from tests.model_based.machine import Rollouts
 
@@ -64,12 +63,6 @@ def test_it_finds_a_pruner_that_forgets_the_live_release(monkeypatch):
     monkeypatch.setattr("genai_pipeline.staging.references._record", lambda *_: iter(()))
 
     finds("is not staged")
-
-
-def test_it_finds_an_end_that_takes_away_what_has_the_traffic(monkeypatch):
-    monkeypatch.setattr(Ending, "_take_away", lambda ending, record, *_: ending._candidates.remove(record.as_release))
-
-    finds("refused the connection|Nothing runs behind")
 
 
 def test_it_finds_a_controller_that_promotes_without_approval(monkeypatch):
