@@ -177,9 +177,7 @@ class Rollouts(RuleBasedStateMachine):
         for move in self.site.moves:
             rollout = move.spec.rollout
             assert rollout.approval == "auto" or move.record.approved, f"{move.record.release}: nobody approved it"
-            assert rollout.window is None or rollout.window.is_open(move.at), (
-                f"it was closed at {move.at}"
-            )
+            assert rollout.window is None or rollout.window.is_open(move.at), f"it was closed at {move.at}"
         self.site.moves.clear()
 
     @invariant()

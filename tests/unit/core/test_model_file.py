@@ -54,7 +54,7 @@ def test_a_minimal_file_gets_every_default():
         ("name: [\n", "not YAML"),
         ("- a\n", "1: a model file is a mapping"),
         ("", "1: a model file is a mapping"),
-        (GOOD + "rollout: {approval: manual, allow_downtime: true}\n", "stops the live release before anybody approves"),
+        (GOOD + "rollout: {approval: manual, allow_downtime: true}\n", "stops the live release before anybody"),
         (GOOD + "rollout: {approval: manual, strategy: recreate}\n", "3: rollout: strategy recreate stops the live"),
         (
             GOOD + "rollout: {strategy: yolo}\n",
