@@ -165,7 +165,8 @@ class Controller:
             live = self._records.get(spec.name, of.live.release) if of.live else None
             trigger = trigger_of(spec, desired, live)
         if seen is None:
-            seen = self._records.open(spec, desired, f"found at {spec.source.title}: {trigger}", trigger)
+            opened = self._records.open(spec, desired, f"found at {spec.source.title}: {trigger}", trigger)
+            seen = replace(opened, phase=Phase.ROLLING_OUT, attempt=0, promotions=0, approved="")  # as a new one is
             crash_point("controller.opened")
         crash_point("controller.before_attempt")
         fresh = plan.step is Step.REOPEN
