@@ -22,6 +22,10 @@ def announce(command: Command) -> None:
     publish = command("publish", _publish, "publish a revision on the embedded hub, as its owner would")
     publish.add_argument("revision", help="for example v2")
     publish.add_argument("--model", help="default: the one model")
+    broken = command("break", _break, "let the live release of the demo misbehave, to see it rolled back")
+    broken.add_argument("model")
+    broken.add_argument("--with", dest="fault", choices=("errors", "latency", "wrong", "crash"), default="errors")
+    command("mend", _mend, "switch that off").add_argument("model")
 
 
 def _render(context: Context) -> int:
@@ -64,5 +68,28 @@ def _publish(context: Context) -> int:
     require_local(context, "publish")
     specs = read_valid_models(context.models, context.args.model, context.say)
     for line in publish(context.profile, specs, context.args.revision):
+        context.say(line)
+    return 0
+
+
+def _break(context: Context) -> int:
+    from genai_pipeline.local.breaking import break_live
+    from genai_pipeline.local.installation import adopt
+    from genai_pipeline.local.up import read_valid_models
+    from genai_pipeline.resources.platform import Platform
+
+    require_local(context, "break")
+    (spec,) = read_valid_models(context.models, context.args.model, context.say)
+    live = Platform(adopt(context.profile)).records.live(spec.name)
+    for line in break_live(context.profile, spec, live, context.args.fault):
+        context.say(line)
+    return 0
+
+
+def _mend(context: Context) -> int:
+    from genai_pipeline.local.breaking import mend
+
+    require_local(context, "mend")
+    for line in mend(context.profile, context.args.model):
         context.say(line)
     return 0

@@ -42,6 +42,8 @@ def model_file() -> dict[str, Any]:
     model["serving"] |= {"image": "localhost/vllm-cpu:1", "resources": {"cpu": 0.5, "memory_gib": 4}}
     model["gates"]["serving"] |= {"ttft_p95_ms": 20_000, "min_tokens_per_s": 5}
     model["gates"]["agent"]["latency_p95_s"] = 60
+    del model["serving"]["args"]["middleware"]  # the demo's fault switch, which the image does not have
+    model["rollout"]["watch_minutes"] = 0
     return model
 
 

@@ -9,7 +9,7 @@ HELD_S = HOLD_S + NOTICED_S + 3.0
 
 FAULTS = {
     # fault -> (what the engine is told, words of the reason, stated time, whether requests fail by it)
-    "500s": ({"broken": True}, "500", NOTICED_S + 2, True),
+    "500s": ({"broken": True}, "failed", NOTICED_S + 2, True),
     "half of all requests fail": ({"error_rate": 0.5}, "", HELD_S, True),
     "latency x5": ({"ttft_s": 0.25}, "TTFT p95", HELD_S, False),
     "slow tokens": ({"token_s": 0.12}, "inter-token latency p95", HELD_S, False),

@@ -63,13 +63,17 @@ class FakePrometheus:
         if query.startswith("min(timestamp("):
             result = [({}, self.scraped_at)] if found else []
         elif query.startswith("sum by"):
-            result = _grouped(found, ("__name__", "le"), sum)
+            result = _grouped(found, _by(query), sum)
         elif query.startswith("max by"):
-            result = _grouped(found, ("__name__",), max)
+            result = _grouped(found, _by(query), max)
         else:
             result = found
         vector = [{"metric": labels, "value": [self.now, str(value)]} for labels, value in result]
         return {"status": "success", "data": {"resultType": "vector", "result": vector}}
+
+
+def _by(query: str) -> tuple[str, ...]:
+    return tuple(re.search(r"by \(([^)]*)\)", query)[1].split(", "))
 
 
 def _selected(query: str, labels: dict[str, str]) -> bool:

@@ -72,6 +72,28 @@ def test_a_reading_is_never_older_than_the_question(prometheus: FakePrometheus):
     assert asked_at == {f"{prometheus.now:.3f}"}
 
 
+def test_the_latest_reading_waits_for_nothing_and_says_how_old_it_is(prometheus: FakePrometheus):
+    labels = {"namespace": "genai", "service": SERVICE, "pod": "a"}
+    answers = {"__name__": "http_requests_total", "handler": "/v1/chat/completions", **labels}
+    counted = [(answers | {"status": status}, value) for status, value in (("2xx", 7.0), ("5xx", 1.0))]
+    counted.append((answers | {"handler": "/v1/models", "status": "2xx"}, 99.0))
+    prometheus.scrape(replica("a", 1) + counted + [({"__name__": "process_start_time_seconds", **labels}, 5.0)])
+    prometheus.now += 40
+
+    reading = metrics_of(prometheus).latest(ADDRESS)
+
+    assert (reading.age_s, reading.generation_tokens, reading.started_at) == (40, 1, 5.0)
+    assert reading.responses == {"2xx": 7.0, "5xx": 1.0}
+    assert prometheus.now == 1040
+
+
+def test_the_latest_reading_of_what_was_never_scraped_is_unavailable(prometheus: FakePrometheus):
+    prometheus.scrape(replica("a", 1, service="m-another"))
+
+    with pytest.raises(EngineUnavailable, match="has no series"):
+        metrics_of(prometheus).latest(ADDRESS)
+
+
 def test_a_release_that_is_no_longer_scraped_is_unavailable(prometheus: FakePrometheus):
     prometheus.scrape(replica("a", 1))
 

@@ -61,3 +61,30 @@ def test_the_names_of_an_old_vllm_are_not_taken_for_the_new_ones():
 
     with pytest.raises(EngineUnavailable, match=KV_CACHE):
         metrics_from(old, "here")
+
+
+def test_answers_are_counted_by_status_and_only_those_that_users_ask_for():
+    counted: list[Sample] = [
+        ("http_requests_total", {"handler": "/v1/chat/completions", "status": "2xx"}, 5.0),
+        ("http_requests_total", {"handler": "/v1/completions", "status": "2xx"}, 2.0),
+        ("http_requests_total", {"handler": "/v1/chat/completions", "status": "5xx"}, 1.0),
+        ("http_requests_total", {"handler": "/v1/models", "status": "2xx"}, 100.0),
+        ("http_requests_total", {"handler": "/drain", "status": "2xx"}, 100.0),
+    ]
+
+    assert metrics_from(samples() + counted, "here").responses == {"2xx": 7.0, "5xx": 1.0}
+
+
+def test_an_engine_that_counts_no_answers_says_so_by_none():
+    assert metrics_from(samples(), "here").responses is None
+
+
+def test_the_time_between_tokens_and_the_youngest_start_are_read_where_they_are_exported():
+    more: list[Sample] = [("vllm:inter_token_latency_seconds_bucket", {"le": le}, 3.0) for le in ("0.1", "+Inf")]
+    more += [("process_start_time_seconds", {}, 5.0), ("process_start_time_seconds", {}, 9.0)]
+
+    reading = metrics_from(samples() + more, "here")
+
+    assert reading.inter_token_buckets == {0.1: 3.0, math.inf: 3.0}
+    assert reading.started_at == 9.0
+    assert metrics_from(samples(), "here").started_at is None
