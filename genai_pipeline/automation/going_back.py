@@ -9,6 +9,8 @@ from genai_pipeline.resources.platform import Platform
 from genai_pipeline.resources.runs import MODEL_TAG
 
 ROLL_BACK = "roll_back"
+LONGEST_TAG = 200
+"""A reason may quote an engine's whole log; the record has all of it."""
 
 
 class RollBackConfig(dg.Config):
@@ -36,7 +38,7 @@ def roll_back_release(
 ) -> None:
     """Begin, and do whatever is left."""
     # Without the tag, a run started in the launchpad would not be seen as one of this model.
-    tags = {MODEL_TAG: config.model, REASON_TAG: config.reason}
+    tags = {MODEL_TAG: config.model, REASON_TAG: config.reason[:LONGEST_TAG]}
     context.instance.add_run_tags(context.run_id, tags)
     with explained():
         bad = config.release
@@ -64,5 +66,5 @@ def finish_request(model: str, release: str, attempt: int, reason: str) -> dg.Ru
         job_name=ROLL_BACK,
         run_key=f"rollback:{model}:{release}:{attempt}",
         run_config=dg.RunConfig(ops={"roll_back_release": config}),
-        tags={MODEL_TAG: model, RELEASE_TAG: release, REASON_TAG: reason},
+        tags={MODEL_TAG: model, RELEASE_TAG: release, REASON_TAG: reason[:LONGEST_TAG]},
     )

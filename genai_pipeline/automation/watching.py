@@ -10,6 +10,7 @@ import dagster as dg
 
 from genai_pipeline.assets.tables import table
 from genai_pipeline.automation.going_back import finish_request
+from genai_pipeline.automation.watch_picture import picture
 from genai_pipeline.core.model_file import ModelFiles
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.record import Record
@@ -71,6 +72,9 @@ def _observation(observed: Observed) -> dg.AssetObservation:
         ]
         metadata |= {"outcome": str(looked.finding.outcome), "signals": table(rows)}
         metadata |= _figures({s.name: s.value for s in signals})
+    drawn = picture(looked.series)
+    if drawn:
+        metadata["picture"] = dg.MetadataValue.md(drawn)
     if looked.ended:
         metadata["seen"] = table([{"figure": name, "value": value} for name, value in looked.ended.items()])
     return dg.AssetObservation([observed.model, "live"], partition=observed.release, metadata=metadata)

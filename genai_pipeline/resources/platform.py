@@ -100,4 +100,4 @@ class Platform:
         """`ask` puts a question to a live agent: the engines do not know each other, so it is handed in."""
         reader = Reader(self.gateways, self.candidates, self.traffic)
         watcher = Watcher(reader, self.records, self.candidates, self.roll_back, self.notices, ask)
-        return LiveWatch(Ledger(self.gateways.store), self.records, self.roll_back, watcher)
+        return LiveWatch(Ledger(self.gateways.store), self.records, self.roll_back, watcher, self.traffic)

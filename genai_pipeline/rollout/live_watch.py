@@ -18,9 +18,11 @@ from genai_pipeline.core.clock import utc_now
 from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.record import ON_ITS_WAY, Live, Phase, Record
+from genai_pipeline.k8s.render import PORTS, stable_name
 from genai_pipeline.rollout.ledger import Book, Ledger
 from genai_pipeline.rollout.records import Records
 from genai_pipeline.rollout.rollback import RollBack
+from genai_pipeline.rollout.traffic import Traffic
 from genai_pipeline.rollout.watch_state import State
 from genai_pipeline.rollout.watcher import Looked, Watcher
 
@@ -69,6 +71,7 @@ class LiveWatch:
         records: Records,
         roll_back: RollBack,
         watcher: Watcher,
+        traffic: Traffic,
         budget_s: float = BUDGET_S,
         now: Callable[[], str] = utc_now,
     ) -> None:
@@ -76,6 +79,8 @@ class LiveWatch:
         self._records = records
         self._roll_back = roll_back
         self._watcher = watcher
+        self._traffic = traffic
+        self._services: Mapping[str, str] | None = None
         self._budget_s = budget_s
         self._now = now
         self._out: dict[str, Future[Looked]] = {}
@@ -84,6 +89,7 @@ class LiveWatch:
         """Args: busy: models with a run at work on them; they are looked at, and not touched."""
         tick, states = WatchTick(), _states(cursor)
         books = self._ledger.read([spec.name for spec in specs]) if specs else {}
+        self._services = self._selectors(tick)
         looks: dict[str, tuple[Live, Future[Looked]]] = {}
         for spec in specs:
             book = books[spec.name]
@@ -125,7 +131,18 @@ class LiveWatch:
         """A cut-over that died on the way is the controller's to finish; what was rolled back is ours."""
         if record is not None and record.phase in ON_ITS_WAY | {Phase.SUPERSEDED}:
             return ""
-        return self._roll_back.unfinished(model)
+        names = (stable_name(model, component) for component in PORTS)
+        moved = self._services is not None and any(self._services.get(n) != live.release for n in names)
+        suspicious = moved or live.rolled_back or (record is not None and record.phase is Phase.ROLLED_BACK)
+        return self._roll_back.unfinished(model) if suspicious else ""
+
+    def _selectors(self, tick: WatchTick) -> Mapping[str, str] | None:
+        """Where all traffic is, asked once; None where the cluster does not say."""
+        try:
+            return self._traffic.everywhere()
+        except GenaiError as error:
+            tick.notes.append(f"where the traffic is: {error}")
+            return None
 
     def _look(self, spec: ModelSpec, live: Live, state: State | None, may_act: bool) -> Future[Looked]:
         """In a thread of its own, which a process that is told to end does not wait for."""

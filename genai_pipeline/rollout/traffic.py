@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from genai_pipeline.core.errors import NotFound, Refused, Unavailable
 from genai_pipeline.core.profile import Profile
@@ -11,6 +11,7 @@ from genai_pipeline.core.record import Live
 from genai_pipeline.core.release import Release
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.k8s.render import (
+    MANAGED_BY,
     PORTS,
     RELEASE_LABEL,
     release_alias,
@@ -41,6 +42,11 @@ class Traffic:
         """Id of the release that has the traffic, or None before the first one."""
         service = self._cluster.get("Service", stable_name(model, component))
         return (service or {}).get("spec", {}).get("selector", {}).get(RELEASE_LABEL)
+
+    def everywhere(self) -> Mapping[str, str]:
+        """Name of every Service of ours -> the release behind it; one question for all models."""
+        services = self._cluster.list("Service", MANAGED_BY)
+        return {s["metadata"]["name"]: s["spec"].get("selector", {}).get(RELEASE_LABEL, "") for s in services}
 
     def is_on(self, release: str, model: str) -> bool:
         """Whether engine and agent both have `release` behind their stable addresses."""

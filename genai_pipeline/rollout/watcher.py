@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -37,6 +37,7 @@ class Looked:
     Args:
         state: to be handed to the next look; None: the watch is over.
         went_back: a rollback was begun. told: a line for the tick's log.
+        ended: what the whole watch saw, at its end; `series` is its picture, at either end.
     """
 
     state: State | None
@@ -44,6 +45,7 @@ class Looked:
     finding: Finding | None = None
     went_back: Begun | None = None
     ended: Mapping[str, Any] | None = None
+    series: Sequence[tuple[float, float | None, float | None]] = ()
 
 
 class Watcher:
@@ -117,7 +119,7 @@ class Watcher:
         except GenaiError as error:
             return self._nowhere_to_go(live, spec, state, finding, str(error))
         how = "has the traffic again" if begun.moved else "is being started"
-        return Looked(None, f"{finding.breach}: {begun.to} {how}", finding, went_back=begun)
+        return Looked(None, f"{finding.breach}: {begun.to} {how}", finding, went_back=begun, series=state.series)
 
     def _nowhere_to_go(self, live: Live, spec: ModelSpec, state: State, finding: Finding, why: str) -> Looked:
         """A breach that nothing can be done about is told of, once a kind of thing."""
@@ -147,7 +149,7 @@ class Watcher:
             self._candidates.scale_to_zero(self._records.require(spec.name, live.last_good).as_release)
         crash_point("watch.stopped")
         self._records.end_watch(spec.name, live.release)
-        return Looked(None, f"the watch over {live.release} is over: {_said(facts)}", ended=facts)
+        return Looked(None, f"the watch over {live.release} is over: {_said(facts)}", ended=facts, series=state.series)
 
     def _is_recorded(self, model: str, live: Live) -> bool:
         facts = self._records.require(model, live.release).facts.get(FACT) or {}

@@ -35,7 +35,7 @@ class Night:
             reader, bench.records, bench.candidates, bench.back, Notices(bench.world.store), self.ask, self.now
         )
         ledger = Ledger(bench.world.store)
-        self.watch = LiveWatch(ledger, bench.records, bench.back, self.watcher, budget_s=5, now=self.now)
+        self.watch = LiveWatch(ledger, bench.records, bench.back, self.watcher, bench.traffic, budget_s=5, now=self.now)
         for release in (V1,) if first_only else (V1, V2):
             bench.candidate(release)
             bench.go(release, spec=SPEC)
