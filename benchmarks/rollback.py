@@ -104,7 +104,7 @@ def main() -> None:
         home = Path(folder)
         daemon = EngineDaemon(home).start()
         try:
-            stage = Stage(LocalCluster(daemon.url, "benchmark"), home)
+            stage = Stage(LocalCluster(daemon.url, "benchmark"))
             runs = [once(stage, warm) for warm in [True] * args.warm + [False] * args.cold]
         finally:
             daemon.stop()

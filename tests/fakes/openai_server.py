@@ -31,6 +31,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 BUCKETS = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+CRASH_LOOP = "crash-loop"
+"""A file in the folder that the process runs in."""
 ANSWER = "Hello from the fake engine, how can I help you"
 
 
@@ -55,7 +57,7 @@ class Faults:
         kv_cache, waiting: what /metrics says instead of the truth.
         metrics: ok, down (503), missing (names of an old vLLM), frozen (counters stand still), inflated (ten times).
         engine_ttft_s: what /metrics says every first token took.
-        crash_while: the process ends with status 1 while a file of this name exists.
+        crash_loop: the process ends with status 1, and again whenever it is started in the same folder.
     """
 
     exit_at_start: bool = False
@@ -76,7 +78,7 @@ class Faults:
     waiting: int | None = None
     metrics: str = "ok"
     engine_ttft_s: float | None = None
-    crash_while: str = ""
+    crash_loop: bool = False
 
     @classmethod
     def parse(cls, words: list[str]) -> Faults:
@@ -297,6 +299,9 @@ class _Handler(BaseHTTPRequestHandler):
             return self._error(400, "the body is not JSON")
         if self.path == "/faults":
             self.engine.faults = Faults(**body)
+            if self.engine.faults.crash_loop:
+                open(CRASH_LOOP, "w").close()
+                os._exit(1)
             return self._json(200, asdict(self.engine.faults))
         if self.path != "/v1/chat/completions":
             return self._error(404, "Not Found")
@@ -444,12 +449,6 @@ def _chunk(data: bytes) -> bytes:
     return f"{len(data):x}\r\n".encode() + data + b"\r\n"
 
 
-def _crash_while(path: str) -> None:
-    while not os.path.exists(path):
-        time.sleep(0.05)
-    os._exit(1)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="model", help="where the weights are; also the name without the next")
@@ -461,8 +460,8 @@ def main() -> None:
     parser.add_argument("--fault", action="append", default=[], metavar="NAME[=VALUE]")
     args, _ = parser.parse_known_args()
     faults = Faults.parse(os.environ.get("FAKE_ENGINE_FAULTS", "").split(",") + args.fault)
-    if faults.crash_while:
-        threading.Thread(target=_crash_while, args=(faults.crash_while,), daemon=True).start()
+    if os.path.exists(CRASH_LOOP):
+        sys.exit("RuntimeError: the fake engine was told to crash again and again")
     if faults.exit_at_start:
         sys.exit("ValueError: the fake engine was told to exit at start")
     names = args.served_model_name or [args.model]

@@ -6,6 +6,7 @@ Promoting is done by the engines of rollout/ and not by the graph, whose own fau
 import os
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import httpx
@@ -66,8 +67,8 @@ class Back:
 class Stage:
     """One model on a real local cluster; `good` has the traffic and is what everything goes back to."""
 
-    def __init__(self, cluster, folder):
-        self.world, self.folder, self.seed, self.cursor = World(), folder, 0, ""
+    def __init__(self, cluster):
+        self.world, self.seed, self.cursor = World(), 0, ""
         gateways = Gateways(
             self.world.hub, self.world.store, cluster, OpenAIInference, HttpAgent, EngineMetricsReader()
         )
@@ -79,8 +80,7 @@ class Stage:
     def promote(self):
         """Start another release, beyond all proof, and move the traffic to it."""
         self.seed += 1
-        self.crash_file = self.folder / f"crash-{self.seed}"
-        faults = f"ttft_s=0.05,token_s=0.001,crash_while={self.crash_file}"
+        faults = "ttft_s=0.05,token_s=0.001"
         spec = parse_model(MODEL.format(seed=self.seed, faults=faults, hold_s=HOLD_S), "tiny.yaml")
         release = Release.of(spec, "1" * 40)
         records, candidates = self.platform.records, self.platform.candidates
@@ -106,7 +106,8 @@ class Stage:
     def break_engine(self, release, **faults):
         url = self.platform.candidates.engine_url(release)
         good = {"ttft_s": 0.05, "token_s": 0.001}
-        httpx.post(f"{url}/faults", json=good | faults, timeout=5).raise_for_status()
+        with suppress(httpx.RemoteProtocolError, httpx.ReadError):  # one that is told to crash answers nothing
+            httpx.post(f"{url}/faults", json=good | faults, timeout=5).raise_for_status()
 
     def tick(self):
         tick = self.watch.tick([self.spec], (), self.cursor)
@@ -130,8 +131,8 @@ class Stage:
         """Break what is live under traffic, and let the watch do what it does."""
         url = self.platform.traffic.url("tiny")
         with ContinuousProbe(url, "tiny", RATE_PER_S, request_deadline_s=5) as probe:
-            assert probe.see(30, 20)
-            self.healthy_looks(4)
+            assert probe.see(20, 20)
+            self.healthy_looks(3)
             assert not probe.failed
             began = time.monotonic()
             break_it()
@@ -139,16 +140,16 @@ class Stage:
             seconds = time.monotonic() - began
             assert probe.see(10, 20)  # what was under way when the traffic moved
             failed = probe.failed
-            assert probe.see(40, 20)
+            assert probe.see(25, 20)
             after = probe.failed - failed
         self.platform.roll_back.finish("tiny", lambda _: None)
         return Back(seconds, failed, after, self.platform.records.require("tiny", bad.id).reason)
 
 
 @pytest.fixture(scope="module")
-def stage(cluster_daemon, tmp_path_factory):
+def stage(cluster_daemon):
     cluster = LocalCluster(cluster_daemon.url, cluster_daemon.world().cluster.namespace)
-    yield Stage(cluster, tmp_path_factory.mktemp("crash"))
+    yield Stage(cluster)
     for kind in ("Service", "Deployment"):
         for found in cluster.list(kind):
             cluster.delete(kind, found["metadata"]["name"])
