@@ -22,7 +22,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
-DELAY_S = 6.0
+DELAY_S = 8.0
 ERROR = {"error": {"message": "The demo's fault switch is on.", "type": "InternalServerError", "code": 500}}
 
 

@@ -12,7 +12,7 @@ from genai_pipeline.core.record import Live
 
 FAULTS = {
     "errors": "completions answer 500, while /health is fine",
-    "latency": "every completion takes six seconds longer",
+    "latency": "every completion takes eight seconds longer",
     "wrong": "the model is offered no tools, so that the agent makes its answers up",
     "crash": "the engine ends at every completion",
 }

@@ -83,7 +83,7 @@ class LiveWatch:
         self._services: Mapping[str, str] | None = None
         self._budget_s = budget_s
         self._now = now
-        self._out: dict[str, Future[Looked]] = {}
+        self._out: dict[str, tuple[Live, Future[Looked]]] = {}
 
     def tick(self, specs: Sequence[ModelSpec], busy: Collection[str], cursor: str) -> WatchTick:
         """Args: busy: models with a run at work on them; they are looked at, and not touched."""
@@ -146,9 +146,9 @@ class LiveWatch:
 
     def _look(self, spec: ModelSpec, live: Live, state: State | None, may_act: bool) -> Future[Looked]:
         """In a thread of its own, which a process that is told to end does not wait for."""
-        before = self._out.get(spec.name)
-        if before and not before.done():
-            return before
+        begun = self._out.get(spec.name)
+        if begun and (begun[0] == live or not begun[1].done()):
+            return begun[1]  # of an earlier tick, which did not wait for it
         future: Future[Looked] = Future()
 
         def work() -> None:
@@ -157,7 +157,7 @@ class LiveWatch:
             except BaseException as error:
                 future.set_exception(error)
 
-        self._out[spec.name] = future
+        self._out[spec.name] = live, future
         threading.Thread(target=work, name=f"watch-{spec.name}", daemon=True).start()
         return future
 
@@ -165,7 +165,10 @@ class LiveWatch:
         if not future.done():
             tick.notes.append(f"{model}: looking at it takes longer than {self._budget_s:g} s; the others go on")
             return
-        self._out.pop(model, None)
+        about, _ = self._out.pop(model, (live, future))
+        if about != live:
+            tick.notes.append(f"{model}: the traffic moved while it was looked at")
+            return
         error = future.exception()
         if error:
             if not isinstance(error, GenaiError):

@@ -21,6 +21,7 @@ from genai_pipeline.rollout.traffic import Traffic
 from genai_pipeline.rollout.watch_limits import CANARY_TOKENS
 
 CANARY_DEADLINE_S = 10.0
+ABLE_S = 3.0
 CRASH_LOOP = "CrashLoopBackOff"
 
 
@@ -98,7 +99,9 @@ class Reader:
         pods = self._pods(release)
         canary = self._canary(release)
         metrics, error = self._metrics(release)
-        asked = self._asked(release, ask) if ask else None
+        # Without a quick engine the agent's answer would only take its time to say the same.
+        able = canary.kind == "answered" and canary.seconds < ABLE_S
+        asked = self._asked(release, ask) if ask and able else None
         return Reading(*self.clocks, canary, metrics, error, pods, asked)
 
     def _canary(self, release: Release) -> Canary:

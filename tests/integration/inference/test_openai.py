@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from genai_pipeline.core.errors import EngineUnavailable, Refused
+from genai_pipeline.core.errors import EngineBroken, EngineUnavailable, Refused
 from genai_pipeline.gateways.inference.openai import OpenAIInference
 from tests.fakes.openai_server import FakeEngine, Faults
 
@@ -106,6 +106,32 @@ def test_an_engine_that_cannot_answer_is_unavailable_in_its_own_words(
 
     with OpenAIInference(engine.url, deadline_s=0.3) as inference, pytest.raises(EngineUnavailable, match=words):
         inference.chat("m", HELLO)
+
+
+def test_an_error_that_only_the_engine_can_have_given_is_told_from_silence(
+    inference: OpenAIInference, engine: FakeEngine
+):
+    engine.faults = Faults(broken=True)
+    with pytest.raises(EngineBroken):
+        inference.chat("m", HELLO)
+
+    engine.faults = Faults(drop=True)
+    with pytest.raises(EngineUnavailable) as silent:
+        inference.chat("m", HELLO)
+
+    assert not isinstance(silent.value, EngineBroken)
+
+
+def test_the_same_endpoint_with_another_deadline_has_connections_of_its_own(
+    inference: OpenAIInference, engine: FakeEngine
+):
+    quick = inference.within(0.2)
+    quick.close()
+    engine.faults = Faults(hang=True)
+
+    with pytest.raises(EngineUnavailable, match="within 0.2 s"):
+        inference.within(0.2).chat("m", HELLO)
+    assert "m" in inference.models()
 
 
 def test_nobody_at_the_address_is_unavailable(engine: FakeEngine, inference: OpenAIInference):

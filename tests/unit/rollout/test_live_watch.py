@@ -223,6 +223,27 @@ def test_a_cut_over_that_is_half_done_is_left_to_its_run(night, broken):
     assert night.live.release == V2.id
 
 
+def test_what_a_slow_look_found_is_not_lost(night, broken, monkeypatch):
+    look, let_go = night.watcher.look, threading.Event()
+
+    def slow(*args):
+        found = look(*args)
+        let_go.wait(60)
+        return found
+
+    monkeypatch.setattr(night.watcher, "look", slow)
+    night.watch._budget_s = 0.05
+    for _ in range(3):
+        let_go.clear()
+        night.tick()
+        thread = next(t for t in threading.enumerate() if t.name == "watch-tiny")
+        let_go.set()
+        thread.join(10)
+        night.tick()
+
+    assert night.live.release == V1.id
+
+
 def test_one_model_that_hangs_does_not_hold_the_others_back(night, monkeypatch):
     let_go = threading.Event()
     look = night.watcher.look
