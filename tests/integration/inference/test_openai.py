@@ -129,7 +129,7 @@ def test_the_same_endpoint_with_another_deadline_has_connections_of_its_own(
     quick.close()
     engine.faults = Faults(hang=True)
 
-    with pytest.raises(EngineUnavailable, match="within 0.2 s"):
+    with pytest.raises(EngineUnavailable, match="did not answer within"):
         inference.within(0.2).chat("m", HELLO)
     assert "m" in inference.models()
 
