@@ -8,6 +8,7 @@ from genai_pipeline.assets.release_asset import Findings, InHand, ReleaseAsset
 from genai_pipeline.assets.tables import table
 from genai_pipeline.core.clock import utc_now
 from genai_pipeline.core.errors import NotReady
+from genai_pipeline.rollout.history import history_table
 from genai_pipeline.rollout.plan import needs_approval, why_held
 
 
@@ -38,6 +39,7 @@ def _cut_over(hand: InHand) -> Findings:
         "endpoint": dg.MetadataValue.url(f"{platform.traffic.url(release.model)}/v1"),
         "agent": dg.MetadataValue.url(f"{platform.traffic.url(release.model, 'agent')}/agent"),
         "record": table(verdict_table),
+        "history": table(history_table(platform.records.all(release.model), platform.records.live(release.model))),
     }
     return Findings(verdicts, metadata)
 

@@ -174,7 +174,7 @@ def _table(model: str, rows: Sequence[dict[str, str]]) -> RenderableType:
 
     table = Table(title=f"releases of {model}, newest first", title_justify="left", box=None)
     for column in rows[0]:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column == "release")
     for row in rows:
         table.add_row(*(escape(str(cell)) for cell in row.values()))
     return table

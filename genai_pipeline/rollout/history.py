@@ -25,15 +25,20 @@ def history_table(records: Sequence[Record], live: Live | None = None) -> list[d
             "release": row["release"],
             "revision": row["revision"][:12],
             "state": row["state"],
-            "why": row["why"] or "",
+            "why": (row["why"] or "") + (f" (by {row['ended_by']})" if row["ended_by"] else ""),
             "started by": f"{row['trigger'] or 'unknown'} ({row['who']})",
             "verdicts": " ".join(f"{count} {outcome}" for outcome, count in row["verdicts"].items() if count),
             "timings": " ".join(f"{asset} {seconds:.0f} s" for asset, seconds in row["timings"].items()),
-            "began": row["began"] or "",
-            "ended": row["ended"] or "",
+            "began": _short(row["began"]),
+            "ended": _short(row["ended"]),
         }
         for row in history(records, live)
     ]
+
+
+def _short(at: str | None) -> str:
+    """To the second, for a person."""
+    return f"{at[:10]} {at[11:19]}Z" if at else ""
 
 
 def _row(record: Record, live: Live | None) -> dict[str, Any]:
@@ -50,6 +55,7 @@ def _row(record: Record, live: Live | None) -> dict[str, Any]:
         "seconds": round(sum(record.timings.values()), 3),
         "state": _state(record, live),
         "why": record.reason or None,
+        "ended_by": (record.facts.get("rollback") or {}).get("by") if record.phase is Phase.ROLLED_BACK else None,
         "began": _began(record) or None,
         "ended": _last(record) if record.phase in ENDED or record.phase is Phase.LIVE else None,
         "events": [{"at": event.at, "what": event.what} for event in record.history],
@@ -78,6 +84,6 @@ def _began(record: Record) -> str:
 
 def _last(record: Record) -> str | None:
     """The last event that is about its end, and not about what is looked after since."""
-    words = (str(record.phase), "went live", "replaced by", "superseded", "rolled back")
+    words = (str(record.phase), "went live", "has the traffic again", "replaced by", "superseded", "rolled back")
     ends = [event.at for event in record.history if event.what.startswith(words)]
     return ends[-1] if ends else record.history[-1].at if record.history else None

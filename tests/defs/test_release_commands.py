@@ -1,0 +1,146 @@
+"""`genai history`, `approve`, `rollback` and `rebuild` on a world with a history."""
+
+import json
+
+import dagster as dg
+import pytest
+
+from genai_pipeline.cli import main, releases
+from genai_pipeline.core.model_file import ModelFiles, parse_model
+from genai_pipeline.core.record import Phase
+from genai_pipeline.core.verdict import failed
+from tests.defs.upkeep_desk import publish
+
+MANUAL = "name: tiny\nsource: {hub: owner/tiny, ref: main}\nrollout: {approval: manual, watch_minutes: 0}\n"
+
+
+@pytest.fixture
+def genai(desk, monkeypatch, tmp_path, capsys):
+    """Run a command; its exit code, and what it said."""
+    (tmp_path / "tiny.yaml").write_text("name: tiny\nsource: {hub: owner/tiny}\n")
+    monkeypatch.setenv("GENAI_MODELS", str(tmp_path))
+    monkeypatch.setenv("GENAI_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("GENAI_PROFILE", "kubernetes")
+    monkeypatch.setenv("GENAI_USER", "ada")
+    monkeypatch.setattr(releases, "_platform", lambda context: desk.platform)
+
+    def run(*args):
+        capsys.readouterr()  # what Dagster said before
+        code = main([*args])
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
+    return run
+
+
+def test_the_history_tells_of_every_release_newest_first(desk, genai):
+    publish(desk, "v1", "v2")
+    v2, v1 = desk.live, desk.platform.records.live("tiny").last_good
+    desk.verdicts["agent_report"] = [failed(v.check, "Paris") for v in desk.verdicts["agent_report"]]
+    desk.world.hub.publish("v3")
+    desk.roll_out()
+
+    code, said = genai("history", "tiny", "--json")
+
+    rows = json.loads(said)["releases"]
+    assert code == 0
+    assert [row["state"] for row in rows] == ["rejected", "live", "replaced, last good"]
+    assert [row["release"] for row in rows[1:]] == [v2, v1]
+    assert rows[0]["why"].startswith("agent_report.task_success: Paris")
+    assert all(row["trigger"] and row["timings"] and row["began"] and row["ended"] for row in rows)
+    code, table = genai("history", "tiny")
+    assert code == 0
+    assert table.index(rows[0]["release"]) < table.index(v2) < table.index(v1)
+
+
+def test_one_release_is_told_event_by_event_and_named_by_its_first_digits(desk, genai):
+    publish(desk, "v1")
+    code, said = genai("history", f"tiny@{desk.live[:6]}")
+    assert code == 0
+    assert "went live" in said
+    assert "candidate: passed" in said
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["history", "tinny"], "Did you mean tiny? Known models: tiny."),
+        (["history", "tiny@zzzz"], "tiny has no release zzzz. Known releases:"),
+        (["approve", "tiny"], "0 releases of tiny wait for approval"),
+        (["approve", "tinny@x"], "Did you mean tiny?"),
+        (["rollback", "tinny"], "Did you mean tiny?"),
+        (["rollback", "tiny", "--to", "zzzz"], "tiny has no release zzzz."),
+        (["rollback", "tiny"], "tiny"),
+    ],
+)
+def test_what_cannot_be_done_is_exit_code_1_and_says_what_could(desk, genai, args, says):
+    publish(desk, "v1")
+    code, said = genai(*args)
+    assert code == 1
+    assert "error: " in said
+    assert says in said
+
+
+def test_a_release_that_is_nearly_right_is_hinted_at(desk, genai):
+    publish(desk, "v1")
+    wrong = desk.live[:-1] + "z"
+    code, said = genai("history", f"tiny@{wrong}")
+    assert code == 1
+    assert f"Did you mean {desk.live}?" in said
+
+
+def test_an_approval_stands_in_the_record_with_who_gave_it_and_the_next_tick_promotes(desk, genai):
+    desk.load(ModelFiles((parse_model(MANUAL, "models/tiny.yaml"),), ()))
+    desk.world.hub.publish("v1")
+    desk.roll_out()
+    (release,) = desk.releases
+    assert desk.record(release).phase is Phase.AWAITING_APPROVAL
+
+    code, said = genai("approve", "tiny")
+
+    assert code == 0
+    assert f"tiny@{release}: approved by ada" in said
+    assert desk.record(release).approved.startswith("ada at ")
+    (request,), _ = desk.tick()
+    assert request.job_name == "promote_tiny"
+    assert genai("approve", f"tiny@{release}")[0] == 0
+
+
+def test_a_rollback_by_hand_gives_the_traffic_back_and_says_who_and_why(desk, genai):
+    publish(desk, "v1", "v2")
+    v2, v1 = desk.live, desk.platform.records.live("tiny").last_good
+
+    code, said = genai("rollback", "tiny", "--reason", "answers in French")
+
+    assert code == 0
+    assert f"tiny: {v1} is live." in said
+    assert desk.live == desk.platform.traffic.on("tiny") == v1
+    record = desk.record(v2)
+    assert record.phase is Phase.ROLLED_BACK
+    assert "answers in French" in record.reason
+    _, told = genai("history", "tiny", "--json")
+    rows = {row["release"]: row for row in json.loads(told)["releases"]}
+    assert rows[v2]["state"] == "rolled back"
+    assert rows[v2]["ended_by"] == "ada"
+    assert genai("rollback", "tiny")[0] == 1  # there is nothing left to go back to
+
+
+def test_a_rebuild_says_what_it_reported_and_needs_no_webserver(desk, genai, monkeypatch):
+    publish(desk, "v1")
+    with dg.instance_for_test() as instance:
+        home = instance.root_directory
+        monkeypatch.setenv("DAGSTER_HOME", home)
+        code, said = genai("rebuild")
+        again = genai("rebuild", "tiny")[1]
+        assert instance.get_dynamic_partitions("tiny_releases") == [desk.live]
+    assert code == 0
+    assert "tiny: 1 releases (1 new to Dagster), 8 materializations" in said
+    assert "0 materializations and 0 check" in again
+    assert genai("rebuild", "tinny")[0] == 1
+
+
+def test_the_history_is_on_the_asset_too(desk):
+    publish(desk, "v1", "v2")
+    (found,) = desk.instance.fetch_materializations(dg.AssetKey(["tiny", "live"]), limit=1).records
+    rows = [r.data for r in found.asset_materialization.metadata["history"].value.records]
+    assert [row["release"] for row in rows] == [desk.live, desk.platform.records.live("tiny").last_good]
