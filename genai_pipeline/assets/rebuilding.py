@@ -135,8 +135,13 @@ def _evaluated(instance: dg.DagsterInstance, spec: ModelSpec, asset: str, check:
     """Releases that the check was evaluated for, by what stands in its evidence."""
     key = dg.AssetCheckKey(dg.AssetKey([spec.name, asset]), check)
     history = instance.event_log_storage.get_asset_check_execution_history(key, limit=LOOKED_AT)
-    given = [record.event.dagster_event.event_specific_data for record in history if record.event]
-    return {str(e.metadata["release"].value) for e in given if "release" in getattr(e, "metadata", {})}
+    events = [record.event.dagster_event for record in history if record.event]
+    given = [event.event_specific_data for event in events if event]
+    return {
+        str(e.metadata["release"].value)
+        for e in given
+        if isinstance(e, dg.AssetCheckEvaluation) and "release" in e.metadata  # others were only planned
+    }
 
 
 def _report(instance: dg.DagsterInstance, at: float, event: dg.AssetMaterialization | dg.AssetCheckEvaluation) -> None:

@@ -102,7 +102,7 @@ def _rebuild(context: Context) -> int:
     specs = [s for s in files.specs if context.args.model in (None, s.name)]
     with open_instance(context.env, platform.profile) as instance:
         for spec in specs:
-            done = rebuild(instance, spec, platform.records.all(spec.name), releases_of(spec).name)
+            done = rebuild(instance, spec, platform.records.all(spec.name), releases_of(spec).name or "")
             context.say(f"{spec.name}: {done}")
     return 0
 
