@@ -197,7 +197,6 @@ class CutOver:
             self._still_wanted(release)
             if move.before:
                 self._forget_all_but(release, move.before)
-            crash_point("rollout.before_pointer")
             self._records.set_live(release, move.watched_for_s, move.over)
         except (StoreConflict, ReleaseRefused, Superseded):
             follow_pointer(self._traffic, self._records, release.model)

@@ -55,7 +55,7 @@ serving:
   env: {{VLLM_HTTP_TIMEOUT_KEEP_ALIVE: "{KEPT_S}"}}
   resources: {{cpu: 0.05, memory_gib: 0.2}}
   startup_deadline_s: 120
-rollout: {{drain_deadline_s: 15}}
+rollout: {{drain_deadline_s: 15, watch_minutes: 0}}
 """
 SPEC = parse_model(_FILE, f"models/{MODEL}.yaml")
 

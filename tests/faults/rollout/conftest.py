@@ -62,7 +62,8 @@ class RealDesk(Desk):
         """Change the serving section of the model file; the next tick sees another release."""
         serving = {"image": "test/engine:1", "startup_deadline_s": 20, "args": {"fault": fault, **args}}
         gates = {"serving": {"requests": 40, "at_concurrency": 2, "min_tokens_per_s": 1}}
-        model = {"name": "tiny", "source": {"hub": "owner/tiny"}, "serving": serving, "gates": gates}
+        rollout = {"watch_minutes": 0}
+        model = {"name": "tiny", "source": {"hub": "owner/tiny"}, "serving": serving, "gates": gates, "rollout": rollout}
         self.load(ModelFiles((parse_model(json.dumps(model), "models/tiny.yaml"),), ()))
 
 
