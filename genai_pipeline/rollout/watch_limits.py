@@ -9,7 +9,7 @@ from typing import Any
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.record import Record
 
-TTFT_FLOOR_S, INTER_TOKEN_FLOOR_S, CANARY_FLOOR_S = 0.1, 0.05, 2.0
+TTFT_FLOOR_S, INTER_TOKEN_FLOOR_S, CANARY_FLOOR_S = 0.1, 0.05, 3.0
 """Below these a user notices nothing, however many times the baseline it is."""
 ERROR_RATE_FLOOR = 0.02
 """A share that a gate of 0 still lets pass: with real traffic a single failure is no trend."""
@@ -48,7 +48,7 @@ def limits_of(spec: ModelSpec, last_good: Record | None) -> Limits:
     ttft, gaps = (_baseline_s(facts, name) for name in ("ttft_p95_ms", "inter_token_p95_ms"))
     gate_s = gates.ttft_p95_ms / 1e3
     times = breach.times_baseline
-    whole = facts.get(FACT, {}).get("canary_s") or (ttft + CANARY_TOKENS * gaps if ttft and gaps else gate_s)
+    whole = max(float(facts.get(FACT, {}).get("canary_s") or 0), (ttft or 0) + CANARY_TOKENS * (gaps or 0)) or gate_s
     return Limits(
         hold_s=breach.hold_s,
         min_requests=breach.min_requests,
@@ -56,7 +56,7 @@ def limits_of(spec: ModelSpec, last_good: Record | None) -> Limits:
         ttft_gate_s=gate_s,
         ttft_s=None if ttft is None else max(times * ttft, TTFT_FLOOR_S),
         inter_token_s=None if gaps is None else max(times * gaps, INTER_TOKEN_FLOOR_S),
-        canary_s=max(times * float(whole), CANARY_FLOOR_S),
+        canary_s=max(times * whole, CANARY_FLOOR_S),
         kv_cache=gates.kv_cache_max,
         queue=gates.queue_max,
         compared_with=last_good.release if last_good and ttft is not None else "",
