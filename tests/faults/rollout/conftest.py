@@ -63,7 +63,13 @@ class RealDesk(Desk):
         serving = {"image": "test/engine:1", "startup_deadline_s": 20, "args": {"fault": fault, **args}}
         gates = {"serving": {"requests": 40, "at_concurrency": 2, "min_tokens_per_s": 1}}
         rollout = {"watch_minutes": 0}
-        model = {"name": "tiny", "source": {"hub": "owner/tiny"}, "serving": serving, "gates": gates, "rollout": rollout}
+        model = {
+            "name": "tiny",
+            "source": {"hub": "owner/tiny"},
+            "serving": serving,
+            "gates": gates,
+            "rollout": rollout,
+        }
         self.load(ModelFiles((parse_model(json.dumps(model), "models/tiny.yaml"),), ()))
 
 
