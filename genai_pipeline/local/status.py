@@ -3,7 +3,7 @@
 ```
 {"schema": 1, "profile": "local", "home": "…",
  "services": [{"name", "state", "pid", "address", "since"}],
- "models": [{"name", "live", "last_good", "since",
+ "models": [{"name", "live", "last_good", "since", "watched_until",
              "endpoints": {"openai", "agent"},
              "releases": [{"release", "revision", "phase", "reason", "attempts",
                            "verdicts": {"passed", "failed", "inconclusive", "missing"},
@@ -97,6 +97,7 @@ def _model(spec: ModelSpec, gateways: Gateways, problems: list[str]) -> dict[str
         "live": live.release if live else None,
         "last_good": live.last_good if live else None,
         "since": live.since if live else None,
+        "watched_until": live.watched_until if live else None,
         "endpoints": endpoints,
         "releases": [release_status(record) for record in releases],
     }
@@ -167,6 +168,7 @@ def _model_table(model: dict[str, Any]) -> RenderableType:
 
     addresses = " · ".join(address for address in model["endpoints"].values() if address)
     title = f"{model['name']}: live {model['live'] or 'none'}" + (f" at {addresses}" if addresses else "")
+    title += f" · watched until {model['watched_until']}" if model.get("watched_until") else ""
     table = Table(title=title, title_justify="left", box=None)
     for column in ("release", "phase", "checks", "not passed"):
         table.add_column(column)

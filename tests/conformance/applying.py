@@ -85,6 +85,19 @@ def test_an_object_made_by_hand_with_other_values_is_a_conflict_that_names_field
         world.cluster.apply([config_map(a="1", b="2")])
 
 
+def test_what_somebody_edited_by_hand_is_a_difference_and_taken_back_where_that_is_asked_for(world: World) -> None:
+    world.create_by_hand(config_map(a="1", b="1"))
+    wanted = [config_map(a="1", b="2")]
+
+    (difference,) = world.cluster.diff(wanted, take_back=True)
+    assert (difference.field, difference.wanted, difference.live) == ("data.b", "2", "1")
+    assert world.object("ConfigMap", "settings")["data"]["b"] == "1"
+
+    world.cluster.apply(wanted, take_back=True)
+    assert world.object("ConfigMap", "settings")["data"] == {"a": "1", "b": "2"}
+    assert world.cluster.diff(wanted) == []
+
+
 def test_a_selector_and_replicas_are_taken_back_from_whoever_changed_them(world: World) -> None:
     world.cluster.apply([world.deployment(replicas=0), world.service()])
     world.other_manager.scale("m", 1)

@@ -104,3 +104,12 @@ def test_a_store_that_is_down_is_left_to_the_run_to_show(week_desk):
         desk.instance, repository_def=desk.defs.get_repository_def(), resources={"platform": desk.platform}
     )
     assert len(schedule.evaluate_tick(context).run_requests) == 1
+
+
+def test_a_run_for_one_model_compares_that_one_only(week_desk):
+    key = dg.AssetCheckKey(dg.AssetKey(["tiny", "live"]), "matches_rendered")
+    job = week_desk.defs.resolve_job_def("live_drift").get_subset(asset_check_selection={key})
+
+    result = job.execute_in_process(instance=week_desk.instance, resources={"platform": week_desk.platform})
+
+    assert [e.asset_check_key for e in result.get_asset_check_evaluations()] == [key]

@@ -197,3 +197,16 @@ def test_an_unanswered_apply_is_unavailable(api: StubApi, cluster: KubernetesClu
     with pytest.raises(ClusterUnavailable, match="etcd is away"):
         cluster.apply([MANIFEST])
     assert len(api.asked("PATCH")) > 1
+
+
+def test_a_field_that_somebody_edited_is_taken_by_force_only_where_that_is_asked_for(
+    api: StubApi, cluster: KubernetesCluster
+) -> None:
+    edited = conflict((".data.a", "kubectl-edit"))
+    api.on("PATCH", PATH, edited, edited, answered("7"), answered("8"))
+
+    with pytest.raises(Refused, match=r"data\.a is owned by 'kubectl-edit'"):
+        cluster.apply([MANIFEST])
+    cluster.apply([MANIFEST], take_back=True)
+
+    assert [s.query.get("force") for s in api.asked("PATCH")] == [None, None, "true", "true"]
