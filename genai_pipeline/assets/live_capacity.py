@@ -18,7 +18,7 @@ def live_capacity_checks(specs: Sequence[ModelSpec]) -> dg.AssetChecksDefinition
 
     @dg.multi_asset_check(
         specs=upkeep_specs(specs, "capacity"),
-        name="live_capacity",
+        name="check_live_capacity",
         description="Asks EC2 and the cluster whether the live releases' capacity lasts, and a next release fits.",
     )
     def live_capacity(platform: dg.ResourceParam[Platform]) -> Iterator[dg.AssetCheckResult]:

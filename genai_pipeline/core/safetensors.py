@@ -19,14 +19,14 @@ LONGEST_HEADER = 32 * 1024 * 1024
 """A header of 100,000 tensors has some 12 MB; the format's own limit of 100 MB would cost a gigabyte to parse."""
 
 _BITS = {
-    **dict.fromkeys(("F4", "F4_E2M1"), 4),
+    "F4": 4,
     **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), 8),
     **dict.fromkeys(("I16", "U16", "F16", "BF16"), 16),
     **dict.fromkeys(("I32", "U32", "F32"), 32),
     **dict.fromkeys(("I64", "U64", "F64", "C64"), 64),
 }
-"""Bits of one element; of a type that is not listed here, the size is not checked."""
+"""Bits of one element, of every type that the format has."""
 
 
 def header_length(path: str, start: bytes, size: int) -> int:
@@ -95,8 +95,10 @@ def _span(path: str, name: str, tensor: Any) -> tuple[int, int, str]:
         raise _refusal(path, f"tensor {name!r} is not described by dtype, shape and data_offsets") from None
     if not whole or begin > end:
         raise _refusal(path, f"tensor {name!r} has shape {shape} and offsets [{begin}, {end}]")
-    bits = _BITS.get(dtype)
-    if bits and prod(shape) * bits != (end - begin) * 8:
+    bits = _BITS.get(dtype) if isinstance(dtype, str) else None
+    if bits is None:
+        raise _refusal(path, f"tensor {name!r} has the element type {dtype!r}, which the format does not have")
+    if prod(shape) * bits != (end - begin) * 8:
         raise _refusal(path, f"tensor {name!r} of {dtype} {shape} does not take {end - begin} bytes")
     return begin, end, name
 

@@ -57,7 +57,7 @@ def test_a_wrong_model_file_is_reported_and_takes_nothing_with_it(tmp_path):
 
 
 def test_the_code_location_loads_without_models_network_or_environment(tmp_path):
-    code = "from genai_pipeline.definitions import defs; defs().get_repository_def()"
+    code = "from genai_pipeline.definitions import defs; defs().get_repository_def().load_all_definitions()"
     env = {"GENAI_MODELS": str(tmp_path), "PATH": ""}
 
     result = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
