@@ -2,6 +2,7 @@
 
 import dagster as dg
 import pytest
+from dagster._core.op_concurrency_limits_counter import GlobalOpConcurrencyLimitsCounter
 
 from genai_pipeline.assets.release_asset import CANDIDATES_POOL
 from genai_pipeline.automation.rollouts import hold_to_limits, promote_job_name
@@ -255,3 +256,30 @@ def test_each_kind_of_source_has_a_sensor_of_its_own_and_only_its_own_models(des
 
     assert {"new_versions", "new_versions_s3", "new_versions_folder"} <= set(sensors)
     assert {target.job_name for target in sensors["new_versions_folder"].targets} == {"rollout_b", "promote_b"}
+
+
+def test_what_is_launched_by_hand_waits_in_dagsters_queue_for_the_models_run_and_for_room(desk, run_pools):
+    load(desk, *map(named, ("tiny", "b")))
+    hold_to_limits(run_pools, [parse_model(named(name), name) for name in ("tiny", "b")], 1)
+
+    def launched(job, **about):
+        return run_pools.create_run_for_job(desk.defs.resolve_job_def(job), **about)
+
+    launched("rollout_tiny", status=dg.DagsterRunStatus.STARTED)
+    at_work = run_pools.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+    queued = {job: launched(job) for job in ("promote_tiny", "rollout_b", "promote_b")}
+    storage = run_pools.event_log_storage
+    counter = GlobalOpConcurrencyLimitsCounter(
+        run_pools,
+        list(queued.values()),
+        at_work,
+        concurrency_keys=storage.get_concurrency_keys(),
+        pool_limits=storage.get_pool_limits(),
+        pool_granularity=run_pools.get_concurrency_config().pool_config.pool_granularity,
+    )
+
+    assert {job: counter.is_blocked(run) for job, run in queued.items()} == {
+        "promote_tiny": True,
+        "rollout_b": True,
+        "promote_b": False,
+    }

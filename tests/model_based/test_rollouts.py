@@ -6,6 +6,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from genai_pipeline.core.record import Record
 from genai_pipeline.rollout.controller import Controller, Start
+from genai_pipeline.rollout.ending import Ending
 from tests.model_based.faulty import TROUBLE
 from tests.model_based.machine import Rollouts
 
@@ -73,6 +74,6 @@ def test_it_finds_a_controller_that_promotes_without_approval(monkeypatch):
 
 
 def test_it_finds_candidates_that_nobody_takes_away(monkeypatch):
-    monkeypatch.setattr("genai_pipeline.rollout.controller._leftovers", lambda _: ())
+    monkeypatch.setattr(Ending, "_take_away", lambda *_: None)
 
     finds("were left in the cluster")
