@@ -86,7 +86,7 @@ class Candidates:
         self._scale_to_zero(release.agent_object_name, release_labels(release, "agent"), within_s)
         self._scale_to_zero(release.object_name, release_labels(release, "engine"), within_s)
 
-    def scale_to_zero(self, release: Release) -> None:
+    def tell_to_stop(self, release: Release) -> None:
         """Tell a release to stop, and wait for nothing."""
         for name in (release.agent_object_name, release.object_name):
             if self._cluster.get("Deployment", name):

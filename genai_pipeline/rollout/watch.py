@@ -38,9 +38,6 @@ class Finding:
         """Failed where something is wrong now; passed where something was measured and nothing is wrong."""
         return worst(signal.outcome for signal in self.signals if _says_something(signal))
 
-    def value(self, name: str) -> float | None:
-        return next((s.value for s in self.signals if s.name == name), None)
-
 
 def look(state: State, reading: Reading, limits: Limits) -> tuple[State, Finding]:
     """Judge one reading in the light of what came before it."""

@@ -146,7 +146,7 @@ class Watcher:
             self._records.update(spec.name, live.release, seen, told)
         crash_point("watch.recorded")
         if live.last_good:
-            self._candidates.scale_to_zero(self._records.require(spec.name, live.last_good).as_release)
+            self._candidates.tell_to_stop(self._records.require(spec.name, live.last_good).as_release)
         crash_point("watch.stopped")
         self._records.end_watch(spec.name, live.release)
         return Looked(None, f"the watch over {live.release} is over: {_said(facts)}", ended=facts, series=state.series)
