@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from genai_pipeline.assets.failures import explained
+from genai_pipeline.assets.freshness import freshness_of
 from genai_pipeline.assets.tables import shown
 from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.errors import GenaiError, Refused, ReleaseRefused, StagingError, Superseded
@@ -86,6 +87,7 @@ class ReleaseAsset:
             check_specs=checks,
             description=self.description,
             output_required=not self.moves_traffic,
+            freshness_policy=freshness_of(spec, self.name),
             pool=CANDIDATES_POOL if self.name == "capacity" else pool_of(spec),
         )
         def release_asset(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> Any:
