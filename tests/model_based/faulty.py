@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from genai_pipeline.core.errors import ClusterUnavailable, StoreUnavailable
+from genai_pipeline.core.errors import ClusterUnavailable, GenaiError, StoreUnavailable
 from tests.fakes.store import MemoryStore
 from tests.fakes.world import FakeCluster
 
@@ -66,6 +66,13 @@ class Trouble:
 
 TROUBLE = Trouble()
 """Of the one site that is at work."""
+
+
+@contextmanager
+def surviving(fault: Fault | None) -> Iterator[None]:
+    """One operation under a fault: what it raises ends the operation, and nothing else."""
+    with TROUBLE.during(fault), suppress(Killed, GenaiError):
+        yield
 
 
 class FaultyStore(MemoryStore):

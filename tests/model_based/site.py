@@ -41,7 +41,7 @@ from genai_pipeline.staging.prune import Reference
 from genai_pipeline.staging.pruner import Pruner
 from genai_pipeline.staging.references import references_to
 from tests.fakes.world import PROFILE, World
-from tests.model_based.faulty import TROUBLE, Fault, FaultyCluster, FaultyStore, Killed
+from tests.model_based.faulty import Fault, FaultyCluster, FaultyStore, surviving
 
 MODELS = ("one", "two", "three")
 MOST = 2
@@ -159,7 +159,7 @@ class Site:
     def tick(self, fault: Fault | None = None, requests_are_lost: bool = False) -> Tick:
         """One tick of the version sensor and the launch of what it asks for; a run key is launched once, ever."""
         tick = Tick()
-        with self._surviving(fault):
+        with surviving(fault):
             under_way = [UnderWay(run.model, f"{run.kind} of {run.release}") for run in self.runs.values()]
             tick = self.platform.controller.tick(list(self.specs.values()), under_way, self.now)
         self.said = tick.notes
@@ -185,7 +185,7 @@ class Site:
         run, before = self.runs[model], self.platform.records.live(model)
         live_asset.utc_now = self.now_text
         ended = True
-        with self._surviving(fault):
+        with surviving(fault):
             _, error = carry_out(run.left.pop(0), self._in_hand(run))
             ended = bool(error) or not run.left
         if ended:
@@ -203,15 +203,12 @@ class Site:
     def kill(self, model: str) -> None:
         self.runs.pop(model, None)
 
-    def _surviving(self, fault: Fault | None) -> _Surviving:
-        return _Surviving(fault)
-
     # What the watch and the other schedules do
 
     def watch(self, fault: Fault | None = None) -> None:
         """The clockwork of the watch: what was begun is finished, and every watch ends. It judges nothing here."""
         for model in [name for name in MODELS if name not in self.runs]:
-            with self._surviving(fault):
+            with surviving(fault):
                 if self.platform.roll_back.unfinished(model):
                     self.platform.roll_back.finish(model, self.said.append)
                 live = self.platform.records.live(model)
@@ -225,7 +222,7 @@ class Site:
 
     def roll_back(self, model: str, fault: Fault | None = None) -> None:
         """What a breach does, or somebody by hand; also while a rollout is under way."""
-        with self._surviving(fault):
+        with surviving(fault):
             self.platform.roll_back.begin(model, "it misbehaves", "somebody")
 
     def prune(self, fault: Fault | None = None) -> None:
@@ -235,7 +232,7 @@ class Site:
         def running() -> list[Reference]:
             return [Reference("", run.release.partition("-")[0], "a run") for run in self.runs.values()]
 
-        with self._surviving(fault):
+        with surviving(fault):
             pruner = Pruner(store, lambda models: references_to(models, store, source, files, running), GRACE_S)
             pruner.carry_out(pruner.plan(now=self.now.timestamp()))
 
@@ -294,17 +291,3 @@ class Site:
 
 def _all(asset: str, outcome: Outcome = Outcome.PASSED) -> Findings:
     return Findings([Verdict(check, outcome, f"it {outcome}") for check in CHECKS[asset]])
-
-
-class _Surviving:
-    """One operation under a fault: what it raises ends the operation, and nothing else."""
-
-    def __init__(self, fault: Fault | None) -> None:
-        self._during = TROUBLE.during(fault)
-
-    def __enter__(self) -> None:
-        self._during.__enter__()
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> bool:
-        self._during.__exit__(None, None, None)
-        return kind is not None and issubclass(kind, Killed | GenaiError)
