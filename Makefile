@@ -25,7 +25,7 @@ REQUIREMENTS := -e '.[local,agent,evaluation,serving-cuda,dev]' -c constraints-c
 endif
 
 # The longest first, so that one worker waits for its rollouts while the other does the rest.
-TIERS := $(wildcard tests/e2e tests/unit tests/defs tests/integration tests/faults)
+TIERS := $(wildcard tests/e2e tests/model_based tests/unit tests/defs tests/integration tests/faults)
 WORKERS ?= 2
 SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
@@ -64,7 +64,7 @@ distclean: clean ## clean, and remove what was installed
 	rm -rf $(VENV) .uv
 
 .PHONY: test
-test: $(STAMP) ## unit, defs, integration, faults, e2e
+test: $(STAMP) ## unit, defs, model-based, integration, faults, e2e
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(TIERS)
 
 .PHONY: test-faults
