@@ -270,12 +270,7 @@ class Rollout(_Section):
 
 
 class Refresh(_Section):
-    """What is proven again of the release that has the traffic, long after its rollout.
-
-    Args:
-        evaluation: when the agent suite is put to the live agent, as crontab writes it; off means never.
-        timezone: whose clocks `evaluation` means.
-    """
+    """The agent suite is put to what is live when `evaluation` (crontab, or off) says so on the clocks of `timezone`."""
 
     evaluation: Cron = "23 5 * * *"
     timezone: TimeZone = "UTC"
