@@ -270,7 +270,7 @@ class Rollout(_Section):
 
 
 class Refresh(_Section):
-    """The agent suite is put to what is live when `evaluation` (crontab, or off) says so on the clocks of `timezone`."""
+    """The agent suite is put to what is live when `evaluation` (crontab, or off) says, on the clocks of `timezone`."""
 
     evaluation: Cron = "23 5 * * *"
     timezone: TimeZone = "UTC"
