@@ -70,9 +70,9 @@ def _breach(streak: Streak | None, signal: Signal, limits: Limits) -> str:
     if streak is None or signal.outcome is not Outcome.FAILED:
         return ""
     if signal.at_once and streak.looks >= signal.at_once:
-        return f"{signal.said}, {streak.looks} times in a row"
+        return f"{signal.said.rstrip('.')}, {streak.looks} times in a row"
     if streak.looks >= MIN_LOOKS and streak.held_s >= limits.hold_s:
-        return f"{signal.said}, for {streak.held_s:.0f} s"
+        return f"{signal.said.rstrip('.')}, for {streak.held_s:.0f} s"
     return ""
 
 
