@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from textwrap import shorten
 from typing import Any
 
 from genai_pipeline.core.checks import CHECKS
@@ -11,6 +12,8 @@ from genai_pipeline.core.record import ENDED, Live, Phase, Record
 from genai_pipeline.core.verdict import Outcome
 
 BY_ITSELF = "the sensor"
+MOST_OF_A_REASON = 200
+"""Characters in a table; all of it is in the record, and in `history`."""
 
 
 def history(records: Sequence[Record], live: Live | None = None) -> list[dict[str, Any]]:
@@ -25,7 +28,8 @@ def history_table(records: Sequence[Record], live: Live | None = None) -> list[d
             "release": row["release"],
             "revision": row["revision"][:12],
             "state": row["state"],
-            "why": (row["why"] or "") + (f" (by {row['ended_by']})" if row["ended_by"] else ""),
+            "why": shorten(row["why"] or "", MOST_OF_A_REASON)
+            + (f" (by {row['ended_by']})" if row["ended_by"] else ""),
             "started by": f"{row['trigger'] or 'unknown'} ({row['who']})",
             "verdicts": " ".join(f"{count} {outcome}" for outcome, count in row["verdicts"].items() if count),
             "timings": " ".join(f"{asset} {seconds:.0f} s" for asset, seconds in row["timings"].items()),

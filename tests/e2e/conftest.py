@@ -114,8 +114,24 @@ def v3(installation, v2) -> Switch:
     before = installation.model
     with ContinuousProbe(before["endpoints"]["openai"].removesuffix("/v1"), MODEL) as probe:
         installation.genai("publish", "v3")
-        wait_for(lambda: len(installation.model["releases"]) == 3, 60)
+        wait_for(lambda: len(installation.model["releases"]) == 3, 150)  # v2 is watched for a minute first
         ended = installation.genai("up")
+    return Switch(ended, probe.result(), before["live"], 0)
+
+
+@pytest.fixture(scope="session")
+def gone_bad(installation, v3) -> Switch:
+    """v1 goes live once more, with v2 as the last good release, and is made bad while it is watched."""
+    before = installation.model
+    installation.genai("publish", "v1")
+    wait_for(lambda: installation.model["releases"][0]["phase"] == "rolling out", 60)
+    ended = installation.genai("up")
+    assert ended.code == 0, ended.output
+    broken = installation.genai("break", MODEL, "--with", "errors")
+    assert broken.code == 0, broken.output
+    wait_for(lambda: installation.model["live"] == before["live"], 60)
+    with ContinuousProbe(before["endpoints"]["openai"].removesuffix("/v1"), MODEL) as probe:
+        probe.see(40, 30)
     return Switch(ended, probe.result(), before["live"], 0)
 
 

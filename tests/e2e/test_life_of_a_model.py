@@ -52,6 +52,15 @@ def test_a_rejected_version_leaves_live_as_it_was(installation, v3):
     assert v3.seen.total_failed == 0, v3.seen.causes
 
 
+def test_a_live_release_that_goes_bad_is_rolled_back_by_itself(installation, gone_bad):
+    assert installation.model["live"] == gone_bad.before
+    assert gone_bad.seen.total_failed == 0, gone_bad.seen.causes
+    history = installation.genai("history", "weather", "--json").output
+    bad = next(r for r in json.loads(history)["releases"] if r["state"] == "rolled back")
+    assert bad["ended_by"] == "watch"
+    assert "fault switch" in bad["why"]
+
+
 def test_the_live_agent_answers_at_its_stable_address(installation, v2):
     answer = httpx.post(
         installation.model["endpoints"]["agent"], json={"prompt": "What is the weather in São Paulo?"}, timeout=60
