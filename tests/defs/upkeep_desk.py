@@ -36,7 +36,8 @@ def redeploy(desk):
 def publish(desk, *contents):
     for content in contents:
         desk.world.hub.publish(content)
-        assert desk.roll_out().success
+        rolled_out = desk.roll_out()
+        assert rolled_out.success, [str(e.event_specific_data) for e in rolled_out.all_events if e.is_failure]
         end_watch(desk)
 
 
