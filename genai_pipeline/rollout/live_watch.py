@@ -88,7 +88,10 @@ class LiveWatch:
     def tick(self, specs: Sequence[ModelSpec], busy: Collection[str], cursor: str) -> WatchTick:
         """Args: busy: models with a run at work on them; they are looked at, and not touched."""
         tick, states = WatchTick(), _states(cursor)
-        books = self._ledger.read([spec.name for spec in specs]) if specs else {}
+        try:
+            books = self._ledger.read([spec.name for spec in specs]) if specs else {}
+        except GenaiError as error:
+            return WatchTick(notes=[str(error)], cursor=cursor)
         self._services = self._selectors(tick)
         looks: dict[str, tuple[Live, Future[Looked]]] = {}
         for spec in specs:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from genai_pipeline.core.errors import EngineBroken
+from genai_pipeline.core.errors import EngineBroken, StoreUnavailable
 from genai_pipeline.core.faults import ARMED_BY, Crash
 from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.record import Phase
@@ -271,3 +271,17 @@ def test_one_model_that_hangs_does_not_hold_the_others_back(night, monkeypatch):
         assert any(note.startswith("slow: looking at it takes longer") for note in tick.notes)
         assert any(note.startswith(f"tiny: {V2.id} is watched until") for note in tick.notes)
     assert len([t for t in threading.enumerate() if t.name == "watch-slow"]) <= 1
+
+
+def test_a_store_that_is_down_ends_nothing_and_loses_no_look(night, monkeypatch):
+    night.tick(2)
+    before = night.cursor
+
+    def down(prefix):
+        raise StoreUnavailable("The store did not answer.", "Try again later.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(night.bench.world.store, "list", down)
+        assert "did not answer" in night.tick().notes[0]
+    assert night.cursor == before
+    assert night.live.release == V2.id
