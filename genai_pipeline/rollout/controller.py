@@ -19,9 +19,10 @@ from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.record import Phase, Record
 from genai_pipeline.core.release import Release
 from genai_pipeline.rollout.approval import Approvals
+from genai_pipeline.rollout.cutover import mark_live
 from genai_pipeline.rollout.ending import Ending
 from genai_pipeline.rollout.ledger import Book, Ledger
-from genai_pipeline.rollout.plan import Plan, Situation, Step, plan_rollout
+from genai_pipeline.rollout.plan import UNFINISHED, Plan, Situation, Step, plan_rollout
 from genai_pipeline.rollout.records import Records
 from genai_pipeline.rollout.resolving import Answer
 from genai_pipeline.rollout.trigger import trigger_of
@@ -128,7 +129,7 @@ class Controller:
     def _step(self, of: Situation) -> tuple[list[str], Start | None]:
         """Supersede, tidy up, plan, act; what was said of it, and the run that follows."""
         notes: list[str] = []
-        of = self._supersede(of)
+        of = self._settle(self._supersede(of))
         for left in () if of.busy else _leftovers(of):
             try:
                 self._ending.finish(self._records.require(left.model, left.release), TAKE_AWAY_S)
@@ -137,6 +138,16 @@ class Controller:
         plan = plan_rollout(of)
         notes.append(plan.why)
         return notes, self._act(of, plan)
+
+    def _settle(self, of: Situation) -> Situation:
+        """Where every run that should have finished a cut-over died: the pointer was written once it was proven."""
+        live, pointer = of.live_record, of.live
+        spent = live is not None and live.promotions >= of.spec.rollout.max_attempts
+        if of.busy or pointer is None or live is None or live.phase not in UNFINISHED or not spent:
+            return of
+        release = self._records.require(live.model, live.release).as_release
+        mark_live(self._records, release, pointer.last_good, "went live; no run lived to say so")
+        return replace(of, records={**of.records, live.release: self._records.require(live.model, live.release)})
 
     def _supersede(self, of: Situation) -> Situation:
         records = dict(of.records)

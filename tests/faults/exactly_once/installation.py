@@ -120,7 +120,9 @@ class Installation:
         return []
 
     def runs_of(self, release: str) -> list[str]:
-        return [run.run_id for run in self.instance.get_runs(dg.RunsFilter(tags={"genai/release": release}))]
+        """The rollouts of it, and no redeploys."""
+        runs = self.instance.get_runs(dg.RunsFilter(tags={"genai/release": release}))
+        return [run.run_id for run in runs if "genai/attempt" in run.tags]
 
     def ticks(self) -> int:
         """Evaluations of the sensor that came to an end."""

@@ -25,7 +25,7 @@ def api(tmp_path: Path) -> Iterator[StubApi]:
 
 @pytest.fixture
 def cluster(api: StubApi) -> Iterator[KubernetesCluster]:
-    cluster = KubernetesCluster("ns", api.kubeconfig, access="proxy", patience_s=0.5)
+    cluster = KubernetesCluster("ns", api.kubeconfig, access="proxy", patience_s=2)
     yield cluster
     cluster.close()
 

@@ -182,3 +182,16 @@ def test_an_approval_is_forgotten_when_the_release_is_proven_anew(bench):
     bench.tick(spec("a"))
 
     assert bench.record(spec("a")).approved == ""
+
+
+def test_a_cut_over_that_no_run_lived_to_finish_is_live_all_the_same(bench):
+    tiny = spec("tiny")
+    bench.tick(tiny)
+    record = bench.record(tiny)
+    records = bench.platform.records
+    records.set_live(record.as_release)
+    spent = replace(record, promotions=3)
+    bench.world.store.put(record_key("tiny", record.release), spent.to_bytes())
+
+    assert "is live" in bench.tick(tiny).notes[0]
+    assert bench.record(tiny).phase is Phase.LIVE
