@@ -26,8 +26,11 @@ KILLED, OTHERS = ([case for case in CASES if (case[1] == "SIGKILL") is killed] f
 SOME = KILLED + OTHERS[::2]
 FEW = KILLED[::2] + OTHERS[1::4]
 LONG = os.environ.get("GENAI_FAULTS") == "long"
-MAY_COST_AN_ATTEMPT = ("controller.attempt_written", "daemon.TICK_HELD")
-"""The step is written down before the run is asked for: an answer that is lost costs an attempt, never a second run."""
+ATTEMPTS = {"1", "2"}
+"""A step is written down before its run is asked for: an answer that is lost costs an attempt, never a second run.
+
+It may be lost in any case: a busy code server still answers the daemon that the case before has killed.
+"""
 
 Install = Callable[..., Installation]
 
@@ -64,7 +67,7 @@ def one_case(at: Installation, number: int, place: str, kind: str) -> None:
     until(lambda: at.is_live(number), f"{case}: the release is rolled out after all. {at.log()}")
     settle(at)
     at.stop("daemon")
-    assert_one_run(at, number, case, "12" if place in MAY_COST_AN_ATTEMPT else "1")
+    assert_one_run(at, number, case)
 
 
 def settle(at: Installation) -> None:
@@ -73,8 +76,8 @@ def settle(at: Installation) -> None:
     until(lambda: at.ticks() >= before + 2, f"two more ticks. {at.log()}")
 
 
-def assert_one_run(at: Installation, number: int, case: str, attempts: str) -> None:
+def assert_one_run(at: Installation, number: int, case: str) -> None:
     launched = at.launched(number)
     assert len(launched) == 1, f"{case}: launched {launched}"
-    assert launched[0][1] in attempts, f"{case}: attempt {launched[0][1]}"
+    assert launched[0][1] in ATTEMPTS, f"{case}: attempt {launched[0][1]}"
     assert at.runs_of(launched[0][0]) == [launched[0][2]], f"{case}: another run was created"

@@ -199,6 +199,15 @@ def test_an_unanswered_apply_is_unavailable(api: StubApi, cluster: KubernetesClu
     assert len(api.asked("PATCH")) > 1
 
 
+def test_what_the_server_said_is_told_even_if_the_last_try_ran_into_the_deadline(
+    api: StubApi, cluster: KubernetesCluster
+) -> None:
+    api.on("PATCH", PATH, status(503, "ServiceUnavailable", "etcd is away"), Reply(events=(), then="hang"))
+
+    with pytest.raises(ClusterUnavailable, match=r"etcd is away, then .*timed out"):
+        cluster.apply([MANIFEST])
+
+
 def test_a_field_that_somebody_edited_is_taken_by_force_only_where_that_is_asked_for(
     api: StubApi, cluster: KubernetesCluster
 ) -> None:

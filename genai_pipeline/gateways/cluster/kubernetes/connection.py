@@ -74,13 +74,14 @@ class Connection:
         Raises: the error of the tree that the answer stands for; ClusterUnavailable at the deadline.
         """
         deadline = deadline or Deadline(self._patience_s)
-        backoff, renewed = Backoff(), False
+        backoff, renewed, said = Backoff(), False, ""
         while True:
             asked_s, why = None, ""
             try:
                 answer = self._once(request, method, path, query, body, content_type, deadline)
             except OSError as error:
-                why = _reason(error)
+                # The last try has only what is left of the deadline: what the server said before tells more.
+                why = f"{said}, then {_reason(error)}" if said else _reason(error)
             else:
                 if answer.status < 300 or (answer.status in accept and not worth_another_try(answer)):
                     return answer
@@ -91,6 +92,7 @@ class Connection:
                 if not worth_another_try(answer):
                     raise error_of(answer, request)
                 asked_s, why = retry_after_s(answer), f"{answer.status} {answer.message}"
+                said = why
             pause = backoff.next_s(asked_s)
             if pause >= deadline.left_s:
                 raise unavailable(request, why)
