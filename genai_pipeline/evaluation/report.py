@@ -9,10 +9,10 @@ from genai_pipeline.core.model_spec import AgentGates
 from genai_pipeline.core.verdict import Verdict
 from genai_pipeline.evaluation.agent_client import TIMEOUT_S, AgentClient, NotMeasured
 from genai_pipeline.evaluation.isolation import SessionResult, run_isolation
-from genai_pipeline.evaluation.judge import case_rows, judge_suite, percentile_95
 from genai_pipeline.evaluation.runner import CaseResult, Progress, run_suite
 from genai_pipeline.evaluation.suite import Suite, load_suite
 from genai_pipeline.evaluation.truth import with_weather_of
+from genai_pipeline.evaluation.verdicts import case_rows, judge_suite, percentile_95
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from genai_pipeline.core.model_spec import AgentGates
 from genai_pipeline.core.verdict import Outcome, Verdict
 from genai_pipeline.evaluation.agent_client import Reply, ToolCall
 from genai_pipeline.evaluation.isolation import SessionResult
-from genai_pipeline.evaluation.judge import case_rows, judge_suite, percentile_95
 from genai_pipeline.evaluation.runner import CaseResult
 from genai_pipeline.evaluation.suite import SuiteCase
+from genai_pipeline.evaluation.verdicts import case_rows, judge_suite, percentile_95
 
 GATES = AgentGates(task_success_min=0.9, tool_accuracy_min=0.9, latency_p95_s=10)
 AT = datetime(2026, 11, 24, tzinfo=UTC)

@@ -1,0 +1,96 @@
+"""What a suite found, whichever suite it is: a run of a case, and a case over its runs. Pure data, JSON both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """One run of a case.
+
+    Args:
+        solved: whether the answers were right; None where that was not measured.
+        right_tools: whether the right tools were called with the right arguments; None where that was not measured.
+        reason: what was wrong, or why it was not measured; empty if all was right.
+        seconds: from the first prompt to the last answer.
+        cycles_s: of each request to the model, where they are known.
+        input_tokens, output_tokens: of the whole run; 0 where nobody counted.
+        transcript: JSON-able turns: `prompt`, `response`, `calls`.
+    """
+
+    solved: bool | None
+    right_tools: bool | None
+    reason: str = ""
+    seconds: float = 0.0
+    cycles_s: tuple[float, ...] = ()
+    input_tokens: int = 0
+    output_tokens: int = 0
+    transcript: tuple[dict[str, Any], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"cycles_s": list(self.cycles_s), "transcript": list(self.transcript)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> RunOutcome:
+        """Raises: TypeError, ValueError, KeyError: it is none."""
+        return cls(**{**data, "cycles_s": tuple(data["cycles_s"]), "transcript": tuple(data["transcript"])})
+
+
+@dataclass(frozen=True)
+class CaseOutcome:
+    """A case over its runs; `weight` is how much it counts in the pass rate."""
+
+    name: str
+    tags: tuple[str, ...]
+    weight: float
+    runs: tuple[RunOutcome, ...]
+
+    @property
+    def solved(self) -> bool | None:
+        """In every run. One unsolved run decides; else one that was not measured leaves it open."""
+        return _all(run.solved for run in self.runs)
+
+    @property
+    def flaky(self) -> bool:
+        """Solved in some runs and not in others."""
+        found = {run.solved for run in self.runs}
+        return {True, False} <= found
+
+    @property
+    def pass_rate(self) -> float | None:
+        """Solved runs of those that were measured; None if none was."""
+        found = [run.solved for run in self.runs if run.solved is not None]
+        return sum(found) / len(found) if found else None
+
+    @property
+    def reason(self) -> str:
+        """Of the runs that were not all right, each reason once."""
+        return " | ".join(dict.fromkeys(run.reason for run in self.runs if run.reason))
+
+    @property
+    def seconds(self) -> float:
+        """Mean of its runs."""
+        return sum(run.seconds for run in self.runs) / len(self.runs) if self.runs else 0.0
+
+    @property
+    def tokens(self) -> tuple[int, int]:
+        """Input and output of all its runs."""
+        return sum(run.input_tokens for run in self.runs), sum(run.output_tokens for run in self.runs)
+
+    def to_json(self) -> dict[str, Any]:
+        runs = [run.to_json() for run in self.runs]
+        return {"name": self.name, "tags": list(self.tags), "weight": self.weight, "runs": runs}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> CaseOutcome:
+        """Raises: TypeError, ValueError, KeyError: it is none."""
+        runs = tuple(RunOutcome.from_json(run) for run in data["runs"])
+        return cls(str(data["name"]), tuple(data["tags"]), float(data["weight"]), runs)
+
+
+def _all(found: Any) -> bool | None:
+    outcomes = set(found)
+    return False if False in outcomes else None if None in outcomes or not outcomes else True
