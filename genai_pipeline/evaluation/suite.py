@@ -7,15 +7,14 @@ by file, line, field and remedy.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import available_timezones
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from genai_pipeline.core.errors import GenaiError, NotFound
+from genai_pipeline.core.yaml_file import YamlFileError, parse_yaml
 
 SUITES = Path(__file__).with_name("suites")
 WEATHER_TOOL, TIME_TOOL = "get_weather", "get_current_time"
@@ -161,44 +160,10 @@ def load_suite(name: str, folder: Path = SUITES) -> Suite:
 def parse_suite(text: str, path: str) -> Suite:
     """Parse one suite. Raises: SuiteError: with one line per mistake."""
     try:
-        root: Any = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 1
-        problem = getattr(error, "problem", None) or error
-        raise SuiteError(path, [f"{path}:{line}: not YAML: {problem}. Check indentation and quotes."]) from error
-    if not isinstance(root, yaml.MappingNode):
-        raise SuiteError(path, [f"{path}:1: a suite is a mapping that starts with `name:`."])
-    try:
-        return Suite.model_validate(data)
-    except ValidationError as error:
-        raise SuiteError(path, [_problem(path, root, detail) for detail in error.errors()]) from error
+        return parse_yaml(text, path, Suite, "a suite")
+    except YamlFileError as error:
+        raise SuiteError(path, error.problems) from error
 
 
 def _listed(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
-
-
-def _problem(path: str, root: Any, detail: Any) -> str:
-    """`file:line: field: what is wrong`, with the line of the innermost part that stands in the file."""
-    node, line = root, root.start_mark.line
-    for part in detail["loc"]:
-        children = dict(_children(node))
-        if part not in children:
-            break
-        line, node = children[part]
-    field = ".".join(str(part) for part in detail["loc"]) or "(file)"
-    plain = {"missing": "required, and missing. Add it", "extra_forbidden": "unknown field. Remove or rename it"}
-    message = plain.get(detail["type"]) or str(detail["msg"]).removeprefix("Value error, ")
-    return f"{path}:{line + 1}: {field}: {message[:1].lower() + message[1:]}."
-
-
-def _children(node: Any) -> Iterator[tuple[str | int, tuple[int, Any]]]:
-    """(key or index) -> (its line, its value)."""
-    if isinstance(node, yaml.MappingNode):
-        pairs: list[tuple[Any, Any]] = node.value
-        yield from ((key.value, (key.start_mark.line, value)) for key, value in pairs)
-    if isinstance(node, yaml.SequenceNode):
-        items: list[Any] = node.value
-        yield from ((i, (value.start_mark.line, value)) for i, value in enumerate(items))

@@ -52,6 +52,7 @@ def test_a_minimal_file_gets_every_default():
         ("name: tiny\nsource: {hub: a/b, exclude: ['']}\n", "2: source.exclude.0: "),
         ("name: tiny\nname: other\nsource: {hub: a/b}\n", "2: name: given twice. Keep one."),
         ("name: [\n", "not YAML"),
+        ("name: &a [*a]\n", "1: nested without end. Remove the alias that refers to itself."),
         ("- a\n", "1: a model file is a mapping"),
         ("", "1: a model file is a mapping"),
         (GOOD + "rollout: {approval: manual, allow_downtime: true}\n", "stops the live release before anybody"),

@@ -1,0 +1,145 @@
+"""Read a YAML file into a pydantic model. Every mistake is reported by file, line, field and remedy, all at once."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+Location = tuple[str | int, ...]
+Model = TypeVar("Model", bound=BaseModel)
+_MOST_VALUE = 80
+"""Characters of a wrong value that a line shows."""
+
+
+class YamlFileError(Exception):
+    """A file is wrong; `problems` holds a line per mistake. Its reader raises an error of its own from it."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+def parse_yaml(text: str, path: str, model: type[Model], what: str) -> Model:
+    """Parse one file.
+
+    Args:
+        what: what the file is, as in `a suite is a mapping that starts with name:`.
+    Raises: YamlFileError.
+    """
+    try:
+        root: yaml.Node | None = _compose(text)
+        if not isinstance(root, yaml.MappingNode):
+            raise YamlFileError([f"{path}:1: {what} is a mapping that starts with `name:`."])
+        if twice := [f"{path}:{line}: {key}: given twice. Keep one." for key, line in _duplicate_keys(root)]:
+            raise YamlFileError(twice)
+        data: Any = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else 1
+        reason = getattr(error, "problem", None) or str(error)
+        raise YamlFileError([f"{path}:{line}: not YAML: {reason}. Check indentation and quotes."]) from error
+    except RecursionError as error:
+        raise YamlFileError([f"{path}:1: nested without end. Remove the alias that refers to itself."]) from error
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        found = [_problem(path, root, model, dict(detail)) for detail in error.errors()]
+        raise YamlFileError([problem for _, problem in sorted(set(found))]) from error
+
+
+def _compose(text: str) -> yaml.Node | None:
+    return yaml.compose(text, Loader=yaml.SafeLoader)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+
+
+def _duplicate_keys(node: yaml.Node, prefix: str = "") -> Iterator[tuple[str, int]]:
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _duplicate_keys(item, prefix)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen: set[str] = set()
+    for key, value in node.value:
+        name = prefix + str(key.value)
+        if name in seen and key.value != "<<":
+            yield name, key.start_mark.line + 1
+        seen.add(name)
+        yield from _duplicate_keys(value, name + ".")
+
+
+def _problem(path: str, root: yaml.Node, model: type[BaseModel], detail: dict[str, Any]) -> tuple[int, str]:
+    """(line, `file:line: field: what is wrong and what to do`)."""
+    location = _in_file(root, detail["loc"])
+    field = ".".join(str(part) for part in location) or "(file)"
+    line = _line_of(root, location)
+    return line, f"{path}:{line}: {field}: {_what_and_remedy(model, detail, location)}"
+
+
+def _in_file(root: yaml.Node, location: Location) -> Location:
+    """Drop the parts that pydantic adds for unions and that do not stand in the file."""
+    kept: list[str | int] = []
+    node: yaml.Node | None = root
+    for part in location:
+        child = _child(node, part)
+        if child is not None or isinstance(node, yaml.MappingNode):
+            kept.append(part)
+            node = child
+    return tuple(kept)
+
+
+def _child(node: yaml.Node | None, part: str | int) -> yaml.Node | None:
+    if isinstance(node, yaml.MappingNode):
+        return next((value for key, value in node.value if key.value == part), None)
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        return node.value[part]
+    return None
+
+
+def _line_of(root: yaml.Node, location: Location) -> int:
+    """The line of the key at `location`, or of its nearest parent that stands in the file."""
+    node, line = root, root.start_mark.line
+    for part in location:
+        if isinstance(node, yaml.MappingNode):
+            line = next((key.start_mark.line for key, _ in node.value if key.value == part), line)
+        child = _child(node, part)
+        if child is None:
+            break
+        if isinstance(node, yaml.SequenceNode):
+            line = child.start_mark.line
+        node = child
+    return line + 1
+
+
+def _what_and_remedy(model: type[BaseModel], detail: dict[str, Any], location: Location) -> str:
+    if detail["type"] == "extra_forbidden":
+        known = _fields_at(model, location[:-1])
+        close = difflib.get_close_matches(str(location[-1]), known, n=1)
+        hint = f"Did you mean `{close[0]}`?" if close else f"Known here: {', '.join(known)}."
+        return f"unknown field. {hint}"
+    if detail["type"] == "missing":
+        return "required, and missing. Add it."
+    message = detail["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:].rstrip(".")
+    if isinstance(detail["input"], str | int | float | bool):
+        value = repr(detail["input"])
+        return f"{message}; got {value if len(value) <= _MOST_VALUE else value[:_MOST_VALUE] + '…'}."
+    return message + "."
+
+
+def _fields_at(model: type[BaseModel], location: Location) -> list[str]:
+    """What the section at `location` knows; of lists and tables, each entry is one."""
+    section = model
+    for part in location:
+        field = section.model_fields.get(str(part))
+        section = next(_sections_of(field.annotation), section) if field else section
+    return [field.alias or name for name, field in section.model_fields.items()]
+
+
+def _sections_of(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _sections_of(inner)
