@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, get_args
 
 import yaml
@@ -23,11 +23,15 @@ class YamlFileError(Exception):
         super().__init__("\n".join(problems))
 
 
-def parse_yaml(text: str, path: str, model: type[Model], what: str) -> Model:
+Prepare = Callable[[yaml.MappingNode, str], None]
+
+
+def parse_yaml(text: str, path: str, model: type[Model], what: str, prepare: Prepare | None = None) -> Model:
     """Parse one file.
 
     Args:
         what: what the file is, as in `a suite is a mapping that starts with name:`.
+        prepare: changes the nodes of the file before they are read; raises YamlFileError.
     Raises: YamlFileError.
     """
     try:
@@ -36,7 +40,9 @@ def parse_yaml(text: str, path: str, model: type[Model], what: str) -> Model:
             raise YamlFileError([f"{path}:1: {what} is a mapping that starts with `name:`."])
         if twice := [f"{path}:{line}: {key}: given twice. Keep one." for key, line in _duplicate_keys(root)]:
             raise YamlFileError(twice)
-        data: Any = yaml.safe_load(text)
+        if prepare:
+            prepare(root, path)
+        data = _construct(root)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1
@@ -47,12 +53,23 @@ def parse_yaml(text: str, path: str, model: type[Model], what: str) -> Model:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        found = [_problem(path, root, model, dict(detail)) for detail in error.errors()]
+        found = [_problem(path, root, model, dict(detail)) for detail in _told(error)]
         raise YamlFileError([problem for _, problem in sorted(set(found))]) from error
+
+
+def _told(error: ValidationError) -> list[Any]:
+    """Without the lists that are only too short because their entries are wrong."""
+    details = error.errors()
+    inner = {detail["loc"][:size] for detail in details for size in range(len(detail["loc"]))}
+    return [detail for detail in details if not (detail["type"] == "too_short" and detail["loc"] in inner)]
 
 
 def _compose(text: str) -> yaml.Node | None:
     return yaml.compose(text, Loader=yaml.SafeLoader)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+
+
+def _construct(root: yaml.MappingNode) -> Any:
+    return yaml.SafeLoader("").construct_document(root)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 
 def _duplicate_keys(node: yaml.Node, prefix: str = "") -> Iterator[tuple[str, int]]:

@@ -2,23 +2,28 @@
 
 Facts follow from the calls: an answer about a place's weather must give the temperature or the sky of that place as
 the suite's `weather` table has them, and one about a time must give that time. Every mistake in a file is reported
-by file, line, field and remedy.
+by file, line, field and remedy. An entry with `for` stands for many cases (expansion.py).
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import available_timezones
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from genai_pipeline.core.errors import GenaiError, NotFound
 from genai_pipeline.core.yaml_file import YamlFileError, parse_yaml
+from genai_pipeline.evaluation.expansion import expand_cases
 
 SUITES = Path(__file__).with_name("suites")
 WEATHER_TOOL, TIME_TOOL = "get_weather", "get_current_time"
 PARAMETERS = {WEATHER_TOOL: "location", TIME_TOOL: "timezone"}
+
+MOST_RUNS = 100
 
 Text = Annotated[str, Field(min_length=1)]
 Call = dict[str, tuple[Text, ...]]
@@ -51,6 +56,7 @@ class ExpectedTurn(_Section):
         may_call: calls that are neither needed nor wrong, such as one that can only fail.
         says: of each group, the answer must hold at least one phrase, letter case aside.
         never: phrases that no answer may hold.
+        rubric: what a judge model is asked about the answer, where one is configured; nothing else looks at it.
     """
 
     ask: Text
@@ -58,6 +64,7 @@ class ExpectedTurn(_Section):
     may_call: tuple[Call, ...] = ()
     says: tuple[tuple[Text, ...], ...] = ()
     never: tuple[Text, ...] = ()
+    rubric: Text | None = None
 
     @field_validator("calls", "may_call", mode="before")
     @classmethod
@@ -100,11 +107,18 @@ class ExpectedTurn(_Section):
 
 
 class SuiteCase(_Section):
-    """One conversation, in a session of its own."""
+    """One conversation, in a session of its own.
+
+    Args:
+        weight: how much it counts in the pass rate; a usual case has 1.
+        repeat: runs of it; None: as often as the suite's cases.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
     tags: tuple[Text, ...] = Field(min_length=1)
     turns: tuple[ExpectedTurn, ...] = Field(min_length=1)
+    weight: PositiveFloat = 1.0
+    repeat: Annotated[PositiveInt, Field(le=MOST_RUNS)] | None = None
 
 
 class Isolation(_Section):
@@ -130,37 +144,56 @@ class Isolation(_Section):
 
 
 class Suite(_Section):
-    """A named set of cases, and the weather they are judged by."""
+    """A named set of cases, and the weather they are judged by. `repeat` is how often each case is run."""
 
-    name: Text
-    weather: dict[str, Weather]
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+    repeat: Annotated[PositiveInt, Field(le=MOST_RUNS)] = 1
+    weather: dict[str, Weather] = Field(default_factory=dict)
     isolation: Isolation
     cases: tuple[SuiteCase, ...] = Field(min_length=1)
 
-    @model_validator(mode="after")
-    def _names_differ(self) -> Suite:
-        names = [case.name for case in self.cases]
+    @field_validator("cases")
+    @classmethod
+    def _names_differ(cls, cases: tuple[SuiteCase, ...]) -> tuple[SuiteCase, ...]:
+        names = [case.name for case in cases]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise ValueError(f"two cases are called {twice!r}; names tell them apart in every report")
-        return self
+        return cases
+
+    @property
+    def digest(self) -> str:
+        """Hex sha256 of what is asked and what is right. How often and how much it counts is no part of it."""
+        cases = [case.model_dump(mode="json", exclude={"tags", "weight", "repeat"}) for case in self.cases]
+        weather = {place: weather.model_dump() for place, weather in self.weather.items()}
+        canonical = json.dumps([self.name, weather, cases], sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def runs_of(self, case: SuiteCase, repeat: int | None = None) -> int:
+        """How often a case is run; `repeat` is asked for by whoever evaluates and wins."""
+        return repeat or case.repeat or self.repeat
 
 
 def load_suite(name: str, folder: Path = SUITES) -> Suite:
-    """The suite called `name`.
+    """The suite called `name`, or in the file `name` where that ends in .yaml.
 
     Raises: NotFound: there is no such suite. SuiteError: its file is wrong.
     """
-    path = folder / f"{name}.yaml"
+    path = Path(name).expanduser() if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
     known = sorted(p.stem for p in folder.glob("*.yaml"))
-    if name not in known:
-        raise NotFound(f"There is no suite {name!r}.", f"`gates.agent.suite` may be: {', '.join(known)}.")
-    return parse_suite(path.read_text(encoding="utf-8"), str(path))
+    if path.parent == folder and name not in known:
+        raise NotFound(
+            f"There is no suite {name!r}.", f"It may be: {', '.join(known)}, or the path of a file of yours (….yaml)."
+        )
+    try:
+        return parse_suite(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise NotFound(f"{path} cannot be read ({error}).", "Name a suite's file, in UTF-8.") from error
 
 
 def parse_suite(text: str, path: str) -> Suite:
     """Parse one suite. Raises: SuiteError: with one line per mistake."""
     try:
-        return parse_yaml(text, path, Suite, "a suite")
+        return parse_yaml(text, path, Suite, "a suite", prepare=expand_cases)
     except YamlFileError as error:
         raise SuiteError(path, error.problems) from error
 
