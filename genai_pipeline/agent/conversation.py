@@ -7,39 +7,33 @@ Strands refuses two turns at once; so each session has its agent, and a lock tha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from strands import Agent
 from strands.agent.conversation_manager import SlidingWindowConversationManager
-from strands.hooks import AfterToolCallEvent, BeforeToolCallEvent
+from strands.hooks import AfterModelCallEvent, AfterToolCallEvent, BeforeModelCallEvent, BeforeToolCallEvent
+from strands.telemetry.metrics import EventLoopMetrics
 
 from genai_pipeline.agent.errors import AgentError
+from genai_pipeline.agent.events import Cycle, Delta, Emit, ToolEnded, ToolStarted, ToolUse, Turn
 from genai_pipeline.agent.settings import Settings
 
 _FINISHED = ("end_turn", "stop_sequence")
+_NOTES = "notes"
+"""Key of Strands' invocation state under which the hooks find the turn they belong to."""
 
 
 @dataclass
-class ToolUse:
-    """A call as the model made it; `status` is success or error, or unfinished where the turn ended first."""
+class _Notes:
+    """What the hooks saw of one turn."""
 
-    name: str
-    arguments: dict[str, Any]
-    status: str = "unfinished"
-
-
-@dataclass(frozen=True)
-class Turn:
-    """What the agent said, what it called in which order, and the tokens of all its completions."""
-
-    response: str
-    tools: list[ToolUse]
-    usage: dict[str, int]
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+    emit: Emit
+    uses: dict[str, ToolUse] = field(default_factory=dict)
+    cycles: list[Cycle] = field(default_factory=list)
+    asked_at: float = 0.0
 
 
 class Conversation:
@@ -54,56 +48,81 @@ class Conversation:
             conversation_manager=SlidingWindowConversationManager(window_size=settings.max_history_messages),
             retry_strategy=None,  # the model's client retries; Strands' own would wait up to two minutes
         )
-        self._agent.add_hook(_started, BeforeToolCallEvent)
-        self._agent.add_hook(_finished, AfterToolCallEvent)
-        self._max_cycles = settings.max_tool_cycles
+        self._agent.add_hook(_model_asked, BeforeModelCallEvent)
+        self._agent.add_hook(_model_answered, AfterModelCallEvent)
+        self._agent.add_hook(_tool_started, BeforeToolCallEvent)
+        self._agent.add_hook(_tool_ended, AfterToolCallEvent)
+        self._max_cycles, self._max_tokens = settings.max_tool_cycles, settings.max_request_tokens
         self._lock = asyncio.Lock()
 
-    async def turn(self, prompt: str, on_tool: Callable[[ToolUse], None] = lambda use: None) -> Turn:
-        """Answer one prompt. A turn that fails leaves no trace in the conversation.
+    async def turn(self, prompt: str, emit: Emit = lambda event: None) -> Turn:
+        """Answer one prompt, telling `emit` what happens. A turn that fails leaves no trace in the conversation.
 
         Raises: AgentError: the model never came to an answer; else what the model's client raised.
         """
         async with self._lock:
-            before = list(self._agent.messages)
-            uses: dict[str, ToolUse] = {}
+            before, notes = list(self._agent.messages), _Notes(emit)
             try:
-                result = await self._agent.invoke_async(
-                    prompt, limits={"turns": self._max_cycles}, invocation_state={"uses": uses}
-                )
-                if result.stop_reason not in _FINISHED:
-                    raise _no_answer(result.stop_reason, self._max_cycles)
+                return await self._answer(prompt, notes)
             except BaseException:
                 self._agent.messages[:] = before
+                for use in notes.uses.values():
+                    if use.status == "unfinished":
+                        emit(ToolEnded(use))
                 raise
-            finally:
-                for use in uses.values():
-                    on_tool(use)
-            invocation = result.metrics.latest_agent_invocation
-            usage: dict[str, Any] = {**invocation.usage} if invocation else {}
-            return Turn(str(result).strip(), list(uses.values()), usage)
+
+    async def _answer(self, prompt: str, notes: _Notes) -> Turn:
+        self._agent.event_loop_metrics = EventLoopMetrics()  # else it keeps every turn of the session for ever
+        limits: Any = {"turns": self._max_cycles, "total_tokens": self._max_tokens}
+        result: Any = None
+        async for event in self._agent.stream_async(prompt, limits=limits, invocation_state={_NOTES: notes}):
+            if event.get("data"):
+                notes.emit(Delta(event["data"]))
+            result = event.get("result", result)
+        if result.stop_reason not in _FINISHED:
+            raise self._no_answer(result.stop_reason)
+        invocation = result.metrics.latest_agent_invocation
+        for cycle, counted in zip(notes.cycles, invocation.cycles, strict=False):
+            cycle.inputTokens = counted.usage.get("inputTokens", 0)
+            cycle.outputTokens = counted.usage.get("outputTokens", 0)
+        return Turn(str(result).strip(), list(notes.uses.values()), notes.cycles, {**invocation.usage})
+
+    def _no_answer(self, stop_reason: str) -> AgentError:
+        told = {
+            "limit_turns": ("tool_loop", f"The model asked for tools {self._max_cycles} times and gave no answer."),
+            "limit_total_tokens": (
+                "too_many_tokens",
+                f"The model used more than {self._max_tokens} tokens and gave no answer.",
+            ),
+        }
+        code, what = told.get(stop_reason, ("no_answer", f"The model ended without an answer ({stop_reason})."))
+        return AgentError(502, code, f"{what} Ask in another way.")
 
 
-def _started(event: BeforeToolCallEvent) -> None:
-    uses: dict[str, ToolUse] = event.invocation_state["uses"]
-    uses[_key(uses, event.tool_use)] = ToolUse(event.tool_use["name"], dict(event.tool_use["input"] or {}))
+def _model_asked(event: BeforeModelCallEvent) -> None:
+    event.invocation_state[_NOTES].asked_at = time.perf_counter()
 
 
-def _finished(event: AfterToolCallEvent) -> None:
-    uses: dict[str, ToolUse] = event.invocation_state["uses"]
+def _model_answered(event: AfterModelCallEvent) -> None:
+    notes: _Notes = event.invocation_state[_NOTES]
+    notes.cycles.append(Cycle(_ms(time.perf_counter() - notes.asked_at)))
+
+
+def _tool_started(event: BeforeToolCallEvent) -> None:
+    notes: _Notes = event.invocation_state[_NOTES]
+    use = ToolUse(event.tool_use["name"], dict(event.tool_use["input"] or {}))
+    # Ids are the model's own, and some models count from zero in every completion.
+    notes.uses[f"{event.tool_use['toolUseId']} {len(notes.uses)}"] = use
+    notes.emit(ToolStarted(use))
+
+
+def _tool_ended(event: AfterToolCallEvent) -> None:
+    notes: _Notes = event.invocation_state[_NOTES]
     use_id = event.tool_use["toolUseId"]
-    newest = [key for key in uses if key.partition(" ")[0] == use_id][-1]
-    uses[newest].status = event.result["status"]
+    use = notes.uses[[key for key in notes.uses if key.rpartition(" ")[0] == use_id][-1]]
+    use.status, use.ms = event.result["status"], _ms(event.duration or 0.0)
+    notes.emit(ToolEnded(use))
 
 
-def _key(uses: dict[str, ToolUse], tool_use: Any) -> str:
-    """Ids are the model's own, and some models count from zero in every completion."""
-    return f"{tool_use['toolUseId']} {len(uses)}"
-
-
-def _no_answer(stop_reason: str, max_cycles: int) -> AgentError:
-    if stop_reason == "limit_turns":
-        return AgentError(
-            502, "tool_loop", f"The model asked for tools {max_cycles} times and gave no answer. Ask in another way."
-        )
-    return AgentError(502, "no_answer", f"The model ended without an answer ({stop_reason}). Ask in another way.")
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)

@@ -2,57 +2,78 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
-import threading
-import time
-from typing import Any
+import socket
+from types import FrameType
 
-from waitress.server import create_server
+import uvicorn
 
 from genai_pipeline.agent.app import create_app
 from genai_pipeline.agent.service import AgentService
 from genai_pipeline.agent.settings import Settings
 
-SPARE_THREADS = 8
-"""For probes, metrics and refusals while every slot is taken."""
-HARD_BODY_FACTOR = 16
-"""Bodies beyond the limit are refused in JSON; beyond this many limits waitress refuses to read them at all."""
+BACKLOG = 2048
+KEEP_ALIVE_S = 75
+"""Longer than the sixty seconds of most proxies: who ends an idle connection second loses no request by it."""
 
 logger = logging.getLogger(__name__)
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    service = AgentService(settings)
-    server: Any = create_server(
-        create_app(service),
-        host=settings.host,
-        port=settings.port,
-        threads=settings.max_concurrent + SPARE_THREADS,
-        connection_limit=4 * settings.max_concurrent + 100,
-        max_request_body_size=HARD_BODY_FACTOR * settings.max_body_bytes,
-        ident=None,
-        clear_untrusted_proxy_headers=True,
-    )
-    threading.Thread(target=server.run, name="http", daemon=True).start()
-    logger.warning("host=<%s>, port=<%s>, model=<%s> | serving", settings.host, server.effective_port, settings.model)
-    stop.wait()
-    service.draining.set()
-    left = drain(server, settings.drain_deadline_s)
-    logger.warning("unfinished=<%d> | stopped", left)
+    """Serve until SIGTERM or SIGINT. Raises: OSError: the address cannot be had."""
+    listener = listen(settings.host, settings.port)
+    server = AgentServer(AgentService(settings))
+    port = listener.getsockname()[1]
+    logger.warning("host=<%s>, port=<%s>, model=<%s> | serving", settings.host, port, settings.model)
+    server.run(sockets=[listener])
 
 
-def drain(server: Any, deadline_s: float) -> int:
-    """Wait until no request is under way and every answer is sent; how many were not."""
-    ends_at = time.monotonic() + deadline_s
-    while (left := _under_way(server)) and time.monotonic() < ends_at:
-        time.sleep(0.02)
-    return left
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket, so that a taken port is known before anything else is done. Raises: OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=BACKLOG)
 
 
-def _under_way(server: Any) -> int:
-    return sum(bool(channel.requests or channel.total_outbufs_len) for channel in list(server.active_channels.values()))
+class AgentServer(uvicorn.Server):
+    """uvicorn, with an end of our own: it would refuse connections while what is under way is finished."""
+
+    def __init__(self, service: AgentService) -> None:
+        super().__init__(
+            uvicorn.Config(
+                create_app(service),
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=1,
+                ws="none",
+            )
+        )
+        self.service = service
+        self._drain: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal drains, a second SIGINT ends at once."""
+        if self.service.draining.is_set() and sig == signal.SIGINT:
+            self.should_exit = self.force_exit = True
+        elif self._loop is None:
+            self.should_exit = True
+        else:
+            self.service.draining.set()
+            self._loop.call_soon_threadsafe(self._begin_drain)
+
+    def _begin_drain(self) -> None:
+        if self._drain is None:
+            self._drain = asyncio.ensure_future(self._finish())
+
+    async def _finish(self) -> None:
+        left = await self.service.drain(self.service.settings.drain_deadline_s)
+        logger.warning("unfinished=<%d> | stopped", left)
+        self.should_exit = True

@@ -1,41 +1,37 @@
-"""The agent service without HTTP: sessions, limits and one event loop in which every turn runs."""
+"""The agent service without HTTP: sessions, limits, and turns side by side in one event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import threading
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any
 
-from genai_pipeline.agent.conversation import Conversation, ToolUse, Turn
 from genai_pipeline.agent.errors import AgentError
+from genai_pipeline.agent.events import Begun, Emit, Event, ToolEnded, Turn
 from genai_pipeline.agent.metrics import AgentMetrics
 from genai_pipeline.agent.models import ModelEndpoint
 from genai_pipeline.agent.question import Question
 from genai_pipeline.agent.readiness import Readiness, ReadinessCheck
+from genai_pipeline.agent.running_turn import RunningTurn
 from genai_pipeline.agent.sessions import Sessions, new_session_id
 from genai_pipeline.agent.settings import Settings
 from genai_pipeline.agent.tools import Clock, build_tools, utc_clock
 from genai_pipeline.agent.weather import WeatherService
 
-T = TypeVar("T")
 RETRY_AFTER_S = 1
 
 logger = logging.getLogger(__name__)
 
 
 class AgentService:
-    """Answers questions from many threads; turns run side by side in one event loop, which owns all connections.
-
-    Give it back with `close`.
-    """
+    """Answers questions. Use it within one event loop, which owns all connections; give it back with `close`."""
 
     def __init__(self, settings: Settings, clock: Clock = utc_clock) -> None:
+        from genai_pipeline.agent.conversation import Conversation
+
         self.settings = settings
         self.draining = threading.Event()
-        self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="agent-turns", daemon=True).start()
         self._endpoint = ModelEndpoint(settings)
         self._weather = WeatherService(settings.weather_url, settings.weather_timeout_s)
         model, tools = self._endpoint.model(), build_tools(self._weather, clock)
@@ -43,48 +39,60 @@ class AgentService:
             lambda: Conversation(model, tools, settings), settings.max_sessions, settings.session_ttl_s
         )
         self._readiness = ReadinessCheck(settings, self._endpoint, [t.tool_spec for t in tools])
-        self._slots = threading.BoundedSemaphore(settings.max_concurrent)
+        self._turns: set[asyncio.Task[Any]] = set()
         self.metrics = AgentMetrics(frozenset(t.tool_name for t in tools), lambda: len(self._sessions))
 
-    def answer(self, question: Question) -> dict[str, Any]:
-        """One turn of a session, as the JSON of the answer. Raises: AgentError."""
+    def begin(self, question: Question) -> RunningTurn:
+        """Begin a turn of a session. Cancelled, it leaves no trace.
+
+        Raises: AgentError: 429 or 503; nothing is begun.
+        """
         if self.draining.is_set():
             raise AgentError(503, "shutting_down", "The service is shutting down. Try again; another one answers.", 1)
-        if not self._slots.acquire(blocking=False):
+        if len(self._turns) >= self.settings.max_concurrent:
             raise AgentError(
                 429,
                 "too_many_requests",
                 f"{self.settings.max_concurrent} requests are under way. Try again in {RETRY_AFTER_S} s.",
                 RETRY_AFTER_S,
             )
-        try:
-            with self.metrics.in_flight.track_inprogress():
-                session_id = question.session_id or new_session_id()
-                with self._sessions.use(session_id) as conversation:
-                    turn = self._run(self._turn(conversation, question.prompt))
-        finally:
-            self._slots.release()
+        turn = RunningTurn(lambda emit: self._answer(question, emit))
+        self._turns.add(turn.task)
+        turn.task.add_done_callback(self._turns.discard)
+        return turn
+
+    async def ready(self) -> Readiness:
+        if self.draining.is_set():
+            return Readiness(False, "The service is shutting down.")
+        return await self._readiness.check()
+
+    async def drain(self, deadline_s: float) -> int:
+        """Wait until no turn is under way; how many were ended because they took longer."""
+        self.draining.set()
+        if not self._turns:
+            return 0
+        _, left = await asyncio.wait(self._turns, timeout=deadline_s)
+        for turn in left:
+            turn.cancel()
+        return len(left)
+
+    async def close(self) -> None:
+        await self._weather.close()
+        await self._endpoint.close()
+
+    async def _answer(self, question: Question, emit: Emit) -> dict[str, Any]:
+        with self.metrics.in_flight.track_inprogress():
+            session_id = question.session_id or new_session_id()
+            with self._sessions.use(session_id) as conversation:
+                emit(Begun(session_id))
+                turn = await self._turn(conversation, question.prompt, self._watched(emit))
         self.metrics.tokens_used(turn.usage)
         return turn.to_json() | {"session_id": session_id}
 
-    def ready(self) -> Readiness:
-        if self.draining.is_set():
-            return Readiness(False, "The service is shutting down.")
-        return self._run(self._readiness.check())
-
-    def close(self) -> None:
-        """Close the connections and end the loop."""
-        self._run(self._weather.close())
-        self._run(self._endpoint.close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-
-    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
-
-    async def _turn(self, conversation: Conversation, prompt: str) -> Turn:
+    async def _turn(self, conversation: Any, prompt: str, emit: Emit) -> Turn:
         try:
             async with asyncio.timeout(self.settings.deadline_s):
-                turn = await conversation.turn(prompt, self._count)
+                turn = await conversation.turn(prompt, emit)
         except AgentError:
             raise
         except TimeoutError as error:
@@ -101,5 +109,10 @@ class AgentService:
         self._readiness.completed()
         return turn
 
-    def _count(self, use: ToolUse) -> None:
-        self.metrics.tool_called(use.name, use.status)
+    def _watched(self, emit: Emit) -> Emit:
+        def watch(event: Event) -> None:
+            if isinstance(event, ToolEnded):
+                self.metrics.tool_called(event.use.name, event.use.status)
+            emit(event)
+
+        return watch

@@ -32,6 +32,7 @@ class Settings:
         model_timeout_s: for one completion.
         max_history_messages: messages a session remembers; older ones are forgotten.
         max_tool_cycles: model calls in one request; a model that still wants tools then is stopped.
+        max_request_tokens: prompt and answer of all model calls in one request; checked between them.
         ready_cache_s: how long an answer of /readyz is reused.
         completion_recent_s: a completion this recent proves that the engine works.
         drain_deadline_s: how long SIGTERM waits for what is under way.
@@ -54,6 +55,7 @@ class Settings:
     max_concurrent: int = 32
     deadline_s: float = 60.0
     max_tool_cycles: int = 6
+    max_request_tokens: int = 50_000
     max_sessions: int = 1_000
     session_ttl_s: float = 3_600.0
     max_history_messages: int = 40

@@ -87,7 +87,9 @@ def test_an_answer_carries_its_tools_tokens_session_and_release():
         response = ask(agent.url, "times?")
 
     answer = response.json()
-    assert set(answer) == {"response", "session_id", "tools", "usage"}
+    assert set(answer) == {"response", "session_id", "tools", "usage", "cycles"}
+    assert all(use.pop("ms") >= 0 for use in answer["tools"])
+    assert [(c["ms"] > 0, c["inputTokens"], c["outputTokens"]) for c in answer["cycles"]] == [(True, 9, 3)] * 2
     assert answer["tools"] == [
         {"name": "get_current_time", "arguments": {"timezone": "Asia/Tokyo"}, "status": "success"},
         {"name": "get_current_time", "arguments": {"timezone": "Mars/Olympus"}, "status": "error"},
@@ -125,6 +127,7 @@ def test_a_call_of_a_tool_that_does_not_exist_is_an_error_for_the_model_and_no_n
         answer = ask(agent.url, "do it").json()
         metrics = HTTP.get(f"{agent.url}/metrics").text
 
+    assert answer["tools"][0].pop("ms") >= 0
     assert answer["tools"] == [{"name": "rm_rf", "arguments": {"path": "/"}, "status": "error"}]
     assert 'agent_tool_calls_total{status="error",tool="unknown"} 1.0' in metrics
     assert "rm_rf" not in metrics

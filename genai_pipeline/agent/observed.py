@@ -1,0 +1,63 @@
+"""Around every request: the release's header, the metrics, an answer in JSON for what nobody foresaw."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from fastapi.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from genai_pipeline.agent.errors import AgentError
+from genai_pipeline.agent.service import AgentService
+
+RELEASE_HEADER = "X-Genai-Release"
+_CLOSING = (408, 413)
+"""After these the rest of the body may still be on its way: it is no next request."""
+
+logger = logging.getLogger(__name__)
+
+
+class Observed:
+    """ASGI middleware. While the service drains, each answer asks its client to leave the connection."""
+
+    def __init__(self, app: ASGIApp, service: AgentService) -> None:
+        self._app, self._service = app, service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        status, started = 0, time.perf_counter()
+
+        async def send_marked(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], *self._headers(status)]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_marked)
+        except Exception as error:
+            logger.exception("path=<%s> | a request failed", scope["path"])
+            if status:
+                raise  # the answer has begun: all that is left is to break it off
+            told = f"The agent failed unexpectedly ({type(error).__name__}). See the service's log."
+            await answer_error(AgentError(500, "internal_error", told))(scope, receive, send_marked)
+        finally:
+            if scope["path"] == "/agent":
+                self._service.metrics.requests.labels(str(status)).inc()
+                self._service.metrics.seconds.observe(time.perf_counter() - started)
+
+    def _headers(self, status: int) -> list[tuple[bytes, bytes]]:
+        headers = [(RELEASE_HEADER.lower().encode(), self._service.settings.release_id.encode("latin-1", "replace"))]
+        if self._service.draining.is_set() or status in _CLOSING:
+            headers.append((b"connection", b"close"))
+        return headers
+
+
+def answer_error(error: AgentError) -> Response:
+    answer = JSONResponse({"error": {"code": error.code, "message": error.message}}, error.status)
+    if error.retry_after_s is not None:
+        answer.headers["Retry-After"] = str(error.retry_after_s)
+    return answer

@@ -1,0 +1,96 @@
+"""A turn as Server-Sent Events, and turns that end with their client.
+
+Events: `delta {"text"}`, `tool_start {name, arguments}`, `tool_end {name, status, ms}`, `done {the whole reply}` or
+`error {code, message}`, which is the last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import StreamingResponse
+
+from genai_pipeline.agent.errors import AgentError
+from genai_pipeline.agent.events import Answered, Begun, Delta, Event, ToolEnded, ToolStarted
+from genai_pipeline.agent.running_turn import RunningTurn
+
+EVENTS = "text/event-stream"
+HEARTBEAT_S = 15.0
+"""Below the sixty seconds after which most proxies give an idle connection up."""
+HEARTBEAT = ": still at work\n\n"
+
+
+def wants_events(accept: str) -> bool:
+    """Whether an Accept header names text/event-stream."""
+    names = [part.split(";") for part in accept.lower().split(",")]
+    return any(name.strip() == EVENTS and not _unwanted(rest) for name, *rest in names)
+
+
+def _unwanted(parameters: list[str]) -> bool:
+    return any(p.replace(" ", "") in ("q=0", "q=0.0", "q=0.00", "q=0.000") for p in parameters)
+
+
+class EventStream(StreamingResponse):
+    """Starlette cancels the body when the client goes, and with it the turn."""
+
+    @classmethod
+    async def of(cls, turn: RunningTurn, heartbeat_s: float = HEARTBEAT_S) -> EventStream:
+        """Raises: AgentError: what fails before the turn begins has a status of its own, not a place in a stream."""
+        try:
+            first = await turn.next(heartbeat_s)
+        except BaseException:
+            turn.cancel()
+            raise
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return cls(_frames(first, turn, heartbeat_s), media_type=EVENTS, headers=headers)
+
+
+async def _frames(event: Event | None, turn: RunningTurn, heartbeat_s: float) -> AsyncIterator[str]:
+    try:
+        while not isinstance(event, Answered):
+            if frame := frame_of(event):
+                yield frame
+            event = await turn.next(heartbeat_s)
+        yield frame_of(event)
+    except AgentError as error:
+        yield _frame("error", {"code": error.code, "message": error.message})
+    finally:
+        turn.cancel()
+
+
+def frame_of(event: Event | None) -> str:
+    """As it is sent; empty for what only this service needs to know."""
+    match event:
+        case None:
+            return HEARTBEAT
+        case Delta(text):
+            return _frame("delta", {"text": text})
+        case ToolStarted(use):
+            return _frame("tool_start", {"name": use.name, "arguments": use.arguments})
+        case ToolEnded(use):
+            return _frame("tool_end", {"name": use.name, "status": use.status, "ms": use.ms})
+        case Answered(reply):
+            return _frame("done", reply)
+        case Begun():
+            return ""
+
+
+def _frame(name: str, data: dict[str, Any]) -> str:
+    return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
+
+
+async def until_disconnect(request: Request, turn: RunningTurn) -> dict[str, Any]:
+    """The turn's answer; the turn is cancelled when nobody waits for it any more. Raises: AgentError, ClientGone."""
+    gone = asyncio.ensure_future(request.receive())  # the body is read: only the disconnect can follow
+    try:
+        await asyncio.wait([gone, turn.task], return_when=asyncio.FIRST_COMPLETED)
+        if not turn.task.done():
+            raise AgentError(499, "client_gone", "The client went before the answer came.")
+        return turn.reply()
+    finally:
+        gone.cancel()
+        turn.cancel()
