@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar, get_args
 
 import yaml
@@ -26,14 +26,35 @@ class YamlFileError(Exception):
 Prepare = Callable[[yaml.MappingNode, str], None]
 
 
-def parse_yaml(text: str, path: str, model: type[Model], what: str, prepare: Prepare | None = None) -> Model:
+def parse_yaml(
+    text: str,
+    path: str,
+    model: type[Model],
+    what: str,
+    prepare: Prepare | None = None,
+    check: Callable[[Model], Iterable[tuple[Location, str]]] = lambda parsed: (),
+) -> Model:
     """Parse one file.
 
     Args:
         what: what the file is, as in `a suite is a mapping that starts with name:`.
         prepare: changes the nodes of the file before they are read; raises YamlFileError.
+        check: what is wrong between its parts, each with the location of the part to change.
     Raises: YamlFileError.
     """
+    root, data = _read(text, path, what, prepare)
+    try:
+        parsed = model.model_validate(data)
+    except ValidationError as error:
+        found = [_problem(path, root, model, dict(detail)) for detail in _told(error)]
+        raise YamlFileError([problem for _, problem in sorted(set(found))]) from error
+    if found := [_line_and_words(path, root, location, words) for location, words in check(parsed)]:
+        raise YamlFileError([problem for _, problem in sorted(set(found))])
+    return parsed
+
+
+def _read(text: str, path: str, what: str, prepare: Prepare | None) -> tuple[yaml.MappingNode, Any]:
+    """The file's nodes, which know their lines, and its data. Raises: YamlFileError."""
     try:
         root: yaml.Node | None = _compose(text)
         if not isinstance(root, yaml.MappingNode):
@@ -42,7 +63,7 @@ def parse_yaml(text: str, path: str, model: type[Model], what: str, prepare: Pre
             raise YamlFileError(twice)
         if prepare:
             prepare(root, path)
-        data = _construct(root)
+        return root, _construct(root)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1
@@ -50,11 +71,6 @@ def parse_yaml(text: str, path: str, model: type[Model], what: str, prepare: Pre
         raise YamlFileError([f"{path}:{line}: not YAML: {reason}. Check indentation and quotes."]) from error
     except RecursionError as error:
         raise YamlFileError([f"{path}:1: nested without end. Remove the alias that refers to itself."]) from error
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        found = [_problem(path, root, model, dict(detail)) for detail in _told(error)]
-        raise YamlFileError([problem for _, problem in sorted(set(found))]) from error
 
 
 def _told(error: ValidationError) -> list[Any]:
@@ -88,11 +104,15 @@ def _duplicate_keys(node: yaml.Node, prefix: str = "") -> Iterator[tuple[str, in
 
 
 def _problem(path: str, root: yaml.Node, model: type[BaseModel], detail: dict[str, Any]) -> tuple[int, str]:
-    """(line, `file:line: field: what is wrong and what to do`)."""
     location = _in_file(root, detail["loc"])
+    return _line_and_words(path, root, location, _what_and_remedy(model, detail, location))
+
+
+def _line_and_words(path: str, root: yaml.Node, location: Location, words: str) -> tuple[int, str]:
+    """(line, `file:line: field: what is wrong and what to do`)."""
     field = ".".join(str(part) for part in location) or "(file)"
     line = _line_of(root, location)
-    return line, f"{path}:{line}: {field}: {_what_and_remedy(model, detail, location)}"
+    return line, f"{path}:{line}: {field}: {words}"
 
 
 def _in_file(root: yaml.Node, location: Location) -> Location:

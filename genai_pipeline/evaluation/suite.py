@@ -173,13 +173,22 @@ class Suite(_Section):
         return repeat or case.repeat or self.repeat
 
 
+def kind_of(path: Path) -> str:
+    """What a suite's file says after `kind:`; empty for a suite for agents, or where nothing can be read."""
+    try:
+        with path.open(encoding="utf-8") as lines:
+            return next((line.partition(":")[2].strip() for line in lines if line.startswith("kind:")), "")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
 def load_suite(name: str, folder: Path = SUITES) -> Suite:
     """The suite called `name`, or in the file `name` where that ends in .yaml.
 
     Raises: NotFound: there is no such suite. SuiteError: its file is wrong.
     """
     path = Path(name).expanduser() if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
-    known = sorted(p.stem for p in folder.glob("*.yaml"))
+    known = sorted(p.stem for p in folder.glob("*.yaml") if not kind_of(p))
     if path.parent == folder and name not in known:
         raise NotFound(
             f"There is no suite {name!r}.", f"It may be: {', '.join(known)}, or the path of a file of yours (….yaml)."
