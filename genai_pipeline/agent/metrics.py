@@ -1,4 +1,4 @@
-"""What Prometheus reads at /metrics."""
+"""What Prometheus reads at /metrics. A label has few values, all known to the service: nobody outside adds series."""
 
 from __future__ import annotations
 
@@ -6,7 +6,18 @@ from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from genai_pipeline.agent.models.breaker import STATES, State
+
 LATENCY_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 4, 6, 8, 10, 15, 20, 30, 60)
+FIRST_BYTE_BUCKETS = (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30)
+TOOL_BUCKETS = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30)
+TOKEN_KINDS: Mapping[str, str] = {
+    "prompt": "inputTokens",
+    "completion": "outputTokens",
+    "prompt_cached": "cacheReadInputTokens",
+}
+"""Label to the key in a completion's usage. Cached ones are part of the prompt's."""
+OUTCOMES = ("answered", "failed", "busy", "refused", "unusable", "abandoned", "left_out")
 
 
 class AgentMetrics:
@@ -19,20 +30,57 @@ class AgentMetrics:
         self.seconds = Histogram(
             "agent_request_seconds", "Duration of POST /agent.", buckets=LATENCY_BUCKETS, registry=registry
         )
+        self.first_byte = Histogram(
+            "agent_first_byte_seconds",
+            "From a request for a stream to its first text.",
+            buckets=FIRST_BYTE_BUCKETS,
+            registry=registry,
+        )
         self.tool_calls = Counter(
             "agent_tool_calls", "Tool calls by tool and status.", ["tool", "status"], registry=registry
         )
-        self.tokens = Counter("agent_tokens", "Tokens by kind.", ["kind"], registry=registry)
+        self.tool_seconds = Histogram(
+            "agent_tool_seconds", "Duration of tool calls.", ["tool"], buckets=TOOL_BUCKETS, registry=registry
+        )
+        self.tokens = Counter("agent_tokens", "Tokens by kind and endpoint.", ["kind", "endpoint"], registry=registry)
+        self.completions = Counter(
+            "agent_completions",
+            f"Completions by who was asked and what became of it: {', '.join(OUTCOMES)}.",
+            ["endpoint", "model", "outcome"],
+            registry=registry,
+        )
+        self.breakers = Gauge(
+            "agent_breaker_state",
+            "1 for the state that an endpoint's circuit breaker is in.",
+            ["endpoint", "model", "state"],
+            registry=registry,
+        )
         self.in_flight = Gauge("agent_requests_in_flight", "Turns under way.", registry=registry)
         Gauge("agent_sessions", "Sessions in memory.", registry=registry).set_function(sessions)
 
-    def tool_called(self, name: str, status: str) -> None:
-        """Names that a model made up share one label: nobody may grow the number of series from outside."""
-        self.tool_calls.labels(name if name in self._tool_names else "unknown", status).inc()
+    def knows_tools(self, names: frozenset[str]) -> None:
+        """These names get series of their own, beside those given before."""
+        self._tool_names |= names
 
-    def tokens_used(self, usage: Mapping[str, int]) -> None:
-        for kind, key in (("prompt", "inputTokens"), ("completion", "outputTokens")):
-            self.tokens.labels(kind).inc(usage.get(key, 0))
+    def tool_called(self, name: str, status: str, seconds: float | None = None) -> None:
+        """Names that a model made up share one label."""
+        tool = name if name in self._tool_names else "unknown"
+        self.tool_calls.labels(tool, status).inc()
+        if seconds is not None:
+            self.tool_seconds.labels(tool).observe(seconds)
+
+    def tokens_used(self, endpoint: str, usage: Mapping[str, int]) -> None:
+        for kind, key in TOKEN_KINDS.items():
+            if count := usage.get(key, 0):
+                self.tokens.labels(kind, endpoint).inc(count)
+
+    def completion(self, endpoint: str, model: str, outcome: str) -> None:
+        """One completion was asked of an endpoint. Args: outcome: one of `OUTCOMES`."""
+        self.completions.labels(endpoint, model, outcome).inc()
+
+    def breaker(self, endpoint: str, model: str, state: State) -> None:
+        for one in STATES:
+            self.breakers.labels(endpoint, model, one).set(one == state)
 
     def render(self) -> bytes:
         return generate_latest(self.registry)

@@ -1,4 +1,4 @@
-"""Is the model behind the agent the expected one, and does it really complete?
+"""Is the model behind the agent the expected one, and did it really complete a short while ago?
 
 A health endpoint is not asked: vLLM's says 200 on an engine that fails every request.
 """
@@ -11,18 +11,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from genai_pipeline.agent.errors import AgentError
-from genai_pipeline.agent.models import ModelEndpoint
+from genai_pipeline.agent.models.chain import ModelChain
+from genai_pipeline.agent.models.endpoint import PROBE_DEADLINE_S, Endpoint
+from genai_pipeline.agent.models.failures import LeftOut
 from genai_pipeline.agent.settings import Settings
 
-CHECK_DEADLINE_S = 8.0
-"""Below the ten seconds that a readiness probe waits."""
 FAILURE_CACHE_S = 0.5
 
 
 @dataclass(frozen=True)
 class Readiness:
-    """`reason` says why not, and what to do."""
+    """`reason` says why not, and what to do; where it is ready all the same, what is not as it should be."""
 
     ready: bool
     reason: str = ""
@@ -32,59 +31,56 @@ class ReadinessCheck:
     """Answers from its cache for some seconds, so that probes are not load. Use it within one event loop.
 
     Args:
-        tool_specs: sent with the probe, as with every turn. Strands sends an empty list without, which vLLM refuses.
+        tool_specs: sent with the probe, as with every turn.
+        notes: what is not as it should be and yet no reason to take no requests: a tool server that is away.
     """
 
     def __init__(
         self,
         settings: Settings,
-        endpoint: ModelEndpoint,
+        chain: ModelChain,
         tool_specs: Sequence[Any],
+        notes: Callable[[], Sequence[str]] = lambda: (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._settings, self._endpoint, self._clock = settings, endpoint, clock
+        self._settings, self._chain, self._notes, self._clock = settings, chain, notes, clock
         self._tool_specs = list(tool_specs)
         self._lock = asyncio.Lock()
         self._known: tuple[float, Readiness] | None = None
-        self._completed_at = float("-inf")
-
-    def completed(self) -> None:
-        """The model just answered a user: as good a proof as a probe's."""
-        self._completed_at = self._clock()
 
     async def check(self) -> Readiness:
         async with self._lock:
-            if self._known and self._clock() < self._known[0]:
-                return self._known[1]
-            answer = await self._ask()
-            keep_s = self._settings.ready_cache_s if answer.ready else FAILURE_CACHE_S
-            self._known = (self._clock() + keep_s, answer)
-            return answer
+            if self._known is None or self._clock() >= self._known[0]:
+                answer = await self._ask()
+                keep_s = self._settings.ready_cache_s if answer.ready else FAILURE_CACHE_S
+                self._known = (self._clock() + keep_s, answer)
+            known = self._known[1]
+        return Readiness(known.ready, " ".join(filter(None, [known.reason, *self._notes()])))
 
     async def _ask(self) -> Readiness:
+        """Side by side, so that a first endpoint that hangs costs no more than one that answers."""
+        endpoints = self._chain.endpoints
+        problems = await asyncio.gather(*(self._problem(endpoint) for endpoint in endpoints))
+        wrong = [f"{e.spec.model} at {e.spec.where}: {p}" for e, p in zip(endpoints, problems, strict=True) if p]
+        if not wrong:
+            return Readiness(True)
+        reason = problems[0] if len(endpoints) == 1 else " ".join(wrong)
+        return Readiness(len(wrong) < len(endpoints), reason or "")
+
+    async def _problem(self, endpoint: Endpoint) -> str | None:
+        """Why this endpoint would not answer now, if so."""
         try:
-            async with asyncio.timeout(CHECK_DEADLINE_S):
-                return await self._listed() or await self._completes() or Readiness(True)
+            async with asyncio.timeout(PROBE_DEADLINE_S):
+                if endpoint.breaker.state != "closed":
+                    raise LeftOut(endpoint.breaker.left_s)
+                names = await endpoint.listed_models()
+                if names is not None and endpoint.spec.model not in names:
+                    served = ", ".join(names) or "nothing"
+                    return f"The endpoint serves {served:.200}, not {endpoint.spec.model}. Check MODEL_ID."
+                if self._clock() - endpoint.completed_at >= self._settings.completion_recent_s:
+                    await endpoint.probe(self._tool_specs)
         except TimeoutError:
-            return Readiness(False, f"The model did not answer within {CHECK_DEADLINE_S:g} s. See the engine's log.")
+            return f"The model did not answer within {PROBE_DEADLINE_S:g} s. See the engine's log."
         except Exception as error:
-            return Readiness(False, self._endpoint.explain(error).message)
-
-    async def _listed(self) -> Readiness | None:
-        names = await self._endpoint.listed_models()
-        wanted = self._settings.model
-        if names is None or wanted in names:
-            return None
-        return Readiness(False, f"The endpoint serves {', '.join(names) or 'nothing'}, not {wanted}. Check MODEL_ID.")
-
-    async def _completes(self) -> Readiness | None:
-        if self._clock() - self._completed_at < self._settings.completion_recent_s:
-            return None
-        events = 0
-        hello = [{"role": "user", "content": [{"text": "Hello"}]}]
-        async for _ in self._endpoint.model(max_tokens=1).stream(hello, self._tool_specs):
-            events += 1
-        if not events:
-            raise AgentError(503, "model_unavailable", "The model answered with nothing.")
-        self.completed()
+            return self._chain.explain(error, endpoint).message
         return None

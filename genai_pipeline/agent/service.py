@@ -10,14 +10,14 @@ from typing import Any
 from genai_pipeline.agent.errors import AgentError
 from genai_pipeline.agent.events import Begun, Emit, Event, ToolEnded, Turn
 from genai_pipeline.agent.metrics import AgentMetrics
-from genai_pipeline.agent.models import ModelEndpoint
+from genai_pipeline.agent.models.chain import ModelChain
 from genai_pipeline.agent.question import Question
 from genai_pipeline.agent.readiness import Readiness, ReadinessCheck
 from genai_pipeline.agent.running_turn import RunningTurn
 from genai_pipeline.agent.sessions import Sessions, new_session_id
 from genai_pipeline.agent.settings import Settings
-from genai_pipeline.agent.tools import Clock, build_tools, utc_clock
-from genai_pipeline.agent.weather import WeatherService
+from genai_pipeline.agent.tools.builtin import Clock, build_tools, utc_clock
+from genai_pipeline.agent.tools.weather import WeatherService
 
 RETRY_AFTER_S = 1
 
@@ -32,15 +32,16 @@ class AgentService:
 
         self.settings = settings
         self.draining = threading.Event()
-        self._endpoint = ModelEndpoint(settings)
         self._weather = WeatherService(settings.weather_url, settings.weather_timeout_s)
-        model, tools = self._endpoint.model(), build_tools(self._weather, clock)
+        tools = build_tools(self._weather, clock)
+        self.metrics = AgentMetrics(frozenset(t.tool_name for t in tools), lambda: len(self._sessions))
+        self._models = ModelChain(settings, self.metrics)
+        model = self._models.model()
         self._sessions = Sessions(
             lambda: Conversation(model, tools, settings), settings.max_sessions, settings.session_ttl_s
         )
-        self._readiness = ReadinessCheck(settings, self._endpoint, [t.tool_spec for t in tools])
+        self._readiness = ReadinessCheck(settings, self._models, [t.tool_spec for t in tools])
         self._turns: set[asyncio.Task[Any]] = set()
-        self.metrics = AgentMetrics(frozenset(t.tool_name for t in tools), lambda: len(self._sessions))
 
     def begin(self, question: Question) -> RunningTurn:
         """Begin a turn of a session. Cancelled, it leaves no trace.
@@ -78,7 +79,7 @@ class AgentService:
 
     async def close(self) -> None:
         await self._weather.close()
-        await self._endpoint.close()
+        await self._models.close()
 
     async def _answer(self, question: Question, emit: Emit) -> dict[str, Any]:
         with self.metrics.in_flight.track_inprogress():
@@ -86,7 +87,6 @@ class AgentService:
             with self._sessions.use(session_id) as conversation:
                 emit(Begun(session_id))
                 turn = await self._turn(conversation, question.prompt, self._watched(emit))
-        self.metrics.tokens_used(turn.usage)
         return turn.to_json() | {"session_id": session_id}
 
     async def _turn(self, conversation: Any, prompt: str, emit: Emit) -> Turn:
@@ -100,19 +100,18 @@ class AgentService:
                 504, "deadline", f"No answer within {self.settings.deadline_s:g} s. Ask for less, or try again later."
             ) from error
         except Exception as error:
-            told = self._endpoint.explain(error)
+            told = self._models.explain(error)
             if told.status == 500:
                 logger.exception("code=<%s> | a turn failed", told.code)
             else:
                 logger.warning("code=<%s>, error=<%s> | a turn failed", told.code, type(error).__name__)
             raise told from error
-        self._readiness.completed()
         return turn
 
     def _watched(self, emit: Emit) -> Emit:
         def watch(event: Event) -> None:
             if isinstance(event, ToolEnded):
-                self.metrics.tool_called(event.use.name, event.use.status)
+                self.metrics.tool_called(event.use.name, event.use.status, event.use.ms / 1000)
             emit(event)
 
         return watch

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
-from urllib.parse import urlsplit
+from dataclasses import dataclass, field, fields
+from typing import Any, get_args
 
-Provider = Literal["openai", "bedrock"]
+from genai_pipeline.agent.models.spec import DEFAULT_MODEL, EndpointSpec, Provider, fallback_specs, is_address
 
 SYSTEM_PROMPT = (
     "You are a helpful assistant for the current time and the weather. "
     "Use the tools for every question about time or weather. Politely decline anything else."
 )
-DEFAULT_MODEL: Mapping[Provider, str] = {"openai": "weather-agent", "bedrock": "us.amazon.nova-pro-v1:0"}
 
 
 class SettingsError(ValueError):
@@ -29,7 +27,14 @@ class Settings:
     """The service's settings; each one's variable is in `VARIABLES`. Times in seconds, sizes in bytes.
 
     Args:
-        model_timeout_s: for one completion.
+        model_timeout_s: the longest silence of a model, before its first word and between two.
+        model_connect_timeout_s: for a connection to it.
+        model_max_answer_chars: a completion beyond this is ended, whatever the endpoint makes of model_max_tokens.
+        model_fallbacks: asked in this order where the first model does not answer (models/spec.py).
+        model_fallback_api_keys: one for each of them.
+        model_breaker_failures: so many failures in a row open an endpoint's circuit breaker (models/breaker.py).
+        model_breaker_share: so does this part of its last completions.
+        model_breaker_pause_s: how long it is left out before it is tried again.
         max_history_messages: messages a session remembers; older ones are forgotten.
         max_tool_cycles: model calls in one request; a model that still wants tools then is stopped.
         max_request_tokens: prompt and answer of all model calls in one request; checked between them.
@@ -44,9 +49,16 @@ class Settings:
     model_provider: Provider = "openai"
     model_base_url: str = "http://127.0.0.1:8000/v1"
     model_id: str = ""
-    model_api_key: str = "none"
+    model_api_key: str = field(default="none", repr=False)
     model_max_tokens: int = 256
     model_timeout_s: float = 30.0
+    model_connect_timeout_s: float = 3.0
+    model_max_answer_chars: int = 200_000
+    model_fallbacks: str = ""
+    model_fallback_api_keys: str = field(default="", repr=False)
+    model_breaker_failures: int = 5
+    model_breaker_share: float = 0.5
+    model_breaker_pause_s: float = 5.0
     weather_url: str = "https://wttr.in"
     weather_timeout_s: float = 3.0
     system_prompt: str = SYSTEM_PROMPT
@@ -67,20 +79,30 @@ class Settings:
     def model(self) -> str:
         return self.model_id or DEFAULT_MODEL[self.model_provider]
 
+    @property
+    def endpoints(self) -> tuple[EndpointSpec, ...]:
+        """Which models are asked, in this order. Raises: ValueError: a fallback is written wrong."""
+        url = self.model_base_url if self.model_provider == "openai" else ""
+        first = EndpointSpec(self.model_provider, self.model, url, self.model_api_key)
+        fallbacks = fallback_specs(
+            self.model_fallbacks, self.model_fallback_api_keys, self.model_base_url, self.model_api_key
+        )
+        return (first, *fallbacks)
+
     @classmethod
     def load(cls, env: Mapping[str, str] | None = None) -> Settings:
         """Read the environment. Raises: SettingsError: with every mistake at once."""
         env = os.environ if env is None else env
         values: dict[str, Any] = {}
         problems: list[str] = []
-        for field in fields(cls):
-            variable = VARIABLES[field.name]
+        for entry in fields(cls):
+            variable = VARIABLES[entry.name]
             if not env.get(variable):
                 continue
             try:
-                values[field.name] = _READERS.get(str(field.type), str)(env[variable])
+                values[entry.name] = _READERS.get(str(entry.type), str)(env[variable])
             except ValueError as error:
-                shown = "" if field.name == "model_api_key" else f"={env[variable]!r}"
+                shown = "" if not entry.repr else f"={env[variable]!r}"
                 problems.append(f"{variable}{shown}: {error}")
         settings = cls(**values)
         problems += settings._conflicts()
@@ -92,14 +114,28 @@ class Settings:
         problems = [
             f"{VARIABLES[name]}={getattr(self, name)!r}: not an http(s) address. Write it like http://127.0.0.1:8000/v1."
             for name in ("model_base_url", "weather_url")
-            if urlsplit(getattr(self, name)).scheme not in ("http", "https")
-            or not urlsplit(getattr(self, name)).hostname
+            if not is_address(getattr(self, name))
         ]
+        problems += self._wrong_fallbacks()
         if self.max_sessions < self.max_concurrent:
             problems.append("AGENT_MAX_SESSIONS: below AGENT_MAX_CONCURRENT, so a session in use might be forgotten.")
         if self.max_history_messages < 2 * self.max_tool_cycles + 2:
             problems.append("AGENT_MAX_HISTORY_MESSAGES: below 2 * AGENT_MAX_TOOL_CYCLES + 2: a turn would not fit.")
         return problems
+
+    def _wrong_fallbacks(self) -> list[str]:
+        try:
+            asked = [(spec.provider, spec.model, spec.base_url) for spec in self.endpoints]
+        except ValueError as error:
+            return [f"MODEL_FALLBACKS: {error}"]
+        twice = sorted(
+            {
+                f"{model} at {url or provider}"
+                for provider, model, url in asked
+                if asked.count((provider, model, url)) > 1
+            }
+        )
+        return [f"MODEL_FALLBACKS: {', '.join(twice)} would be asked twice. Name each model once."] if twice else []
 
 
 def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
@@ -124,6 +160,6 @@ def _provider(text: str) -> str:
 _READERS: Mapping[str, Callable[[str], Any]] = {"int": _positive(int), "float": _positive(float), "Provider": _provider}
 _UNPREFIXED = ("release_id", "model_", "weather_", "system_prompt")
 VARIABLES: Mapping[str, str] = {
-    field.name: field.name.upper() if field.name.startswith(_UNPREFIXED) else f"AGENT_{field.name.upper()}"
-    for field in fields(Settings)
+    entry.name: entry.name.upper() if entry.name.startswith(_UNPREFIXED) else f"AGENT_{entry.name.upper()}"
+    for entry in fields(Settings)
 }

@@ -8,8 +8,8 @@ from typing import Any
 
 from strands import tool
 
-from genai_pipeline.agent.times import current_time
-from genai_pipeline.agent.weather import WeatherService
+from genai_pipeline.agent.tools.times import current_time
+from genai_pipeline.agent.tools.weather import WeatherService
 
 Clock = Callable[[], datetime]
 

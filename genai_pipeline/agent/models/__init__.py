@@ -1,0 +1,1 @@
+"""What answers the agent: endpoints in the order in which they are asked, each behind a circuit breaker."""

@@ -1,0 +1,129 @@
+"""Read one completion with distrust, whichever endpoint it comes from.
+
+Held back is what says nothing yet, so that another model may still answer; a tool call is passed on when it is
+whole, so that half a call, or one whose arguments are no JSON, is never made.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from typing import Any
+
+from genai_pipeline.agent.models.failures import BrokenStream, UnusableAnswer
+
+Event = dict[str, Any]
+
+MAX_TOOL_CALLS = 32
+"""In one completion. Strands makes them side by side."""
+MAX_NAME_CHARS = 128
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""What every endpoint takes as the id of a tool call; Bedrock takes nothing else."""
+_REDACTED = "redactContent"
+
+
+class CompletionReader:
+    """One completion's events, checked.
+
+    Args:
+        max_chars: of text, reasoning and arguments together.
+        taken_ids: ids of tool calls that the conversation holds already.
+        probe: a probe's answer may be empty: it has one token.
+    """
+
+    def __init__(self, max_chars: int, taken_ids: Iterable[str] = (), probe: bool = False) -> None:
+        self._max_chars, self._taken, self._probe = max_chars, set(taken_ids), probe
+        self._chars = self._calls = 0
+        self._said = False
+        self._stop: str | None = None
+
+    async def read(self, events: AsyncIterable[Event]) -> AsyncGenerator[Event, None]:
+        """The events. Raises: BrokenStream, UnusableAnswer; else what the endpoint raises."""
+        held: list[Event] = []
+        async for event in self._whole_calls(events):
+            held.append(event)
+            if "contentBlockDelta" in event or "metadata" in event or _REDACTED in event:
+                for kept in held:
+                    yield kept
+                held = []
+        self._check_end()
+        for kept in held:
+            yield kept
+
+    async def _whole_calls(self, events: AsyncIterable[Event]) -> AsyncGenerator[Event, None]:
+        call: dict[str, Any] | None = None
+        async for event in events:
+            start = event.get("contentBlockStart", {}).get("start") or {}
+            delta = event.get("contentBlockDelta", {}).get("delta") or {}
+            if "toolUse" in start:
+                call = {"start": start["toolUse"], "input": []}
+            elif call is not None and "toolUse" in delta:
+                call["input"].append(self._counted(delta["toolUse"].get("input") or ""))
+            elif call is not None and "contentBlockStop" in event:
+                for made in self._call(call):
+                    yield made
+                call = None
+            else:
+                self._look_at(event, delta)
+                yield event
+
+    def _look_at(self, event: Event, delta: dict[str, Any]) -> None:
+        if "text" in delta:
+            self._said = bool(self._counted(delta["text"]).strip()) or self._said
+        if "reasoningContent" in delta:
+            self._counted(str(delta["reasoningContent"].get("text", "")))
+        if _REDACTED in event:
+            self._said = True
+        if "messageStop" in event:
+            self._stop = event["messageStop"].get("stopReason", "end_turn")
+            self._check_end()  # before it is passed on: what follows may be usage alone
+
+    def _counted(self, text: str) -> str:
+        self._chars += len(text)
+        if self._chars > self._max_chars:
+            raise UnusableAnswer(f"it is longer than {self._max_chars} characters")
+        return text
+
+    def _call(self, call: dict[str, Any]) -> Iterable[Event]:
+        name, written = call["start"].get("name"), "".join(call["input"])
+        if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME_CHARS:
+            raise UnusableAnswer("it calls a tool without a usable name")
+        try:
+            arguments = json.loads(written) if written.strip() else {}
+        except (ValueError, RecursionError) as error:
+            raise UnusableAnswer(f"it calls {name[:40]!r} with arguments that are no JSON") from error
+        if arguments is not None and not isinstance(arguments, dict):
+            raise UnusableAnswer(f"it calls {name[:40]!r} with arguments that are no JSON object")
+        self._calls += 1
+        if self._calls > MAX_TOOL_CALLS:
+            raise UnusableAnswer(f"it calls more than {MAX_TOOL_CALLS} tools at once")
+        tool_use = {**call["start"], "toolUseId": self._own_id(call["start"].get("toolUseId"))}
+        yield {"contentBlockStart": {"start": {"toolUse": tool_use}}}
+        yield {"contentBlockDelta": {"delta": {"toolUse": {"input": written if arguments else "{}"}}}}
+        yield {"contentBlockStop": {}}
+
+    def _own_id(self, given: Any) -> str:
+        """The model's own where nothing else has it; results are matched to calls by it."""
+        own = given if isinstance(given, str) and _ID.fullmatch(given) else ""
+        while not own or own in self._taken:
+            own = f"{secrets.randbits(36):09x}"  # nine: Mistral's templates take no other length
+        self._taken.add(own)
+        return own
+
+    def _check_end(self) -> None:
+        if self._stop is None:
+            raise BrokenStream("the stream ended before the answer did")
+        if self._probe:
+            return
+        if self._stop == "tool_use" and not self._calls:
+            raise UnusableAnswer("it says that it calls tools and calls none")
+        if self._stop in ("end_turn", "stop_sequence") and not self._calls and not self._said:
+            raise UnusableAnswer("it says nothing")
+
+
+def tool_use_ids(messages: Iterable[Any]) -> set[str]:
+    """The ids of all tool calls in a conversation."""
+    blocks = (block for message in messages for block in message.get("content", ()))
+    return {str(block["toolUse"]["toolUseId"]) for block in blocks if "toolUse" in block}

@@ -1,0 +1,104 @@
+"""What a caller is told about a completion that failed: a status, a code, a sentence with the remedy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from genai_pipeline.agent.errors import AgentError
+from genai_pipeline.agent.models.failures import BUSY, LeftOut, NoneAnswered, Stalled, bedrock_code, fault_of
+from genai_pipeline.agent.models.spec import EndpointSpec
+
+RETRY_AFTER_S = 5
+
+_TOLD: Mapping[str, tuple[int, str, str]] = {
+    "ModelThrottledException": (503, "model_busy", "The model at {where} takes no more requests now. Try again."),
+    "ContextWindowOverflowException": (
+        413,
+        "conversation_too_long",
+        "The conversation no longer fits the model. Shorten the prompt or start a new session.",
+    ),
+    "MaxTokensReachedException": (
+        502,
+        "answer_cut_off",
+        "The model did not finish within {max_tokens} tokens. Ask for less, or raise MODEL_MAX_TOKENS.",
+    ),
+    "NotFoundError": (503, "model_unavailable", "{where} does not serve {model!r}. Check MODEL_ID, MODEL_BASE_URL."),
+    "AuthenticationError": (503, "model_unavailable", "{where} refused the key. Check MODEL_API_KEY."),
+    "PermissionDeniedError": (503, "model_unavailable", "{where} refused the key. Check MODEL_API_KEY."),
+    "NoCredentialsError": (
+        503,
+        "model_unavailable",
+        "No AWS credentials. Give the service a role that may use Bedrock.",
+    ),
+    "AccessDeniedException": (
+        503,
+        "model_unavailable",
+        "{where} does not let this service use {model!r}. Give its role bedrock:InvokeModelWithResponseStream for it.",
+    ),
+    "ResourceNotFoundException": (
+        503,
+        "model_unavailable",
+        "{where} does not have {model!r} in this region. Check MODEL_ID and AWS_REGION.",
+    ),
+    "ExpiredTokenException": (503, "model_unavailable", "The AWS credentials have expired. Renew them."),
+    "UnrecognizedClientException": (503, "model_unavailable", "{where} refused the AWS credentials. Check the role."),
+    "ServiceQuotaExceededException": (503, "model_busy", "The quota for {model!r} at {where} is used up. Try again."),
+    "BadRequestError": (502, "model_refused", "The model at {where} refused the request: {said:.200}"),
+    "UnprocessableEntityError": (502, "model_refused", "The model at {where} refused the request: {said:.200}"),
+    "ValidationException": (502, "model_refused", "The model at {where} refused the request: {said:.200}"),
+    "Stalled": (504, "model_stalled", "The model {model!r} at {where} stopped talking: {said}. Try again later."),
+    "BrokenStream": (
+        502,
+        "model_garbage",
+        "What came from {model!r} at {where} is no completion: {said}. Check that it speaks the chat completions API.",
+    ),
+    "UnusableAnswer": (502, "no_answer", "The model {model!r} gave no usable answer: {said}. Ask in another way."),
+}
+"""By the name of an error's type, or by Bedrock's code, so that no client is imported only to name its errors."""
+_CLIENTS = ("openai", "httpx", "httpcore", "botocore", "urllib3")
+
+
+def explain(error: BaseException, spec: EndpointSpec, max_tokens: int) -> AgentError:
+    """What to tell a caller whose turn ended with this error. Args: spec: the endpoint that raised it."""
+    error = getattr(error, "original_exception", error)
+    if isinstance(error, NoneAnswered):
+        return _none_answered(error)
+    if isinstance(error, LeftOut):
+        wait_s = max(1, math.ceil(error.left_s))
+        message = f"The model {spec.model!r} at {spec.where} failed again and again. It is asked anew in {wait_s} s."
+        return AgentError(503, "model_unavailable", f"{message} Check that it runs and is reachable.", wait_s)
+    name = type(error).__name__
+    told = _TOLD.get(bedrock_code(error)) or _TOLD.get(name)
+    if told is None and type(error).__module__.partition(".")[0] in _CLIENTS:
+        message = "The model {model!r} at {where} did not answer ({name}). Check that it runs and is reachable."
+        told = (503, "model_unavailable", message)
+    if told is None:
+        return AgentError(500, "internal_error", f"The agent failed unexpectedly ({name}). See the service's log.")
+    status, code, message = told
+    facts = {"where": spec.where, "model": spec.model, "max_tokens": max_tokens, "said": str(error)}
+    return AgentError(
+        status,
+        code,
+        message.format(**facts, name=bedrock_code(error) or name),
+        RETRY_AFTER_S if status == 503 else None,
+    )
+
+
+def _none_answered(error: NoneAnswered) -> AgentError:
+    causes = [cause for _, cause in error.failures]
+    busy = all(fault_of(cause) is BUSY for cause in causes)
+    waits = [math.ceil(cause.left_s) for cause in causes if isinstance(cause, LeftOut)]
+    said = "; ".join(f"{where}: {_briefly(cause)}" for where, cause in error.failures)
+    return AgentError(
+        503,
+        "model_busy" if busy else "model_unavailable",
+        f"None of {len(causes)} models answered ({said}). Check that they run and are reachable, or try again.",
+        max(1, min(waits, default=RETRY_AFTER_S)),
+    )
+
+
+def _briefly(cause: BaseException) -> str:
+    if isinstance(cause, (LeftOut, Stalled)):
+        return str(cause)
+    return bedrock_code(cause) or type(cause).__name__

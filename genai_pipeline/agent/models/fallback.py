@@ -1,0 +1,88 @@
+"""The one Strands model of the service: asks the endpoints in their order until one answers.
+
+Another endpoint is asked only while nothing of an answer has been passed on: two models' words are never mixed in
+one completion. The next completion of the same conversation may well come from another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from strands.models import Model
+
+from genai_pipeline.agent.models.endpoint import Endpoint
+from genai_pipeline.agent.models.failures import NoneAnswered, fault_of
+
+RETRY_PAUSE_S = (0.1, 0.4)
+"""Before the last endpoint is asked a second time: somewhere between, lest all requests ask at once."""
+RAISED_BY = "genai_endpoint"
+"""The attribute by which `ModelChain.explain` knows where an error is from: its type must stay what Strands expects."""
+_DROPPED = ("RemoteProtocolError", "ReadError", "WriteError", "ConnectionClosedError")
+
+
+class FallbackModel(Model):
+    """Delegates `stream` to the endpoints. Use it within one event loop; sessions share it."""
+
+    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
+        self._endpoints = list(endpoints)
+        self.config: dict[str, Any] = {"model_id": self._endpoints[0].spec.model}
+
+    def get_config(self) -> dict[str, Any]:
+        return self.config
+
+    def update_config(self, **model_config: Any) -> None:
+        """Raises: NotImplementedError: sessions share the model, and one's change would be everyone's."""
+        raise NotImplementedError("The model is set up by the service's settings.")
+
+    async def stream(
+        self, messages: Any, tool_specs: Any = None, system_prompt: str | None = None, **rest: Any
+    ) -> AsyncGenerator[Any, None]:
+        """Raises: the error of the only endpoint, or of the one that had begun; NoneAnswered where several failed."""
+        failures: list[tuple[Endpoint, Exception]] = []
+        for endpoint in self._endpoints:
+            for attempt in (1, 2):
+                passed_on = False
+                try:
+                    answer = endpoint.complete(messages, tool_specs, system_prompt=system_prompt, **rest)
+                    async with aclosing(answer) as events:
+                        async for event in events:
+                            passed_on = True
+                            yield event
+                    return
+                except Exception as error:
+                    fault = fault_of(error)
+                    setattr(error, RAISED_BY, endpoint.spec)
+                    if passed_on or not fault.elsewhere:
+                        endpoint.failed(error)
+                        raise
+                    if attempt == 1 and fault.again and await self._is_worth_a_retry(endpoint, error):
+                        continue
+                    endpoint.failed(error)
+                    failures.append((endpoint, error))
+                    break
+        if len(failures) == 1:
+            raise failures[0][1]
+        raise NoneAnswered([(f"{e.spec.model} at {e.spec.where}", error) for e, error in failures]) from failures[0][1]
+
+    async def structured_output(
+        self, output_model: type[Any], prompt: Any, system_prompt: str | None = None, **kwargs: Any
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """By the first endpoint that is not left out; it is not streamed, and no other one is asked."""
+        endpoint = next((e for e in self._endpoints if e.breaker.state == "closed"), self._endpoints[0])
+        model = await endpoint.model()
+        async for event in model.structured_output(output_model, prompt, system_prompt, **kwargs):
+            yield event
+
+    async def _is_worth_a_retry(self, endpoint: Endpoint, error: Exception) -> bool:
+        """At once where a kept connection was dropped, which says nothing; after a pause where no other one is left."""
+        if type(error.__cause__ or error).__name__ in _DROPPED:
+            return True
+        later = self._endpoints[self._endpoints.index(endpoint) + 1 :]
+        if any(other.breaker.state == "closed" for other in later):
+            return False
+        await asyncio.sleep(random.uniform(*RETRY_PAUSE_S))
+        return True

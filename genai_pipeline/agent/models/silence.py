@@ -1,0 +1,34 @@
+"""Let nobody wait for a model that says nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from typing import TypeVar
+
+from genai_pipeline.agent.models.failures import Stalled
+
+T = TypeVar("T")
+
+
+async def paced(
+    items: AsyncIterable[T], silence_s: float, says_something: Callable[[T], bool] = lambda item: True
+) -> AsyncGenerator[T, None]:
+    """The items, as long as one that says something comes every `silence_s`; others are no sign of life.
+
+    Raises: Stalled.
+    """
+    iterator = aiter(items)
+    clock = asyncio.get_running_loop().time
+    heard = clock()
+    while True:
+        try:
+            async with asyncio.timeout_at(heard + silence_s):
+                item = await anext(iterator)
+        except StopAsyncIteration:
+            return
+        except TimeoutError as error:
+            raise Stalled(silence_s) from error
+        yield item
+        if says_something(item):
+            heard = clock()  # after the yield: the time that the reader took is not the model's
