@@ -16,7 +16,7 @@ from typing import Any
 from genai_pipeline.evaluation.agent_client import NotMeasured
 from genai_pipeline.evaluation.outcome import CaseOutcome, RunOutcome
 from genai_pipeline.evaluation.tool_calling.endpoint import Answer, Declined, Endpoint
-from genai_pipeline.evaluation.tool_calling.scoring import score_calls, score_text, shown_calls
+from genai_pipeline.evaluation.tool_calling.scoring import raw_call, score_calls, score_text, shown_calls
 from genai_pipeline.evaluation.tool_calling.suite import Step, ToolCase, ToolSuite
 
 CONCURRENCY = 8
@@ -115,7 +115,7 @@ class _Run:
 
     def _refuse_in_vain(self) -> None:
         if self._lost >= GIVE_UP_AFTER:
-            raise NotMeasured(f"not asked: {self._lost} conversations in a row got no answer")
+            raise NotMeasured(f"not asked: {GIVE_UP_AFTER} conversations in a row before it got no answer")
         if time.monotonic() > self._ends_at:
             raise NotMeasured("not asked: the evaluation's deadline was over")
 
@@ -140,11 +140,14 @@ class _Run:
     def _score(self, case: ToolCase, step: Step, answer: Answer, way: _Way) -> list[int]:
         """Note what is wrong; return which call met which expectation."""
         found = score_calls(self._suite, case.tools, step, answer.calls)
-        said = score_text(step, answer.text, bool(answer.calls))
         cut = f"cut off at {self._suite.max_tokens} tokens (`max_tokens` of the suite)"
-        wrong = ([cut] if answer.finish == "length" else []) + found.wrong + said
+        wrong = [cut] if answer.finish == "length" else []
+        if raw := raw_call(answer.text):  # says why nothing was called
+            wrong.append(raw)
+        else:
+            wrong += found.wrong + score_text(step, answer.text, bool(answer.calls))
         at = f"step {len(way.answers)}: " if wrong and len(case.turns) > 1 else ""
-        way.wrong, way.calls_right = at + "; ".join(wrong), not found.wrong
+        way.wrong, way.calls_right = at + "; ".join(wrong), not found.wrong and not raw
         turn = {"prompt": step.ask or "", "response": answer.text, "calls": shown_calls(answer.calls)}
         way.transcript.append(turn | {"streamed": way.streamed, "finish": answer.finish})
         return found.matched

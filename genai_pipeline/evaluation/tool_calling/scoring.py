@@ -59,10 +59,14 @@ def score_calls(suite: ToolSuite, tools: Sequence[str], step: Step, calls: Seque
     return ScoredCalls(wrong, [] if wrong else [matched[number] for number in range(len(step.calls))])
 
 
+def raw_call(text: str) -> str:
+    """What is wrong where an engine left a call in the text; empty where it did not."""
+    found = _RAW_CALL.search(text)
+    return f"a call came back as text ({found[0]!r}): set the --tool-call-parser that fits the model" if found else ""
+
+
 def score_text(step: Step, text: str, called: bool) -> list[str]:
     """What is wrong about what the answer says."""
-    if raw := _RAW_CALL.search(text):
-        return [f"a call came back as text ({raw[0]!r}): set the --tool-call-parser that fits the model"]
     if not step.calls and not called and not text.strip():
         return ["neither calls nor says anything"]
     folded = text.casefold()

@@ -1,0 +1,129 @@
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from genai_pipeline.core.errors import NotFound
+from genai_pipeline.evaluation.suite import SuiteError, load_suite
+from genai_pipeline.evaluation.tool_calling import is_tool_suite, load_tool_suite, parse_tool_suite
+
+GOOD = """\
+name: mine
+kind: tool_calling
+tools:
+  book:
+    description: Book a table.
+    parameters:
+      type: object
+      properties:
+        people: {type: integer}
+        day: {type: string, enum: [mon, tue]}
+        guests: {type: array, items: {type: string}}
+      required: [people, day]
+cases:
+  - name: one
+    tags: [simple]
+    tools: [book]
+    turns:
+      - ask: A table for two on Monday.
+        calls: [{book: {people: 2, day: mon}}]
+        results: [{booked: true}]
+      - says: [booked]
+"""
+
+
+def problems(text: str) -> list[str]:
+    with pytest.raises(SuiteError) as error:
+        parse_tool_suite(text, "s.yaml")
+    return error.value.problems
+
+
+def test_a_good_suite_is_read():
+    suite = parse_tool_suite(GOOD, "s.yaml")
+
+    assert suite.cases[0].turns[0].calls == ({"book": {"people": 2, "day": "mon"}},)
+    assert suite.as_sent(["book"])[0]["function"]["name"] == "book"
+
+
+@pytest.mark.parametrize(
+    ("change", "to", "line", "words"),
+    [
+        ("people: 2, ", "people: two, ", 19, "cases.0.turns.0.calls.0.book.people: the tool's schema refuses 'two'"),
+        ("day: mon", "day: sun", 19, "calls.0.book.day: the tool's schema refuses 'sun': 'sun' is not one of"),
+        ("day: mon", "day: mon, guests: [Ann, Bob]", 19, "book.guests: the tool's schema refuses 'Ann'"),
+        ("day: mon", "day: mon, guests: [Ann, Bob]", 19, "an array is written as a list in a list"),
+        ("day: mon", "day: 2027-01-01", 19, "YAML reads 2027-01-01 as a date, which no JSON holds; put it in quotes"),
+        ("day: mon", "day: 7", 19, "7 is not of type 'string'; put it in quotes"),
+        ("day: mon", "day: {$contain: mon}", 19, "$contain is not known here or not alone; there are $exact and"),
+        ("day: mon", "day: {$exact: [mon]}", 19, "$exact takes a text"),
+        ("day: mon", "day: []", 19, "an empty choice fits nothing"),
+        ("day: mon", "maybe day: mon", 19, "calls.0.book: the schema of book requires day. Say what it must be."),
+        ("people: 2, ", "", 19, "calls.0.book: the schema of book requires people"),
+        ("people: 2, ", "persons: 2, people: 2, ", 19, "book has no parameter 'persons'. There are: people, day"),
+        ("people: 2, ", "peopel: 2, people: 2, ", 19, "Did you mean `people`?"),
+        ("[{book: {", "[{bok: {", 19, "the case has no tool 'bok'. Did you mean `book`?"),
+        ("tools: [book]", "tools: [bok]", 16, "cases.0.tools.0: no tool is called 'bok'. Did you mean `book`?"),
+        ("[{booked: true}]", "[1, 2]", 18, "1 calls and 2 results: give one for each call."),
+        ("        results: [{booked: true}]\n", "", 18, "calls without `results` must be the last step"),
+        ("      - says: [booked]\n", "", 20, "turns.0.results: nothing follows that they could be sent with"),
+        ("- ask: A table for two on Monday.", "- says: [x]", 18, "turns.0: nothing is sent: give `ask`"),
+        ("says: [booked]", "asks_for: day\n        calls: [{book: {people: 2, day: mon}}]", 21, "keep one of them"),
+        ("type: object", "type: objekt", 6, "tools.book.parameters: is no JSON schema: "),
+        ("type: object", "type: string", 6, "tools.book.parameters: must be the schema of an object"),
+        ("kind: tool_calling", "kind: tools", 2, "kind: input should be 'tool_calling'"),
+        ("tags: [simple]", "tag: [simple]", 15, "cases.0.tag: unknown field. Did you mean `tags`?"),
+        ("name: one", "name: One!", 14, "cases.0.name: string should match"),
+        ("says: [booked]", "sayz: [booked]", 21, "turns.1.sayz: unknown field. Did you mean `says`?"),
+        ("{type: integer}", "{type: integer", 10, "not YAML"),
+    ],
+)
+def test_each_mistake_is_reported_by_file_line_field_and_remedy(change: str, to: str, line: int, words: str):
+    assert change in GOOD
+    told = problems(GOOD.replace(change, to, 1))
+
+    assert any(problem.startswith(f"s.yaml:{line}: ") and words in problem for problem in told), told
+
+
+def test_all_mistakes_between_the_parts_are_reported_at_once():
+    told = problems(GOOD.replace("people: 2", "people: two").replace("day: mon", "day: sun"))
+
+    assert len(told) == 2
+
+
+def test_a_case_may_stand_for_many():
+    text = GOOD.replace("name: one", "name: on-{day}\n    for: {day: [mon, tue]}").replace("day: mon}", "day: '{day}'}")
+
+    assert [case.turns[0].calls[0]["book"]["day"] for case in parse_tool_suite(text, "s.yaml").cases] == ["mon", "tue"]
+
+
+def test_suites_of_the_two_kinds_are_told_apart(tmp_path: Path):
+    (tmp_path / "mine.yaml").write_text(GOOD)
+
+    assert is_tool_suite("tool_calling")
+    assert not is_tool_suite("weather")
+    assert is_tool_suite(str(tmp_path / "mine.yaml"))
+    assert load_tool_suite(str(tmp_path / "mine.yaml")).name == "mine"
+    with pytest.raises(NotFound, match="may be: tool_calling"):
+        load_tool_suite("weather")
+    with pytest.raises(NotFound, match="may be: weather"):
+        load_suite("tool_calling")
+    with pytest.raises(NotFound):
+        load_tool_suite("../../etc/passwd")
+
+
+def test_the_digest_is_about_what_is_asked_and_not_about_how_often():
+    suite = parse_tool_suite(GOOD, "s.yaml")
+
+    assert parse_tool_suite(GOOD + "repeat: 3\n", "s.yaml").digest == suite.digest
+    assert parse_tool_suite(GOOD.replace("Monday", "monday"), "s.yaml").digest != suite.digest
+
+
+def test_the_suite_of_ours_covers_the_patterns_of_tool_calling_benchmarks():
+    suite = load_tool_suite()
+    tags = Counter(tag for case in suite.cases for tag in case.tags)
+
+    assert len(suite.cases) >= 60
+    wanted = "simple multiple parallel parallel-multiple irrelevance missing-argument multi-turn enum nested array"
+    assert {tag for tag in [*wanted.split(), "optional", "types", "non-ascii", "quoting"] if tags[tag] < 5} == set()
+    assert len({case.turns[0].ask for case in suite.cases}) == len(suite.cases)
+    assert {tool for case in suite.cases for tool in case.tools} == set(suite.tools)
