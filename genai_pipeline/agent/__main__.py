@@ -14,12 +14,14 @@ def main() -> None:
         settings = Settings.load()
     except SettingsError as error:
         sys.exit(f"The agent cannot start:\n{error}")
-    from genai_pipeline.agent.server import serve
+    from genai_pipeline.agent.server import CannotListen, serve
 
     try:
         serve(settings)
-    except OSError as error:
+    except CannotListen as error:
         sys.exit(f"The agent cannot listen on {settings.host}:{settings.port}: {error}. Set AGENT_HOST and AGENT_PORT.")
+    except OSError as error:
+        sys.exit(f"The agent cannot keep sessions in {settings.sessions}: {error}. Set AGENT_SESSIONS.")
 
 
 main()

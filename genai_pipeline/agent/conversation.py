@@ -1,24 +1,27 @@
 """One session's conversation: a Strands agent of its own, one turn at a time.
 
 An agent keeps its history in itself. One agent for all would let a user read another one's conversation, and
-Strands refuses two turns at once; so each session has its agent, and a lock that keeps its turns in order.
+Strands refuses two turns at once; so each session has its agent, and sessions/keeper.py keeps its turns in order. The
+history is handed in, and the new messages are handed out: those of a turn that fails are nobody's.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from strands import Agent
-from strands.agent.conversation_manager import SlidingWindowConversationManager
+from strands.agent.conversation_manager import ConversationManager
 from strands.hooks import AfterModelCallEvent, AfterToolCallEvent, BeforeModelCallEvent, BeforeToolCallEvent
 from strands.telemetry.metrics import EventLoopMetrics
+from strands.types.exceptions import ContextWindowOverflowException
 
 from genai_pipeline.agent.errors import AgentError
 from genai_pipeline.agent.events import Cycle, Delta, Emit, ToolEnded, ToolStarted, ToolUse, Turn
+from genai_pipeline.agent.sessions.keeper import Outcome
+from genai_pipeline.agent.sessions.messages import messages_size
 from genai_pipeline.agent.settings import Settings
 
 _FINISHED = ("end_turn", "stop_sequence")
@@ -36,16 +39,32 @@ class _Notes:
     asked_at: float = 0.0
 
 
+class WholeTurns(ConversationManager):
+    """Of a conversation that no longer fits the model the oldest turn goes, as a whole: a call keeps its result."""
+
+    def apply_management(self, agent: Agent, **kwargs: Any) -> None:
+        """Nothing between turns: the session's limits are applied where its turns are kept."""
+
+    def reduce_context(self, agent: Agent, e: Exception | None = None, **kwargs: Any) -> None:
+        """Raises: e: there is only the turn under way."""
+        asked = [i for i, message in enumerate(agent.messages) if _is_prompt(message)]
+        if len(asked) < 2:
+            raise e or ContextWindowOverflowException("one turn alone does not fit the model")
+        self.removed_message_count += asked[1]
+        del agent.messages[: asked[1]]
+
+
 class Conversation:
-    """Turns of one session, in order. Use it within one event loop."""
+    """Turns of one session, one at a time. Use it within one event loop."""
 
     def __init__(self, model: Any, tools: Sequence[Any], settings: Settings) -> None:
+        self._turns = WholeTurns()
         self._agent = Agent(
             model=model,
             tools=list(tools),
             system_prompt=settings.system_prompt,
             callback_handler=None,
-            conversation_manager=SlidingWindowConversationManager(window_size=settings.max_history_messages),
+            conversation_manager=self._turns,
             retry_strategy=None,  # the model's client retries; Strands' own would wait up to two minutes
         )
         self._agent.add_hook(_model_asked, BeforeModelCallEvent)
@@ -53,23 +72,27 @@ class Conversation:
         self._agent.add_hook(_tool_started, BeforeToolCallEvent)
         self._agent.add_hook(_tool_ended, AfterToolCallEvent)
         self._max_cycles, self._max_tokens = settings.max_tool_cycles, settings.max_request_tokens
-        self._lock = asyncio.Lock()
 
-    async def turn(self, prompt: str, emit: Emit = lambda event: None) -> Turn:
-        """Answer one prompt, telling `emit` what happens. A turn that fails leaves no trace in the conversation.
+    async def turn(self, prompt: str, history: Sequence[Any], emit: Emit = lambda event: None) -> Outcome:
+        """Answer one prompt after a history, telling `emit` what happens. What it comes to is for the caller to keep.
 
         Raises: AgentError: the model never came to an answer; else what the model's client raised.
         """
-        async with self._lock:
-            before, notes = list(self._agent.messages), _Notes(emit)
-            try:
-                return await self._answer(prompt, notes)
-            except BaseException:
-                self._agent.messages[:] = before
-                for use in notes.uses.values():
-                    if use.status == "unfinished":
-                        emit(ToolEnded(use))
-                raise
+        self._agent.messages[:] = history
+        self._turns.removed_message_count = 0
+        notes = _Notes(emit)
+        try:
+            turn = await self._answer(prompt, notes)
+            forgotten = self._turns.removed_message_count
+            new = self._agent.messages[len(history) - forgotten :]
+            return Outcome(turn, new, forgotten, messages_size(new))
+        except BaseException:
+            for use in notes.uses.values():
+                if use.status == "unfinished":
+                    emit(ToolEnded(use))
+            raise
+        finally:
+            self._agent.messages.clear()
 
     async def _answer(self, prompt: str, notes: _Notes) -> Turn:
         self._agent.event_loop_metrics = EventLoopMetrics()  # else it keeps every turn of the session for ever
@@ -97,6 +120,10 @@ class Conversation:
         }
         code, what = told.get(stop_reason, ("no_answer", f"The model ended without an answer ({stop_reason})."))
         return AgentError(502, code, f"{what} Ask in another way.")
+
+
+def _is_prompt(message: Any) -> bool:
+    return message["role"] == "user" and not any("toolResult" in block for block in message["content"])
 
 
 def _model_asked(event: BeforeModelCallEvent) -> None:

@@ -60,4 +60,6 @@ def answer_error(error: AgentError) -> Response:
     answer = JSONResponse({"error": {"code": error.code, "message": error.message}}, error.status)
     if error.retry_after_s is not None:
         answer.headers["Retry-After"] = str(error.retry_after_s)
+    if error.status == 401:
+        answer.headers["WWW-Authenticate"] = "Bearer"
     return answer

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from genai_pipeline.agent.errors import AgentError
-from genai_pipeline.agent.sessions import SESSION_ID
+from genai_pipeline.agent.sessions.ids import SESSION_ID
 
 FIELDS = ("prompt", "session_id")
 EXAMPLE = 'Send {"prompt": "What time is it in Tokyo?"}.'
@@ -38,7 +38,7 @@ class Question:
 
 def _json_object(body: bytes) -> dict[str, Any]:
     try:
-        data = json.loads(body)
+        data = json.loads(body.decode())
     except (ValueError, RecursionError) as error:
         raise AgentError(400, "not_json", f"The body is not JSON in UTF-8. {EXAMPLE}") from error
     if not isinstance(data, dict):

@@ -21,19 +21,31 @@ KEEP_ALIVE_S = 75
 logger = logging.getLogger(__name__)
 
 
+class CannotListen(Exception):
+    """The address is taken, or not this machine's."""
+
+
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. Raises: OSError: the address cannot be had."""
+    """Serve until SIGTERM or SIGINT.
+
+    Raises: CannotListen. What kept the service from starting, after it listened.
+    """
     listener = listen(settings.host, settings.port)
     server = AgentServer(AgentService(settings))
     port = listener.getsockname()[1]
     logger.warning("host=<%s>, port=<%s>, model=<%s> | serving", settings.host, port, settings.model)
     server.run(sockets=[listener])
+    if server.service.failure:
+        raise server.service.failure
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket, so that a taken port is known before anything else is done. Raises: OSError."""
+    """A listening socket, so that a taken port is known before anything else is done. Raises: CannotListen."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise CannotListen(str(error)) from error
 
 
 class AgentServer(uvicorn.Server):
@@ -58,6 +70,10 @@ class AgentServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
+
+    async def on_tick(self, counter: int) -> bool:
+        """A service that could not start ends."""
+        return await super().on_tick(counter) or self.service.failure is not None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal drains, a second SIGINT ends at once."""

@@ -1,23 +1,24 @@
-"""The agent service without HTTP: sessions, limits, and turns side by side in one event loop."""
+"""The agent service without HTTP: limits, and turns side by side in one event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import threading
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 from genai_pipeline.agent.errors import AgentError
 from genai_pipeline.agent.events import Begun, Emit, Event, ToolEnded, Turn
 from genai_pipeline.agent.metrics import AgentMetrics
-from genai_pipeline.agent.models.chain import ModelChain
 from genai_pipeline.agent.question import Question
-from genai_pipeline.agent.readiness import Readiness, ReadinessCheck
 from genai_pipeline.agent.running_turn import RunningTurn
-from genai_pipeline.agent.sessions import Sessions, new_session_id
+from genai_pipeline.agent.sessions.ids import new_session_id, owner_mark
 from genai_pipeline.agent.settings import Settings
-from genai_pipeline.agent.tools.builtin import Clock, build_tools, utc_clock
-from genai_pipeline.agent.tools.weather import WeatherService
+
+if TYPE_CHECKING:
+    from genai_pipeline.agent.parts import Parts
 
 RETRY_AFTER_S = 1
 
@@ -25,31 +26,28 @@ logger = logging.getLogger(__name__)
 
 
 class AgentService:
-    """Answers questions. Use it within one event loop, which owns all connections; give it back with `close`."""
+    """Answers questions. Use it within one event loop: `start` it, and give it back with `close`."""
 
-    def __init__(self, settings: Settings, clock: Clock = utc_clock) -> None:
-        from genai_pipeline.agent.conversation import Conversation
-
+    def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.draining = threading.Event()
-        self._weather = WeatherService(settings.weather_url, settings.weather_timeout_s)
-        tools = build_tools(self._weather, clock)
-        self.metrics = AgentMetrics(frozenset(t.tool_name for t in tools), lambda: len(self._sessions))
-        self._models = ModelChain(settings, self.metrics)
-        model = self._models.model()
-        self._sessions = Sessions(
-            lambda: Conversation(model, tools, settings), settings.max_sessions, settings.session_ttl_s
-        )
-        self._readiness = ReadinessCheck(settings, self._models, [t.tool_spec for t in tools])
+        self.failure: Exception | None = None
+        self._parts: asyncio.Future[Parts] | None = None
         self._turns: set[asyncio.Task[Any]] = set()
+        self._sweeping: asyncio.Task[None] | None = None
+        self.metrics = AgentMetrics(frozenset(), self._count_sessions)
 
-    def begin(self, question: Question) -> RunningTurn:
-        """Begin a turn of a session. Cancelled, it leaves no trace.
+    def start(self) -> None:
+        """Build what answers, in a thread; requests wait for it. `failure` says why it could not be."""
+        self._parts = asyncio.ensure_future(asyncio.to_thread(self._build))
+        self._parts.add_done_callback(self._built)
+
+    def begin(self, question: Question, key: str = "") -> RunningTurn:
+        """Begin a turn of a session of this key's caller. Cancelled, it leaves no trace.
 
         Raises: AgentError: 429 or 503; nothing is begun.
         """
-        if self.draining.is_set():
-            raise AgentError(503, "shutting_down", "The service is shutting down. Try again; another one answers.", 1)
+        self._refuse_while_draining()
         if len(self._turns) >= self.settings.max_concurrent:
             raise AgentError(
                 429,
@@ -57,15 +55,30 @@ class AgentService:
                 f"{self.settings.max_concurrent} requests are under way. Try again in {RETRY_AFTER_S} s.",
                 RETRY_AFTER_S,
             )
-        turn = RunningTurn(lambda emit: self._answer(question, emit))
+        turn = RunningTurn(lambda emit: self._answer(question, key, emit))
         self._turns.add(turn.task)
         turn.task.add_done_callback(self._turns.discard)
         return turn
 
-    async def ready(self) -> Readiness:
+    async def view(self, session_id: str, key: str) -> dict[str, Any]:
+        """The conversation as people read it. Raises: AgentError."""
+        async with self._deadline():
+            return await (await self._ready_parts()).sessions.view(session_id, owner_mark(session_id, key))
+
+    async def delete(self, session_id: str, key: str) -> None:
+        """Forget a conversation, after the turns that came before. Raises: AgentError."""
+        self._refuse_while_draining()
+        async with self._deadline():
+            await (await self._ready_parts()).sessions.delete(session_id, owner_mark(session_id, key))
+
+    async def ready(self) -> tuple[bool, str]:
+        """Whether it should be sent requests, and why not."""
         if self.draining.is_set():
-            return Readiness(False, "The service is shutting down.")
-        return await self._readiness.check()
+            return False, "The service is shutting down."
+        if self._parts is None or not self._parts.done():
+            return False, "The service is starting."
+        found = await (await self._ready_parts()).readiness.check()
+        return found.ready, found.reason
 
     async def drain(self, deadline_s: float) -> int:
         """Wait until no turn is under way; how many were ended because they took longer."""
@@ -78,35 +91,76 @@ class AgentService:
         return len(left)
 
     async def close(self) -> None:
-        await self._weather.close()
-        await self._models.close()
+        if self._sweeping:
+            self._sweeping.cancel()
+        if self._parts and not self.failure:
+            await (await self._parts).close()
 
-    async def _answer(self, question: Question, emit: Emit) -> dict[str, Any]:
+    def _build(self) -> Parts:
+        from genai_pipeline.agent.parts import Parts
+
+        return Parts.build(self.settings, self.metrics)
+
+    def _built(self, parts: asyncio.Future[Parts]) -> None:
+        if error := parts.exception():
+            self.failure = error if isinstance(error, Exception) else RuntimeError(repr(error))
+        else:
+            self._sweeping = asyncio.ensure_future(parts.result().sessions.sweep_for_ever())
+
+    async def _ready_parts(self) -> Parts:
+        """Raises: AgentError: they could not be built, and the service is about to end."""
+        if self._parts is None or self.failure:
+            raise AgentError(503, "not_started", "The service could not start. See its log.", 1)
+        return await asyncio.shield(self._parts)
+
+    def _count_sessions(self) -> int:
+        built = self._parts and self._parts.done() and not self.failure
+        return len(self._parts.result().sessions) if self._parts and built else 0
+
+    def _refuse_while_draining(self) -> None:
+        if self.draining.is_set():
+            raise AgentError(503, "shutting_down", "The service is shutting down. Try again; another one answers.", 1)
+
+    async def _answer(self, question: Question, key: str, emit: Emit) -> dict[str, Any]:
+        session_id = question.session_id or new_session_id()
         with self.metrics.in_flight.track_inprogress():
-            session_id = question.session_id or new_session_id()
-            with self._sessions.use(session_id) as conversation:
-                emit(Begun(session_id))
-                turn = await self._turn(conversation, question.prompt, self._watched(emit))
+            try:
+                turn = await self._turn(session_id, owner_mark(session_id, key), question.prompt, self._watched(emit))
+            except AgentError as error:
+                logger.warning("code=<%s> | a turn failed", error.code)
+                raise
         return turn.to_json() | {"session_id": session_id}
 
-    async def _turn(self, conversation: Any, prompt: str, emit: Emit) -> Turn:
+    async def _turn(self, session_id: str, owner: str, prompt: str, emit: Emit) -> Turn:
+        parts = await self._ready_parts()
+        async with AsyncExitStack() as until_kept:
+            try:
+                async with self._deadline():
+                    session = await until_kept.enter_async_context(parts.sessions.use(session_id, owner))
+                    emit(Begun(session_id))
+                    outcome = await session.conversation.turn(prompt, session.history, emit)
+            except AgentError:
+                raise
+            except Exception as error:
+                told = parts.models.explain(error)
+                if told.status == 500:
+                    logger.exception("code=<%s> | a turn failed unexpectedly", told.code)
+                raise told from error
+            await session.keep(outcome)
+            return outcome.turn
+
+    @asynccontextmanager
+    async def _deadline(self) -> AsyncIterator[None]:
+        seconds = self.settings.deadline_s
+        limit = asyncio.timeout(seconds)
         try:
-            async with asyncio.timeout(self.settings.deadline_s):
-                turn = await conversation.turn(prompt, emit)
-        except AgentError:
-            raise
+            async with limit:
+                yield
         except TimeoutError as error:
-            raise AgentError(
-                504, "deadline", f"No answer within {self.settings.deadline_s:g} s. Ask for less, or try again later."
-            ) from error
-        except Exception as error:
-            told = self._models.explain(error)
-            if told.status == 500:
-                logger.exception("code=<%s> | a turn failed", told.code)
-            else:
-                logger.warning("code=<%s>, error=<%s> | a turn failed", told.code, type(error).__name__)
-            raise told from error
-        return turn
+            if not limit.expired():
+                raise
+            message = f"No answer within {seconds:g} s. Ask for less, or try again later."
+            raise AgentError(504, "deadline", message) from error
 
     def _watched(self, emit: Emit) -> Emit:
         def watch(event: Event) -> None:

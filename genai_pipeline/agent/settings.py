@@ -11,11 +11,14 @@ from dataclasses import dataclass, field, fields
 from typing import Any, get_args
 
 from genai_pipeline.agent.models.spec import DEFAULT_MODEL, EndpointSpec, Provider, fallback_specs, is_address
+from genai_pipeline.agent.sessions.place import parse_place
 
 SYSTEM_PROMPT = (
     "You are a helpful assistant for the current time and the weather. "
     "Use the tools for every question about time or weather. Politely decline anything else."
 )
+MAX_TOOL_CYCLES = 100
+Place = str
 
 
 class SettingsError(ValueError):
@@ -36,6 +39,13 @@ class Settings:
         model_breaker_share: so does this part of its last completions.
         model_breaker_pause_s: how long it is left out before it is tried again.
         max_history_messages: messages a session remembers; older ones are forgotten.
+        max_concurrent: requests under way; more are refused.
+        max_sessions: kept in memory; where they are not stored, the least recently used one beyond it is forgotten.
+        sessions: `memory`, `file:<folder>` or `s3://<bucket>/<prefix>`.
+        session_ttl_s: a session that nobody used for so long is removed.
+        session_max_bytes: of one session's messages; its oldest turns go beyond it.
+        session_lease_s: how long a replica that died keeps others from its sessions.
+        api_keys: bearer keys, comma-separated; with none, nobody is asked for one.
         max_tool_cycles: model calls in one request; a model that still wants tools then is stopped.
         max_request_tokens: prompt and answer of all model calls in one request; checked between them.
         ready_cache_s: how long an answer of /readyz is reused.
@@ -64,16 +74,25 @@ class Settings:
     system_prompt: str = SYSTEM_PROMPT
     max_body_bytes: int = 65_536
     max_prompt_chars: int = 4_000
-    max_concurrent: int = 32
+    max_concurrent: int = 256
     deadline_s: float = 60.0
     max_tool_cycles: int = 6
     max_request_tokens: int = 50_000
     max_sessions: int = 1_000
+    sessions: Place = "memory"
     session_ttl_s: float = 3_600.0
+    session_max_bytes: int = 262_144
+    session_lease_s: float = 15.0
+    api_keys: str = field(default="", repr=False)
     max_history_messages: int = 40
     ready_cache_s: float = 5.0
     completion_recent_s: float = 60.0
     drain_deadline_s: float = 30.0
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The bearer keys, one by one."""
+        return tuple(key.strip() for key in self.api_keys.split(",") if key.strip())
 
     @property
     def model(self) -> str:
@@ -119,6 +138,8 @@ class Settings:
         problems += self._wrong_fallbacks()
         if self.max_sessions < self.max_concurrent:
             problems.append("AGENT_MAX_SESSIONS: below AGENT_MAX_CONCURRENT, so a session in use might be forgotten.")
+        if not 1 <= self.max_tool_cycles <= MAX_TOOL_CYCLES:
+            problems.append(f"AGENT_MAX_TOOL_CYCLES: more than {MAX_TOOL_CYCLES}. Such a loop is no answer.")
         if self.max_history_messages < 2 * self.max_tool_cycles + 2:
             problems.append("AGENT_MAX_HISTORY_MESSAGES: below 2 * AGENT_MAX_TOOL_CYCLES + 2: a turn would not fit.")
         return problems
@@ -157,7 +178,17 @@ def _provider(text: str) -> str:
     return text
 
 
-_READERS: Mapping[str, Callable[[str], Any]] = {"int": _positive(int), "float": _positive(float), "Provider": _provider}
+def _place(text: str) -> str:
+    parse_place(text)
+    return text
+
+
+_READERS: Mapping[str, Callable[[str], Any]] = {
+    "int": _positive(int),
+    "float": _positive(float),
+    "Provider": _provider,
+    "Place": _place,
+}
 _UNPREFIXED = ("release_id", "model_", "weather_", "system_prompt")
 VARIABLES: Mapping[str, str] = {
     entry.name: entry.name.upper() if entry.name.startswith(_UNPREFIXED) else f"AGENT_{entry.name.upper()}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from fastapi import Request
@@ -38,20 +38,29 @@ class EventStream(StreamingResponse):
     """Starlette cancels the body when the client goes, and with it the turn."""
 
     @classmethod
-    async def of(cls, turn: RunningTurn, heartbeat_s: float = HEARTBEAT_S) -> EventStream:
-        """Raises: AgentError: what fails before the turn begins has a status of its own, not a place in a stream."""
+    async def of(cls, turn: RunningTurn, on_text: Callable[[], None], heartbeat_s: float = HEARTBEAT_S) -> EventStream:
+        """`on_text` is called once, with the first text.
+
+        Raises: AgentError: what fails before the turn begins has a status of its own, not a place in a stream.
+        """
         try:
             first = await turn.next(heartbeat_s)
         except BaseException:
             turn.cancel()
             raise
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return cls(_frames(first, turn, heartbeat_s), media_type=EVENTS, headers=headers)
+        return cls(_frames(first, turn, on_text, heartbeat_s), media_type=EVENTS, headers=headers)
 
 
-async def _frames(event: Event | None, turn: RunningTurn, heartbeat_s: float) -> AsyncIterator[str]:
+async def _frames(
+    event: Event | None, turn: RunningTurn, on_text: Callable[[], None], heartbeat_s: float
+) -> AsyncIterator[str]:
+    spoken = False
     try:
         while not isinstance(event, Answered):
+            if isinstance(event, Delta) and not spoken:
+                spoken = True
+                on_text()
             if frame := frame_of(event):
                 yield frame
             event = await turn.next(heartbeat_s)
@@ -80,7 +89,9 @@ def frame_of(event: Event | None) -> str:
 
 
 def _frame(name: str, data: dict[str, Any]) -> str:
-    return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
+    return (
+        f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False).encode('utf-8', 'backslashreplace').decode()}\n\n"
+    )
 
 
 async def until_disconnect(request: Request, turn: RunningTurn) -> dict[str, Any]:

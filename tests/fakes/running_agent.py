@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
+
 from genai_pipeline.agent.server import AgentServer, listen
 from genai_pipeline.agent.service import AgentService
 from genai_pipeline.agent.settings import Settings
@@ -17,6 +19,12 @@ from genai_pipeline.agent.settings import Settings
 class RunningAgent:
     url: str
     service: AgentService
+
+    @property
+    def sessions(self) -> Any:
+        """The real keeper of sessions, for tests that break it."""
+        assert self.service._parts is not None
+        return self.service._parts.result().sessions
 
 
 @contextmanager
@@ -30,7 +38,13 @@ def running_agent(model_url: str, weather_url: str = "http://127.0.0.1:9", **set
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:
+        _wait_until_started(url)
         yield RunningAgent(url, service)
     finally:
         server.should_exit = True
         thread.join(timeout=10)
+
+
+def _wait_until_started(url: str) -> None:
+    """A session that is not there is only looked for once everything is built."""
+    assert httpx.get(f"{url}/sessions/{'x' * 32}", timeout=60).status_code in (401, 404)

@@ -114,9 +114,9 @@ def test_an_agent_that_ignores_what_its_tools_say_fails_on_success_only(weather:
 
 def test_an_agent_with_one_conversation_for_all_fails_on_isolation_only(weather: WeatherServer, suite: Suite):
     with agent_on(solves(suite), weather) as agent:
-        shared = agent.service._sessions
-        one_for_all, take = "one-session-for-everybody", shared._take
-        shared._take = lambda session_id: take(one_for_all)
+        shared = agent.sessions
+        one_for_all, enter = "one-session-for-everybody", shared._enter
+        shared._enter = lambda session_id: enter(one_for_all)
         report = evaluate(agent.url, suite, GATES)
 
     assert outcomes(report) == ALL_PASSED | {"sessions_isolated": "failed"}
@@ -125,8 +125,8 @@ def test_an_agent_with_one_conversation_for_all_fails_on_isolation_only(weather:
 
 def test_an_agent_without_memory_does_not_prove_isolation(weather: WeatherServer, suite: Suite):
     with agent_on(solves(suite), weather) as agent:
-        fresh, take = count(), agent.service._sessions._take
-        agent.service._sessions._take = lambda session_id: take(f"{next(fresh)}")
+        fresh, enter = count(), agent.sessions._enter
+        agent.sessions._enter = lambda session_id: enter(f"{next(fresh)}")
         report = evaluate(agent.url, suite, GATES)
 
     assert outcomes(report) == ALL_PASSED | {"sessions_isolated": "inconclusive"}

@@ -43,7 +43,7 @@ def test_every_mistake_is_told_at_once_and_by_its_variable():
 @pytest.mark.parametrize("number", ["0", "nan", "inf", "", "1.5"])
 def test_counts_are_positive_whole_numbers(number: str):
     if not number:
-        assert Settings.load({"AGENT_MAX_CONCURRENT": number}).max_concurrent == 32
+        assert Settings.load({"AGENT_MAX_CONCURRENT": number}).max_concurrent == 256
         return
     with pytest.raises(SettingsError, match="AGENT_MAX_CONCURRENT"):
         Settings.load({"AGENT_MAX_CONCURRENT": number})

@@ -1,0 +1,127 @@
+"""The messages of sessions, in the form in which Strands' own session stores keep them.
+
+Only the repository half of Strands' FileSessionManager and S3SessionManager is used: their hooks would write each
+message as it comes, blocking the event loop, and a kill would leave half a turn. Call this from worker threads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from strands.session.file_session_manager import FileSessionManager
+from strands.session.s3_session_manager import S3SessionManager
+from strands.types.session import Session, SessionAgent, SessionMessage, SessionType, encode_bytes_values
+
+from genai_pipeline.agent.sessions.errors import SessionBroken
+from genai_pipeline.agent.sessions.head import IDS_PER_LEASE
+
+AGENT = "agent"
+_ID = re.compile(r"message_(\d+)\.json$")
+_AT_ONCE = 16
+
+
+class FileRepository(FileSessionManager):
+    """Without the other half, whose constructor would begin a session."""
+
+    def __init__(self, folder: Path) -> None:
+        self.storage_dir = str(folder)
+
+    def erase(self, session_id: str, ids: Iterable[int]) -> None:
+        for message_id in ids:
+            with suppress(FileNotFoundError):
+                os.unlink(self._get_message_path(session_id, AGENT, message_id))
+
+    def erase_through(self, session_id: str, last_id: int) -> None:
+        """The messages up to an id, and the rest of the session if nothing newer is there."""
+        folder = Path(self._get_agent_path(session_id, AGENT)) / "messages"
+        ids = [int(found[1]) for path in folder.glob("*.json") if (found := _ID.search(path.name))]
+        self.erase(session_id, (i for i in ids if i <= last_id))
+        if all(i <= last_id for i in ids):
+            for path in sorted(Path(self._get_session_path(session_id)).rglob("*"), reverse=True):
+                with suppress(OSError):  # a folder in which somebody writes meanwhile stays
+                    path.rmdir() if path.is_dir() else path.unlink()
+            with suppress(OSError):
+                os.rmdir(self._get_session_path(session_id))
+
+
+class S3Repository(S3SessionManager):
+    """Without the other half, whose constructor would begin a session."""
+
+    def __init__(self, client: Any, bucket: str, prefix: str) -> None:
+        self.client, self.bucket, self.prefix = client, bucket, prefix
+
+    def erase(self, session_id: str, ids: Iterable[int]) -> None:
+        self._erase_keys([self._get_message_path(session_id, AGENT, i) for i in ids])
+
+    def erase_through(self, session_id: str, last_id: int) -> None:
+        """The messages up to an id, and the rest of the session if nothing newer is there."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.bucket, Prefix=self._get_session_path(session_id)
+        )
+        keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+        newer = [key for key in keys if (found := _ID.search(key)) and int(found[1]) > last_id]
+        self._erase_keys([k for k in keys if k not in newer and (not newer or _ID.search(k))])
+
+    def _erase_keys(self, keys: Sequence[str]) -> None:
+        for start in range(0, len(keys), 1000):
+            batch: Any = {"Objects": [{"Key": key} for key in keys[start : start + 1000]], "Quiet": True}
+            self.client.delete_objects(Bucket=self.bucket, Delete=batch)
+
+
+Repository = FileRepository | S3Repository
+
+
+class Messages:
+    """Turns' messages by session and id; what is written twice is the same."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._pool = ThreadPoolExecutor(_AT_ONCE, "session-messages")
+
+    def write(self, session_id: str, first: int, messages: Sequence[Any], begin: bool) -> None:
+        """Side by side; `begin` writes Strands' records of session and agent too."""
+        jobs = [
+            self._pool.submit(
+                self._repository.create_message, session_id, AGENT, SessionMessage.from_message(message, first + i)
+            )
+            for i, message in enumerate(messages)
+        ]
+        if begin:
+            jobs.append(self._pool.submit(self._begin, session_id))
+        for job in jobs:
+            job.result()
+
+    def read(self, session_id: str, ids: Sequence[int]) -> list[Any]:
+        """Raises: SessionBroken: one is missing."""
+        found = list(self._pool.map(lambda i: self._repository.read_message(session_id, AGENT, i), ids))
+        if None in found:
+            raise SessionBroken(session_id, "messages are missing")
+        return [message.to_message() for message in found if message]
+
+    def erase(self, session_id: str, ids: Iterable[int]) -> None:
+        self._repository.erase(session_id, ids)
+
+    def erase_through(self, session_id: str, epoch: int) -> None:
+        """All that leases up to this one wrote; a later one's stays."""
+        self._repository.erase_through(session_id, (epoch + 1) * IDS_PER_LEASE - 1)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _begin(self, session_id: str) -> None:
+        if self._repository.read_session(session_id) is None:
+            self._repository.create_session(Session(session_id, SessionType.AGENT))
+        kept = {"__name__": "SlidingWindowConversationManager", "removed_message_count": 0, "model_call_count": 0}
+        self._repository.create_agent(session_id, SessionAgent(AGENT, {}, kept))
+
+
+def messages_size(messages: Sequence[Any]) -> int:
+    """Bytes of the messages as JSON."""
+    return sum(len(json.dumps(encode_bytes_values(message), ensure_ascii=False).encode()) for message in messages)
