@@ -1,0 +1,82 @@
+"""One answer of a Bedrock model in a given form, through boto3's Converse. Needs bedrock:InvokeModel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from genai_pipeline.core.errors import Refused, Unavailable
+
+_BUSY = frozenset(
+    {
+        "ThrottlingException",
+        "ServiceUnavailableException",
+        "InternalServerException",
+        "ModelNotReadyException",
+        "ModelTimeoutException",
+        "ModelErrorException",
+    }
+)
+_ATTEMPTS = 3
+
+
+class Bedrock:
+    """Safe to use from many threads.
+
+    Args:
+        region: None: as boto3 finds it.
+        timeout_s: for one attempt, of which there are three.
+        client: for tests.
+    """
+
+    def __init__(self, region: str | None = None, timeout_s: float = 60.0, client: Any = None) -> None:
+        self._region, self._timeout_s, self._given = region, timeout_s, client
+
+    @cached_property
+    def _client(self) -> Any:
+        import boto3
+        from botocore.config import Config
+
+        config = Config(
+            read_timeout=self._timeout_s,
+            connect_timeout=5,
+            retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+        )
+        return self._given or boto3.Session(region_name=self._region).client("bedrock-runtime", config=config)
+
+    def structured(
+        self,
+        model: str,
+        system: str,
+        prompt: str,
+        schema: Mapping[str, Any],
+        temperature: float | None,
+        max_tokens: int,
+    ) -> Any:
+        """What the model gave to the one tool that it must call, unchecked; its text if it called none.
+
+        Raises: Unavailable: no answer now. Refused: not with these settings.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        sampling = {} if temperature is None else {"temperature": temperature}
+        tool = {"name": "answer", "description": "Give the answer.", "inputSchema": {"json": dict(schema)}}
+        try:
+            reply = self._client.converse(
+                modelId=model,
+                system=[{"text": system}],
+                messages=[{"role": "user", "content": [{"text": prompt}]}],
+                inferenceConfig={"maxTokens": max_tokens, **sampling},
+                toolConfig={"tools": [{"toolSpec": tool}], "toolChoice": {"tool": {"name": "answer"}}},
+            )
+        except ClientError as error:
+            told = error.response.get("Error", {})
+            kind = Unavailable if told.get("Code") in _BUSY else Refused
+            remedy = "Check the model's id, its access in this region and bedrock:InvokeModel."
+            raise kind(f"Bedrock: {told.get('Code')}: {told.get('Message', '')[:300]}", remedy) from error
+        except BotoCoreError as error:
+            raise Unavailable(f"Bedrock did not answer ({error}).", "Check region, credentials and network.") from error
+        blocks = reply.get("output", {}).get("message", {}).get("content", [])
+        used = next((block["toolUse"]["input"] for block in blocks if "toolUse" in block), None)
+        return used if used is not None else "".join(block.get("text", "") for block in blocks)
