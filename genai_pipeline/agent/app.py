@@ -90,7 +90,8 @@ def _add_probes(app: FastAPI, service: AgentService) -> None:
         ready, reason = await service.ready()
         settings = service.settings
         answer = {"ready": ready, "release": settings.release_id, "model": settings.model}
-        return Json(answer | ({"reason": reason} if reason else {}), 200 if ready else 503)
+        told = {"note" if ready else "reason": reason} if reason else {}
+        return Json(answer | told, 200 if ready else 503)
 
     @app.get("/metrics", response_model=None)
     async def metrics() -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,10 @@ def s3_client() -> Any:
     import boto3
     from botocore.config import Config
 
+    # A store of one's own seldom has a name for each bucket.
+    own = any(os.environ.get(name) for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"))
     patience = Config(
+        s3={"addressing_style": "path" if own else "auto"},
         connect_timeout=2,
         read_timeout=4,
         retries={"mode": "standard", "total_max_attempts": 2},
