@@ -219,7 +219,9 @@ def _schemas(settings: Settings) -> dict[str, Any]:
             {"session_id": _session_id(), "created": moment, "last_used": moment, "expires": moment}
             | {"turns": _list("Turn")}
         ),
-        "Readiness": _object({"ready": {"type": "boolean"}, "release": text, "model": text}, {"reason": text, "note": text}),
+        "Readiness": _object(
+            {"ready": {"type": "boolean"}, "release": text, "model": text}, {"reason": text, "note": text}
+        ),
         "Error": _object({"error": _object({"code": text, "message": text})}),
     }
 

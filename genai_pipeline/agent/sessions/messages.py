@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,11 @@ class FileRepository(FileSessionManager):
 
     def __init__(self, folder: Path) -> None:
         self.storage_dir = str(folder)
+
+    def create_session(self, session: Session, **kwargs: Any) -> Session:
+        """Again after a kill, too: what is there already is no error."""
+        self._write_file(os.path.join(self._get_session_path(session.session_id), "session.json"), session.to_dict())
+        return session
 
     def erase(self, session_id: str, ids: Iterable[int]) -> None:
         for message_id in ids:
@@ -56,6 +61,11 @@ class S3Repository(S3SessionManager):
 
     def __init__(self, client: Any, bucket: str, prefix: str) -> None:
         self.client, self.bucket, self.prefix = client, bucket, prefix
+
+    def create_session(self, session: Session, **kwargs: Any) -> Session:
+        """Again after a kill, too: what is there already is no error."""
+        self._write_s3_object(f"{self._get_session_path(session.session_id)}session.json", session.to_dict())
+        return session
 
     def erase(self, session_id: str, ids: Iterable[int]) -> None:
         self._erase_keys([self._get_message_path(session_id, AGENT, i) for i in ids])
@@ -87,14 +97,17 @@ class Messages:
 
     def write(self, session_id: str, first: int, messages: Sequence[Any], begin: bool) -> None:
         """Side by side; `begin` writes Strands' records of session and agent too."""
-        jobs = [
+        jobs: list[Future[Any]] = [
             self._pool.submit(
                 self._repository.create_message, session_id, AGENT, SessionMessage.from_message(message, first + i)
             )
             for i, message in enumerate(messages)
         ]
         if begin:
-            jobs.append(self._pool.submit(self._begin, session_id))
+            kept = {"__name__": "SlidingWindowConversationManager", "removed_message_count": 0, "model_call_count": 0}
+            agent, session = SessionAgent(AGENT, {}, kept), Session(session_id, SessionType.AGENT)
+            jobs.append(self._pool.submit(self._repository.create_session, session))
+            jobs.append(self._pool.submit(self._repository.create_agent, session_id, agent))
         for job in jobs:
             job.result()
 
@@ -114,12 +127,6 @@ class Messages:
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-    def _begin(self, session_id: str) -> None:
-        if self._repository.read_session(session_id) is None:
-            self._repository.create_session(Session(session_id, SessionType.AGENT))
-        kept = {"__name__": "SlidingWindowConversationManager", "removed_message_count": 0, "model_call_count": 0}
-        self._repository.create_agent(session_id, SessionAgent(AGENT, {}, kept))
 
 
 def messages_size(messages: Sequence[Any]) -> int:

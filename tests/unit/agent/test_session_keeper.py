@@ -12,8 +12,6 @@ from genai_pipeline.agent.sessions.errors import NoSession, TurnTooLarge
 from genai_pipeline.agent.sessions.ids import SESSION_ID, new_session_id, owner_mark
 from genai_pipeline.agent.sessions.keeper import Outcome, SessionLimits, Sessions
 
-pytestmark = pytest.mark.filterwarnings("error")
-
 
 class Clock:
     now = 1_000_000.0

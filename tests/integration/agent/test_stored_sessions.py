@@ -1,0 +1,350 @@
+"""Sessions in a folder and in a real S3: what counts after a kill, who may work on one, what expires."""
+
+import asyncio
+import itertools
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from strands import Agent
+from strands.session import FileSessionManager
+
+from genai_pipeline.agent.events import Turn
+from genai_pipeline.agent.sessions import stored as stored_module
+from genai_pipeline.agent.sessions.errors import Busy, NoSession, SessionBroken, StoreUnavailable, TakenOver
+from genai_pipeline.agent.sessions.heads import FileHeads, S3Heads
+from genai_pipeline.agent.sessions.keeper import Outcome, SessionLimits, Sessions
+from genai_pipeline.agent.sessions.ledger import Ledger
+from genai_pipeline.agent.sessions.messages import FileRepository, Messages, S3Repository
+from genai_pipeline.agent.sessions.stored import StoredSessions
+from genai_pipeline.gateways.store.s3 import S3Store
+from tests.integration.conftest import S3Server
+
+ID = "a-session-of-my-own"
+LEASE_S = 15.0
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = time.time()
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class World:
+    """A store, and as many replicas as a test wants."""
+
+    def __init__(self, kind: str, folder: Path, s3: S3Server, store: S3Store) -> None:
+        self.clock, self.folder = Clock(), folder
+        client = boto3.client(
+            "s3",
+            endpoint_url=s3.endpoint,
+            aws_access_key_id=s3.access_key,
+            aws_secret_access_key=s3.secret_key,
+            region_name="us-east-1",
+        )
+        self.client, self.bucket, self.kind = client, store.bucket, kind
+
+    def heads(self) -> FileHeads | S3Heads:
+        return FileHeads(self.folder) if self.kind == "file" else S3Heads(self.client, self.bucket, "agents/x")
+
+    def ledger(self, ttl_s: float = 3600) -> Ledger:
+        repository = (
+            FileRepository(self.folder) if self.kind == "file" else S3Repository(self.client, self.bucket, "agents/x")
+        )
+        return Ledger(self.heads(), Messages(repository), secrets.token_hex(4), ttl_s, LEASE_S, self.clock)
+
+    def replica(self, max_messages: int = 40) -> Sessions:
+        limits = SessionLimits(max_count=100, ttl_s=3600, max_bytes=100_000, max_messages=max_messages)
+        return Sessions(object, limits, StoredSessions(self.ledger(), LEASE_S), self.clock)
+
+    def files(self) -> list[str]:
+        """What is in the store, but for locks."""
+        if self.kind == "file":
+            return sorted(p.name for p in self.folder.rglob("*") if p.is_file() and p.name != ".lock")
+        found = self.client.list_objects_v2(Bucket=self.bucket, Prefix="agents/x").get("Contents", [])
+        return sorted(entry["Key"].split("/")[-1] for entry in found)
+
+
+@pytest.fixture(params=["file", "s3"])
+def world(request: pytest.FixtureRequest, tmp_path: Path, s3_server: S3Server, store: S3Store) -> World:
+    return World(request.param, tmp_path, s3_server, store)
+
+
+def run(test: Callable[[], Awaitable[Any]]) -> None:
+    asyncio.run(asyncio.wait_for(test(), 60))  # pyright: ignore[reportArgumentType]
+
+
+def said(text: str) -> Outcome:
+    messages = [{"role": "user", "content": [{"text": text}]}, {"role": "assistant", "content": [{"text": text}]}]
+    return Outcome(Turn(text), messages, 0, 10)
+
+
+async def turn(sessions: Sessions, text: str, session_id: str = ID, owner: str = "") -> list[str]:
+    """One turn; what was said before it."""
+    async with sessions.use(session_id, owner) as session:
+        before = [m["content"][0]["text"] for m in session.history if m["role"] == "user"]
+        await session.keep(said(text))
+        return before
+
+
+def test_another_replica_continues_a_conversation_and_the_first_one_sees_it(world: World):
+    async def test():
+        one, two = world.replica(), world.replica()
+        assert await turn(one, "1") == []
+        assert await turn(two, "2") == ["1"]
+        assert await turn(one, "3") == ["1", "2"]
+        seen = await two.view(ID, "")
+        assert [t["prompt"] for t in seen["turns"]] == ["1", "2", "3"]
+        assert await turn(world.replica(), "4") == ["1", "2", "3"]
+
+    run(test)
+
+
+def test_replicas_asked_at_once_keep_a_session_in_order_and_lose_nothing(world: World, monkeypatch: Any):
+    monkeypatch.setattr(stored_module, "LONGEST_PAUSE_S", 0.05)
+
+    async def test():
+        replicas = [world.replica() for _ in range(3)]
+        names = [f"{i}" for i in range(12)]
+        seen = await asyncio.gather(*(turn(r, n) for r, n in zip(itertools.cycle(replicas), names, strict=False)))
+        assert sorted(len(before) for before in seen) == list(range(12))
+        told = [t["prompt"] for t in (await replicas[0].view(ID, ""))["turns"]]
+        assert sorted(told) == sorted(names)
+        assert all(told[: len(before)] == before for before in seen)
+
+    run(test)
+
+
+def test_a_dead_replicas_lease_runs_out_and_its_turn_does_not_count(world: World):
+    async def test():
+        dead, alive = world.ledger(), world.ledger()
+        taken = dead.take(ID, "", None)
+        dead.messages.write(ID, taken.head.epoch * 1000, said("half").messages, True)
+        with pytest.raises(Busy):
+            alive.take(ID, "", None)
+        world.clock.now += LEASE_S + 0.1
+        assert await turn(world.replica(), "1") == []
+        with pytest.raises(TakenOver):
+            dead.commit(taken, said("late").messages, 10, (), 0)
+        assert await turn(world.replica(), "2") == ["1"]
+
+    run(test)
+
+
+def test_a_lease_that_is_renewed_does_not_run_out(world: World):
+    ledger, other = world.ledger(), world.ledger()
+    held = ledger.take(ID, "", None)
+    for _ in range(4):
+        world.clock.now += LEASE_S * 0.6
+        held = ledger.renew(held)
+        with pytest.raises(Busy):
+            other.take(ID, "", None)
+    ledger.commit(held, said("1").messages, 10, (), 0)
+
+
+@pytest.mark.parametrize("step", ["commit", "release", "take"])
+def test_an_answer_of_the_store_that_is_lost_changes_nothing(world: World, step: str):
+    """The write happens, its answer does not come, and the client's second try meets the first one's object."""
+    ledger = world.ledger()
+    write, lost = ledger._heads.write, iter([True])
+
+    def losing(session_id: str, body: bytes, tag: str | None) -> str:
+        written = write(session_id, body, tag)
+        return write(session_id, body, tag) if next(lost, False) else written
+
+    held = ledger.take(ID, "", None)
+    held = ledger.commit(held, said("0").messages, 10, (), 0)
+    if step == "take":
+        ledger._heads.write = losing  # pyright: ignore[reportAttributeAccessIssue]
+        held = ledger.take(ID, "", held)
+        held = ledger.commit(held, said("1").messages, 10, (), 0)
+    else:
+        held = ledger.take(ID, "", held)
+        ledger._heads.write = losing  # pyright: ignore[reportAttributeAccessIssue]
+        held = ledger.commit(held, said("1").messages, 10, (), 0) if step == "commit" else ledger.release(held)
+    assert held is not None
+    assert not held.head.holder
+    assert len(world.ledger().look(ID, "").head.turns) == (1 if step == "release" else 2)
+
+
+def test_a_request_that_is_given_up_gives_the_lease_back(world: World):
+    async def test():
+        one, two = world.replica(), world.replica()
+        await turn(one, "1")
+        entered = asyncio.Event()
+
+        async def abandoned() -> None:
+            async with one.use(ID, ""):
+                entered.set()
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(abandoned())
+        await entered.wait()
+        waiting = asyncio.create_task(turn(two, "2"))
+        task.cancel()
+        assert await waiting == ["1"]  # the clock stands still: no lease ran out
+        assert await turn(one, "3") == ["1", "2"]
+
+    run(test)
+
+
+def test_a_request_given_up_while_the_store_is_asked_gives_the_lease_back(world: World):
+    async def test():
+        one, two = world.replica(), world.replica()
+        await turn(one, "1")
+        for delay in range(8):
+            task = asyncio.create_task(turn(one, f"given up {delay}"))
+            for _ in range(delay):
+                await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert (await turn(two, "2"))[0] == "1"
+        assert (await turn(one, "3"))[-1] == "2"
+
+    run(test)
+
+
+def test_a_new_session_whose_turn_failed_leaves_nothing_in_the_store(world: World):
+    async def test():
+        sessions = world.replica()
+        with pytest.raises(ZeroDivisionError):
+            async with sessions.use(ID, "me"):
+                raise ZeroDivisionError
+        assert await turn(sessions, "1", owner="you") == []
+        await sessions.delete(ID, "you")
+        assert world.files() == []
+
+    run(test)
+
+
+def test_dropped_turns_leave_the_store(world: World):
+    async def test():
+        sessions = world.replica(max_messages=4)
+        for i in range(5):
+            await turn(sessions, str(i))
+        assert await turn(world.replica(), "?") == ["3", "4"]
+        await sessions.close()
+
+    run(test)
+    assert len([name for name in world.files() if name.startswith("message_")]) == 6
+
+
+def test_a_session_is_its_owners_alone_on_every_replica(world: World):
+    async def test():
+        await turn(world.replica(), "secret", owner="me")
+        other = world.replica()
+        for attempt in (turn(other, "?", owner="you"), other.view(ID, "you"), other.delete(ID, "you")):
+            with pytest.raises(NoSession):
+                await attempt
+        assert await turn(other, "mine", owner="me") == ["secret"]
+
+    run(test)
+
+
+def test_expired_sessions_are_gone_at_once_and_swept_from_the_store(world: World):
+    ledger = world.ledger(ttl_s=10)
+    for name in (ID, "another-session-here"):
+        ledger.commit(ledger.take(name, "", None), said("old").messages, 10, (), 0)
+    world.clock.now += 200
+    with pytest.raises(NoSession):
+        ledger.look(ID, "")
+    assert ledger.take(ID, "new owner", None).head.turns == ()
+    assert world.ledger(ttl_s=10).sweep() == 1
+
+    assert [name for name in world.files() if ID not in name] == []
+
+
+def test_a_sweep_leaves_what_is_used_and_ends_what_a_kill_left(world: World):
+    ledger = world.ledger(ttl_s=100)
+    ledger.commit(ledger.take(ID, "", None), said("1").messages, 10, (), 0)
+    marked = ledger._erase(ledger.look(ID, ""))  # killed here: marked and erased, the record not yet removed
+    assert marked.head.deleted
+    used = ledger.take("used-all-the-time-x", "", None)
+    world.clock.now += 300
+    ledger.renew(used)
+
+    assert world.ledger(ttl_s=100).sweep() == 1
+    assert world.files() == ["used-all-the-time-x.json"]
+
+
+def test_a_session_that_began_again_after_a_kill_in_its_deletion_is_a_new_one(world: World):
+    async def test():
+        ledger = world.ledger()
+        ledger.commit(ledger.take(ID, "me", None), said("old").messages, 10, (), 0)
+        ledger._erase(ledger.look(ID, "me"))
+        world.clock.now += LEASE_S + 1
+        assert await turn(world.replica(), "new", owner="you") == []
+        assert await turn(world.replica(), "more", owner="you") == ["new"]
+
+    run(test)
+
+
+def test_messages_that_vanished_are_told_and_nothing_is_made_up(world: World):
+    async def test():
+        await turn(world.replica(), "1")
+        ledger = world.ledger()
+        ledger.messages.erase(ID, [ledger.look(ID, "").head.turns[0].first])
+        with pytest.raises(SessionBroken):
+            await turn(world.replica(), "2")
+        with pytest.raises(SessionBroken):
+            await world.replica().view(ID, "")
+
+    run(test)
+
+
+def test_fifty_sessions_at_once_on_two_replicas_do_not_mix(world: World):
+    async def test():
+        replicas = [world.replica(), world.replica()]
+        ids = [f"session-number-{i:04}" for i in range(50)]
+        for round_ in range(2):
+            seen = await asyncio.gather(
+                *(turn(replicas[(i + round_) % 2], f"{name}/{round_}", name) for i, name in enumerate(ids))
+            )
+            assert seen == [[f"{name}/{r}" for r in range(round_)] for name in ids]
+
+    run(test)
+
+
+def test_a_store_that_goes_away_is_told_and_the_conversation_is_as_before(
+    tmp_path: Path, start_s3: Callable[..., S3Server]
+):
+    async def test():
+        s3 = start_s3(home=tmp_path)
+        store = s3.store("sessions")
+        store.ensure_bucket()
+        world = World("s3", tmp_path, s3, store)
+        sessions = world.replica()
+        await turn(sessions, "1")
+        async with AsyncExitStack() as stack:
+            session = await stack.enter_async_context(sessions.use(ID, ""))
+            s3.process.kill()
+            s3.process.wait()
+            with pytest.raises(StoreUnavailable):
+                await session.keep(said("lost"))
+        with pytest.raises(StoreUnavailable):
+            await turn(sessions, "lost too")
+        with pytest.raises(StoreUnavailable):
+            await sessions.view(ID, "")
+        start_s3(home=tmp_path, port=s3.port)
+        assert await turn(sessions, "2") == ["1"]
+
+    run(test)
+
+
+def test_strands_own_session_store_reads_what_we_keep(tmp_path: Path, s3_server: S3Server, store: S3Store):
+    async def test():
+        sessions = World("file", tmp_path, s3_server, store).replica()
+        await turn(sessions, "1")
+        await turn(sessions, "2")
+
+    run(test)
+    restored = Agent(agent_id="agent", session_manager=FileSessionManager(ID, storage_dir=str(tmp_path)))
+    assert [m["content"][0]["text"] for m in restored.messages if m["role"] == "user"] == ["1", "2"]
