@@ -6,17 +6,24 @@ import asyncio
 import logging
 import signal
 import socket
-from types import FrameType
+import time
+from typing import TYPE_CHECKING
 
 import uvicorn
 
 from genai_pipeline.agent.app import create_app
 from genai_pipeline.agent.service import AgentService
 from genai_pipeline.agent.settings import Settings
+from genai_pipeline.agent.wire import AgentProtocol
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 75
 """Longer than the sixty seconds of most proxies: who ends an idle connection second loses no request by it."""
+LAST_WORDS_S = 1.0
+"""How long connections that are open at the end may still bring a request, to be told where to go."""
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +62,7 @@ class AgentServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 create_app(service),
+                http=AgentProtocol,
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -66,9 +74,11 @@ class AgentServer(uvicorn.Server):
         self.service = service
         self._drain: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._listeners: list[socket.socket] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
+        self._listeners = [listener.dup() for listener in sockets or []]
         await super().startup(sockets)
 
     async def on_tick(self, counter: int) -> bool:
@@ -91,5 +101,29 @@ class AgentServer(uvicorn.Server):
 
     async def _finish(self) -> None:
         left = await self.service.drain(self.service.settings.drain_deadline_s)
+        await self._stop_listening()
+        ends_at = time.monotonic() + LAST_WORDS_S
+        while self.server_state.connections and time.monotonic() < ends_at:
+            await asyncio.sleep(0.02)
         logger.warning("unfinished=<%d> | stopped", left)
         self.should_exit = True
+
+    async def _stop_listening(self) -> None:
+        """Take in what the kernel has accepted already; closing a socket under it would reset those connections."""
+        for server in self.servers:
+            server.close()
+        for listener in self._listeners:
+            listener.setblocking(False)
+            while connection := _accepted(listener):
+                await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+            listener.close()
+
+    def _protocol(self) -> AgentProtocol:
+        return AgentProtocol(self.config, self.server_state, self.lifespan.state)
+
+
+def _accepted(listener: socket.socket) -> socket.socket | None:
+    try:
+        return listener.accept()[0]
+    except BlockingIOError:
+        return None

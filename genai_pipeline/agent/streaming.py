@@ -38,23 +38,21 @@ class EventStream(StreamingResponse):
     """Starlette cancels the body when the client goes, and with it the turn."""
 
     @classmethod
-    async def of(cls, turn: RunningTurn, on_text: Callable[[], None], heartbeat_s: float = HEARTBEAT_S) -> EventStream:
+    async def of(cls, turn: RunningTurn, on_text: Callable[[], None]) -> EventStream:
         """`on_text` is called once, with the first text.
 
         Raises: AgentError: what fails before the turn begins has a status of its own, not a place in a stream.
         """
         try:
-            first = await turn.next(heartbeat_s)
+            first = await turn.next(HEARTBEAT_S)
         except BaseException:
             turn.cancel()
             raise
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return cls(_frames(first, turn, on_text, heartbeat_s), media_type=EVENTS, headers=headers)
+        return cls(_frames(first, turn, on_text), media_type=EVENTS, headers=headers)
 
 
-async def _frames(
-    event: Event | None, turn: RunningTurn, on_text: Callable[[], None], heartbeat_s: float
-) -> AsyncIterator[str]:
+async def _frames(event: Event | None, turn: RunningTurn, on_text: Callable[[], None]) -> AsyncIterator[str]:
     spoken = False
     try:
         while not isinstance(event, Answered):
@@ -63,7 +61,7 @@ async def _frames(
                 on_text()
             if frame := frame_of(event):
                 yield frame
-            event = await turn.next(heartbeat_s)
+            event = await turn.next(HEARTBEAT_S)
         yield frame_of(event)
     except AgentError as error:
         yield _frame("error", {"code": error.code, "message": error.message})

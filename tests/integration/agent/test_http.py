@@ -1,0 +1,251 @@
+"""Sessions and keys over HTTP, and what the service says to requests that are wrong."""
+
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.fakes.running_agent import RunningAgent, running_agent
+from tests.fakes.scripted_model import Messages, Say, ScriptedModel, text_of
+
+KEY = {"Authorization": "Bearer key-one"}
+OTHER = {"Authorization": "bearer key-two"}
+SESSION = "a-session-of-my-own"
+JSON = {"Content-Type": "application/json"}
+
+
+def echo(messages: Messages) -> Say:
+    return Say(" | ".join(text_of(m) for m in messages if m["role"] == "user"))
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[ScriptedModel]:
+    with ScriptedModel(echo) as model:
+        yield model
+
+
+@pytest.fixture(scope="module")
+def agent(model: ScriptedModel) -> Iterator[RunningAgent]:
+    with running_agent(model.url, max_body_bytes=2_000, max_prompt_chars=100) as agent:
+        yield agent
+
+
+@pytest.fixture(scope="module")
+def keyed(model: ScriptedModel) -> Iterator[RunningAgent]:
+    with running_agent(model.url, api_keys="key-one, key-two") as agent:
+        yield agent
+
+
+def ask(agent: RunningAgent, prompt: str, headers: dict[str, str] | None = None, **more: str) -> httpx.Response:
+    return httpx.post(f"{agent.url}/agent", json={"prompt": prompt} | more, headers=headers, timeout=60)
+
+
+def error_of(response: httpx.Response) -> tuple[int, str]:
+    body = response.json()
+    assert set(body) == {"error"}
+    assert set(body["error"]) == {"code", "message"}
+    assert len(body["error"]["message"]) > 20
+    assert not {"Traceback", "pydantic"} & set(response.text.split())
+    return response.status_code, body["error"]["code"]
+
+
+def test_a_conversation_can_be_read_and_forgotten(agent: RunningAgent):
+    session_id = ask(agent, "one").json()["session_id"]
+    ask(agent, "two", session_id=session_id)
+    url = f"{agent.url}/sessions/{session_id}"
+    seen = httpx.get(url).json()
+    assert set(seen) == {"session_id", "created", "last_used", "expires", "turns"}
+    assert [(t["prompt"], t["response"], t["tools"]) for t in seen["turns"]] == [
+        ("one", "one", []),
+        ("two", "one | two", []),
+    ]
+    deleted = httpx.delete(url)
+    assert (deleted.status_code, deleted.content) == (204, b"")
+    assert error_of(httpx.get(url)) == (404, "no_session")
+    assert error_of(httpx.delete(url)) == (404, "no_session")
+    assert ask(agent, "three", session_id=session_id).json()["response"] == "three"
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    ["", "Bearer", "Bearer wrong", "Bearer key-one,", "Basic key-one", "key-one", "Bearer ключ".encode()],
+)
+@pytest.mark.parametrize("method_path", ["POST /agent", "GET /sessions/x", "DELETE /sessions/x"])
+def test_without_a_known_key_nothing_is_told(keyed: RunningAgent, method_path: str, authorization: str | bytes):
+    method, path = method_path.split()
+    headers: Any = {"Authorization": authorization} if authorization else {}
+    refused = httpx.request(method, keyed.url + path, headers=headers, content=b"not even read")
+
+    assert error_of(refused) == (401, "unauthorized")
+    assert refused.headers["WWW-Authenticate"] == "Bearer"
+    assert "key-one" not in refused.text
+
+
+def test_a_session_belongs_to_the_key_that_began_it(keyed: RunningAgent):
+    assert ask(keyed, "secret", KEY, session_id=SESSION).json()["response"] == "secret"
+    url = f"{keyed.url}/sessions/{SESSION}"
+    for refused in (
+        ask(keyed, "tell me", OTHER, session_id=SESSION),
+        httpx.get(url, headers=OTHER),
+        httpx.delete(url, headers=OTHER),
+    ):
+        assert error_of(refused) == (404, "no_session")
+        assert "secret" not in refused.text
+    assert ask(keyed, "more", KEY, session_id=SESSION).json()["response"] == "secret | more"
+
+
+def test_who_runs_the_service_needs_no_key(keyed: RunningAgent):
+    for path in ("/healthz", "/readyz", "/metrics", "/openapi.json"):
+        answer = httpx.get(keyed.url + path, timeout=60)
+        assert answer.status_code == 200
+        assert "key-one" not in answer.text
+
+
+QUESTION = b'{"prompt": "Hi"}'
+BAD_BODIES: list[tuple[bytes, str, int, str]] = [
+    (b"", "application/json", 400, "not_json"),
+    (b"hello", "application/json", 400, "not_json"),
+    (b"{", "application/json", 400, "not_json"),
+    (b'{"prompt": "Hi"', "application/json", 400, "not_json"),
+    (b"{'prompt': 'Hi'}", "application/json", 400, "not_json"),
+    (b'{"prompt": "Hi"} {}', "application/json", 400, "not_json"),
+    (b"[]", "application/json", 400, "not_json"),
+    (b'["prompt"]', "application/json", 400, "not_json"),
+    (b'"prompt"', "application/json", 400, "not_json"),
+    (b"null", "application/json", 400, "not_json"),
+    (b"5", "application/json", 400, "not_json"),
+    (b"\xff\xfe\x00", "application/json", 400, "not_json"),
+    ('{"prompt": "Hi"}'.encode("utf-16"), "application/json", 400, "not_json"),
+    (b'\xef\xbb\xbf{"prompt": "Hi"}', "application/json", 400, "not_json"),
+    (b'{"prompt": "\xe9"}', "application/json", 400, "not_json"),
+    (b"[" * 1_900, "application/json", 400, "not_json"),
+    (b'{"prompt": ' + b"1" * 1_900 + b"e99999}", "application/json", 400, "bad_prompt"),
+    (b"{}", "application/json", 400, "bad_prompt"),
+    (b'{"prompt": null}', "application/json", 400, "bad_prompt"),
+    (b'{"prompt": 5}', "application/json", 400, "bad_prompt"),
+    (b'{"prompt": NaN}', "application/json", 400, "bad_prompt"),
+    (b'{"prompt": true}', "application/json", 400, "bad_prompt"),
+    (b'{"prompt": ["Hi"]}', "application/json", 400, "bad_prompt"),
+    (b'{"prompt": {"text": "Hi"}}', "application/json", 400, "bad_prompt"),
+    (b'{"prompt": ""}', "application/json", 400, "bad_prompt"),
+    (b'{"prompt": " \\n\\t "}', "application/json", 400, "bad_prompt"),
+    (b'{"prompt": "\\ud800"}', "application/json", 400, "bad_prompt"),
+    (b'{"prompt": "' + b"x" * 101 + b'"}', "application/json", 400, "prompt_too_long"),
+    (b'{"promt": "Hi"}', "application/json", 400, "unknown_field"),
+    (b'{"Prompt": "Hi"}', "application/json", 400, "unknown_field"),
+    (b'{"prompt": "Hi", "model": "x"}', "application/json", 400, "unknown_field"),
+    (b'{"prompt": "Hi", "sessionId": "x"}', "application/json", 400, "unknown_field"),
+    (b'{"prompt": "Hi", "session_id": ""}', "application/json", 400, "bad_session_id"),
+    (b'{"prompt": "Hi", "session_id": "short"}', "application/json", 400, "bad_session_id"),
+    (b'{"prompt": "Hi", "session_id": 1234567890123456}', "application/json", 400, "bad_session_id"),
+    (b'{"prompt": "Hi", "session_id": ["aaaaaaaaaaaaaaaa"]}', "application/json", 400, "bad_session_id"),
+    (b'{"prompt": "Hi", "session_id": "../../../etc/passwd"}', "application/json", 400, "bad_session_id"),
+    (b'{"prompt": "Hi", "session_id": "aaaaaaaa/aaaaaaaa"}', "application/json", 400, "bad_session_id"),
+    (b'{"prompt": "Hi", "session_id": "aaaaaaaaaaaaaaaa\\n"}', "application/json", 400, "bad_session_id"),
+    (b'{"prompt": "Hi", "session_id": "aaaaaaaaaaaaaaaa\\u0000"}', "application/json", 400, "bad_session_id"),
+    (b'{"prompt": "Hi", "session_id": "' + b"x" * 65 + b'"}', "application/json", 400, "bad_session_id"),
+    (QUESTION, "", 415, "not_json"),
+    (QUESTION, "text/plain", 415, "not_json"),
+    (QUESTION, "text/json", 415, "not_json"),
+    (QUESTION, "application/x-www-form-urlencoded", 415, "not_json"),
+    (QUESTION, "multipart/form-data; boundary=x", 415, "not_json"),
+    (QUESTION, "application/json-patch+json", 415, "not_json"),
+    (QUESTION, ";;;", 415, "not_json"),
+    (b"x" * 2_001, "application/json", 413, "body_too_large"),
+    (b" " * 2_001 + QUESTION, "application/json", 413, "body_too_large"),
+    (b"x" * 100_000, "application/json", 413, "body_too_large"),
+]
+
+
+@pytest.mark.parametrize(("body", "content_type", "status", "code"), BAD_BODIES)
+def test_bad_bodies_get_a_clear_answer(
+    agent: RunningAgent, model: ScriptedModel, body: bytes, content_type: str, status: int, code: str
+):
+    asked = len(model.seen)
+    headers = {"Content-Type": content_type} if content_type else {}
+    assert error_of(httpx.post(f"{agent.url}/agent", content=body, headers=headers)) == (status, code)
+    assert len(model.seen) == asked
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/agent", 405, "wrong_method"),
+        ("PUT", "/agent", 405, "wrong_method"),
+        ("DELETE", "/agent", 405, "wrong_method"),
+        ("OPTIONS", "/agent", 405, "wrong_method"),
+        ("TRACE", "/agent", 405, "wrong_method"),
+        ("PROPFIND", "/agent", 405, "wrong_method"),
+        ("POST", "/healthz", 405, "wrong_method"),
+        ("POST", f"/sessions/{SESSION}", 405, "wrong_method"),
+        ("POST", "/agent/", 404, "not_found"),
+        ("GET", "/", 404, "not_found"),
+        ("GET", "/docs", 404, "not_found"),
+        ("GET", "/sessions", 404, "not_found"),
+        ("GET", "/sessions/", 404, "not_found"),
+        ("GET", "/sessions/a/b", 404, "not_found"),
+        ("GET", "/sessions/short", 404, "no_session"),
+        ("GET", f"/sessions/{'x' * 65}", 404, "no_session"),
+        ("GET", "/sessions/..%2f..%2fetc%2fpasswd-", 404, "not_found"),
+        ("GET", "/sessions/aaaaaaaaaaaaaaaa%00", 404, "no_session"),
+        ("GET", "/sessions/%ff%fe%ff%fe%ff%fe%ff%fe%ff%fe", 404, "no_session"),
+        ("DELETE", "/sessions/nobody-has-this-one", 404, "no_session"),
+        ("GET", "/static/../../etc/passwd", 404, "not_found"),
+    ],
+)
+def test_bad_paths_and_methods_get_a_clear_answer(agent: RunningAgent, method: str, path: str, status: int, code: str):
+    response = httpx.request(method, agent.url + path, timeout=60)
+
+    assert error_of(response) == (status, code)
+    if status == 405:
+        allowed = {"/agent": "POST", "/healthz": "GET"}.get(path, "DELETE, GET")
+        assert response.headers["Allow"] == allowed
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"BREW /agent HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\x16\x03\x01\x02",
+        b"POST /agent HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+    ],
+)
+def test_what_is_no_http_is_told_in_json_too(agent: RunningAgent, request_: bytes):
+    host, _, port = agent.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
+        connection.sendall(request_)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400")
+    assert json.loads(body)["error"]["code"] == "bad_request"
+
+
+def test_a_large_body_that_is_announced_and_never_comes_holds_nobody_up(agent: RunningAgent):
+    host, _, port = agent.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=60) as stuck:
+        stuck.sendall(b"POST /agent HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+        assert ask(agent, "meanwhile").status_code == 200
+
+
+def test_the_same_id_in_two_openings_of_a_service_is_no_secret_shared(model: ScriptedModel, agent: RunningAgent):
+    with running_agent(model.url) as other:
+        assert ask(agent, "one", session_id="an-id-of-a-caller-1").json()["response"] == "one"
+        assert ask(other, "two", session_id="an-id-of-a-caller-1").json()["response"] == "two"
+
+
+def test_the_document_describes_what_is_there(agent: RunningAgent, keyed: RunningAgent):
+    plain, secured = (httpx.get(f"{a.url}/openapi.json").json() for a in (agent, keyed))
+
+    assert set(plain["paths"]) == {
+        "/agent", "/sessions/{session_id}", "/healthz", "/readyz", "/metrics", "/openapi.json"
+    }  # fmt: skip
+    assert "422" not in json.dumps(plain)
+    assert "security" not in plain["paths"]["/agent"]["post"]
+    assert secured["paths"]["/agent"]["post"]["security"] == [{"key": []}]
+    assert "401" in secured["paths"]["/sessions/{session_id}"]["get"]["responses"]
+    assert plain["components"]["schemas"]["Question"]["properties"]["prompt"]["maxLength"] == 100
