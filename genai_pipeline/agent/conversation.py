@@ -8,7 +8,7 @@ history is handed in, and the new messages are handed out: those of a turn that 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,12 +73,19 @@ class Conversation:
         self._agent.add_hook(_tool_ended, AfterToolCallEvent)
         self._max_cycles, self._max_tokens = settings.max_tool_cycles, settings.max_request_tokens
 
-    async def turn(self, prompt: str, history: Sequence[Any], emit: Emit = lambda event: None) -> Outcome:
+    async def turn(
+        self,
+        prompt: str,
+        history: Sequence[Any],
+        emit: Emit = lambda event: None,
+        trace_attributes: Mapping[str, str] | None = None,
+    ) -> Outcome:
         """Answer one prompt after a history, telling `emit` what happens. What it comes to is for the caller to keep.
 
         Raises: AgentError: the model never came to an answer; else what the model's client raised.
         """
         self._agent.messages[:] = history
+        self._agent.trace_attributes = dict(trace_attributes or {})
         self._turns.removed_message_count = 0
         notes = _Notes(emit)
         try:

@@ -6,7 +6,9 @@ at the start may import this.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
+from typing import Any
 
 from genai_pipeline.agent.conversation import Conversation
 from genai_pipeline.agent.metrics import AgentMetrics
@@ -17,7 +19,9 @@ from genai_pipeline.agent.sessions.opening import open_ledger
 from genai_pipeline.agent.sessions.stored import StoredSessions
 from genai_pipeline.agent.settings import Settings
 from genai_pipeline.agent.tools.builtin import build_tools
+from genai_pipeline.agent.tools.mcp import McpServers
 from genai_pipeline.agent.tools.weather import WeatherService
+from genai_pipeline.agent.tracing import Tracing
 
 
 @dataclass(frozen=True)
@@ -26,27 +30,42 @@ class Parts:
 
     models: ModelChain
     weather: WeatherService
+    mcp: McpServers
     sessions: Sessions
     readiness: ReadinessCheck
+    tracing: Tracing
 
     @classmethod
     def build(cls, settings: Settings, metrics: AgentMetrics) -> Parts:
         """Raises: OSError: the folder of the sessions cannot be written."""
         models = ModelChain(settings, metrics)
         weather = WeatherService(settings.weather_url, settings.weather_timeout_s)
-        tools = build_tools(weather)
-        metrics.knows_tools(frozenset(t.tool_name for t in tools))
+        mcp = McpServers(settings.mcp_server_specs, settings.mcp_timeout_s)
+        own = build_tools(weather)
+        names = frozenset(t.tool_name for t in own) | mcp.tool_names
+        metrics.knows_tools(names)
+
+        def tools() -> list[Any]:
+            return [*own, *mcp.tools()]
+
         ledger = open_ledger(settings.sessions, settings.session_ttl_s, settings.session_lease_s)
         sessions = Sessions(
-            lambda: Conversation(models.model(), tools, settings),
+            lambda: Conversation(models.model(), tools(), settings),
             SessionLimits(
                 settings.max_sessions, settings.session_ttl_s, settings.session_max_bytes, settings.max_history_messages
             ),
             StoredSessions(ledger, settings.session_lease_s) if ledger else None,
         )
-        return cls(models, weather, sessions, ReadinessCheck(settings, models, [t.tool_spec for t in tools]))
+        readiness = ReadinessCheck(settings, models, [t.tool_spec for t in own], mcp.problems)
+        return cls(models, weather, mcp, sessions, readiness, Tracing.begin(settings, names))
+
+    async def start(self) -> None:
+        """What needs the loop: connect to the tool servers."""
+        await self.mcp.start()
 
     async def close(self) -> None:
         await self.sessions.close()
+        await self.mcp.close()
         await self.weather.close()
         await self.models.close()
+        await asyncio.to_thread(self.tracing.end)

@@ -39,7 +39,7 @@ class AgentService:
 
     def start(self) -> None:
         """Build what answers, in a thread; requests wait for it. `failure` says why it could not be."""
-        self._parts = asyncio.ensure_future(asyncio.to_thread(self._build))
+        self._parts = asyncio.ensure_future(self._build())
         self._parts.add_done_callback(self._built)
 
     def begin(self, question: Question, key: str = "") -> RunningTurn:
@@ -96,7 +96,12 @@ class AgentService:
         if self._parts and not self.failure:
             await (await self._parts).close()
 
-    def _build(self) -> Parts:
+    async def _build(self) -> Parts:
+        parts = await asyncio.to_thread(self._imported_and_built)
+        await parts.start()
+        return parts
+
+    def _imported_and_built(self) -> Parts:
         from genai_pipeline.agent.parts import Parts
 
         return Parts.build(self.settings, self.metrics)
@@ -138,7 +143,9 @@ class AgentService:
                 async with self._deadline():
                     session = await until_kept.enter_async_context(parts.sessions.use(session_id, owner))
                     emit(Begun(session_id))
-                    outcome = await session.conversation.turn(prompt, session.history, emit)
+                    outcome = await session.conversation.turn(
+                        prompt, session.history, emit, parts.tracing.attributes(session_id)
+                    )
             except AgentError:
                 raise
             except Exception as error:

@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 from genai_pipeline.agent.models.spec import DEFAULT_MODEL, EndpointSpec, Provider, fallback_specs, is_address
 from genai_pipeline.agent.sessions.place import parse_place
+from genai_pipeline.agent.tools.mcp_spec import McpServerSpec, mcp_server_specs
 
 SYSTEM_PROMPT = (
     "You are a helpful assistant for the current time and the weather. "
@@ -38,6 +39,9 @@ class Settings:
         model_breaker_failures: so many failures in a row open an endpoint's circuit breaker (models/breaker.py).
         model_breaker_share: so does this part of its last completions.
         model_breaker_pause_s: how long it is left out before it is tried again.
+        mcp_servers: tool servers as a JSON list (tools/mcp_spec.py).
+        mcp_timeout_s: for one call of one of their tools.
+        trace_prompts: traces hold what people, models and tools say.
         max_history_messages: messages a session remembers; older ones are forgotten.
         max_concurrent: requests under way; more are refused.
         max_sessions: kept in memory; where they are not stored, the least recently used one beyond it is forgotten.
@@ -71,6 +75,9 @@ class Settings:
     model_breaker_pause_s: float = 5.0
     weather_url: str = "https://wttr.in"
     weather_timeout_s: float = 3.0
+    mcp_servers: str = field(default="", repr=False)
+    mcp_timeout_s: float = 10.0
+    trace_prompts: bool = False
     system_prompt: str = SYSTEM_PROMPT
     max_body_bytes: int = 65_536
     max_prompt_chars: int = 4_000
@@ -108,6 +115,11 @@ class Settings:
         )
         return (first, *fallbacks)
 
+    @property
+    def mcp_server_specs(self) -> tuple[McpServerSpec, ...]:
+        """Raises: ValueError: one is written wrong."""
+        return mcp_server_specs(self.mcp_servers)
+
     @classmethod
     def load(cls, env: Mapping[str, str] | None = None) -> Settings:
         """Read the environment. Raises: SettingsError: with every mistake at once."""
@@ -136,6 +148,10 @@ class Settings:
             if not is_address(getattr(self, name))
         ]
         problems += self._wrong_fallbacks()
+        try:
+            _ = self.mcp_server_specs
+        except ValueError as error:
+            problems.append(f"AGENT_MCP_SERVERS: {error}")
         if self.max_sessions < self.max_concurrent:
             problems.append("AGENT_MAX_SESSIONS: below AGENT_MAX_CONCURRENT, so a session in use might be forgotten.")
         if not 1 <= self.max_tool_cycles <= MAX_TOOL_CYCLES:
@@ -172,6 +188,12 @@ def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
     return read
 
 
+def _truth(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError("must be true or false.")
+    return text.lower() == "true"
+
+
 def _provider(text: str) -> str:
     if text not in get_args(Provider):
         raise ValueError(f"must be one of: {', '.join(get_args(Provider))}.")
@@ -184,6 +206,7 @@ def _place(text: str) -> str:
 
 
 _READERS: Mapping[str, Callable[[str], Any]] = {
+    "bool": _truth,
     "int": _positive(int),
     "float": _positive(float),
     "Provider": _provider,
