@@ -92,6 +92,7 @@ def _agent(keyed: bool) -> dict[str, Any]:
                 "examples": {"weather": {"value": STREAM}},
             },
         },
+        "links": {name: _link(name) for name in ("readSession", "deleteSession")},
     }
     new = {"summary": "Begin a session", "value": {"prompt": "What is the weather in Zürich?"}}
     more = {"summary": "Go on", "value": {"prompt": "And what time is it there?", "session_id": SESSION}}
@@ -128,6 +129,10 @@ def _delete(keyed: bool) -> dict[str, Any]:
         "description": "After the turns that are under way.",
         "responses": {"204": {"description": "It is gone."}} | _errors(404, 409, 500, 503, 504, keyed=keyed),
     }
+
+
+def _link(operation: str) -> dict[str, Any]:
+    return {"operationId": operation, "parameters": {"session_id": "$response.body#/session_id"}}
 
 
 def _get(summary: str, description: str, responses: Mapping[str, Any]) -> dict[str, Any]:

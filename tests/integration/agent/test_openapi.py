@@ -1,0 +1,24 @@
+"""Schemathesis finds nothing between the service and its OpenAPI document."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.running_agent import running_agent
+from tests.fakes.scripted_model import Say, ScriptedModel
+
+SCHEMATHESIS = str(Path(sys.executable).parent / "schemathesis")
+
+
+@pytest.mark.parametrize("keys", ["", "a-key,another"])
+def test_schemathesis_finds_nothing(keys: str, tmp_path: Path):
+    with ScriptedModel(lambda _: Say("Fine.")) as model, running_agent(model.url, api_keys=keys) as agent:
+        command = [SCHEMATHESIS, "run", f"{agent.url}/openapi.json", "--checks", "all", "--no-color"]
+        command += ["--max-examples", "20", "--generation-deterministic", "--request-timeout", "60"]
+        command += ["--header", f"Authorization: Bearer {keys.split(',')[0]}"] if keys else []
+        ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=280)
+
+    assert ended.returncode == 0, ended.stdout[-8000:] + ended.stderr[-2000:]
+    assert "POST /agent" not in ended.stdout.partition("WARNINGS")[2]
