@@ -54,9 +54,16 @@ def _add_agent(app: FastAPI, service: AgentService) -> None:
         content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         question = Question.parse(body, content_type, service.settings.max_prompt_chars)
         began, turn = time.perf_counter(), service.begin(question, key)
-        if wants_events(request.headers.get("accept", "")):
-            return await EventStream.of(turn, lambda: service.metrics.first_byte.observe(time.perf_counter() - began))
-        return Json(await until_disconnect(request, turn))
+        if not wants_events(request.headers.get("accept", "")):
+            return Json(await until_disconnect(request, turn))
+
+        def first_text() -> None:
+            service.metrics.first_byte.observe(time.perf_counter() - began)
+
+        def failed(error: AgentError) -> None:
+            request.state.told = error.status
+
+        return await EventStream.of(turn, first_text, failed)
 
 
 def _add_sessions(app: FastAPI, service: AgentService) -> None:

@@ -21,7 +21,7 @@ from strands.types.exceptions import ContextWindowOverflowException
 from genai_pipeline.agent.errors import AgentError
 from genai_pipeline.agent.events import Cycle, Delta, Emit, ToolEnded, ToolStarted, ToolUse, Turn
 from genai_pipeline.agent.sessions.keeper import Outcome
-from genai_pipeline.agent.sessions.messages import messages_size
+from genai_pipeline.agent.sessions.messages import weighed
 from genai_pipeline.agent.settings import Settings
 
 _FINISHED = ("end_turn", "stop_sequence")
@@ -91,8 +91,8 @@ class Conversation:
         try:
             turn = await self._answer(prompt, notes)
             forgotten = self._turns.removed_message_count
-            new = self._agent.messages[len(history) - forgotten :]
-            return Outcome(turn, new, forgotten, messages_size(new))
+            new, size = weighed(self._agent.messages[len(history) - forgotten :])
+            return Outcome(turn, new, forgotten, size)
         except BaseException:
             for use in notes.uses.values():
                 if use.status == "unfinished":

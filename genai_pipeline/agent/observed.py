@@ -46,7 +46,8 @@ class Observed:
             await answer_error(AgentError(500, "internal_error", told))(scope, receive, send_marked)
         finally:
             if scope["path"] == "/agent":
-                self._service.metrics.requests.labels(str(status)).inc()
+                told = scope.get("state", {}).get("told", status)  # a stream's status came before its error
+                self._service.metrics.requests.labels(str(told)).inc()
                 self._service.metrics.seconds.observe(time.perf_counter() - started)
 
     def _headers(self, status: int) -> list[tuple[bytes, bytes]]:

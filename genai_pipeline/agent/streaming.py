@@ -38,8 +38,10 @@ class EventStream(StreamingResponse):
     """Starlette cancels the body when the client goes, and with it the turn."""
 
     @classmethod
-    async def of(cls, turn: RunningTurn, on_text: Callable[[], None]) -> EventStream:
-        """`on_text` is called once, with the first text.
+    async def of(
+        cls, turn: RunningTurn, on_text: Callable[[], None], on_error: Callable[[AgentError], None]
+    ) -> EventStream:
+        """`on_text` is called once, with the first text; `on_error` with the error that a stream ends in.
 
         Raises: AgentError: what fails before the turn begins has a status of its own, not a place in a stream.
         """
@@ -49,10 +51,12 @@ class EventStream(StreamingResponse):
             turn.cancel()
             raise
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return cls(_frames(first, turn, on_text), media_type=EVENTS, headers=headers)
+        return cls(_frames(first, turn, on_text, on_error), media_type=EVENTS, headers=headers)
 
 
-async def _frames(event: Event | None, turn: RunningTurn, on_text: Callable[[], None]) -> AsyncIterator[str]:
+async def _frames(
+    event: Event | None, turn: RunningTurn, on_text: Callable[[], None], on_error: Callable[[AgentError], None]
+) -> AsyncIterator[str]:
     spoken = False
     try:
         while not isinstance(event, Answered):
@@ -64,6 +68,7 @@ async def _frames(event: Event | None, turn: RunningTurn, on_text: Callable[[], 
             event = await turn.next(HEARTBEAT_S)
         yield frame_of(event)
     except AgentError as error:
+        on_error(error)
         yield _frame("error", {"code": error.code, "message": error.message})
     finally:
         turn.cancel()

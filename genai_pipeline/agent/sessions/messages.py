@@ -129,6 +129,27 @@ class Messages:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def messages_size(messages: Sequence[Any]) -> int:
-    """Bytes of the messages as JSON."""
-    return sum(len(json.dumps(encode_bytes_values(message), ensure_ascii=False).encode()) for message in messages)
+def weighed(messages: Sequence[Any]) -> tuple[list[Any], int]:
+    """The messages, with every text fit for UTF-8, and their bytes as JSON.
+
+    A model that cuts a character in two says halves of surrogate pairs: no store keeps them, and no model takes them
+    back, so that one such answer would end the conversation.
+    """
+    kept = list(messages)
+    text = json.dumps(encode_bytes_values(kept), ensure_ascii=False)
+    try:
+        return kept, len(text.encode())
+    except UnicodeEncodeError:
+        whole = [_whole(message) for message in kept]
+        return whole, len(json.dumps(encode_bytes_values(whole), ensure_ascii=False).encode())
+
+
+def _whole(value: Any) -> Any:
+    """Halves that belong together are joined; a lone one becomes the replacement character."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {_whole(key): _whole(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_whole(part) for part in value]
+    return value

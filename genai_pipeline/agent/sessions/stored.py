@@ -180,7 +180,13 @@ class StoredSessions:
             raise StoreUnavailable("it changes faster than it can be read") from error
         except Exception as error:
             logger.warning("error=<%s>, said=<%.200s> | the sessions' store failed", type(error).__name__, error)
-            raise StoreUnavailable(type(error).__name__) from error
+            raise StoreUnavailable(_name_of(error)) from error
+
+
+def _name_of(error: Exception) -> str:
+    """S3's own code where there is one: NoSuchBucket says more than ClientError."""
+    response = getattr(error.__cause__ or error, "response", None) or {}
+    return str(response.get("Error", {}).get("Code") or type(error).__name__)
 
 
 def _head(session: HotSession) -> Any:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 
@@ -111,3 +112,25 @@ def test_a_taken_port_is_told_without_a_traceback():
     assert ended.returncode == 1
     assert "cannot listen on 127.0.0.1" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_folder_that_cannot_hold_sessions_is_told_without_a_traceback(tmp_path: Path):
+    (tmp_path / "file").write_text("in the way")
+    env = os.environ | {"AGENT_PORT": str(free_port()), "AGENT_SESSIONS": f"file:{tmp_path}/file/sessions"}
+    ended = subprocess.run(COMMAND, env=env, capture_output=True, text=True, timeout=60)
+
+    assert ended.returncode == 1
+    assert "The agent cannot keep sessions in file:" in ended.stderr
+    assert "Set AGENT_SESSIONS." in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_service_that_still_starts_is_alive_not_ready_and_answers_when_it_can():
+    with ScriptedModel(lambda _: Say("done")) as model, agent_process(model.url) as (_, url):
+        alive = httpx.get(f"{url}/healthz", timeout=60)
+        ready = httpx.get(f"{url}/readyz", timeout=60)
+        answer = httpx.post(f"{url}/agent", json={"prompt": "Hi"}, timeout=60)
+
+    assert alive.status_code == 200
+    assert ready.status_code == 200 or ready.json()["reason"] == "The service is starting."
+    assert answer.json()["response"] == "done"

@@ -88,7 +88,9 @@ def test_a_turn_that_fails_ends_in_an_error_and_leaves_no_trace():
             events = list(read(stream))
         with asking(http, agent.url, "good") as stream:
             after = list(read(stream))
+        metrics = httpx.get(f"{agent.url}/metrics").text
 
+    assert 'agent_requests_total{status="502"} 1.0' in metrics
     assert [name for name, _ in events] == ["error"]
     assert events[0][1]["code"] == "model_refused"
     assert after[-1][1]["response"] == "2"  # the system prompt and this prompt
@@ -137,6 +139,17 @@ def test_a_turn_whose_client_goes_is_cancelled_and_leaves_no_trace(accept: str):
 
     assert answer.status_code == 200
     assert [turn["prompt"] for turn in seen["turns"]] == ["Hi"]
+
+
+def test_a_character_that_the_model_cuts_in_two_does_not_end_the_conversation():
+    with HaltingModel(["umbrella \ud83c", "\udf02", " and half \ud83c"]) as model, running_agent(model.url) as agent:
+        model.go_on.release(6)
+        body = {"prompt": "Hi", "session_id": SESSION}
+        answers = [httpx.post(f"{agent.url}/agent", json=body, timeout=60) for _ in range(2)]
+        seen = httpx.get(f"{agent.url}/sessions/{SESSION}").json()
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert [turn["response"] for turn in seen["turns"]] == ["umbrella 🌂 and half \ufffd"] * 2
 
 
 @pytest.mark.parametrize(

@@ -61,3 +61,27 @@ def test_a_wrong_setting_never_shows_the_key():
         Settings.load({"MODEL_API_KEY": "sk-secret", "AGENT_PORT": "x"})
 
     assert "sk-secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("place", ["memory", "file:/var/lib/agent", "file:relative", "s3://bucket", "s3://bucket/a/b/"])
+def test_sessions_are_kept_where_the_setting_says(place: str):
+    assert Settings.load({"AGENT_SESSIONS": place}).sessions == place
+
+
+@pytest.mark.parametrize("place", ["disk", "file:", "s3://", "s3:///x", "s3://UPPER/x", "s3://bucket/a b", "/var/lib"])
+def test_a_place_that_is_none_is_told_with_what_may_be_written(place: str):
+    with pytest.raises(SettingsError, match=r"AGENT_SESSIONS=.*memory, file:<folder> or s3://"):
+        Settings.load({"AGENT_SESSIONS": place})
+
+
+def test_keys_are_read_one_by_one_and_never_shown():
+    settings = Settings.load({"AGENT_API_KEYS": " one, two ,,"})
+
+    assert settings.keys == ("one", "two")
+    assert Settings.load({}).keys == ()
+    assert "one" not in repr(settings)
+
+
+def test_a_tool_loop_is_no_longer_than_a_lease_can_number():
+    with pytest.raises(SettingsError, match="AGENT_MAX_TOOL_CYCLES: more than 100"):
+        Settings.load({"AGENT_MAX_TOOL_CYCLES": "101", "AGENT_MAX_HISTORY_MESSAGES": "1000"})
