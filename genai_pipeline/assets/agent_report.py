@@ -1,28 +1,35 @@
-"""m/agent_report: the agent put through the suite that the model file names."""
+"""m/agent_report: the agent put through the suite that the model file names, and held against what is live."""
 
+from genai_pipeline.assets.evaluation_metadata import evaluation_metadata, over_releases, unsolved
+from genai_pipeline.assets.held_against import against_live, keep, unless_it_moved
 from genai_pipeline.assets.release_asset import Findings, InHand, ReleaseAsset
-from genai_pipeline.assets.tables import table
 
 
 def _evaluate(hand: InHand) -> Findings:
     from genai_pipeline.evaluation.report import evaluate
 
-    url = hand.platform.candidates.agent_url(hand.release)
-    gates = hand.spec.gates.agent
-    result = evaluate(url, gates.suite, gates, hand.say, hand.platform.profile.weather_url)
-    metadata = {
-        "cases": table(result.cases),
-        "figures": table([{"figure": k, "value": v} for k, v in result.summary.items()]),
-        "suite": gates.suite,
-    }
-    unsolved = [row["case"] for row in result.cases if row.get("success") == "no" or row.get("right_tools") == "no"]
-    return Findings(result.verdicts, metadata, {"agent": {**result.summary, "unsolved": unsolved}})
+    platform, gates = hand.platform, hand.spec.gates
+    against = against_live(platform, hand.release, gates.agent.suite, hand.say)
+    found = evaluate(
+        platform.candidates.agent_url(hand.release),
+        gates.agent.suite,
+        gates.agent,
+        hand.say,
+        platform.profile.weather_url,
+        concurrency=gates.serving.at_concurrency,
+        against=against,
+        usd_per_million_tokens=hand.record.usd_per_million_tokens,
+    )
+    verdicts = unless_it_moved(platform, hand.release.model, against, found.verdicts)
+    facts = {**found.summary, "unsolved": unsolved(found.cases), **keep(platform, hand.release, found.results)}
+    metadata = evaluation_metadata(found, gates.agent) | over_releases(platform, hand.record, facts, gates.agent)
+    return Findings(verdicts, metadata, {"agent": facts})
 
 
 AGENT_REPORT = ReleaseAsset(
     name="agent_report",
     deps=("agent_candidate",),
     kinds=frozenset({"strands"}),
-    description="Task success, tool choice and arguments, isolation of sessions, latency, case by case.",
+    description="Task success, tool choice and arguments, isolation of sessions, latency, case by case; against live.",
     work=_evaluate,
 )

@@ -9,6 +9,8 @@ from typing import Any
 
 import dagster as dg
 
+from genai_pipeline.assets.evaluation_metadata import evaluation_metadata
+from genai_pipeline.assets.held_against import keep
 from genai_pipeline.assets.tables import table
 from genai_pipeline.assets.upkeep_check import upkeep_result, upkeep_specs
 from genai_pipeline.core.clock import utc_now
@@ -59,7 +61,8 @@ def _measured(platform: Platform, spec: ModelSpec, record: Record, say: Any) -> 
     try:
         before = _metrics(platform, record)
         url = platform.traffic.url(spec.name, "agent") or ""
-        found = evaluate(url, gates.suite, gates, say, platform.profile.weather_url)
+        price = record.usd_per_million_tokens
+        found = evaluate(url, gates.suite, gates, say, platform.profile.weather_url, usd_per_million_tokens=price)
         within = _within(spec, before, _metrics(platform, record))
         live = platform.records.live(spec.name)
     except GenaiError as error:
@@ -67,12 +70,8 @@ def _measured(platform: Platform, spec: ModelSpec, record: Record, say: Any) -> 
     if live is None or live.release != record.release:
         return [inconclusive(check, f"{record.release} lost the traffic meanwhile.") for check in REPORTS], {}
     verdicts = [{"check": v.check, "outcome": str(v.outcome), "evidence": v.summary} for v in found.verdicts]
-    metadata = {
-        "verdicts": table(verdicts),
-        "cases": table(found.cases),
-        "figures": table([{"figure": k, "value": v} for k, v in found.summary.items()]),
-        "suite": gates.suite,
-    }
+    metadata = {"verdicts": table(verdicts), **evaluation_metadata(found, gates)}
+    metadata |= keep(platform, record.as_release, found.results, only_whole=True)
     return [_whole(found.verdicts), within], metadata
 
 

@@ -49,6 +49,7 @@ CHECKS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "tool_accuracy": "Are the right tools called with the right arguments?",
             "sessions_isolated": "Does no session see another one's conversation?",
             "latency": "Is the 95th percentile of a turn within the gate?",
+            "not_worse_than_live": "On the same cases, is it not significantly worse than what is live?",
         },
         "live": {
             "serves_this_release": "Does the stable address serve this release?",
@@ -99,6 +100,10 @@ UPKEEP_CHECKS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     }
 )
 """Asked by a schedule of what is in use, long after a rollout; no release waits for them."""
+
+GENERATION = 2
+ADDED_LATER: Mapping[str, int] = MappingProxyType({"agent_report.not_worse_than_live": 2})
+"""Checks that releases from before did not have to pass -> the first generation of records that has to."""
 
 REQUIRED_FOR_LIVE: tuple[str, ...] = tuple(
     f"{asset}.{check}" for asset, checks in CHECKS.items() if asset != "live" for check in checks

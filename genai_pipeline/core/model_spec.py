@@ -211,9 +211,17 @@ class ServingGates(_Section):
 
 
 class AgentGates(_Section):
-    """What the agent report must prove."""
+    """What the agent report must prove.
 
-    suite: str = "weather"
+    Args:
+        suite: one of `evaluation/suites/`, or the path of a file of one's own.
+        repeat: runs of each case; None: as the suite says.
+        worse_than_live_alpha: how unlikely chance must be before a release counts as worse than live.
+    """
+
+    suite: Annotated[str, Field(min_length=1)] = "weather"
+    repeat: Annotated[PositiveInt, Field(le=100)] | None = None
+    worse_than_live_alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
     task_success_min: Ratio = 0.9
     tool_accuracy_min: Ratio = 0.95
     latency_p95_s: PositiveFloat = 10.0

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from genai_pipeline.core.checks import REQUIRED_FOR_LIVE
+from genai_pipeline.core.checks import ADDED_LATER, GENERATION, REQUIRED_FOR_LIVE
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Outcome, Verdict, worst
@@ -56,6 +56,7 @@ class Record:
         approved: who approved it and when; empty where nobody did.
         promotions: runs started since the last attempt that only move the traffic.
         leftover: it ended, and its objects may still be in the cluster and its end be untold.
+        generation: of the list of checks that it is held to; a check that was added later is not missed.
     """
 
     model: str
@@ -70,6 +71,7 @@ class Record:
     approved: str = ""
     promotions: int = 0
     leftover: bool = False
+    generation: int = GENERATION
     verdicts: Mapping[str, Verdict] = field(default_factory=dict[str, Verdict])
     timings: Mapping[str, float] = field(default_factory=dict[str, float])
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -87,7 +89,8 @@ class Record:
     @property
     def missing(self) -> tuple[str, ...]:
         """Required verdicts that were never given."""
-        return tuple(name for name in REQUIRED_FOR_LIVE if name not in self.verdicts)
+        asked = (name for name in REQUIRED_FOR_LIVE if ADDED_LATER.get(name, 1) <= self.generation)
+        return tuple(name for name in asked if name not in self.verdicts)
 
     @property
     def not_passed(self) -> Mapping[str, Verdict]:
@@ -98,6 +101,13 @@ class Record:
     @property
     def may_go_live(self) -> bool:
         return not self.missing and not self.not_passed
+
+    @property
+    def usd_per_million_tokens(self) -> float | None:
+        """What a million generated tokens cost in the load test; None where no price was given or nothing measured."""
+        cost = self.verdicts.get("serving_report.cost")
+        value = cost.evidence.get("value_usd") if cost else None
+        return float(value) if isinstance(value, int | float) else None
 
     def outcome_of(self, asset: str) -> Outcome:
         mine = (v.outcome for name, v in self.verdicts.items() if name.startswith(f"{asset}."))
@@ -136,6 +146,7 @@ class Record:
             reason="",
             approved="",
             leftover=False,
+            generation=GENERATION,
             verdicts={},
             timings={},
             attempts_before=self.attempt,
@@ -166,6 +177,7 @@ class Record:
     def from_bytes(cls, body: bytes) -> Record:
         data: dict[str, Any] = json.loads(body)
         data["phase"] = Phase(data["phase"])
+        data.setdefault("generation", 1)
         data["verdicts"] = {k: Verdict.from_json(v) for k, v in data["verdicts"].items()}
         data["history"] = tuple(Event(**e) for e in data["history"])
         return cls(**data)

@@ -7,25 +7,33 @@ busy, restarting, without its model or out of reach has not.
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 
+from genai_pipeline.gateways.pace import Pace, retry_after_s, wait_s
+
 TIMEOUT_S = 60.0
 ATTEMPTS = 3
-NOT_MEASURED = (429, 503)
+BUSY, UNAVAILABLE = 429, 503
+BUSY_PATIENCE_S = 120.0
+"""How long an agent may say that it is busy before nothing is known about it."""
+MOST_AT_ONCE = 100
+_FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 5.0
 
 
 @dataclass(frozen=True)
 class ToolCall:
-    """A call as the agent reports it."""
+    """A call as the agent reports it; `ms` is None where the agent does not say how long it took."""
 
     name: str
     arguments: dict[str, Any]
     status: str
+    ms: float | None = None
 
     def __str__(self) -> str:
         return f"{self.name}({', '.join(str(value) for value in self.arguments.values())})"
@@ -39,6 +47,8 @@ class Reply:
         asked_at: UTC.
         seconds: until the whole answer was there.
         problem: the agent's own error; empty when it answered.
+        cycles_s: of each request to the model; empty where the agent does not say.
+        input_tokens, output_tokens: of the whole turn; 0 where the agent does not say.
     """
 
     asked_at: datetime
@@ -47,14 +57,9 @@ class Reply:
     session_id: str = ""
     calls: tuple[ToolCall, ...] = ()
     problem: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"asked_at": self.asked_at.isoformat()}
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Reply:
-        calls = tuple(ToolCall(**call) for call in data["calls"])
-        return cls(**data | {"asked_at": datetime.fromisoformat(data["asked_at"]), "calls": calls})
+    cycles_s: tuple[float, ...] = ()
+    input_tokens: int = 0
+    output_tokens: int = 0
 
 
 class NotMeasured(Exception):
@@ -66,12 +71,19 @@ class NotMeasured(Exception):
 
 
 class AgentClient:
-    """One agent. Safe to use from many threads."""
+    """One agent, over connections that are kept. Safe to use from many threads.
 
-    def __init__(self, url: str, timeout_s: float = TIMEOUT_S) -> None:
+    Args:
+        timeout_s: for one turn.
+        concurrency: turns under way at once. An agent that says 429 is asked less at a time, and asked again.
+    """
+
+    def __init__(self, url: str, timeout_s: float = TIMEOUT_S, concurrency: int = MOST_AT_ONCE) -> None:
         self._url = url.rstrip("/")
         self._timeout_s = timeout_s
-        self._http = httpx.Client(timeout=timeout_s, limits=httpx.Limits(max_connections=100))
+        limits = httpx.Limits(max_connections=MOST_AT_ONCE, max_keepalive_connections=MOST_AT_ONCE)
+        self._http = httpx.Client(timeout=timeout_s, limits=limits)
+        self._pace = Pace(min(concurrency, MOST_AT_ONCE))
 
     def __enter__(self) -> AgentClient:
         return self
@@ -88,15 +100,22 @@ class AgentClient:
     def ask(self, prompt: str, session_id: str | None = None) -> Reply:
         """One turn. Raises: NotMeasured."""
         body = {"prompt": prompt} | ({"session_id": session_id} if session_id else {})
-        for last in (*[False] * (ATTEMPTS - 1), True):
-            asked_at, started = datetime.now(UTC), time.perf_counter()
-            response = self._request("POST", "/agent", body)
-            if response.status_code not in NOT_MEASURED:
-                return _reply(response, asked_at, time.perf_counter() - started)
-            if last:
+        unavailable, busy, gives_up_at = 0, 0, time.monotonic() + BUSY_PATIENCE_S
+        while True:
+            with self._pace.turn():
+                asked_at, started = datetime.now(UTC), time.perf_counter()
+                response = self._request("POST", "/agent", body)
+                seconds = time.perf_counter() - started
+            if response.status_code not in (BUSY, UNAVAILABLE):
+                return _reply(response, asked_at, seconds)
+            unavailable += response.status_code == UNAVAILABLE
+            busy += response.status_code == BUSY
+            if busy:
+                self._pace.busy()
+            if unavailable >= ATTEMPTS or time.monotonic() > gives_up_at:
                 raise NotMeasured(f"{self._url}/agent answered {response.status_code}: {_told(response)}")
-            time.sleep(_pause(response))
-        raise AssertionError("unreachable")
+            asked_for = retry_after_s(response.headers)
+            time.sleep(min(_LONGEST_PAUSE_S, wait_s(busy + unavailable, _FIRST_PAUSE_S, asked_for)))
 
     def _request(self, method: str, path: str, body: dict[str, str] | None) -> httpx.Response:
         started = time.perf_counter()
@@ -114,10 +133,23 @@ def _reply(response: httpx.Response, asked_at: datetime, seconds: float) -> Repl
         return Reply(asked_at, seconds, problem=f"the agent answered {response.status_code}: {_told(response)}")
     try:
         data = response.json()
-        calls = tuple(ToolCall(c["name"], dict(c["arguments"]), c["status"]) for c in data["tools"])
-        return Reply(asked_at, seconds, str(data["response"]), str(data["session_id"]), calls)
+        calls = tuple(ToolCall(c["name"], dict(c["arguments"]), c["status"], _number(c, "ms")) for c in data["tools"])
+        text, session_id = str(data["response"]), str(data["session_id"])
     except (ValueError, KeyError, TypeError) as error:
         raise NotMeasured(f"{response.url} is no agent: its answer has another form ({error!r})") from error
+    tokens = (int(_number(data.get("usage"), name) or 0) for name in ("inputTokens", "outputTokens"))
+    return Reply(asked_at, seconds, text, session_id, calls, "", _cycles_s(data.get("cycles")), *tokens)
+
+
+def _cycles_s(cycles: Any) -> tuple[float, ...]:
+    """Agents of before do not say it; that makes no answer wrong."""
+    found = [_number(cycle, "ms") for cycle in cycles] if isinstance(cycles, list) else []
+    return tuple(ms / 1000 for ms in found if ms is not None)
+
+
+def _number(data: Any, name: str) -> float | None:
+    value = data.get(name) if isinstance(data, Mapping) else None
+    return value if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _told(response: httpx.Response) -> str:
@@ -126,8 +158,3 @@ def _told(response: httpx.Response) -> str:
         return str(body["reason"] if "reason" in body else body["error"]["message"])
     except (ValueError, KeyError, TypeError):
         return response.text[:200]
-
-
-def _pause(response: httpx.Response) -> float:
-    asked_for = response.headers.get("Retry-After", "1")
-    return min(float(asked_for) if asked_for.isdigit() else 1.0, _LONGEST_PAUSE_S)

@@ -1,4 +1,4 @@
-"""From results and gates to verdicts. Pure.
+"""From runs and gates to verdicts. Pure.
 
 What could not be measured counts as unknown, and a verdict is given only where the unknown cannot change it.
 """
@@ -7,31 +7,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from genai_pipeline.core.model_spec import AgentGates
 from genai_pipeline.core.verdict import Verdict, failed, inconclusive, judge, passed
+from genai_pipeline.evaluation.collecting import outcomes_of
 from genai_pipeline.evaluation.isolation import SessionResult, leaks, remembers
-from genai_pipeline.evaluation.runner import CaseResult
+from genai_pipeline.evaluation.runner import CaseRun
+from genai_pipeline.evaluation.statistics import wilson
 
 REMEMBERING_MIN = 0.5
 """Share of sessions whose follow-up must be about their own place for the isolation to count as tested."""
 _SHOWN = 5
 
+Found = Sequence[tuple[bool | None, float]]
+"""(right, wrong or not measured; how much it counts)."""
 
-def judge_suite(results: Sequence[CaseResult], sessions: Sequence[SessionResult], gates: AgentGates) -> list[Verdict]:
-    """The four verdicts of agent_report."""
+
+def judge_suite(runs: Sequence[CaseRun], sessions: Sequence[SessionResult], gates: AgentGates) -> list[Verdict]:
+    """The verdicts of agent_report that rest on the release alone."""
     return [
-        _task_success(results, gates.task_success_min),
-        _tool_accuracy(results, gates.tool_accuracy_min),
+        _task_success(runs, gates.task_success_min),
+        _tool_accuracy(runs, gates.tool_accuracy_min),
         _sessions_isolated(sessions),
-        _latency(results, gates.latency_p95_s),
+        _latency(runs, gates.latency_p95_s),
     ]
-
-
-def case_rows(results: Sequence[CaseResult]) -> list[dict[str, Any]]:
-    """A flat row per case, as a person reads them."""
-    return [_row(result) for result in results]
 
 
 def percentile_95(seconds: Sequence[float]) -> float:
@@ -39,54 +38,50 @@ def percentile_95(seconds: Sequence[float]) -> float:
     return sorted(seconds)[math.ceil(0.95 * len(seconds)) - 1]
 
 
-def _row(result: CaseResult) -> dict[str, Any]:
-    case, replies = result.case, result.replies
-    expected = [f"{tool}({'|'.join(args)})" for turn in case.turns for tool, args in turn.expected]
-    wrong = [*(result.answers or []), *(result.calls or [])]
-    return {
-        "case": case.name,
-        "tags": ", ".join(case.tags),
-        "prompt": " / ".join(turn.ask for turn in case.turns),
-        "expected_tools": ", ".join(expected),
-        "called_tools": ", ".join(str(call) for reply in replies for call in reply.calls),
-        "response": " / ".join(reply.response or reply.problem for reply in replies),
-        "success": {True: "yes", False: "no", None: "not measured"}[result.success],
-        "right_tools": "not measured" if result.calls is None else "no" if any(result.calls) else "yes",
-        "seconds": round(sum(reply.seconds for reply in replies), 2),
-        "reason": result.problem or "; ".join(dict.fromkeys(filter(None, wrong))),
-    }
+def _task_success(runs: Sequence[CaseRun], minimum: float) -> Verdict:
+    cases = outcomes_of(runs)
+    solved = [(case.solved, case.weight) for case in cases]
+    reasons = {r.case.name: "; ".join(filter(None, r.answers or [])) for r in runs if r.success is False}
+    flaky = [case.name for case in cases if case.flaky]
+    wrong = [f"{name}: {said}{' (flaky)' if name in flaky else ''}" for name, said in reasons.items()]
+    return _rate("task_success", "cases solved", solved, minimum, wrong, runs, flaky=flaky)
 
 
-def _task_success(results: Sequence[CaseResult], minimum: float) -> Verdict:
-    solved = [result.success for result in results]
-    worst = [f"{r.case.name}: {'; '.join(filter(None, r.answers or []))}" for r in results if r.success is False]
-    return _rate("task_success", "cases solved", solved, minimum, worst, results)
-
-
-def _tool_accuracy(results: Sequence[CaseResult], minimum: float) -> Verdict:
-    turns = [wrong for r in results for wrong in r.calls or [None] * len(r.case.turns)]
-    right = [None if wrong is None else not wrong for wrong in turns]
-    worst = [f"{r.case.name}: {'; '.join(filter(None, r.calls))}" for r in results if r.calls and any(r.calls)]
-    return _rate("tool_accuracy", "turns with the right tools and arguments", right, minimum, worst, results)
+def _tool_accuracy(runs: Sequence[CaseRun], minimum: float) -> Verdict:
+    turns = [(wrong, r.case.weight) for r in runs for wrong in r.calls or [None] * len(r.case.turns)]
+    right = [(None if wrong is None else not wrong, weight) for wrong, weight in turns]
+    said = [f"{r.case.name}: {'; '.join(filter(None, r.calls))}" for r in runs if r.calls and any(r.calls)]
+    wrong = list(dict.fromkeys(said))
+    return _rate("tool_accuracy", "turns with the right tools and arguments", right, minimum, wrong, runs)
 
 
 def _rate(
-    check: str, what: str, found: Sequence[bool | None], minimum: float, wrong: list[str], results: Sequence[CaseResult]
+    check: str, what: str, found: Found, minimum: float, wrong: list[str], runs: Sequence[CaseRun], **more: object
 ) -> Verdict:
-    """Passed or failed only if it stays so however the unmeasured ones had ended."""
-    right, unknown, total = found.count(True), found.count(None), len(found)
-    facts = {"right": right, "wrong": found.count(False), "not_measured": unknown, "minimum": minimum}
+    """Passed or failed only if it stays so however the unmeasured ones had ended. The interval is of the counts."""
+    outcomes = [outcome for outcome, _ in found]
+    right, unknown, total = outcomes.count(True), outcomes.count(None), len(found)
+    facts = {"right": right, "wrong": outcomes.count(False), "not_measured": unknown, "minimum": minimum, **more}
     if not total:
         return inconclusive(check, "Nothing was asked.", **facts)
-    summary = f"{right} of {total} {what} ({right / total:.1%}, at least {minimum:.0%} needed)."
+    weight = sum(each for _, each in found)
+    least = sum(each for outcome, each in found if outcome is True) / weight
+    most = 1 - sum(each for outcome, each in found if outcome is False) / weight
+    weighted = "" if len({each for _, each in found}) == 1 else " by weight"
+    summary = f"{right} of {total} {what} ({least:.1%}{weighted}, at least {minimum:.0%} needed)."
+    facts["rate"] = round(least, 4)
+    if measured := total - unknown:
+        interval = wilson(right, measured)
+        summary += f" 95 % interval: {interval}."
+        facts |= {"interval_low": round(interval.low, 4), "interval_high": round(interval.high, 4)}
     if wrong:
         summary += f" Wrong: {' | '.join(wrong[:_SHOWN])}{' | …' if len(wrong) > _SHOWN else ''}."
     if unknown:
-        reasons = dict.fromkeys(r.problem for r in results if r.problem)
+        reasons = dict.fromkeys(r.problem for r in runs if r.problem)
         summary += f" {unknown} not measured: {' | '.join(list(reasons)[:_SHOWN])}."
-    if right >= minimum * total - 1e-9:
+    if least >= minimum - 1e-9:
         return passed(check, summary, **facts)
-    if right + unknown < minimum * total - 1e-9:
+    if most < minimum - 1e-9:
         return failed(check, summary, **facts)
     return inconclusive(check, summary, **facts)
 
@@ -111,10 +106,10 @@ def _sessions_isolated(sessions: Sequence[SessionResult]) -> Verdict:
     return passed("sessions_isolated", summary, **facts)
 
 
-def _latency(results: Sequence[CaseResult], limit_s: float) -> Verdict:
+def _latency(runs: Sequence[CaseRun], limit_s: float) -> Verdict:
     """Turns that timed out took at least that long; turns that were never answered may have taken any time."""
-    seconds = [reply.seconds for r in results for reply in r.replies] + [r.waited_s for r in results if r.waited_s]
-    planned = sum(len(r.case.turns) for r in results)
+    seconds = [reply.seconds for r in runs for reply in r.replies] + [r.waited_s for r in runs if r.waited_s]
+    planned = sum(len(r.case.turns) for r in runs)
     unknown = planned - len(seconds)
     if not seconds:
         return inconclusive("latency", "No turn was answered.", limit_s=limit_s)

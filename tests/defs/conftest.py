@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from genai_pipeline.evaluation.report import AgentReport
 from tests.defs.desk import Desk
 from tests.fakes.world import World
 
@@ -22,7 +23,7 @@ def desk(monkeypatch):
 
     def evaluate(*args, **kwargs):
         cases = [{"case": "paris", "success": True}]
-        return SimpleNamespace(verdicts=desk.verdicts["agent_report"], cases=cases, summary={"task_success": 1.0})
+        return AgentReport(list(desk.verdicts["agent_report"]), cases, {"task_success": 1.0})
 
     monkeypatch.setattr("genai_pipeline.loadtest.report.measure", measure)
     monkeypatch.setattr("genai_pipeline.evaluation.report.evaluate", evaluate)

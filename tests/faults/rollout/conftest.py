@@ -10,13 +10,13 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.model_file import ModelFiles, parse_model
 from genai_pipeline.core.verdict import passed
+from genai_pipeline.evaluation.report import AgentReport
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.agent.http import HttpAgent
 from genai_pipeline.gateways.cluster.local.client import LocalCluster
@@ -78,9 +78,7 @@ def desk(cluster_daemon):
     """One desk for all faults of a module: whatever breaks must leave the live release as it was."""
     namespace = cluster_daemon.world().cluster.namespace
     desk = RealDesk(LocalCluster(cluster_daemon.url, namespace))
-    report = SimpleNamespace(
-        verdicts=[passed(check, "fine") for check in CHECKS["agent_report"]], cases=[{"case": "hello"}], summary={}
-    )
+    report = AgentReport([passed(check, "fine") for check in CHECKS["agent_report"]], [{"case": "hello"}], {})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("genai_pipeline.evaluation.report.evaluate", lambda *args, **kwargs: report)
         yield desk

@@ -1,8 +1,9 @@
+import json
 from dataclasses import replace
 
 import pytest
 
-from genai_pipeline.core.checks import REQUIRED_FOR_LIVE
+from genai_pipeline.core.checks import ADDED_LATER, REQUIRED_FOR_LIVE
 from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.record import Phase, Record
 from genai_pipeline.core.release import Release
@@ -63,6 +64,31 @@ def test_a_record_survives_its_json():
     record = all_passed().with_event("2026-01-01T00:00:00Z", "made").in_phase(Phase.REJECTED, "São Paulo")
 
     assert Record.from_bytes(record.to_bytes()) == record
+
+
+def from_before(record: Record) -> Record:
+    """As it was stored by the code that knew neither the later checks nor generations."""
+    data = json.loads(record.to_bytes())
+    del data["generation"]
+    data["verdicts"] = {name: v for name, v in data["verdicts"].items() if name not in ADDED_LATER}
+    return Record.from_bytes(json.dumps(data).encode())
+
+
+def test_a_record_from_before_a_check_existed_may_go_live_without_it():
+    old = from_before(all_passed())
+
+    assert ADDED_LATER
+    assert old.may_go_live
+    assert Record.from_bytes(old.to_bytes()).may_go_live
+    assert not replace(old, verdicts={k: v for k, v in old.verdicts.items() if "latency" not in k}).may_go_live
+
+
+@pytest.mark.parametrize("name", ADDED_LATER)
+def test_a_later_check_that_was_given_counts_in_an_old_record_and_is_required_once_it_is_proven_anew(name):
+    old = from_before(all_passed())
+
+    assert not replace(old, verdicts={**old.verdicts, name: failed(name, "worse")}).may_go_live
+    assert replace(old.reopened(), verdicts=old.verdicts).missing == tuple(ADDED_LATER)
 
 
 def test_verdicts_of_an_asset_replace_its_former_ones_and_no_others():

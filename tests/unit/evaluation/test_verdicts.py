@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -5,10 +6,13 @@ import pytest
 from genai_pipeline.core.model_spec import AgentGates
 from genai_pipeline.core.verdict import Outcome, Verdict
 from genai_pipeline.evaluation.agent_client import Reply, ToolCall
+from genai_pipeline.evaluation.collecting import outcomes_of
 from genai_pipeline.evaluation.isolation import SessionResult
-from genai_pipeline.evaluation.runner import CaseResult
+from genai_pipeline.evaluation.results import Results
+from genai_pipeline.evaluation.rows import case_rows
+from genai_pipeline.evaluation.runner import CaseRun
 from genai_pipeline.evaluation.suite import SuiteCase
-from genai_pipeline.evaluation.verdicts import case_rows, judge_suite, percentile_95
+from genai_pipeline.evaluation.verdicts import judge_suite, percentile_95
 
 GATES = AgentGates(task_success_min=0.9, tool_accuracy_min=0.9, latency_p95_s=10)
 AT = datetime(2026, 11, 24, tzinfo=UTC)
@@ -16,13 +20,13 @@ AT = datetime(2026, 11, 24, tzinfo=UTC)
 
 def case(
     number: int, answer: str | None = "", call: str | None = "", seconds: float = 1.0, waited_s: float = 0.0
-) -> CaseResult:
+) -> CaseRun:
     """A case of one turn; None is not measured."""
     asked = SuiteCase.model_validate({"name": f"case-{number}", "tags": ["t"], "turns": [{"ask": "Hi"}]})
     if answer is None and call is None:
-        return CaseResult(asked, problem="no connection", waited_s=waited_s)
+        return CaseRun(asked, problem="no connection", waited_s=waited_s)
     replies = [Reply(AT, seconds, "Hello", "s")]
-    return CaseResult(
+    return CaseRun(
         asked,
         replies,
         None if answer is None else [answer],
@@ -31,7 +35,7 @@ def case(
     )
 
 
-def cases(right: int, wrong: int = 0, unknown: int = 0) -> list[CaseResult]:
+def cases(right: int, wrong: int = 0, unknown: int = 0) -> list[CaseRun]:
     kinds = (
         ["", *[""] * (right - 1), *["bad"] * wrong, *[None] * unknown]
         if right
@@ -55,7 +59,7 @@ def session(
 SESSIONS = [session("Plzeň"), session("Tromsø"), session("Nha Trang")]
 
 
-def verdict(check: str, results: list[CaseResult], sessions: list[SessionResult] = SESSIONS) -> Verdict:
+def verdict(check: str, results: list[CaseRun], sessions: list[SessionResult] = SESSIONS) -> Verdict:
     found = {v.check: v for v in judge_suite(results, sessions, GATES)}
     assert set(found) == {"task_success", "tool_accuracy", "sessions_isolated", "latency"}
     return found[check]
@@ -85,7 +89,10 @@ def test_a_rate_is_judged_only_where_the_unmeasured_cannot_change_it(
 def test_a_failed_rate_says_the_value_the_limit_and_the_cases():
     found = verdict("task_success", cases(8, 2))
 
-    assert found.summary == ("8 of 10 cases solved (80.0%, at least 90% needed). Wrong: case-8: bad | case-9: bad.")
+    assert found.summary == (
+        "8 of 10 cases solved (80.0%, at least 90% needed). "
+        "95 % interval: 49.0% to 94.3%. Wrong: case-8: bad | case-9: bad."
+    )
 
 
 def test_success_and_tools_are_judged_apart():
@@ -173,10 +180,42 @@ def test_the_percentile_is_the_nearest_rank():
     assert percentile_95([3.0]) == 3.0
 
 
-def test_the_table_has_a_flat_row_per_case_that_a_person_can_read():
-    row = case_rows(cases(0, 1, 1))
+def repeated(number: int, *answers: str, weight: float = 1.0) -> list[CaseRun]:
+    """A case that is run as often as there are answers."""
+    runs = [case(number, answer) for answer in answers]
+    asked = runs[0].case.model_copy(update={"weight": weight})
+    return [replace(run, case=asked, number=n) for n, run in enumerate(runs, 1)]
 
-    assert [r["success"] for r in row] == ["no", "not measured"]
-    assert row[0]["reason"] == "bad"
+
+def test_a_case_that_only_some_runs_solved_counts_as_not_solved_and_is_named():
+    runs = [run for i in range(9) for run in repeated(i, "", "", "")] + repeated(9, "", "bad", "")
+
+    found = verdict("task_success", runs)
+
+    assert (found.evidence["right"], found.evidence["wrong"], found.evidence["flaky"]) == (9, 1, ["case-9"])
+    assert "case-9: bad (flaky)" in found.summary
+    assert found.evidence["interval_high"] < 1
+
+
+def test_weights_count_in_the_rate_and_not_in_the_interval():
+    light = [run for i in range(9) for run in repeated(i, "")]
+
+    assert verdict("task_success", [*light, *repeated(9, "bad", weight=0.5)]).outcome is Outcome.PASSED
+    heavy = verdict("task_success", [*light, *repeated(9, "bad", weight=5)])
+
+    assert heavy.outcome is Outcome.FAILED
+    assert heavy.summary.startswith("9 of 10 cases solved (64.3% by weight, at least 90% needed). 95 % interval: 59.6%")
+
+
+def test_the_table_has_a_flat_row_per_case_that_a_person_can_read():
+    runs = [*cases(0, 1, 1), *repeated(7, "", "bad", "")]
+    results = Results("s", "d", tuple(outcomes_of(runs)), "2026-11-24T00:00:00Z", usd_per_million_tokens=2.0)
+
+    row = case_rows(runs, results)
+
+    assert [r["success"] for r in row] == ["no", "not measured", "no"]
+    assert [r["runs"] for r in row] == ["0 of 1", "0 of 1", "2 of 3"]
+    assert [r["flaky"] for r in row] == ["", "", "flaky"]
+    assert [r["reason"] for r in row] == ["bad", "no connection", "bad"]
     assert set(row[0]) >= {"case", "tags", "prompt", "expected_tools", "called_tools", "response", "success", "seconds"}
     assert all(isinstance(value, str | float | int) for r in row for value in r.values())

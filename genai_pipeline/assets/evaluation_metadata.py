@@ -1,0 +1,56 @@
+"""What the UI shows of an evaluation: cases, flipped ones, figures that Dagster draws, the pass rate over releases."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from genai_pipeline.assets.tables import table
+from genai_pipeline.core.model_spec import AgentGates
+from genai_pipeline.core.record import Record
+from genai_pipeline.resources.platform import Platform
+
+if TYPE_CHECKING:
+    from genai_pipeline.evaluation.report import AgentReport
+
+DRAWN = ("pass_rate", "tool_accuracy", "turn_p95_s", "cycle_p95_s", "output_tokens", "cost_usd", "flaky")
+"""Figures that Dagster draws over partitions."""
+
+
+def evaluation_metadata(found: "AgentReport", gates: AgentGates) -> dict[str, Any]:
+    """Of one evaluation."""
+    from genai_pipeline.evaluation.comparison import flipped_rows
+
+    figures = {name: value for name in DRAWN if isinstance(value := found.summary.get(name), int | float)}
+    shown: dict[str, Any] = {
+        "cases": table(found.cases),
+        "figures": table([{"figure": k, "value": v} for k, v in found.summary.items()]),
+        "suite": gates.suite,
+        **{name: float(value) for name, value in figures.items()},
+    }
+    if found.comparison:
+        shown["flipped"] = table(rows) if (rows := flipped_rows(found.comparison)) else "none"
+    return shown
+
+
+def unsolved(cases: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names of cases that a watch does not ask: it would not know whether the release got worse."""
+    return [row["case"] for row in cases if "no" in (row.get("success"), row.get("right_tools"))]
+
+
+def over_releases(
+    platform: Platform, record: Record, facts: Mapping[str, Any], gates: AgentGates
+) -> dict[str, dg.MetadataValue]:
+    """The pass rate of all releases of a model that were asked the same suite; the one in hand comes last."""
+    from genai_pipeline.evaluation.plot import Point, markdown
+
+    live = platform.records.live(record.model)
+    others = [(r.release, r.facts.get("agent", {})) for r in platform.records.all(record.model)]
+    asked = [*(other for other in others if other[0] != record.release), (record.release, facts)]
+    points = [
+        Point(release, agent["solved"], agent["cases"] - agent["not_measured"], bool(live and live.release == release))
+        for release, agent in asked
+        if {"solved", "cases", "not_measured", "suite"} <= agent.keys() and agent["suite"] == facts.get("suite")
+    ]
+    drawn = markdown([point for point in points if point.cases > 0], gates.task_success_min)
+    return {"over_releases": dg.MetadataValue.md(drawn)} if drawn else {}
