@@ -91,6 +91,15 @@ cluster-build: $(STAMP) ## only build what it needs
 cluster-down: ## stop it, and remove every trace
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m tests.cluster.machine down; fi
 
+.PHONY: agent-image
+agent-image: $(STAMP) ## build the agent's image with buildah, its SBOM in dist/; on BASE=…, else on Debian's packages
+	@$(BIN)/python images/build.py agent --base '$(BASE)'
+
+.PHONY: chart
+chart: $(STAMP) ## lint the agent's Helm chart, and package it in dist/
+	@$(BIN)/helm lint --strict charts/strands-agent
+	@$(BIN)/helm package charts/strands-agent --destination dist
+
 .PHONY: lint
 lint: $(STAMP) ## format, lint, types, layers
 	$(BIN)/ruff format --check

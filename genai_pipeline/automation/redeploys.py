@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import Any
 
 import dagster as dg
 
@@ -25,15 +26,15 @@ def redeploy_job(redeploy: dg.OpDefinition) -> dg.JobDefinition:
 
 def redeploy_sensor(specs: Sequence[ModelSpec], job: dg.JobDefinition) -> dg.SensorDefinition:
     """Compares digests and asks no cluster: what has drifted was written down by the hourly comparison."""
-    known: dict[tuple[str, str], dict[str, str]] = {}  # this code's own: another one is another process
+    known: dict[tuple[str, str], dict[str, Any]] = {}  # this code's own: another one is another process
 
     @dg.sensor(
         name="redeploys",
         job=job,
         minimum_interval_seconds=TICK_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Deploys a live release again when this code renders other objects for it, or, with "
-        "rollout.self_heal, when they drifted.",
+        description="Deploys a live release again when this code renders other objects for it, as with another "
+        "image or setting of its agent, or, with rollout.self_heal, when they drifted.",
     )
     def redeploys(
         context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
@@ -57,7 +58,7 @@ def _requests(
     platform: Platform,
     spec: ModelSpec,
     under_way: Sequence[UnderWay],
-    known: dict[tuple[str, str], dict[str, str]],
+    known: dict[tuple[str, str], dict[str, Any]],
     notes: list[str],
 ) -> Iterator[dg.RunRequest]:
     from genai_pipeline.rollout.redeploy import due

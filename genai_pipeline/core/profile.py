@@ -26,6 +26,9 @@ LOCAL_PORTS: Mapping[str, int] = {
 }
 """Preferred loopback ports of the local profile's own services."""
 
+AGENT_REPLICAS = 3
+"""Of each agent where there are nodes: one a zone, so that losing a node or a zone leaves two."""
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -47,6 +50,9 @@ class Profile:
         cluster_access: how the pipeline reaches Services; None finds out (KubernetesCluster's `access`).
         max_rollouts: candidates that may be on their way at once, of all models.
         kms_key: what everything in the bucket is encrypted with (SSE-KMS); None leaves it to the bucket.
+        agent_replicas: pods of each release's agent; up to `agent_replicas_max` where an autoscaler may add some.
+        agent_image: the agent's image by its whole name; None means ours, of this version.
+        otlp_endpoint: where agents send their traces; None: they make none.
     """
 
     name: ProfileName
@@ -69,6 +75,10 @@ class Profile:
     cluster_access: ClusterAccess | None = None
     kms_key: str | None = None
     max_rollouts: int = 2
+    agent_replicas: int = 1
+    agent_replicas_max: int | None = None
+    agent_image: str | None = None
+    otlp_endpoint: str | None = None
 
     @property
     def pods_s3_endpoint(self) -> str | None:
@@ -80,6 +90,11 @@ class Profile:
         if not self.dagster_url or (self.name != "local" and self.dagster_url == _local_url("dagster")):
             return ""
         return f"{self.dagster_url.rstrip('/')}/{path}"
+
+    @property
+    def agent_is_autoscaled(self) -> bool:
+        """Whether an autoscaler, and not we, says how many agents run."""
+        return (self.agent_replicas_max or 0) > self.agent_replicas
 
     @property
     def has_pod_identity(self) -> bool:
@@ -133,6 +148,10 @@ class Profile:
             cluster_access=_one_of(get_args(ClusterAccess), "GENAI_CLUSTER_ACCESS", env),
             kms_key=None if local else env.get("GENAI_KMS_KEY") or None,
             max_rollouts=_count("GENAI_MAX_ROLLOUTS", env, 2),
+            agent_replicas=_count("GENAI_AGENT_REPLICAS", env, 1 if local else AGENT_REPLICAS),
+            agent_replicas_max=_agent_replicas_max(env, 1 if local else AGENT_REPLICAS),
+            agent_image=env.get("GENAI_AGENT_IMAGE") or None,
+            otlp_endpoint=env.get("GENAI_OTLP_ENDPOINT") or None,
         )
 
 
@@ -152,6 +171,15 @@ def _count(variable: str, env: Mapping[str, str], default: int) -> int:
     if not value.isdecimal() or int(value) < 1:
         raise ValueError(f"{variable}={value!r} is no number of at least 1.")
     return int(value)
+
+
+def _agent_replicas_max(env: Mapping[str, str], fewest: int) -> int | None:
+    if not env.get("GENAI_AGENT_REPLICAS_MAX"):
+        return None
+    fewest, most = _count("GENAI_AGENT_REPLICAS", env, fewest), _count("GENAI_AGENT_REPLICAS_MAX", env, fewest)
+    if most < fewest:
+        raise ValueError(f"GENAI_AGENT_REPLICAS_MAX={most} is below GENAI_AGENT_REPLICAS, which is {fewest}.")
+    return most
 
 
 def _with_slash(registry: str) -> str:

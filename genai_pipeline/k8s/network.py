@@ -1,20 +1,110 @@
-"""Ports, and what network policies need to know of the profile. Pure."""
+"""Ports, and what network policies need to know of the profile. Pure.
+
+A policy knows pods, namespaces and address blocks, no names of hosts: what lies outside of the cluster is let through
+by its port. charts/strands-agent/templates/_network.tpl says the same of an address.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from ipaddress import IPv4Address
 from typing import Any
 from urllib.parse import urlsplit
 
 from genai_pipeline.core.profile import Profile
+from genai_pipeline.k8s.engine import ENGINE_PORT
 
 AGENT_PORT = 8080
 CHAT_PORT = 8080
 HTTPS = 443
+AMAZON_S3 = "https://s3.amazonaws.com"
+
+Peer = dict[str, Any]
+Rule = dict[str, Any]
+
+OUTSIDE: Sequence[Peer] = (
+    # Everywhere but the link-local addresses, where a node's own credentials are to be had.
+    {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}},
+    {"ipBlock": {"cidr": "::/0", "except": ["fe80::/10", "fd00:ec2::/32"]}},
+)
+POD_IDENTITY: Sequence[Peer] = (
+    {"ipBlock": {"cidr": "169.254.170.23/32"}},
+    {"ipBlock": {"cidr": "fd00:ec2::23/128"}},
+)
+"""The EKS Pod Identity agent, which every node has at these addresses."""
+MONITORING: Peer = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+"""Where kube-prometheus-stack lives."""
+ENGINES: Peer = {
+    "podSelector": {
+        "matchLabels": {"app.kubernetes.io/component": "engine", "app.kubernetes.io/managed-by": "genai-pipeline"}
+    }
+}
+_IN_CLUSTER = re.compile(r"[^.]+\.(?P<namespace>[^.]+)\.svc(\.cluster\.local)?")
 
 
 def network_values(profile: Profile) -> dict[str, Any]:
     """What the template of the network policies needs."""
-    return {"store_ports": store_ports(profile), "api_server_cidrs": list(profile.api_server_cidrs)}
+
+    def callers_of(components: Sequence[str]) -> list[Peer]:
+        return callers(profile, components)
+
+    return {
+        "store_ports": store_ports(profile),
+        "callers": callers_of,
+        "scrapers": [MONITORING],
+        "agent_egress": agent_egress(profile),
+        "pod_identity": list(POD_IDENTITY),
+    }
+
+
+def callers(profile: Profile, components: Sequence[str]) -> list[Peer]:
+    """Who may ask: labelled namespaces, pods of ours, and the API server's service proxy."""
+    return [
+        # Whoever uses the models: label the namespace (`kubectl label namespace NAME genai-pipeline/client=true`).
+        {"namespaceSelector": {"matchLabels": {"genai-pipeline/client": "true"}}},
+        {
+            "podSelector": {
+                "matchExpressions": [
+                    {"key": "app.kubernetes.io/component", "operator": "In", "values": list(components)}
+                ]
+            }
+        },
+        *({"ipBlock": {"cidr": cidr}} for cidr in profile.api_server_cidrs),
+    ]
+
+
+def agent_egress(profile: Profile) -> list[Rule]:
+    """Where an agent has business: DNS, engines, the weather, its sessions, its traces, its AWS identity."""
+    return [
+        {"ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]},
+        _rule([ENGINES], ENGINE_PORT),
+        egress_to(profile.weather_url),
+        egress_to(profile.pods_s3_endpoint or AMAZON_S3),
+        *([egress_to(profile.otlp_endpoint)] if profile.otlp_endpoint else []),
+        _rule(POD_IDENTITY, 80),
+    ]
+
+
+def egress_to(url: str) -> Rule:
+    """The narrowest rule that lets a pod reach an address.
+
+    An IP address is itself, a Service's name (``name.namespace.svc``, or ``name`` of the same namespace) any pod of
+    its namespace, every other name may be anywhere. Policies see a pod's port and not its Service's: the two must be
+    the same.
+    """
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or (HTTPS if parts.scheme == "https" else 80)
+    return _rule(_peers(host), port)
+
+
+def _peers(host: str) -> Sequence[Peer]:
+    inside = _IN_CLUSTER.fullmatch(host)
+    if inside:
+        return [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": inside["namespace"]}}}]
+    if _is_address(host):
+        return [{"ipBlock": {"cidr": f"{host}/32"}}]
+    return OUTSIDE if "." in host else [{"podSelector": {}}]
 
 
 def store_ports(profile: Profile) -> list[int]:
@@ -23,3 +113,15 @@ def store_ports(profile: Profile) -> list[int]:
         return [HTTPS]
     url = urlsplit(profile.pods_s3_endpoint)
     return sorted({HTTPS, url.port or (HTTPS if url.scheme == "https" else 80)})
+
+
+def _rule(peers: Sequence[Peer], port: int) -> Rule:
+    return {"to": list(peers), "ports": [{"protocol": "TCP", "port": port}]}
+
+
+def _is_address(host: str) -> bool:
+    try:
+        IPv4Address(host)
+    except ValueError:
+        return False
+    return True

@@ -8,21 +8,20 @@ Who applies what: `render_platform`, `render_node_pools` and `render_monitoring`
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib.metadata import version
 
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
 from genai_pipeline.k8s import engine
+from genai_pipeline.k8s.agent import STORE_ACCESS, agent_values, image_name, own_image, package_version
 from genai_pipeline.k8s.engine import ENGINE_PORT, release_alias, weights_url
 from genai_pipeline.k8s.network import AGENT_PORT, CHAT_PORT, network_values
 from genai_pipeline.k8s.pools import needs_node_class, pool_values
 from genai_pipeline.k8s.templating import MANAGED_BY, RELEASE_LABEL, Objects, release_labels, render_template
 
 __all__ = [
+    "AGENT_KINDS",
     "AGENT_PORT",
-    "AGENT_REPLICAS",
     "CHAT_PORT",
     "ENGINE_PORT",
     "MANAGED_BY",
@@ -51,8 +50,8 @@ __all__ = [
 ]
 
 PORTS = {"engine": ENGINE_PORT, "agent": AGENT_PORT}
-AGENT_REPLICAS = 1
-STORE_ACCESS = "store-access"
+AGENT_KINDS = ("HorizontalPodAutoscaler", "PodDisruptionBudget", "Service", "Deployment")
+"""Of an agent's objects, all of one name; in the order in which they go."""
 
 OPTIONAL_KINDS: Mapping[str, str] = {
     "NodePool": "Karpenter (EKS Auto Mode brings it)",
@@ -118,10 +117,17 @@ def render_engine(spec: ModelSpec, release: Release, profile: Profile, replicas:
 
 
 def render_agent(release: Release, profile: Profile, model_url: str) -> Objects:
-    """Deployment and Service of a release's agent; `model_url` reaches that release's engine from its pod."""
-    values = {"replicas": AGENT_REPLICAS, "image": _image(profile, "strands-agent"), "model_url": model_url}
-    deployment = render_template("agent_deployment.yaml", profile, release, **values)
-    return deployment + _release_service(release, profile, "agent")
+    """A release's agent; `model_url` reaches that release's engine from its pod.
+
+    Deployment and Service; with more than one replica a disruption budget, with room for more an autoscaler.
+    """
+    values = agent_values(release, profile, model_url)
+    autoscaled = profile.agent_is_autoscaled
+    given = {"values": values, "autoscaled": autoscaled, "image": image_name(profile)}
+    deployment = render_template("agent_deployment.yaml", profile, release, **given)
+    budget = render_template("agent_disruption_budget.yaml", profile, release) if profile.agent_replicas > 1 else []
+    autoscaler = render_template("agent_autoscaler.yaml", profile, release, **given) if autoscaled else []
+    return [*deployment, *_release_service(release, profile, "agent"), *budget, *autoscaler]
 
 
 def stable_name(model: str, component: str) -> str:
@@ -162,7 +168,7 @@ def render_store_access(profile: Profile, key_id: str, secret: str) -> Objects:
 
 def render_chat_ui(profile: Profile, models: Mapping[str, str]) -> Objects:
     """The chat page; `models` maps a model's name to its stable address as a pod reaches it."""
-    return render_template("chat_ui.yaml", profile, models=dict(models), image=_image(profile, "chat-ui"))
+    return render_template("chat_ui.yaml", profile, models=dict(models), image=own_image(profile, "chat-ui"))
 
 
 def render_rbac(profile: Profile) -> Objects:
@@ -182,12 +188,3 @@ def _release_service(release: Release, profile: Profile, component: str) -> Obje
     return render_template(
         "release_service.yaml", profile, release, name=name, component=component, port=PORTS[component]
     )
-
-
-def _image(profile: Profile, name: str) -> str:
-    return f"{profile.image_registry}genai-pipeline/{name}:{package_version()}"
-
-
-@cache
-def package_version() -> str:
-    return version("genai-pipeline")

@@ -12,8 +12,9 @@ from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
 from genai_pipeline.gateways import Gateways
+from genai_pipeline.gateways.cluster.abc import Cluster
 from genai_pipeline.k8s.render import (
-    AGENT_REPLICAS,
+    AGENT_KINDS,
     release_labels,
     render_agent,
     render_engine,
@@ -27,6 +28,18 @@ AGENT_DEADLINE_S = 120
 GONE_DEADLINE_S = 90
 
 Progress = Callable[[str], None]
+
+
+def raise_to_fewest(cluster: Cluster, release: Release, profile: Profile) -> None:
+    """Where an autoscaler decides how many agents run, none of ours says so: start with the fewest that it allows.
+
+    Kubernetes makes one of a Deployment without a number, and takes them down to one where a number was dropped.
+    """
+    if not profile.agent_is_autoscaled:
+        return
+    found = cluster.get("Deployment", release.agent_object_name)
+    if found and (found["spec"].get("replicas") or 0) < profile.agent_replicas:
+        cluster.scale(release.agent_object_name, profile.agent_replicas)
 
 
 class Candidates:
@@ -56,6 +69,7 @@ class Candidates:
         """Apply the agent on the release's own engine and wait; returns its address. Raises: NotReady."""
         engine = service_url(release.object_name, "engine", self._profile)
         self._cluster.apply(render_agent(release, self._profile, engine))
+        raise_to_fewest(self._cluster, release, self._profile)
         crash_point("rollout.agent_applied")
         self._cluster.wait_ready(release.agent_object_name, AGENT_DEADLINE_S, on_progress)
         url = self.agent_url(release)
@@ -77,9 +91,10 @@ class Candidates:
 
     def remove(self, release: Release, within_s: float = GONE_DEADLINE_S) -> None:
         """Delete everything of a release; agent first, since it talks to the engine. Raises: NotReady: it stays."""
-        for name in (release.agent_object_name, release.object_name):
-            self._cluster.delete("Service", name)
-            self._cluster.delete("Deployment", name, within_s)
+        for kind in AGENT_KINDS:
+            self._cluster.delete(kind, release.agent_object_name, within_s)
+        self._cluster.delete("Service", release.object_name)
+        self._cluster.delete("Deployment", release.object_name, within_s)
 
     def stop(self, release: Release, within_s: float = GONE_DEADLINE_S) -> None:
         """Scale to zero but keep the objects, so that going back is a scale-up. Agent first: it talks to the engine."""
@@ -100,7 +115,7 @@ class Candidates:
     def restart(self, spec: ModelSpec, release: Release, within_s: float = math.inf) -> None:
         """Bring a stopped release back; one that runs is left alone. Raises: NotFound, NotReady."""
         self._scale_up(release.object_name, spec.serving.replicas.min, min(within_s, spec.serving.startup_deadline_s))
-        self._scale_up(release.agent_object_name, AGENT_REPLICAS, min(within_s, AGENT_DEADLINE_S))
+        self._scale_up(release.agent_object_name, self._profile.agent_replicas, min(within_s, AGENT_DEADLINE_S))
 
     def revive(self, spec: ModelSpec, release: Release, on_progress: Progress) -> None:
         """Bring a release back whatever is left of it: scaled up, or made anew. Raises: NotReady."""

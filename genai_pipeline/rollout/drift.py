@@ -19,6 +19,7 @@ from genai_pipeline.core.record import Record
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Verdict, failed, inconclusive, passed
 from genai_pipeline.gateways.cluster.abc import Cluster, Difference
+from genai_pipeline.k8s.agent import agent_settings
 from genai_pipeline.k8s.render import (
     PORTS,
     Objects,
@@ -33,6 +34,8 @@ from genai_pipeline.k8s.render import (
 CHECK = "matches_rendered"
 DEPLOYED = "deployed"
 """Key of a record's facts."""
+AGENT = "agent"
+"""Key within it: the agent's settings."""
 SHOWN_MAX = 3
 
 
@@ -88,9 +91,31 @@ def rendered_live(spec: ModelSpec, release: Release, profile: Profile) -> Object
     ]
 
 
-def deployed(spec: ModelSpec, release: Release, profile: Profile) -> dict[str, str]:
-    """What the record remembers of who rendered its objects, and how."""
-    return {"version": package_version(), "fingerprint": _digest(rendered_live(spec, release, profile))}
+def deployed(spec: ModelSpec, release: Release, profile: Profile) -> dict[str, Any]:
+    """What the record remembers of who rendered its objects, how, and of what its agent was told."""
+    engine = service_url(release.object_name, "engine", profile)
+    return {
+        "version": package_version(),
+        "fingerprint": _digest(rendered_live(spec, release, profile)),
+        AGENT: agent_settings(release, profile, engine),
+    }
+
+
+def agent_changes(had: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> str:
+    """As `agent: image changed from a:1 to a:2`, in the chart's words; empty where nothing did, or nothing is known."""
+    if not had or not now:
+        return ""
+    names = [name for name in sorted({*had, *now}, key=_image_first) if had.get(name) != now.get(name)]
+    if "image" in names:  # its parts say the same again
+        names = [name for name in names if not name.startswith("image.")]
+    said = [f"{name} changed from {_text(had.get(name), 80)} to {_text(now.get(name), 80)}" for name in names]
+    more = len(said) - SHOWN_MAX
+    text = "; ".join(said[:SHOWN_MAX]) + (f"; and {more} more" if more > 0 else "")
+    return f"agent: {text}" if said else ""
+
+
+def _image_first(name: str) -> tuple[bool, str]:
+    return name != "image", name
 
 
 def drift_of(cluster: Cluster, objects: Objects) -> Drift:

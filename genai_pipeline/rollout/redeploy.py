@@ -19,8 +19,18 @@ from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.record import Record
 from genai_pipeline.core.release import Release
 from genai_pipeline.gateways.cluster.abc import Cluster
-from genai_pipeline.rollout.candidate import AGENT_DEADLINE_S
-from genai_pipeline.rollout.drift import DEPLOYED, Drift, as_released, deployed, drift_of, rendered_live
+from genai_pipeline.k8s.render import AGENT_KINDS, Objects
+from genai_pipeline.rollout.candidate import AGENT_DEADLINE_S, raise_to_fewest
+from genai_pipeline.rollout.drift import (
+    AGENT,
+    DEPLOYED,
+    Drift,
+    agent_changes,
+    as_released,
+    deployed,
+    drift_of,
+    rendered_live,
+)
 from genai_pipeline.rollout.notices import Notices
 from genai_pipeline.rollout.records import Records
 from genai_pipeline.rollout.traffic import Traffic
@@ -42,13 +52,13 @@ class Due:
     run_key: str
 
 
-def due(spec: ModelSpec, record: Record, now_deployed: Mapping[str, str]) -> Due | None:
+def due(spec: ModelSpec, record: Record, now_deployed: Mapping[str, Any]) -> Due | None:
     """Whether the live release has to be deployed again. Pure. None too where the same was tried and failed.
 
     Args:
         now_deployed: `drift.deployed` of this code.
     """
-    had: Mapping[str, str] = record.facts.get(DEPLOYED) or {}
+    had: Mapping[str, Any] = record.facts.get(DEPLOYED) or {}
     drifted: Mapping[str, str] = record.facts.get(DRIFT) or {}
     if had.get("fingerprint") != now_deployed["fingerprint"]:
         fingerprint, reason = now_deployed["fingerprint"], _changed(had, now_deployed)
@@ -64,11 +74,14 @@ def due(spec: ModelSpec, record: Record, now_deployed: Mapping[str, str]) -> Due
     return Due(record.model, record.release, fingerprint, reason, run_key)
 
 
-def _changed(had: Mapping[str, str], now: Mapping[str, str]) -> str:
+def _changed(had: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     before = had.get("version", "unknown")
+    agent = agent_changes(had.get(AGENT), now.get(AGENT))
     if before != now["version"]:
-        return f"code location {before} -> {now['version']}"
-    return f"code location {before}: it renders other objects ({had.get('fingerprint')} -> {now['fingerprint']})"
+        return "; ".join(filter(None, [f"code location {before} -> {now['version']}", agent]))
+    return (
+        agent or f"code location {before}: it renders other objects ({had.get('fingerprint')} -> {now['fingerprint']})"
+    )
 
 
 class Redeploy:
@@ -86,7 +99,7 @@ class Redeploy:
         self._cluster, self._records, self._traffic = cluster, records, traffic
         self._notices, self._profile, self._now = notices, profile, now
 
-    def deployed(self, spec: ModelSpec, record: Record) -> dict[str, str]:
+    def deployed(self, spec: ModelSpec, record: Record) -> dict[str, Any]:
         """What this code would deploy of a release. Touches no network."""
         return deployed(*as_released(spec, record), self._profile)
 
@@ -134,10 +147,12 @@ class Redeploy:
     ) -> list[dict[str, str]]:
         own, release = as_released(spec, record)
         objects = rendered_live(own, release, self._profile)
+        self._remove_what_is_switched_off(release, objects)
         drift = drift_of(self._cluster, objects)
         say(f"{len(drift.differences)} fields of {release.id} differ from what is rendered")
         if drift:
             self._cluster.apply(objects, take_back=spec.rollout.self_heal)
+            raise_to_fewest(self._cluster, release, self._profile)
             crash_point("redeploy.applied")
         self._refuse_if_not_live(release)
         self._cluster.wait_ready(release.object_name, own.serving.startup_deadline_s, say)
@@ -149,6 +164,13 @@ class Redeploy:
         facts = {DEPLOYED: deployed(own, release, self._profile), DRIFT: None, TRIED: None}
         self._note(record, facts, f"redeployed: {reason}" if drift else f"redeploy ({reason}): nothing differs")
         return drift.rows
+
+    def _remove_what_is_switched_off(self, release: Release, objects: Objects) -> None:
+        """An autoscaler that is left behind would fight the number of replicas that is rendered now."""
+        rendered = {o["kind"] for o in objects if o["metadata"]["name"] == release.agent_object_name}
+        for kind in AGENT_KINDS:
+            if kind not in rendered:
+                self._cluster.delete(kind, release.agent_object_name)
 
     def _refuse_if_not_live(self, release: Release) -> None:
         """A rollback by hand waits for nobody: where it came first, the stable Services are not ours to apply."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -52,10 +52,9 @@ def survey(gateways: Gateways, profile: Profile, spec: ModelSpec, release: Relea
     Raises: ClusterUnavailable. What EC2 does not tell is no error here but stands in the survey.
     """
     cluster = gateways.cluster
-    engine, agent = (
-        _workload(render_engine(spec, release, profile)),
-        _workload(render_agent(release, profile, "http://")),
-    )
+    engine = _workload(render_engine(spec, release, profile))
+    # With an autoscaler its Deployment names no number.
+    agent = replace(_workload(render_agent(release, profile, "http://")), replicas=profile.agent_replicas)
     pods = cluster.list("Pod")
     serving = [p for p in pods if live and _is_of(p, release.model, live)]
     startup = timedelta(seconds=spec.serving.startup_deadline_s)

@@ -258,6 +258,12 @@ USES: dict[tuple[str, str], Operation] = {
     ("networkpolicies", "patch"): apply("NetworkPolicy"),
     ("poddisruptionbudgets", "create"): apply("PodDisruptionBudget", anew=True),
     ("poddisruptionbudgets", "patch"): apply("PodDisruptionBudget"),
+    ("poddisruptionbudgets", "delete"): lambda w: w.cluster.delete("PodDisruptionBudget", RELEASE.agent_object_name),
+    ("horizontalpodautoscalers", "create"): apply("HorizontalPodAutoscaler", anew=True),
+    ("horizontalpodautoscalers", "patch"): apply("HorizontalPodAutoscaler"),
+    ("horizontalpodautoscalers", "delete"): lambda w: w.cluster.delete(
+        "HorizontalPodAutoscaler", RELEASE.agent_object_name
+    ),
     ("podmonitors", "create"): apply("PodMonitor", anew=True),
     ("podmonitors", "patch"): apply("PodMonitor"),
     ("namespaces", "get"): compare("Namespace"),

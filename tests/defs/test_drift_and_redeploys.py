@@ -8,6 +8,7 @@ import pytest
 
 from genai_pipeline.core.errors import ClusterUnavailable
 from genai_pipeline.core.model_file import ModelFiles, parse_model
+from genai_pipeline.resources.platform import Platform
 from tests.defs.upkeep_desk import evaluations, publish, redeploy, run, tick
 
 HEALING = "name: tiny\nsource: {hub: owner/tiny, ref: main}\nrollout: {self_heal: true}\n"
@@ -30,8 +31,13 @@ def edit(desk, image="nginx:1"):
 
 def upgrade(desk, monkeypatch, version="9.9.9"):
     """Another version of this package: its agent's image is another one."""
-    for module in ("k8s.render", "rollout.drift"):
+    for module in ("k8s.agent", "rollout.drift"):
         monkeypatch.setattr(f"genai_pipeline.{module}.package_version", lambda: version)
+    reload_as_it_is(desk)
+
+
+def reload_as_it_is(desk):
+    """As a code server that was started anew."""
     desk.load(ModelFiles((desk.spec,), ()))
 
 
@@ -152,11 +158,38 @@ def test_a_new_version_of_this_code_redeploys_what_is_live_with_its_reason(desk,
     result = run(desk, "redeploy", request.run_config, request.tags)
 
     assert result.success
-    assert request.tags["genai/reason"] == "code location 0.1.0 -> 9.9.9"
+    image = "genai-pipeline/strands-agent"
+    reason = f"code location 0.1.0 -> 9.9.9; agent: image changed from {image}:0.1.0 to {image}:9.9.9"
+    assert request.tags["genai/reason"] == reason
     assert request.tags["genai/model"] == "tiny"
     agent = desk.world.cluster.get("Deployment", f"tiny-agent-{desk.live}")
     assert agent["spec"]["template"]["spec"]["containers"][0]["image"].endswith(":9.9.9")
-    assert desk.record(desk.live).history[-1].what == "redeployed: code location 0.1.0 -> 9.9.9"
+    assert desk.record(desk.live).history[-1].what == f"redeployed: {reason}"
+    assert tick(desk, "redeploys")[0] == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        (
+            {"agent_image": "registry/agent:2"},
+            "agent: image changed from genai-pipeline/strands-agent:0.1.0 to registry/agent:2",
+        ),
+        ({"weather_url": "https://wttr.in"}, "agent: weather.url changed from http://weather to https://wttr.in"),
+        ({"agent_replicas": 2}, "agent: autoscaling.maxReplicas changed from 1 to 2; replicaCount changed from 1 to 2"),
+        ({"otlp_endpoint": "http://otel"}, "agent: otlp.endpoint changed from  to http://otel"),
+    ],
+)
+def test_another_image_or_setting_of_the_agent_redeploys_it_and_says_which(desk, setting, reason):
+    publish(desk, "v1")
+    desk.platform = Platform(replace(desk.platform.profile, **setting), desk.platform.gateways)
+    reload_as_it_is(desk)
+    (request,), _ = tick(desk, "redeploys")
+
+    assert run(desk, "redeploy", request.run_config, request.tags).success
+
+    assert request.tags["genai/reason"] == reason
+    assert desk.record(desk.live).history[-1].what == f"redeployed: {reason}"
     assert tick(desk, "redeploys")[0] == []
 
 

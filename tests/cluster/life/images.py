@@ -1,6 +1,6 @@
-"""Our own images, built from their Containerfiles with buildah, without a registry.
+"""Our own images, built from their Dockerfiles with buildah, without a registry.
 
-The base stands in for python:3.11-slim: it borrows the interpreter from its node, as every container there does.
+The base stands in for python:3.12-slim: it borrows the interpreter from its node, as every container there does.
 Archives are kept outside the checkout under a digest of what goes into them.
 """
 
@@ -13,20 +13,26 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Sequence
-from configparser import ConfigParser
 from dataclasses import dataclass
 from pathlib import Path
 
 from genai_pipeline.k8s.render import package_version
+from images.build import pip_conf
 from tests.cluster.machine.door import outside_network
 
 PROJECT = Path(__file__).parents[3]
 REGISTRY = "localhost"
 SOURCES = {
-    "strands-agent": ("agent", ["images/agent", "genai_pipeline/agent", "constraints.txt"]),
-    "chat-ui": ("chat-ui", ["images/chat-ui", "genai_pipeline/local/chat_ui.py", "genai_pipeline/local/chat_ui.html"]),
+    "strands-agent": (
+        "genai_pipeline/agent/Dockerfile",
+        ["images/agent", "genai_pipeline/agent", "constraints.txt"],
+    ),
+    "chat-ui": (
+        "images/chat-ui/Containerfile",
+        ["images/chat-ui", "genai_pipeline/local/chat_ui.py", "genai_pipeline/local/chat_ui.html"],
+    ),
 }
-"""Image -> folder of its Containerfile, and what goes into it besides the requirements in pyproject.toml."""
+"""Image -> how it is built, and what goes into it besides the requirements in pyproject.toml."""
 
 _BASE = """\
 FROM scratch
@@ -79,8 +85,7 @@ class _Builder:
         base, image = f"{REGISTRY}/python:1", image_name(name)
         self._buildah("bud", "--isolation", "chroot", "--quiet", "--tag", base, str(_base_context(self.work)))
         how = ["--isolation", "chroot", "--quiet", "--pull-never", "--build-arg", f"BASE={base}", "--tag", image]
-        how += ["--file", f"images/{SOURCES[name][0]}/Containerfile", "--secret"]
-        how += [f"id=pip.conf,src={_pip_conf(self.work)}"]
+        how += ["--file", SOURCES[name][0], "--secret", f"id=pip.conf,src={pip_conf(self.work)}"]
         for path in ["/usr", sys.base_prefix, "/etc/ssl", *_wheel_folders()]:
             how += ["--volume", f"{path}:{path}:ro"]
         self._buildah("bud", *how, ".")
@@ -113,17 +118,6 @@ def _base_context(work: Path) -> Path:
     (root / "etc/passwd").write_text(_PASSWD)
     (root.parent / "Containerfile").write_text(_BASE)
     return root.parent
-
-
-def _pip_conf(work: Path) -> Path:
-    """This machine's own settings of pip, from its files and from PIP_* variables."""
-    settings = ConfigParser(strict=False, interpolation=None)
-    settings.read(["/etc/pip.conf", Path.home() / ".config/pip/pip.conf", Path.home() / ".pip/pip.conf"])
-    own = {key.removeprefix("PIP_"): value for key, value in os.environ.items() if key.startswith("PIP_")}
-    settings.read_dict({"global": {key.lower().replace("_", "-"): value for key, value in own.items()}})
-    with (work / "pip.conf").open("w") as file:
-        settings.write(file)
-    return work / "pip.conf"
 
 
 def _wheel_folders() -> Sequence[str]:

@@ -133,6 +133,7 @@ def _environment(folder: Path, namespace: str, ports: Ports) -> dict[str, str]:
         "GENAI_MODELS": str(folder / "models"),
         "GENAI_IMAGE_REGISTRY": REGISTRY,
         "GENAI_CLUSTER_ACCESS": "direct",
+        "GENAI_AGENT_REPLICAS": "1",  # two cores have to do for two engines as well
         "GENAI_PODS_S3_ENDPOINT": f"http://s3.{namespace}.svc:{ports.s3}",
         "AWS_ENDPOINT_URL": f"http://{NODE_ADDRESS}:{ports.s3}",
         "AWS_ACCESS_KEY_ID": KEY,

@@ -108,7 +108,7 @@ def test_engines_may_ask_dns_s3_and_the_identity_agent_only():
     egress = policy(render_platform(KUBERNETES), "engine")["egress"]
 
     assert [[p["port"] for p in rule["ports"]] for rule in egress] == [[53, 53], [443, 9000], [80]]
-    assert egress[2]["to"] == [{"ipBlock": {"cidr": "169.254.170.23/32"}}]
+    assert egress[2]["to"] == [{"ipBlock": {"cidr": "169.254.170.23/32"}}, {"ipBlock": {"cidr": "fd00:ec2::23/128"}}]
 
 
 def test_a_scraped_pod_is_told_by_the_name_of_its_releases_service():

@@ -1,0 +1,114 @@
+"""What one release's agent is told, in the words of charts/strands-agent/values.yaml. Pure.
+
+The chart with these values gives the objects that `render_agent` gives: a test holds the two together. A release's
+record remembers them, so that a change of one is a reason to deploy the agent again, by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+from genai_pipeline.core.profile import Profile
+from genai_pipeline.core.release import Release
+from genai_pipeline.k8s.network import agent_egress, callers
+from genai_pipeline.k8s.templating import MANAGED_BY, bind_address, release_labels, stop_delay_s
+
+STORE_ACCESS = "store-access"
+ACCOUNT = "genai-agent"
+IMAGE = "strands-agent"
+FINISH_S = 60
+"""From SIGTERM to SIGKILL: the agent's own drain deadline (AGENT_DRAIN_DEADLINE_S, 30) with room."""
+
+Values = dict[str, Any]
+
+
+def agent_values(release: Release, profile: Profile, model_url: str) -> Values:
+    """The chart's values; `model_url` reaches the release's engine from its pod."""
+    return {
+        "fullnameOverride": release.agent_object_name,
+        "image": _image(profile),
+        "replicaCount": profile.agent_replicas,
+        "autoscaling": {
+            "enabled": profile.agent_is_autoscaled,
+            "maxReplicas": profile.agent_replicas_max or profile.agent_replicas,
+        },
+        "bindAddress": bind_address(profile),
+        "releaseId": release.id,
+        "model": {"provider": "openai", "baseUrl": f"{model_url}/v1", "id": release.model},
+        "weather": {"url": profile.weather_url},
+        "sessions": {"store": sessions_url(release.model, profile)},
+        "aws": {
+            "region": profile.region,
+            "endpointUrl": profile.pods_s3_endpoint or "",
+            "existingSecret": STORE_ACCESS,
+        },
+        "otlp": {"endpoint": profile.otlp_endpoint or ""},
+        "serviceAccount": {"name": ACCOUNT},
+        "labels": {
+            "selector": release_labels(release, "agent"),
+            "objects": release_labels(release, "agent") | MANAGED_BY,
+            "shared": dict(MANAGED_BY),
+        },
+        "networkPolicy": _network_policy(profile),
+        "serviceMonitor": {"enabled": False},  # the platform's PodMonitor scrapes every agent
+        "stopDelaySeconds": stop_delay_s(profile),
+        "terminationGracePeriodSeconds": stop_delay_s(profile) + FINISH_S,
+        "priorityClassName": "genai-serving",
+        # A turn may take a minute: Karpenter moves no agent of its own accord.
+        "podAnnotations": {"karpenter.sh/do-not-disrupt": "true"},
+        "helmTest": {"enabled": False},
+    }
+
+
+def agent_settings(release: Release, profile: Profile, model_url: str) -> dict[str, Any]:
+    """The same values, flat and without what only names the release: what a redeploy may be about."""
+    values = agent_values(release, profile, model_url)
+    for name in ("fullnameOverride", "labels", "releaseId"):
+        del values[name]
+    return dict(_flat(values)) | {"image": image_name(profile)}
+
+
+def sessions_url(model: str, profile: Profile) -> str:
+    """Where conversations are kept: one place for all releases of a model, so that the next one goes on with them."""
+    return f"s3://{profile.bucket}/sessions/{model}"
+
+
+def image_name(profile: Profile) -> str:
+    return profile.agent_image or own_image(profile, IMAGE)
+
+
+def own_image(profile: Profile, name: str) -> str:
+    return f"{profile.image_registry}genai-pipeline/{name}:{package_version()}"
+
+
+@cache
+def package_version() -> str:
+    return version("genai-pipeline")
+
+
+def _image(profile: Profile) -> Values:
+    name, _, digest = image_name(profile).partition("@")
+    folder, slash, last = name.rpartition("/")
+    last, _, tag = last.partition(":")
+    return {"repository": f"{folder}{slash}{last}", "tag": tag, "digest": digest}
+
+
+def _network_policy(profile: Profile) -> Values:
+    model_rule = agent_egress(profile)[1]
+    return {
+        "name": "agent",
+        "podSelector": {"app.kubernetes.io/component": "agent", **MANAGED_BY},
+        "from": callers(profile, ["chat-ui", "pipeline"]),
+        "modelPods": model_rule["to"],
+    }
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -1,0 +1,70 @@
+"""A CycloneDX document of an image: `python3 sbom.py PACKAGES BASE VERSION`, with cyclonedx-bom installed.
+
+PACKAGES is the folder of the agent's own packages. BASE is the root of the base image, of which its Debian packages
+and its Python's site-packages are told. What is written was checked against the schema. Runs in the image's build only.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from email.parser import Parser
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+
+def main(packages: Path, base: Path, version: str) -> None:
+    folders = [packages, *sorted(base.glob("usr/local/lib/python3*/site-packages"))]
+    bom = python_packages([folder.absolute() for folder in folders])
+    bom["metadata"]["component"] = {
+        "type": "container",
+        "name": "strands-agent",
+        "version": version,
+        "bom-ref": "strands-agent",
+        "purl": f"pkg:oci/strands-agent?tag={version}",
+    }
+    bom["components"] += debian_packages(base)
+    document = json.dumps(bom, indent=1, sort_keys=True)
+    refuse_what_is_invalid(document)
+    sys.stdout.write(document + "\n")
+
+
+def python_packages(folders: list[Path]) -> dict[str, Any]:
+    """What cyclonedx-bom says of a Python that sees these folders and no others."""
+    with tempfile.TemporaryDirectory() as work:
+        python = Path(work) / "python"
+        path = os.pathsep.join(map(str, folders))
+        python.write_text(f'#!/bin/sh\nPYTHONPATH="{path}" exec "{sys.executable}" -S "$@"\n')
+        python.chmod(0o755)
+        command = [sys.executable, "-m", "cyclonedx_py", "environment", "--output-reproducible"]
+        command += ["--spec-version", "1.6", "--output-format", "JSON", str(python)]
+        return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+
+
+def debian_packages(base: Path) -> Iterator[dict[str, Any]]:
+    """Of dpkg's own list, or of those that images without dpkg keep."""
+    folder = base / "var" / "lib" / "dpkg"
+    for file in [folder / "status", *sorted((folder / "status.d").glob("*"))]:
+        if not file.is_file() or file.suffix == ".md5sums":
+            continue
+        for stanza in filter(None, map(str.strip, file.read_text().split("\n\n"))):
+            package = Parser().parsestr(stanza)
+            if "installed" in package.get("Status", "installed").split()[-1:]:
+                name, version, architecture = package["Package"], package["Version"], package["Architecture"]
+                purl = f"pkg:deb/debian/{name}@{quote(version)}?arch={architecture}"
+                yield {"type": "library", "name": name, "version": version, "purl": purl, "bom-ref": purl}
+
+
+def refuse_what_is_invalid(document: str) -> None:
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
+    error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(document)
+    if error:
+        sys.exit(f"The SBOM is not what CycloneDX 1.6 says it may be: {error}")
+
+
+main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

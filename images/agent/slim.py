@@ -1,0 +1,24 @@
+"""Take away from installed packages what the agent never reads: `python3 slim.py packages`.
+
+botocore brings a description of each of 400 services of AWS, 30 MB of files; an agent talks to Bedrock and S3, and to
+those that give it credentials. Tests and console scripts go as well.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+SERVICES = {"bedrock-runtime", "s3", "signin", "sso", "sso-oidc", "sts"}
+
+
+def main(packages: Path) -> None:
+    for service in (packages / "botocore" / "data").iterdir():
+        if service.is_dir() and service.name not in SERVICES:
+            shutil.rmtree(service)
+    shutil.rmtree(packages / "bin", ignore_errors=True)
+    for tests in [*packages.rglob("tests"), *packages.rglob("test")]:
+        if tests.is_dir() and tests.parent != packages:
+            shutil.rmtree(tests)
+
+
+main(Path(sys.argv[1]))

@@ -1,0 +1,61 @@
+"""The chart charts/strands-agent, as the real helm sees it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.unit.k8s.everything import Object
+
+CHART = Path(__file__).parents[3] / "charts" / "strands-agent"
+HELM = str(Path(sys.executable).with_name("helm"))
+if not Path(HELM).exists():
+    HELM = shutil.which("helm") or HELM
+
+
+def lint(values: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    return _asked((HELM, "lint", "--strict", str(CHART), "--values", "-"), json.dumps(values))
+
+
+def templated(
+    values: dict[str, Any] | None = None, *more: str, name: str = "agent", namespace: str = "genai", chart: Path = CHART
+) -> list[Object]:
+    """What `helm template` gives; the pods of `helm test` only --with-tests."""
+    skip: Sequence[str] = [] if "--with-tests" in more else ["--skip-tests"]
+    words = [word for word in more if word != "--with-tests"]
+    done = _template([*words, *skip], values, name, namespace, chart)
+    if done.returncode:
+        raise ValueError(done.stderr)
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
+
+
+def refusal(values: dict[str, Any]) -> str:
+    """Why helm does not take the values; empty where it does."""
+    done = _template([], values, "agent", "genai", CHART)
+    return done.stderr if done.returncode else ""
+
+
+def _template(
+    words: Sequence[str], values: dict[str, Any] | None, name: str, namespace: str, chart: Path
+) -> subprocess.CompletedProcess[str]:
+    command = [HELM, "template", name, str(chart), "--namespace", namespace, "--values", "-", *words]
+    return _asked(tuple(command), json.dumps(values or {}))
+
+
+@cache
+def _asked(command: tuple[str, ...], values: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, input=values, capture_output=True, text=True, check=False, timeout=60)
+
+
+def by_kind(objects: list[Object]) -> dict[str, Object]:
+    """Every kind of this chart comes once."""
+    assert len({o["kind"] for o in objects}) == len(objects)
+    return {o["kind"]: o for o in objects}
