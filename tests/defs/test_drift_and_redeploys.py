@@ -193,6 +193,24 @@ def test_another_image_or_setting_of_the_agent_redeploys_it_and_says_which(desk,
     assert tick(desk, "redeploys")[0] == []
 
 
+def test_an_autoscaler_that_is_switched_off_goes(desk):
+    scaled = replace(desk.platform.profile, agent_replicas=2, agent_replicas_max=4)
+    fixed, gateways = desk.platform.profile, desk.platform.gateways
+    desk.platform = Platform(scaled, gateways)
+    reload_as_it_is(desk)
+    publish(desk, "v1")
+    name = f"tiny-agent-{desk.live}"
+    assert desk.world.cluster.get("HorizontalPodAutoscaler", name)
+    desk.platform = Platform(fixed, gateways)
+    reload_as_it_is(desk)
+
+    assert redeploy(desk).success
+
+    assert not desk.world.cluster.get("HorizontalPodAutoscaler", name)
+    assert not desk.world.cluster.get("PodDisruptionBudget", name)
+    assert desk.world.cluster.get("Deployment", name)["spec"]["replicas"] == 1
+
+
 def test_where_nothing_differs_after_all_that_is_noted_and_nothing_is_applied(desk, monkeypatch):
     publish(desk, "v1")
     record = desk.record(desk.live)

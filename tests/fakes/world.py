@@ -153,7 +153,10 @@ class FakeCluster(Cluster):
     def apply(self, objects: Sequence[Mapping[str, Any]], take_back: bool = False) -> list[Applied]:
         for o in objects:
             name = o["metadata"]["name"]
+            before = self.objects.get((o["kind"], name), {"spec": {}})
             self.objects[(o["kind"], name)] = json.loads(json.dumps(o))
+            if o["kind"] == "Deployment":  # whose number somebody else may own
+                self.objects[(o["kind"], name)]["spec"].setdefault("replicas", before["spec"].get("replicas", 1))
             if o["kind"] == "Service":
                 self.log.append(f"select {name} -> {o['spec']['selector'].get('genai-pipeline/release')}")
             if o["kind"] == "Deployment":

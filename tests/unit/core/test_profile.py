@@ -155,3 +155,21 @@ def test_no_secret_holds_keys_where_pods_have_an_identity(monkeypatch, name, sec
 def test_everything_in_the_bucket_is_encrypted_with_the_key_that_is_named():
     assert load("eks", GENAI_KMS_KEY="alias/models").kms_key == "alias/models"
     assert load("eks").kms_key is None
+
+
+@pytest.mark.parametrize(("name", "replicas"), [("local", 1), ("kubernetes", 3), ("eks", 3)])
+def test_agents_are_three_where_there_are_nodes_and_none_is_autoscaled_unasked(name, replicas):
+    profile = load(name)
+
+    assert (profile.agent_replicas, profile.agent_is_autoscaled) == (replicas, False)
+
+
+def test_agents_are_autoscaled_between_the_fewest_and_the_most():
+    profile = load("eks", GENAI_AGENT_REPLICAS="2", GENAI_AGENT_REPLICAS_MAX="5")
+
+    assert (profile.agent_replicas, profile.agent_replicas_max, profile.agent_is_autoscaled) == (2, 5, True)
+
+
+def test_a_most_below_the_fewest_is_refused():
+    with pytest.raises(ValueError, match="GENAI_AGENT_REPLICAS_MAX=2 is below GENAI_AGENT_REPLICAS, which is 3"):
+        load("eks", GENAI_AGENT_REPLICAS_MAX="2")

@@ -5,12 +5,13 @@ import dataclasses
 import pytest
 
 from genai_pipeline.core.model_file import parse_model
-from genai_pipeline.k8s.network import store_ports
+from genai_pipeline.k8s.network import OUTSIDE, egress_to, store_ports
 from genai_pipeline.k8s.pools import gpu_limit
 from genai_pipeline.k8s.render import render_guards, render_monitoring, render_node_pools, render_platform
 from tests.unit.k8s.everything import LARGE, MODELS, PROFILES, RESERVED, SMALL, release_of
 
 EKS, KUBERNETES = PROFILES["eks"], PROFILES["kubernetes"]
+NAMESPACE = "kubernetes.io/metadata.name"
 
 
 def model(gpu, replicas="{}"):
@@ -109,6 +110,27 @@ def test_engines_may_ask_dns_s3_and_the_identity_agent_only():
 
     assert [[p["port"] for p in rule["ports"]] for rule in egress] == [[53, 53], [443, 9000], [80]]
     assert egress[2]["to"] == [{"ipBlock": {"cidr": "169.254.170.23/32"}}, {"ipBlock": {"cidr": "fd00:ec2::23/128"}}]
+
+
+def test_agents_may_ask_dns_engines_the_weather_s3_traces_and_the_identity_agent_only():
+    egress = policy(render_platform(EKS), "agent")["egress"]
+
+    assert [[p["port"] for p in rule["ports"]] for rule in egress] == [[53, 53], [8000], [80], [443], [4318], [80]]
+    assert egress[1]["to"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "engine"
+
+
+@pytest.mark.parametrize(
+    ("url", "to", "port"),
+    [
+        ("https://wttr.in", list(OUTSIDE), 443),
+        ("http://10.0.0.7:8592/x", [{"ipBlock": {"cidr": "10.0.0.7/32"}}], 8592),
+        ("http://s3.store.svc:9000", [{"namespaceSelector": {"matchLabels": {NAMESPACE: "store"}}}], 9000),
+        ("http://s3.store.svc.cluster.local", [{"namespaceSelector": {"matchLabels": {NAMESPACE: "store"}}}], 80),
+        ("http://collector:4318", [{"podSelector": {}}], 4318),
+    ],
+)
+def test_a_rule_is_as_narrow_as_its_address_tells(url, to, port):
+    assert egress_to(url) == {"to": to, "ports": [{"protocol": "TCP", "port": port}]}
 
 
 def test_a_scraped_pod_is_told_by_the_name_of_its_releases_service():

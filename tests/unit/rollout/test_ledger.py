@@ -112,3 +112,15 @@ def test_a_store_that_does_not_answer_is_said(store, records):
 
     with pytest.raises(StoreUnavailable):
         Ledger(store).read(["a"])
+
+
+def test_conversations_of_agents_are_no_part_of_the_listing(store, records):
+    for n in range(50):
+        store.put(f"sessions/a/{n:032x}/session.json", b"{}")
+    seen = []
+    listing = store.list
+    store.list = lambda prefix: seen.append(prefix) or listing(prefix)
+
+    Ledger(store).read(("a", "b"))
+
+    assert seen == ["releases/"]

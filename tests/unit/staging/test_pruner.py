@@ -453,3 +453,14 @@ def test_a_store_that_stops_answering_leaves_the_lease_that_holds_stagers_up(ben
 
     assert [k for k in bench.store.objects if k.startswith(f"{LEASES}tiny/{bench.old}/prune-")]
     assert bench.is_whole(bench.old) is None
+
+
+def test_conversations_of_agents_are_nobodys_leftovers(bench):
+    kept = [f"sessions/tiny/{'ab' * 16}/session.json", f"sessions/tiny/{bench.old}/agents/agent.json"]
+    for key in kept:
+        bench.store.put(key, b"{}")
+
+    (pruned,) = bench.prune(grace_days=0)
+
+    assert pruned.deleted
+    assert [o.key for o in bench.store.list("sessions/")] == sorted(kept)
