@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 from fastapi import Request
@@ -25,13 +25,19 @@ HEARTBEAT = ": still at work\n\n"
 
 
 def wants_events(accept: str) -> bool:
-    """Whether an Accept header names text/event-stream."""
-    names = [part.split(";") for part in accept.lower().split(",")]
-    return any(name.strip() == EVENTS and not _unwanted(rest) for name, *rest in names)
+    """Whether an Accept header names text/event-stream, and does not like JSON better."""
+    liked = dict(_preferences(accept.lower()))
+    return liked.get(EVENTS, 0.0) > 0 and liked[EVENTS] >= liked.get("application/json", 0.0)
 
 
-def _unwanted(parameters: list[str]) -> bool:
-    return any(p.replace(" ", "") in ("q=0", "q=0.0", "q=0.00", "q=0.000") for p in parameters)
+def _preferences(accept: str) -> Iterator[tuple[str, float]]:
+    for part in accept.split(","):
+        name, *parameters = (piece.strip() for piece in part.split(";"))
+        weights = [p.removeprefix("q=") for p in (p.replace(" ", "") for p in parameters) if p.startswith("q=")]
+        try:
+            yield name, float(weights[0]) if weights else 1.0
+        except ValueError:
+            yield name, 1.0
 
 
 class EventStream(StreamingResponse):
