@@ -37,13 +37,13 @@ Script = Callable[[Messages], Say]
 class ScriptedModel:
     """Serves `script` as the model `name`; `seen` holds the messages of every completion."""
 
-    def __init__(self, script: Script, name: str = "scripted") -> None:
+    def __init__(self, script: Script, name: str = "scripted", host: str = "127.0.0.1") -> None:
         self.script, self.name = script, name
         self.seen: list[Messages] = []
         self.stopped = threading.Event()
-        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server = _Server((host, 0), _Handler)
         self._server.model = self
-        self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
+        self.url = f"http://{host}:{self._server.server_port}/v1"
 
     def __enter__(self) -> ScriptedModel:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
