@@ -1,4 +1,4 @@
-"""The chart charts/strands-agent on a real node: helm installs it, `helm test` asks it, and its pods keep to what they say.
+"""The chart charts/strands-agent on a real node: helm installs it, `helm test` asks it a question.
 
 The image is our own, the model one that does what a script says, outside of the cluster as Bedrock would be.
 """

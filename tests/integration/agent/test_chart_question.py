@@ -1,4 +1,4 @@
-"""What `helm test` runs, against the real agent service: it passes on one that works and says what is wrong on others."""
+"""What `helm test` runs, against the real agent service: it passes on one that works, and says what is wrong."""
 
 from __future__ import annotations
 

@@ -265,7 +265,6 @@ def env(values, *more) -> dict[str, Object]:
     return {e["name"]: e for e in pod["containers"][0]["env"]}
 
 
-@pytest.mark.xfail(reason="the service does not read all of them yet")
 def test_what_the_agent_is_told_are_settings_that_it_has():
     theirs = {"POD_IP", "HOME", "LANG", "AWS_REGION", "AWS_ENDPOINT_URL_S3", "AWS_EC2_METADATA_DISABLED"}
     theirs |= {"OTEL_EXPORTER_OTLP_ENDPOINT"}
