@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-from genai_pipeline.cli import models, releases, services, staging
+from genai_pipeline.cli import evaluation, models, releases, services, staging
 from genai_pipeline.cli.context import Context, Run
 from genai_pipeline.core.errors import GenaiError
 
@@ -71,6 +71,6 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(command=run, interrupted="Nothing is lost: run it again.")
         return added
 
-    for group in (services, models, releases, staging):
+    for group in (services, models, releases, evaluation, staging):
         group.announce(command)
     return parser

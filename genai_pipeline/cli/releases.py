@@ -44,17 +44,17 @@ def _history(context: Context) -> int:
 
     model, _, which = context.args.model.partition("@")
     platform = _platform(context)
-    found, live = _records(context, platform, model), platform.records.live(model)
-    chosen = [_chosen(found, which, model)] if which else found
+    found, live = records_of(context, platform, model), platform.records.live(model)
+    shown = [chosen(found, which, model)] if which else found
     if context.args.json:
-        rows = {"schema": 1, "model": model, "releases": history(chosen, live)}
+        rows = {"schema": 1, "model": model, "releases": history(shown, live)}
         sys.stdout.write(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
         return 0
-    if not chosen:
+    if not shown:
         context.say(f"{model} has no release yet.")
         return 0
-    context.console.print(_table(model, history_table(chosen, live)))
-    for event in chosen[0].history if which else ():
+    context.console.print(_table(model, history_table(shown, live)))
+    for event in shown[0].history if which else ():
         context.say(f"{event.at}  {event.what}")
     return 0
 
@@ -64,7 +64,7 @@ def _approve(context: Context) -> int:
 
     model, _, which = context.args.model.partition("@")
     platform = _platform(context)
-    found = _records(context, platform, model)
+    found = records_of(context, platform, model)
     waiting = [r for r in found if r.phase is Phase.AWAITING_APPROVAL]
     if not which and len(waiting) != 1:
         names = ", ".join(f"{model}@{r.release}" for r in waiting)
@@ -72,7 +72,7 @@ def _approve(context: Context) -> int:
             f"{len(waiting)} releases of {model} wait for approval{': ' + names if names else ''}.",
             "Name one of them." if names else f"See `genai history {model}`.",
         )
-    release = _chosen(found, which, model).release if which else waiting[0].release
+    release = chosen(found, which, model).release if which else waiting[0].release
     record = platform.approvals.approve(model, release, _user(context))
     context.say(f"{model}@{release}: approved by {record.approved}. The sensor moves the traffic at its next tick.")
     return 0
@@ -81,8 +81,8 @@ def _approve(context: Context) -> int:
 def _rollback(context: Context) -> int:
     model, by = context.args.model, _user(context)
     platform = _platform(context)
-    found = _records(context, platform, model)
-    to = _chosen(found, context.args.to, model).release if context.args.to else None
+    found = records_of(context, platform, model)
+    to = chosen(found, context.args.to, model).release if context.args.to else None
     reason = context.args.reason or f"rolled back by hand by {by}"
     platform.roll_back.begin(model, reason, by, to)
     platform.roll_back.finish(model, context.say)
@@ -115,7 +115,7 @@ def _platform(context: Context) -> Platform:
     return Platform(profile)
 
 
-def _records(context: Context, platform: Platform, model: str) -> list[Record]:
+def records_of(context: Context, platform: Platform, model: str) -> list[Record]:
     """Of a model that has records or a file here; files of other models may be wrong or gone.
 
     Raises: NotFound: neither; names what comes close.
@@ -134,7 +134,7 @@ def _known_model(context: Context, model: str, also: Iterable[str] = ()) -> None
         raise NotFound(f"There is no model {model}.", _hint(model, known, "Known models"))
 
 
-def _chosen(found: Sequence[Record], which: str, model: str) -> Record:
+def chosen(found: Sequence[Record], which: str, model: str) -> Record:
     """By its id or its first digits. Raises: NotFound: names what comes close."""
     exact = [r for r in found if r.release == which]
     fitting = exact or [r for r in found if which and r.release.startswith(which)]

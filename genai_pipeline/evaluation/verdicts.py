@@ -12,6 +12,7 @@ from genai_pipeline.core.model_spec import AgentGates
 from genai_pipeline.core.verdict import Verdict, failed, inconclusive, judge, passed
 from genai_pipeline.evaluation.collecting import outcomes_of
 from genai_pipeline.evaluation.isolation import SessionResult, leaks, remembers
+from genai_pipeline.evaluation.outcome import CaseOutcome
 from genai_pipeline.evaluation.runner import CaseRun
 from genai_pipeline.evaluation.statistics import wilson
 
@@ -26,7 +27,7 @@ Found = Sequence[tuple[bool | None, float]]
 def judge_suite(runs: Sequence[CaseRun], sessions: Sequence[SessionResult], gates: AgentGates) -> list[Verdict]:
     """The verdicts of agent_report that rest on the release alone."""
     return [
-        _task_success(runs, gates.task_success_min),
+        judge_success(outcomes_of(runs), gates.task_success_min),
         _tool_accuracy(runs, gates.tool_accuracy_min),
         _sessions_isolated(sessions),
         _latency(runs, gates.latency_p95_s),
@@ -38,25 +39,26 @@ def percentile_95(seconds: Sequence[float]) -> float:
     return sorted(seconds)[math.ceil(0.95 * len(seconds)) - 1]
 
 
-def _task_success(runs: Sequence[CaseRun], minimum: float) -> Verdict:
-    cases = outcomes_of(runs)
+def judge_success(cases: Sequence[CaseOutcome], minimum: float) -> Verdict:
+    """Whether enough cases are solved, each in all of its runs."""
     solved = [(case.solved, case.weight) for case in cases]
-    reasons = {r.case.name: "; ".join(filter(None, r.answers or [])) for r in runs if r.success is False}
     flaky = [case.name for case in cases if case.flaky]
-    wrong = [f"{name}: {said}{' (flaky)' if name in flaky else ''}" for name, said in reasons.items()]
-    return _rate("task_success", "cases solved", solved, minimum, wrong, runs, flaky=flaky)
+    unsolved = [case for case in cases if case.solved is False]
+    wrong = [f"{case.name}: {case.reason}{' (flaky)' if case.flaky else ''}" for case in unsolved]
+    problems = [case.reason for case in cases if case.solved is None]
+    return _rate("task_success", "cases solved", solved, minimum, wrong, problems, flaky=flaky)
 
 
 def _tool_accuracy(runs: Sequence[CaseRun], minimum: float) -> Verdict:
     turns = [(wrong, r.case.weight) for r in runs for wrong in r.calls or [None] * len(r.case.turns)]
     right = [(None if wrong is None else not wrong, weight) for wrong, weight in turns]
     said = [f"{r.case.name}: {'; '.join(filter(None, r.calls))}" for r in runs if r.calls and any(r.calls)]
-    wrong = list(dict.fromkeys(said))
-    return _rate("tool_accuracy", "turns with the right tools and arguments", right, minimum, wrong, runs)
+    wrong, problems = list(dict.fromkeys(said)), [r.problem for r in runs if r.problem]
+    return _rate("tool_accuracy", "turns with the right tools and arguments", right, minimum, wrong, problems)
 
 
 def _rate(
-    check: str, what: str, found: Found, minimum: float, wrong: list[str], runs: Sequence[CaseRun], **more: object
+    check: str, what: str, found: Found, minimum: float, wrong: list[str], problems: list[str], **more: object
 ) -> Verdict:
     """Passed or failed only if it stays so however the unmeasured ones had ended. The interval is of the counts."""
     outcomes = [outcome for outcome, _ in found]
@@ -77,8 +79,7 @@ def _rate(
     if wrong:
         summary += f" Wrong: {' | '.join(wrong[:_SHOWN])}{' | …' if len(wrong) > _SHOWN else ''}."
     if unknown:
-        reasons = dict.fromkeys(r.problem for r in runs if r.problem)
-        summary += f" {unknown} not measured: {' | '.join(list(reasons)[:_SHOWN])}."
+        summary += f" {unknown} not measured: {' | '.join(list(dict.fromkeys(problems))[:_SHOWN])}."
     if least >= minimum - 1e-9:
         return passed(check, summary, **facts)
     if most < minimum - 1e-9:

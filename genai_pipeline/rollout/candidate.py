@@ -89,6 +89,9 @@ class Candidates:
         """How many of its engine's replicas can answer."""
         return self._available(release.object_name)
 
+    def agent_is_up(self, release: Release) -> bool:
+        return self._available(release.agent_object_name) > 0
+
     def remove(self, release: Release, within_s: float = GONE_DEADLINE_S) -> None:
         """Delete everything of a release; agent first, since it talks to the engine. Raises: NotReady: it stays."""
         for kind in AGENT_KINDS:

@@ -1,0 +1,176 @@
+"""One side of a comparison: a release that is asked now because it runs, or what is stored of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from genai_pipeline.core.clock import utc_now
+from genai_pipeline.core.errors import GenaiError, NotFound
+from genai_pipeline.core.model_spec import Gates
+from genai_pipeline.core.record import Record
+from genai_pipeline.core.verdict import Verdict
+from genai_pipeline.evaluation.report import evaluate
+from genai_pipeline.evaluation.results import BrokenResults, Results, ResultsStore
+from genai_pipeline.evaluation.runner import CONCURRENCY
+from genai_pipeline.evaluation.suite import Suite, load_suite
+from genai_pipeline.evaluation.tool_calling import ToolSuite, is_tool_suite, load_tool_suite, run_tool_calling
+from genai_pipeline.evaluation.verdicts import judge_success
+from genai_pipeline.k8s.render import release_alias
+from genai_pipeline.resources.platform import Platform
+
+
+@dataclass(frozen=True)
+class Side:
+    """What is known of one release.
+
+    Args:
+        name: model@release, and whether it is live.
+        source: where the results come from, in words.
+        problem: why there are none.
+    """
+
+    name: str
+    results: Results | None = None
+    source: str = ""
+    verdicts: Sequence[Verdict] = ()
+    problem: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        about: dict[str, Any] = {"name": self.name, "source": self.source, "problem": self.problem}
+        if self.results is None:
+            return about
+        results = self.results
+        figures = {"solved": results.solved, "measured": results.measured, "pass_rate": results.pass_rate}
+        cases = [case.to_json() | {"solved": case.solved, "flaky": case.flaky} for case in results.cases]
+        about |= {"model": results.model, "release": results.release, "at": results.at, "digest": results.digest}
+        return about | figures | {"flaky": results.flaky, "cases": cases}
+
+
+class Asker:
+    """Puts releases through one suite, or finds what is stored of them.
+
+    Args:
+        suite: name or path; None: the one of the model file.
+        stored_only: ask nobody.
+    Raises: NotFound, SuiteError: the suite is missing or wrong.
+    """
+
+    def __init__(
+        self,
+        platform: Platform,
+        gates: Gates,
+        suite: str | None,
+        repeat: int | None,
+        stored_only: bool,
+        say: Callable[[str], None],
+    ) -> None:
+        self.gates = gates
+        self._platform, self._repeat, self._stored_only, self._say = platform, repeat, stored_only, say
+        named = suite or gates.agent.suite
+        self._suite: Suite | ToolSuite = load_tool_suite(named) if is_tool_suite(named) else load_suite(named)
+        self._results = ResultsStore(platform.gateways.store)
+
+    @property
+    def suite_name(self) -> str:
+        return self._suite.name
+
+    def side(self, record: Record, like: Results | None = None) -> Side:
+        """Asked now if it runs; else as stored.
+
+        Args:
+            like: what it will be compared with; stored results that say the same about the same are taken as they are.
+        """
+        name, stored = self._name(record), self._stored(record)
+        usable = stored is not None and (like is None or not stored.why_not_like(like))
+        if like is not None and usable and stored and stored.measured == len(stored.cases):
+            return self._from_store(name, stored)
+        url = "" if self._stored_only else self._url(record)
+        if url:
+            return self._asked(name, record, url)
+        if stored is not None and usable:
+            return self._from_store(name, stored)
+        return Side(name, problem=self._why_nothing(name, stored, like))
+
+    def _from_store(self, name: str, stored: Results) -> Side:
+        verdicts = [judge_success(stored.cases, self.gates.agent.task_success_min)]
+        return Side(name, stored, f"stored, asked {stored.at}", verdicts)
+
+    def _why_nothing(self, name: str, stored: Results | None, like: Results | None) -> str:
+        why = f"its results of {stored.at} cannot be compared: {stored.why_not_like(like)}" if stored and like else ""
+        why = why or f"nothing is stored of it for the suite {self.suite_name}"
+        runs = "is not asked (--stored)" if self._stored_only else "does not run"
+        return f"{name} {runs}, and {why}. Only a live release and a candidate can be asked."
+
+    def _asked(self, name: str, record: Record, url: str) -> Side:
+        self._say(f"{name}: its {'engine' if isinstance(self._suite, ToolSuite) else 'agent'} runs and is asked")
+        if isinstance(self._suite, ToolSuite):
+            found = self._tool_calls(record, url, self._suite)
+            verdicts: Sequence[Verdict] = [judge_success(found.cases, self._least_tool_calls())]
+        else:
+            report = evaluate(
+                url,
+                self._suite,
+                self.gates.agent,
+                self._say,
+                self._platform.profile.weather_url,
+                concurrency=self._concurrency(record),
+            )
+            assert report.results
+            found, verdicts = report.results, report.verdicts
+        price = record.usd_per_million_tokens
+        results = replace(found, model=record.model, release=record.release, usd_per_million_tokens=price)
+        return Side(name, results, f"asked now{self._kept(results)}", verdicts)
+
+    def _tool_calls(self, record: Record, url: str, suite: ToolSuite) -> Results:
+        at, alias = utc_now(), release_alias(record.as_release)  # no other release answers to it
+        cases = run_tool_calling(url, alias, suite, self._concurrency(record), self._repeat, self._say)
+        return Results(suite.name, suite.digest, tuple(cases), at)
+
+    def _least_tool_calls(self) -> float:
+        return getattr(self.gates.agent, "tool_calling_min", None) or 0.0
+
+    def _kept(self, results: Results) -> str:
+        """So that the next comparison need not ask again; what the store refuses is said."""
+        if results.measured < len(results.cases):
+            return ""
+        try:
+            self._results.write(results)
+        except GenaiError as error:
+            return f", not stored: {error}"
+        return ""
+
+    def _concurrency(self, record: Record) -> int:
+        """As much as the load test proved; what serves users is asked gently."""
+        limit = self.gates.serving.at_concurrency
+        return min(limit, CONCURRENCY) if self._is_live(record) else limit
+
+    def _is_live(self, record: Record) -> bool:
+        live = self._platform.records.live(record.model)
+        return live is not None and live.release == record.release
+
+    def _name(self, record: Record) -> str:
+        return f"{record.model}@{record.release}" + (" (live)" if self._is_live(record) else "")
+
+    def _url(self, record: Record) -> str:
+        """Where it can be asked; empty if it does not run."""
+        component = "engine" if isinstance(self._suite, ToolSuite) else "agent"
+        candidates, release = self._platform.candidates, record.as_release
+        if self._is_live(record):
+            return self._platform.traffic.url(record.model, component) or ""
+        up, url = {
+            "engine": (candidates.is_up, candidates.engine_url),
+            "agent": (candidates.agent_is_up, candidates.agent_url),
+        }[component]
+        try:
+            return url(release) if up(release) else ""
+        except NotFound:
+            return ""
+
+    def _stored(self, record: Record) -> Results | None:
+        try:
+            return self._results.read(record.model, record.release, self.suite_name)
+        except BrokenResults as error:
+            self._say(f"{self._name(record)}: {error}")
+            return None

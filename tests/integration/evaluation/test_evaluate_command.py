@@ -1,0 +1,202 @@
+"""`genai evaluate`: against real agents where a release runs, and by what is stored where it does not."""
+
+import json
+import threading
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from genai_pipeline.cli import main, releases
+from genai_pipeline.core.model_file import parse_model
+from genai_pipeline.core.release import Release
+from genai_pipeline.evaluation.results import ResultsStore
+from genai_pipeline.evaluation.suite import load_suite
+from genai_pipeline.local.weather_server import WeatherServer
+from genai_pipeline.resources.platform import Platform
+from tests.fakes.running_agent import running_agent
+from tests.fakes.scripted_model import Say, ScriptedModel, solves
+from tests.fakes.world import PROFILE, World
+
+SPEC = parse_model("name: tiny\nsource: {hub: owner/tiny}\ngates: {agent: {suite: mine.yaml}}\n", "tiny.yaml")
+SUITE = """\
+name: mine
+weather: {Oslo: {sky: snow showers, celsius: -3}}
+isolation: {ask: "Weather in {place}?", follow_up: "And now?", places: [Plzeň, Tromsø]}
+cases:
+  - name: ask-{n}
+    for: {n: [1, 2, 3, 4, 5, 6]}
+    tags: [weather]
+    turns: [{ask: "Question {n}: how is Oslo?", calls: [{get_weather: Oslo}]}]
+"""
+
+
+class Site:
+    """An installation with two releases, of which any may run."""
+
+    def __init__(self, tmp_path, monkeypatch, capsys):
+        self.suite = tmp_path / "mine.yaml"
+        self.suite.write_text(SUITE)
+        (tmp_path / "models").mkdir()
+        (tmp_path / "models" / "tiny.yaml").write_text(
+            f"name: tiny\nsource: {{hub: owner/tiny}}\ngates: {{agent: {{suite: {self.suite}}}}}\n"
+        )
+        self.platform = Platform(replace(PROFILE, weather_url=None), World().gateways())
+        self.urls = {}
+        self.old, self.new = (self._release(digit) for digit in "12")
+        self.platform.records.set_live(self.old)
+        self.platform.candidates.agent_is_up = lambda release: release.id in self.urls
+        self.platform.candidates.agent_url = lambda release: self.urls[release.id]
+        self.platform.traffic.url = lambda model, component: self.urls.get(self.old.id)
+        self._capsys = capsys
+        monkeypatch.setenv("GENAI_MODELS", str(tmp_path / "models"))
+        monkeypatch.setenv("GENAI_HOME", str(tmp_path / "home"))
+        monkeypatch.setattr(releases, "_platform", lambda context: self.platform)
+
+    def _release(self, digit):
+        release = Release.of(SPEC, digit * 40)
+        self.platform.records.open(SPEC, release, "made")
+        return release
+
+    def genai(self, *args):
+        self._capsys.readouterr()
+        code = main(["evaluate", *args])
+        said = self._capsys.readouterr()
+        return SimpleNamespace(code=code, out=said.out, err=said.err, all=said.out + said.err)
+
+    def stored(self, release):
+        return ResultsStore(self.platform.gateways.store).read("tiny", release.id, "mine")
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch, capsys):
+    return Site(tmp_path, monkeypatch, capsys)
+
+
+@pytest.fixture(scope="module")
+def weather():
+    server = WeatherServer()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def good(site, weather):
+    with ScriptedModel(solves(load_suite(str(site.suite)))) as model, running_agent(model.url, weather.url) as agent:
+        yield agent.url
+
+
+@pytest.fixture
+def bad(weather):
+    """Knows what to do in sessions side by side, and of nothing else."""
+    with ScriptedModel(lambda messages: Say("No idea.")) as model, running_agent(model.url, weather.url) as agent:
+        yield agent.url
+
+
+def test_a_candidate_that_is_worse_than_live_is_told_case_by_case_and_ends_with_1(site, good, bad):
+    site.urls = {site.old.id: good, site.new.id: bad}
+
+    found = site.genai(f"tiny@{site.new.id}")
+
+    assert found.code == 1
+    assert "0 of 6 (0.0%)" in found.out
+    assert "6 of 6 (100.0%)" in found.out
+    assert found.out.count("- lost") == 6
+    assert "get_weather(Oslo) not called" in found.out
+    assert "failed  not_worse_than_live" in found.out
+    assert site.stored(site.old).solved == 6
+
+
+def test_one_that_is_as_good_as_live_passes_and_live_is_not_asked_twice(site, good):
+    site.urls = {site.old.id: good, site.new.id: good}
+
+    first, second = site.genai("tiny@2222", "--json"), site.genai("tiny@2222", "--json")
+
+    assert (first.code, second.code) == (0, 0), first.all
+    told = json.loads(second.out)
+    assert told["outcome"] == "passed"
+    assert told["against"]["source"].startswith("stored")
+    assert json.loads(first.out)["against"]["source"] == "asked now"
+    assert [v["check"] for v in told["verdicts"]][-1] == "not_worse_than_live"
+    assert len(told["release"]["cases"]) == 6
+
+
+def test_repeated_runs_are_compared_with_as_many(site, good):
+    site.urls = {site.old.id: good, site.new.id: good}
+    site.genai("tiny@2222")
+
+    found = site.genai("tiny@2222", "--repeat", "2", "--json")
+
+    told = json.loads(found.out)
+    assert found.code == 0
+    assert told["against"]["source"] == "asked now"
+    assert {len(case["runs"]) for side in ("release", "against") for case in told[side]["cases"]} == {2}
+
+
+def test_what_does_not_run_is_said_and_compared_by_what_is_stored(site, good):
+    site.urls = {site.old.id: good, site.new.id: good}
+    site.genai("tiny@2222")
+    site.urls = {}
+
+    found = site.genai("tiny@2222", "--against", "1111")
+
+    assert found.code == 0, found.all
+    assert found.out.count("stored, asked") == 2
+    assert "No case flipped." in found.out
+
+
+def test_nothing_measured_ends_with_2_and_never_with_passed(site, good):
+    found = site.genai("tiny@2222")
+    assert found.code == 2
+    assert "does not run, and nothing is stored of it for the suite mine" in found.out
+
+    site.urls = {site.new.id: good, site.old.id: "http://127.0.0.1:9"}
+    found = site.genai("tiny@2222")
+    assert found.code == 2
+    assert "could not be reached" in found.out
+    assert "inconclusive  not_worse_than_live" in found.out
+
+
+def test_against_nothing_only_the_gates_count(site, bad, good):
+    site.urls = {site.old.id: bad}
+    assert site.genai("tiny", "--against", "none").code == 1
+    site.urls = {site.old.id: good}
+    found = site.genai("tiny")
+    assert found.code == 0
+    assert "is live itself: it is held to the gates only" in found.err
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["tinny"], "Did you mean tiny?"),
+        (["tiny@9"], "tiny has no release 9"),
+        (["tiny", "--suite", "wether"], "There is no suite 'wether'"),
+        (["tiny", "--suite", "nowhere.yaml"], "nowhere.yaml cannot be read"),
+        (["tiny@2222", "--against", "tinny@1"], "Did you mean tiny?"),
+    ],
+)
+def test_what_is_not_there_is_told_with_what_is(site, args, says):
+    found = site.genai(*args)
+
+    assert found.code == 2
+    assert says in found.err
+    assert "Traceback" not in found.all
+
+
+def test_a_wrong_suite_is_told_line_by_line(site, tmp_path):
+    (tmp_path / "wrong.yaml").write_text(SUITE.replace("{n}: how", "{m}: how"))
+
+    found = site.genai("tiny", "--suite", str(tmp_path / "wrong.yaml"))
+
+    assert found.code == 2
+    assert "wrong.yaml:8: cases.0.turns.0.ask: {m} is no parameter; there are n." in found.err
+
+
+@pytest.mark.parametrize("repeat", ["0", "x", "101", "-1"])
+def test_a_number_of_runs_that_is_none_is_a_wrong_command_line(site, repeat, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["evaluate", "tiny", "--repeat", repeat])
+
+    assert ended.value.code == 2
