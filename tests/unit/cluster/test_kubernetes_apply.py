@@ -28,7 +28,14 @@ def api(tmp_path: Path) -> Iterator[StubApi]:
 
 @pytest.fixture
 def cluster(api: StubApi) -> Iterator[KubernetesCluster]:
-    cluster = KubernetesCluster("ns", api.kubeconfig, patience_s=0.5)
+    cluster = KubernetesCluster("ns", api.kubeconfig)
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def impatient(api: StubApi) -> Iterator[KubernetesCluster]:
+    cluster = KubernetesCluster("ns", api.kubeconfig, patience_s=2)
     yield cluster
     cluster.close()
 
@@ -191,21 +198,21 @@ def test_scaling_is_a_patch_of_the_replicas_alone(api: StubApi, cluster: Kuberne
     assert seen.query == {"fieldManager": "genai-pipeline"}
 
 
-def test_an_unanswered_apply_is_unavailable(api: StubApi, cluster: KubernetesCluster) -> None:
+def test_an_unanswered_apply_is_unavailable(api: StubApi, impatient: KubernetesCluster) -> None:
     api.on("PATCH", PATH, status(503, "ServiceUnavailable", "etcd is away"))
 
     with pytest.raises(ClusterUnavailable, match="etcd is away"):
-        cluster.apply([MANIFEST])
+        impatient.apply([MANIFEST])
     assert len(api.asked("PATCH")) > 1
 
 
 def test_what_the_server_said_is_told_even_if_the_last_try_ran_into_the_deadline(
-    api: StubApi, cluster: KubernetesCluster
+    api: StubApi, impatient: KubernetesCluster
 ) -> None:
     api.on("PATCH", PATH, status(503, "ServiceUnavailable", "etcd is away"), Reply(events=(), then="hang"))
 
     with pytest.raises(ClusterUnavailable, match=r"etcd is away, then .*timed out"):
-        cluster.apply([MANIFEST])
+        impatient.apply([MANIFEST])
 
 
 def test_a_field_that_somebody_edited_is_taken_by_force_only_where_that_is_asked_for(

@@ -126,7 +126,7 @@ def test_headroom_is_asked_of_all_namespaces_but_the_quota_of_ours(tmp_path: Pat
     with stub_api(tmp_path) as api:
         for path in ("/api/v1/nodes", "/api/v1/pods", "/api/v1/namespaces/ns/resourcequotas"):
             api.on("GET", path, Reply({"items": []}))
-        cluster = KubernetesCluster("ns", api.kubeconfig, patience_s=0.5)
+        cluster = KubernetesCluster("ns", api.kubeconfig)
 
         assert cluster.headroom().source == "0 nodes"
         cluster.close()
