@@ -3,8 +3,10 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,10 +14,13 @@ from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.model_spec import AgentGates
 from genai_pipeline.core.verdict import Verdict
 from genai_pipeline.evaluation import runner
-from genai_pipeline.evaluation.agent_client import AgentClient
-from genai_pipeline.evaluation.report import AgentReport, evaluate
+from genai_pipeline.evaluation.agent_client import AgentClient, NotMeasured
+from genai_pipeline.evaluation.comparison import CHECK
+from genai_pipeline.evaluation.outcome import RunOutcome
+from genai_pipeline.evaluation.report import Against, AgentReport, evaluate
+from genai_pipeline.evaluation.results import Results
 from genai_pipeline.evaluation.runner import run_suite
-from genai_pipeline.evaluation.suite import Suite, load_suite
+from genai_pipeline.evaluation.suite import Suite, SuiteCase, load_suite
 from genai_pipeline.local.weather_server import WeatherServer
 from tests.fakes.running_agent import RunningAgent, running_agent
 from tests.fakes.scripted_model import Messages, Say, Script, ScriptedModel, results_of, solves, text_of
@@ -50,7 +55,8 @@ def agent_on(script: Script, weather: WeatherServer, **settings: float) -> Itera
 
 
 def outcomes(report: AgentReport) -> dict[str, str]:
-    assert [v.check for v in report.verdicts] == list(CHECKS["agent_report"])
+    assert [v.check for v in report.verdicts] == list(ALL_PASSED)
+    assert {v.check for v in report.verdicts} <= set(CHECKS["agent_report"])
     return {v.check: str(v.outcome) for v in report.verdicts}
 
 
@@ -209,6 +215,140 @@ def test_another_service_on_the_port_is_not_an_agent(weather: WeatherServer, sui
     report = evaluate(weather.url, suite, GATES)
 
     assert outcomes(report) == dict.fromkeys(ALL_PASSED, "inconclusive")
+
+
+def test_a_case_that_only_some_runs_solve_is_flaky_and_not_solved(weather: WeatherServer, suite: Suite):
+    solved, asked, first = solves(suite), count(), suite.cases[0].turns[0].ask
+
+    def moody(messages: Messages) -> Say:
+        if text_of(messages[-1]) == first and next(asked) == 1:
+            return Say("Not today.")
+        return solved(messages)
+
+    with agent_on(moody, weather) as agent:
+        report = evaluate(agent.url, suite, GATES.model_copy(update={"repeat": 3}))
+
+    assert outcomes(report) == ALL_PASSED
+    assert report.results
+    assert report.results.flaky == [suite.cases[0].name]
+    assert (report.summary["runs"], report.summary["flaky"], report.summary["solved"]) == (30, 1, 9)
+    assert report.cases[0]["runs"] == "2 of 3"
+    assert report.cases[0]["response"] == "Not today."
+    assert {len(case.runs) for case in report.results.cases} == {3}
+
+
+def test_what_a_turn_cost_is_kept_by_run_and_by_cycle(weather: WeatherServer, suite: Suite):
+    with agent_on(solves(suite), weather) as agent:
+        report = evaluate(agent.url, suite, GATES, usd_per_million_tokens=10.0)
+
+    assert report.results
+    (run,) = report.results.cases[0].runs
+    assert (run.input_tokens, run.output_tokens) == (18, 6)
+    assert len(run.cycles_s) == 2
+    assert 0 < sum(run.cycles_s) < run.seconds
+    assert run.transcript[0]["calls"][0]["ms"] > 0
+    assert report.summary["cost_usd"] == pytest.approx(report.summary["output_tokens"] / 100_000)
+    assert report.summary["cycle_p95_s"] > 0
+
+
+def stored_of(report: AgentReport, release: str = "r1") -> Results:
+    assert report.results
+    return replace(report.results, model="tiny", release=release)
+
+
+def test_a_candidate_is_held_against_what_live_did_with_the_same_cases(weather: WeatherServer, suite: Suite):
+    def deaf(messages: Messages, say: Say) -> Say:
+        return Say("Pardon?") if say.calls else say
+
+    with agent_on(solves(suite), weather) as live, agent_on(changed(solves(suite), deaf), weather) as candidate:
+        stored = stored_of(evaluate(live.url, suite, GATES))
+        worse = evaluate(candidate.url, suite, GATES, against=Against("r1", "http://127.0.0.1:9", stored))
+        better = evaluate(live.url, suite, GATES, against=Against("r0", "", stored_of(worse, "r0")))
+
+    assert verdict(worse, CHECK).outcome == "failed"
+    assert verdict(worse, CHECK).evidence["lost"] == 10
+    assert verdict(better, CHECK).outcome == "passed"
+    assert verdict(better, CHECK).evidence["gained"] == 10
+
+
+@pytest.mark.parametrize("stored", ["none", "of another version", "asked once", "partly measured"])
+def test_live_is_asked_the_same_cases_now_where_its_results_do_not_say(
+    weather: WeatherServer, suite: Suite, stored: str
+):
+    said, kept = list[str](), list[Results]()
+    gates = GATES.model_copy(update={"repeat": 2})
+    with agent_on(solves(suite), weather) as live:
+        good = stored_of(evaluate(live.url, suite, gates))
+        unmeasured = replace(good.cases[0], runs=(RunOutcome(None, None, "no answer"),) * 2)
+        before = {
+            "none": None,
+            "of another version": replace(good, digest="0" * 64),
+            "asked once": replace(good, cases=tuple(replace(c, runs=c.runs[:1]) for c in good.cases)),
+            "partly measured": replace(good, cases=(unmeasured, *good.cases[1:])),
+        }[stored]
+        report = evaluate(
+            live.url, suite, gates, said.append, against=Against("r1", live.url, before, keep=kept.append)
+        )
+
+    assert verdict(report, CHECK).outcome == "passed"
+    assert verdict(report, CHECK).evidence["pairs"] == 10
+    assert any("cannot be compared" in line and "is asked now" in line for line in said)
+    assert [(results.release, results.measured) for results in kept] == [("r1", 10)]
+
+
+def test_live_that_cannot_be_asked_makes_the_comparison_inconclusive_and_nothing_else(
+    weather: WeatherServer, suite: Suite
+):
+    kept = list[Results]()
+    with agent_on(solves(suite), weather) as agent:
+        report = evaluate(agent.url, suite, GATES, against=Against("r1", "http://127.0.0.1:9", keep=kept.append))
+
+    found = verdict(report, CHECK)
+    assert {v.check: str(v.outcome) for v in report.verdicts} == ALL_PASSED | {CHECK: "inconclusive"}
+    assert "could not be reached" in found.summary
+    assert kept == []
+
+
+@pytest.mark.parametrize(
+    ("against", "words"), [(Against(None), "Nothing is live"), (Against("r1", itself=True), "live")]
+)
+def test_a_first_release_and_the_live_one_have_nothing_to_be_worse_than(
+    weather: WeatherServer, suite: Suite, against: Against, words: str
+):
+    with agent_on(solves(suite), weather) as agent:
+        found = verdict(evaluate(agent.url, suite, GATES, against=against), CHECK)
+
+    assert found.outcome == "passed"
+    assert words in found.summary
+
+
+class Picky:
+    """A judge that likes no answer about Berlin, and falls ill over Boston."""
+
+    def about(self):
+        return {"model": "picky"}
+
+    def judge(self, rubric: str, prompt: str, response: str):
+        if "Boston" in prompt:
+            raise NotMeasured("the judge is ill")
+        return SimpleNamespace(passed="Berlin" not in response, reason="no fun")
+
+
+def test_a_judge_has_a_say_on_rubrics_only_and_what_it_cannot_say_is_not_measured(weather: WeatherServer, suite: Suite):
+    def with_rubric(case: SuiteCase) -> SuiteCase:
+        turn = case.turns[0].model_copy(update={"rubric": "Is it fun?"})
+        return case.model_copy(update={"turns": (turn,)})
+
+    asked = suite.model_copy(update={"cases": (*map(with_rubric, suite.cases[:2]), *suite.cases[2:])})
+    with agent_on(solves(suite), weather) as agent:
+        judged = evaluate(agent.url, asked, GATES, judge=Picky())
+        alone = evaluate(agent.url, asked, GATES)
+
+    assert [row["success"] for row in judged.cases[:3]] == ["no", "not measured", "yes"]
+    assert [row["reason"] for row in judged.cases[:2]] == ["the judge: no fun", "not judged: the judge is ill"]
+    assert judged.results
+    assert judged.results.judge == {"model": "picky"}
+    assert [row["success"] for row in alone.cases[:2]] == ["yes", "yes"]
 
 
 def test_after_its_deadline_nothing_more_is_asked(weather: WeatherServer, suite: Suite):
