@@ -23,7 +23,7 @@ from genai_pipeline.agent.openapi import document
 from genai_pipeline.agent.question import Question
 from genai_pipeline.agent.service import AgentService
 from genai_pipeline.agent.sessions.ids import SESSION_ID
-from genai_pipeline.agent.streaming import EventStream, until_disconnect, wants_events
+from genai_pipeline.agent.streaming import EventStream, begun, until_disconnect, wants_events
 
 PATHS = "POST /agent, GET and DELETE /sessions/{session_id}, GET /healthz, /readyz, /metrics and /openapi.json"
 
@@ -63,7 +63,7 @@ def _add_agent(app: FastAPI, service: AgentService) -> None:
         def failed(error: AgentError) -> None:
             request.state.told = error.status
 
-        return await EventStream.of(turn, first_text, failed)
+        return EventStream(await begun(turn), turn, first_text, failed)
 
 
 def _add_sessions(app: FastAPI, service: AgentService) -> None:
@@ -88,11 +88,11 @@ def _add_sessions(app: FastAPI, service: AgentService) -> None:
 def _add_probes(app: FastAPI, service: AgentService) -> None:
     described = document(service.settings)
 
-    @app.get("/healthz", response_model=None)
+    @app.api_route("/healthz", methods=["GET", "HEAD"], response_model=None)
     async def healthz() -> Response:
         return Json({"status": "alive"})
 
-    @app.get("/readyz", response_model=None)
+    @app.api_route("/readyz", methods=["GET", "HEAD"], response_model=None)
     async def readyz() -> Response:
         ready, reason = await service.ready()
         settings = service.settings
@@ -100,11 +100,11 @@ def _add_probes(app: FastAPI, service: AgentService) -> None:
         told = {"note" if ready else "reason": reason} if reason else {}
         return Json(answer | told, 200 if ready else 503)
 
-    @app.get("/metrics", response_model=None)
+    @app.api_route("/metrics", methods=["GET", "HEAD"], response_model=None)
     async def metrics() -> Response:
         return Response(service.metrics.render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    @app.get("/openapi.json", response_model=None)
+    @app.api_route("/openapi.json", methods=["GET", "HEAD"], response_model=None)
     async def openapi() -> Response:
         return Json(described)
 

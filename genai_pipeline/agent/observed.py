@@ -15,6 +15,9 @@ RELEASE_HEADER = "X-Genai-Release"
 _CLOSING = (408, 413)
 """After these the rest of the body may still be on its way: it is no next request."""
 
+ABORTED = 499
+"""In the metrics, for a request that ended without an answer."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -47,7 +50,7 @@ class Observed:
         finally:
             if scope["path"] == "/agent":
                 told = scope.get("state", {}).get("told", status)  # a stream's status came before its error
-                self._service.metrics.requests.labels(str(told)).inc()
+                self._service.metrics.requests.labels(str(told or ABORTED)).inc()
                 self._service.metrics.seconds.observe(time.perf_counter() - started)
 
     def _headers(self, status: int) -> list[tuple[bytes, bytes]]:

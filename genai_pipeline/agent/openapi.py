@@ -67,10 +67,10 @@ def document(settings: Settings) -> dict[str, Any]:
                 "get": _view(bool(settings.keys)) | secured,
                 "delete": _delete(bool(settings.keys)) | secured,
             },
-            "/healthz": {"get": _get("Alive", "The process answers.", {"200": _health()})},
-            "/readyz": {"get": _get("Ready", "The model completed something lately.", _ready())},
-            "/metrics": {"get": _get("Metrics", "For Prometheus.", {"200": _text("text/plain", "Metrics.")})},
-            "/openapi.json": {"get": _get("OpenAPI", "This document.", {"200": _json({"type": "object"}, "It.")})},
+            "/healthz": _read("Alive", "The process answers.", {"200": _health()}),
+            "/readyz": _read("Ready", "The model completed something lately.", _ready()),
+            "/metrics": _read("Metrics", "For Prometheus.", {"200": _text("text/plain", "Metrics.")}),
+            "/openapi.json": _read("OpenAPI", "This document.", {"200": _json({"type": "object"}, "It.")}),
         },
         "components": {
             "schemas": _schemas(settings),
@@ -137,6 +137,12 @@ def _link(operation: str) -> dict[str, Any]:
 
 def _get(summary: str, description: str, responses: Mapping[str, Any]) -> dict[str, Any]:
     return {"summary": summary, "description": description, "responses": {**responses}}
+
+
+def _read(summary: str, description: str, responses: Mapping[str, Any]) -> dict[str, Any]:
+    """GET, and HEAD for load balancers that ask so."""
+    without_body = {status: {"description": answer["description"]} for status, answer in responses.items()}
+    return {"get": _get(summary, description, responses), "head": _get(summary, description, without_body)}
 
 
 def _health() -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from fastapi import Request
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from genai_pipeline.agent.errors import AgentError
 from genai_pipeline.agent.events import Answered, Begun, Delta, Event, ToolEnded, ToolStarted
@@ -41,23 +42,42 @@ def _preferences(accept: str) -> Iterator[tuple[str, float]]:
 
 
 class EventStream(StreamingResponse):
-    """Starlette cancels the body when the client goes, and with it the turn."""
+    """Starlette ends the body when the client goes; whether it had begun or not, the turn ends with it.
 
-    @classmethod
-    async def of(
-        cls, turn: RunningTurn, on_text: Callable[[], None], on_error: Callable[[AgentError], None]
-    ) -> EventStream:
-        """`on_text` is called once, with the first text; `on_error` with the error that a stream ends in.
+    Args:
+        first: the event that is there already.
+        on_text: called once, with the first text.
+        on_error: called with the error that the stream ends in.
+    """
 
-        Raises: AgentError: what fails before the turn begins has a status of its own, not a place in a stream.
-        """
-        try:
-            first = await turn.next(HEARTBEAT_S)
-        except BaseException:
-            turn.cancel()
-            raise
+    def __init__(
+        self,
+        first: Event | None,
+        turn: RunningTurn,
+        on_text: Callable[[], None],
+        on_error: Callable[[AgentError], None],
+    ) -> None:
+        self._turn = turn
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return cls(_frames(first, turn, on_text, on_error), media_type=EVENTS, headers=headers)
+        super().__init__(_frames(first, turn, on_text, on_error), media_type=EVENTS, headers=headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._turn.cancel()
+
+
+async def begun(turn: RunningTurn) -> Event | None:
+    """The first event, or None if it is long in coming.
+
+    Raises: AgentError: what fails before the turn begins has a status of its own, not a place in a stream.
+    """
+    try:
+        return await turn.next(HEARTBEAT_S)
+    except BaseException:
+        turn.cancel()
+        raise
 
 
 async def _frames(
@@ -76,8 +96,6 @@ async def _frames(
     except AgentError as error:
         on_error(error)
         yield _frame("error", {"code": error.code, "message": error.message})
-    finally:
-        turn.cancel()
 
 
 def frame_of(event: Event | None) -> str:

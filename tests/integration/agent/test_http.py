@@ -104,6 +104,12 @@ def test_who_runs_the_service_needs_no_key(keyed: RunningAgent):
         assert "key-one" not in answer.text
 
 
+def test_load_balancers_may_ask_without_wanting_a_body(agent: RunningAgent):
+    for path in ("/healthz", "/readyz", "/metrics", "/openapi.json"):
+        answer = httpx.head(agent.url + path, timeout=60)
+        assert (answer.status_code, answer.content) == (200, b"")
+
+
 QUESTION = b'{"prompt": "Hi"}'
 BAD_BODIES: list[tuple[bytes, str, int, str]] = [
     (b"", "application/json", 400, "not_json"),
@@ -201,7 +207,7 @@ def test_bad_paths_and_methods_get_a_clear_answer(agent: RunningAgent, method: s
 
     assert error_of(response) == (status, code)
     if status == 405:
-        allowed = {"/agent": "POST", "/healthz": "GET"}.get(path, "DELETE, GET")
+        allowed = {"/agent": "POST", "/healthz": "GET, HEAD"}.get(path, "DELETE, GET")
         assert response.headers["Allow"] == allowed
 
 

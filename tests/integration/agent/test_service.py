@@ -162,6 +162,36 @@ def test_sessions_beyond_the_limit_are_forgotten():
     assert "agent_sessions 2.0" in metrics
 
 
+def test_a_model_that_uses_too_many_tokens_is_stopped_between_its_completions():
+    loop = calling(("get_current_time", {"timezone": "UTC"}))
+    with (
+        ScriptedModel(lambda m: loop(m[:2])) as model,
+        running_agent(model.url, max_request_tokens=20) as agent,
+    ):
+        assert error_of(ask(agent.url, "again and again")) == (502, "too_many_tokens")
+        assert len(model.seen) == 2
+
+
+def test_waiting_for_ones_turn_counts_for_the_deadline():
+    go_on = threading.Event()
+
+    def script(messages: Messages) -> Say:
+        if text_of(messages[-1]) == "first":
+            go_on.wait(60)
+        return echo(messages)
+
+    session = "a-session-of-my-own"
+    with (
+        ScriptedModel(script) as model,
+        running_agent(model.url, deadline_s=1.0) as agent,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        answers = list(pool.map(lambda prompt: ask(agent.url, prompt, session), ("first", "first")))
+        go_on.set()
+        assert [error_of(answer) for answer in answers] == [(504, "deadline")] * 2
+        assert error_of(HTTP.get(f"{agent.url}/sessions/{session}")) == (404, "no_session")
+
+
 @pytest.mark.parametrize(
     ("say", "expected"),
     [
