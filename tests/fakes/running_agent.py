@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,4 +48,7 @@ def running_agent(model_url: str, weather_url: str = "http://127.0.0.1:9", **set
 
 def _wait_until_started(url: str) -> None:
     """A session that is not there is only looked for once everything is built."""
-    assert httpx.get(f"{url}/sessions/{'x' * 32}", timeout=60).status_code in (401, 404)
+    ends_at = time.monotonic() + 60
+    while (answer := httpx.get(f"{url}/sessions/{'x' * 32}", timeout=60)).status_code == 504:
+        assert time.monotonic() < ends_at, "the agent does not start"
+    assert answer.status_code in (401, 404), answer.text
