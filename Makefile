@@ -19,9 +19,9 @@ endif
 
 # With an NVIDIA GPU vLLM's CUDA build, which has pins of its own; else the CPU build.
 ifeq ($(shell nvidia-smi -L 2>/dev/null | grep -c '^GPU'),0)
-REQUIREMENTS := -e '.[local,agent,evaluation,serving-cpu,dev]' -c constraints.txt --override overrides.txt
+REQUIREMENTS := -e '.[local,agent,serving-cpu,dev]' -c constraints.txt --override overrides.txt
 else
-REQUIREMENTS := -e '.[local,agent,evaluation,serving-cuda,dev]' -c constraints-cuda.txt
+REQUIREMENTS := -e '.[local,agent,serving-cuda,dev]' -c constraints-cuda.txt
 endif
 
 # The longest first, so that one worker waits for its rollouts while the other does the rest.

@@ -1,6 +1,7 @@
-"""What is right: deterministic scoring of one turn, and the same as evaluators of strands-agents-evals.
+"""What is right: deterministic scoring of one turn.
 
-No judge model: a check that guesses cannot be an acceptance test.
+No judge model: a check that guesses cannot be an acceptance test alone. Where a turn has a rubric and a judge is
+configured, it is asked only about answers that are right by these rules.
 """
 
 from __future__ import annotations
