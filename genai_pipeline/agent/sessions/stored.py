@@ -179,7 +179,8 @@ class StoredSessions:
         except Conflict as error:
             raise StoreUnavailable("it changes faster than it can be read") from error
         except Exception as error:
-            logger.warning("error=<%s>, said=<%.200s> | the sessions' store failed", type(error).__name__, error)
+            # Not what it says: that holds the session's id, which opens the conversation to whoever reads logs.
+            logger.warning("error=<%s>, code=<%s> | the sessions' store failed", type(error).__name__, _name_of(error))
             raise StoreUnavailable(_name_of(error)) from error
 
 

@@ -323,7 +323,7 @@ def test_fifty_sessions_at_once_on_two_replicas_do_not_mix(world: World):
 
 
 def test_a_store_that_goes_away_is_told_and_the_conversation_is_as_before(
-    tmp_path: Path, start_s3: Callable[..., S3Server]
+    tmp_path: Path, start_s3: Callable[..., S3Server], caplog: pytest.LogCaptureFixture
 ):
     async def test():
         s3 = start_s3(home=tmp_path)
@@ -346,6 +346,8 @@ def test_a_store_that_goes_away_is_told_and_the_conversation_is_as_before(
         assert await once_the_store_is_back(lambda: turn(sessions, "2")) == ["1"]
 
     run(test)
+    assert "code=<EndpointConnectionError>" in caplog.text
+    assert ID not in caplog.text
 
 
 def test_strands_own_session_store_reads_what_we_keep(tmp_path: Path, s3_server: S3Server, store: S3Store):
