@@ -126,7 +126,8 @@ class Asker:
     def _tool_calls(self, record: Record, url: str, suite: ToolSuite) -> Results:
         at, alias = utc_now(), release_alias(record.as_release)  # no other release answers to it
         cases = run_tool_calling(url, alias, suite, self._concurrency(record), self._repeat, self._say)
-        return Results(suite.name, suite.digest, tuple(cases), at)
+        sampling = {"temperature": 0.0, "seed": suite.seed}
+        return Results(suite.name, suite.digest, tuple(cases), at, sampling=sampling)
 
     def _least_tool_calls(self) -> float:
         return getattr(self.gates.agent, "tool_calling_min", None) or 0.0

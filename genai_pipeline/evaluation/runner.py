@@ -106,12 +106,19 @@ def run_suite(
     repeat: int | None = None,
     judge: Judge | None = None,
 ) -> list[CaseRun]:
-    """Ask and score every run of every case; in the suite's order, the runs of a case together."""
+    """Ask and score every run of every case; in the suite's order, the runs of a case together.
+
+    Raises: what `on_progress` raises, once what is under way has been answered.
+    """
     runs = [CaseRun(c, number=n) for c in suite.cases for n in range(1, suite.runs_of(c, repeat) + 1)]
     most = max(run.number for run in runs)
     asking = _Asking(agent, suite, judge, len(runs), on_progress, time.monotonic() + deadline_s * most)
     with ThreadPoolExecutor(concurrency) as pool:
-        list(pool.map(asking.ask, sorted(runs, key=lambda run: run.number)))
+        try:
+            list(pool.map(asking.ask, sorted(runs, key=lambda run: run.number)))
+        except BaseException:  # interrupted, or superseded by a newer release: what has not begun is not asked
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return runs
 
 

@@ -24,7 +24,7 @@ class Agent(ThreadingHTTPServer):
     def __init__(self, room: int, reply: dict) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.room, self.reply = threading.Semaphore(room) if room else None, reply
-        self.refused, self.connections, self.together = 0, set(), threading.Event()
+        self.refused, self.answered, self.connections, self.together = 0, 0, set(), threading.Event()
         self.url = f"http://127.0.0.1:{self.server_port}"
 
 
@@ -45,6 +45,7 @@ class Handler(BaseHTTPRequestHandler):
             return self._answer(429, {"error": {"code": "busy", "message": "Too many."}})
         try:
             self.server.together.wait(0.2)  # until somebody else came meanwhile and was refused
+            self.server.answered += 1
             return self._answer(200, self.server.reply)
         finally:
             self.server.room.release()
@@ -92,6 +93,21 @@ def test_one_that_is_busy_for_ever_is_not_measured(monkeypatch: pytest.MonkeyPat
         pytest.raises(NotMeasured, match="answered 429: Too many"),
     ):
         client.ask("Hello")
+
+
+def test_whoever_is_told_of_the_progress_can_stop_the_asking():
+    class Superseded(Exception):
+        """A newer release is asked for."""
+
+    def say(message: str) -> None:
+        raise Superseded
+
+    with agent() as quiet, AgentClient(quiet.url) as client:
+        quiet.together.set()
+        with pytest.raises(Superseded):
+            run_suite(client, load_suite("weather"), say, concurrency=2)
+
+    assert quiet.answered < 20
 
 
 def test_connections_are_kept():
