@@ -20,6 +20,8 @@ from pathlib import Path
 PROJECT = Path(__file__).parents[1]
 PYTHON = ("python3", "libpython3-stdlib", "ca-certificates", "netbase", "tzdata")
 BUILD = (*PYTHON, "python3-pip", "dash", "coreutils")
+NO_USE = frozenset({"debconf", "dpkg", "openssl", "tar"})
+"""What Debian's packages need to be installed, and nobody to serve."""
 _CONTAINERFILE = "FROM scratch\nCOPY root/ /\nENV PATH=/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8\n"
 _PASSWD = "root:x:0:0:root:/root:/bin/sh\nagent:x:2000:2000:agent:/tmp:/usr/sbin/nologin\n"
 
@@ -91,6 +93,8 @@ def debian_root(root: Path, packages: Sequence[str], state: Path) -> None:
     for link in ("bin", "sbin", "lib", "lib64"):
         (root / link).symlink_to(f"usr/{link}")
     for package in fetched(packages, state):
+        if packages == PYTHON and package.name.split("_")[0] in NO_USE:
+            continue
         tar = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(package)], stdout=subprocess.PIPE)
         unpack = ["tar", "-x", "--keep-directory-symlink", "-C", str(root)]
         subprocess.run([*unpack, *_NOT_READ], stdin=tar.stdout, check=True)

@@ -67,4 +67,5 @@ def refuse_what_is_invalid(document: str) -> None:
         sys.exit(f"The SBOM is not what CycloneDX 1.6 says it may be: {error}")
 
 
-main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

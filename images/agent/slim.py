@@ -21,4 +21,5 @@ def main(packages: Path) -> None:
             shutil.rmtree(tests)
 
 
-main(Path(sys.argv[1]))
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
