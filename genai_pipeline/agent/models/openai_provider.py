@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
-from openai import APIStatusError, AsyncOpenAI
+from openai import APIConnectionError, APIStatusError, AsyncOpenAI
 from strands.models.openai import OpenAIModel
 
 from genai_pipeline.agent.models.failures import BrokenStream, Stalled
@@ -55,6 +55,10 @@ class OpenAIProvider:
             if error.status_code in (404, 405, 501):  # gateways leave it out
                 return None
             raise
+        except APIConnectionError as error:
+            if isinstance(error.__cause__, BrokenStream):  # of `_bounded`; the client takes it for a lost connection
+                raise error.__cause__ from None
+            raise
         except (ValueError, AttributeError, TypeError) as error:
             raise BrokenStream("its list of models is none") from error
 
@@ -80,6 +84,10 @@ class _CheckedClient:
                 stream = await self._client.chat.completions.create(**request)
         except TimeoutError as error:
             raise Stalled(self._silence_s) from error
+        except APIConnectionError as error:
+            if isinstance(error.__cause__, BrokenStream):  # of `_bounded`; the client takes it for a lost connection
+                raise error.__cause__ from None
+            raise
         if not hasattr(stream, "response"):
             raise BrokenStream("it is not streamed")
         return checked_chunks(stream, self._silence_s)

@@ -1,0 +1,210 @@
+"""Models that stall, talk garbage, call what is not there or never end, over a real socket to the real service."""
+
+import json
+import time
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.fakes.running_agent import running_agent
+from tests.fakes.wild_model import HEADERS, Talk, WildModel, call, delta, text
+
+HTTP = httpx.Client(timeout=60)
+STOP = delta("stop")
+CALLS = delta("tool_calls")
+UTC = '{"timezone": "UTC"}'
+
+
+def ask(behave: Callable[[Talk], Any], **settings: Any) -> httpx.Response:
+    with WildModel(behave) as model, running_agent(model.url, **{"deadline_s": 20.0} | settings) as agent:
+        return HTTP.post(f"{agent.url}/agent", json={"prompt": "Hi"})
+
+
+def once(first: Callable[[Talk], Any]) -> Callable[[Talk], Any]:
+    """Misbehaves once; says what the tools said when they have answered."""
+
+    def behave(talk: Talk) -> None:
+        if talk.answers_a_tool:
+            talk.stream(text(" | ".join(str(m["content"]) for m in talk.messages if m["role"] == "tool")), STOP)
+        else:
+            first(talk)
+
+    return behave
+
+
+def told(response: httpx.Response) -> tuple[int, str]:
+    error = response.json()["error"]
+    assert set(error) == {"code", "message"}
+    assert "Traceback" not in error["message"]
+    return response.status_code, error["code"]
+
+
+STALLS: dict[str, Callable[[Talk], Any]] = {
+    "before it says anything at all": lambda talk: talk.wait(),
+    "in its headers": lambda talk: (talk.raw(b"HTTP/1.1 200 OK\r\n"), talk.wait()),
+    "before its first word": lambda talk: talk.stream(stall=True),
+    "with only signs of life": lambda talk: (talk.stream(done=False), talk.for_ever(b": ping\n\n", 0.05)),
+    "with only empty choices": lambda talk: (talk.stream(done=False), talk.for_ever({"choices": []}, 0.05)),
+    "in the middle of its text": lambda talk: talk.stream(text("Hel"), stall=True),
+    "in the middle of a call": lambda talk: talk.stream(call("get_current_time", '{"time'), stall=True),
+    "in the middle of a line": lambda talk: talk.stream(b'data: {"choi', stall=True),
+}
+
+
+@pytest.mark.parametrize("when", STALLS)
+def test_a_model_that_stops_talking_is_left_after_its_time(when: str):
+    response = ask(STALLS[when], model_timeout_s=0.4)
+
+    assert told(response) in [(504, "model_stalled"), (503, "model_unavailable")]
+
+
+GARBAGE: dict[str, Callable[[Talk], Any]] = {
+    "broken JSON": lambda talk: talk.stream(text("Hi"), b"data: {broken\n\n"),
+    "bytes that are no text": lambda talk: talk.stream(text("Hi"), b"data: \xff\xfe\n\n"),
+    "JSON that is no object": lambda talk: talk.stream(b"data: 5\n\n"),
+    "a page": lambda talk: talk.raw(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n<html>Welcome</html>"),
+    "a whole completion": lambda talk: talk.raw(
+        b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n{"choices": []}'
+    ),
+    "nothing": lambda talk: talk.stream(),
+    "no end": lambda talk: talk.stream(text("Half of an"), done=False),
+    "only empty choices": lambda talk: talk.stream({"choices": []}, {"choices": []}),
+    "choices that are none": lambda talk: talk.stream({"choices": "many"}),
+    "a choice that is none": lambda talk: talk.stream({"choices": [None]}),
+    "no delta": lambda talk: talk.stream({"choices": [{"index": 0, "delta": None}]}),
+    "a delta that is none": lambda talk: talk.stream({"choices": [{"index": 0, "delta": "Hi"}]}),
+    "text that is none": lambda talk: talk.stream(delta(content=["Hi"])),
+    "calls that are none": lambda talk: talk.stream(delta(tool_calls="all")),
+    "a call that is none": lambda talk: talk.stream(delta(tool_calls=[None])),
+    "a call without a function": lambda talk: talk.stream(delta(tool_calls=[{"index": 0}])),
+    "a call without an index": lambda talk: talk.stream(call("get_current_time", UTC, index=None), CALLS),
+    "arguments that are an object": lambda talk: talk.stream(call("get_current_time", {"timezone": "UTC"}), CALLS),
+    "an unknown end": lambda talk: talk.stream(text("Hi"), delta("banana")),
+    "an end that is none": lambda talk: talk.stream(text("Hi"), delta(7)),
+    "the engine's own abort": lambda talk: talk.stream(text("Hi"), delta("abort")),
+    "deep JSON": lambda talk: talk.stream(b"data: " + b"[" * 100_000 + b"\n\n"),
+    "compressed": lambda talk: talk.stream(text("Hi"), STOP, headers=HEADERS + b"Content-Encoding: gzip\r\n"),
+    "a line without an end": lambda talk: (talk.stream(b"data: ", done=False), talk.for_ever(b"x" * 65_536)),
+}
+
+
+@pytest.mark.parametrize("what", GARBAGE)
+def test_what_is_no_completion_is_told_as_such(what: str):
+    response = ask(GARBAGE[what])
+
+    assert told(response) == (502, "model_garbage")
+
+
+def test_an_error_within_the_stream_and_a_broken_connection_are_told():
+    response = ask(lambda talk: talk.stream(text("Hi"), {"error": {"message": "engine dead", "code": 500}}))
+    assert told(response) == (503, "model_unavailable")
+    response = ask(lambda talk: (talk.stream(text("Hi"), done=False), talk.reset()))
+    assert told(response) == (503, "model_unavailable")
+
+
+USELESS: dict[str, Callable[[Talk], Any]] = {
+    "only white space": lambda talk: talk.stream(text(" \n"), STOP),
+    "only a stop": lambda talk: talk.stream(STOP),
+    "a call that is not made": lambda talk: talk.stream(CALLS),
+    "arguments that are no JSON": lambda talk: talk.stream(call("get_current_time", "UTC, please"), CALLS),
+    "half of the arguments": lambda talk: talk.stream(call("get_current_time", '{"timezone": "U'), CALLS),
+    "arguments that are a list": lambda talk: talk.stream(call("get_current_time", '["UTC"]'), CALLS),
+    "a call without a name": lambda talk: talk.stream(call(None, UTC), CALLS),
+    "a name of a page": lambda talk: talk.stream(call("x" * 10_000, UTC), CALLS),
+    "a hundred calls": lambda talk: talk.stream(
+        *[call("get_current_time", UTC, f"c{i}", i) for i in range(100)], CALLS
+    ),
+    "text without an end": lambda talk: (talk.stream(done=False), talk.for_ever(text("word " * 200))),
+    "arguments without an end": lambda talk: (
+        talk.stream(call("get_current_time", ""), done=False),
+        talk.for_ever(delta(tool_calls=[{"index": 0, "function": {"arguments": " " * 4_000}}])),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", USELESS)
+def test_an_answer_of_no_use_is_told_as_such_and_calls_nothing(what: str):
+    with (
+        WildModel(USELESS[what]) as model,
+        running_agent(model.url, deadline_s=20.0, model_max_answer_chars=50_000) as agent,
+    ):
+        response = HTTP.post(f"{agent.url}/agent", json={"prompt": "Hi"})
+        metrics = HTTP.get(f"{agent.url}/metrics").text
+
+    assert told(response) in [(502, "no_answer"), (502, "model_garbage")]
+    assert "agent_tool_calls_total{" not in metrics
+
+
+def test_a_model_that_never_ends_costs_no_memory():
+    tracemalloc.start()
+    try:
+        response = ask(lambda talk: (talk.stream(b"data: ", done=False), talk.for_ever(b"x" * 65_536)))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert told(response) == (502, "model_garbage")
+    assert peak < 120 * 2**20
+
+
+def test_a_model_that_loops_for_ever_is_stopped():
+    started = time.monotonic()
+    response = ask(lambda talk: talk.stream(call("get_current_time", UTC), CALLS))
+
+    assert told(response) == (502, "tool_loop")
+    assert time.monotonic() - started < 20
+
+
+def test_an_unknown_tool_is_an_error_for_the_model_which_may_go_on():
+    response = ask(once(lambda talk: talk.stream(call("rm_rf", '{"path": "/"}'), CALLS)))
+
+    assert response.status_code == 200
+    assert response.json()["tools"][0]["status"] == "error"
+    assert "rm_rf" in response.json()["response"]
+
+
+def test_calls_with_the_same_id_or_none_are_told_apart():
+    zones = ["UTC", "Asia/Tokyo", "Europe/Berlin"]
+    calls = [
+        call("get_current_time", json.dumps({"timezone": zone}), call_id, index)
+        for index, (zone, call_id) in enumerate(zip(zones, ["same", "same", None], strict=True))
+    ]
+    response = ask(once(lambda talk: talk.stream(*calls, CALLS)))
+
+    answer = response.json()
+    assert [(t["arguments"]["timezone"], t["status"]) for t in answer["tools"]] == [(z, "success") for z in zones]
+    assert all(f"({zone})" in answer["response"] for zone in zones)
+
+
+def test_the_same_ids_in_every_completion_are_no_problem():
+    def behave(talk: Talk) -> None:
+        results = [m for m in talk.messages if m["role"] == "tool"]
+        if len(results) == 3:
+            ids = [c["id"] for m in talk.messages for c in m.get("tool_calls") or []]
+            assert [m["tool_call_id"] for m in results] == ids
+            talk.stream(text(f"{len(set(ids))} calls"), STOP)
+        else:
+            talk.stream(call("get_current_time", UTC, "0"), CALLS)
+
+    assert ask(behave).json()["response"] == "3 calls"
+
+
+def test_an_answer_that_is_whole_does_not_wait_for_what_may_follow():
+    for tail in ({"stall": True}, {"done": False}):
+        response = ask(lambda talk, tail=tail: talk.stream(text("Hello"), STOP, **tail), model_timeout_s=15.0)
+        assert (response.status_code, response.json()["response"]) == (200, "Hello")
+
+
+def test_other_words_for_the_end_are_understood():
+    assert ask(lambda talk: talk.stream(text("Hello"), delta("eos"))).json()["response"] == "Hello"
+    assert told(ask(lambda talk: talk.stream(text("Hello"), delta("model_length")))) == (502, "answer_cut_off")
+
+
+def test_a_call_without_arguments_is_one_with_none():
+    response = ask(once(lambda talk: talk.stream(call("get_current_time", ""), CALLS)))
+
+    assert response.json()["tools"][0]["arguments"] == {}
+    assert response.json()["tools"][0]["status"] == "error"
