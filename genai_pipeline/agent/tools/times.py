@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from datetime import datetime
 from functools import cache
 from zoneinfo import ZoneInfo, available_timezones
@@ -13,8 +14,25 @@ def current_time(timezone: str, now: datetime) -> str:
     """`2026-11-24T14:32:05+09:00 (Asia/Tokyo)`. Raises: ToolError: no such zone."""
     name = timezone.strip()
     if name not in _zones():  # never a path: ZoneInfo would read any file below the time zone folder
-        raise ToolError(f"unknown time zone '{name[:60]}'; use an IANA name such as Europe/Berlin")
+        raise ToolError(f"unknown time zone '{name[:60]}'; use an IANA name such as {_near(name[:60])}")
     return f"{now.astimezone(ZoneInfo(name)).isoformat(timespec='seconds')} ({name})"
+
+
+def _near(name: str) -> str:
+    """The name that may have been meant, or one as an example: the sentence is one that the demo model was taught."""
+    wanted = name.replace(" ", "_").casefold()
+    by_name, by_city = _spellings()
+    if wanted in by_name:
+        return by_name[wanted]
+    city = difflib.get_close_matches(wanted.rpartition("/")[2], by_city, n=1, cutoff=0.8)
+    return by_city[city[0]] if city else "Europe/Berlin"
+
+
+@cache
+def _spellings() -> tuple[dict[str, str], dict[str, str]]:
+    """Zones by their name and by its last part, both without case; of several the first in the alphabet."""
+    zones = sorted((zone for zone in _zones() if "/" in zone), reverse=True)
+    return {z.casefold(): z for z in zones}, {z.rpartition("/")[2].casefold(): z for z in zones}
 
 
 @cache

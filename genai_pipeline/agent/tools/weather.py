@@ -1,7 +1,8 @@
 """The weather of a place, from a service that speaks wttr.in's JSON (`GET /<place>?format=j1`).
 
-What the service says is data from outside: its size is bounded, redirects are refused, and the one free text in
-it, the description, is cut to a plain phrase before a model reads it.
+What the service says is data from outside: its size is bounded as it is sent and it may not be compressed, redirects
+are followed to the same host and scheme only, and the one free text in it, the description, is cut to a plain phrase
+before a model reads it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import unicodedata
 from typing import Any
 from urllib.parse import quote
 
@@ -19,6 +21,8 @@ from genai_pipeline.agent.errors import ToolError
 MAX_ANSWER_BYTES = 256 * 1024
 MAX_DESCRIPTION_CHARS = 60
 ATTEMPTS = 2
+REDIRECTS = 2
+_REDIRECTED = (301, 302, 303, 307, 308)
 _PLACE = re.compile(r"[^\W_][\w .,'’()-]{0,79}")
 """Names of places. No slash, colon, percent, question or hash sign: a place is one path segment, never an address."""
 
@@ -36,7 +40,7 @@ class WeatherService:
 
         Raises: ToolError: no such place, no answer, or an answer that makes no sense.
         """
-        place = " ".join(place.split())
+        place = " ".join(unicodedata.normalize("NFC", place).split())
         if not _PLACE.fullmatch(place) or ".." in place:
             raise ToolError(f"no weather is known for {place[:80]}")
         status, body = await self._get(f"{self._base_url}/{quote(place, safe='')}?format=j1")
@@ -57,7 +61,7 @@ class WeatherService:
                     status, body = await self._get_once(url)
             except (TimeoutError, httpx.TimeoutException):
                 problem = "timeout"
-            except httpx.HTTPError:
+            except (httpx.HTTPError, httpx.InvalidURL, OSError):
                 problem = "no connection"
             else:
                 if status < 500 or attempt == ATTEMPTS:
@@ -68,13 +72,37 @@ class WeatherService:
         raise AssertionError("unreachable")
 
     async def _get_once(self, url: str) -> tuple[int, bytes]:
-        async with self._client.stream("GET", url, headers={"Accept": "application/json"}) as response:
-            body = bytearray()
-            async for chunk in response.aiter_bytes(16_384):
-                body += chunk
-                if len(body) > MAX_ANSWER_BYTES:
-                    raise ToolError("the weather service did not answer (too much data)")
-            return response.status_code, bytes(body)
+        for _ in range(REDIRECTS + 1):
+            # Not compressed: what is sent would say nothing of the size of what is read.
+            headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+            async with self._client.stream("GET", url, headers=headers) as response:
+                target = response.headers.get("location")
+                if response.status_code not in _REDIRECTED or not target:
+                    return response.status_code, await _read(response)
+                url = self._same_place(response.url, target)
+                if not url:
+                    return response.status_code, b""
+        raise ToolError("the weather service did not answer (too many redirects)")
+
+    def _same_place(self, asked: httpx.URL, target: str) -> str:
+        """Where a redirect leads, if that is the same service; else nothing. Others would be reached from in here."""
+        try:
+            there = asked.join(target)
+        except (httpx.InvalidURL, ValueError):
+            return ""
+        same = (there.scheme, there.host, there.port) == (asked.scheme, asked.host, asked.port)
+        return str(there) if same and not there.userinfo else ""
+
+
+async def _read(response: httpx.Response) -> bytes:
+    if response.headers.get("content-encoding", "identity").lower() != "identity":
+        raise ToolError("the weather service did not answer (not weather data)")
+    body = bytearray()
+    async for chunk in response.aiter_bytes(16_384):
+        body += chunk
+        if len(body) > MAX_ANSWER_BYTES:
+            raise ToolError("the weather service did not answer (too much data)")
+    return bytes(body)
 
 
 def describe(place: str, body: bytes) -> str:
@@ -84,7 +112,7 @@ def describe(place: str, body: bytes) -> str:
         now = data["current_condition"][0]
         sky = _plain(str(now["weatherDesc"][0]["value"]))
         celsius, humidity, wind = (int(now[key]) for key in ("temp_C", "humidity", "windspeedKmph"))
-    except (ValueError, KeyError, IndexError, TypeError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError, OverflowError) as error:
         raise ToolError("the weather service did not answer (not weather data)") from error
     demo = " (demo data)" if "demo data" in str(data.get("source", "")) else ""
     return f"{place}: {sky}, {celsius}°C, humidity {humidity}%, wind {wind} km/h{demo}"

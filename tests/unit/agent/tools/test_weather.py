@@ -1,4 +1,5 @@
 import asyncio
+import gzip
 import json
 from collections.abc import Callable
 
@@ -71,11 +72,49 @@ def test_what_is_no_name_of_a_place_is_never_sent(place: str):
     assert sent == []
 
 
-def test_redirects_are_not_followed():
-    told, sent = ask(answer(302, Location="http://169.254.169.254/latest/meta-data"))
+@pytest.mark.parametrize(
+    "target",
+    ["http://169.254.169.254/latest/meta-data", "//169.254.169.254/", "https://weather.test/base/Z", "file:///etc/passwd",
+     "http://weather.test:81/", "http://user@weather.test/", "http://weather.test.evil.test/", "http://[::1", ""],
+)  # fmt: skip
+def test_redirects_to_other_places_are_not_followed(target: str):
+    told, sent = ask(answer(302, Location=target))
 
-    assert told == "Error: the weather service did not answer (HTTP 302)"
-    assert [request.url.host for request in sent] == ["weather.test"]
+    assert told.startswith("Error: the weather service did not answer (")
+    assert {(request.url.host, request.url.path) for request in sent} == {("weather.test", "/base/Zürich")}
+
+
+def test_redirects_within_the_service_are_followed_but_not_for_ever():
+    def once(request: httpx.Request) -> httpx.Response:
+        if request.url.path.startswith("/new/"):
+            return httpx.Response(200, content=j1())
+        return httpx.Response(301, headers={"Location": "/new/Z%C3%BCrich?format=j1"})
+
+    assert ask(once)[0].startswith("Zürich: light rain")
+    told, sent = ask(answer(302, Location="/base/again"))
+    assert told == "Error: the weather service did not answer (too many redirects)"
+    assert len(sent) == 3
+
+
+def test_a_compressed_answer_is_not_unpacked():
+    bomb = gzip.compress(b" " * 100_000_000)
+    told, sent = ask(answer(200, bomb, **{"Content-Encoding": "gzip"}))
+
+    assert told == "Error: the weather service did not answer (not weather data)"
+    assert sent[0].headers["Accept-Encoding"] == "identity"
+
+
+def test_a_place_is_sent_in_one_spelling_however_it_is_composed():
+    told, sent = ask(answer(200, j1()), "Zu\u0308rich")
+
+    assert told.startswith("Zürich: ")
+    assert sent[0].url.raw_path.startswith(b"/base/Z%C3%BCrich?")
+
+
+def test_json_that_is_nested_for_ever_is_no_weather():
+    told, _ = ask(answer(200, b"[" * 200_000))
+
+    assert told == "Error: the weather service did not answer (not weather data)"
 
 
 def test_an_unknown_place_is_said_to_be_unknown():
