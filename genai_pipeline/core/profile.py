@@ -52,6 +52,8 @@ class Profile:
         kms_key: what everything in the bucket is encrypted with (SSE-KMS); None leaves it to the bucket.
         agent_replicas: pods of each release's agent; up to `agent_replicas_max` where an autoscaler may add some.
         agent_image: the agent's image by its whole name; None means ours, of this version.
+        agent_sessions: `memory`, or the `s3://bucket/prefix` below which each model's conversations are kept; None: in
+            the bucket, at `sessions/`.
         otlp_endpoint: where agents send their traces; None: they make none.
     """
 
@@ -78,6 +80,7 @@ class Profile:
     agent_replicas: int = 1
     agent_replicas_max: int | None = None
     agent_image: str | None = None
+    agent_sessions: str | None = None
     otlp_endpoint: str | None = None
 
     @property
@@ -151,6 +154,7 @@ class Profile:
             agent_replicas=_count("GENAI_AGENT_REPLICAS", env, 1 if local else AGENT_REPLICAS),
             agent_replicas_max=_agent_replicas_max(env, 1 if local else AGENT_REPLICAS),
             agent_image=env.get("GENAI_AGENT_IMAGE") or None,
+            agent_sessions=_sessions(env),
             otlp_endpoint=env.get("GENAI_OTLP_ENDPOINT") or None,
         )
 
@@ -180,6 +184,13 @@ def _agent_replicas_max(env: Mapping[str, str], fewest: int) -> int | None:
     if most < fewest:
         raise ValueError(f"GENAI_AGENT_REPLICAS_MAX={most} is below GENAI_AGENT_REPLICAS, which is {fewest}.")
     return most
+
+
+def _sessions(env: Mapping[str, str]) -> str | None:
+    value = env.get("GENAI_AGENT_SESSIONS") or None
+    if value not in (None, "memory") and not value.startswith("s3://"):
+        raise ValueError(f"GENAI_AGENT_SESSIONS={value!r} is none of its values. Use memory or s3://bucket/prefix.")
+    return value
 
 
 def _with_slash(registry: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
-from genai_pipeline.k8s.network import agent_egress, callers
+from genai_pipeline.k8s.network import MEMORY, agent_egress, callers
 from genai_pipeline.k8s.templating import MANAGED_BY, bind_address, release_labels, stop_delay_s
 
 STORE_ACCESS = "store-access"
@@ -73,7 +73,14 @@ def agent_settings(release: Release, profile: Profile, model_url: str) -> dict[s
 
 def sessions_url(model: str, profile: Profile) -> str:
     """Where conversations are kept: one place for all releases of a model, so that the next one goes on with them."""
-    return f"s3://{profile.bucket}/sessions/{model}"
+    if profile.agent_sessions == MEMORY:
+        return MEMORY
+    return f"{(profile.agent_sessions or f's3://{profile.bucket}/sessions').rstrip('/')}/{model}"
+
+
+def binds_callers(profile: Profile) -> bool:
+    """Whether a caller has to come back to the pod that knows the conversation."""
+    return profile.agent_sessions == MEMORY and (profile.agent_replicas > 1 or profile.agent_is_autoscaled)
 
 
 def image_name(profile: Profile) -> str:

@@ -18,6 +18,8 @@ from genai_pipeline.k8s.engine import ENGINE_PORT
 AGENT_PORT = 8080
 CHAT_PORT = 8080
 HTTPS = 443
+MEMORY = "memory"
+"""Where an agent keeps conversations that end with it; else in S3."""
 AMAZON_S3 = "https://s3.amazonaws.com"
 
 Peer = dict[str, Any]
@@ -76,13 +78,14 @@ def callers(profile: Profile, components: Sequence[str]) -> list[Peer]:
 
 def agent_egress(profile: Profile) -> list[Rule]:
     """Where an agent has business: DNS, engines, the weather, its sessions, its traces, its AWS identity."""
+    in_s3 = profile.agent_sessions != MEMORY
     return [
         {"ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]},
         _rule([ENGINES], ENGINE_PORT),
         egress_to(profile.weather_url),
-        egress_to(profile.pods_s3_endpoint or AMAZON_S3),
+        *([egress_to(profile.pods_s3_endpoint or AMAZON_S3)] if in_s3 else []),
         *([egress_to(profile.otlp_endpoint)] if profile.otlp_endpoint else []),
-        _rule(POD_IDENTITY, 80),
+        *([_rule(POD_IDENTITY, 80)] if in_s3 else []),
     ]
 
 

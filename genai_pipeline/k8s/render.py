@@ -13,7 +13,7 @@ from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
 from genai_pipeline.k8s import engine
-from genai_pipeline.k8s.agent import STORE_ACCESS, agent_values, image_name, own_image, package_version
+from genai_pipeline.k8s.agent import STORE_ACCESS, agent_values, binds_callers, image_name, own_image, package_version
 from genai_pipeline.k8s.engine import ENGINE_PORT, release_alias, weights_url
 from genai_pipeline.k8s.network import AGENT_PORT, CHAT_PORT, network_values
 from genai_pipeline.k8s.pools import needs_node_class, pool_values
@@ -144,7 +144,13 @@ def render_stable(release: Release, profile: Profile, component: str) -> Objects
     """The stable Service of a component, with its traffic on `release`."""
     name = stable_name(release.model, component)
     return render_template(
-        "stable_service.yaml", profile, release, name=name, component=component, port=PORTS[component]
+        "stable_service.yaml",
+        profile,
+        release,
+        name=name,
+        component=component,
+        port=PORTS[component],
+        binds_callers=component == "agent" and binds_callers(profile),
     )
 
 
@@ -186,5 +192,11 @@ def render_rbac(profile: Profile) -> Objects:
 def _release_service(release: Release, profile: Profile, component: str) -> Objects:
     name = release.object_name if component == "engine" else release.agent_object_name
     return render_template(
-        "release_service.yaml", profile, release, name=name, component=component, port=PORTS[component]
+        "release_service.yaml",
+        profile,
+        release,
+        name=name,
+        component=component,
+        port=PORTS[component],
+        binds_callers=component == "agent" and binds_callers(profile),
     )

@@ -72,7 +72,9 @@ class Stage:
         gateways = Gateways(
             self.world.hub, self.world.store, cluster, OpenAIInference, HttpAgent, EngineMetricsReader()
         )
-        profile = replace(PROFILE, namespace=cluster.namespace, weather_url="http://127.0.0.1:9")
+        profile = replace(
+            PROFILE, namespace=cluster.namespace, weather_url="http://127.0.0.1:9", agent_sessions="memory"
+        )
         self.platform = Platform(profile, gateways)
         self.watch = self.platform.live_watch(self.ask)
         self.good = self.promote()

@@ -54,7 +54,9 @@ class RealDesk(Desk):
     def __init__(self, cluster: LocalCluster) -> None:
         world = World()
         gateways = Gateways(world.hub, world.store, cluster, OpenAIInference, HttpAgent, EngineMetricsReader())
-        profile = replace(PROFILE, namespace=cluster.namespace, weather_url="http://127.0.0.1:9")
+        profile = replace(
+            PROFILE, namespace=cluster.namespace, weather_url="http://127.0.0.1:9", agent_sessions="memory"
+        )
         super().__init__(world, gateways, profile)
         self.cluster = cluster
 

@@ -11,6 +11,7 @@ from genai_pipeline.gateways.cluster.local.client import LocalCluster
 from genai_pipeline.gateways.metrics.engine import EngineMetricsReader
 from genai_pipeline.gateways.metrics.prometheus import PrometheusMetrics
 from genai_pipeline.gateways.metrics.sigv4 import SigV4
+from genai_pipeline.k8s.agent import sessions_url
 from genai_pipeline.resources.profile import gateways_for, labels_by_endpoint
 from genai_pipeline.rollout.candidate import Candidates
 from tests.fakes.world import FakeCluster, World
@@ -173,3 +174,16 @@ def test_agents_are_autoscaled_between_the_fewest_and_the_most():
 def test_a_most_below_the_fewest_is_refused():
     with pytest.raises(ValueError, match="GENAI_AGENT_REPLICAS_MAX=2 is below GENAI_AGENT_REPLICAS, which is 3"):
         load("eks", GENAI_AGENT_REPLICAS_MAX="2")
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [("", "s3://genai/sessions/tiny"), ("s3://talks/all/", "s3://talks/all/tiny"), ("memory", "memory")],
+)
+def test_conversations_are_kept_in_the_bucket_unless_told_otherwise(said, kept):
+    assert sessions_url("tiny", load("eks", GENAI_AGENT_SESSIONS=said)) == kept
+
+
+def test_sessions_anywhere_else_are_refused():
+    with pytest.raises(ValueError, match="Use memory or s3://bucket/prefix"):
+        load("eks", GENAI_AGENT_SESSIONS="redis://cache")

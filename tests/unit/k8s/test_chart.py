@@ -32,6 +32,9 @@ RUNS: dict[str, Profile] = {
         EKS, agent_image=f"registry:5000/team/agent:2@sha256:{'a' * 64}", api_server_cidrs=(), weather_url="http://wttr"
     ),
     "pinned": dataclasses.replace(EKS, agent_image=f"registry:5000/agent@sha256:{'a' * 64}", namespace="models"),
+    "in memory": dataclasses.replace(EKS, agent_sessions="memory"),
+    "in memory, scaled": dataclasses.replace(EKS, agent_sessions="memory", agent_replicas=1, agent_replicas_max=3),
+    "other bucket": dataclasses.replace(EKS, agent_sessions="s3://talks/all"),
     "s3 by name": dataclasses.replace(EKS, s3_endpoint_for_pods="https://minio.example.org", region="eu-west-1"),
 }
 RELEASES = {spec.name: [Release.of(spec, letter * 40) for letter in "ab"] for spec in (SMALL, LARGE)}
