@@ -94,7 +94,7 @@ class Asker:
         return Side(name, problem=self._why_nothing(name, stored, like))
 
     def _from_store(self, name: str, stored: Results) -> Side:
-        verdicts = [judge_success(stored.cases, self.gates.agent.task_success_min)]
+        verdicts = [judge_success(stored.cases, self._least())]
         return Side(name, stored, f"stored, asked {stored.at}", verdicts)
 
     def _why_nothing(self, name: str, stored: Results | None, like: Results | None) -> str:
@@ -107,7 +107,7 @@ class Asker:
         self._say(f"{name}: its {'engine' if isinstance(self._suite, ToolSuite) else 'agent'} runs and is asked")
         if isinstance(self._suite, ToolSuite):
             found = self._tool_calls(record, url, self._suite)
-            verdicts: Sequence[Verdict] = [judge_success(found.cases, self._least_tool_calls())]
+            verdicts: Sequence[Verdict] = [judge_success(found.cases, self._least())]
         else:
             report = evaluate(
                 url,
@@ -129,8 +129,11 @@ class Asker:
         sampling = {"temperature": 0.0, "seed": suite.seed}
         return Results(suite.name, suite.digest, tuple(cases), at, sampling=sampling)
 
-    def _least_tool_calls(self) -> float:
-        return getattr(self.gates.agent, "tool_calling_min", None) or 0.0
+    def _least(self) -> float:
+        """The gate for this kind of suite; 0 where there is none."""
+        gates = self.gates.agent
+        tools = isinstance(self._suite, ToolSuite)
+        return (getattr(gates, "tool_calling_min", None) or 0.0) if tools else gates.task_success_min
 
     def _kept(self, results: Results) -> str:
         """So that the next comparison need not ask again; what the store refuses is said."""

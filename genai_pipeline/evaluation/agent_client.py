@@ -19,8 +19,8 @@ from genai_pipeline.gateways.pace import Pace, retry_after_s, wait_s
 TIMEOUT_S = 60.0
 ATTEMPTS = 3
 BUSY, UNAVAILABLE = 429, 503
-BUSY_PATIENCE_S = 120.0
-"""How long an agent may say that it is busy before nothing is known about it."""
+BUSY_PATIENCE = 2.0
+"""How often the time-out of a turn an agent may say that it is busy, before nothing is known about it."""
 MOST_AT_ONCE = 100
 _FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 5.0
@@ -100,7 +100,7 @@ class AgentClient:
     def ask(self, prompt: str, session_id: str | None = None) -> Reply:
         """One turn. Raises: NotMeasured."""
         body = {"prompt": prompt} | ({"session_id": session_id} if session_id else {})
-        unavailable, busy, gives_up_at = 0, 0, time.monotonic() + BUSY_PATIENCE_S
+        unavailable, busy, gives_up_at = 0, 0, time.monotonic() + BUSY_PATIENCE * self._timeout_s
         while True:
             with self._pace.turn():
                 asked_at, started = datetime.now(UTC), time.perf_counter()

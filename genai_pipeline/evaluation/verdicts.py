@@ -72,7 +72,8 @@ def _rate(
     weighted = "" if len({each for _, each in found}) == 1 else " by weight"
     summary = f"{right} of {total} {what} ({least:.1%}{weighted}, at least {minimum:.0%} needed)."
     facts["rate"] = round(least, 4)
-    if measured := total - unknown:
+    measured = total - unknown
+    if measured:
         interval = wilson(right, measured)
         summary += f" 95 % interval: {interval}."
         facts |= {"interval_low": round(interval.low, 4), "interval_high": round(interval.high, 4)}
@@ -80,7 +81,7 @@ def _rate(
         summary += f" Wrong: {' | '.join(wrong[:_SHOWN])}{' | …' if len(wrong) > _SHOWN else ''}."
     if unknown:
         summary += f" {unknown} not measured: {' | '.join(list(dict.fromkeys(problems))[:_SHOWN])}."
-    if least >= minimum - 1e-9:
+    if measured and least >= minimum - 1e-9:
         return passed(check, summary, **facts)
     if most < minimum - 1e-9:
         return failed(check, summary, **facts)

@@ -12,10 +12,12 @@ from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.release import Release
 from genai_pipeline.evaluation.results import ResultsStore
 from genai_pipeline.evaluation.suite import load_suite
+from genai_pipeline.evaluation.tool_calling import load_tool_suite
 from genai_pipeline.local.weather_server import WeatherServer
 from genai_pipeline.resources.platform import Platform
 from tests.fakes.running_agent import running_agent
 from tests.fakes.scripted_model import Say, ScriptedModel, solves
+from tests.fakes.tool_model import ToolModel, perfect
 from tests.fakes.world import PROFILE, World
 
 SPEC = parse_model("name: tiny\nsource: {hub: owner/tiny}\ngates: {agent: {suite: mine.yaml}}\n", "tiny.yaml")
@@ -200,3 +202,23 @@ def test_a_number_of_runs_that_is_none_is_a_wrong_command_line(site, repeat, cap
         main(["evaluate", "tiny", "--repeat", repeat])
 
     assert ended.value.code == 2
+
+
+def test_tool_calls_are_asked_of_the_engine_under_the_releases_own_name(site, tmp_path):
+    suite = tmp_path / "calls.yaml"
+    suite.write_text(
+        "name: calls\nkind: tool_calling\n"
+        "tools: {roll: {description: Roll a die, parameters: {type: object, properties: {}}}}\n"
+        "cases:\n  - {name: rolls, tags: [simple], tools: [roll], turns: [{ask: Roll a die., calls: [roll]}]}\n"
+    )
+    with ToolModel(perfect(load_tool_suite(str(suite)))) as model:
+        site.platform.candidates.is_up = lambda release: release.id == site.new.id
+        site.platform.candidates.engine_url = lambda release: model.url.removesuffix("/v1")
+        found = site.genai("tiny@2222", "--suite", str(suite), "--against", "none", "--json")
+
+    told = json.loads(found.out)
+    assert told["suite"] == "calls"
+    assert (told["release"]["measured"], told["release"]["solved"], found.code) == (1, 1, 0), found.all
+    assert {request["model"] for request in model.requests} == {f"tiny@{site.new.id}"}
+    stored = ResultsStore(site.platform.gateways.store).read("tiny", site.new.id, "calls")
+    assert stored.sampling == {"temperature": 0.0, "seed": 7}

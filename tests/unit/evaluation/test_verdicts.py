@@ -12,7 +12,7 @@ from genai_pipeline.evaluation.results import Results
 from genai_pipeline.evaluation.rows import case_rows
 from genai_pipeline.evaluation.runner import CaseRun
 from genai_pipeline.evaluation.suite import SuiteCase
-from genai_pipeline.evaluation.verdicts import judge_suite, percentile_95
+from genai_pipeline.evaluation.verdicts import judge_success, judge_suite, percentile_95
 
 GATES = AgentGates(task_success_min=0.9, tool_accuracy_min=0.9, latency_p95_s=10)
 AT = datetime(2026, 11, 24, tzinfo=UTC)
@@ -93,6 +93,13 @@ def test_a_failed_rate_says_the_value_the_limit_and_the_cases():
         "8 of 10 cases solved (80.0%, at least 90% needed). "
         "95 % interval: 49.0% to 94.3%. Wrong: case-8: bad | case-9: bad."
     )
+
+
+def test_a_gate_of_nothing_is_not_passed_where_nothing_was_measured():
+    none = judge_success(outcomes_of(cases(0, 0, 5)), 0.0)
+
+    assert none.outcome is Outcome.INCONCLUSIVE
+    assert judge_success(outcomes_of(cases(0, 5)), 0.0).outcome is Outcome.PASSED
 
 
 def test_success_and_tools_are_judged_apart():
