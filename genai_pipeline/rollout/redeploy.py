@@ -156,7 +156,8 @@ class Redeploy:
             crash_point("redeploy.applied")
         self._refuse_if_not_live(release)
         self._cluster.wait_ready(release.object_name, own.serving.startup_deadline_s, say)
-        self._cluster.wait_ready(release.agent_object_name, AGENT_DEADLINE_S, say)
+        one_by_one_s = AGENT_DEADLINE_S * (self._profile.agent_replicas_max or self._profile.agent_replicas)
+        self._cluster.wait_ready(release.agent_object_name, one_by_one_s, say)
         why = self._traffic.why_not_served_by(release)
         if why:
             raise NotReady(f"{release.model}@{release.id} does not answer after the redeploy: {why}.", "See its logs.")
