@@ -138,20 +138,23 @@ class Ledger:
         return found and Held(session_id, Head.from_bytes(session_id, found[0]), found[1])
 
     def _write(self, session_id: str, head: Head, tag: str | None) -> Held:
-        return Held(session_id, head, self._heads.write(session_id, head.to_bytes(), tag))
+        """Raises: Conflict: and not with our own write, whose answer was lost."""
+        try:
+            return Held(session_id, head, self._heads.write(session_id, head.to_bytes(), tag))
+        except Conflict:
+            found = self._read(session_id)
+            if found is None or found.head != head:
+                raise
+            return found
 
     def _update(self, held: Held, head: Head) -> Held:
-        """Write under a lease of ours, whose earlier answers may have been lost."""
+        """Write under a lease of ours, which a renewal may have written anew without our knowing."""
         with _under_lease():
             try:
                 return self._write(held.session_id, head, held.tag)
             except Conflict:
                 found = self._read(held.session_id)
-                if found is None:
-                    raise
-                if found.head == head:
-                    return found
-                if (found.head.holder, found.head.epoch) != (self._holder, head.epoch):
+                if found is None or (found.head.holder, found.head.epoch) != (self._holder, head.epoch):
                     raise
                 return self._write(held.session_id, head, found.tag)
 
@@ -170,7 +173,11 @@ class Ledger:
         return marked
 
     def _forget(self, marked: Held) -> None:
-        self._heads.remove(marked.session_id, marked.tag)
+        try:
+            self._heads.remove(marked.session_id, marked.tag)
+        except Conflict:
+            if self._read(marked.session_id) is not None:
+                raise
 
     def _new(self, owner: str, epoch: int) -> Head:
         """Epochs begin with the clock: a session that begins again under its id never numbers as the one before."""
