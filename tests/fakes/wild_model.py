@@ -47,6 +47,12 @@ class Talk:
         return self.body["messages"]
 
     @property
+    def last(self) -> str:
+        """The text of the last message."""
+        content = self.messages[-1].get("content") or ""
+        return content if isinstance(content, str) else " ".join(part.get("text", "") for part in content)
+
+    @property
     def answers_a_tool(self) -> bool:
         return self.messages[-1]["role"] == "tool"
 

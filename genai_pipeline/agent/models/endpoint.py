@@ -9,6 +9,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import Any, Protocol
 
+from opentelemetry import trace
+
 from genai_pipeline.agent.metrics import AgentMetrics
 from genai_pipeline.agent.models.breaker import Breaker, State
 from genai_pipeline.agent.models.completion import CompletionReader, Event, tool_use_ids
@@ -68,6 +70,8 @@ class Endpoint:
         outcome = "abandoned"
         try:
             model = await self.model()
+            answering = {"gen_ai.response.model": self.spec.model, "server.address": self.spec.name}
+            trace.get_current_span().set_attributes(answering)
             async with aclosing(reader.read(model.stream(messages, tool_specs, **rest))) as events:
                 async for event in events:
                     if "metadata" in event:

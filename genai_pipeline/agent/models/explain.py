@@ -69,7 +69,10 @@ def explain(error: BaseException, spec: EndpointSpec, max_tokens: int) -> AgentE
         message = f"The model {spec.model!r} at {spec.where} failed again and again. It is asked anew in {wait_s} s."
         return AgentError(503, "model_unavailable", f"{message} Check that it runs and is reachable.", wait_s)
     name = type(error).__name__
-    told = _TOLD.get(bedrock_code(error)) or _TOLD.get(name)
+    code = bedrock_code(error)
+    if code == "ValidationException" and fault_of(error).elsewhere:  # of a model that is none, or not here
+        code = "ResourceNotFoundException"
+    told = _TOLD.get(code) or _TOLD.get(name)
     if told is None and type(error).__module__.partition(".")[0] in _CLIENTS:
         message = "The model {model!r} at {where} did not answer ({name}). Check that it runs and is reachable."
         told = (503, "model_unavailable", message)

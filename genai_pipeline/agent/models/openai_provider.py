@@ -41,6 +41,8 @@ class OpenAIProvider:
                 follow_redirects=True,
             ),
         )
+        # Imported when first asked for, a second's work: now, before it holds up the event loop.
+        _ = self._client.chat.completions, self._client.models
 
     async def model(self, temperature: float, max_tokens: int) -> OpenAIModel:
         params = {"temperature": temperature, "max_tokens": max_tokens}

@@ -29,7 +29,7 @@ def fails(status: int, message: str = "no") -> Callable[[Talk], Any]:
 
 def both(first: WildModel, second: WildModel, **settings: Any) -> Any:
     fallbacks = f"openai:second@{second.url}"
-    return running_agent(first.url, model_fallbacks=fallbacks, **{"deadline_s": 20.0} | settings)
+    return running_agent(first.url, model_fallbacks=fallbacks, **{"deadline_s": 60.0} | settings)
 
 
 def ask(agent: RunningAgent, prompt: str = "Hi", session_id: str | None = None) -> httpx.Response:
@@ -71,7 +71,7 @@ def test_the_next_model_answers_where_the_first_does_not(first: Callable[[Talk],
     with (
         WildModel(first) as one,
         WildModel(says("from two"), "second") as two,
-        both(one, two, model_timeout_s=0.5) as agent,
+        both(one, two, model_timeout_s=3.0) as agent,
     ):
         response = ask(agent)
 
@@ -122,7 +122,7 @@ def test_two_models_words_are_never_mixed(first: Callable[[Talk], Any]):
 
 def test_a_conversation_goes_on_with_the_next_model_and_back():
     def first(talk: Talk) -> None:
-        if talk.messages[-1]["content"] == "one":
+        if talk.last == "one":
             talk.stream(call("get_current_time", UTC), CALLS)
         elif talk.answers_a_tool:
             talk.error(500)
@@ -163,10 +163,10 @@ def test_nobody_waits_for_a_model_that_hangs_once_it_is_known():
     with (
         WildModel(lambda talk: talk.wait()) as one,
         WildModel(says("from two"), "second") as two,
-        both(one, two, model_timeout_s=1.0, model_breaker_failures=2, model_breaker_pause_s=0.1) as agent,
+        both(one, two, model_timeout_s=4.0, model_breaker_failures=1, model_breaker_pause_s=0.1) as agent,
         ThreadPoolExecutor(8) as pool,
     ):
-        assert [ask(agent).json()["response"] for _ in range(2)] == ["from two"] * 2
+        assert ask(agent).json()["response"] == "from two"
         until(lambda: metric(agent, "agent_breaker_state", model="scripted", state="closed") == 0)
         hung = len(one.asked)
         assert {a.json()["response"] for a in pool.map(lambda _: ask(agent), range(16))} == {"from two"}
