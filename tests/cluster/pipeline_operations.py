@@ -256,9 +256,11 @@ USES: dict[tuple[str, str], Operation] = {
     ("networkpolicies", "get"): compare("NetworkPolicy"),
     ("networkpolicies", "create"): apply("NetworkPolicy", anew=True),
     ("networkpolicies", "patch"): apply("NetworkPolicy"),
+    ("poddisruptionbudgets", "get"): compare("PodDisruptionBudget"),
     ("poddisruptionbudgets", "create"): apply("PodDisruptionBudget", anew=True),
     ("poddisruptionbudgets", "patch"): apply("PodDisruptionBudget"),
     ("poddisruptionbudgets", "delete"): lambda w: w.cluster.delete("PodDisruptionBudget", RELEASE.agent_object_name),
+    ("horizontalpodautoscalers", "get"): compare("HorizontalPodAutoscaler"),
     ("horizontalpodautoscalers", "create"): apply("HorizontalPodAutoscaler", anew=True),
     ("horizontalpodautoscalers", "patch"): apply("HorizontalPodAutoscaler"),
     ("horizontalpodautoscalers", "delete"): lambda w: w.cluster.delete(

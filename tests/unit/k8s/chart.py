@@ -21,6 +21,40 @@ if not Path(HELM).exists():
     HELM = shutil.which("helm") or HELM
 
 
+EVERYTHING: dict[str, Any] = {
+    "autoscaling": {"enabled": True},
+    "model": {
+        "existingSecret": {"name": "model"},
+        "fallbacksExistingSecret": {"name": "fallbacks"},
+        "fallbacks": ["bedrock:us.amazon.nova-pro-v1:0", "openai:x@http://m:1/v1"],
+    },
+    "sessions": {"store": "s3://bucket/sessions", "ttlSeconds": 3600, "maxBytes": 20_000_000},
+    "aws": {"region": "eu-west-1", "existingSecret": "keys"},
+    "auth": {"existingSecret": {"name": "callers"}},
+    "limits": {
+        "maxConcurrent": 64,
+        "deadlineSeconds": 90,
+        "maxToolCycles": 8,
+        "maxRequestTokens": 2_000_000,
+        "maxPromptChars": 8000,
+    },
+    "mcpServers": [{"name": "docs", "url": "http://mcp.tools.svc:9000/mcp", "tools": ["search"]}],
+    "otlp": {"endpoint": "http://otel:4318", "exportPrompts": True},
+    "extraEnv": [{"name": "LANG", "value": "C.UTF-8"}],
+    "extraEnvFrom": [{"configMapRef": {"name": "more"}}],
+    "imagePullSecrets": [{"name": "registry"}],
+    "serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::123456789012:role/agent"}},
+    "serviceMonitor": {"enabled": True},
+    "service": {"type": "LoadBalancer", "annotations": {"a": "b"}},
+    "nodeSelector": {"disk": "fast"},
+    "tolerations": [{"key": "a", "operator": "Exists"}],
+    "affinity": {"nodeAffinity": {}},
+    "priorityClassName": "high",
+    "networkPolicy": {"extraEgress": [{"ports": [{"protocol": "TCP", "port": 25}]}]},
+}
+"""Every value that makes a difference, set."""
+
+
 def lint(values: dict[str, Any]) -> subprocess.CompletedProcess[str]:
     return _asked((HELM, "lint", "--strict", str(CHART), "--values", "-"), json.dumps(values))
 
