@@ -134,3 +134,11 @@ def test_a_service_that_still_starts_is_alive_not_ready_and_answers_when_it_can(
     assert alive.status_code == 200
     assert ready.status_code == 200 or ready.json()["reason"] == "The service is starting."
     assert answer.json()["response"] == "done"
+
+
+def test_what_listens_is_there_before_what_takes_long_to_import():
+    seen = "sorted({'strands', 'openai', 'boto3', 'botocore', 'mcp'} & set(sys.modules))"
+    code = f"import sys, genai_pipeline.agent.server; print({seen})"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+
+    assert (ended.stdout.strip(), ended.stderr) == ("[]", "")

@@ -152,6 +152,21 @@ def test_a_session_remembers_only_so_many_messages():
     assert answers[-1] == "3 | 4 | 5"
 
 
+def test_a_conversation_that_no_longer_fits_the_model_goes_on_without_its_oldest_turns():
+    def small(messages: Messages) -> Say:
+        if len(messages) > 6:
+            return Say("This model's maximum context length is 2048 tokens", status=400)
+        return echo(messages)
+
+    with ScriptedModel(small) as model, running_agent(model.url) as agent:
+        session = ask(agent.url, "0").json()["session_id"]
+        answers = [ask(agent.url, str(i), session).json()["response"] for i in range(1, 5)]
+        shown = HTTP.get(f"{agent.url}/sessions/{session}").json()["turns"]
+
+    assert answers == ["0 | 1", "0 | 1 | 2", "1 | 2 | 3", "2 | 3 | 4"]
+    assert [turn["prompt"] for turn in shown] == ["2", "3", "4"]
+
+
 def test_sessions_beyond_the_limit_are_forgotten():
     with ScriptedModel(echo) as model, running_agent(model.url, max_sessions=2, max_concurrent=2) as agent:
         sessions = [ask(agent.url, f"s{i}").json()["session_id"] for i in range(3)]
