@@ -19,8 +19,9 @@ from genai_pipeline.k8s.templating import MANAGED_BY, bind_address, release_labe
 STORE_ACCESS = "store-access"
 ACCOUNT = "genai-agent"
 IMAGE = "strands-agent"
-FINISH_S = 60
-"""From SIGTERM to SIGKILL: the agent's own drain deadline (AGENT_DRAIN_DEADLINE_S, 30) with room."""
+DRAIN_S = 60
+"""As long as a request may take (AGENT_DEADLINE_S): what was accepted is finished."""
+TEARDOWN_S = 10
 
 Values = dict[str, Any]
 
@@ -55,7 +56,8 @@ def agent_values(release: Release, profile: Profile, model_url: str) -> Values:
         "networkPolicy": _network_policy(profile),
         "serviceMonitor": {"enabled": False},  # the platform's PodMonitor scrapes every agent
         "stopDelaySeconds": stop_delay_s(profile),
-        "terminationGracePeriodSeconds": stop_delay_s(profile) + FINISH_S,
+        "drainSeconds": DRAIN_S,
+        "terminationGracePeriodSeconds": stop_delay_s(profile) + DRAIN_S + TEARDOWN_S,
         "priorityClassName": "genai-serving",
         # A turn may take a minute: Karpenter moves no agent of its own accord.
         "podAnnotations": {"karpenter.sh/do-not-disrupt": "true"},

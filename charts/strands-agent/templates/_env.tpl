@@ -4,6 +4,7 @@
 - {name: HOME, value: /tmp}
 - {name: AGENT_HOST, value: {{ .Values.bindAddress | quote }}}
 - {name: AGENT_PORT, value: "8080"}
+- {name: AGENT_DRAIN_DEADLINE_S, value: {{ .Values.drainSeconds | quote }}}
 {{- with .Values.releaseId }}
 - {name: RELEASE_ID, value: {{ . | quote }}}
 {{- end }}

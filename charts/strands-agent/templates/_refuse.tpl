@@ -33,8 +33,8 @@
 {{- if and $v.autoscaling.enabled (lt (int $v.autoscaling.maxReplicas) (int $v.replicaCount)) -}}
 {{- $wrong = append $wrong (printf "autoscaling.maxReplicas (%d) is below replicaCount (%d), which is the fewest. Raise the one or lower the other." (int $v.autoscaling.maxReplicas) (int $v.replicaCount)) -}}
 {{- end -}}
-{{- if le (int $v.terminationGracePeriodSeconds) (int $v.stopDelaySeconds) -}}
-{{- $wrong = append $wrong (printf "terminationGracePeriodSeconds (%d) is not above stopDelaySeconds (%d): requests under way would be cut off. Leave at least 30 seconds between them." (int $v.terminationGracePeriodSeconds) (int $v.stopDelaySeconds)) -}}
+{{- if lt (int $v.terminationGracePeriodSeconds) (add $v.stopDelaySeconds $v.drainSeconds 5 | int) -}}
+{{- $wrong = append $wrong (printf "terminationGracePeriodSeconds (%d) is too short for stopDelaySeconds (%d) and drainSeconds (%d): requests under way would be cut off. Use at least %d." (int $v.terminationGracePeriodSeconds) (int $v.stopDelaySeconds) (int $v.drainSeconds) (add $v.stopDelaySeconds $v.drainSeconds 5 | int)) -}}
 {{- end -}}
 {{- if and $v.fullnameOverride (not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $v.fullnameOverride)) -}}
 {{- $wrong = append $wrong (printf "fullnameOverride is %q, which no Service may be called. Use lower case letters, digits and dashes, a letter first." $v.fullnameOverride) -}}
