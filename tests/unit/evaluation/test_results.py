@@ -1,6 +1,7 @@
 """Results as they lie in the store, and what two of them say about each other."""
 
 import json
+import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 
 import pytest
@@ -167,6 +168,7 @@ def test_the_plot_draws_the_newest_releases_the_gate_and_what_is_live():
 
     drawn = svg([*points, Point("unmeasured", 0, 0)], 0.9)
 
+    assert ElementTree.fromstring(drawn).tag.endswith("svg")
     assert drawn.count("<circle") == MOST_POINTS
     assert "gate 90%" in drawn
     assert drawn.count(">live<") == 1
