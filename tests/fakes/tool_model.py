@@ -140,9 +140,9 @@ class _Handler(BaseHTTPRequestHandler):
             body = json.dumps({"error": {"message": said.text, "type": "BadRequestError", "code": said.status}})
             self._send(said, "application/json", body)
         elif request.get("stream"):
-            self._send(said, "text/event-stream", _stream(said))
+            self._send(said, "text/event-stream", as_stream(said))
         else:
-            self._send(said, "application/json", json.dumps(_whole(said)))
+            self._send(said, "application/json", json.dumps(as_reply(said)))
 
     def _send(self, said: Said, content_type: str, text: str) -> None:
         body = text.encode()
@@ -172,13 +172,13 @@ def _finish(said: Said) -> str:
     return said.finish or ("tool_calls" if said.calls else "stop")
 
 
-def _whole(said: Said) -> dict[str, Any]:
+def as_reply(said: Said) -> dict[str, Any]:
     message = {"role": "assistant", "content": said.text or None, "tool_calls": _calls(said) or None}
     choice = {"index": 0, "message": message, "finish_reason": _finish(said)}
     return {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": USAGE}
 
 
-def _stream(said: Said) -> str:
+def as_stream(said: Said) -> str:
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
     deltas += [{"content": said.text[i : i + PIECE]} for i in range(0, len(said.text), PIECE)]
     for index, call in enumerate(_calls(said)):

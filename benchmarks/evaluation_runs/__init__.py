@@ -1,0 +1,1 @@
+"""What benchmarks/evaluation.py runs in processes of their own."""
