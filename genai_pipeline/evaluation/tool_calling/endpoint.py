@@ -87,7 +87,9 @@ class Endpoint:
         from openai import APIConnectionError, APIError, APIStatusError
 
         started = time.perf_counter()
-        body: dict[str, Any] = {"model": self._model, "messages": messages, "tools": tools, **self._fixed}
+        # Beside the typed fields: the client would otherwise take every message and schema apart, which costs the most.
+        raw = {"messages": list(messages), "tools": list(tools)}
+        body: dict[str, Any] = {"model": self._model, "messages": [], "extra_body": raw, **self._fixed}
         try:
             async with asyncio.timeout(self._timeout_s):
                 answer = await (self._streamed(body) if streamed else self._whole(body))
