@@ -29,7 +29,7 @@ import httpx
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from genai_pipeline.core.model_spec import AgentGates
+from genai_pipeline.core.gates import AgentGates
 from genai_pipeline.evaluation.report import evaluate
 from genai_pipeline.evaluation.suite import load_suite
 from genai_pipeline.evaluation.tool_calling import load_tool_suite, run_tool_calling

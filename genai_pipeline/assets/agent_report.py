@@ -3,9 +3,11 @@
 from genai_pipeline.assets.evaluation_metadata import evaluation_metadata, over_releases, unsolved
 from genai_pipeline.assets.held_against import against_live, keep, unless_it_moved
 from genai_pipeline.assets.release_asset import Findings, InHand, ReleaseAsset
+from genai_pipeline.assets.tool_calls import put_to_the_engine
 
 
 def _evaluate(hand: InHand) -> Findings:
+    from genai_pipeline.evaluation.llm_judge import judge_for
     from genai_pipeline.evaluation.report import evaluate
 
     platform, gates = hand.platform, hand.spec.gates
@@ -17,13 +19,15 @@ def _evaluate(hand: InHand) -> Findings:
         hand.say,
         platform.profile.weather_url,
         concurrency=gates.serving.at_concurrency,
+        judge=judge_for(gates.agent),
         against=against,
         usd_per_million_tokens=hand.record.usd_per_million_tokens,
     )
     verdicts = unless_it_moved(platform, hand.release.model, against, found.verdicts)
     facts = {**found.summary, "unsolved": unsolved(found.cases), **keep(platform, hand.release, found.results)}
     metadata = evaluation_metadata(found, gates.agent) | over_releases(platform, hand.record, facts, gates.agent)
-    return Findings(verdicts, metadata, {"agent": facts})
+    calls = put_to_the_engine(hand)
+    return Findings([*verdicts, *calls.verdicts], {**metadata, **calls.metadata}, {"agent": facts, **calls.facts})
 
 
 AGENT_REPORT = ReleaseAsset(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from genai_pipeline.assets.tables import table
-from genai_pipeline.core.model_spec import AgentGates
+from genai_pipeline.core.gates import AgentGates
 from genai_pipeline.core.record import Record
 from genai_pipeline.resources.platform import Platform
 

@@ -50,6 +50,7 @@ CHECKS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "sessions_isolated": "Does no session see another one's conversation?",
             "latency": "Is the 95th percentile of a turn within the gate?",
             "not_worse_than_live": "On the same cases, is it not significantly worse than what is live?",
+            "tool_calling": "Does the model itself make the right tool calls, streamed and not, if that is asked for?",
         },
         "live": {
             "serves_this_release": "Does the stable address serve this release?",
@@ -102,7 +103,9 @@ UPKEEP_CHECKS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 """Asked by a schedule of what is in use, long after a rollout; no release waits for them."""
 
 GENERATION = 2
-ADDED_LATER: Mapping[str, int] = MappingProxyType({"agent_report.not_worse_than_live": 2})
+ADDED_LATER: Mapping[str, int] = MappingProxyType(
+    {"agent_report.not_worse_than_live": 2, "agent_report.tool_calling": 2}
+)
 """Checks that releases from before did not have to pass -> the first generation of records that has to."""
 
 REQUIRED_FOR_LIVE: tuple[str, ...] = tuple(

@@ -14,10 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, f
 from genai_pipeline.core.cron import Cron, TimeZone
 from genai_pipeline.core.duration import Duration
 from genai_pipeline.core.formats import Format
+from genai_pipeline.core.gates import Gates
 from genai_pipeline.core.tag_range import TagRange
 from genai_pipeline.core.window import MaintenanceWindow
 
-Ratio = Annotated[float, Field(ge=0, le=1)]
 Glob = Annotated[str, Field(min_length=1)]
 ANY_LICENCE = "any"
 _S3_PREFIX = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\s]*)?")
@@ -194,42 +194,6 @@ class Serving(_Section):
         """Hex sha256 of the canonical JSON of this section."""
         canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-class ServingGates(_Section):
-    """What the serving report must prove. Times in milliseconds, rates per second."""
-
-    at_concurrency: PositiveInt = 8
-    requests: PositiveInt = 48
-    ttft_p95_ms: PositiveFloat = 800
-    min_tokens_per_s: PositiveFloat = 100
-    error_rate_max: Ratio = 0
-    kv_cache_max: Ratio = 0.85
-    queue_max: int = Field(30, ge=0)
-    usd_per_hour: float = Field(0.0, ge=0)
-    usd_per_million_tokens_max: PositiveFloat | None = None
-
-
-class AgentGates(_Section):
-    """What the agent report must prove.
-
-    Args:
-        suite: one of `evaluation/suites/`, or the path of a file of one's own.
-        repeat: runs of each case; None: as the suite says.
-        worse_than_live_alpha: how unlikely chance must be before a release counts as worse than live.
-    """
-
-    suite: Annotated[str, Field(min_length=1)] = "weather"
-    repeat: Annotated[PositiveInt, Field(le=100)] | None = None
-    worse_than_live_alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    task_success_min: Ratio = 0.9
-    tool_accuracy_min: Ratio = 0.95
-    latency_p95_s: PositiveFloat = 10.0
-
-
-class Gates(_Section):
-    serving: ServingGates = ServingGates()  # pyright: ignore[reportCallIssue]
-    agent: AgentGates = AgentGates()
 
 
 class Breach(_Section):

@@ -19,6 +19,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from genai_pipeline.core.errors import GenaiError
+from genai_pipeline.core.gates import AgentGates
 from genai_pipeline.core.judge_model import JudgeModel, judge_settings
 from genai_pipeline.evaluation.agent_client import NotMeasured
 from genai_pipeline.evaluation.tool_calling.endpoint import with_version
@@ -122,10 +123,15 @@ class LlmJudge:
 
 
 def judge_from(settings: JudgeModel, env: Mapping[str, str] | None = None) -> LlmJudge:
-    """The judge that a model file asks for; its key is JUDGE_API_KEY of the environment."""
+    """A judge by its settings; its key is JUDGE_API_KEY of the environment."""
     if settings.provider == "bedrock":
         return LlmJudge(settings, _Bedrock(settings))
     return LlmJudge(settings, _OpenAI(settings, (os.environ if env is None else env).get("JUDGE_API_KEY", "")))
+
+
+def judge_for(gates: AgentGates) -> LlmJudge | None:
+    """The judge that a model file asks for, if it does."""
+    return judge_from(gates.judge) if gates.judge else None
 
 
 def judge_from_env(env: Mapping[str, str] | None = None) -> LlmJudge | None:

@@ -9,7 +9,7 @@ from importlib import metadata
 from typing import Any
 
 from genai_pipeline.core.clock import utc_now
-from genai_pipeline.core.model_spec import AgentGates
+from genai_pipeline.core.gates import AgentGates
 from genai_pipeline.core.verdict import Verdict, passed
 from genai_pipeline.evaluation.agent_client import TIMEOUT_S, AgentClient, NotMeasured
 from genai_pipeline.evaluation.collecting import outcomes_of

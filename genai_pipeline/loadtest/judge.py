@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from genai_pipeline.core.errors import GenaiError, Refused
-from genai_pipeline.core.model_spec import ServingGates
+from genai_pipeline.core.gates import ServingGates
 from genai_pipeline.core.verdict import Verdict, failed, inconclusive, judge, passed
 from genai_pipeline.loadtest.agreement import Comparison, compare
 from genai_pipeline.loadtest.cost import usd_per_million_tokens

@@ -5,8 +5,8 @@ Not a load test, which would cost users; so it may fail a gate, and proves no mo
 
 from __future__ import annotations
 
+from genai_pipeline.core.gates import ServingGates
 from genai_pipeline.core.histogram import increase, quantile_bounds, total
-from genai_pipeline.core.model_spec import ServingGates
 from genai_pipeline.core.verdict import Verdict, inconclusive, judge
 from genai_pipeline.gateways.metrics.abc import EngineMetrics
 from genai_pipeline.loadtest.summary import MIN_OBSERVATIONS

@@ -23,10 +23,15 @@ def desk(monkeypatch):
 
     def evaluate(*args, **kwargs):
         cases = [{"case": "paris", "success": True}]
-        return AgentReport(list(desk.verdicts["agent_report"]), cases, {"task_success": 1.0})
+        verdicts = [v for v in desk.verdicts["agent_report"] if v.check != "tool_calling"]
+        return AgentReport(verdicts, cases, {"task_success": 1.0})
+
+    def tool_calling():
+        return next(v for v in desk.verdicts["agent_report"] if v.check == "tool_calling")
 
     monkeypatch.setattr("genai_pipeline.loadtest.report.measure", measure)
     monkeypatch.setattr("genai_pipeline.evaluation.report.evaluate", evaluate)
+    monkeypatch.setattr("genai_pipeline.evaluation.tool_calling.not_asked", tool_calling)
     monkeypatch.setattr(
         "genai_pipeline.loadtest.acceptance.accept_candidate", lambda *a, **k: desk.verdicts["candidate"]
     )

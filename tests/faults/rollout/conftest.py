@@ -80,7 +80,9 @@ def desk(cluster_daemon):
     """One desk for all faults of a module: whatever breaks must leave the live release as it was."""
     namespace = cluster_daemon.world().cluster.namespace
     desk = RealDesk(LocalCluster(cluster_daemon.url, namespace))
-    report = AgentReport([passed(check, "fine") for check in CHECKS["agent_report"]], [{"case": "hello"}], {})
+    report = AgentReport(
+        [passed(check, "fine") for check in CHECKS["agent_report"] if check != "tool_calling"], [{"case": "hello"}], {}
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("genai_pipeline.evaluation.report.evaluate", lambda *args, **kwargs: report)
         yield desk

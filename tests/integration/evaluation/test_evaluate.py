@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from genai_pipeline.core.checks import CHECKS
-from genai_pipeline.core.model_spec import AgentGates
+from genai_pipeline.core.gates import AgentGates
 from genai_pipeline.core.verdict import Verdict
 from genai_pipeline.evaluation import runner
 from genai_pipeline.evaluation.agent_client import AgentClient, NotMeasured

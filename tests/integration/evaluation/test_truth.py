@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from genai_pipeline.core.model_spec import AgentGates
+from genai_pipeline.core.gates import AgentGates
 from genai_pipeline.evaluation.agent_client import NotMeasured
 from genai_pipeline.evaluation.report import evaluate
 from genai_pipeline.evaluation.suite import Suite, load_suite

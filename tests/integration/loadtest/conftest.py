@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from genai_pipeline.core.model_spec import ServingGates
+from genai_pipeline.core.gates import ServingGates
 from genai_pipeline.gateways.metrics.engine import EngineMetricsReader
 from genai_pipeline.loadtest import acceptance, report
 from genai_pipeline.loadtest.report import ServingReport, measure

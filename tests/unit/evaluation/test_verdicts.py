@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from genai_pipeline.core.model_spec import AgentGates
+from genai_pipeline.core.gates import AgentGates
 from genai_pipeline.core.verdict import Outcome, Verdict
 from genai_pipeline.evaluation.agent_client import Reply, ToolCall
 from genai_pipeline.evaluation.collecting import outcomes_of

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from genai_pipeline.core.model_spec import ServingGates
+from genai_pipeline.core.gates import ServingGates
 from genai_pipeline.gateways.metrics.abc import EngineMetrics
 from genai_pipeline.loadtest.measurement import Measurement
 from genai_pipeline.loadtest.sampler import Sample

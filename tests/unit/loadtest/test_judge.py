@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.errors import EngineUnavailable, Refused
-from genai_pipeline.core.model_spec import ServingGates
+from genai_pipeline.core.gates import ServingGates
 from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.gateways.metrics.abc import GpuReading
 from genai_pipeline.loadtest.judge import judge_measurement, nothing_measured

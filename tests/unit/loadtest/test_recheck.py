@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from genai_pipeline.core.model_spec import ServingGates
+from genai_pipeline.core.gates import ServingGates
 from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.gateways.metrics.abc import EngineMetrics
 from genai_pipeline.loadtest.recheck import judge_while_asked

@@ -1,0 +1,76 @@
+"""The tool-calling suite in a rollout: asked of the candidate's own engine where there is a gate, and only there."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from genai_pipeline.core.model_file import ModelFiles, parse_model
+from genai_pipeline.core.record import Phase
+from genai_pipeline.evaluation.results import ResultsStore
+from genai_pipeline.evaluation.tool_calling import load_tool_suite, verdict
+from tests.fakes.tool_model import Defect, Said, ToolModel, perfect
+
+CHECK = "agent_report.tool_calling"
+GATED = json.dumps(
+    {
+        "name": "tiny",
+        "source": {"hub": "owner/tiny"},
+        "gates": {"agent": {"tool_calling_min": 0.9}},
+        "rollout": {"watch_minutes": 0},
+    }
+)
+SUITE = load_tool_suite().model_copy(update={"cases": load_tool_suite().cases[:3]})
+
+
+@pytest.fixture
+def roll_out(desk, monkeypatch):
+    """Roll a release out whose engine is a model with such a defect; returns what it was asked."""
+
+    def run(defect: Defect = lambda said, request: said):
+        monkeypatch.setattr("genai_pipeline.evaluation.tool_calling.load_tool_suite", lambda name: SUITE)
+        monkeypatch.setattr("genai_pipeline.evaluation.tool_calling.not_asked", verdict.not_asked)
+        desk.world.hub.publish("v1")
+        with ToolModel(perfect(SUITE, defect)) as engine:
+            monkeypatch.setattr(type(desk.platform.candidates), "engine_url", lambda self, release: engine.url)
+            desk.roll_out()
+        return engine.requests
+
+    return run
+
+
+def test_without_a_gate_nothing_is_asked_and_the_check_says_so(desk, roll_out):
+    assert roll_out() == []
+    assert desk.live
+    found = desk.record(desk.live).verdicts[CHECK]
+    assert (str(found.outcome), "not asked for" in found.summary) == ("passed", True)
+
+
+def test_a_model_that_calls_its_tools_right_goes_live_and_its_results_are_kept(desk, roll_out):
+    desk.load(ModelFiles((parse_model(GATED, "models/tiny.yaml"),), ()))
+
+    asked = roll_out()
+
+    assert {request["model"] for request in asked} == {"tiny"}
+    assert "3 of 3 cases solved" in desk.record(desk.live).verdicts[CHECK].summary
+    assert desk.record(desk.live).facts["tool_calling"]["solved"] == 3
+    kept = ResultsStore(desk.platform.gateways.store).read("tiny", desk.live, "tool_calling")
+    assert [case.name for case in kept.cases] == [case.name for case in SUITE.cases]
+
+
+@pytest.mark.parametrize(
+    ("defect", "outcome", "phase"),
+    [
+        (lambda said, request: replace(said, calls=()), "failed", Phase.REJECTED),
+        (lambda said, request: said if not request.get("stream") else Said("Hm."), "failed", Phase.REJECTED),
+        (lambda said, request: Said("no key", status=401), "inconclusive", Phase.ROLLING_OUT),
+    ],
+)
+def test_a_model_that_does_not_is_not_promoted(desk, roll_out, defect, outcome, phase):
+    desk.load(ModelFiles((parse_model(GATED, "models/tiny.yaml"),), ()))
+
+    roll_out(defect)
+
+    assert desk.live is None
+    record = desk.record(desk.releases[0])
+    assert (str(record.verdicts[CHECK].outcome), record.phase) == (outcome, phase)
