@@ -6,6 +6,7 @@ from genai_pipeline.assets.held_against import keep
 from genai_pipeline.assets.release_asset import Findings, InHand
 from genai_pipeline.assets.tables import table
 from genai_pipeline.core.clock import utc_now
+from genai_pipeline.k8s.render import release_alias
 
 
 def put_to_the_engine(hand: InHand) -> Findings:
@@ -21,7 +22,8 @@ def put_to_the_engine(hand: InHand) -> Findings:
         return Findings([not_asked()])
     suite, at, started = load_tool_suite(gates.agent.tool_calling_suite), utc_now(), time.monotonic()
     url, concurrency = hand.platform.candidates.engine_url(hand.release), gates.serving.at_concurrency
-    outcomes = run_tool_calling(url, hand.release.model, suite, concurrency, gates.agent.repeat, hand.say)
+    alias = release_alias(hand.release)  # no other release answers to it
+    outcomes = run_tool_calling(url, alias, suite, concurrency, gates.agent.repeat, hand.say)
     verdict = judge_tool_calling(outcomes, gates.agent.tool_calling_min)
     results = Results(
         suite=suite.name,

@@ -51,7 +51,7 @@ def test_a_model_that_calls_its_tools_right_goes_live_and_its_results_are_kept(d
 
     asked = roll_out()
 
-    assert {request["model"] for request in asked} == {"tiny"}
+    assert {request["model"] for request in asked} == {f"tiny@{desk.live}"}
     assert "3 of 3 cases solved" in desk.record(desk.live).verdicts[CHECK].summary
     assert desk.record(desk.live).facts["tool_calling"]["solved"] == 3
     kept = ResultsStore(desk.platform.gateways.store).read("tiny", desk.live, "tool_calling")
