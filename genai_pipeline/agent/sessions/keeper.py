@@ -25,7 +25,7 @@ from genai_pipeline.agent.sessions.transcript import moment, turn_of
 logger = logging.getLogger(__name__)
 
 SWEEPS_PER_TTL = 4
-LONGEST_SWEEP_PAUSE_S = 300.0
+SHORTEST_SWEEP_PAUSE_S, LONGEST_SWEEP_PAUSE_S = 0.5, 300.0
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,8 @@ class Sessions:
     async def sweep_for_ever(self) -> None:
         """Remove what has expired, now and then; a task of the service."""
         while True:
-            await asyncio.sleep(min(LONGEST_SWEEP_PAUSE_S, self._limits.ttl_s / SWEEPS_PER_TTL))
+            pause_s = self._limits.ttl_s / SWEEPS_PER_TTL
+            await asyncio.sleep(max(SHORTEST_SWEEP_PAUSE_S, min(LONGEST_SWEEP_PAUSE_S, pause_s)))
             self._forget_expired()
             if self._stored:
                 await self._stored.sweep()

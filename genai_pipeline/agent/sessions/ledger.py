@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 _ATTEMPTS = 5
 """Of a step that meets others' writes; each time it reads again what is true now."""
 _SWEEP_MARGIN_S = 60.0
-"""Above what clocks differ by: the store's decides which records are looked at."""
+"""The store's clock, which may differ by so much, decides which records are looked at; ours whether they go."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,8 @@ class Ledger:
     def sweep(self) -> int:
         """Remove what has expired; how many sessions that were."""
         removed = 0
-        for session_id in self._heads.unused_since(self._clock() - self._ttl_s - _SWEEP_MARGIN_S):
+        margin_s = min(_SWEEP_MARGIN_S, self._ttl_s)
+        for session_id in self._heads.unused_since(self._clock() - self._ttl_s - margin_s):
             held = self._read(session_id)
             if held and self._over(held.head) and not self._held(held.head):
                 with suppress(Conflict):  # in use again, or swept by another replica

@@ -49,11 +49,12 @@ class FileRepository(FileSessionManager):
         ids = [int(found[1]) for path in folder.glob("*.json") if (found := _ID.search(path.name))]
         self.erase(session_id, (i for i in ids if i <= last_id))
         if all(i <= last_id for i in ids):
-            for path in sorted(Path(self._get_session_path(session_id)).rglob("*"), reverse=True):
-                with suppress(OSError):  # a folder in which somebody writes meanwhile stays
-                    path.rmdir() if path.is_dir() else path.unlink()
-            with suppress(OSError):
-                os.rmdir(self._get_session_path(session_id))
+            for folder_name, _, names in os.walk(self._get_session_path(session_id), topdown=False):
+                for name in names:
+                    with suppress(FileNotFoundError):
+                        os.unlink(os.path.join(folder_name, name))
+                with suppress(OSError):  # gone already, or somebody writes into it meanwhile
+                    os.rmdir(folder_name)
 
 
 class S3Repository(S3SessionManager):

@@ -1,6 +1,8 @@
 """The real service over HTTP, on a scripted model."""
 
+import os
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -165,6 +167,22 @@ def test_a_conversation_that_no_longer_fits_the_model_goes_on_without_its_oldest
 
     assert answers == ["0 | 1", "0 | 1 | 2", "1 | 2 | 3", "2 | 3 | 4"]
     assert [turn["prompt"] for turn in shown] == ["2", "3", "4"]
+
+
+def kept_in(folder: Path) -> list[str]:
+    return [name for _, _, names in os.walk(folder) for name in names if name != ".lock"]
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_an_expired_session_goes_by_itself(stored: bool, tmp_path: Path):
+    place = {"sessions": f"file:{tmp_path}"} if stored else {}
+    with ScriptedModel(echo) as model, running_agent(model.url, session_ttl_s=0.5, **place) as agent:
+        session = ask(agent.url, "old").json()["session_id"]
+        deadline = time.monotonic() + 60
+        while "agent_sessions 0.0" not in HTTP.get(f"{agent.url}/metrics").text or kept_in(tmp_path):
+            assert time.monotonic() < deadline
+        assert error_of(HTTP.get(f"{agent.url}/sessions/{session}")) == (404, "no_session")
+        assert ask(agent.url, "new", session).json()["response"] == "new"
 
 
 def test_sessions_beyond_the_limit_are_forgotten():
