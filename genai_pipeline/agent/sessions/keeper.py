@@ -7,7 +7,6 @@ within one event loop, which never waits for the store: requests to it run in th
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
@@ -21,8 +20,6 @@ from genai_pipeline.agent.sessions.head import Kept
 from genai_pipeline.agent.sessions.kept import HotSession, HotTurn
 from genai_pipeline.agent.sessions.stored import StoredSessions
 from genai_pipeline.agent.sessions.transcript import moment, turn_of
-
-logger = logging.getLogger(__name__)
 
 SWEEPS_PER_TTL = 4
 SHORTEST_SWEEP_PAUSE_S, LONGEST_SWEEP_PAUSE_S = 0.5, 300.0
