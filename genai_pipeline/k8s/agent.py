@@ -59,8 +59,7 @@ def agent_values(release: Release, profile: Profile, model_url: str) -> Values:
         "drainSeconds": DRAIN_S,
         "terminationGracePeriodSeconds": stop_delay_s(profile) + DRAIN_S + TEARDOWN_S,
         "priorityClassName": "genai-serving",
-        # A turn may take a minute: Karpenter moves no agent of its own accord.
-        "podAnnotations": {"karpenter.sh/do-not-disrupt": "true"},
+        "podAnnotations": {} if may_move(profile) else {"karpenter.sh/do-not-disrupt": "true"},
         "helmTest": {"enabled": False},
     }
 
@@ -83,6 +82,11 @@ def sessions_url(model: str, profile: Profile) -> str:
 def binds_callers(profile: Profile) -> bool:
     """Whether a caller has to come back to the pod that knows the conversation."""
     return profile.agent_sessions == MEMORY and (profile.agent_replicas > 1 or profile.agent_is_autoscaled)
+
+
+def may_move(profile: Profile) -> bool:
+    """Whether Karpenter may move an agent of its own accord: others answer meanwhile, and know the conversation."""
+    return profile.agent_sessions != MEMORY and profile.agent_replicas > 1
 
 
 def image_name(profile: Profile) -> str:

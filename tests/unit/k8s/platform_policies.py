@@ -120,7 +120,11 @@ def consolidation_takes_no_serving_gpu_node(objects: list[Object]) -> Broken:
         never = any(b["nodes"] == "0" and "Underutilized" in b.get("reasons", ["Underutilized"]) for b in budgets)
         if GPU in pool["spec"]["limits"] and (disruption.get("consolidationPolicy") != "WhenEmpty" or not never):
             yield f"{name}: consolidation may take a node that serves"
+    budgets = [o["spec"] for _, o in of_kind(objects, "PodDisruptionBudget") if o["spec"].get("maxUnavailable") == 1]
     for name, manifest, pod in serving(objects):
+        labels = manifest["spec"]["template"]["metadata"]["labels"]
+        if any(budget["selector"]["matchLabels"].items() <= labels.items() for budget in budgets):
+            continue  # one at a time, and the others answer meanwhile
         stays = manifest["spec"]["template"]["metadata"].get("annotations", {})
         if pod.get("priorityClassName") and stays.get("karpenter.sh/do-not-disrupt") != "true":
             yield f"{name}: consolidation may move it"

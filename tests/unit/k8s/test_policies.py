@@ -140,6 +140,11 @@ SPOILT: list[Spoil] = [
         engine,
         without("spec", "template", "metadata", "annotations", "karpenter.sh/do-not-disrupt"),
     ),
+    (
+        "consolidation_takes_no_serving_gpu_node",
+        lambda o: find(o, "PodDisruptionBudget", "tiny-agent-"),
+        without("spec", "maxUnavailable"),
+    ),
     ("every_selector_picks_a_pod", lambda o: find(o, "Service", "tiny"), put({"a": "b"}, "spec", "selector")),
     (
         "every_selector_picks_a_pod",
