@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from genai_pipeline.agent.settings import Settings, SettingsError
+from tests.fakes.openai_server import FakeEngine
 from tests.fakes.running_agent import RunningAgent, running_agent
 from tests.fakes.wild_model import Talk, WildModel, call, delta, text
 
@@ -220,6 +221,14 @@ def test_a_connection_that_was_dropped_is_no_failure():
 
     with WildModel(behave) as model, running_agent(model.url, model_breaker_failures=1) as agent:
         assert ask(agent).json()["response"] == "here"
+
+
+def test_completions_one_after_the_other_share_a_connection():
+    with FakeEngine("scripted") as engine, running_agent(f"{engine.url}/v1") as agent:
+        assert [ask(agent).status_code for _ in range(10)] == [200] * 10
+
+        assert len(engine.requests) == 10
+        assert engine.connections == 1
 
 
 def test_a_client_that_leaves_says_nothing_of_the_model():
