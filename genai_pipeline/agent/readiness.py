@@ -71,13 +71,14 @@ class ReadinessCheck:
         """Why this endpoint would not answer now, if so."""
         try:
             async with asyncio.timeout(PROBE_DEADLINE_S):
-                if endpoint.breaker.state != "closed":
-                    raise LeftOut(endpoint.breaker.left_s)
+                left_out = endpoint.breaker.state != "closed"
+                if left_out and any(other.breaker.state == "closed" for other in self._chain.endpoints):
+                    raise LeftOut(endpoint.breaker.left_s)  # no reason to wait for it
                 names = await endpoint.listed_models()
                 if names is not None and endpoint.spec.model not in names:
                     served = ", ".join(names) or "nothing"
                     return f"The endpoint serves {served:.200}, not {endpoint.spec.model}. Check MODEL_ID."
-                if self._clock() - endpoint.completed_at >= self._settings.completion_recent_s:
+                if left_out or self._clock() - endpoint.completed_at >= self._settings.completion_recent_s:
                     await endpoint.probe(self._tool_specs)
         except TimeoutError:
             return f"The model did not answer within {PROBE_DEADLINE_S:g} s. See the engine's log."

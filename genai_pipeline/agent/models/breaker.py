@@ -23,7 +23,7 @@ class Breaker:
     Args:
         failures: so many in a row open it.
         share: so large a part of the last `WINDOW` outcomes opens it too.
-        pause_s: seconds from opening to the first probe; doubles with every probe that fails, up to `pause_s * 8`.
+        pause_s: seconds from opening to a probe, and from one that failed to the next.
         on_change: called with the new state.
     """
 
@@ -38,14 +38,9 @@ class Breaker:
         self._failures, self._share, self._pause_s = failures, share, pause_s
         self._on_change, self._clock = on_change, clock
         self._recent: deque[bool] = deque(maxlen=WINDOW)
-        self._in_a_row = self._failed_probes = 0
+        self._in_a_row = 0
         self._open_until = 0.0
         self.state: State = "closed"
-
-    @property
-    def pause_s(self) -> float:
-        """Seconds that it stays open this time."""
-        return self._pause_s * min(8, 2**self._failed_probes)
 
     @property
     def left_s(self) -> float:
@@ -56,14 +51,12 @@ class Breaker:
         """A completion, or a probe, came to its end. One that was on its way when it opened closes nothing."""
         if self.state == "half_open":
             self._recent.clear()
-            self._failed_probes = 0
             self._become("closed")
         self._in_a_row = 0
         self._recent.append(True)
 
     def failed(self) -> None:
         if self.state == "half_open":
-            self._failed_probes += 1
             self._open()
         elif self.state == "closed":
             self._in_a_row += 1
@@ -77,7 +70,7 @@ class Breaker:
         self._become("half_open")
 
     def _open(self) -> None:
-        self._open_until = self._clock() + self.pause_s
+        self._open_until = self._clock() + self._pause_s
         self._become("open")
 
     def _become(self, state: State) -> None:

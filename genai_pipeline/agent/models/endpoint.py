@@ -95,8 +95,9 @@ class Endpoint:
         return await self._provider.listed_models()
 
     async def probe(self, tool_specs: list[Any] | None = None) -> None:
-        """Complete one token. Raises: what was wrong."""
-        events = 0
+        """Complete one token; one that was left out is taken in again by it. Raises: what was wrong."""
+        if self.breaker.state == "open":
+            self.breaker.half_open()
         try:
             async with asyncio.timeout(PROBE_DEADLINE_S):
                 model = await self.model(max_tokens=1)
@@ -104,14 +105,13 @@ class Endpoint:
                 stream = model.stream(HELLO, tool_specs or self._tool_specs, self._settings.system_prompt)
                 async with aclosing(reader.read(stream)) as answer:
                     async for _ in answer:
-                        events += 1
+                        pass
         except Exception as error:
             if fault_of(error).counts or isinstance(error, TimeoutError):
                 self.breaker.failed()
-                raise
-            if self.breaker.state != "half_open":
-                raise
-            # It answers: what it says to a greeting is not why it was left out.
+            elif self.breaker.state == "half_open":  # it answers: what it says of a greeting is not why it was left out
+                self.breaker.succeeded()
+            raise
         self._succeeded()
 
     async def close(self) -> None:
@@ -136,6 +136,5 @@ class Endpoint:
         """Ask it after each pause until it answers, so that no request has to find out."""
         while self.breaker.state != "closed":
             await asyncio.sleep(self.breaker.left_s)
-            self.breaker.half_open()
             with suppress(Exception):
                 await self.probe()

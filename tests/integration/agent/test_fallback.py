@@ -196,6 +196,18 @@ def test_a_fallback_keeps_the_service_ready_and_is_noted():
     assert ready.json()["note"].startswith(f"scripted at {one.url}: The model 'scripted'")
 
 
+def test_where_all_are_left_out_the_readiness_probe_takes_one_in_again():
+    behaviour = {"now": fails(500)}
+    with (
+        WildModel(lambda talk: behaviour["now"](talk)) as model,
+        running_agent(model.url, model_breaker_failures=1, model_breaker_pause_s=600.0) as agent,
+    ):
+        assert ask(agent).status_code == 503
+        behaviour["now"] = says("back")
+        until(lambda: HTTP.get(f"{agent.url}/readyz").status_code == 200)
+        assert ask(agent).json()["response"] == "back"
+
+
 def test_the_only_model_that_is_left_out_is_told_with_when_to_come_back():
     with (
         WildModel(fails(500)) as model,
@@ -290,7 +302,7 @@ def test_breaker_opens_by_share_and_half_opens_after_its_pause():
     now[0] = 4.0
     breaker.half_open()
     breaker.failed()
-    assert (breaker.state, breaker.left_s) == ("open", 8.0)
+    assert (breaker.state, breaker.left_s) == ("open", 4.0)
     breaker.half_open()
     breaker.succeeded()
     breaker.failed()
