@@ -8,9 +8,10 @@ from typing import Any
 
 from genai_pipeline.core.clock import utc_now
 from genai_pipeline.core.errors import GenaiError, NotFound
-from genai_pipeline.core.model_spec import Gates
+from genai_pipeline.core.gates import Gates
 from genai_pipeline.core.record import Record
 from genai_pipeline.core.verdict import Verdict
+from genai_pipeline.evaluation.llm_judge import judge_for, judge_from_env
 from genai_pipeline.evaluation.report import evaluate
 from genai_pipeline.evaluation.results import BrokenResults, Results, ResultsStore
 from genai_pipeline.evaluation.runner import CONCURRENCY
@@ -116,6 +117,7 @@ class Asker:
                 self._say,
                 self._platform.profile.weather_url,
                 concurrency=self._concurrency(record),
+                judge=judge_for(self.gates.agent) or judge_from_env(),
             )
             assert report.results
             found, verdicts = report.results, report.verdicts
@@ -133,7 +135,7 @@ class Asker:
         """The gate for this kind of suite; 0 where there is none."""
         gates = self.gates.agent
         tools = isinstance(self._suite, ToolSuite)
-        return (getattr(gates, "tool_calling_min", None) or 0.0) if tools else gates.task_success_min
+        return (gates.tool_calling_min or 0.0) if tools else gates.task_success_min
 
     def _kept(self, results: Results) -> str:
         """So that the next comparison need not ask again; what the store refuses is said."""

@@ -17,7 +17,7 @@ from genai_pipeline.local.weather_server import WeatherServer
 from genai_pipeline.resources.platform import Platform
 from tests.fakes.running_agent import running_agent
 from tests.fakes.scripted_model import Say, ScriptedModel, solves
-from tests.fakes.tool_model import ToolModel, perfect
+from tests.fakes.tool_model import Said, ToolModel, perfect
 from tests.fakes.world import PROFILE, World
 
 SPEC = parse_model("name: tiny\nsource: {hub: owner/tiny}\ngates: {agent: {suite: mine.yaml}}\n", "tiny.yaml")
@@ -222,3 +222,22 @@ def test_tool_calls_are_asked_of_the_engine_under_the_releases_own_name(site, tm
     assert {request["model"] for request in model.requests} == {f"tiny@{site.new.id}"}
     stored = ResultsStore(site.platform.gateways.store).read("tiny", site.new.id, "calls")
     assert stored.sampling == {"temperature": 0.0, "seed": 7}
+
+
+def test_a_judge_named_by_the_environment_judges_by_the_rubric_and_is_recorded_without_its_key(site, good, monkeypatch):
+    site.urls = {site.old.id: good}
+    site.suite.write_text(SUITE.replace("calls:", "rubric: Rhymes., calls:"))
+    said = {"reason": "It does not rhyme.", "unmet": ["Rhymes."], "verdict": "fail"}
+    with ToolModel(lambda request: Said(json.dumps(said))) as judge:
+        monkeypatch.setenv("JUDGE_MODEL", "critic")
+        monkeypatch.setenv("JUDGE_BASE_URL", judge.url)
+        monkeypatch.setenv("JUDGE_API_KEY", "judge-secret")
+        found = site.genai("tiny", "--against", "none")
+
+    assert found.code == 1
+    assert "the judge: It does not rhyme." in found.out
+    assert {request["authorization"] for request in judge.requests} == {"Bearer judge-secret"}
+    stored = site.stored(site.old)
+    assert stored.judge["judge"] == "openai:critic"
+    assert b"judge-secret" not in stored.to_jsonl()
+    assert "judge-secret" not in found.all
