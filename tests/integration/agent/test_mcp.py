@@ -7,11 +7,14 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import httpx
 import pytest
 
 from genai_pipeline.agent.tools.mcp import McpServers
 from genai_pipeline.agent.tools.mcp_spec import mcp_server_specs
 from tests.fakes.mcp_server import HttpMcpServer
+from tests.fakes.running_agent import running_agent
+from tests.fakes.scripted_model import Messages, Say, ScriptedModel, results_of
 
 DEADLINE_S = 60
 
@@ -134,3 +137,28 @@ def test_servers_that_are_dead_or_hang_hold_nothing_up():
             {"name": "mute", "command": sys.executable, "args": ["-c", "input()"], "tools": ["c"]},
         ]
         run(work, servers(*entries))
+
+
+def test_the_agent_calls_them_and_says_what_is_away():
+    def script(messages: Messages) -> Say:
+        if messages[-1]["role"] == "tool":
+            return Say("; ".join(results_of(messages)))
+        return Say(calls=[("add", {"a": 20, "b": 22}), ("secret", {})])
+
+    with HttpMcpServer() as server, ScriptedModel(script) as model:
+        entries = [
+            {"name": "numbers", "url": server.url, "tools": ["add"]},
+            {"name": "dead", "url": "http://127.0.0.1:9/mcp", "tools": ["rot13"]},
+        ]
+        with running_agent(model.url, mcp_servers=json.dumps(entries)) as agent, httpx.Client(timeout=60) as http:
+            answer = http.post(f"{agent.url}/agent", json={"prompt": "How much is it?"}).json()
+            ready = http.get(f"{agent.url}/readyz")
+            metrics = http.get(f"{agent.url}/metrics").text
+
+    assert [(t["name"], t["status"]) for t in answer["tools"]] == [("add", "success"), ("secret", "error")]
+    assert answer["response"].startswith("42; ")
+    assert "the secret" not in answer["response"]  # the server has it, and the list does not
+    assert (ready.status_code, ready.json()["note"]) == (200, "The tool server dead does not answer.")
+    assert 'agent_tool_calls_total{status="success",tool="add"} 1.0' in metrics
+    assert 'agent_tool_calls_total{status="error",tool="unknown"} 1.0' in metrics
+    assert 'agent_tool_seconds_count{tool="add"} 1.0' in metrics

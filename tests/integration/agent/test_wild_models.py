@@ -205,3 +205,17 @@ def test_a_call_without_arguments_is_one_with_none():
 
     assert response.json()["tools"][0]["arguments"] == {}
     assert response.json()["tools"][0]["status"] == "error"
+
+
+def test_a_stream_tells_what_went_wrong_after_what_was_said():
+    headers = {"Accept": "text/event-stream"}
+    with (
+        WildModel(lambda talk: talk.stream(text("Once upon"), stall=True)) as model,
+        running_agent(model.url, model_timeout_s=0.5) as agent,
+    ):
+        answer = HTTP.post(f"{agent.url}/agent", json={"prompt": "Hi"}, headers=headers)
+
+    events = [dict(line.split(": ", 1) for line in event.splitlines()) for event in answer.text.strip().split("\n\n")]
+    assert [event["event"] for event in events] == ["delta", "error"]
+    assert json.loads(events[0]["data"]) == {"text": "Once upon"}
+    assert json.loads(events[1]["data"])["code"] == "model_stalled"
