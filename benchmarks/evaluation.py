@@ -114,7 +114,7 @@ def agent_suite(url: str, concurrency: int, rounds: int) -> Figures:
     suite, gates = load_suite("weather"), AgentGates()
 
     def run() -> None:
-        evaluate(url, suite, gates)
+        evaluate(url, suite, gates, concurrency=concurrency)
 
     run()  # also imports what it needs
     told = conversations(url, lambda body: body["session_id"])
