@@ -90,7 +90,7 @@ def test_bedrock_answers_with_tools_tokens_and_metrics(credentials: pytest.Monke
 def test_each_failure_of_bedrock_is_told_apart(
     reply: Reply, expected: tuple[int, str], credentials: pytest.MonkeyPatch
 ):
-    with BedrockServer(lambda _: reply) as server, agent_on(server, credentials, model_timeout_s=2.0) as agent:
+    with BedrockServer(lambda _: reply) as server, agent_on(server, credentials, model_timeout_s=4.0) as agent:
         response = ask(agent)
 
     error = response.json()["error"]

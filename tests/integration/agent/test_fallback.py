@@ -113,7 +113,7 @@ def test_two_models_words_are_never_mixed(first: Callable[[Talk], Any]):
     with (
         WildModel(first) as one,
         WildModel(says("from two"), "second") as two,
-        both(one, two, model_timeout_s=0.5) as agent,
+        both(one, two, model_timeout_s=3.0) as agent,
     ):
         response = ask(agent)
 
