@@ -40,7 +40,7 @@ class Evaluated:
         against = kwargs.get("against")
         other = against.stored if against else None
         comparison = Comparison(self.found, other) if other else None
-        verdicts = list(self.desk.verdicts["agent_report"])
+        verdicts = [v for v in self.desk.verdicts["agent_report"] if v.check != "tool_calling"]
         return AgentReport(verdicts, [{"case": "case-3", "success": "no"}], FIGURES, self.found, comparison)
 
     @property
