@@ -65,9 +65,9 @@ def agent_values(release: Release, profile: Profile, model_url: str) -> Values:
 
 
 def agent_settings(release: Release, profile: Profile, model_url: str) -> dict[str, Any]:
-    """The same values, flat and without what only names the release: what a redeploy may be about."""
+    """The same values, flat: what a redeploy may be about. Without what names the release, or follows from others."""
     values = agent_values(release, profile, model_url)
-    for name in ("fullnameOverride", "labels", "releaseId"):
+    for name in ("fullnameOverride", "labels", "releaseId", "podAnnotations"):
         del values[name]
     return dict(_flat(values)) | {"image": image_name(profile)}
 
