@@ -25,7 +25,7 @@ def _evaluate(hand: InHand) -> Findings:
     )
     verdicts = unless_it_moved(platform, hand.release.model, against, found.verdicts)
     facts = {**found.summary, "unsolved": unsolved(found.cases), **keep(platform, hand.release, found.results)}
-    metadata = evaluation_metadata(found, gates.agent) | over_releases(platform, hand.record, facts, gates.agent)
+    metadata = over_releases(platform, hand.record, facts, gates.agent) | evaluation_metadata(found, gates.agent)
     calls = put_to_the_engine(hand)
     return Findings([*verdicts, *calls.verdicts], {**metadata, **calls.metadata}, {"agent": facts, **calls.facts})
 

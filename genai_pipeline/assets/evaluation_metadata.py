@@ -18,19 +18,15 @@ DRAWN = ("pass_rate", "tool_accuracy", "turn_p95_s", "cycle_p95_s", "output_toke
 
 
 def evaluation_metadata(found: "AgentReport", gates: AgentGates) -> dict[str, Any]:
-    """Of one evaluation."""
+    """Of one evaluation; the long table comes last."""
     from genai_pipeline.evaluation.comparison import flipped_rows
 
     figures = {name: value for name in DRAWN if isinstance(value := found.summary.get(name), int | float)}
-    shown: dict[str, Any] = {
-        "cases": table(found.cases),
-        "figures": table([{"figure": k, "value": v} for k, v in found.summary.items()]),
-        "suite": gates.suite,
-        **{name: float(value) for name, value in figures.items()},
-    }
+    shown: dict[str, Any] = {"suite": gates.suite, **{name: float(value) for name, value in figures.items()}}
     if found.comparison:
         shown["flipped"] = table(rows) if (rows := flipped_rows(found.comparison)) else "none"
-    return shown
+    shown["figures"] = table([{"figure": k, "value": v} for k, v in found.summary.items()])
+    return shown | {"cases": table(found.cases)}
 
 
 def unsolved(cases: Sequence[Mapping[str, Any]]) -> list[str]:
