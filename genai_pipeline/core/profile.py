@@ -151,12 +151,19 @@ class Profile:
             cluster_access=_one_of(get_args(ClusterAccess), "GENAI_CLUSTER_ACCESS", env),
             kms_key=None if local else env.get("GENAI_KMS_KEY") or None,
             max_rollouts=_count("GENAI_MAX_ROLLOUTS", env, 2),
-            agent_replicas=_count("GENAI_AGENT_REPLICAS", env, 1 if local else AGENT_REPLICAS),
-            agent_replicas_max=_agent_replicas_max(env, 1 if local else AGENT_REPLICAS),
-            agent_image=env.get("GENAI_AGENT_IMAGE") or None,
-            agent_sessions=_sessions(env),
-            otlp_endpoint=env.get("GENAI_OTLP_ENDPOINT") or None,
+            **_of_agents(env, 1 if local else AGENT_REPLICAS),
         )
+
+
+def _of_agents(env: Mapping[str, str], replicas: int) -> dict[str, Any]:
+    """The settings of every model's agent; `replicas` where nothing is said."""
+    return {
+        "agent_replicas": _count("GENAI_AGENT_REPLICAS", env, replicas),
+        "agent_replicas_max": _agent_replicas_max(env, replicas),
+        "agent_image": env.get("GENAI_AGENT_IMAGE") or None,
+        "agent_sessions": _sessions(env),
+        "otlp_endpoint": env.get("GENAI_OTLP_ENDPOINT") or None,
+    }
 
 
 def _local_url(service: str) -> str:
