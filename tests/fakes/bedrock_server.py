@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import struct
-import threading
 import zlib
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import unquote
+
+from tests.fakes.listening import Listening
 
 STREAM = "application/vnd.amazon.eventstream"
 
@@ -74,42 +75,20 @@ Reply = list[bytes] | tuple[int, str, str]
 """Frames, or an error: status, type, message."""
 
 
-class BedrockServer:
+class BedrockServer(Listening):
     """`script` is given each request's body; `asked` holds the model's id and the body of each."""
 
     def __init__(self, script: Callable[[dict[str, Any]], Reply]) -> None:
         self.script = script
         self.asked: list[tuple[str, dict[str, Any]]] = []
-        self.stopped = threading.Event()
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.bedrock = self
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> BedrockServer:
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stopped.set()
-        self._server.shutdown()
-        self._server.server_close()
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 256
-    bedrock: BedrockServer
+        super().__init__(_Handler)
+        self.url = self.address
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Silent."""
-
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        bedrock = self.server.bedrock
+        bedrock = self.server.fake
         bedrock.asked.append((unquote(self.path.split("/")[2]), body))
         reply = bedrock.script(body)
         if isinstance(reply, tuple):

@@ -4,42 +4,25 @@ from __future__ import annotations
 
 import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
+from tests.fakes.listening import Listening
 
-class HaltingModel:
+
+class HaltingModel(Listening):
     """Serves the model `scripted`. `go_on.release()` lets the next piece out; `gone` is set when the client went."""
 
     def __init__(self, pieces: list[str]) -> None:
         self.pieces, self.go_on, self.gone = pieces, threading.Semaphore(0), threading.Event()
-        self.entered, self.stopped = threading.Event(), threading.Event()
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.model = self
-        self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
-
-    def __enter__(self) -> HaltingModel:
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stopped.set()
-        self._server.shutdown()
-        self._server.server_close()
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    model: HaltingModel
+        self.entered = threading.Event()
+        super().__init__(_Handler)
+        self.url = f"{self.address}/v1"
 
 
 class _Handler(BaseHTTPRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        """Silent."""
-
     def do_POST(self) -> None:
-        assert isinstance(self.server, _Server)
-        model = self.server.model
+        model = self.server.fake
         self.rfile.read(int(self.headers["Content-Length"]))
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")

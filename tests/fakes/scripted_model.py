@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from genai_pipeline.evaluation.suite import PARAMETERS, Suite
+from tests.fakes.listening import Listening
 
 Messages = list[dict[str, Any]]
 
@@ -34,40 +34,20 @@ class Say:
 Script = Callable[[Messages], Say]
 
 
-class ScriptedModel:
+class ScriptedModel(Listening):
     """Serves `script` as the model `name`; `seen` holds the messages of every completion."""
 
     def __init__(self, script: Script, name: str = "scripted", host: str = "127.0.0.1") -> None:
         self.script, self.name = script, name
         self.seen: list[Messages] = []
-        self.stopped = threading.Event()
-        self._server = _Server((host, 0), _Handler)
-        self._server.model = self
-        self.url = f"http://{host}:{self._server.server_port}/v1"
-
-    def __enter__(self) -> ScriptedModel:
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stopped.set()
-        self._server.shutdown()
-        self._server.server_close()
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-    model: ScriptedModel
+        super().__init__(_Handler, host)
+        self.url = f"{self.address}/v1"
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Silent."""
 
     def do_GET(self) -> None:
         self._send(200, "application/json", json.dumps({"object": "list", "data": [{"id": self._model.name}]}))
@@ -94,8 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     @property
     def _model(self) -> ScriptedModel:
-        assert isinstance(self.server, _Server)
-        return self.server.model
+        return self.server.fake
 
     def _send(self, status: int, content_type: str, text: str) -> None:
         body = text.encode()

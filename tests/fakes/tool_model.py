@@ -10,14 +10,14 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from genai_pipeline.evaluation.tool_calling.pattern import examples, optional
 from genai_pipeline.evaluation.tool_calling.suite import Step, ToolSuite
+from tests.fakes.listening import Listening
 
 PIECE = 7
 """Characters of arguments in one chunk of a stream: small, so that they arrive cut everywhere."""
@@ -87,54 +87,33 @@ def _check_history(messages: list[dict[str, Any]]) -> None:
         open_calls = {call["id"] for call in message.get("tool_calls", [])}
 
 
-class ToolModel:
+class ToolModel(Listening):
     """Serves a script; `requests` holds every request."""
 
     def __init__(self, script: Script) -> None:
         self.script = script
         self.requests: list[Request] = []
         self.connections = 0
-        self.hanging = threading.Event()
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.model = self
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> ToolModel:
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.hanging.set()
-        self._server.shutdown()
-        self._server.server_close()
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-    model: ToolModel
+        super().__init__(_Handler)
+        self.url = self.address
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1
-    server: _Server
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Silent."""
 
     def setup(self) -> None:
         super().setup()
-        self.server.model.connections += 1
+        self.server.fake.connections += 1
 
     def do_POST(self) -> None:
-        model = self.server.model
+        model = self.server.fake
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         model.requests.append(request | {"path": self.path, "authorization": self.headers.get("Authorization")})
         said = model.script(request)
         if said.status == 0:
-            model.hanging.wait()
+            model.stopped.wait()
             return
         if said.status != 200:
             body = json.dumps({"error": {"message": said.text, "type": "BadRequestError", "code": said.status}})
