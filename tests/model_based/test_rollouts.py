@@ -43,6 +43,7 @@ def _watch_traffic(url, model):
     return World().watch_traffic(url, model)
 
 
+@pytest.mark.timeout(1200)
 def test_whatever_happens_in_whatever_order_users_are_served_and_all_comes_to_rest():
     run_state_machine_as_test(Rollouts, settings=THOROUGH)
 

@@ -86,6 +86,13 @@ class Installation:
     def has_died(self, process: str) -> bool:
         return self._processes[process].poll() is not None
 
+    def end(self, process: str, grace_s: float = DEADLINE_S) -> None:
+        """Wait for its end; what was told to stop and hangs is killed, as an orchestrator would."""
+        with suppress(subprocess.TimeoutExpired):
+            self._processes[process].wait(grace_s)
+        self._processes[process].kill()
+        self._processes[process].wait()
+
     def stop(self, process: str) -> None:
         running = self._processes.pop(process)
         running.kill()

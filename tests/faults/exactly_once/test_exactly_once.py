@@ -61,8 +61,11 @@ def one_case(at: Installation, number: int, place: str, kind: str) -> None:
         at.start_code(f"{place}:{kind}")
     at.start_daemon(f"{place}:{kind}" if dying == "daemon" else "")
     at.publish(number)
-    if kind != "exception":
+    if kind == "SIGTERM":
+        at.end(dying)
+    elif kind == "SIGKILL":
         until(lambda: at.has_died(dying), f"{case}: {dying} passes it and dies. {at.log()}")
+    if kind != "exception":
         (at.start_code if dying == "code" else at.start_daemon)()
     until(lambda: at.is_live(number), f"{case}: the release is rolled out after all. {at.log()}")
     settle(at)

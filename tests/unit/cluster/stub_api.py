@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
+import kubernetes.client  # noqa: F401 (takes seconds, which no deadline of a test should have to pay)
 import yaml
 
 TOKEN = "a-secret-token"

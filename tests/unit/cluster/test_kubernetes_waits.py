@@ -97,9 +97,9 @@ def test_the_deadline_ends_in_a_diagnosis_with_events_and_log(api: StubApi, clus
     api.on("GET", f"{PODS}/m-5d4f-abcde/log", Reply("Traceback: it broke\n"))
 
     with pytest.raises(NotReady) as error:
-        cluster.wait_ready("m", 0.5)
+        cluster.wait_ready("m", 1.5)
 
-    for part in ("not within 0.5 s", "Unhealthy it is", "it broke", "m-5d4f-abcde/main: not ready"):
+    for part in ("not within 1.5 s", "Unhealthy it is", "it broke", "m-5d4f-abcde/main: not ready"):
         assert part in str(error.value)
     assert "OfAnother" not in str(error.value)
     assert "OldTrouble" not in str(error.value)
@@ -173,8 +173,8 @@ def test_an_api_that_hangs_does_not_stretch_the_deadline(api: StubApi, cluster: 
     api.on("GET", DEPLOYMENTS, Reply({}, then="hang"))
     begun = time.monotonic()
 
-    with pytest.raises(ClusterUnavailable, match=r"nothing about Deployment m within 0.5 s"):
-        cluster.wait_ready("m", 0.5)
+    with pytest.raises(ClusterUnavailable, match=r"nothing about Deployment m within 1.5 s"):
+        cluster.wait_ready("m", 1.5)
     assert time.monotonic() - begun < 10  # the stub holds its answer back for 30 s
 
 
@@ -192,13 +192,13 @@ def test_an_api_that_is_lost_during_a_wait_is_part_of_the_diagnosis(api: StubApi
     api.on("GET", f"{PODS}/m-5d4f-abcde/log", status(503, message="leader is away"))
 
     with pytest.raises(NotReady, match="0 of 1 replicas available") as error:
-        cluster.wait_ready("m", 0.5)
+        cluster.wait_ready("m", 1.5)
     assert "does not answer at the end: 503 leader is away" in str(error.value)
 
 
 def test_waiting_for_the_end_of_pods_watches_and_names_what_is_left(api: StubApi, cluster: KubernetesCluster) -> None:
     with pytest.raises(NotReady, match="m-5d4f-abcde"):
-        cluster.wait_gone({"app": "m"}, 0.3)
+        cluster.wait_gone({"app": "m"}, 1.5)
 
     api.on("WATCH", PODS, Reply(events=[event("DELETED", pod())], then="hang"))
     cluster.wait_gone({"app": "m"}, 20)
@@ -208,7 +208,7 @@ def test_the_end_of_pods_is_not_believed_unheard(api: StubApi, cluster: Kubernet
     api.on("GET", PODS, status(503, message="not now"))
 
     with pytest.raises(ClusterUnavailable, match="not now"):
-        cluster.wait_gone({"app": "m"}, 0.3)
+        cluster.wait_gone({"app": "m"}, 1.5)
 
 
 def test_delete_is_foreground_where_there_are_pods_and_waits_for_the_end(
@@ -221,7 +221,7 @@ def test_delete_is_foreground_where_there_are_pods_and_waits_for_the_end(
     assert api.asked("DELETE")[0].content == {"propagationPolicy": "Foreground"}
     api.on("WATCH", DEPLOYMENTS, QUIET)
     with pytest.raises(NotReady, match="Deployment m"):
-        cluster.delete("Deployment", "m", deadline_s=0.3)
+        cluster.delete("Deployment", "m", deadline_s=1.5)
 
 
 def test_delete_of_what_is_gone_at_once_or_was_never_there_waits_for_nothing(
