@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from genai_pipeline.cli.evaluated import Side
 from genai_pipeline.core.verdict import Verdict
-from genai_pipeline.evaluation.comparison import Comparison, flipped_rows
+from genai_pipeline.evaluation.comparison import Comparison, flipped_rows, solved_runs
 from genai_pipeline.evaluation.outcome import CaseOutcome
 from genai_pipeline.evaluation.results import Results
 from genai_pipeline.evaluation.statistics import wilson
@@ -121,9 +121,8 @@ def _unsolved(results: Results) -> Iterator[str | RenderableType]:
 
 
 def _unsolved_row(case: CaseOutcome) -> dict[str, Any]:
-    right = sum(run.solved is True for run in case.runs)
-    said = "not measured" if case.solved is None else f"{right} of {len(case.runs)}"
-    return {"case": case.name, "solved": said + (" (flaky)" if case.flaky else ""), "reason": case.reason}
+    said = "not measured" if case.solved is None else solved_runs(case)
+    return {"case": case.name, "solved": said, "reason": case.reason}
 
 
 def _table(title: str, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> RenderableType:

@@ -126,13 +126,14 @@ def _rows(pairs: list[Pair], what: str) -> Iterator[dict[str, Any]]:
         yield {
             "case": pair.mine.name,
             "flipped": what,
-            "solved": _runs(pair.mine),
-            "live_solved": _runs(pair.other),
+            "solved": solved_runs(pair.mine),
+            "live_solved": solved_runs(pair.other),
             "tags": ", ".join(pair.mine.tags),
             "reason": wrong.reason,
         }
 
 
-def _runs(case: CaseOutcome) -> str:
+def solved_runs(case: CaseOutcome) -> str:
+    """As people read it: `2 of 3 (flaky)`."""
     right = sum(run.solved is True for run in case.runs)
     return f"{right} of {len(case.runs)}" + (" (flaky)" if case.flaky else "")
