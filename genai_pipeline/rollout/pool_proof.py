@@ -71,11 +71,7 @@ class PoolProof:
             return Proof("static", pools, [failed("accepted", why), *judged, failed("gpu_node_comes", why)])
         accepted, live = self._apply(objects)
         form = self._form(live)
-        gpus = list(
-            {
-                (s.serving.gpu.instance_family, s.serving.gpu.count): s.serving.gpu for s in specs if s.serving.gpu
-            }.values()
-        )
+        gpus = _sorts_of_gpu(specs)
         if form == "probed" and accepted.passed and fence.passed:
             judged[1] = self._fence(pools, fence)
         return Proof(form, pools, [accepted, *judged, self._node_comes(form, pools, live, gpus)])

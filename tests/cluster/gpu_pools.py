@@ -55,6 +55,12 @@ def nodes_of(cluster: KubernetesCluster, name: str = "gpu") -> list[dict[str, An
     return cluster.list("Node", {NODE_POOL: name})
 
 
+def used_gpus(cluster: KubernetesCluster, name: str) -> int:
+    """The GPUs of a pool's nodes by Karpenter's count, which comes a little after the nodes."""
+    status = (cluster.get("NodePool", name) or {}).get("status") or {}
+    return int(status.get("resources", {}).get("nvidia.com/gpu", 0))
+
+
 def until(found: Callable[[], Found], what: str, deadline_s: float = 40) -> Found:
     """Wait on a condition; what it returned."""
     end = time.monotonic() + deadline_s

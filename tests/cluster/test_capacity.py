@@ -14,7 +14,7 @@ from genai_pipeline.rollout.capacity import plan_capacity
 from genai_pipeline.rollout.downtime import Downtime
 from genai_pipeline.rollout.standing import Standing
 from genai_pipeline.rollout.survey import survey
-from tests.cluster.gpu_pools import NEEDS, model, nodes_of, pool, profile_of, start_engine, until
+from tests.cluster.gpu_pools import NEEDS, model, nodes_of, pool, profile_of, start_engine, until, used_gpus
 from tests.cluster.machine.namespaces import create_namespace, delete_namespace
 from tests.fakes.world import World
 
@@ -39,13 +39,8 @@ def cluster(simulated):
 def live(cluster):
     """An engine on the pool's one node, which Karpenter has counted."""
     release = start_engine(cluster, model(FAMILY), "a")
-    until(lambda: used_gpus(cluster) == 1, "Karpenter's count of the pool")
+    until(lambda: used_gpus(cluster, cluster.namespace) == 1, "Karpenter's count of the pool")
     return release
-
-
-def used_gpus(cluster):
-    status = (cluster.get("NodePool", cluster.namespace) or {}).get("status") or {}
-    return int(status.get("resources", {}).get("nvidia.com/gpu", 0))
 
 
 def limit_pool(cluster, gpus):

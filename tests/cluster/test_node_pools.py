@@ -17,7 +17,7 @@ from genai_pipeline.rollout import node_probe
 from genai_pipeline.rollout.node_probe import PROBE_LABEL, NodeProbe, probe_pod
 from genai_pipeline.rollout.pool_proof import PoolProof
 from genai_pipeline.rollout.pool_requirements import pool_problems
-from tests.cluster.gpu_pools import NEEDS, model, nodes_of, pool, profile_of, start_engine, until
+from tests.cluster.gpu_pools import NEEDS, model, nodes_of, pool, profile_of, start_engine, until, used_gpus
 from tests.cluster.identities import kubeconfig_of
 
 pytestmark = [NEEDS, pytest.mark.usefixtures("pools")]
@@ -43,8 +43,11 @@ def _no_pools_left(simulated) -> Iterator[None]:
 
 @pytest.fixture
 def pools(cluster, _no_pools_left) -> None:
-    """Our pools for a model on g6e, whatever the test before made of them."""
+    """Our pools for a model on g6e, whatever the test before made of them; its nodes would fill them."""
+    for claim in cluster.list("NodeClaim"):
+        cluster.delete("NodeClaim", claim["metadata"]["name"])
     cluster.apply(render_node_pools(profile_of(cluster.namespace), [model()]))
+    until(lambda: used_gpus(cluster, "gpu") == 0, "Karpenter's count of the empty pool")
 
 
 def outcomes(proof):
