@@ -8,7 +8,7 @@ from typing import Any
 from genai_pipeline.gateways.cluster.abc import ClusterEvent
 from genai_pipeline.gateways.cluster.admission import admission_cause
 from genai_pipeline.gateways.cluster.causes import Cause, likely_cause
-from genai_pipeline.gateways.cluster.pod_states import container_cause, containers_of, killed_cause, last_end, pod_cause
+from genai_pipeline.gateways.cluster.pod_states import container_cause, containers_of, last_end, pod_cause
 from genai_pipeline.gateways.cluster.scheduling import scheduling_cause
 
 
@@ -65,7 +65,6 @@ def _of_pod(
         _claim_cause(pod, events),
         scheduling_cause(pod, own, pools),
         pod_cause(pod, own),
-        killed_cause(pod),
     ]
     return [cause for cause in found if cause]
 

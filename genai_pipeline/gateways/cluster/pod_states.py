@@ -59,13 +59,14 @@ def pod_cause(pod: Mapping[str, Any], events: Sequence[ClusterEvent]) -> Cause |
         if condition["type"] == "DisruptionTarget" and condition["status"] == "True":
             return _disrupted(condition.get("reason") or "", condition.get("message") or "")
     told = [cause for event in reversed(events) for cause in [_of_event(event, status)] if cause]
+    told += [killed] if (killed := _killed(pod)) else []
     if any(last_end(container) for container in containers_of(pod)):
         # What a probe kills again and again is not ready either: that is told later, and is a mere consequence.
         told.sort(key=lambda cause: cause.what.startswith(_PROBES["Readiness"].what))
     return told[0] if told else None
 
 
-def killed_cause(pod: Mapping[str, Any]) -> Cause | None:
+def _killed(pod: Mapping[str, Any]) -> Cause | None:
     """Which probe it must have been that had a container killed, for want of an event: they come late or get lost."""
     probes = {
         container["name"]: [kind for kind in ("Startup", "Liveness") if container.get(f"{kind.lower()}Probe")]

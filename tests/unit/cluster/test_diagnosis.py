@@ -147,7 +147,9 @@ def test_who_killed_a_container_is_known_without_an_event(probes: list[str], end
     killed = pod(restarts=3, running={}, ended=ended)
     killed["spec"]["containers"] = [{"name": "c"} | {key: {"exec": {}} for key in probes}]
 
+    unready = event("Unhealthy", "Readiness probe failed: 503")
     assert what in said(killed)[0]
+    assert what in said(killed, unready)[0]
 
 
 @pytest.mark.parametrize(("probe", "code"), [("livenessProbe", 1), ("readinessProbe", 137)])
