@@ -16,7 +16,10 @@ from urllib3.exceptions import HTTPError
 from genai_pipeline.core.errors import AccessDenied, GenaiError, NotFound, Refused, StoreConflict, StoreUnavailable
 
 _NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, TokenRetrievalError)
-_SET_KEYS = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this process an IAM role."
+_SET_KEYS = (
+    "Run `genai up`, which gives the local profile its own; elsewhere set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY,"
+    " or give this process an IAM role."
+)
 _DENIED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "403"}
 _EXPIRED = {"ExpiredToken", "TokenRefreshRequired"}
 _BUSY = {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "503", "429"}
