@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from genai_pipeline.core.clock import utc_now
 from genai_pipeline.core.errors import GenaiError, NotFound
 from genai_pipeline.core.gates import Gates
 from genai_pipeline.core.record import Record
@@ -16,7 +15,7 @@ from genai_pipeline.evaluation.report import evaluate
 from genai_pipeline.evaluation.results import BrokenResults, Results, ResultsStore
 from genai_pipeline.evaluation.runner import CONCURRENCY
 from genai_pipeline.evaluation.suite import Suite, load_suite
-from genai_pipeline.evaluation.tool_calling import ToolSuite, is_tool_suite, load_tool_suite, run_tool_calling
+from genai_pipeline.evaluation.tool_calling import ToolSuite, is_tool_suite, load_tool_suite, measure_tool_calls
 from genai_pipeline.evaluation.verdicts import judge_success
 from genai_pipeline.k8s.render import release_alias
 from genai_pipeline.resources.platform import Platform
@@ -126,10 +125,8 @@ class Asker:
         return Side(name, results, f"asked now{self._kept(results)}", verdicts)
 
     def _tool_calls(self, record: Record, url: str, suite: ToolSuite) -> Results:
-        at, alias = utc_now(), release_alias(record.as_release)  # no other release answers to it
-        cases = run_tool_calling(url, alias, suite, self._concurrency(record), self._repeat, self._say)
-        sampling = {"temperature": 0.0, "seed": suite.seed}
-        return Results(suite.name, suite.digest, tuple(cases), at, sampling=sampling)
+        alias = release_alias(record.as_release)  # no other release answers to it
+        return measure_tool_calls(url, alias, suite, self._concurrency(record), self._repeat, self._say)
 
     def _least(self) -> float:
         """The gate for this kind of suite; 0 where there is none."""

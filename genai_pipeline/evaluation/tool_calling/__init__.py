@@ -4,7 +4,7 @@
 them together, `verdict.py` judges the whole.
 """
 
-from genai_pipeline.evaluation.tool_calling.runner import run_tool_calling
+from genai_pipeline.evaluation.tool_calling.runner import measure_tool_calls, run_tool_calling
 from genai_pipeline.evaluation.tool_calling.suite import ToolSuite, is_tool_suite, load_tool_suite, parse_tool_suite
 from genai_pipeline.evaluation.tool_calling.verdict import judge_tool_calling, not_asked, rates_by_tag
 
@@ -13,6 +13,7 @@ __all__ = [
     "is_tool_suite",
     "judge_tool_calling",
     "load_tool_suite",
+    "measure_tool_calls",
     "not_asked",
     "parse_tool_suite",
     "rates_by_tag",

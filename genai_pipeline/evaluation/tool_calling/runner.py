@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from genai_pipeline.core.clock import utc_now
 from genai_pipeline.evaluation.agent_client import NotMeasured
 from genai_pipeline.evaluation.outcome import CaseOutcome, RunOutcome
+from genai_pipeline.evaluation.results import Results
 from genai_pipeline.evaluation.tool_calling.endpoint import Answer, Declined, Endpoint
 from genai_pipeline.evaluation.tool_calling.scoring import raw_call, score_calls, score_text, shown_calls
 from genai_pipeline.evaluation.tool_calling.suite import Step, ToolCase, ToolSuite
@@ -72,6 +74,28 @@ def run_tool_calling(
         _Run(suite, repeat, on_progress, time.monotonic() + deadline_s).outcomes(
             base_url, model, api_key, max(1, concurrency), timeout_s
         )
+    )
+
+
+def measure_tool_calls(
+    base_url: str,
+    model: str,
+    suite: ToolSuite,
+    concurrency: int = CONCURRENCY,
+    repeat: int | None = None,
+    on_progress: Progress = lambda message: None,
+) -> Results:
+    """What `run_tool_calling` finds, as results to keep and compare; whose they are is for the caller to say."""
+    at, started = utc_now(), time.monotonic()
+    cases = run_tool_calling(base_url, model, suite, concurrency, repeat, on_progress)
+    return Results(
+        suite=suite.name,
+        digest=suite.digest,
+        cases=tuple(cases),
+        at=at,
+        seconds=round(time.monotonic() - started, 3),
+        concurrency=concurrency,
+        sampling={"temperature": 0.0, "seed": suite.seed},
     )
 
 

@@ -222,6 +222,7 @@ def test_tool_calls_are_asked_of_the_engine_under_the_releases_own_name(site, tm
     assert {request["model"] for request in model.requests} == {f"tiny@{site.new.id}"}
     stored = ResultsStore(site.platform.gateways.store).read("tiny", site.new.id, "calls")
     assert stored.sampling == {"temperature": 0.0, "seed": 7}
+    assert (stored.concurrency, stored.seconds > 0) == (SPEC.gates.serving.at_concurrency, True)
 
 
 def test_a_judge_named_by_the_environment_judges_by_the_rubric_and_is_recorded_without_its_key(site, good, monkeypatch):
