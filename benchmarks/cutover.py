@@ -13,12 +13,13 @@ Ends with status 1 if a request failed. The figures go to standard output (or --
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from figures import write_figures
 
 from genai_pipeline.loadtest.probe import ContinuousProbe, ProbeResult, judge_probe
 
@@ -59,11 +60,9 @@ def main() -> None:
     if sum(map(bool, (args.seconds, args.until_root, args.command))) != 1:
         parser.error("give exactly one of --seconds, --until-root and a command")
     result, facts = watch(args)
-    figures = json.dumps(facts | asdict(result) | {"verdict": judge_probe(result).to_json()}, indent=1)
-    if args.out:
-        args.out.write_text(figures + "\n")
+    figures = facts | asdict(result) | {"verdict": judge_probe(result).to_json()}
     print(judge_probe(result).summary, file=sys.stderr)
-    print(figures)
+    write_figures(figures, args.out)
     sys.exit(1 if result.total_failed else facts.get("exit_status", 0) or (not facts.get("reached", True)))
 
 

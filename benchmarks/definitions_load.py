@@ -9,7 +9,6 @@ time that `import dagster` alone takes on the same machine.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -17,6 +16,8 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from figures import write_figures
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MODEL_COUNTS = (1, 100)
@@ -71,11 +72,8 @@ def main() -> None:
     for row in rows:
         runs = " ".join(f"{seconds:.2f}" for seconds in row["runs_s"])
         print(f"{row['what']:16} {row['models']:6} {row['assets']:6} {row['median_s']:9.2f}   {runs}")
-    figures = json.dumps({"python": sys.version.split()[0], "cpus": os.cpu_count(), "loads": rows}, indent=1)
-    if args.out:
-        args.out.write_text(figures + "\n")
-    else:
-        print(figures)
+    figures = {"python": sys.version.split()[0], "cpus": os.cpu_count(), "loads": rows}
+    write_figures(figures, args.out)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import statistics
 import subprocess
 import sys
@@ -28,6 +27,8 @@ from typing import Any
 import httpx
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from figures import write_figures
 
 from genai_pipeline.core.gates import AgentGates
 from genai_pipeline.evaluation.report import evaluate
@@ -149,14 +150,12 @@ def main() -> None:
     with fixed_latency(args.latency_ms) as url:
         found = [suite(url, args.concurrency, args.rounds) for suite in (agent_suite, tool_suite)]
     facts = {"latency_ms": args.latency_ms, "concurrency": args.concurrency, "rounds": args.rounds, "limit": args.limit}
-    figures = json.dumps(facts | {"suites": [asdict(each) for each in found]}, indent=1)
-    if args.out:
-        args.out.write_text(figures + "\n")
+    figures = facts | {"suites": [asdict(each) for each in found]}
     print(f"{'suite':24} {'requests':>8} {'bare s':>8} {'evaluation s':>12} {'overhead':>9}", file=sys.stderr)
     for each in found:
         line = f"{each.suite:24} {each.requests:8} {each.bare_s:8.3f} {each.evaluation_s:12.3f} {each.overhead:9.1%}"
         print(line, file=sys.stderr)
-    print(figures)
+    write_figures(figures, args.out)
     sys.exit(any(each.overhead > args.limit for each in found))
 
 

@@ -12,7 +12,6 @@ Ends with status 1 unless v2 passed and v3 failed every time. Needs 6 GB of memo
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 import threading
@@ -25,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from figures import write_figures
 
 from benchmarks.evaluation_runs.served_version import ROOT, Served, served
 from genai_pipeline.core.model_file import parse_model
@@ -129,16 +130,14 @@ def main() -> None:
         bench = Bench(spec, load_suite(spec.gates.agent.suite), weather_url)
         found = run(bench, args.versions, args.n, logs)
     rows = table(found, args.versions)
-    figures = json.dumps({"live": LIVE, "summary": rows, "evaluations": [asdict(each) for each in found]}, indent=1)
-    if args.out:
-        args.out.write_text(figures + "\n")
+    figures = {"live": LIVE, "summary": rows, "evaluations": [asdict(each) for each in found]}
     print(f"{'version':8} {'n':>3} {'passed':>7} {'failed':>7} {'inconclusive':>13}  not passed", file=sys.stderr)
     for r in rows:
         line = (
             f"{r['version']:8} {r['n']:3} {r['passed']:7} {r['failed']:7} {r['inconclusive']:13}  {r['checks'] or ''}"
         )
         print(line, file=sys.stderr)
-    print(figures)
+    write_figures(figures, args.out)
     sys.exit(any(each.outcome != EXPECTED[each.version] for each in found))
 
 

@@ -14,7 +14,6 @@ For the cold ones `begin` and `finish` are one: the last good release is started
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -24,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from figures import write_figures
 
 from genai_pipeline.gateways.cluster.local.client import LocalCluster
 from genai_pipeline.gateways.cluster.local.supervisor import Supervisor
@@ -110,14 +111,12 @@ def main() -> None:
             daemon.stop()
             Supervisor(daemon.home).shutdown()
     rows = summary(runs)
-    figures = json.dumps({"summary": rows, "runs": [asdict(run) for run in runs]}, indent=1)
-    if args.out:
-        args.out.write_text(figures + "\n")
+    figures = {"summary": rows, "runs": [asdict(run) for run in runs]}
     print(f"{'last good':10} {'what':11} {'n':>3} {'p50 s':>8} {'p95 s':>8} {'max s':>8}", file=sys.stderr)
     for r in rows:
         line = f"{r['last good']:10} {r['what']:11} {r['n']:3} {r['p50']:8.3f} {r['p95']:8.3f} {r['max']:8.3f}"
         print(line, file=sys.stderr)
-    print(figures)
+    write_figures(figures, args.out)
 
 
 if __name__ == "__main__":

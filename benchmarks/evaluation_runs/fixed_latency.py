@@ -18,6 +18,7 @@ from typing import Any
 import uvicorn
 
 from genai_pipeline.evaluation.tool_calling import load_tool_suite
+from tests.fakes.asgi_engine import body_of
 from tests.fakes.tool_model import as_reply, as_stream, perfect
 
 JSON = b"application/json"
@@ -49,21 +50,13 @@ class FixedLatency:
                 return JSON, '{"status": "ready"}'
             asked, self._asked = self._asked, []
             return JSON, json.dumps(asked)
-        body = json.loads(await _body(receive))
+        body = json.loads(await body_of(receive))
         self._asked.append((path, body))
         await asyncio.sleep(self._latency_s)
         if path == "/agent":
             return JSON, json.dumps(AGENT_ANSWER | {"session_id": body.get("session_id") or uuid.uuid4().hex})
         said = self._say(body)
         return (b"text/event-stream", as_stream(said)) if body.get("stream") else (JSON, json.dumps(as_reply(said)))
-
-
-async def _body(receive: Any) -> bytes:
-    body, more = b"", True
-    while more:
-        message = await receive()
-        body, more = body + message.get("body", b""), message.get("more_body", False)
-    return body
 
 
 async def _reply(send: Any, text: str, content_type: bytes) -> None:

@@ -34,7 +34,7 @@ class AsgiEngine:
         engine = self._engine
         card = {"object": "model", "root": engine.root, "owned_by": "fake", "max_model_len": 2048}
         if scope["path"] == "/v1/chat/completions":
-            await self._complete(json.loads(await _body(receive)), send)
+            await self._complete(json.loads(await body_of(receive)), send)
         elif scope["path"] == "/v1/models":
             await _reply(send, 200, {"object": "list", "data": [{"id": name} | card for name in engine.names]})
         elif scope["path"] == "/metrics":
@@ -111,7 +111,8 @@ async def _run(server: uvicorn.Server, app: AsgiEngine, shutdown_timeout_s: floa
     os._exit(0)
 
 
-async def _body(receive: Any) -> bytes:
+async def body_of(receive: Any) -> bytes:
+    """The whole body of a request, in however many messages it comes."""
     body, more = b"", True
     while more:
         message = await receive()
