@@ -55,8 +55,8 @@ def behave(talk: Talk) -> None:
         talk.stream(*calls, delta("tool_calls"))
 
 
-def traced(endpoint: str, **env: str) -> str:
-    """Ask one question of a service of its own, end it, and return its log."""
+def traced(endpoint: str, **env: str) -> tuple[httpx.Response, str]:
+    """Ask one question of a service of its own, end it, and return its answer and its log."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -75,9 +75,8 @@ def traced(endpoint: str, **env: str) -> str:
                 assert line, "it ended before it served"
             asked = {"prompt": PROMPT, "session_id": SESSION}
             answer = httpx.post(f"http://127.0.0.1:{port}/agent", json=asked, timeout=90)
-            assert (answer.status_code, answer.json()["response"]) == (200, ANSWER)
             process.send_signal(signal.SIGTERM)
-            return process.communicate(timeout=60)[1]
+            return answer, process.communicate(timeout=60)[1]
         finally:
             process.kill()
 
@@ -109,7 +108,7 @@ def test_traces_name_release_session_and_model_and_hold_nothing_of_what_is_said(
 
 def test_prompts_are_exported_where_that_is_asked_for():
     with receiver() as (endpoint, bodies):
-        log = traced(endpoint, AGENT_TRACE_PROMPTS="true")
+        _, log = traced(endpoint, AGENT_TRACE_PROMPTS="true")
 
     everything = b"".join(bodies)
     for said in (PROMPT, ANSWER, ARGUMENT, TOOL):
@@ -118,7 +117,10 @@ def test_prompts_are_exported_where_that_is_asked_for():
 
 
 def test_a_receiver_that_is_away_costs_nobody_an_answer():
-    traced("http://127.0.0.1:9")
+    answer, log = traced("http://127.0.0.1:9")
+
+    assert (answer.status_code, answer.json()["response"]) == (200, ANSWER)
+    assert "Connection refused" in log, "nothing was exported"
 
 
 def test_without_an_endpoint_nothing_is_set_up(monkeypatch: pytest.MonkeyPatch):
