@@ -114,7 +114,7 @@ def v3(installation, v2) -> Switch:
     before = installation.model
     with ContinuousProbe(before["endpoints"]["openai"].removesuffix("/v1"), MODEL) as probe:
         installation.genai("publish", "v3")
-        wait_for(lambda: len(installation.model["releases"]) == 3, 150)  # v2 is watched for a minute first
+        wait_for(lambda: len(installation.model["releases"]) == 3, 240)  # v2 is watched for two minutes first
         ended = installation.genai("up")
     return Switch(ended, probe.result(), before["live"], 0)
 
