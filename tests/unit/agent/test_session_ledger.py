@@ -145,3 +145,64 @@ def test_what_counts_is_what_was_committed_whatever_replicas_do(tmp_path: Path, 
         world.step()
         world.check()
     assert world.number > 1
+
+
+SAID: list[Any] = [{"role": "user", "content": [{"text": "Hello"}]}]
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> World:
+    return World(tmp_path, 0)
+
+
+def test_a_commit_reads_again_before_it_writes_where_a_renewal_came_between(two: World):
+    mine, _, _ = two.ledgers
+    held = mine.take(ID, "", None)
+    two.now += LEASE_S / 3
+    mine.renew(held)  # whoever commits does not know of it: its answer came late, or never
+
+    committed = mine.commit(held, SAID, 10, (), 0)
+
+    assert two.told(mine.look(ID, "")) == ["Hello"]
+    assert committed.head.holder == ""
+
+
+def test_a_commit_does_not_write_over_a_lease_that_another_replica_took(two: World):
+    mine, other, _ = two.ledgers
+    held = mine.take(ID, "", None)
+    two.now += LEASE_S + 0.1
+    theirs = other.take(ID, "", None)
+
+    with pytest.raises(TakenOver):
+        mine.commit(held, SAID, 10, (), 0)
+
+    assert other.commit(theirs, SAID, 10, (), 0).head.turns[0].first == theirs.head.epoch * 1000
+
+
+def test_a_commit_counts_where_its_answer_was_lost_and_another_replica_goes_on_already(
+    two: World, monkeypatch: pytest.MonkeyPatch
+):
+    mine, other, _ = two.ledgers
+    held = mine.take(ID, "", None)
+    written = two.heads[0].write
+
+    def lost(session_id: str, body: bytes, tag: str | None) -> str:
+        monkeypatch.setattr(two.heads[0], "write", written)
+        written(session_id, body, tag)
+        other.take(ID, "", None)
+        raise Conflict(session_id)
+
+    monkeypatch.setattr(two.heads[0], "write", lost)
+
+    committed = mine.commit(held, SAID, 10, (), 0)
+
+    assert two.told(committed) == ["Hello"]
+    assert committed.head.holder == "replica-1"
+
+
+def test_a_copy_that_is_out_of_date_is_read_again(two: World):
+    mine, other, _ = two.ledgers
+    seen = mine.commit(mine.take(ID, "", None), SAID, 10, (), 0)
+    other.commit(other.take(ID, "", None), SAID, 10, (), 0)
+
+    assert two.told(mine.take(ID, "", seen)) == ["Hello", "Hello"]
