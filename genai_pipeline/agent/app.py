@@ -49,7 +49,7 @@ def create_app(service: AgentService) -> FastAPI:
 def _add_agent(app: FastAPI, service: AgentService) -> None:
     @app.post("/agent", response_model=None)
     async def agent(request: Request) -> Response:
-        key = caller_key(request.headers.get("authorization"), service.settings.keys)
+        key = caller_key(request.headers, service.settings.keys)
         body = await read_body(request, service.settings.max_body_bytes)
         content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         question = Question.parse(body, content_type, service.settings.max_prompt_chars)
@@ -68,7 +68,7 @@ def _add_agent(app: FastAPI, service: AgentService) -> None:
 
 def _add_sessions(app: FastAPI, service: AgentService) -> None:
     def asked(request: Request) -> tuple[str, str]:
-        key = caller_key(request.headers.get("authorization"), service.settings.keys)
+        key = caller_key(request.headers, service.settings.keys)
         session_id = request.path_params["session_id"]
         if not SESSION_ID.fullmatch(session_id):
             told = "A session's id has 16 to 64 letters, digits, hyphens or underscores."

@@ -52,7 +52,7 @@ STREAM = (
 
 def document(settings: Settings) -> dict[str, Any]:
     """The document for these limits; the keys are described where some are asked for."""
-    secured: dict[str, Any] = {"security": [{"key": []}]} if settings.keys else {}
+    secured: dict[str, Any] = {"security": [{"key": []}, {"keyHeader": []}]} if settings.keys else {}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -74,7 +74,10 @@ def document(settings: Settings) -> dict[str, Any]:
         },
         "components": {
             "schemas": _schemas(settings),
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer"},
+                "keyHeader": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+            },
         },
     }
 

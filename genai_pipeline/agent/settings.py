@@ -152,6 +152,8 @@ class Settings:
             _ = self.mcp_server_specs
         except ValueError as error:
             problems.append(f"AGENT_MCP_SERVERS: {error}")
+        if self.api_keys and not self.keys:
+            problems.append("AGENT_API_KEYS: holds no key, so that everybody might ask. Set one, or leave it out.")
         if self.max_sessions < self.max_concurrent:
             problems.append("AGENT_MAX_SESSIONS: below AGENT_MAX_CONCURRENT, so a session in use might be forgotten.")
         if not 1 <= self.max_tool_cycles <= MAX_TOOL_CYCLES:

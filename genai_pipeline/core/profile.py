@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ LOCAL_PORTS: Mapping[str, int] = {
     "dagster": 3000,
 }
 """Preferred loopback ports of the local profile's own services."""
+
+LOCAL_KEYS_SECRET = "agent-keys"
 
 AGENT_REPLICAS = 3
 """Of each agent where there are nodes: one a zone, so that losing a node or a zone leaves two."""
@@ -54,6 +57,8 @@ class Profile:
         agent_image: the agent's image by its whole name; None means ours, of this version.
         agent_sessions: `memory`, or the `s3://bucket/prefix` below which each model's conversations are kept; None: in
             the bucket, at `sessions/`.
+        agent_keys_secret: name of the Secret whose `api-keys` callers of agents must use one of; None: they are open.
+        agent_store_secret: name of the Secret with the agents' own AWS keys; None: they get those of the engines.
         otlp_endpoint: where agents send their traces; None: they make none.
     """
 
@@ -81,6 +86,8 @@ class Profile:
     agent_replicas_max: int | None = None
     agent_image: str | None = None
     agent_sessions: str | None = None
+    agent_keys_secret: str | None = None
+    agent_store_secret: str | None = None
     otlp_endpoint: str | None = None
 
     @property
@@ -151,17 +158,20 @@ class Profile:
             cluster_access=_one_of(get_args(ClusterAccess), "GENAI_CLUSTER_ACCESS", env),
             kms_key=None if local else env.get("GENAI_KMS_KEY") or None,
             max_rollouts=_count("GENAI_MAX_ROLLOUTS", env, 2),
-            **_of_agents(env, 1 if local else AGENT_REPLICAS),
+            **_of_agents(env, local),
         )
 
 
-def _of_agents(env: Mapping[str, str], replicas: int) -> dict[str, Any]:
-    """The settings of every model's agent; `replicas` where nothing is said."""
+def _of_agents(env: Mapping[str, str], local: bool) -> dict[str, Any]:
+    """The settings of every model's agent."""
+    replicas = 1 if local else AGENT_REPLICAS
     return {
         "agent_replicas": _count("GENAI_AGENT_REPLICAS", env, replicas),
         "agent_replicas_max": _agent_replicas_max(env, replicas),
         "agent_image": env.get("GENAI_AGENT_IMAGE") or None,
         "agent_sessions": _sessions(env),
+        "agent_keys_secret": _keys_secret(env) if local else _object_name("GENAI_AGENT_KEYS_SECRET", env),
+        "agent_store_secret": _object_name("GENAI_AGENT_STORE_SECRET", env),
         "otlp_endpoint": env.get("GENAI_OTLP_ENDPOINT") or None,
     }
 
@@ -197,6 +207,18 @@ def _sessions(env: Mapping[str, str]) -> str | None:
     value = env.get("GENAI_AGENT_SESSIONS") or None
     if value not in (None, "memory") and not value.startswith("s3://"):
         raise ValueError(f"GENAI_AGENT_SESSIONS={value!r} is none of its values. Use memory or s3://bucket/prefix.")
+    return value
+
+
+def _keys_secret(env: Mapping[str, str]) -> str | None:
+    """On one machine nobody writes Secrets by hand: the keys are in the environment, and `genai up` writes it."""
+    return LOCAL_KEYS_SECRET if env.get("AGENT_API_KEYS") else None
+
+
+def _object_name(variable: str, env: Mapping[str, str]) -> str | None:
+    value = env.get(variable) or None
+    if value and not re.fullmatch(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", value):
+        raise ValueError(f"{variable}={value!r} is no name of a Secret. Use lower case letters, digits, `-` and `.`.")
     return value
 
 

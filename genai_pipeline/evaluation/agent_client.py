@@ -1,7 +1,7 @@
 """Ask an agent and keep what came back, the failures too, told apart by whose they are.
 
 An agent that answers with an error of its own (500, 502, 504, or a refusal) has been measured: it failed. One that is
-busy, restarting, without its model or out of reach has not.
+busy, restarting, without its model, out of reach or closed to us has not.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from genai_pipeline.gateways.agent.keys import REFUSED, REMEDY, key_headers, without_key
 from genai_pipeline.gateways.pace import Pace, retry_after_s, wait_s
 
 TIMEOUT_S = 60.0
@@ -82,7 +83,7 @@ class AgentClient:
         self._url = url.rstrip("/")
         self._timeout_s = timeout_s
         limits = httpx.Limits(max_connections=MOST_AT_ONCE, max_keepalive_connections=MOST_AT_ONCE)
-        self._http = httpx.Client(timeout=timeout_s, limits=limits)
+        self._http = httpx.Client(timeout=timeout_s, limits=limits, headers=key_headers())
         self._pace = Pace(min(concurrency, MOST_AT_ONCE))
 
     def __enter__(self) -> AgentClient:
@@ -106,6 +107,8 @@ class AgentClient:
                 asked_at, started = datetime.now(UTC), time.perf_counter()
                 response = self._request("POST", "/agent", body)
                 seconds = time.perf_counter() - started
+            if response.status_code in REFUSED:
+                raise NotMeasured(f"{self._url}/agent answered {response.status_code}: {_told(response)} {REMEDY}")
             if response.status_code not in (BUSY, UNAVAILABLE):
                 return _reply(response, asked_at, seconds)
             unavailable += response.status_code == UNAVAILABLE
@@ -155,6 +158,7 @@ def _number(data: Any, name: str) -> float | None:
 def _told(response: httpx.Response) -> str:
     try:
         body = response.json()
-        return str(body["reason"] if "reason" in body else body["error"]["message"])
+        said = str(body["reason"] if "reason" in body else body["error"]["message"])
     except (ValueError, KeyError, TypeError):
-        return response.text[:200]
+        said = response.text[:200]
+    return without_key(said)

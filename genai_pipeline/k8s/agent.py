@@ -44,8 +44,9 @@ def agent_values(release: Release, profile: Profile, model_url: str) -> Values:
         "aws": {
             "region": profile.region,
             "endpointUrl": profile.pods_s3_endpoint or "",
-            "existingSecret": STORE_ACCESS,
+            "existingSecret": _store_secret(profile),
         },
+        "auth": {"existingSecret": {"name": profile.agent_keys_secret or ""}},
         "otlp": {"endpoint": profile.otlp_endpoint or ""},
         "serviceAccount": {"name": ACCOUNT},
         "labels": {
@@ -77,6 +78,11 @@ def sessions_url(model: str, profile: Profile) -> str:
     if profile.agent_sessions == MEMORY:
         return MEMORY
     return f"{(profile.agent_sessions or f's3://{profile.bucket}/sessions').rstrip('/')}/{model}"
+
+
+def _store_secret(profile: Profile) -> str:
+    """None where conversations stay in memory: then nothing is asked of the store."""
+    return "" if profile.agent_sessions == MEMORY else profile.agent_store_secret or STORE_ACCESS
 
 
 def binds_callers(profile: Profile) -> bool:

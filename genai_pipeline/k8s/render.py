@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from genai_pipeline.core.model_spec import ModelSpec
-from genai_pipeline.core.profile import Profile
+from genai_pipeline.core.profile import LOCAL_KEYS_SECRET, Profile
 from genai_pipeline.core.release import Release
 from genai_pipeline.k8s import engine
 from genai_pipeline.k8s.agent import STORE_ACCESS, agent_values, binds_callers, image_name, own_image, package_version
@@ -34,6 +34,7 @@ __all__ = [
     "release_alias",
     "release_labels",
     "render_agent",
+    "render_agent_keys",
     "render_chat_ui",
     "render_engine",
     "render_guards",
@@ -161,15 +162,12 @@ def render_guards(release: Release, profile: Profile) -> Objects:
 
 def render_store_access(profile: Profile, key_id: str, secret: str) -> Objects:
     """The Secret that engines read S3 with where there is no Pod Identity. Never written to files."""
-    return [
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": STORE_ACCESS, "namespace": profile.namespace, "labels": MANAGED_BY},
-            "type": "Opaque",
-            "stringData": {"AWS_ACCESS_KEY_ID": key_id, "AWS_SECRET_ACCESS_KEY": secret},
-        }
-    ]
+    return _secret(profile, STORE_ACCESS, {"AWS_ACCESS_KEY_ID": key_id, "AWS_SECRET_ACCESS_KEY": secret})
+
+
+def render_agent_keys(profile: Profile, keys: str) -> Objects:
+    """The Secret of LOCAL_KEYS_SECRET, on one machine; elsewhere an administrator keeps one. Never written to files."""
+    return _secret(profile, LOCAL_KEYS_SECRET, {"api-keys": keys})
 
 
 def render_chat_ui(profile: Profile, models: Mapping[str, str]) -> Objects:
@@ -200,3 +198,15 @@ def _release_service(release: Release, profile: Profile, component: str) -> Obje
         port=PORTS[component],
         binds_callers=component == "agent" and binds_callers(profile),
     )
+
+
+def _secret(profile: Profile, name: str, data: Mapping[str, str]) -> Objects:
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name, "namespace": profile.namespace, "labels": MANAGED_BY},
+            "type": "Opaque",
+            "stringData": dict(data),
+        }
+    ]

@@ -27,6 +27,7 @@ def cluster_findings(profile: Profile, env: Mapping[str, str], models: Path, gat
         _cluster(profile, gateways),
         _store(profile, gateways),
         *pods_store_findings(profile, env),
+        *agent_key_findings(profile, env),
         *source_findings(gateways.source, files, profile, running=True),
     ]
 
@@ -54,6 +55,15 @@ def pods_store_findings(profile: Profile, env: Mapping[str, str]) -> list[Findin
         remedy = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; the pipeline writes them into the Secret."
         found.append(Finding("warn", "engines get no credentials for S3", remedy))
     return found
+
+
+def agent_key_findings(profile: Profile, env: Mapping[str, str]) -> list[Finding]:
+    """Whether the pipeline may ask the agents that it deploys."""
+    if not profile.agent_keys_secret or env.get("AGENT_API_KEYS"):
+        return []
+    what = f"agents take only keys of the Secret {profile.agent_keys_secret}, and the pipeline has none to show"
+    remedy = "Set AGENT_API_KEYS in its environment, from the same Secret; else no release can be evaluated."
+    return [Finding("warn", what, remedy)]
 
 
 def _tried(what: str, ask: Callable[[], object], remedy: str = "") -> Finding:

@@ -31,6 +31,7 @@ PROJECT = Path(__file__).parents[2]
 
 _PASSED_ON = frozenset(
     [
+        "AGENT_API_KEYS",
         "CUDA_VISIBLE_DEVICES",
         "LD_LIBRARY_PATH",
         "SSL_CERT_FILE",

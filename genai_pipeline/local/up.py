@@ -19,7 +19,7 @@ from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.cluster.local.supervisor import Supervisor
-from genai_pipeline.k8s.render import stable_name
+from genai_pipeline.k8s.render import render_agent_keys, stable_name
 from genai_pipeline.local.dagster_api import DagsterApi
 from genai_pipeline.local.installation import Installation, adopt
 from genai_pipeline.local.logs import last_lines
@@ -58,9 +58,16 @@ def bring_up(profile: Profile, env: Mapping[str, str], models: Path, say: Say) -
     profile = adopt(profile)
     platform = Platform(installation, profile, gateways_for(profile), DagsterApi(profile.dagster_url))
     platform.gateways.store.ensure_bucket()
+    hand_over_keys(platform, env)
     _load_models(platform, models, started, say)
     end_lost_runs(platform.api, Supervisor(installation.home), say)
     return platform
+
+
+def hand_over_keys(platform: Platform, env: Mapping[str, str]) -> None:
+    """Callers' keys, where there are some, into the Secret that the agents' pods take them from."""
+    if platform.profile.agent_keys_secret:
+        platform.gateways.cluster.apply(render_agent_keys(platform.profile, env["AGENT_API_KEYS"]))
 
 
 def end_lost_runs(api: DagsterApi, supervisor: Supervisor, say: Say) -> None:

@@ -19,7 +19,7 @@ class AgentAnswer:
 
 
 class AgentEndpoint(ABC):
-    """Raises AgentUnavailable (no answer, 5xx) or Refused (4xx), with the service's own words."""
+    """Raises AgentUnavailable (no answer, 5xx, our key is refused) or Refused (4xx), with the service's own words."""
 
     base_url: str
 

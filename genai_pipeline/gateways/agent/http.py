@@ -6,6 +6,7 @@ from typing import Any
 
 from genai_pipeline.core.errors import AgentUnavailable, Refused
 from genai_pipeline.gateways.agent.abc import AgentAnswer, AgentEndpoint
+from genai_pipeline.gateways.agent.keys import REFUSED, REMEDY, key_headers, without_key
 
 RELEASE_HEADER = "X-Genai-Release"
 
@@ -35,12 +36,16 @@ class HttpAgent(AgentEndpoint):
 
         url = self.base_url + path
         try:
-            response = httpx.request(method, url, json=body, timeout=self._deadline_s)
+            response = httpx.request(method, url, json=body, headers=key_headers(), timeout=self._deadline_s)
             answer = response.json()
         except (httpx.HTTPError, ValueError) as error:
-            raise AgentUnavailable(f"{url} did not answer: {error!r}.", "See `genai logs agent`.") from error
+            told = f"{url} did not answer: {without_key(repr(error))}."
+            raise AgentUnavailable(told, "See `genai logs agent`.") from error
+        told = f"{url} answered {response.status_code}: {without_key(str(answer))}."
+        if response.status_code in REFUSED:
+            raise AgentUnavailable(told, REMEDY)
         if response.status_code >= 500:
-            raise AgentUnavailable(f"{url} answered {response.status_code}: {answer}.", "See `genai logs agent`.")
+            raise AgentUnavailable(told, "See `genai logs agent`.")
         if response.status_code >= 400:
-            raise Refused(f"{url} answered {response.status_code}: {answer}.")
+            raise Refused(told)
         return answer, response.headers.get(RELEASE_HEADER)

@@ -252,6 +252,6 @@ def test_the_document_describes_what_is_there(agent: RunningAgent, keyed: Runnin
     }  # fmt: skip
     assert "422" not in json.dumps(plain)
     assert "security" not in plain["paths"]["/agent"]["post"]
-    assert secured["paths"]["/agent"]["post"]["security"] == [{"key": []}]
+    assert secured["paths"]["/agent"]["post"]["security"] == [{"key": []}, {"keyHeader": []}]
     assert "401" in secured["paths"]["/sessions/{session_id}"]["get"]["responses"]
     assert plain["components"]["schemas"]["Question"]["properties"]["prompt"]["maxLength"] == 100

@@ -75,6 +75,8 @@ def test_a_place_that_is_none_is_told_with_what_may_be_written(place: str):
 
 
 def test_keys_are_read_one_by_one_and_never_shown():
+    with pytest.raises(SettingsError, match="AGENT_API_KEYS: holds no key"):
+        Settings.load({"AGENT_API_KEYS": " , "})
     settings = Settings.load({"AGENT_API_KEYS": " one, two ,,"})
 
     assert settings.keys == ("one", "two")

@@ -184,6 +184,22 @@ def test_conversations_are_kept_in_the_bucket_unless_told_otherwise(said, kept):
     assert sessions_url("tiny", load("eks", GENAI_AGENT_SESSIONS=said)) == kept
 
 
+def test_callers_keys_are_a_secret_by_name_and_on_one_machine_the_environments():
+    named = load("kubernetes", GENAI_AGENT_KEYS_SECRET="callers", AGENT_API_KEYS="k1")
+
+    assert named.agent_keys_secret == "callers"
+    assert load("kubernetes", AGENT_API_KEYS="k1").agent_keys_secret is None
+    assert load("local", AGENT_API_KEYS="k1").agent_keys_secret == "agent-keys"
+    assert load("local").agent_keys_secret is None
+    assert "k1" not in repr(named)
+
+
+@pytest.mark.parametrize("variable", ["GENAI_AGENT_KEYS_SECRET", "GENAI_AGENT_STORE_SECRET"])
+def test_what_is_no_name_of_a_secret_is_refused(variable):
+    with pytest.raises(ValueError, match=f"{variable}='sk-Live_1' is no name of a Secret"):
+        load("kubernetes", **{variable: "sk-Live_1"})
+
+
 def test_sessions_anywhere_else_are_refused():
     with pytest.raises(ValueError, match="Use memory or s3://bucket/prefix"):
         load("eks", GENAI_AGENT_SESSIONS="redis://cache")

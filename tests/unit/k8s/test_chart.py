@@ -31,6 +31,9 @@ RUNS: dict[str, Profile] = {
     "pinned": dataclasses.replace(EKS, agent_image=f"registry:5000/agent@sha256:{'a' * 64}", namespace="models"),
     "in memory": dataclasses.replace(EKS, agent_sessions="memory"),
     "in memory, scaled": dataclasses.replace(EKS, agent_sessions="memory", agent_replicas=1, agent_replicas_max=3),
+    "keyed, own store keys": dataclasses.replace(
+        PROFILES["kubernetes"], agent_keys_secret="callers", agent_store_secret="agent.store"
+    ),
     "other bucket": dataclasses.replace(EKS, agent_sessions="s3://talks/all"),
     "s3 by name": dataclasses.replace(EKS, s3_endpoint_for_pods="https://minio.example.org", region="eu-west-1"),
 }

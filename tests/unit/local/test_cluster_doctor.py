@@ -4,7 +4,7 @@ import pytest
 
 from genai_pipeline.core.errors import AccessDenied, ClusterUnavailable, NotFound, StoreUnavailable
 from genai_pipeline.gateways import Gateways
-from genai_pipeline.local.cluster_doctor import cluster_findings, pods_store_findings
+from genai_pipeline.local.cluster_doctor import agent_key_findings, cluster_findings, pods_store_findings
 from genai_pipeline.local.doctor import failures
 from tests.fakes.store import MemoryStore
 from tests.fakes.world import PROFILE, FakeCluster, FakeHub
@@ -67,6 +67,15 @@ def test_a_store_that_does_not_answer_fails(examine):
     (found,) = failures(examine(store=SilentStore()))
 
     assert "did not answer" in found.what
+
+
+def test_agents_with_keys_and_a_pipeline_without_one_are_told():
+    keyed = replace(KUBERNETES, agent_keys_secret="callers")
+
+    (found,) = agent_key_findings(keyed, {})
+    assert (found.level, "Set AGENT_API_KEYS" in found.remedy) == ("warn", True)
+    assert agent_key_findings(keyed, {"AGENT_API_KEYS": "k1"}) == []
+    assert agent_key_findings(KUBERNETES, {}) == []
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9000", "http://localhost:9000", "http://[::1]:9000"])

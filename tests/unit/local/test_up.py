@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -10,6 +11,7 @@ from genai_pipeline.core.record import Live, Phase
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import failed, passed
 from genai_pipeline.gateways import Gateways
+from genai_pipeline.k8s.render import render_agent
 from genai_pipeline.local import up
 from genai_pipeline.local.dagster_api import Run
 from genai_pipeline.local.installation import Installation
@@ -57,6 +59,20 @@ def platform(tmp_path, monkeypatch):
     gateways = Gateways(hub, MemoryStore(), FakeCluster(), None, None, None)
     profile = Profile.load({"GENAI_HOME": str(tmp_path)})
     return up.Platform(Installation(tmp_path), profile, gateways, Api())
+
+
+def test_callers_keys_lie_where_the_agents_pods_take_them_from_and_in_no_other_object(platform):
+    keyed = replace(platform, profile=Profile.load({"AGENT_API_KEYS": "k1,k2"}))
+    up.hand_over_keys(platform, {})
+    up.hand_over_keys(keyed, {"AGENT_API_KEYS": "k1,k2"})
+
+    (secret,) = platform.gateways.cluster.list("Secret")
+    (agent, *others) = render_agent(Release("tiny", "a" * 40, "abcdef"), keyed.profile, "http://engine:8000")
+    (taken,) = [e for e in agent["spec"]["template"]["spec"]["containers"][0]["env"] if e["name"] == "AGENT_API_KEYS"]
+    reference = taken["valueFrom"]["secretKeyRef"]
+    assert reference["name"] == secret["metadata"]["name"]
+    assert secret["stringData"] == {reference["key"]: "k1,k2"}
+    assert "k1" not in str([agent, *others])
 
 
 def test_a_rejected_release_is_an_error_that_names_check_evidence_run_and_what_is_still_live(console):

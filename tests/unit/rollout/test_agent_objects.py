@@ -57,6 +57,21 @@ def test_what_the_autoscaler_added_is_left_to_it(world):
     assert replicas(world) == 5
 
 
+@pytest.mark.parametrize(
+    ("changed", "taken"),
+    [
+        ({}, ["store-access"]),
+        ({"agent_store_secret": "conversations"}, ["conversations"]),
+        ({"agent_sessions": "memory"}, []),
+    ],
+)
+def test_an_agent_gets_keys_of_the_store_only_where_it_keeps_conversations_there(world, changed, taken):
+    started(world, dataclasses.replace(PROFILE, **changed))
+
+    (container,) = world.cluster.objects[("Deployment", NAME)]["spec"]["template"]["spec"]["containers"]
+    assert [source["secretRef"]["name"] for source in container.get("envFrom", [])] == taken
+
+
 def test_nothing_of_an_agent_is_left_behind(world):
     started(world, SCALED).remove(RELEASE)
 
