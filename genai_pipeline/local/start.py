@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -56,7 +55,6 @@ def start_services(
     """
     supervisor = Supervisor(installation.home)
     with _alone(installation.home):
-        _let_children_be_interrupted()
         supervisor.ensure_running()  # first, because it ends what a killed predecessor left on our ports
         env = _without_own_hub(env, installation.ports())
         for _ in range(PORT_TRIES):
@@ -189,13 +187,6 @@ def _without_own_hub(env: Mapping[str, str], ports: Mapping[str, int]) -> Mappin
     if ports.get("hub") and uses_own_hub(ports, env):
         return {k: v for k, v in env.items() if k != "HF_ENDPOINT"}
     return env
-
-
-def _let_children_be_interrupted() -> None:
-    """Dagster stops by SIGINT's handler, and `genai up &` in a script has SIGINT ignored, which children inherit."""
-    with suppress(ValueError):  # not in the main thread
-        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import psutil
 import pytest
@@ -106,6 +107,24 @@ def test_down_finds_a_process_that_left_its_group(installation, env):
 
     assert processes_of(installation) == []
     assert any("killing" in line for line in said)
+
+
+def test_what_a_start_in_the_background_of_a_script_starts_can_be_interrupted(installation, env):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as its shell does; Dagster then would not mind SIGTERM
+    try:
+        start(installation, env)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+    started = [*pids(installation).values(), int((installation.home / "supervisord.pid").read_text())]
+    assert [pid for pid in started if ignores(pid, signal.SIGINT)] == []
+
+
+def ignores(pid, number):
+    """Source: proc(5), SigIgn of /proc/PID/status."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    mask = next(int(line.split()[1], 16) for line in lines if line.startswith("SigIgn:"))
+    return bool(mask & 1 << (number - 1))
 
 
 def test_a_port_taken_by_somebody_else_is_moved_away_from_and_remembered(installation, env):
