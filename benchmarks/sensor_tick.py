@@ -34,7 +34,7 @@ from genai_pipeline.definitions import definitions_of
 from genai_pipeline.gateways.hub.huggingface import HuggingFaceHub
 from genai_pipeline.gateways.store.s3 import S3Store
 from genai_pipeline.resources.platform import Platform
-from genai_pipeline.rollout.records import Records
+from genai_pipeline.rollout.record.records import Records
 from tests.fakes.world import PROFILE, World
 
 AT_ONCE = 16

@@ -8,9 +8,9 @@ from genai_pipeline.k8s.render import weights_url
 
 def _start(hand: InHand) -> Findings:
     from genai_pipeline.loadtest.acceptance import accept_candidate
-    from genai_pipeline.rollout.downtime import refuse_unless_allowed
-    from genai_pipeline.rollout.drift import DEPLOYED, deployed
-    from genai_pipeline.rollout.standing import standing_of
+    from genai_pipeline.rollout.capacity.downtime import refuse_unless_allowed
+    from genai_pipeline.rollout.capacity.standing import standing_of
+    from genai_pipeline.rollout.upkeep.drift import DEPLOYED, deployed
 
     platform, release = hand.platform, hand.release
     if hand.record.facts.get("strategy") == "recreate":

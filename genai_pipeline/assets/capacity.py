@@ -5,10 +5,10 @@ from genai_pipeline.assets.tables import table
 
 
 def _plan(hand: InHand) -> Findings:
-    from genai_pipeline.rollout.capacity import plan_capacity
-    from genai_pipeline.rollout.downtime import expected_downtime
-    from genai_pipeline.rollout.standing import standing_of
-    from genai_pipeline.rollout.survey import survey
+    from genai_pipeline.rollout.capacity.downtime import expected_downtime
+    from genai_pipeline.rollout.capacity.plan import plan_capacity
+    from genai_pipeline.rollout.capacity.standing import standing_of
+    from genai_pipeline.rollout.capacity.survey import survey
 
     platform, spec, release = hand.platform, hand.spec, hand.release
     standing = standing_of(hand.record, platform.records, platform.candidates)

@@ -35,7 +35,7 @@ def drift_checks(specs: Sequence[ModelSpec]) -> dg.AssetChecksDefinition:
 
 def _compared(instance: dg.DagsterInstance, platform: Platform, spec: ModelSpec) -> tuple[str, Verdict]:
     """Never while somebody moves what is compared: then it is inconclusive."""
-    from genai_pipeline.rollout.drift import CHECK, DEPLOYED, as_released, judge_drift, rendered_live
+    from genai_pipeline.rollout.upkeep.drift import CHECK, DEPLOYED, as_released, judge_drift, rendered_live
 
     try:
         live = platform.records.live(spec.name)

@@ -8,8 +8,8 @@ from genai_pipeline.assets.release_asset import Findings, InHand, ReleaseAsset
 from genai_pipeline.assets.tables import table
 from genai_pipeline.core.clock import utc_now
 from genai_pipeline.core.errors import NotReady
-from genai_pipeline.rollout.history import history_table
-from genai_pipeline.rollout.plan import needs_approval, why_held
+from genai_pipeline.rollout.control.plan import needs_approval, why_held
+from genai_pipeline.rollout.record.history import history_table
 
 
 def _go_live(hand: InHand) -> Findings:

@@ -21,7 +21,7 @@ def node_pools_asset(specs: Sequence[ModelSpec]) -> dg.AssetsDefinition:
         description="The system, general and GPU pools, as EKS Auto Mode runs them: applied, then proven by probes.",
     )
     def node_pools(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
-        from genai_pipeline.rollout.pool_proof import PoolProof
+        from genai_pipeline.rollout.pools.pool_proof import PoolProof
 
         with explained():
             proof = PoolProof(platform.gateways.cluster, platform.profile).prove(specs)

@@ -112,7 +112,7 @@ def _chat_ui(specs: Sequence[ModelSpec]) -> dg.AssetsDefinition:
 
 
 def _chat_answers(platform: Platform, page: str, models: Sequence[str]) -> Verdict:
-    from genai_pipeline.rollout.settling import wait_reachable
+    from genai_pipeline.rollout.switch.settling import wait_reachable
 
     rows: list[dict[str, str]] = []
     try:

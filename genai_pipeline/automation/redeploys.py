@@ -13,7 +13,7 @@ from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.resources.platform import Platform
 from genai_pipeline.resources.quiet import why_not_quiet
 from genai_pipeline.resources.runs import MODEL_TAG, runs_under_way
-from genai_pipeline.rollout.controller import UnderWay
+from genai_pipeline.rollout.control.controller import UnderWay
 
 TICK_S = 60
 
@@ -61,7 +61,7 @@ def _requests(
     known: dict[tuple[str, str], dict[str, Any]],
     notes: list[str],
 ) -> Iterator[dg.RunRequest]:
-    from genai_pipeline.rollout.redeploy import due
+    from genai_pipeline.rollout.upkeep.redeploy import due
 
     live = platform.records.live(spec.name)
     record = platform.records.get(spec.name, live.release) if live else None

@@ -1,7 +1,7 @@
 """The jobs that roll out or promote one release of a model, and the sensors that start them.
 
-The sensors hand what is under way to the controller (rollout/controller.py) and turn what it returns into run requests.
-A run is one attempt of one release: `run_key = model:release:attempt`.
+The sensors hand what is under way to the controller (rollout/control/controller.py) and turn what it returns into run
+requests. A run is one attempt of one release: `run_key = model:release:attempt`.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from genai_pipeline.core.model_file import ModelFiles
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.resources.platform import Platform
 from genai_pipeline.resources.runs import MODEL_TAG, ROLLOUT_JOBS, runs_under_way
-from genai_pipeline.rollout.controller import SENSORS, Start
+from genai_pipeline.rollout.control.controller import SENSORS, Start
 
 RELEASE_TAG = "genai/release"
 ATTEMPT_TAG = "genai/attempt"

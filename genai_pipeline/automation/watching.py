@@ -16,8 +16,8 @@ from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.record import Record
 from genai_pipeline.resources.platform import Platform
 from genai_pipeline.resources.runs import runs_under_way
-from genai_pipeline.rollout.live_watch import LiveWatch, Observed
-from genai_pipeline.rollout.watch_reading import Asked
+from genai_pipeline.rollout.watch.live_watch import LiveWatch, Observed
+from genai_pipeline.rollout.watch.reading import Asked
 
 LONGEST_TICK_S = 10
 """Between two looks: a breach of two minutes must not wait for half a minute more to be seen."""

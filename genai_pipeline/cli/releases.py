@@ -40,7 +40,7 @@ def announce(command: Command) -> None:
 
 
 def _history(context: Context) -> int:
-    from genai_pipeline.rollout.history import history, history_table
+    from genai_pipeline.rollout.record.history import history, history_table
 
     model, _, which = context.args.model.partition("@")
     platform = _platform(context)

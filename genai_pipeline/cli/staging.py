@@ -70,7 +70,7 @@ def _stage(context: Context) -> int:
 
 def _verify(context: Context) -> int:
     from genai_pipeline.cli.staging_view import verification_page, watching
-    from genai_pipeline.rollout.records import Records
+    from genai_pipeline.rollout.record.records import Records
     from genai_pipeline.staging.inventory import chosen_manifest
     from genai_pipeline.staging.verify import published_by, verify_staged
 

@@ -1,6 +1,6 @@
 """The record of a release: every verdict and timing, kept at `releases/<model>/<release>.json`.
 
-Pure data; `rollout/records.py` reads and writes it. The cut-over re-reads it and lets nothing
+Pure data; `rollout/record/records.py` reads and writes it. The cut-over re-reads it and lets nothing
 through that is not all passed.
 """
 

@@ -19,9 +19,9 @@ from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Verdict
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.local.dagster_api import DagsterApi, Run, Step
-from genai_pipeline.rollout.controller import SENSORS
-from genai_pipeline.rollout.plan import needs_approval, why_closed
-from genai_pipeline.rollout.records import Records
+from genai_pipeline.rollout.control.controller import SENSORS
+from genai_pipeline.rollout.control.plan import needs_approval, why_closed
+from genai_pipeline.rollout.record.records import Records
 
 RESOLVE_EVERY_S = 10.0
 

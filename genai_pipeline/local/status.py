@@ -30,7 +30,7 @@ from genai_pipeline.k8s.render import stable_name
 from genai_pipeline.local.installation import Installation
 from genai_pipeline.local.ports import HOST
 from genai_pipeline.local.services import PORT_OF, SERVICES
-from genai_pipeline.rollout.records import Records
+from genai_pipeline.rollout.record.records import Records
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -155,7 +155,7 @@ def wait_until_served(platform: Platform, spec: ModelSpec, rollout: Rollout, say
 
     Raises: NotReady: they did not answer within the model's start-up deadline.
     """
-    from genai_pipeline.rollout.traffic import Traffic
+    from genai_pipeline.rollout.switch.traffic import Traffic
 
     if rollout.live is None:
         return

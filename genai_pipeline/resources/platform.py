@@ -7,23 +7,23 @@ from functools import cached_property
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.resources.profile import gateways_for
-from genai_pipeline.rollout.approval import Approvals
-from genai_pipeline.rollout.candidate import Candidates
-from genai_pipeline.rollout.controller import Controller
-from genai_pipeline.rollout.cutover import CutOver
-from genai_pipeline.rollout.delivery import Delivery
-from genai_pipeline.rollout.ending import Ending
-from genai_pipeline.rollout.ledger import Ledger
-from genai_pipeline.rollout.live_watch import LiveWatch
-from genai_pipeline.rollout.notices import Notices
-from genai_pipeline.rollout.overtaking import Overtaking
-from genai_pipeline.rollout.records import Records
-from genai_pipeline.rollout.redeploy import Redeploy
-from genai_pipeline.rollout.resolving import Resolver
-from genai_pipeline.rollout.rollback import RollBack
-from genai_pipeline.rollout.traffic import Traffic
-from genai_pipeline.rollout.watch_reading import Reader
-from genai_pipeline.rollout.watcher import Ask, Watcher
+from genai_pipeline.rollout.control.approval import Approvals
+from genai_pipeline.rollout.control.controller import Controller
+from genai_pipeline.rollout.control.overtaking import Overtaking
+from genai_pipeline.rollout.control.resolving import Resolver
+from genai_pipeline.rollout.record.delivery import Delivery
+from genai_pipeline.rollout.record.ledger import Ledger
+from genai_pipeline.rollout.record.notices import Notices
+from genai_pipeline.rollout.record.records import Records
+from genai_pipeline.rollout.switch.candidate import Candidates
+from genai_pipeline.rollout.switch.cutover import CutOver
+from genai_pipeline.rollout.switch.ending import Ending
+from genai_pipeline.rollout.switch.rollback import RollBack
+from genai_pipeline.rollout.switch.traffic import Traffic
+from genai_pipeline.rollout.upkeep.redeploy import Redeploy
+from genai_pipeline.rollout.watch.live_watch import LiveWatch
+from genai_pipeline.rollout.watch.reading import Reader
+from genai_pipeline.rollout.watch.watcher import Ask, Watcher
 
 
 class Platform:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.record import Phase
 from genai_pipeline.resources.platform import Platform
-from genai_pipeline.rollout.controller import UnderWay
+from genai_pipeline.rollout.control.controller import UnderWay
 
 
 def why_not_quiet(platform: Platform, spec: ModelSpec, under_way: Sequence[UnderWay]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import dagster as dg
 
-from genai_pipeline.rollout.controller import UnderWay
+from genai_pipeline.rollout.control.controller import UnderWay
 from genai_pipeline.staging.prune import Reference
 
 PARTITION_TAG = "dagster/partition"

@@ -26,10 +26,10 @@ from genai_pipeline.gateways.inference.openai import OpenAIInference
 from genai_pipeline.gateways.metrics.engine import EngineMetricsReader
 from genai_pipeline.k8s.render import RELEASE_LABEL, package_version, stable_name
 from genai_pipeline.loadtest.probe import ContinuousProbe
-from genai_pipeline.rollout.candidate import Candidates
-from genai_pipeline.rollout.cutover import CutOver
-from genai_pipeline.rollout.records import Records
-from genai_pipeline.rollout.traffic import Traffic
+from genai_pipeline.rollout.record.records import Records
+from genai_pipeline.rollout.switch.candidate import Candidates
+from genai_pipeline.rollout.switch.cutover import CutOver
+from genai_pipeline.rollout.switch.traffic import Traffic
 from tests.cluster.machine.images import Image
 from tests.cluster.machine.node import PYTHON
 from tests.fakes.store import MemoryStore

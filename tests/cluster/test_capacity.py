@@ -10,10 +10,10 @@ from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.cluster.kubernetes import KubernetesCluster
-from genai_pipeline.rollout.capacity import plan_capacity
-from genai_pipeline.rollout.downtime import Downtime
-from genai_pipeline.rollout.standing import Standing
-from genai_pipeline.rollout.survey import survey
+from genai_pipeline.rollout.capacity.downtime import Downtime
+from genai_pipeline.rollout.capacity.plan import plan_capacity
+from genai_pipeline.rollout.capacity.standing import Standing
+from genai_pipeline.rollout.capacity.survey import survey
 from tests.cluster.gpu_pools import NEEDS, model, nodes_of, pool, profile_of, start_engine, until, used_gpus
 from tests.cluster.machine.namespaces import create_namespace, delete_namespace
 from tests.fakes.world import World

@@ -13,10 +13,10 @@ from genai_pipeline.core.model_spec import Gpu
 from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.gateways.cluster.kubernetes import KubernetesCluster
 from genai_pipeline.k8s.render import render_node_pools, render_rbac
-from genai_pipeline.rollout import node_probe
-from genai_pipeline.rollout.node_probe import PROBE_LABEL, NodeProbe, probe_pod
-from genai_pipeline.rollout.pool_proof import PoolProof
-from genai_pipeline.rollout.pool_requirements import pool_problems
+from genai_pipeline.rollout.pools import node_probe
+from genai_pipeline.rollout.pools.node_probe import PROBE_LABEL, NodeProbe, probe_pod
+from genai_pipeline.rollout.pools.pool_proof import PoolProof
+from genai_pipeline.rollout.pools.pool_requirements import pool_problems
 from tests.cluster.gpu_pools import NEEDS, model, nodes_of, pool, profile_of, start_engine, until, used_gpus
 from tests.cluster.identities import kubeconfig_of
 

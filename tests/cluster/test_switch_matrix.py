@@ -21,7 +21,7 @@ import pytest
 from kubernetes import client
 
 from genai_pipeline.core.release import Release
-from genai_pipeline.rollout import candidate, cutover, traffic
+from genai_pipeline.rollout.switch import candidate, cutover, traffic
 from tests.cluster.lane import MODEL, SPEC, Lane, release
 from tests.cluster.load import Load, Seen
 from tests.cluster.machine.cluster import until

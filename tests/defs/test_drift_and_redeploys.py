@@ -31,7 +31,7 @@ def edit(desk, image="nginx:1"):
 
 def upgrade(desk, monkeypatch, version="9.9.9"):
     """Another version of this package: its agent's image is another one."""
-    for module in ("k8s.agent", "rollout.drift"):
+    for module in ("k8s.agent", "rollout.upkeep.drift"):
         monkeypatch.setattr(f"genai_pipeline.{module}.package_version", lambda: version)
     reload_as_it_is(desk)
 
@@ -233,7 +233,7 @@ def test_a_redeploy_that_fails_is_told_and_not_repeated_for_the_same_cause(desk,
         desk.world.cluster.not_ready["tiny-"] = "image not found"
     else:
         desk.world.broken_at_stable_address.add(desk.live)
-    from genai_pipeline.rollout import traffic
+    from genai_pipeline.rollout.switch import traffic
 
     monkeypatch.setattr(traffic, "SETTLE_DEADLINE_S", 0.1)
 

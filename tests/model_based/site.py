@@ -30,13 +30,13 @@ from genai_pipeline.core.record import Live, Record
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Outcome, Verdict
 from genai_pipeline.resources.platform import Platform
-from genai_pipeline.rollout.approval import Approvals
-from genai_pipeline.rollout.candidate import Candidates
-from genai_pipeline.rollout.controller import Controller, Start, Tick, UnderWay
-from genai_pipeline.rollout.ledger import Ledger
-from genai_pipeline.rollout.records import Records
-from genai_pipeline.rollout.rollback import RollBack
-from genai_pipeline.rollout.traffic import Traffic
+from genai_pipeline.rollout.control.approval import Approvals
+from genai_pipeline.rollout.control.controller import Controller, Start, Tick, UnderWay
+from genai_pipeline.rollout.record.ledger import Ledger
+from genai_pipeline.rollout.record.records import Records
+from genai_pipeline.rollout.switch.candidate import Candidates
+from genai_pipeline.rollout.switch.rollback import RollBack
+from genai_pipeline.rollout.switch.traffic import Traffic
 from genai_pipeline.staging.prune import Reference
 from genai_pipeline.staging.pruner import Pruner
 from genai_pipeline.staging.references import references_to

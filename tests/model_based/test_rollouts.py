@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from genai_pipeline.core.record import Record
-from genai_pipeline.rollout.controller import Controller, Start
-from genai_pipeline.rollout.ending import Ending
+from genai_pipeline.rollout.control.controller import Controller, Start
+from genai_pipeline.rollout.switch.ending import Ending
 from tests.model_based.faulty import TROUBLE
 from tests.model_based.machine import Rollouts
 
@@ -26,8 +26,8 @@ STANDING_STILL = SimpleNamespace(monotonic=lambda: 0.0, sleep=lambda seconds: No
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
-    monkeypatch.setattr("genai_pipeline.rollout.traffic.SETTLE_DEADLINE_S", 0.3)
-    for module in ("controller", "ledger", "settling"):
+    monkeypatch.setattr("genai_pipeline.rollout.switch.traffic.SETTLE_DEADLINE_S", 0.3)
+    for module in ("control.controller", "record.ledger", "switch.settling"):
         monkeypatch.setattr(f"genai_pipeline.rollout.{module}.time", STANDING_STILL)
     monkeypatch.setattr("genai_pipeline.loadtest.probe.ContinuousProbe", _watch_traffic)
     monkeypatch.setattr("genai_pipeline.assets.live.utc_now", None)  # each site has its own clock
@@ -87,7 +87,7 @@ def test_it_finds_a_pruner_that_forgets_the_live_release(monkeypatch):
 
 
 def test_it_finds_a_controller_that_promotes_without_approval(monkeypatch):
-    monkeypatch.setattr("genai_pipeline.rollout.plan.needs_approval", lambda *_: False)
+    monkeypatch.setattr("genai_pipeline.rollout.control.plan.needs_approval", lambda *_: False)
     monkeypatch.setattr("genai_pipeline.assets.live.needs_approval", lambda *_: False)
 
     finds("nobody approved it")

@@ -18,7 +18,7 @@ from dagster._core.scheduler.instigation import TickStatus
 from genai_pipeline.core.faults import ARMED_BY
 from genai_pipeline.core.record import Phase
 from genai_pipeline.resources.runs import UNDER_WAY
-from genai_pipeline.rollout.records import Records
+from genai_pipeline.rollout.record.records import Records
 from tests.fakes.weights import safetensors
 from tests.integration.conftest import S3Server, free_port
 

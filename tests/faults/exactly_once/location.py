@@ -16,7 +16,7 @@ from genai_pipeline.core.profile import Profile
 from genai_pipeline.definitions import definitions_of
 from genai_pipeline.gateways.store.s3 import S3Store
 from genai_pipeline.resources.platform import Platform
-from genai_pipeline.rollout import plan
+from genai_pipeline.rollout.control import plan
 from tests.fakes.world import PROFILE, World
 
 plan.BACK_OFF_S = 0.1

@@ -24,7 +24,7 @@ from genai_pipeline.gateways.inference.openai import OpenAIInference
 from genai_pipeline.gateways.metrics.engine import EngineMetricsReader
 from genai_pipeline.loadtest.probe import ContinuousProbe
 from genai_pipeline.resources.platform import Platform
-from genai_pipeline.rollout.watch_reading import Asked
+from genai_pipeline.rollout.watch.reading import Asked
 from tests.fakes.world import PROFILE, World
 from tests.faults.rollout.conftest import EngineDaemon
 

@@ -11,7 +11,7 @@ from genai_pipeline.evaluation.comparison import Comparison, judge_not_worse
 from genai_pipeline.evaluation.outcome import CaseOutcome, RunOutcome
 from genai_pipeline.evaluation.plot import MOST_POINTS, Point, markdown, svg
 from genai_pipeline.evaluation.results import BrokenResults, Results, ResultsStore, results_key
-from genai_pipeline.rollout.records import Records
+from genai_pipeline.rollout.record.records import Records
 from tests.fakes.store import MemoryStore
 
 TURN = {"prompt": "Wetter in Zürich?", "response": "12°C\n", "calls": [], "seconds": 0.5}

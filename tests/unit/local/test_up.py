@@ -16,7 +16,7 @@ from genai_pipeline.local import up
 from genai_pipeline.local.dagster_api import Run
 from genai_pipeline.local.installation import Installation
 from genai_pipeline.local.rollouts import AssetProgress, Rollout, State
-from genai_pipeline.rollout.records import Records
+from genai_pipeline.rollout.record.records import Records
 from tests.fakes.store import MemoryStore
 from tests.fakes.world import FakeCluster, FakeHub
 

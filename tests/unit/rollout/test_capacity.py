@@ -9,13 +9,13 @@ from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.gateways.aws.abc import Reservation, VcpuQuota
 from genai_pipeline.gateways.cluster.abc import Headroom
 from genai_pipeline.k8s.render import RELEASE_LABEL, render_agent, render_engine, render_node_pools
-from genai_pipeline.rollout.capacity import plan_capacity
-from genai_pipeline.rollout.downtime import Downtime
-from genai_pipeline.rollout.pool_room import pool_rooms
-from genai_pipeline.rollout.reservation import reserved_room
-from genai_pipeline.rollout.room import Workload
-from genai_pipeline.rollout.standing import Standing
-from genai_pipeline.rollout.survey import Survey
+from genai_pipeline.rollout.capacity.downtime import Downtime
+from genai_pipeline.rollout.capacity.plan import plan_capacity
+from genai_pipeline.rollout.capacity.reservation import reserved_room
+from genai_pipeline.rollout.capacity.room import Workload
+from genai_pipeline.rollout.capacity.standing import Standing
+from genai_pipeline.rollout.capacity.survey import Survey
+from genai_pipeline.rollout.pools.pool_room import pool_rooms
 from tests.fakes.world import PROFILE
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

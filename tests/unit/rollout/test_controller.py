@@ -9,8 +9,8 @@ from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.record import Phase, record_key
 from genai_pipeline.core.release import Release
 from genai_pipeline.resources.platform import Platform
-from genai_pipeline.rollout.controller import Controller, UnderWay
-from genai_pipeline.rollout.ledger import Ledger
+from genai_pipeline.rollout.control.controller import Controller, UnderWay
+from genai_pipeline.rollout.record.ledger import Ledger
 from tests.fakes.world import PROFILE, World
 
 MONDAY = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)

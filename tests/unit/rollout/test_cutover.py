@@ -8,13 +8,13 @@ from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.record import Phase
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Outcome, failed, inconclusive, passed
-from genai_pipeline.rollout.candidate import Candidates
-from genai_pipeline.rollout.cutover import CutOver
-from genai_pipeline.rollout.drain import Drained
-from genai_pipeline.rollout.ending import Ending
-from genai_pipeline.rollout.notices import Notices
-from genai_pipeline.rollout.records import Records
-from genai_pipeline.rollout.traffic import Traffic
+from genai_pipeline.rollout.record.notices import Notices
+from genai_pipeline.rollout.record.records import Records
+from genai_pipeline.rollout.switch.candidate import Candidates
+from genai_pipeline.rollout.switch.cutover import CutOver
+from genai_pipeline.rollout.switch.drain import Drained
+from genai_pipeline.rollout.switch.ending import Ending
+from genai_pipeline.rollout.switch.traffic import Traffic
 from tests.fakes.world import PROFILE, FakeWatch, World
 
 SPEC = parse_model("name: tiny\nsource: {hub: a/b}\nrollout: {watch_minutes: 0}\n", "tiny.yaml")
@@ -241,7 +241,7 @@ def test_recreate_stops_the_live_release_first_and_brings_it_back_on_rejection(b
 
 def test_what_outlives_the_drain_is_counted_and_named_in_the_verdict(bench, monkeypatch):
     outlived = Drained("a still has requests", ("/v1/completions r1 after 31 s on a",))
-    monkeypatch.setattr("genai_pipeline.rollout.cutover.drain", lambda *args: outlived)
+    monkeypatch.setattr("genai_pipeline.rollout.switch.cutover.drain", lambda *args: outlived)
 
     _, verdict = bench.go(V2)
 
@@ -273,7 +273,8 @@ def test_proving_a_switch_asks_the_cluster_for_no_address_twice(bench, monkeypat
 def test_while_the_new_release_is_watched_the_last_good_one_is_drained_but_stays_warm(bench, monkeypatch):
     drained = []
     monkeypatch.setattr(
-        "genai_pipeline.rollout.cutover.drain", lambda engine, *args: drained.append(engine.base_url) or Drained()
+        "genai_pipeline.rollout.switch.cutover.drain",
+        lambda engine, *args: drained.append(engine.base_url) or Drained(),
     )
 
     bench.go(V2, spec=WATCHED)

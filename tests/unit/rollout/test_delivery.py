@@ -5,8 +5,8 @@ import pytest
 from genai_pipeline.core.errors import Refused, WebhookUnavailable
 from genai_pipeline.core.faults import Crash
 from genai_pipeline.core.notice import Notice, NoticeKind
-from genai_pipeline.rollout.delivery import Delivery
-from genai_pipeline.rollout.notices import Notices
+from genai_pipeline.rollout.record.delivery import Delivery
+from genai_pipeline.rollout.record.notices import Notices
 from tests.fakes.store import MemoryStore
 from tests.fakes.webhook import FakeWebhook
 

@@ -5,8 +5,8 @@ import pytest
 from genai_pipeline.core.errors import ReleaseRefused
 from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.record import Phase, Record
-from genai_pipeline.rollout.downtime import WITHOUT_LIVE, expected_downtime, refuse_unless_allowed
-from genai_pipeline.rollout.standing import Standing
+from genai_pipeline.rollout.capacity.downtime import WITHOUT_LIVE, expected_downtime, refuse_unless_allowed
+from genai_pipeline.rollout.capacity.standing import Standing
 
 SPEC = parse_model(
     "name: tiny\nsource: {hub: a/b}\nserving: {startup_deadline_s: 570}\nrollout: {drain_deadline_s: 30}\n", "f"

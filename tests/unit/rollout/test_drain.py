@@ -3,7 +3,7 @@ import pytest
 from genai_pipeline.core.errors import EngineUnavailable
 from genai_pipeline.gateways.inference.abc import Leaving
 from genai_pipeline.gateways.metrics.abc import EngineMetrics
-from genai_pipeline.rollout.drain import Drained, drain
+from genai_pipeline.rollout.switch.drain import Drained, drain
 
 
 class Replicas:

@@ -8,7 +8,7 @@ from genai_pipeline.core.record import Phase
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import failed, inconclusive, passed
 from genai_pipeline.resources.platform import Platform
-from genai_pipeline.rollout.overtaking import Overtaking
+from genai_pipeline.rollout.control.overtaking import Overtaking
 from tests.fakes.world import PROFILE, World
 
 SPEC = parse_model("name: tiny\nsource: {hub: a/b}\n", "tiny.yaml")

@@ -3,7 +3,7 @@ from dataclasses import replace
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.record import Event, Live, Phase, Record
 from genai_pipeline.core.verdict import failed, inconclusive, passed
-from genai_pipeline.rollout.history import history, history_table
+from genai_pipeline.rollout.record.history import history, history_table
 
 SPEC = ModelSpec.model_validate({"name": "tiny", "source": {"hub": "a/b"}}).model_dump(mode="json", by_alias=True)
 

@@ -4,8 +4,8 @@ from genai_pipeline.core.errors import StoreUnavailable, Unavailable
 from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.record import Phase, live_key, record_key
 from genai_pipeline.core.release import Release
-from genai_pipeline.rollout.ledger import Ledger
-from genai_pipeline.rollout.records import Records
+from genai_pipeline.rollout.record.ledger import Ledger
+from genai_pipeline.rollout.record.records import Records
 from tests.fakes.store import MemoryStore
 
 

@@ -8,7 +8,7 @@ from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.record import Record
 from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.gateways.aws.abc import Aws, Reservation
-from genai_pipeline.rollout.live_capacity import judge_live_capacity
+from genai_pipeline.rollout.upkeep.live_capacity import judge_live_capacity
 from tests.fakes.world import PROFILE, World
 
 

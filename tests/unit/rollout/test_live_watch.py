@@ -9,12 +9,12 @@ from genai_pipeline.core.errors import EngineBroken, StoreUnavailable
 from genai_pipeline.core.faults import ARMED_BY, Crash
 from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.record import Phase
-from genai_pipeline.rollout.ledger import Ledger
-from genai_pipeline.rollout.live_watch import LiveWatch
-from genai_pipeline.rollout.notices import Notices
-from genai_pipeline.rollout.rollback import RollBack
-from genai_pipeline.rollout.watch_reading import Asked, Reader
-from genai_pipeline.rollout.watcher import Watcher
+from genai_pipeline.rollout.record.ledger import Ledger
+from genai_pipeline.rollout.record.notices import Notices
+from genai_pipeline.rollout.switch.rollback import RollBack
+from genai_pipeline.rollout.watch.live_watch import LiveWatch
+from genai_pipeline.rollout.watch.reading import Asked, Reader
+from genai_pipeline.rollout.watch.watcher import Watcher
 from tests.fakes.world import FakeInference
 from tests.unit.rollout.test_cutover import V1, V2, Bench
 

@@ -6,7 +6,7 @@ from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.release import Release
 from genai_pipeline.gateways.cluster.abc import Applied, Difference
 from genai_pipeline.k8s.render import render_engine, render_node_pools
-from genai_pipeline.rollout.node_pools import judge_accepted, judge_gpu_fence, judge_selectors
+from genai_pipeline.rollout.pools.node_pools import judge_accepted, judge_gpu_fence, judge_selectors
 from tests.fakes.world import PROFILE
 
 GPU = parse_model("name: big\nsource: {hub: a/b}\nserving: {gpu: {instance-family: p5}}\n", "f")

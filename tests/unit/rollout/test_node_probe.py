@@ -6,7 +6,7 @@ from genai_pipeline.core.errors import ClusterUnavailable
 from genai_pipeline.core.model_spec import Gpu
 from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.gateways.cluster.abc import ClusterEvent
-from genai_pipeline.rollout.node_probe import PROBE_LABEL, NodeProbe, answer_of, probe_pod
+from genai_pipeline.rollout.pools.node_probe import PROBE_LABEL, NodeProbe, answer_of, probe_pod
 from tests.fakes.world import PROFILE, FakeCluster
 
 GPU = Gpu.model_validate({"instance-family": "g6e", "count": 2})

@@ -8,7 +8,7 @@ from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.record import Live, Phase, Record
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import passed
-from genai_pipeline.rollout.plan import Situation, Step, plan_rollout
+from genai_pipeline.rollout.control.plan import Situation, Step, plan_rollout
 
 
 def spec(rollout="max_attempts: 2"):

@@ -6,7 +6,7 @@ from genai_pipeline.core.errors import UnknownKind
 from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.verdict import failed, inconclusive, passed
 from genai_pipeline.gateways.cluster.abc import Applied
-from genai_pipeline.rollout.pool_proof import PoolProof
+from genai_pipeline.rollout.pools.pool_proof import PoolProof
 from tests.fakes.world import PROFILE, FakeCluster
 
 GPU = parse_model("name: big\nsource: {hub: a/b}\nserving: {gpu: {instance-family: g6e}}\n", "f")
@@ -127,7 +127,7 @@ def test_what_the_probes_found_is_the_verdict(made):
 
 
 def test_a_requirement_that_nothing_meets_is_not_applied(monkeypatch):
-    from genai_pipeline.rollout import pool_proof
+    from genai_pipeline.rollout.pools import pool_proof
 
     def misspelt(*args):
         pools = render(*args)

@@ -5,7 +5,7 @@ import pytest
 from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.release import Release
 from genai_pipeline.k8s.render import render_agent, render_engine, render_node_pools
-from genai_pipeline.rollout.pool_requirements import judge_requirements, pod_problems, pool_problems
+from genai_pipeline.rollout.pools.pool_requirements import judge_requirements, pod_problems, pool_problems
 from tests.fakes.world import PROFILE
 
 EKS = "eks.amazonaws.com/"

@@ -5,7 +5,7 @@ from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.record import Phase, record_key
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import passed
-from genai_pipeline.rollout.records import Records
+from genai_pipeline.rollout.record.records import Records
 from tests.fakes.store import MemoryStore
 
 SPEC = parse_model("name: tiny\nsource: {hub: a/b}\n", "tiny.yaml")

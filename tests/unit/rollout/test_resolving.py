@@ -4,7 +4,7 @@ import pytest
 
 from genai_pipeline.core.errors import GenaiError, HubUnavailable, Unavailable
 from genai_pipeline.core.model_file import parse_model
-from genai_pipeline.rollout.resolving import Resolver
+from genai_pipeline.rollout.control.resolving import Resolver
 
 
 def spec(name, repository=None):

@@ -11,8 +11,8 @@ from genai_pipeline.core.notice import NoticeKind
 from genai_pipeline.core.record import Phase
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import failed
-from genai_pipeline.rollout.notices import Notices
-from genai_pipeline.rollout.rollback import RollBack
+from genai_pipeline.rollout.record.notices import Notices
+from genai_pipeline.rollout.switch.rollback import RollBack
 from tests.unit.rollout.test_cutover import SPEC, V1, V2, WATCHED, Bench
 
 V3 = Release.of(SPEC, "3" * 40)

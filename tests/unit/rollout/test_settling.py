@@ -1,4 +1,4 @@
-from genai_pipeline.rollout.settling import why_unsettled
+from genai_pipeline.rollout.switch.settling import why_unsettled
 
 
 def ask(answers, in_a_row=2, deadline_s=1.0):
@@ -20,6 +20,6 @@ def test_at_the_deadline_the_last_reason_is_given():
 
 def test_an_answer_that_takes_long_counts_against_the_deadline(monkeypatch):
     clock = iter(range(0, 1000, 20))
-    monkeypatch.setattr("genai_pipeline.rollout.settling.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("genai_pipeline.rollout.switch.settling.time.monotonic", lambda: next(clock))
 
     assert ask(["hangs", "asked too often"], deadline_s=15) == "hangs"

@@ -7,7 +7,7 @@ from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.model_spec import ReservationTerm
 from genai_pipeline.core.release import Release
 from genai_pipeline.gateways.aws.abc import Aws, Reservation, VcpuQuota
-from genai_pipeline.rollout.survey import survey
+from genai_pipeline.rollout.capacity.survey import survey
 from tests.fakes.world import PROFILE, World
 
 CPU = parse_model("name: tiny\nsource: {hub: a/b}\n", "f")

@@ -3,7 +3,7 @@ from dataclasses import replace
 from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.record import Record
 from genai_pipeline.core.release import Release
-from genai_pipeline.rollout.trigger import trigger_of
+from genai_pipeline.rollout.control.trigger import trigger_of
 
 TEXT = """
 name: tiny

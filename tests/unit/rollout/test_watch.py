@@ -10,10 +10,10 @@ from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.record import Record
 from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.gateways.metrics.abc import EngineMetrics
-from genai_pipeline.rollout.watch import look
-from genai_pipeline.rollout.watch_limits import limits_of
-from genai_pipeline.rollout.watch_reading import Asked, Canary, Pods, Reading
-from genai_pipeline.rollout.watch_state import State
+from genai_pipeline.rollout.watch.judgement import look
+from genai_pipeline.rollout.watch.limits import limits_of
+from genai_pipeline.rollout.watch.reading import Asked, Canary, Pods, Reading
+from genai_pipeline.rollout.watch.state import State
 
 SPEC = parse_model(
     "name: tiny\nsource: {hub: a/b}\ngates: {serving: {ttft_p95_ms: 800, queue_max: 30}}\n"

@@ -4,7 +4,7 @@ import pytest
 
 from genai_pipeline.core.errors import ClusterUnavailable, EngineBroken, EngineUnavailable, Refused
 from genai_pipeline.gateways.inference.abc import Completion
-from genai_pipeline.rollout.watch_reading import Asked, Pods, Reader
+from genai_pipeline.rollout.watch.reading import Asked, Pods, Reader
 from tests.fakes.world import FakeInference
 from tests.unit.rollout.test_cutover import V1, V2, Bench
 

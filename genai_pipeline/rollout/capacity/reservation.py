@@ -1,0 +1,117 @@
+"""Whether a capacity reservation holds what a release needs, and long enough to be worth it. Pure.
+
+Source: EC2 documentation, "Capacity Reservations" and "Capacity Blocks for ML": the instances of a block are ended
+30 minutes before the time that was bought.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from genai_pipeline.core.model_spec import Gpu, ModelSpec
+from genai_pipeline.core.verdict import Verdict, inconclusive, judge, passed
+from genai_pipeline.gateways.aws.abc import Reservation
+from genai_pipeline.rollout.pools.instance_types import types_of
+
+CHECK = "reservation_active"
+BLOCK_ENDS_EARLY = timedelta(minutes=30)
+SERVES_AT_LEAST = timedelta(hours=1)
+"""A reservation that ends sooner after the release is up is about to expire: the release would hardly be used."""
+
+
+@dataclass(frozen=True)
+class ReservedRoom:
+    """What the reservations of a model hold.
+
+    Args:
+        replicas: that have room in the usable ones now, and in all of their instances together.
+        rows: each reservation, and why it is of no use if it is none.
+    """
+
+    free_replicas: int
+    all_replicas: int
+    rows: Sequence[dict[str, Any]]
+
+
+def reserved_room(gpu: Gpu, found: Sequence[Reservation], now: datetime, startup: timedelta) -> ReservedRoom:
+    """How many replicas the usable reservations can take; `startup`: until the release would be up."""
+    why = {r.id: _why_unusable(gpu, r, now, startup) for r in found}
+    usable = [r for r in found if not why[r.id]]
+    rows = [_row(r, why[r.id]) for r in found]
+    free = sum(r.available * _replicas_per_instance(gpu, r) for r in usable)
+    return ReservedRoom(free, sum(r.total * _replicas_per_instance(gpu, r) for r in usable), rows)
+
+
+def judge_reservation(spec: ModelSpec, room: ReservedRoom | None, why_unread: str, needed: int) -> Verdict:
+    """The verdict reservation_active.
+
+    Args:
+        room: None where reservations could not be read; `why_unread` then says why.
+        needed: replicas that have to fit into it.
+    """
+    gpu = spec.serving.gpu
+    if gpu is None:
+        return passed(CHECK, "No GPU: no capacity reservation applies.")
+    if gpu.reservation == "none":
+        return passed(CHECK, "The model file asks for no capacity reservation.")
+    if room is None:
+        return _unread(gpu, why_unread)
+    said = "; ".join(f"{row['reservation']}: {row['why_not'] or row['free']}" for row in room.rows)
+    holds = (
+        f"{room.free_replicas} of {needed} replicas have room in a capacity reservation ({said or 'none is selected'})."
+    )
+    enough = room.free_replicas >= needed and room.all_replicas > 0
+    if gpu.reservation == "optional" and not enough:
+        return passed(CHECK, f"{holds} It is optional: the rest comes on demand.", reservations=room.rows)
+    remedy = "" if enough else " Reserve more, correct serving.gpu.reservation-terms, or make the reservation optional."
+    return judge(CHECK, enough, holds + remedy, reservations=room.rows)
+
+
+def _unread(gpu: Gpu, why: str) -> Verdict:
+    if gpu.reservation == "optional":
+        return passed(CHECK, f"A reservation is optional and was not read ({why}): capacity comes on demand.")
+    return inconclusive(CHECK, f"serving.gpu.reservation is required, and reservations were not read: {why}")
+
+
+def usable_until(reservation: Reservation) -> datetime | None:
+    """When its instances end; None: not before it is cancelled."""
+    if reservation.ends_at is None or reservation.kind != "capacity-block":
+        return reservation.ends_at
+    return reservation.ends_at - BLOCK_ENDS_EARLY
+
+
+def _why_unusable(gpu: Gpu, reservation: Reservation, now: datetime, startup: timedelta) -> str:
+    if reservation.state != "active":
+        return f"it is {reservation.state}"
+    if not reservation.instance_type.startswith(f"{gpu.instance_family}."):
+        return f"it reserves {reservation.instance_type}, not {gpu.instance_family}"
+    if not _replicas_per_instance(gpu, reservation):
+        return f"a {reservation.instance_type} has fewer than {gpu.count} GPUs"
+    until = usable_until(reservation)
+    if until is not None and until < now + startup + SERVES_AT_LEAST:
+        early = ", 30 minutes before its block" if reservation.kind == "capacity-block" else ""
+        return f"it is about to expire: its instances end at {until:%Y-%m-%d %H:%M} UTC{early}"
+    return ""
+
+
+def _replicas_per_instance(gpu: Gpu, reservation: Reservation) -> int:
+    """One where the type's GPUs are not known."""
+    known = next((t for t in types_of(gpu.instance_family) if t.name == reservation.instance_type), None)
+    return known.gpus // gpu.count if known else 1
+
+
+def _row(reservation: Reservation, why: str) -> dict[str, Any]:
+    until = usable_until(reservation)
+    return {
+        "reservation": reservation.id,
+        "type": reservation.instance_type,
+        "zone": reservation.zone,
+        "kind": reservation.kind,
+        "state": reservation.state,
+        "free": f"{reservation.available} of {reservation.total} instances free",
+        "usable_until": f"{until:%Y-%m-%d %H:%M} UTC" if until else "cancelled",
+        "why_not": why,
+    }

@@ -1,0 +1,123 @@
+"""What there is to know before a candidate is started: read from the cluster and from EC2, judged in `capacity.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from genai_pipeline.core.errors import GenaiError
+from genai_pipeline.core.model_spec import Gpu, ModelSpec, ReservationTerm
+from genai_pipeline.core.profile import Profile
+from genai_pipeline.core.release import Release
+from genai_pipeline.gateways import Gateways
+from genai_pipeline.gateways.aws.abc import VcpuQuota
+from genai_pipeline.gateways.cluster.abc import Cluster, Headroom
+from genai_pipeline.k8s.render import RELEASE_LABEL, render_agent, render_engine
+from genai_pipeline.rollout.capacity.reservation import ReservedRoom, reserved_room
+from genai_pipeline.rollout.capacity.room import Workload
+from genai_pipeline.rollout.pools.pool_room import PoolRoom, pool_rooms
+
+Object = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What was found.
+
+    Args:
+        engine, agent: the pods of the candidate.
+        live: the pods of the release that would make room; empty where none is live.
+        pools: room by pool, best first, now and once the live release has stopped; None where no Karpenter answers.
+        reserved: None where reservations were not read, and `reserved_unread` says why.
+        quota: None where there is none to mind, or `quota_unread` says why it is not known.
+    """
+
+    engine: Workload
+    agent: Workload
+    live: Sequence[Object]
+    headroom: Headroom
+    quotas: Sequence[Object]
+    pools: tuple[Sequence[PoolRoom], Sequence[PoolRoom]] | None
+    reserved: ReservedRoom | None = None
+    reserved_unread: str = ""
+    quota: VcpuQuota | None = None
+    quota_unread: str = ""
+
+
+def survey(gateways: Gateways, profile: Profile, spec: ModelSpec, release: Release, live: str | None) -> Survey:
+    """Read it all. `live` is the id of the release that would make room, if there is one.
+
+    Raises: ClusterUnavailable. What EC2 does not tell is no error here but stands in the survey.
+    """
+    cluster = gateways.cluster
+    engine = _workload(render_engine(spec, release, profile))
+    # With an autoscaler its Deployment names no number.
+    agent = replace(_workload(render_agent(release, profile, "http://")), replicas=profile.agent_replicas)
+    pods = cluster.list("Pod")
+    serving = [p for p in pods if live and _is_of(p, release.model, live)]
+    startup = timedelta(seconds=spec.serving.startup_deadline_s)
+    reserved, reserved_unread = reservations(gateways, spec, startup)
+    quota, quota_unread = _quota(gateways, spec.serving.gpu)
+    return Survey(
+        engine=engine,
+        agent=agent,
+        live=serving,
+        headroom=cluster.headroom(),
+        quotas=cluster.list("ResourceQuota"),
+        pools=_pools(cluster, engine, pods, serving),
+        reserved=reserved,
+        reserved_unread=reserved_unread,
+        quota=quota,
+        quota_unread=quota_unread,
+    )
+
+
+def _is_of(pod: Object, model: str, release: str) -> bool:
+    labels = pod["metadata"].get("labels") or {}
+    return labels.get("app.kubernetes.io/name") == model and labels.get(RELEASE_LABEL) == release
+
+
+def _workload(objects: Sequence[Object]) -> Workload:
+    return Workload.of(next(o for o in objects if o["kind"] == "Deployment"))
+
+
+def _pools(
+    cluster: Cluster, engine: Workload, pods: Sequence[Object], serving: Sequence[Object]
+) -> tuple[Sequence[PoolRoom], Sequence[PoolRoom]] | None:
+    pools = [p for p in cluster.list("NodePool") if p.get("status")]  # without a status nobody acts on them
+    if not pools:
+        return None
+    nodes = cluster.list("Node")
+    staying = [p for p in pods if p not in serving]
+    return pool_rooms(engine.spec, pools, nodes, pods), pool_rooms(engine.spec, pools, nodes, staying)
+
+
+def reservations(gateways: Gateways, spec: ModelSpec, ahead: timedelta) -> tuple[ReservedRoom | None, str]:
+    """What the reservations hold that are still there after `ahead`; None where none is asked for or read, and why."""
+    gpu = spec.serving.gpu
+    if gpu is None or gpu.reservation == "none":
+        return None, ""
+    if gateways.aws is None:
+        return None, "This profile has no EC2 to ask. Use the eks profile, or set serving.gpu.reservation to none."
+    try:
+        found = gateways.aws.reservations(gpu.reservation_terms or _terms_of_classes(gateways.cluster))
+    except GenaiError as error:
+        return None, str(error)
+    return reserved_room(gpu, found, datetime.now(UTC), ahead), ""
+
+
+def _terms_of_classes(cluster: Cluster) -> list[ReservationTerm]:
+    """What the NodeClasses select, which is what the nodes come from where the model file names none."""
+    terms = [t for c in cluster.list("NodeClass") for t in c["spec"].get("capacityReservationSelectorTerms") or []]
+    return [ReservationTerm.model_validate(term) for term in terms]
+
+
+def _quota(gateways: Gateways, gpu: Gpu | None) -> tuple[VcpuQuota | None, str]:
+    if gateways.aws is None or gpu is None:
+        return None, ""
+    try:
+        return gateways.aws.vcpu_quota(gpu.instance_family), ""
+    except GenaiError as error:
+        return None, str(error)

@@ -1,0 +1,73 @@
+"""Promotion by hand: a proven candidate waits, people are told where its reports are, and one of them says yes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from genai_pipeline.core.clock import utc_now
+from genai_pipeline.core.errors import Refused
+from genai_pipeline.core.notice import Notice, NoticeKind
+from genai_pipeline.core.record import Phase, Record
+from genai_pipeline.rollout.record.notices import Notices
+from genai_pipeline.rollout.record.records import Records
+
+
+class Approvals:
+    """Asks for approvals and takes them. Every method may be repeated.
+
+    Args:
+        ui: address of the Dagster UI, where the reports are to look at.
+    """
+
+    def __init__(self, records: Records, notices: Notices, ui: str, now: Callable[[], str] = utc_now) -> None:
+        self._records = records
+        self._notices = notices
+        self._ui = ui.rstrip("/")
+        self._now = now
+
+    def ask(self, record: Record) -> Record:
+        """Let a proven release wait. The notice goes first: told twice is better than never."""
+        if not _may_wait(record):
+            return record
+        reason = self._question(record)
+        self._notices.write(Notice(NoticeKind.AWAITING_APPROVAL, record.model, record.release, reason, self._now()))
+        return self._records.update(
+            record.model,
+            record.release,
+            lambda r: r.in_phase(Phase.AWAITING_APPROVAL, reason) if _may_wait(r) else r,
+            "proven; waits for approval",
+        )
+
+    def approve(self, model: str, release: str, by: str) -> Record:
+        """Let a waiting release have the traffic; the next tick moves it.
+
+        Args:
+            by: who says so.
+        Raises: NotFound. Refused: it waits for no approval.
+        """
+        record = self._records.require(model, release)
+        if record.approved:
+            return record
+        if record.phase is not Phase.AWAITING_APPROVAL:
+            why = f"{model}@{release} waits for no approval: it is {record.phase}. {record.reason}".strip()
+            raise Refused(why, "Only a release whose checks are all passed can be approved: see `genai status`.")
+        approved = f"{by} at {self._now()}"
+        return self._records.update(model, release, lambda r: _approved(r, approved), f"approved by {by}")
+
+    def _question(self, record: Record) -> str:
+        who = f"{record.model}@{record.release}"
+        reports = f"{self._ui}/assets/{record.model}/{{serving_report,agent_report}}?partition={record.release}"
+        trigger = f" ({record.trigger})" if record.trigger else ""
+        return (
+            f"{who}{trigger} passed every check. Reports: {reports}. Approve it: `genai approve {who}` or job approve."
+        )
+
+
+def _may_wait(record: Record) -> bool:
+    return record.phase is Phase.ROLLING_OUT and record.may_go_live and not record.approved
+
+
+def _approved(record: Record, approved: str) -> Record:
+    """Nothing is approved that was overtaken meanwhile."""
+    return replace(record, approved=approved) if record.phase is Phase.AWAITING_APPROVAL else record

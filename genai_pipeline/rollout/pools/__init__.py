@@ -1,0 +1,1 @@
+"""Node pools: what they offer, which pods they can host, and what is misspelt in them."""

@@ -1,0 +1,89 @@
+"""The node labels that EKS Auto Mode knows, and their values: what a requirement or a node selector may say. Pure data.
+
+Sources: EKS documentation, "Create a node pool for EKS Auto Mode: supported labels" and "Control deployment of
+workloads into Capacity Reservations: scheduling labels"; Kubernetes documentation, "Well-Known Labels".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from genai_pipeline.rollout.pools.instance_types import AUTO_MODE_FAMILIES, GPU_NAMES, category_of, generation_of
+
+EKS = "eks.amazonaws.com/"
+FAMILY = f"{EKS}instance-family"
+CATEGORY = f"{EKS}instance-category"
+GENERATION = f"{EKS}instance-generation"
+SIZE = f"{EKS}instance-size"
+CPU = f"{EKS}instance-cpu"
+MEMORY = f"{EKS}instance-memory"
+GPU_NAME = f"{EKS}instance-gpu-name"
+GPU_MANUFACTURER = f"{EKS}instance-gpu-manufacturer"
+GPU_COUNT = f"{EKS}instance-gpu-count"
+GPU_MEMORY = f"{EKS}instance-gpu-memory"
+INSTANCE_TYPE = "node.kubernetes.io/instance-type"
+ARCHITECTURE = "kubernetes.io/arch"
+CAPACITY_TYPE = "karpenter.sh/capacity-type"
+RESERVATION_ID = f"{EKS}capacity-reservation-id"
+NODE_POOL = "karpenter.sh/nodepool"
+
+GPU_LABELS = frozenset({GPU_NAME, GPU_MANUFACTURER, GPU_COUNT, GPU_MEMORY})
+"""Only nodes with a GPU carry them."""
+
+SOMETIMES_ABSENT = GPU_LABELS | {f"{EKS}capacity-reservation-{what}" for what in ("id", "type", "interruptible")}
+"""Labels that not every node carries: those of GPUs, and of reserved capacity."""
+
+NUMBERS = frozenset(
+    {GENERATION, CPU, MEMORY, GPU_COUNT, GPU_MEMORY}
+    | {EKS + name for name in ("instance-ebs-bandwidth", "instance-network-bandwidth", "instance-local-nvme")}
+    | {f"{EKS}instance-cpu-sustained-clock-speed-mhz"}
+)
+"""Labels whose values are whole numbers; only they can be compared with Gt and Lt."""
+
+_TRUTH = frozenset({"true", "false"})
+
+VALUES: Mapping[str, frozenset[str]] = {
+    FAMILY: frozenset(AUTO_MODE_FAMILIES),
+    CATEGORY: frozenset(map(category_of, AUTO_MODE_FAMILIES)),
+    GENERATION: frozenset(map(generation_of, AUTO_MODE_FAMILIES)),
+    GPU_NAME: frozenset(GPU_NAMES.values()),
+    GPU_MANUFACTURER: frozenset({"nvidia", "amd"}),
+    GPU_COUNT: frozenset({"1", "2", "4", "8"}),
+    CAPACITY_TYPE: frozenset({"reserved", "on-demand", "spot"}),
+    ARCHITECTURE: frozenset({"amd64", "arm64"}),
+    f"{EKS}instance-hypervisor": frozenset({"nitro", "xen"}),
+    f"{EKS}instance-cpu-manufacturer": frozenset({"intel", "amd", "aws"}),
+    f"{EKS}instance-encryption-in-transit-supported": _TRUTH,
+    f"{EKS}instance-capability-flex": _TRUTH,
+    f"{EKS}compute-type": frozenset({"auto"}),
+    f"{EKS}capacity-reservation-type": frozenset({"default", "capacity-block"}),
+    f"{EKS}capacity-reservation-interruptible": _TRUTH,
+}
+"""Labels with a closed set of values."""
+
+PATTERNS: Mapping[str, tuple[str, str]] = {
+    INSTANCE_TYPE: (r"[a-z]+\d[a-z0-9-]*\.(\d*x?large|medium|metal(-\d+xl)?)", "<family>.<size>, like g6e.2xlarge"),
+    SIZE: (r"\d*x?large|medium|metal(-\d+xl)?", "a size that Auto Mode starts, like 2xlarge"),
+    RESERVATION_ID: (r"cr-[0-9a-f]+", "a reservation's id, like cr-0123456789abcdef0"),
+    "topology.kubernetes.io/zone": (r"[a-z]{2}(-[a-z]+)+-\d+(-[a-z]+-\d+)?[a-z]", "a zone, like us-east-1a"),
+    "topology.k8s.aws/zone-id": (r"[a-z]+\d-[a-z0-9]*az\d+", "a zone's id, like use1-az1"),
+    "topology.kubernetes.io/region": (r"[a-z]{2}(-[a-z]+)+-\d+", "a region, like us-east-1"),
+}
+"""Labels whose values have a form: expression, and the form in words."""
+
+POOL_LABELS = frozenset(VALUES) | NUMBERS | frozenset(PATTERNS)
+"""What a node pool's requirements may use besides labels of its own."""
+
+NODE_LABELS = POOL_LABELS | {NODE_POOL, "kubernetes.io/hostname", "kubernetes.io/os", f"{EKS}nodeclass"}
+"""What a pod may select."""
+
+NOT_IN_AUTO_MODE: Mapping[str, str] = {
+    "kubernetes.io/os": "EKS Auto Mode runs Linux only and does not take it as a requirement. Leave it out.",
+    "node.kubernetes.io/windows-build": "EKS Auto Mode runs Linux only. Leave it out.",
+}
+
+OWN_KARPENTER = "karpenter.k8s.aws/"
+"""Prefix of the same labels where Karpenter is run by its user; Auto Mode's nodes do not carry them."""
+
+RESERVED_DOMAINS = (EKS, OWN_KARPENTER, "karpenter.sh/", "kubernetes.io/", "k8s.io/")
+"""Labels of these domains are never a pool's own: one that is not known is misspelt."""

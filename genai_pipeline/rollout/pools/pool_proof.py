@@ -1,0 +1,192 @@
+"""Apply the node pools and prove them, in the form that this cluster allows.
+
+| form | where | how |
+|---|---|---|
+| probed | Karpenter's nodes are simulated, or GENAI_PROBE_GPU=buy | two probe pods (`node_probe.py`) |
+| simulated | a GPU node would cost money (EKS) | what Karpenter would decide (`matching.py`); a dry run for admission |
+| static | nobody acts on NodePools: one machine, or no Karpenter | by the requirements alone |
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from genai_pipeline.core.errors import UnknownKind
+from genai_pipeline.core.model_spec import Gpu, ModelSpec
+from genai_pipeline.core.profile import Profile
+from genai_pipeline.core.release import Release
+from genai_pipeline.core.verdict import Verdict, failed, judge, passed
+from genai_pipeline.gateways.cluster.abc import Applied, Cluster
+from genai_pipeline.k8s.render import render_agent, render_engine, render_node_pools, render_platform
+from genai_pipeline.rollout.pools.matching import offers_gpus
+from genai_pipeline.rollout.pools.node_pools import is_undecided, judge_accepted, judge_gpu_fence, judge_selectors
+from genai_pipeline.rollout.pools.node_probe import NodeProbe, probe_pod
+from genai_pipeline.rollout.pools.pool_requirements import judge_requirements
+from genai_pipeline.rollout.pools.pool_room import pool_rooms
+
+Object = Mapping[str, Any]
+Form = Literal["probed", "simulated", "static"]
+
+LOOKS, LOOK_S = 30, 0.5
+"""Karpenter answers within seconds of an apply; after 15 it is taken for absent, or the pool for undecided."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """`form` is said by name, so that nobody takes a simulation for a node that came."""
+
+    form: Form
+    pools: Sequence[Object]
+    verdicts: Sequence[Verdict]
+
+
+class PoolProof:
+    """Applies the pools of a platform and proves them; doing it again changes nothing."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        profile: Profile,
+        probe: NodeProbe | None = None,
+        sleep: Callable[[float], None] | None = None,
+    ) -> None:
+        self._cluster, self._profile = cluster, profile
+        self._probe = probe or NodeProbe(cluster, profile)
+        self._sleep = sleep or time.sleep
+
+    def prove(self, specs: Sequence[ModelSpec]) -> Proof:
+        """Judge, apply, probe. Where a requirement can never be met nothing is applied.
+
+        Raises: ClusterUnavailable; Refused: the API took an object for invalid.
+        """
+        objects = render_node_pools(self._profile, specs)
+        pools, pods = [o for o in objects if o["kind"] == "NodePool"], _deployments(specs, self._profile)
+        requirements, fence = judge_requirements(pools, pods), judge_gpu_fence(pools)
+        judged = [requirements, fence, judge_selectors(pools, pods)]
+        if not requirements.passed:
+            why = "Nothing was applied, since a requirement can never be met: see requirements_known."
+            return Proof("static", pools, [failed("accepted", why), *judged, failed("gpu_node_comes", why)])
+        accepted, live = self._apply(objects)
+        form = self._form(live)
+        gpus = _sorts_of_gpu(specs)
+        if form == "probed" and accepted.passed and fence.passed:
+            judged[1] = self._fence(pools, fence)
+        return Proof(form, pools, [accepted, *judged, self._node_comes(form, pools, live, gpus)])
+
+    def _apply(self, objects: Sequence[Object]) -> tuple[Verdict, Sequence[Object]]:
+        """The verdict accepted, and the pools on which somebody acts."""
+        applied = self._cluster.apply(render_platform(self._profile))
+        try:
+            applied += self._cluster.apply(objects)
+        except UnknownKind:
+            why = "This cluster does not know NodePools (no Karpenter): they are judged and not applied."
+            return passed("accepted", why), []
+        live = self._answered([o["metadata"]["name"] for o in objects], applied)
+        changed = any(a.action != "unchanged" for a in applied)  # a dry run has just found the others the same
+        return judge_accepted(applied, self._cluster.diff(objects) if changed else [], live), live
+
+    def _answered(self, names: Sequence[str], applied: Sequence[Applied]) -> Sequence[Object]:
+        """The pools as the cluster has them once Karpenter has looked at them; none where nobody does."""
+        just_made = any(a.kind == "NodePool" and a.action == "created" for a in applied)
+        found: list[Object] = []
+        for _ in range(LOOKS):
+            found = [p for p in self._cluster.list("NodePool") if p["metadata"]["name"] in names]
+            nobody = not any(p.get("status") for p in found)
+            if (nobody and not just_made) or not any(is_undecided(p) for p in found):
+                break
+            self._sleep(LOOK_S)
+        return [p for p in found if p.get("status")]
+
+    def _form(self, live: Sequence[Object]) -> Form:
+        if not live:
+            return "static"
+        if self._profile.probe_gpu == "buy":
+            return "probed"
+        nodes = self._cluster.list("Node") if self._profile.probe_gpu == "auto" else []
+        return "probed" if nodes and all(_is_simulated(n) for n in nodes) else "simulated"
+
+    def _fence(self, pools: Sequence[Object], judged: Verdict) -> Verdict:
+        """The first GPU pool that does not keep the probe off, or the last one that does."""
+        verdict = judged
+        for pool in (p for p in pools if offers_gpus(p)):
+            verdict = self._probe.fence(pool["metadata"]["name"])
+            if not verdict.passed:
+                break
+        return replace(verdict, evidence={**judged.evidence, **verdict.evidence})
+
+    def _node_comes(self, form: Form, pools: Sequence[Object], live: Sequence[Object], gpus: Sequence[Gpu]) -> Verdict:
+        """gpu_node_comes, for every sort of GPU that the models ask for."""
+        check = "gpu_node_comes"
+        if not gpus:
+            return passed(check, "No model asks for a GPU, so no node was asked for.", form=form)
+        if form == "static":
+            verdicts = [self._matches(gpu, pools) for gpu in gpus]
+        else:
+            nodes, pods = self._cluster.list("Node"), self._cluster.list("Pod")
+            verdicts = [self._comes(form, gpu, live, nodes, pods) for gpu in gpus]
+        worst = next((v for v in verdicts if not v.passed), verdicts[0])
+        rows = [
+            {"gpu": _asked(g), "outcome": str(v.outcome), "how": v.summary} for g, v in zip(gpus, verdicts, strict=True)
+        ]
+        summary = worst.summary if len(verdicts) == 1 or not worst.passed else " · ".join(v.summary for v in verdicts)
+        return replace(worst, summary=summary, evidence={**worst.evidence, "form": form, "gpus": rows})
+
+    def _matches(self, gpu: Gpu, pools: Sequence[Object]) -> Verdict:
+        rooms = pool_rooms(_probe_spec(self._profile, gpu), pools, [], [])
+        where = f"NodePool {rooms[0].pool}" if rooms else "no NodePool"
+        why = f"{_asked(gpu)}: by the requirements {where} would bring a node. Not tried: this cluster starts none."
+        return judge("gpu_node_comes", bool(rooms), why)
+
+    def _comes(
+        self, form: Form, gpu: Gpu, live: Sequence[Object], nodes: Sequence[Object], pods: Sequence[Object]
+    ) -> Verdict:
+        check, asked = "gpu_node_comes", _asked(gpu)
+        rooms = pool_rooms(_probe_spec(self._profile, gpu), live, nodes, pods)
+        rows = [room.row for room in rooms]
+        if not rooms:
+            return failed(check, f"{asked}: no NodePool can host such a pod.", pools=rows)
+        if not rooms[0].replicas:
+            full = f"is full now ({rooms[0].limits}). It would bring such a node; none was asked for."
+            return passed(check, f"{asked}: NodePool {rooms[0].pool} {full}", pools=rows)
+        if form == "probed":
+            return self._probe.provision(gpu)
+        self._cluster.diff(
+            [probe_pod(self._profile, gpu, "genai-probe-dry-run")]
+        )  # admitted, or Refused with the reason
+        type_name = rooms[0].new_node.name if rooms[0].new_node else "a type without a listed price"
+        how = "fits on a node that runs" if rooms[0].on_nodes else f"would bring a {type_name}"
+        bought = "Simulated, since a GPU costs money; GENAI_PROBE_GPU=buy asks for a real one."
+        return passed(check, f"{asked}: NodePool {rooms[0].pool} {how}. {bought}", pools=rows)
+
+
+def _deployments(specs: Sequence[ModelSpec], profile: Profile) -> list[Object]:
+    """The Deployments of a release of each model; the revision does not matter to where they can run."""
+    return [
+        o
+        for spec in specs
+        for release in [Release.of(spec, "0" * 40)]
+        for o in (*render_engine(spec, release, profile), *render_agent(release, profile, "http://engine"))
+        if o["kind"] == "Deployment"
+    ]
+
+
+def _sorts_of_gpu(specs: Sequence[ModelSpec]) -> list[Gpu]:
+    gpus = [s.serving.gpu for s in specs if s.serving.gpu]
+    return list({(gpu.instance_family, gpu.count): gpu for gpu in gpus}.values())
+
+
+def _probe_spec(profile: Profile, gpu: Gpu) -> Object:
+    return probe_pod(profile, gpu, "genai-probe")["spec"]
+
+
+def _asked(gpu: Gpu) -> str:
+    return f"{gpu.count} GPU of {gpu.instance_family}"
+
+
+def _is_simulated(node: Object) -> bool:
+    """A node of kwok, which costs nothing. Source: kwok documentation, "Manage Nodes"."""
+    provider = str((node.get("spec") or {}).get("providerID") or "")
+    return provider.startswith("kwok://") or "kwok.x-k8s.io/node" in (node["metadata"].get("annotations") or {})

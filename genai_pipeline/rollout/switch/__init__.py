@@ -1,0 +1,1 @@
+"""A release comes and goes: candidate, traffic, drain, roll back, end."""

@@ -1,0 +1,281 @@
+"""The cut-over: refuse, or move the traffic, prove it, and drain what had it before.
+
+refuse -> move selectors -> prove through the stable address -> pointer -> drain -> scale to zero, or stay warm while
+the new release is watched. Killed anywhere, a rerun ends the same. If the proof fails the traffic goes back before
+anything else. If somebody else moved the pointer meanwhile (a rollback by hand), this one gives up and puts the
+selectors where the pointer says.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from genai_pipeline.core.errors import ReleaseRefused, StoreConflict, Superseded
+from genai_pipeline.core.faults import crash_point
+from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.record import ENDED_BADLY, Phase, Record
+from genai_pipeline.core.release import Release
+from genai_pipeline.core.verdict import Verdict, failed, passed
+from genai_pipeline.gateways import Gateways
+from genai_pipeline.rollout.record.records import Records
+from genai_pipeline.rollout.switch.candidate import Candidates
+from genai_pipeline.rollout.switch.drain import Drained, drain
+from genai_pipeline.rollout.switch.traffic import Traffic, follow_pointer
+
+SEEN_BEFORE, SEEN_AFTER = 4, 10
+"""Requests that the watch must have seen before the switch and after the old release is gone."""
+WATCH_DEADLINE_S = 10
+
+
+class TrafficWatch(Protocol):
+    """Sends requests through the stable address while traffic moves, and counts what failed."""
+
+    @property
+    def failed(self) -> int: ...
+
+    def see(self, more: int, deadline_s: float) -> bool:
+        """Wait until `more` further requests have ended; False if the deadline came first."""
+        ...
+
+    def verdict(self) -> Verdict:
+        """The verdict no_failed_request on everything seen."""
+        ...
+
+
+WatchTraffic = Callable[[str, str], AbstractContextManager[TrafficWatch]]
+"""(stable base address, model name) -> a watch that runs inside the `with`."""
+
+
+@dataclass(frozen=True)
+class _Move:
+    """One change of traffic.
+
+    Args:
+        before: the release that had it and can have it back; None for a first one.
+        over: the release that the pointer named when we began; somebody else's move ends ours.
+        watched_for_s: how long it is watched, and `before` kept warm, from then on.
+    """
+
+    release: Release
+    before: Release | None
+    over: str | None
+    watched_for_s: float
+
+
+class CutOver:
+    """Moves user traffic forward; `rollback.py` moves it back, and nothing else does."""
+
+    def __init__(self, gateways: Gateways, records: Records, candidates: Candidates, traffic: Traffic) -> None:
+        self._gateways = gateways
+        self._records = records
+        self._candidates = candidates
+        self._traffic = traffic
+
+    def refuse_unless_proven(self, release: Release) -> Record:
+        """The interlock: re-read the record of exactly this release.
+
+        Raises: ReleaseRefused: naming every check that is missing or not passed.
+        """
+        record = self._still_wanted(release)
+        who = f"{release.model}@{release.id}"
+        if not record.may_go_live:
+            reasons = [f"{name}: {verdict.summary}" for name, verdict in record.not_passed.items()]
+            reasons += [f"{name}: never measured" for name in record.missing]
+            raise ReleaseRefused(
+                f"{who} may not go live. " + " · ".join(reasons), "Materialize those assets again, or publish a fix."
+            )
+        return record
+
+    def go_live(
+        self, spec: ModelSpec, release: Release, watch_traffic: WatchTraffic, on_progress: Callable[[str], None]
+    ) -> list[Verdict]:
+        """Move the traffic of a model to `release` and prove it.
+
+        Returns: verdicts serves_this_release and no_failed_request. After a failed one the old
+            release has the traffic again. Raises: ReleaseRefused; Superseded; StoreConflict: another release went live
+            meanwhile, and has the traffic.
+        """
+        record = self.refuse_unless_proven(release)
+        recreate = record.facts.get("strategy") == "recreate"
+        move = self._move_of(spec, release, watched=not recreate)
+        stable_url = self._traffic.url(release.model)
+        if move.before is None or stable_url is None:
+            return [*self._first(move), passed("no_failed_request", "No release was live before: nothing switched.")]
+        if recreate:
+            verdict = self._switch(move, move.before, lambda: 0)
+            if verdict.passed:
+                self._retire(spec, move.before, on_progress)
+                self._records.end_watch(release.model, release.id)
+            return [
+                verdict,
+                passed("no_failed_request", "The strategy is recreate: service was interrupted by design."),
+            ]
+        with watch_traffic(stable_url, release.model) as watch:
+            watch.see(SEEN_BEFORE, WATCH_DEADLINE_S)
+            verdict = self._switch(move, move.before, lambda: watch.failed)
+            drained = self._let_go(spec, move, move.before, on_progress) if verdict.passed else Drained()
+            watch.see(SEEN_AFTER, WATCH_DEADLINE_S)
+        return [verdict, _with_outlived(watch.verdict(), drained, spec.rollout.drain_deadline_s)]
+
+    def make_room_for(self, spec: ModelSpec, release: Release, on_progress: Callable[[str], None]) -> None:
+        """For the recreate strategy: drain and stop the release that has the traffic."""
+        before = self._previous(release)
+        if before:
+            self._retire(spec, before, on_progress)
+
+    def _previous(self, release: Release) -> Release | None:
+        """The release to go back to: the one with the traffic, or after a kill the one the pointer names."""
+        on = self._traffic.on(release.model)
+        live = self._records.live(release.model)
+        if on == release.id:
+            on = live.release if live and live.release != release.id else live.last_good if live else None
+        if on is None or on == release.id:
+            return None
+        return self._records.require(release.model, on).as_release
+
+    def _move_of(self, spec: ModelSpec, release: Release, watched: bool) -> _Move:
+        live = self._records.live(release.model)
+        over = live.release if live and live.release != release.id else None
+        return _Move(release, self._previous(release), over, spec.rollout.watch_minutes * 60 if watched else 0)
+
+    def _still_wanted(self, release: Release) -> Record:
+        """The record, unless the release ended. Raises: ReleaseRefused, Superseded."""
+        record = self._records.require(release.model, release.id)
+        who = f"{release.model}@{release.id}"
+        if record.phase in ENDED_BADLY:
+            raise ReleaseRefused(f"{who} was {record.phase}: {record.reason}", "Publish a new revision.")
+        if record.phase is Phase.SUPERSEDED and not self._is_live(release):  # if it is, that came too late
+            raise Superseded(f"{who} was superseded: {record.reason}")
+        return record
+
+    def _is_live(self, release: Release) -> bool:
+        live = self._records.live(release.model)
+        return live is not None and live.release == release.id
+
+    def _first(self, move: _Move) -> list[Verdict]:
+        release = move.release
+        self._traffic.move(release)
+        crash_point("rollout.selector_moved")
+        reason = self._traffic.why_not_served_by(release)
+        if reason:
+            if not self._is_live(release):  # else its users would lose even the address
+                self._traffic.close(release.model)
+            return [failed("serves_this_release", f"{release.id} did not answer at the stable address: {reason}.")]
+        self._settle(move)
+        return [passed("serves_this_release", f"The stable address serves {release.id}.", url=self._url(release))]
+
+    def _switch(self, move: _Move, before: Release, failures: Callable[[], int]) -> Verdict:
+        release = move.release
+        started = time.monotonic()
+        self._traffic.move(release)
+        crash_point("rollout.selector_moved")
+        reason = self._traffic.why_not_served_by(release)
+        seconds = round(time.monotonic() - started, 3)
+        if not reason and failures():
+            reason = f"{failures()} requests failed while the traffic moved"
+        facts: dict[str, Any] = {"seconds": seconds, "before": before.id, "url": self._url(release)}
+        if reason:
+            live = follow_pointer(self._traffic, self._records, release.model)
+            if live is None or live.release == release.id:
+                self._traffic.move(before)
+            back = before.id if live is None or live.release == release.id else live.release
+            return failed("serves_this_release", f"{reason}. The traffic went back to {back}.", **facts)
+        self._settle(move)
+        return passed("serves_this_release", f"The stable address serves {release.id} after {seconds} s.", **facts)
+
+    def _settle(self, move: _Move) -> None:
+        """Write down that the traffic moved; where somebody else moved it or ended the release, give way.
+
+        Raises: StoreConflict, ReleaseRefused, Superseded: the selectors are where the pointer says.
+        """
+        release = move.release
+        try:
+            self._still_wanted(release)
+            if move.before:
+                self._forget_all_but(release, move.before)
+            self._records.set_live(release, move.watched_for_s, move.over)
+        except (StoreConflict, ReleaseRefused, Superseded):
+            follow_pointer(self._traffic, self._records, release.model)
+            raise
+        crash_point("rollout.pointer_written")
+        mark_live(self._records, release, move.before.id if move.before else None)
+        # A rollback by hand may have moved the selectors between our move and our pointer, and then given way to it.
+        follow_pointer(self._traffic, self._records, release.model)
+        self._traffic.guard(release)
+        if not move.watched_for_s and not move.before:
+            self._records.end_watch(release.model, release.id)
+
+    def _forget_all_but(self, release: Release, before: Release) -> None:
+        """Remove the objects of the release before the last good one: nothing goes back to it."""
+        live = self._records.live(release.model)
+        kept = {release.id, before.id}
+        for old in {live.release, live.last_good, live.rolled_back} - kept if live else ():
+            record = self._records.get(release.model, old) if old else None
+            if record:
+                self._candidates.remove(record.as_release)
+
+    def _let_go(self, spec: ModelSpec, move: _Move, before: Release, on_progress: Callable[[str], None]) -> Drained:
+        """Drain what had the traffic; while the new release is watched it stays warm, so that nothing of it is cut."""
+        if not move.watched_for_s:
+            drained = self._retire(spec, before, on_progress)
+            self._records.end_watch(move.release.model, move.release.id)
+            return drained
+        drained = self._drain(spec, before, on_progress)
+        on_progress(
+            f"{before.id} stays warm for {move.watched_for_s / 60:g} minutes, while {move.release.id} is watched"
+        )
+        return replace(drained, reason="", outlived=())
+
+    def _retire(self, spec: ModelSpec, before: Release, on_progress: Callable[[str], None]) -> Drained:
+        drained = self._drain(spec, before, on_progress)
+        if drained.reason:
+            on_progress(f"{before.id} is stopped all the same: {drained.reason} {' · '.join(drained.outlived)}".strip())
+        crash_point("rollout.drained")
+        self._candidates.stop(before)
+        on_progress(f"{before.id} is scaled to zero and remembered as last good")
+        return drained
+
+    def _drain(self, spec: ModelSpec, before: Release, on_progress: Callable[[str], None]) -> Drained:
+        on_progress(f"draining {before.id}")
+        replicas = self._candidates.replicas_up(before)
+        if not replicas:
+            return Drained()
+        engine = self._gateways.inference(self._candidates.engine_url(before))
+        return drain(engine, self._gateways.metrics, replicas, spec.rollout.drain_deadline_s)
+
+    def _url(self, release: Release) -> str:
+        return f"{self._traffic.url(release.model)}/v1"
+
+
+def mark_live(records: Records, release: Release, before: str | None, event: str = "went live") -> None:
+    """Say in both records who has the traffic; idempotent. A release that ended badly meanwhile stays as it is."""
+    _into(records, release.model, release.id, Phase.LIVE, "", event)
+    if before:
+        replaced_by = f"replaced by {release.id}"
+        _into(records, release.model, before, Phase.REPLACED, replaced_by, replaced_by)
+
+
+def _into(records: Records, model: str, release: str, phase: Phase, reason: str, event: str) -> None:
+    def change(record: Record) -> Record:
+        return record if record.phase in ENDED_BADLY else record.in_phase(phase, reason)
+
+    if records.require(model, release).phase not in ENDED_BADLY | {phase}:
+        records.update(model, release, change, event)
+
+
+def _with_outlived(verdict: Verdict, drained: Drained, deadline_s: float) -> Verdict:
+    """The verdict, and in it the requests that outlived the drain: the one thing that a switch may cut."""
+    if not drained.reason:
+        return verdict
+    n = len(drained.outlived)
+    said = f"{verdict.summary} {n} outlived the drain deadline of {deadline_s:g} s and may have been cut"
+    rows = [{"request": name} for name in drained.outlived]
+    return replace(
+        verdict,
+        summary=f"{said}: {' · '.join(drained.outlived) or drained.reason}.",
+        evidence={**verdict.evidence, "outlived_the_drain": rows},
+    )

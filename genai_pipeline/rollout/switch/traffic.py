@@ -1,0 +1,114 @@
+"""Where user traffic goes: the selectors of the stable Services."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from genai_pipeline.core.errors import NotFound, Refused, Unavailable
+from genai_pipeline.core.profile import Profile
+from genai_pipeline.core.record import Live
+from genai_pipeline.core.release import Release
+from genai_pipeline.gateways import Gateways
+from genai_pipeline.k8s.render import (
+    MANAGED_BY,
+    PORTS,
+    RELEASE_LABEL,
+    release_alias,
+    render_guards,
+    render_stable,
+    stable_name,
+    weights_url,
+)
+from genai_pipeline.rollout.record.records import Records
+from genai_pipeline.rollout.switch.settling import why_unsettled
+
+SETTLE_DEADLINE_S = 15.0
+SETTLE_POLL_S = 0.05
+AGREEING_ANSWERS = 3
+_AGREEMENT_TRIES = 5
+
+
+class Traffic:
+    """Read and move the traffic of a model."""
+
+    def __init__(self, gateways: Gateways, profile: Profile, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._gateways = gateways
+        self._cluster = gateways.cluster
+        self._profile = profile
+        self._sleep = sleep
+
+    def on(self, model: str, component: str = "engine") -> str | None:
+        """Id of the release that has the traffic, or None before the first one."""
+        service = self._cluster.get("Service", stable_name(model, component))
+        return (service or {}).get("spec", {}).get("selector", {}).get(RELEASE_LABEL)
+
+    def everywhere(self) -> Mapping[str, str]:
+        """Name of every Service of ours -> the release behind it; one question for all models."""
+        services = self._cluster.list("Service", MANAGED_BY)
+        return {s["metadata"]["name"]: s["spec"].get("selector", {}).get(RELEASE_LABEL, "") for s in services}
+
+    def is_on(self, release: str, model: str) -> bool:
+        """Whether engine and agent both have `release` behind their stable addresses."""
+        return all(self.on(model, component) == release for component in PORTS)
+
+    def url(self, model: str, component: str = "engine") -> str | None:
+        """The stable address, or None before the first release."""
+        try:
+            return self._cluster.endpoint(stable_name(model, component))
+        except NotFound:
+            return None
+
+    def move(self, release: Release) -> None:
+        """Point both stable Services at `release`; new connections follow at once."""
+        self._cluster.apply([o for c in PORTS for o in render_stable(release, self._profile, c)])
+
+    def guard(self, release: Release) -> None:
+        """Keep the pods that have the traffic where they are, and those that had it before no longer."""
+        self._cluster.apply(render_guards(release, self._profile))
+
+    def close(self, model: str) -> None:
+        """Take the stable Services away: there is no release to point them at."""
+        for component in PORTS:
+            self._cluster.delete("Service", stable_name(model, component))
+
+    def why_not_served_by(self, release: Release) -> str:
+        """Ask through the stable addresses until they agree on `release`; empty when they do, else the reason."""
+        engine, agent = (self.url(release.model, component) or "" for component in ("engine", "agent"))
+        return why_unsettled(
+            lambda: self._disagreement(release, engine, agent),
+            AGREEING_ANSWERS,
+            SETTLE_POLL_S,
+            SETTLE_DEADLINE_S,
+            self._sleep,
+        )
+
+    def _disagreement(self, release: Release, engine: str, agent: str) -> str:
+        try:
+            inference = self._gateways.inference(engine)
+            models = inference.models()
+            if release_alias(release) not in models:
+                return f"the stable address serves {', '.join(sorted(models))}, not {release_alias(release)}"
+            if models[release.model] != weights_url(self._profile, release):
+                return f"the engine loaded {models[release.model]}, not {weights_url(self._profile, release)}"
+            answer = inference.chat(release_alias(release), [{"role": "user", "content": "Hello"}], max_tokens=8)
+            if not answer.text.strip():
+                return "a completion through the stable address came back empty"
+            says = self._gateways.agent(agent).release()
+            return "" if says == release.id else f"the stable agent talks to {says}, not {release.id}"
+        except (Unavailable, Refused, NotFound) as error:
+            return str(error)
+
+
+def follow_pointer(traffic: Traffic, records: Records, model: str) -> Live | None:
+    """Put the selectors where the pointer says, until the two agree; what the pointer says.
+
+    Whoever moves traffic writes the pointer with a compare-and-swap and calls this when it lost, so that two who
+    move it at once end in one state.
+    """
+    for _ in range(_AGREEMENT_TRIES):
+        live = records.live(model)
+        if live is None or traffic.is_on(live.release, model):
+            return live
+        traffic.move(records.require(model, live.release).as_release)
+    return records.live(model)

@@ -1,0 +1,166 @@
+"""What an engine's own figures say of a live release, and when they say nothing. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from genai_pipeline.core.histogram import Buckets, histogram_quantile, increase, quantile_bounds, total
+from genai_pipeline.core.verdict import Outcome
+from genai_pipeline.gateways.metrics.abc import EngineMetrics
+from genai_pipeline.rollout.watch.limits import Limits
+from genai_pipeline.rollout.watch.reading import Reading
+from genai_pipeline.rollout.watch.state import Sample, State
+
+MIN_ERRORS = 3
+OLDEST_S = 90.0
+"""Metrics older than this say nothing of now."""
+SURE = 1.5
+"""How far below the limit of a comparison the bucket may begin that the quantile lies in."""
+LOOK_BACK_S = 60.0
+MOST_SAMPLES = 40
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One thing that was looked at. `at_once`: looks in a row that are a breach without holding; 0: none are."""
+
+    name: str
+    outcome: Outcome
+    said: str
+    value: float | None = None
+    limit: float | None = None
+    at_once: int = 0
+
+
+def judged(name: str, ok: bool, said: str, value: float, limit: float) -> Signal:
+    return Signal(name, Outcome.PASSED if ok else Outcome.FAILED, said, value, limit)
+
+
+def metrics_signals(state: State, reading: Reading, limits: Limits) -> tuple[State, list[Signal], bool | None]:
+    """Signals of the engine's own figures, and whether it finished something since the last look; None: unknown."""
+    metrics = reading.metrics
+    doubt = reading.metrics_error if metrics is None else implausible(metrics)
+    if metrics is None or doubt:
+        return state, _unknown(f"the metrics say nothing: {doubt}"), None
+    now = _sample(state, reading, metrics)
+    before = state.samples[-1] if state.samples else None
+    if before and now.scraped - before.scraped < 0.05 and metrics.age_s:
+        return state, [], None  # the same scrape again: nothing new
+    if before and not before.is_before(now):
+        return replace(state, samples=(now,)), _unknown("the engine's counters were reset"), None
+    kept = tuple(s for s in state.samples if now.clock - s.clock <= max(LOOK_BACK_S, limits.hold_s))[-MOST_SAMPLES:]
+    totals = state.totals.plus(before, now) if before else state.totals
+    moved = before is not None and (now.finished > before.finished or (now.ok or 0) > (before.ok or 0))
+    signals = [*_gauges(metrics, limits), *_counters((*kept, now), limits)]
+    return replace(state, samples=(*kept, now), totals=totals), signals, moved if before else None
+
+
+def implausible(metrics: EngineMetrics) -> str:
+    """Why a reading cannot be true, or cannot be of now; empty where it can."""
+    plain = [metrics.kv_cache_usage, metrics.running, metrics.waiting, metrics.requests_finished, metrics.age_s]
+    counts = [
+        *metrics.ttft_buckets.values(),
+        *metrics.inter_token_buckets.values(),
+        *(metrics.responses or {}).values(),
+    ]
+    if not all(math.isfinite(value) and value >= 0 for value in [*plain, *counts]):
+        return "a figure is not a number"
+    if metrics.age_s > OLDEST_S:
+        return f"they are {metrics.age_s:.0f} s old"
+    for buckets in (metrics.ttft_buckets, metrics.inter_token_buckets):
+        cumulative = [count for _, count in sorted(buckets.items())]
+        if cumulative != sorted(cumulative):
+            return "a histogram goes down"
+    return ""
+
+
+def _unknown(why: str) -> list[Signal]:
+    names = ("error_rate", "ttft_p95", "inter_token_p95", "kv_cache", "queue")
+    return [Signal(name, Outcome.INCONCLUSIVE, why) for name in names]
+
+
+def _sample(state: State, reading: Reading, metrics: EngineMetrics) -> Sample:
+    answers = metrics.responses
+    return Sample(
+        clock=state.clock,
+        scraped=reading.mono - metrics.age_s,
+        finished=metrics.requests_finished,
+        ok=None if answers is None else answers.get("2xx", 0.0),
+        bad=None if answers is None else answers.get("5xx", 0.0),
+        ttft=metrics.ttft_buckets,
+        gaps=metrics.inter_token_buckets,
+        started=metrics.started_at,
+    )
+
+
+def _gauges(metrics: EngineMetrics, limits: Limits) -> Iterator[Signal]:
+    kv, waiting = metrics.kv_cache_usage, metrics.waiting
+    said = f"the KV cache is {kv:.0%} full, the gate is below {limits.kv_cache:.0%}"
+    yield judged("kv_cache", kv < limits.kv_cache, said, kv, limits.kv_cache)
+    said = f"{waiting:g} requests wait in the engine, the gate is below {limits.queue:g}"
+    yield judged("queue", waiting < limits.queue or waiting == 0, said, waiting, limits.queue)
+
+
+def _counters(samples: Sequence[Sample], limits: Limits) -> Iterator[Signal]:
+    def ttft(sample: Sample) -> Buckets:
+        return sample.ttft
+
+    yield _error_rate(samples, limits)
+    yield _quantile(_Figure("ttft_p95", "TTFT", ttft, limits.ttft_gate_s, limits.ttft_s), samples, limits)
+    if limits.inter_token_s is not None:
+        gaps = _Figure("inter_token_p95", "inter-token latency", lambda s: s.gaps, math.inf, limits.inter_token_s)
+        yield _quantile(gaps, samples, limits)
+
+
+def _error_rate(samples: Sequence[Sample], limits: Limits) -> Signal:
+    if any(s.ok is None or s.bad is None for s in samples[-2:]):
+        return Signal("error_rate", Outcome.INCONCLUSIVE, "the engine does not count its answers")
+    counted = [s for s in samples if s.ok is not None]
+    then = _least_look_back(counted, lambda s: (s.ok or 0) + (s.bad or 0), limits.min_requests)
+    if then is None:
+        return Signal("error_rate", Outcome.INCONCLUSIVE, "too few requests were answered lately")
+    bad = (samples[-1].bad or 0) - (then.bad or 0)
+    answers = bad + (samples[-1].ok or 0) - (then.ok or 0)
+    share = bad / answers
+    said = f"{bad:.0f} of {answers:.0f} requests failed ({share:.0%}), at most {limits.error_rate:.0%} may"
+    return judged("error_rate", share <= limits.error_rate or bad < MIN_ERRORS, said, share, limits.error_rate)
+
+
+@dataclass(frozen=True)
+class _Figure:
+    """A histogram, its gate, and what the last good release allows; `times_s` None: nothing to compare with."""
+
+    name: str
+    title: str
+    of: Callable[[Sample], Buckets]
+    gate_s: float
+    times_s: float | None
+
+
+def _quantile(figure: _Figure, samples: Sequence[Sample], limits: Limits) -> Signal:
+    """A histogram knows its quantile to within a bucket. What may lie on either side of a limit says nothing; only
+    the comparison with another release, which is no sharp limit, is content to begin not far below it.
+    """
+    then = _least_look_back(samples, lambda s: total(figure.of(s)), limits.min_requests)
+    if then is None:
+        return Signal(figure.name, Outcome.INCONCLUSIVE, "too few requests were answered lately")
+    seen = increase(figure.of(then), figure.of(samples[-1]))
+    value, (low, _) = histogram_quantile(seen, 0.95), quantile_bounds(seen, 0.95)
+    times_s = math.inf if figure.times_s is None else figure.times_s
+    limit_s = min(figure.gate_s, times_s)
+    source = "the gate" if figure.gate_s <= times_s else f"what {limits.compared_with} did allows"
+    said = f"{figure.title} p95 is {value * 1e3:.0f} ms, {source} {limit_s * 1e3:.0f} ms"
+    if low >= figure.gate_s or (value > times_s and low * SURE >= times_s * 0.999):
+        return Signal(figure.name, Outcome.FAILED, said, value, limit_s)
+    outcome = Outcome.PASSED if value <= limit_s else Outcome.INCONCLUSIVE
+    return Signal(figure.name, outcome, said, value, limit_s)
+
+
+def _least_look_back(samples: Sequence[Sample], count: Callable[[Sample], float], least: int) -> Sample | None:
+    """The latest sample since which enough happened; None where too little did, or nothing since the last look."""
+    now = count(samples[-1])
+    if len(samples) < 2 or now <= count(samples[-2]):
+        return None
+    return next((s for s in reversed(samples[:-1]) if now - count(s) >= least), None)
