@@ -7,6 +7,7 @@ import dagster as dg
 from genai_pipeline.assets.failures import explained
 from genai_pipeline.assets.tables import table
 from genai_pipeline.core.model_file import ModelFiles
+from genai_pipeline.evaluation.pruning import StaleResults, prune_results
 from genai_pipeline.resources.platform import Platform
 from genai_pipeline.resources.runs import references_of_runs
 from genai_pipeline.staging.prune import Decision, Fate, References
@@ -32,8 +33,10 @@ def prune_op(files: ModelFiles) -> dg.OpDefinition:
             decisions = pruner.plan()
             pruned = [] if config.dry_run else pruner.carry_out(decisions, context.log.info)
             left = "" if config.dry_run else pruner.tidy()
+            ours = [spec.name for spec in files.specs]
+            results = prune_results(platform.gateways.store, ours, config.grace_days * 86400, config.dry_run)
         context.log.info(left or "There were no stale uploads and leases to throw away.")
-        _show(context, decisions, pruned)
+        _show(context, decisions, pruned, results)
 
     return prune_staged_models
 
@@ -50,7 +53,12 @@ def _pruner(context: dg.OpExecutionContext, platform: Platform, files: ModelFile
     return Pruner(gateways.store, referring, grace_s)
 
 
-def _show(context: dg.OpExecutionContext, decisions: Sequence[Decision], pruned: Sequence[Pruned]) -> None:
+def _show(
+    context: dg.OpExecutionContext,
+    decisions: Sequence[Decision],
+    pruned: Sequence[Pruned],
+    results: Sequence[StaleResults],
+) -> None:
     """As metadata of the step, and what is unclear as warnings."""
     done = {p.decision.staged: p for p in pruned}
     final = [done[d.staged].decision if d.staged in done else d for d in decisions]
@@ -68,4 +76,6 @@ def _show(context: dg.OpExecutionContext, decisions: Sequence[Decision], pruned:
         if decision.fate is Fate.UNCLEAR:
             context.log.warning(f"kept {decision.staged.model}/{decision.staged.revision}: {decision.why}")
     freed = sum(p.decision.staged.size_bytes for p in pruned if p.deleted)
-    context.add_output_metadata({"revisions": table(rows), "bytes_freed": freed})
+    stale = [{"results": each.key, "bytes": each.size_bytes, "why": each.why} for each in results]
+    more = {"results": table(stale)} if stale else {}
+    context.add_output_metadata({"revisions": table(rows), "bytes_freed": freed, **more})

@@ -7,7 +7,8 @@ import json
 import re
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from genai_pipeline.cli.context import Command, Context
@@ -15,6 +16,7 @@ from genai_pipeline.core.errors import GenaiError, NotFound, Unavailable
 
 if TYPE_CHECKING:
     from genai_pipeline.core.model_spec import ModelSpec
+    from genai_pipeline.evaluation.pruning import StaleResults
     from genai_pipeline.gateways import Gateways
     from genai_pipeline.local.dagster_api import DagsterApi
     from genai_pipeline.staging.prune import Decision, Reference, References
@@ -92,26 +94,30 @@ def _prune(context: Context) -> int:
     from genai_pipeline.staging.pruner import deleted_bytes
 
     args = context.args
-    pruner, named = _pruner(context)
+    pruner, named, prune_results = _pruner(context)
     say = (lambda _: None) if args.json else context.say
     decisions = pruner.plan(named)
     pruned = [] if args.dry_run else pruner.carry_out(decisions, say)
     left = [] if args.dry_run else [pruner.tidy()]
+    results = prune_results(args.dry_run)
     if args.json:
-        sys.stdout.write(json.dumps(_as_json(decisions, pruned), indent=1) + "\n")
+        sys.stdout.write(json.dumps(_as_json(decisions, pruned, results), indent=1) + "\n")
     else:
         after = {p.decision.staged: p.decision for p in pruned}
         for part in prune_page([after.get(d.staged, d) for d in decisions], "delete" if args.dry_run else "deleted"):
             context.console.print(part)
         going = sum(d.staged.size_bytes for d in decisions if d.fate is Fate.DELETE)
+        for each in results:
+            context.say(f"{'delete' if args.dry_run else 'deleted'} {each.key}: {each.why}")
         freed = f"{size(going)} would be freed." if args.dry_run else f"{size(deleted_bytes(pruned))} freed."
         context.say(" ".join([freed, *(text for text in left if text)]))
     return 1 if any(d.fate is Fate.UNCLEAR for d in decisions) else 0
 
 
-def _pruner(context: Context) -> tuple[Pruner, list[str]]:
-    """The pruner of this profile, and the one model that it is for, if there is one."""
+def _pruner(context: Context) -> tuple[Pruner, list[str], Callable[[bool], list[StaleResults]]]:
+    """The pruner of this profile, the one model that it is for, if there is one, and what prunes results."""
     from genai_pipeline.core.model_file import read_models
+    from genai_pipeline.evaluation.pruning import prune_results
     from genai_pipeline.local.dagster_api import DagsterApi
     from genai_pipeline.local.installation import adopt
     from genai_pipeline.resources.profile import gateways_for
@@ -130,7 +136,12 @@ def _pruner(context: Context) -> tuple[Pruner, list[str]]:
     def referring(models: Collection[str]) -> References:
         return references_to(models, gateways.store, gateways.source, files, lambda: _runs(api), named)
 
-    return Pruner(gateways.store, referring, context.args.grace), named
+    ours, grace_s = named or [spec.name for spec in files.specs], context.args.grace
+    return (
+        Pruner(gateways.store, referring, grace_s),
+        named,
+        lambda dry_run: prune_results(gateways.store, ours, grace_s, dry_run),
+    )
 
 
 def _runs(api: DagsterApi) -> list[Reference]:
@@ -151,7 +162,9 @@ def _runs(api: DagsterApi) -> list[Reference]:
     ]
 
 
-def _as_json(decisions: Sequence[Decision], pruned: Sequence[Pruned]) -> dict[str, object]:
+def _as_json(
+    decisions: Sequence[Decision], pruned: Sequence[Pruned], results: Sequence[StaleResults]
+) -> dict[str, object]:
     after = {p.decision.staged: p for p in pruned}
     rows: list[dict[str, object]] = []
     for decision in decisions:
@@ -169,7 +182,7 @@ def _as_json(decisions: Sequence[Decision], pruned: Sequence[Pruned]) -> dict[st
                 "deleted": bool(done and done.deleted),
             }
         )
-    return {"revisions": rows}
+    return {"revisions": rows, "results": [asdict(each) for each in results]}
 
 
 def _opened(context: Context, model: str) -> tuple[Gateways, ModelSpec]:

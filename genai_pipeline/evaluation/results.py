@@ -129,8 +129,12 @@ def _cases(lines: list[Mapping[str, Any]]) -> Iterator[CaseOutcome]:
         yield CaseOutcome(name, tuple(mine[0]["tags"]), float(mine[0]["weight"]), tuple(runs))
 
 
+def results_prefix(model: str) -> str:
+    return f"evaluations/{model}/"
+
+
 def results_key(model: str, release: str, suite: str) -> str:
-    return f"evaluations/{model}/{release}/{suite}.jsonl"
+    return f"{results_prefix(model)}{release}/{suite}.jsonl"
 
 
 class ResultsStore:

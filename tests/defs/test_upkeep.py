@@ -138,6 +138,19 @@ def test_the_prune_deletes_what_nothing_refers_to_and_shows_every_fate(desk):
     assert shown(result)["bytes_freed"].value == rows[stray]["bytes"]
 
 
+def test_the_prune_also_deletes_results_of_releases_that_have_no_record(desk):
+    store, stale = desk.world.store, "evaluations/tiny/0123456789ab-abcdef/weather.jsonl"
+    store.put(stale, b"{}\n")
+    dry = run(desk, "prune", {"ops": {"prune_staged_models": {"config": {"grace_days": 0, "dry_run": True}}}})
+    assert store.head(stale)
+
+    result = run(desk, "prune", GRACE_0)
+
+    assert store.head(stale) is None
+    for each in (dry, result):
+        assert [row.data["results"] for row in shown(each)["results"].value.records] == [stale]
+
+
 def test_by_default_it_waits_for_a_week_and_a_dry_run_deletes_nothing(desk):
     desk.world.hub.publish("v1")
     desk.roll_out()

@@ -234,6 +234,18 @@ def test_prune_keeps_for_the_grace_time_and_then_deletes_what_nothing_refers_to(
     assert list(world.store.list(LEASES)) == []
 
 
+def test_prune_deletes_results_of_releases_without_a_record_and_names_them(world):
+    stale = "evaluations/tiny/0123456789ab-abcdef/weather.jsonl"
+    world.store.put(stale, b"{}\n")
+
+    told = json.loads(world.genai("prune", "--grace", "0", "--dry-run", "--json").stdout)
+    done = world.genai("prune", "--grace", "0")
+
+    assert [found["key"] for found in told["results"]] == [stale]
+    assert f"deleted {stale}: its release has no record" in done.stdout
+    assert world.store.head(stale) is None
+
+
 def test_a_run_under_way_keeps_its_revision_and_without_dagster_nothing_is_deleted(world):
     stray = staged(world, "--revision", "v2")
     world.dagster.partitions = [f"{stray[:12]}-abcdef"]
