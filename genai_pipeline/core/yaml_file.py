@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 Location = tuple[str | int, ...]
 Model = TypeVar("Model", bound=BaseModel)
+_MOST_NODES = 1_000_000
 _MOST_VALUE = 80
 """Characters of a wrong value that a line shows."""
 
@@ -55,10 +56,15 @@ def parse_yaml(
 
 def _read(text: str, path: str, what: str, prepare: Prepare | None) -> tuple[yaml.MappingNode, Any]:
     """The file's nodes, which know their lines, and its data. Raises: YamlFileError."""
+    root: yaml.Node | None = None
     try:
-        root: yaml.Node | None = _compose(text)
+        root = _compose(text)
         if not isinstance(root, yaml.MappingNode):
             raise YamlFileError([f"{path}:1: {what} is a mapping that starts with `name:`."])
+        if _weight(root, {}) > _MOST_NODES:
+            raise YamlFileError(
+                [f"{path}:1: aliases make it {_MOST_NODES:,} values or more. Write out what is needed."]
+            )
         if twice := [f"{path}:{line}: {key}: given twice. Keep one." for key, line in _duplicate_keys(root)]:
             raise YamlFileError(twice)
         if prepare:
@@ -69,6 +75,11 @@ def _read(text: str, path: str, what: str, prepare: Prepare | None) -> tuple[yam
         line = mark.line + 1 if mark else 1
         reason = getattr(error, "problem", None) or str(error)
         raise YamlFileError([f"{path}:{line}: not YAML: {reason}. Check indentation and quotes."]) from error
+    except ValueError as error:  # 2026-02-30, or a number of more digits than Python reads
+        line = next(filter(None, map(_unreadable, _scalars(root))), 1)
+        raise YamlFileError(
+            [f"{path}:{line}: a value is none of its kind: {error}. Put a text into quotes."]
+        ) from error
     except RecursionError as error:
         raise YamlFileError([f"{path}:1: nested without end. Remove the alias that refers to itself."]) from error
 
@@ -86,6 +97,35 @@ def _compose(text: str) -> yaml.Node | None:
 
 def _construct(root: yaml.MappingNode) -> Any:
     return yaml.SafeLoader("").construct_document(root)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+
+
+def _parts(node: yaml.Node | None) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [part for pair in node.value for part in pair]
+    return node.value if isinstance(node, yaml.SequenceNode) else []
+
+
+def _weight(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many nodes it stands for once every alias is followed, counting each node itself once."""
+    if id(node) not in known:
+        known[id(node)] = 1 + sum(_weight(part, known) for part in _parts(node))
+    return known[id(node)]
+
+
+def _scalars(node: yaml.Node | None) -> Iterator[yaml.ScalarNode]:
+    if isinstance(node, yaml.ScalarNode):
+        yield node
+    for part in _parts(node):
+        yield from _scalars(part)
+
+
+def _unreadable(node: yaml.ScalarNode) -> int | None:
+    """Its line, where what it says cannot be made a value."""
+    try:
+        yaml.SafeLoader("").construct_object(node)  # pyright: ignore[reportUnknownMemberType]
+    except ValueError:
+        return node.start_mark.line + 1
+    return None
 
 
 def _duplicate_keys(node: yaml.Node, prefix: str = "") -> Iterator[tuple[str, int]]:

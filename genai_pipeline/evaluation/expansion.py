@@ -13,6 +13,7 @@ YAML nodes, so that a mistake in a copy is still reported by its line in the fil
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -53,7 +54,7 @@ def _namesakes(cases: list[yaml.Node], path: str) -> Iterator[str]:
     seen: set[str] = set()
     for case in cases:
         pairs = case.value if isinstance(case, yaml.MappingNode) else []
-        for value in (value for key, value in pairs if key.value == "name"):
+        for value in (value for key, value in pairs if key.value == "name" and isinstance(value, yaml.ScalarNode)):
             if value.value in seen:
                 what = f"two cases are called {value.value!r}; names tell them apart in every report. Rename one."
                 yield f"{path}:{value.start_mark.line + 1}: cases: {what}"
@@ -81,9 +82,16 @@ def _copies(case: yaml.Node) -> list[yaml.Node]:
 
 def _rows(table: yaml.Node, line: int) -> Iterator[Row]:
     """Raises: _Wrong."""
+    tables = table.value if isinstance(table, yaml.SequenceNode) else [table]
+    keys = [key for each in tables if isinstance(each, yaml.MappingNode) for key, _ in each.value]
+    if odd := next((key for key in keys if not isinstance(key, yaml.ScalarNode)), None):
+        raise _Wrong(
+            (odd.start_mark.line + 1, PARAMETERS, "a parameter's name is a word, as place in {place: [Oslo]}.")
+        )
     if isinstance(table, yaml.MappingNode):
         names = [str(key.value) for key, _ in table.value]
         columns = [value.value if isinstance(value, yaml.SequenceNode) else [value] for _, value in table.value]
+        _refuse_too_many(math.prod(map(len, columns)), line)
         rows: list[Row] = [dict(zip(names, values, strict=True)) for values in itertools.product(*columns)]
     elif isinstance(table, yaml.SequenceNode) and all(isinstance(row, yaml.MappingNode) for row in table.value):
         rows = [{str(key.value): value for key, value in row.value} for row in table.value]
@@ -91,14 +99,19 @@ def _rows(table: yaml.Node, line: int) -> Iterator[Row]:
         raise _Wrong((line, PARAMETERS, "is neither lists under names nor a list of rows, as {place: [Oslo, Rome]}."))
     if not rows or not rows[0]:
         raise _Wrong((line, PARAMETERS, "holds no values, so that there would be no case. Add some, or remove it."))
-    if len(rows) > _MOST_CASES:
-        raise _Wrong((line, PARAMETERS, f"stands for {len(rows)} cases; {_MOST_CASES} are the most. Use rows."))
+    _refuse_too_many(len(rows), line)
     for number, row in enumerate(rows):
         if set(row) != set(rows[0]):
             differs = ", ".join(sorted(set(row) ^ set(rows[0])))
             where = table.value[number].start_mark.line + 1
             raise _Wrong((where, f"{PARAMETERS}.{number}", f"all rows need the same names; {differs} is not in all."))
     yield from rows
+
+
+def _refuse_too_many(cases: int, line: int) -> None:
+    """Raises: _Wrong."""
+    if cases > _MOST_CASES:
+        raise _Wrong((line, PARAMETERS, f"stands for {cases} cases; {_MOST_CASES} are the most. Use rows."))
 
 
 def _refuse_misnamed(rest: list[tuple[yaml.Node, yaml.Node]], line: int, known: list[str]) -> None:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from genai_pipeline.evaluation.agent_client import AgentClient, NotMeasured, Reply
-from genai_pipeline.evaluation.scorers import fold
+from genai_pipeline.evaluation.folding import fold
 from genai_pipeline.evaluation.suite import Isolation
 
 
@@ -34,7 +34,7 @@ def run_isolation(agent: AgentClient, isolation: Isolation) -> list[SessionResul
             session.problem = error.reason
 
     with ThreadPoolExecutor(len(sessions)) as pool:
-        list(pool.map(lambda s: ask(s, isolation.ask.format(place=s.place)), sessions))
+        list(pool.map(lambda s: ask(s, isolation.ask.replace("{place}", s.place)), sessions))
         list(pool.map(lambda s: ask(s, isolation.follow_up), sessions))
     return sessions
 

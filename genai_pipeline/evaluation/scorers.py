@@ -7,22 +7,16 @@ configured, it is asked only about answers that are right by these rules.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 from genai_pipeline.evaluation.agent_client import Reply, ToolCall
+from genai_pipeline.evaluation.folding import fold
 from genai_pipeline.evaluation.suite import PARAMETERS, TIME_TOOL, WEATHER_TOOL, ExpectedTurn, Weather
 
 _TEMPERATURE = re.compile(r"([-−–]?\d+(?:\.\d+)?)\s?(?:°(?!\s?F)|degrees)")
 _MINUTE = timedelta(minutes=1)
-
-
-def fold(text: str) -> str:
-    """`Sao Paulo` for `São Paulo`: how people and models type names of places."""
-    plain = unicodedata.normalize("NFKD", text.replace("ø", "o").replace("Ø", "O"))
-    return " ".join("".join(c for c in plain if not unicodedata.combining(c)).casefold().split())
 
 
 def wrong_calls(expected: ExpectedTurn, reply: Reply) -> str:

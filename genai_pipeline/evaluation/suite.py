@@ -9,24 +9,31 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import available_timezones
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from genai_pipeline.core.errors import GenaiError, NotFound
 from genai_pipeline.core.yaml_file import YamlFileError, parse_yaml
 from genai_pipeline.evaluation.expansion import expand_cases
+from genai_pipeline.evaluation.folding import fold
 
 SUITES = Path(__file__).with_name("suites")
 WEATHER_TOOL, TIME_TOOL = "get_weather", "get_current_time"
 PARAMETERS = {WEATHER_TOOL: "location", TIME_TOOL: "timezone"}
 
 MOST_RUNS = 100
+_KIND = re.compile(r"""kind\s*:\s+["']?([\w-]+)""")
 
 Text = Annotated[str, Field(min_length=1)]
-Call = dict[str, tuple[Text, ...]]
+Runs = Annotated[int, Field(ge=1, le=MOST_RUNS, strict=True)]
+Weight = Annotated[float, Field(ge=0.001, le=1_000, strict=True)]
+"""Bounded, so that no case decides alone and no sum overflows; strict, because YAML's `yes` is no number."""
+Choice = Annotated[tuple[Text, ...], Field(min_length=1)]
+Call = Annotated[dict[str, Choice], Field(min_length=1)]
 
 
 class SuiteError(GenaiError):
@@ -45,7 +52,7 @@ class Weather(_Section):
     """What the weather service says about a place."""
 
     sky: Text
-    celsius: int
+    celsius: Annotated[int, Field(strict=True)]
 
 
 class ExpectedTurn(_Section):
@@ -62,7 +69,7 @@ class ExpectedTurn(_Section):
     ask: Text
     calls: tuple[Call, ...] = ()
     may_call: tuple[Call, ...] = ()
-    says: tuple[tuple[Text, ...], ...] = ()
+    says: tuple[Choice, ...] = ()
     never: tuple[Text, ...] = ()
     rubric: Text | None = None
 
@@ -117,8 +124,8 @@ class SuiteCase(_Section):
     name: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
     tags: tuple[Text, ...] = Field(min_length=1)
     turns: tuple[ExpectedTurn, ...] = Field(min_length=1)
-    weight: PositiveFloat = 1.0
-    repeat: Annotated[PositiveInt, Field(le=MOST_RUNS)] | None = None
+    weight: Weight = 1.0
+    repeat: Runs | None = None
 
 
 class Isolation(_Section):
@@ -136,8 +143,9 @@ class Isolation(_Section):
 
     @model_validator(mode="after")
     def _apart(self) -> Isolation:
-        if len(set(self.places)) < len(self.places):
-            raise ValueError("a place is named twice")
+        names = sorted(map(fold, self.places), key=len)
+        if within := next((a for i, a in enumerate(names) if any(a in b for b in names[i + 1 :])), None):
+            raise ValueError(f"a place is named twice, or is part of another one's name: {within}")
         if "{place}" in self.follow_up:
             raise ValueError("`follow_up` names the place; then it needs no memory")
         return self
@@ -147,18 +155,10 @@ class Suite(_Section):
     """A named set of cases, and the weather they are judged by. `repeat` is how often each case is run."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
-    repeat: Annotated[PositiveInt, Field(le=MOST_RUNS)] = 1
+    repeat: Runs = 1
     weather: dict[str, Weather] = Field(default_factory=dict)
     isolation: Isolation
     cases: tuple[SuiteCase, ...] = Field(min_length=1)
-
-    @field_validator("cases")
-    @classmethod
-    def _names_differ(cls, cases: tuple[SuiteCase, ...]) -> tuple[SuiteCase, ...]:
-        names = [case.name for case in cases]
-        if twice := next((name for name in names if names.count(name) > 1), None):
-            raise ValueError(f"two cases are called {twice!r}; names tell them apart in every report")
-        return cases
 
     @property
     def digest(self) -> str:
@@ -176,8 +176,9 @@ class Suite(_Section):
 def kind_of(path: Path) -> str:
     """What a suite's file says after `kind:`; empty for a suite for agents, or where nothing can be read."""
     try:
-        with path.open(encoding="utf-8") as lines:
-            return next((line.partition(":")[2].strip() for line in lines if line.startswith("kind:")), "")
+        with path.open(encoding="utf-8-sig") as lines:
+            found = (_KIND.match(line) for line in lines)
+            return next((kind[1] for kind in found if kind), "")
     except (OSError, UnicodeDecodeError):
         return ""
 

@@ -9,25 +9,37 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
 from genai_pipeline.core.errors import NotFound
 from genai_pipeline.core.yaml_file import Location, YamlFileError, parse_yaml
 from genai_pipeline.evaluation.expansion import expand_cases
-from genai_pipeline.evaluation.suite import MOST_RUNS, SUITES, SuiteError, kind_of
+from genai_pipeline.evaluation.suite import SUITES, Runs, SuiteError, Weight, kind_of
 from genai_pipeline.evaluation.tool_calling.pattern import examples, malformed, optional, plain
 
 KIND = "tool_calling"
 
 Text = Annotated[str, Field(min_length=1)]
-Runs = Annotated[PositiveInt, Field(le=MOST_RUNS)]
 Call = Annotated[dict[Text, dict[Text, Any]], Field(min_length=1, max_length=1)]
+
+
+_REPEATED_TWICE = re.compile(r"\((?:[^()\\]|\\.)*[*+{|](?:[^()\\]|\\.)*\)+[*+{]")
+"""A group with a repetition or a choice in it, itself repeated: what makes matching exponential."""
+
+
+def _refuse_other_than_json(value: Any) -> None:
+    """Raises: ValueError: YAML made a value of it that nobody can be sent, such as a date."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"no JSON can hold it ({error}); put dates and the like into quotes") from error
 
 
 class _Section(BaseModel):
@@ -49,6 +61,13 @@ class Tool(_Section):
             raise ValueError(f"is no JSON schema: {error.json_path}: {error.message}") from error
         if parameters.get("type") != "object":
             raise ValueError("must be the schema of an object: write `type: object`")
+        _refuse_other_than_json(parameters)
+        known = [f"#/$defs/{name}" for name in parameters.get("$defs", {})]
+        for key, value in _keywords(parameters):
+            if key == "$ref" and isinstance(value, str) and value not in known:
+                raise ValueError(f"refers to {value!r}; there are {', '.join(known) or 'no $defs in it'}")
+            if key == "pattern" and isinstance(value, str) and _REPEATED_TWICE.search(value):
+                raise ValueError(f"the pattern {value!r} repeats what repeats, and may take for ever; write it without")
         return parameters
 
 
@@ -70,7 +89,7 @@ class Step(_Section):
     may_call: tuple[Call, ...] = ()
     results: tuple[Any, ...] = ()
     asks_for: tuple[Text, ...] = ()
-    says: tuple[tuple[Text, ...], ...] = ()
+    says: tuple[Annotated[tuple[Text, ...], Field(min_length=1)], ...] = ()
     never: tuple[Text, ...] = ()
 
     @field_validator("says", mode="before")
@@ -96,6 +115,7 @@ class Step(_Section):
     def _makes_sense(self) -> Step:
         if self.asks_for and self.calls:
             raise ValueError("`asks_for` wants no call, and `calls` wants one: keep one of them")
+        _refuse_other_than_json(self.results)
         if self.results and len(self.results) != len(self.calls):
             raise ValueError(f"{len(self.calls)} calls and {len(self.results)} results: give one for each call")
         return self
@@ -108,7 +128,7 @@ class ToolCase(_Section):
     tags: tuple[Text, ...] = Field(min_length=1)
     tools: tuple[Text, ...] = Field(min_length=1)
     turns: tuple[Step, ...] = Field(min_length=1)
-    weight: PositiveFloat = 1.0
+    weight: Weight = 1.0
     repeat: Runs | None = None
     system: Text | None = None
 
@@ -128,7 +148,7 @@ class ToolSuite(_Section):
     repeat: Runs = 1
     system: Text = "You are a helpful assistant."
     max_tokens: PositiveInt = 1024
-    seed: int = 7
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 7
     tools: dict[Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")], Tool] = Field(min_length=1)
     cases: tuple[ToolCase, ...] = Field(min_length=1)
 
@@ -219,18 +239,30 @@ def _of_call(suite: ToolSuite, case: ToolCase, call: Call, place: Location) -> I
         key, here = optional(written)[0], (*place, name, written)
         if key not in properties:
             yield here, f"{name} has no parameter {key!r}. {_meant(key, properties)}"
-        elif problem := malformed(pattern) or _refused(properties[key], pattern):
+        elif problem := malformed(pattern) or _refused(schema, properties[key], pattern):
             yield here, f"{problem}."
     given = {key for key, may_miss in map(optional, arguments) if not may_miss}
     if missing := [key for key in schema.get("required", ()) if key not in given]:
         yield (*place, name), f"the schema of {name} requires {', '.join(missing)}. Say what it must be."
 
 
-def _refused(schema: Any, pattern: Any) -> str:
-    """Why the tool's schema would refuse a choice."""
-    validator = Draft202012Validator(schema)
+def _keywords(schema: Any) -> Iterator[tuple[str, Any]]:
+    """Every key of a schema with its value, at any depth."""
+    if isinstance(schema, dict):
+        yield from schema.items()
+    for inner in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        yield from _keywords(inner)
+
+
+def _refused(whole: dict[str, Any], schema: Any, pattern: Any) -> str:
+    """Why a part of the tool's schema would refuse a choice."""
+    validator = Draft202012Validator({"$defs": whole.get("$defs", {}), "allOf": [schema]})
     for value in examples(pattern):
-        if error := next(validator.iter_errors(value), None):
+        try:
+            error = next(validator.iter_errors(value), None)
+        except RecursionError:
+            return "the tool's schema refers to itself without end"
+        if error:
             hint = "; an array is written as a list in a list" if error.validator_value == "array" else ""
             hint = "; put it in quotes" if error.validator_value == "string" and not isinstance(value, dict) else hint
             return f"the tool's schema refuses {plain(value)}: {error.message}{hint}"

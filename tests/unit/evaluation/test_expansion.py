@@ -71,6 +71,21 @@ def test_a_value_that_is_all_a_field_says_keeps_its_type_and_doubled_braces_are_
     assert case.turns[0].says == (("cold", "chilly"), ("snow",))
 
 
+def test_combinations_beyond_all_measure_are_refused_without_being_made():
+    values = ", ".join(map(str, range(1000)))
+    table = ", ".join(f"{name}: [{values}]" for name in "pqrs")
+
+    (told,) = problems(f"  - {{name: x, for: {{{table}}}, tags: [t], turns: [{{ask: '{{p}}{{q}}{{r}}{{s}}'}}]}}\n")
+
+    assert "stands for 1000000000000 cases; 1000 are the most" in told
+
+
+def test_the_name_of_a_parameter_is_a_word():
+    (told,) = problems("  - {name: x, for: {? [a] : [b]}, tags: [t], turns: [{ask: x}]}\n")
+
+    assert "s.yaml:5: cases.0.for: a parameter's name is a word" in told
+
+
 @pytest.mark.parametrize(
     ("change", "to", "line", "words"),
     [
@@ -84,7 +99,7 @@ def test_a_value_that_is_all_a_field_says_keeps_its_type_and_doubled_braces_are_
         ),
         ("America/Sao_Paulo", "America/SaoPaulo", 12, "'America/SaoPaulo' is not an IANA time zone"),
         ("Mumbai", "Sao Paulo", 5, "two cases are called 'time-in-sao-paulo'"),
-        ("    weight: 2", "    weight: 0", 10, "cases.0.weight: input should be greater than 0"),
+        ("    weight: 2", "    weight: 0", 10, "cases.0.weight: input should be greater than or equal to 0.001"),
     ],
 )
 def test_each_mistake_is_reported_by_its_line_in_the_file(change: str, to: str, line: int, words: str):

@@ -9,7 +9,7 @@ from genai_pipeline.core.record import Phase, live_key, record_key
 from genai_pipeline.core.release import Release
 from genai_pipeline.evaluation.pruning import KEPT, prune_results
 from genai_pipeline.evaluation.results import results_key
-from genai_pipeline.rollout.records import Records
+from genai_pipeline.rollout.record.records import Records
 from tests.fakes.store import MemoryStore
 
 SPEC = parse_model("name: tiny\nsource: {hub: owner/tiny}\n", "tiny.yaml")

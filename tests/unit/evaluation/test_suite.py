@@ -1,8 +1,12 @@
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from genai_pipeline.core.errors import NotFound
+from genai_pipeline.evaluation.agent_client import Reply
+from genai_pipeline.evaluation.isolation import run_isolation
 from genai_pipeline.evaluation.suite import Suite, SuiteError, load_suite, parse_suite
 from genai_pipeline.local.weather_server import broken_place, known_weather
 
@@ -47,6 +51,21 @@ def test_a_suite_is_read_with_choices_and_groups():
         ("places: [Plzeň, Tromsø]", "places: [Plzeň, Plzeň]", 3, "a place is named twice"),
         ("And now?", "And in {place}?", 3, "then it needs no memory"),
         ("name: s", "nome: s", 1, "name: required, and missing"),
+        ("places: [Plzeň, Tromsø]", "places: [Plzeň, PLZEN]", 3, "a place is named twice"),
+        ("places: [Plzeň, Tromsø]", "places: [York, New York]", 3, "is part of another one's name: york"),
+        ("tags: [weather]", "tags: [weather]\n    weight: .inf", 7, "cases.0.weight: input should be less than"),
+        ("tags: [weather]", "tags: [weather]\n    weight: .nan", 7, "cases.0.weight: input should be"),
+        ("tags: [weather]", "tags: [weather]\n    weight: 0", 7, "cases.0.weight: input should be"),
+        ("tags: [weather]", "tags: [weather]\n    weight: yes", 7, "cases.0.weight: input should be a valid number"),
+        ("tags: [weather]", "tags: [weather]\n    repeat: yes", 7, "cases.0.repeat: input should be a valid integer"),
+        ("tags: [weather]", "tags: [weather]\n    repeat: 1000000000", 7, "cases.0.repeat: input should be less than"),
+        ("celsius: -3", "celsius: yes", 2, "weather.Oslo.celsius: input should be a valid integer"),
+        ("celsius: -3", "celsius: " + "9" * 5000, 2, "a value is none of its kind"),
+        ("ask: Weather in Oslo?", "ask: 2026-02-30", 8, "a value is none of its kind: day is out of range for month"),
+        ("says: [snow, [a, b]]", "says: [snow, []]", 10, "turns.0.says.1: tuple should have at least 1 item"),
+        ("get_weather: Oslo", "get_weather: []", 9, "calls.0.get_weather: tuple should have at least 1 item"),
+        ("name: one", "name: [one]", 5, "cases.0.name: input should be a valid string"),
+        ("name: s", "name: !!python/object/apply:os.system [id]", 1, "could not determine a constructor for the tag"),
     ],
 )
 def test_each_mistake_is_reported_by_file_line_field_and_remedy(change: str, to: str, line: int, words: str):
@@ -64,6 +83,27 @@ def test_a_case_name_given_twice_is_refused():
 @pytest.mark.parametrize("text", ["", "[]", "name: [", "just words"])
 def test_what_is_no_suite_at_all_is_refused_with_a_line(text: str):
     assert problems(text)[0].startswith("s.yaml:1: ")
+
+
+def test_aliases_that_multiply_are_refused_before_anybody_follows_them():
+    lines = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+
+    assert "aliases make it 1,000,000 values or more" in problems("a0: &a0 [x]\n" + "\n".join(lines) + "\n" + GOOD)[0]
+
+
+def test_the_prompt_of_the_sessions_may_hold_braces():
+    class Agent:
+        asked: ClassVar[list[str]] = []
+
+        def ask(self, prompt: str, session_id: str) -> Reply:
+            self.asked.append(prompt)
+            return Reply(datetime.now(UTC), 0.1)
+
+    isolation = parse_suite(GOOD.replace("Weather in {place}?", "{place} {x} {"), "s.yaml").isolation
+
+    run_isolation(Agent(), isolation)  # pyright: ignore[reportArgumentType]
+
+    assert set(Agent.asked) == {"Plzeň {x} {", "Tromsø {x} {", "And now?"}
 
 
 def test_an_unknown_suite_is_refused_with_the_known_ones():

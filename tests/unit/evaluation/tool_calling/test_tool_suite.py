@@ -45,9 +45,47 @@ def test_a_good_suite_is_read():
     assert suite.as_sent(["book"])[0]["function"]["name"] == "book"
 
 
+def test_a_schema_may_refer_to_its_own_definitions():
+    refers = GOOD.replace("{type: integer}", "{$ref: '#/$defs/n'}").replace(
+        "      properties:", "      $defs: {n: {type: integer}}\n      properties:"
+    )
+
+    assert parse_tool_suite(refers, "s.yaml").cases
+    assert "refuses 'two': 'two' is not of type 'integer'" in problems(refers.replace("people: 2", "people: two"))[0]
+
+
+@pytest.mark.parametrize("kind", ["tool_calling", '"tool_calling"', "'tool_calling'", "tool_calling  # of mine"])
+@pytest.mark.parametrize("before", ["", "\ufeff"])
+def test_a_suite_of_this_kind_is_known_however_its_kind_is_written(tmp_path: Path, kind: str, before: str):
+    path = tmp_path / "mine.yaml"
+    lines = [f"kind: {kind}", *(line for line in GOOD.splitlines() if not line.startswith("kind"))]
+    path.write_text(before + "\n".join(lines))
+
+    assert is_tool_suite(str(path))
+    assert load_tool_suite(str(path)).name == "mine"
+
+
 @pytest.mark.parametrize(
     ("change", "to", "line", "words"),
     [
+        ("{type: integer}", "{type: string, pattern: '('}", 6, "is no JSON schema: $.properties.people.pattern"),
+        (
+            "{type: integer}",
+            "{type: string, pattern: '^(a+)+$'}",
+            6,
+            "'^(a+)+$' repeats what repeats, and may take for",
+        ),
+        (
+            "{type: integer}",
+            "{$ref: 'http://127.0.0.1:9/x'}",
+            6,
+            "refers to 'http://127.0.0.1:9/x'; there are no $defs",
+        ),
+        ("{type: integer}", "{$ref: '#/$defs/people'}", 6, "refers to '#/$defs/people'"),
+        ("{type: integer}", "{type: integer, default: 2027-01-01}", 6, "no JSON can hold it"),
+        ("booked: true", "booked: 2027-01-01", 18, "cases.0.turns.0: no JSON can hold it"),
+        ("booked: true", "booked: .nan", 18, "cases.0.turns.0: no JSON can hold it"),
+        ("tags: [simple]", "tags: [simple]\n    weight: .inf", 16, "cases.0.weight: input should be less than"),
         ("people: 2, ", "people: two, ", 19, "cases.0.turns.0.calls.0.book.people: the tool's schema refuses 'two'"),
         ("day: mon", "day: sun", 19, "calls.0.book.day: the tool's schema refuses 'sun': 'sun' is not one of"),
         ("day: mon", "day: mon, guests: [Ann, Bob]", 19, "book.guests: the tool's schema refuses 'Ann'"),
