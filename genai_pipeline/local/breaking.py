@@ -16,6 +16,8 @@ FAULTS = {
     "wrong": "the model is offered no tools, so that the agent makes its answers up",
     "crash": "the engine ends at every completion",
 }
+GUARDED = frozenset({"errors", "crash"})
+"""What is also acted on after the watch."""
 MIDDLEWARE = "demo.fault_switch.FaultSwitch"
 
 
@@ -36,6 +38,11 @@ def break_live(profile: Profile, spec: ModelSpec, live: Live | None, fault: str)
     told = [f"{spec.name}@{live.release} misbehaves from now on: {FAULTS[fault]}."]
     if live.watched_until and live.last_good:
         return [*told, f"It is watched until {live.watched_until}: it goes back to {live.last_good} by itself."]
+    if live.last_good and spec.rollout.guard and fault in GUARDED:
+        return [
+            *told,
+            f"Its watch is over, so it is only guarded: within two minutes {live.last_good} is started again.",
+        ]
     why = "It is not being watched any more" if live.last_good else "There is no last good release to go back to"
     return [*told, f"{why}, so it stays: `genai mend {spec.name}` ends it, `genai rollback {spec.name}` goes back."]
 

@@ -2,7 +2,7 @@
 
 Each look turns a reading into signals: passed, failed, or inconclusive where nothing can be said. A signal that stays
 failed for as long as the model file says is a breach; a dead engine and a crash loop are one earlier. What was not
-measured neither begins nor ends anything.
+measured neither begins nor ends anything. After the watch a release is only guarded: `guarded` says what counts then.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ DEAD_AFTER, CRASHING_AFTER = 3, 2
 BLIND_LOOKS = 3
 """After so many looks in a row without an answer, what was wrong before counts no more."""
 MOST_POINTS = 120
+GUARDED = frozenset({"canary", "crash_loop", "error_rate"})
+"""What counts after the watch: times drift with the traffic, and the nightly evaluation asks the agent."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,14 @@ class Finding:
         return worst(signal.outcome for signal in self.signals if _says_something(signal))
 
 
-def look(state: State, reading: Reading, limits: Limits) -> tuple[State, Finding]:
-    """Judge one reading in the light of what came before it."""
+def look(state: State, reading: Reading, limits: Limits, guarding: bool = False) -> tuple[State, Finding]:
+    """Judge one reading in the light of what came before it. Args: guarding: the watch is over."""
     state = state.at(reading.wall, reading.mono)
     state, from_metrics, moved = metrics_signals(state, reading, limits)
     signals = [*from_metrics, *_canary(reading, limits, moved), *_crash_loop(state, reading.pods)]
     signals += _agent(reading.asked)
+    if guarding:
+        signals = guarded(signals, reading.pods)
     streaks = {**state.streaks}
     for signal in signals:
         streak = _streak(streaks.pop(signal.name, None), signal, state.clock)
@@ -59,6 +63,16 @@ def _says_something(signal: Signal) -> bool:
     """Pods that do not crash are no proof that anybody is served."""
     mere_pods = signal.name == "crash_loop" and signal.outcome is Outcome.PASSED
     return signal.outcome is not Outcome.INCONCLUSIVE and not mere_pods
+
+
+def guarded(signals: Sequence[Signal], pods: Pods | None) -> list[Signal]:
+    """What a release does by itself long after it went live: it answers with errors, or crashes, and goes on doing so.
+
+    Pods that are gone prove nothing against it: a node that dies takes healthy ones with it.
+    """
+    gone = pods is None or not (pods.ready or pods.crashing)
+    outcomes = {Outcome.FAILED: Outcome.INCONCLUSIVE if gone else Outcome.FAILED}
+    return [replace(s, outcome=outcomes.get(s.outcome, s.outcome), at_once=0) for s in signals if s.name in GUARDED]
 
 
 def is_wrong(state: State) -> bool:

@@ -106,8 +106,9 @@ class LiveWatch:
         wait([future for _, future in looks.values()], timeout=self._budget_s)
         for model, (live, future) in looks.items():
             self._end(tick, model, live, future, states)
-        watched = {model: state.to_json() for model, state in states.items() if model in looks}
-        tick.cursor = json.dumps(watched, separators=(",", ":"))
+        known = {spec.name for spec in specs}
+        kept = {model: state.to_json() for model, state in states.items() if model in known}
+        tick.cursor = json.dumps(kept, separators=(",", ":"))
         return tick
 
     def _begin(
@@ -126,7 +127,7 @@ class LiveWatch:
         if left:
             tick.notes.append(f"{spec.name}: {left}")
             self._ask_to_finish(tick, spec.name, live, left)
-        elif live.watched_until and not _is_half_done(book, live):
+        elif not _is_half_done(book, live) and self._watcher.is_due(spec, live, states.get(spec.name)):
             state = states.get(spec.name)
             looks[spec.name] = live, self._look(spec, live, state, may_act)
 
@@ -184,7 +185,7 @@ class LiveWatch:
             states.pop(model, None)
         else:
             states[model] = looked.state
-        if _is_worth_showing(looked):
+        if _is_worth_showing(looked, live):
             tick.observed.append(Observed(model, live.release, looked))
             if looked.state:
                 states[model] = replace(looked.state, observed=looked.state.clock)
@@ -215,13 +216,14 @@ def _is_half_done(book: Book, live: Live) -> bool:
     return record is None or record.phase is not Phase.LIVE
 
 
-def _is_worth_showing(looked: Looked) -> bool:
+def _is_worth_showing(looked: Looked, live: Live) -> bool:
+    """While it is watched now and then, and always what has just gone wrong."""
     state = looked.state
     if state is None:
         return True
     wrong = looked.finding is not None and looked.finding.outcome == "failed"
-    due = state.observed is None or state.clock - state.observed >= OBSERVE_EVERY_S
-    return due or (wrong and len(state.streaks) > 0 and any(s.looks == 1 for s in state.streaks.values()))
+    rested = state.observed is None or state.clock - state.observed >= OBSERVE_EVERY_S
+    return bool(live.watched_until and rested) or (wrong and any(s.looks == 1 for s in state.streaks.values()))
 
 
 def _seconds(since: str, until: str) -> float:

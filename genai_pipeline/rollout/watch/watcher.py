@@ -25,6 +25,8 @@ from genai_pipeline.rollout.watch.state import State
 
 BY = "watch"
 ASK_AT_LEAST_EVERY_S = 60.0
+GUARD_EVERY_S = 30.0
+"""Between two looks at a release whose watch is over, as long as nothing is wrong: there may be many of them."""
 
 Ask = Callable[[ModelSpec, Record, int, str], Asked]
 """(model, record of the live release, number of the question, the agent's address) -> what came of it."""
@@ -69,11 +71,18 @@ class Watcher:
         self._ask = ask
         self._now = now
 
+    def is_due(self, spec: ModelSpec, live: Live, state: State | None) -> bool:
+        """Whether to look now: always while it is watched, and now and then after that if the model file says so."""
+        if live.watched_until:
+            return True
+        at_rest = state is not None and not is_wrong(state) and 0 <= self._reader.clocks[1] - state.mono < GUARD_EVERY_S
+        return spec.rollout.guard and not at_rest
+
     def look(self, spec: ModelSpec, live: Live, state: State | None, may_act: bool = True) -> Looked:
         """Read the live release once and judge it; go back on a breach, end the watch when its time is over.
 
         Args:
-            spec: the model file of today. live: a pointer whose release is being watched.
+            spec: the model file of today. live: a pointer whose release is watched, or guarded after its watch.
             may_act: whether the traffic may be moved now; a run of this model may be at work on it.
         """
         record = self._records.require(spec.name, live.release)
@@ -81,14 +90,14 @@ class Watcher:
         limits = limits_of(spec, last_good)
         if state is None or state.release != live.release:
             state = State(live.release, 0.0, 0.0)
-        over = self._is_over(live, state, limits.hold_s)
-        if over:
+        guarding = live.watched_until is None
+        if not guarding and self._is_over(live, state, limits.hold_s):
             return (
                 self._end(spec, live, state) if may_act else Looked(state, "the watch ends when the run under way does")
             )
         state = state.at(*self._reader.clocks)
-        reading = self._reader.read(record.as_release, self._question(spec, record, state, limits.hold_s))
-        state, finding = look(state, reading, limits)
+        question = None if guarding else self._question(spec, record, state, limits.hold_s)
+        state, finding = look(state, self._reader.read(record.as_release, question), limits, guarding)
         if not finding.breach:
             return Looked(state, _told(live, finding), finding)
         if not may_act:
@@ -194,4 +203,5 @@ def _said(facts: Mapping[str, Any]) -> str:
 
 def _told(live: Live, finding: Finding) -> str:
     wrong = [s.said for s in finding.signals if s.outcome == "failed"]
-    return f"{live.release} is watched until {live.watched_until}: " + ("; ".join(wrong) or str(finding.outcome))
+    how = f"watched until {live.watched_until}" if live.watched_until else "guarded"
+    return f"{live.release} is {how}: " + ("; ".join(wrong) or str(finding.outcome))

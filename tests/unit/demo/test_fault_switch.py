@@ -97,10 +97,14 @@ def test_an_engine_that_nobody_supervises_has_no_switch():
 
 def test_what_will_happen_is_said(profile):
     watched = breaking.break_live(profile, SPEC, LIVE, "latency")
-    late = breaking.break_live(profile, SPEC, Live("abc-1", "abc", ""), "crash")
+    first = breaking.break_live(profile, SPEC, Live("abc-1", "abc", ""), "crash")
+    late = Live("abc-1", "abc", "", last_good="old-1")
+    guarded, slow = (breaking.break_live(profile, SPEC, late, fault) for fault in ("crash", "latency"))
 
     assert "goes back to old-1 by itself" in watched[1]
-    assert "no last good release" in late[1]
+    assert "no last good release" in first[1]
+    assert "old-1 is started again" in guarded[1]
+    assert "so it stays" in slow[1]
 
 
 def test_what_cannot_be_broken_is_refused(profile):

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from genai_pipeline.core.errors import EngineBroken, StoreUnavailable
+from genai_pipeline.core.errors import EngineBroken, EngineUnavailable, StoreUnavailable
 from genai_pipeline.core.faults import ARMED_BY, Crash
 from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.record import Phase
@@ -20,13 +20,15 @@ from tests.unit.rollout.test_cutover import V1, V2, Bench
 
 SPEC = parse_model("name: tiny\nsource: {hub: a/b}\nrollout: {watch_minutes: 2, breach: {for: 10s}}\n", "tiny.yaml")
 
+DIED = EngineBroken("POST answered 500: EngineCore died.")
+
 
 class Night:
     """A bench on which V2 is live and watched, V1 warm, and time passes by `tick`s of five seconds."""
 
     def __init__(self, first_only=False):
         self.bench, self.seconds, self.cursor, self.asked = Bench(), 0.0, "", []
-        self.right = True
+        self.spec, self.right = SPEC, True
         bench = self.bench
         gateways = bench.world.gateways()
         bench.back = RollBack(gateways, bench.records, bench.candidates, bench.traffic, self.now)
@@ -50,9 +52,13 @@ class Night:
     def tick(self, n=1, busy=()):
         for _ in range(n):
             self.seconds += 5
-            tick = self.watch.tick([SPEC], busy, self.cursor)
+            tick = self.watch.tick([self.spec], busy, self.cursor)
             self.cursor = tick.cursor
         return tick
+
+    def until_its_watch_is_over(self):
+        self.tick(24)
+        assert self.live.watched_until is None
 
     @property
     def live(self):
@@ -66,12 +72,16 @@ def night():
 
 @pytest.fixture
 def broken(monkeypatch):
+    breaks(monkeypatch)
+
+
+def breaks(monkeypatch, error=DIED):
     """Completions of V2 answer 500, while everything else of it is fine."""
     complete = FakeInference.chat
 
     def chat(self, model, *args, **kwargs):
         if V2.id in model:
-            raise EngineBroken("POST answered 500: EngineCore died.")
+            raise error
         return complete(self, model, *args, **kwargs)
 
     monkeypatch.setattr(FakeInference, "chat", chat)
@@ -285,3 +295,68 @@ def test_a_store_that_is_down_ends_nothing_and_loses_no_look(night, monkeypatch)
         assert "did not answer" in night.tick().notes[0]
     assert night.cursor == before
     assert night.live.release == V2.id
+
+
+# After the watch
+
+
+def test_a_release_that_breaks_long_after_its_watch_goes_back_too_and_the_last_good_one_is_started_first(
+    night, monkeypatch
+):
+    night.until_its_watch_is_over()
+    breaks(monkeypatch)
+
+    finishes = [finish for _ in range(12) for finish in night.tick().finishes]
+
+    assert night.live.release == V2.id
+    assert night.bench.records.require("tiny", V2.id).phase is Phase.ROLLED_BACK
+    assert (finishes[0].model, finishes[0].release) == ("tiny", V2.id)
+    assert f"{V1.id} is being started" in finishes[0].reason
+    night.bench.back.finish("tiny", lambda _: None)
+    assert night.live.release == V1.id
+    assert night.bench.traffic.is_on(V1.id, "tiny")
+
+
+def test_a_breach_after_the_watch_must_hold_as_any_other(night, monkeypatch):
+    night.until_its_watch_is_over()
+    with monkeypatch.context() as shortly:
+        breaks(shortly)
+        seen = [night.tick() for _ in range(2)]
+
+    assert any("EngineCore died" in note for tick in seen for note in tick.notes)
+    night.tick(24)
+
+    assert night.bench.records.require("tiny", V2.id).phase is Phase.LIVE
+
+
+def test_guard_false_leaves_what_was_watched_to_people(night, monkeypatch):
+    night.spec = SPEC.model_copy(update={"rollout": SPEC.rollout.model_copy(update={"guard": False})})
+    night.until_its_watch_is_over()
+    breaks(monkeypatch)
+
+    night.tick(24)
+
+    assert night.bench.records.require("tiny", V2.id).phase is Phase.LIVE
+
+
+def test_pods_that_are_gone_prove_nothing_against_a_release_that_was_fine(night, monkeypatch):
+    night.until_its_watch_is_over()
+    breaks(monkeypatch, EngineUnavailable("POST was not answered.", "See the pods."))
+    monkeypatch.setattr(night.bench.candidates, "replicas_up", lambda release: 0)
+
+    night.tick(24)
+
+    assert night.bench.records.require("tiny", V2.id).phase is Phase.LIVE
+    assert not Notices(night.bench.world.store).waiting()
+
+
+def test_a_healthy_release_is_asked_seldom_after_its_watch_and_fills_no_log_of_the_ui(night):
+    night.until_its_watch_is_over()
+    asked = len(night.asked)
+
+    ticks = [night.tick() for _ in range(24)]
+
+    looks = [note for tick in ticks for note in tick.notes if "is guarded" in note]
+    assert 3 <= len(looks) <= 5
+    assert not [o for tick in ticks for o in tick.observed]
+    assert len(night.asked) == asked

@@ -368,3 +368,46 @@ def test_what_a_watch_saw_is_summed_over_all_of_it():
     assert (totals.ok, totals.bad) == (9 * 19, 9)
     assert totals.ttft[math.inf] == 9 * 19
     assert (totals.looks, totals.measured, len(totals.canary_s)) == (10, 10, 10)
+
+
+# After the watch
+
+
+def guard(engine, looks, state=None, limits=LIMITS, **seen):
+    """The findings of so many looks, with what `seen` says of each."""
+    state, findings = state or State("r2", engine.wall, engine.mono), []
+    for _ in range(looks):
+        engine.pass_time()
+        engine.serve(50, bad=seen.get("bad", 0), ttft_s=seen.get("ttft_s", 0.03))
+        changed = {name: seen[name] for name in ("canary", "pods") if name in seen}
+        state, finding = look(state, engine.reading(**changed), limits, guarding=True)
+        findings.append(finding)
+    return findings
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        {"canary": BROKEN},
+        {"bad": 25},
+        {"canary": SILENT, "pods": Pods(ready=0, restarts=4, crashing="engine-1")},
+    ],
+)
+def test_errors_and_crashes_count_after_the_watch_once_they_have_held(seen):
+    findings = guard(Engine(), 8, **seen)
+
+    assert not any(finding.breach for finding in findings[:4])
+    assert findings[-1].breach
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        {"ttft_s": 0.9},
+        {"canary": Canary("answered", seconds=20.0, way_s=0.01)},
+        {"canary": SILENT, "pods": Pods(ready=0, restarts=0)},
+        {"canary": BROKEN, "pods": None},
+    ],
+)
+def test_what_may_be_the_traffics_or_a_nodes_fault_does_not(seen):
+    assert not any(finding.breach for finding in guard(Engine(), 12, **seen))
