@@ -18,7 +18,7 @@ TAKE_WHOLE = "Nothing was staged. Take a revision that is whole: `source.ref` in
 class SnapshotFile:
     """One file: `sha256` where the hub publishes it (LFS), else only the git `blob_id` (sha1).
 
-    `copy_of` is where the bucket's own server can copy it from, as `s3://bucket/key`.
+    `copy_of` is where the bucket's own server can copy it from, as `s3://bucket/key`, while its ETag is `copy_etag`.
     """
 
     path: str
@@ -26,6 +26,7 @@ class SnapshotFile:
     blob_id: str | None = None
     sha256: str | None = None
     copy_of: str | None = None
+    copy_etag: str | None = None
 
 
 @dataclass(frozen=True)

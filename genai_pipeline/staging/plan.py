@@ -15,12 +15,16 @@ from genai_pipeline.staging.progress import How
 
 @dataclass(frozen=True)
 class PlannedFile:
-    """One file and how it gets to `key`; `copy_of` is the key to copy from."""
+    """One file and how it gets to `key`.
+
+    `copy_of` is the key to copy from; `copy_etag` the ETag that it must still have, None where any will do.
+    """
 
     file: SnapshotFile
     key: str
     how: How
     copy_of: str | None = None
+    copy_etag: str | None = None
 
 
 def plan_staging(model: str, snapshot: Snapshot, store: ObjectStore) -> list[PlannedFile]:
@@ -42,5 +46,8 @@ def plan_staging(model: str, snapshot: Snapshot, store: ObjectStore) -> list[Pla
 def _plan_file(file: SnapshotFile, key: str, kept: bool, elsewhere: Mapping[str, str]) -> PlannedFile:
     if kept:
         return PlannedFile(file, key, How.KEPT)
-    source = elsewhere.get(published_digest(file) or "") or file.copy_of
-    return PlannedFile(file, key, How.COPIED, source) if source else PlannedFile(file, key, How.STREAMED)
+    if staged := elsewhere.get(published_digest(file) or ""):
+        return PlannedFile(file, key, How.COPIED, staged)
+    if file.copy_of:
+        return PlannedFile(file, key, How.COPIED, file.copy_of, file.copy_etag)
+    return PlannedFile(file, key, How.STREAMED)

@@ -192,7 +192,7 @@ class Transfer:
         try:
             if item.copy_of:
                 crash_point("staging.before_copy")
-                self._store.copy(item.copy_of, item.key)
+                self._store.copy(item.copy_of, item.key, item.copy_etag)
                 crash_point("staging.after_copy")
             found = self._store.head(item.key)
             if found is None or found.size != item.file.size:

@@ -126,10 +126,12 @@ class MemoryStore(ObjectStore):
         for key in keys:
             self.delete(key)
 
-    def copy(self, source: str, target: str) -> str:
+    def copy(self, source: str, target: str, etag: str | None = None) -> str:
         with self._changed("copy", target):
             bucket, key = located(source, self.bucket)
             origin = self.elsewhere(bucket, None, None)
+            if etag not in (None, origin.etags.get(key, etag)):
+                raise StoreConflict(f"{source} was changed by somebody else.", "Read it again and retry.")
             return self._set(target, origin._body(key), origin.etags[key])
 
     def begin_upload(self, key: str) -> Upload:

@@ -74,6 +74,15 @@ class StoreContract:
         store.copy("k", "deep/er/copy")
         assert store.get("deep/er/copy")[0] == b"bytes"
 
+    def test_only_the_source_that_was_seen_is_copied(self, store: ObjectStore):
+        seen = store.put("k", b"one")
+        store.copy("k", "copy", seen)
+        store.put("k", b"two")
+        with pytest.raises(StoreConflict, match="k"):
+            store.copy("k", "other", seen)
+        assert store.get("copy")[0] == b"one"
+        assert store.head("other") is None
+
     def test_an_upload_is_visible_only_when_complete(self, store: ObjectStore):
         upload = store.begin_upload("p/big")
         parts = [store.upload_part(upload, 2, b"end"), store.upload_part(upload, 1, b"a" * 5 * MIB)]

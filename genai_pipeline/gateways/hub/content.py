@@ -61,8 +61,10 @@ class ContentHub(Hub):
         with self._lock:
             self._listed = {revision: listed}
         files = tuple(
-            SnapshotFile(path, listed[path].size, sha256=digests[path], copy_of=listed[path].copy_of)
-            for path in sorted(listed)
+            SnapshotFile(
+                path, file.size, sha256=digests[path], copy_of=file.copy_of, copy_etag=file.copy_of and file.identity
+            )
+            for path, file in sorted(listed.items())
         )
         return Snapshot(self._files.address, revision, files, self._licence(everything))
 

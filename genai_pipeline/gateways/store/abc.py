@@ -110,10 +110,11 @@ class ObjectStore(ABC):
         """Delete at most DELETED_AT_ONCE keys in one request; absent ones are fine."""
 
     @abstractmethod
-    def copy(self, source: str, target: str) -> str:
-        """Server-side copy of any size, of a key or of another bucket's `s3://bucket/key`; returns the ETag.
+    def copy(self, source: str, target: str, etag: str | None = None) -> str:
+        """Server-side copy of any size, of a key or of another bucket's `s3://bucket/key`; returns the copy's ETag.
 
-        Raises: NotFound; AccessDenied: these credentials may not read there.
+        Raises: NotFound; AccessDenied: these credentials may not read there; StoreConflict: the source has another
+        ETag than this one, or was overwritten meanwhile.
         """
 
     @abstractmethod

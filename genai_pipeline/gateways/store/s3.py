@@ -201,9 +201,9 @@ class S3Store(ObjectStore):
                 "Run this again; if it repeats, s3:DeleteObject is denied or the object is locked.",
             )
 
-    def copy(self, source: str, target: str) -> str:
+    def copy(self, source: str, target: str, etag: str | None = None) -> str:
         limits = {"largest": self._largest_copy, "part_size": self._copy_part}
-        return copy(self, self._client, source, target, **limits, **self._encrypted)
+        return copy(self, self._client, source, target, etag, **limits, **self._encrypted)
 
     def begin_upload(self, key: str) -> Upload:
         with self._asked("start an upload to", key):

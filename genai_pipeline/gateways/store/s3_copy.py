@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from genai_pipeline.core.errors import StoreConflict
 from genai_pipeline.gateways.store.abc import UploadedPart
 from genai_pipeline.gateways.store.s3_client import S3Client
 from genai_pipeline.gateways.store.s3_settings import located, payer
@@ -15,16 +16,22 @@ if TYPE_CHECKING:
 COPY_THREADS = 8
 
 
-def copy(store: S3Store, s3: S3Client, source: str, target: str, largest: int, part_size: int, **settings: Any) -> str:
+def copy(
+    store: S3Store, s3: S3Client, source: str, target: str, etag: str | None, largest: int, part_size: int,
+    **settings: Any,
+) -> str:  # fmt: skip
     """The ETag of the copy; `source` that changes meanwhile ends it. `settings` go into a copy in one piece.
 
     Args:
+        etag: what the source's must be; None means the one that it has now.
         largest: bytes that one CopyObject may copy; above, parts of `part_size` are copied.
     """
     bucket, key = located(source, store.bucket)
     other = payer(bucket != store.bucket)  # harmless where its owner pays
     with s3.asked(f"copy {store.url(source)}", store.url(source)):
         found = s3.boto3.head_object(Bucket=bucket, Key=key, **other)
+    if etag not in (None, found["ETag"].strip('"')):
+        raise StoreConflict(f"{store.url(source)} was changed by somebody else meanwhile.", "Read it again and retry.")
     origin = {"CopySource": {"Bucket": bucket, "Key": key}, "CopySourceIfMatch": found["ETag"], **other}
     if found["ContentLength"] > largest:
         return _in_parts(store, s3, origin, found["ContentLength"], target, part_size)
