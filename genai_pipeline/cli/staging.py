@@ -12,16 +12,20 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from genai_pipeline.cli.context import Command, Context
-from genai_pipeline.core.errors import GenaiError, NotFound, Unavailable
+from genai_pipeline.core.errors import GenaiError, NotFound, NotReady, Unavailable
 
 if TYPE_CHECKING:
     from genai_pipeline.core.model_spec import ModelSpec
+    from genai_pipeline.core.snapshot import Snapshot
     from genai_pipeline.evaluation.pruning import StaleResults
     from genai_pipeline.gateways import Gateways
+    from genai_pipeline.gateways.hub.abc import Hub
+    from genai_pipeline.gateways.store.abc import ObjectStore
     from genai_pipeline.local.dagster_api import DagsterApi
     from genai_pipeline.staging.prune import Decision, Reference, References
     from genai_pipeline.staging.pruner import Pruned, Pruner
 
+STALLED_AFTER_S = 300.0
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
@@ -45,28 +49,58 @@ def announce(command: Command) -> None:
 
 
 def _stage(context: Context) -> int:
-    from genai_pipeline.cli.staging_view import plan_page, staged_page, watching
+    from genai_pipeline.cli.staging_view import staged_page, watching
     from genai_pipeline.core.manifest import staged_prefix
-    from genai_pipeline.staging.commit import committed
-    from genai_pipeline.staging.plan import plan_staging
     from genai_pipeline.staging.stager import Stager
-    from genai_pipeline.staging.transfer import PART_SIZE
 
     gateways, spec = _opened(context, context.args.model)
     store, source = gateways.store, gateways.source(spec.source)
-    revision = source.resolve(spec.source.address, context.args.revision or spec.source.ref)
+    if not context.args.plan:
+        store.ensure_bucket()  # before the source is asked: the digests of some are remembered there
+    revision = _resolved(source, spec, context)
     snapshot = source.snapshot(spec.source.address, revision)
-    address = store.url(staged_prefix(spec.name, revision))
     if context.args.plan:
-        done = committed(store, spec.name, revision)
-        parts = plan_page(spec.name, snapshot, plan_staging(spec.name, snapshot, store), PART_SIZE)
-        for part in [f"{address} is staged already: nothing to do."] if done else parts:
-            context.console.print(part, soft_wrap=isinstance(part, str), markup=False)
-        return 0
+        return _show_plan(context, store, spec.name, snapshot)
     with watching(context.console, context.say) as watch:
         manifest = Stager(source, store).stage(spec.name, snapshot, watch.say, watch.observe)
-    for line in staged_page(address, manifest, watch.last):
+    for line in staged_page(store.url(staged_prefix(spec.name, revision)), manifest, watch.last):
         context.say(line)
+    return 0
+
+
+def _resolved(source: Hub, spec: ModelSpec, context: Context) -> str:
+    """The revision that is asked for. Waits while a source without commits is read to know its content.
+
+    Raises: NotReady: the reading got nowhere for five minutes.
+    """
+    said, since = "", time.monotonic()
+    while True:
+        try:
+            return source.resolve(spec.source.address, context.args.revision or spec.source.ref)
+        except NotReady as reading:
+            if reading.what != said:
+                said, since = reading.what, time.monotonic()
+                context.say(said)
+            elif time.monotonic() - since > STALLED_AFTER_S:
+                raise
+
+
+def _show_plan(context: Context, store: ObjectStore, model: str, snapshot: Snapshot) -> int:
+    from genai_pipeline.cli.staging_view import plan_page
+    from genai_pipeline.core.manifest import staged_prefix
+    from genai_pipeline.staging.commit import committed
+    from genai_pipeline.staging.plan import plan_staging
+    from genai_pipeline.staging.transfer import PART_SIZE
+
+    exists = store.exists()
+    if exists and committed(store, model, snapshot.revision):
+        context.say(f"{store.url(staged_prefix(model, snapshot.revision))} is staged already: nothing to do.")
+        return 0
+    planned = plan_staging(model, snapshot, store if exists else None)
+    for part in plan_page(model, snapshot, planned, PART_SIZE):
+        context.console.print(part, soft_wrap=isinstance(part, str), markup=False)
+    if not exists:
+        context.say(f"The bucket {store.bucket} does not exist yet: staging creates it, unless GENAI_BUCKET is wrong.")
     return 0
 
 

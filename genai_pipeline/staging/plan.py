@@ -27,19 +27,21 @@ class PlannedFile:
     copy_etag: str | None = None
 
 
-def plan_staging(model: str, snapshot: Snapshot, store: ObjectStore) -> list[PlannedFile]:
+def plan_staging(model: str, snapshot: Snapshot, store: ObjectStore | None) -> list[PlannedFile]:
     """Plan a staging; the largest files first, so that the last one under way is small.
 
     A file of the right size that is there already is checked by reading it back, which costs no
-    byte from the hub. Raises: UnsafePath, UnsafeFormat, Refused: before any byte moves.
+    byte from the hub. Without a store, which is a bucket that does not exist yet, nothing is there.
+
+    Raises: UnsafePath, UnsafeFormat, Refused: before any byte moves.
     """
     refuse_what_must_not_be_staged(snapshot)
     prefix = staged_prefix(model, snapshot.revision)
-    there = {found.key: found for found in store.list(prefix)}
+    there = {found.key: found for found in store.list(prefix)} if store else {}
     files = sorted(snapshot.files, key=lambda f: f.size, reverse=True)
     kept = {f.path for f in files if (found := there.get(prefix + f.path)) and found.size == f.size}
     wanted = {name for f in files if f.path not in kept and (name := published_digest(f))}
-    elsewhere = find_copies(store, model, prefix, wanted) if wanted else {}
+    elsewhere = find_copies(store, model, prefix, wanted) if store and wanted else {}
     return [_plan_file(f, prefix + f.path, f.path in kept, elsewhere) for f in files]
 
 

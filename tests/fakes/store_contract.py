@@ -113,4 +113,5 @@ class StoreContract:
         store.put("kept", b"1")
         store.ensure_bucket()
         store.ensure_bucket()
+        assert store.exists()
         assert store.get("kept")[0] == b"1"

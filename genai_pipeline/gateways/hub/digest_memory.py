@@ -113,6 +113,8 @@ class DigestMemory:
         self._known = known | self._known
 
     def _save(self) -> None:
+        if not self._store.exists():
+            return  # a plan makes no bucket, and some servers would make it here
         content = {
             "address": self._files.address,
             "changed": self.changed,

@@ -82,6 +82,10 @@ class ObjectStore(ABC):
         """Multipart uploads under way below `prefix`."""
 
     @abstractmethod
+    def exists(self) -> bool:
+        """Whether there is this bucket."""
+
+    @abstractmethod
     def ensure_bucket(self) -> None:
         """Create the bucket unless it exists."""
 

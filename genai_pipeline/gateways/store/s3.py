@@ -128,18 +128,22 @@ class S3Store(ObjectStore):
                 for found in page.get("Uploads", ()):
                     yield Upload(found["Key"], found["UploadId"], found["Initiated"].timestamp())
 
+    def exists(self) -> bool:
+        try:
+            with self._asked("look up", ""):
+                self._s3.head_bucket(Bucket=self.bucket)
+        except NotFound:
+            return False
+        return True
+
     def ensure_bucket(self) -> None:
+        if self.exists():
+            return
         with self._asked("create", ""):
             from botocore.exceptions import ClientError
 
-            from genai_pipeline.gateways.store.s3_errors import code_of, is_absent
+            from genai_pipeline.gateways.store.s3_errors import code_of
 
-            try:
-                self._s3.head_bucket(Bucket=self.bucket)
-                return
-            except ClientError as error:
-                if not is_absent(error):
-                    raise
             elsewhere = self.endpoint is None and self._region != "us-east-1"  # us-east-1 refuses its own name
             place = {"CreateBucketConfiguration": {"LocationConstraint": self._region}} if elsewhere else {}
             try:

@@ -13,7 +13,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from genai_pipeline.cli.main import main
 from genai_pipeline.core.manifest import manifest_key, staged_prefix
+from genai_pipeline.gateways.hub import content
 from genai_pipeline.local.hub_server import HubServer
 from genai_pipeline.staging.lease import LEASES
 from tests.fakes.weights import safetensors
@@ -90,7 +92,8 @@ def world(tmp_path, hub, dagster, s3_server):
     world.models, world.dagster, world.store = models, dagster, s3_server.store(bucket)
     world.store.ensure_bucket()
     world.env = {
-        "PATH": os.environ["PATH"], "GENAI_PROFILE": "kubernetes", "GENAI_MODELS": str(models), "GENAI_BUCKET": bucket,
+        "PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", ""), "GENAI_PROFILE": "kubernetes",
+        "GENAI_MODELS": str(models), "GENAI_BUCKET": bucket,
         "GENAI_HOME": str(tmp_path / "home"), "HF_ENDPOINT": hub.url, "GENAI_DAGSTER_URL": dagster.url, **s3_server.env,
     }  # fmt: skip
 
@@ -126,6 +129,48 @@ def test_a_plan_shows_files_and_price_and_moves_nothing(world):
     assert "streamed" in done.stdout
     assert "USD" in done.stdout
     assert list(world.store.list("")) == []
+
+
+@pytest.fixture
+def folder(world, tmp_path):
+    """The model of a folder, `local`."""
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "model.safetensors").write_bytes(SHARED)
+    (world.models / "local.yaml").write_text(f"name: local\nsource: {{folder: {tmp_path / 'weights'}}}\n")
+
+
+@pytest.mark.parametrize("model", ["tiny", "local"])
+def test_a_plan_needs_no_bucket_makes_none_and_says_so(world, folder, s3_server, model):
+    bucket = f"test-{uuid.uuid4().hex[:12]}"
+
+    done = world.genai("stage", model, "--plan", GENAI_BUCKET=bucket)
+
+    assert done.returncode == 0, done.stderr
+    assert "streamed" in done.stdout
+    assert f"bucket {bucket} does not exist yet" in done.stdout
+    assert not s3_server.store(bucket).exists()
+
+
+@pytest.mark.parametrize("model", ["tiny", "local"])
+def test_staging_makes_the_bucket(world, folder, s3_server, model):
+    bucket = f"test-{uuid.uuid4().hex[:12]}"
+    done = world.genai("stage", model, GENAI_BUCKET=bucket)
+    assert done.returncode == 0, done.stderr
+    assert any(o.key.endswith("manifest.json") for o in s3_server.store(bucket).list(f"models/{model}/"))
+
+
+def test_a_folder_that_takes_longer_to_read_than_a_tick_waits_is_staged_all_the_same(
+    world, folder, monkeypatch, capsys
+):
+    for name, value in world.env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(content, "RESOLVE_WAIT_S", 0.0)
+
+    assert main(["stage", "local"]) == 0
+
+    told = capsys.readouterr().out
+    assert "is read to know its content: " in told
+    assert "all verified" in told
 
 
 def test_what_another_revision_has_is_planned_as_a_copy_and_then_copied(world):
