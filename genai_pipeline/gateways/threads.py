@@ -7,11 +7,14 @@ may take minutes. These are daemons: what they were sending stays unfinished, as
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TypeVar
+
+ENDING_S = 60.0
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -21,8 +24,8 @@ Task = Callable[[], object]
 class Workers:
     """`count` threads that take tasks in the order they are submitted; a task must not raise.
 
-    Use as a context manager. Leaving it forgets what has not begun, and waits for what has, unless it is left because
-    this process is told to end (an interrupt, which is no Exception).
+    Use as a context manager. Leaving it forgets what has not begun, and waits for what has: after an error no longer
+    than ENDING_S, and not at all where this process is told to end (an interrupt, which is no Exception).
     """
 
     def __init__(self, count: int, name: str) -> None:
@@ -45,8 +48,9 @@ class Workers:
         for _thread in self._threads:
             self._tasks.put(None)
         if kind is None or issubclass(kind, Exception):
+            end = time.monotonic() + ENDING_S
             for thread in self._threads:
-                thread.join()
+                thread.join(None if kind is None else max(0.0, end - time.monotonic()))
 
     def submit(self, task: Task) -> None:
         self._tasks.put(task)

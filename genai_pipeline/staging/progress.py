@@ -165,6 +165,12 @@ class Meter:
             self._observe(last)
             return last
 
+    def moved(self) -> tuple[int, ...]:
+        """Another one whenever a byte came or was stored, or somebody was asked for something."""
+        with self._lock:
+            asked = sum(self._requests().values())
+            return self._from_source, self._done, self._files_done, self._source_requests, asked
+
     def state(self) -> Progress:
         with self._lock:
             return self._state()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -36,7 +36,8 @@ from genai_pipeline.staging.digest import digest_over
 from genai_pipeline.staging.multipart import MultipartFile
 from genai_pipeline.staging.plan import PlannedFile
 from genai_pipeline.staging.progress import MIB, How, Meter
-from genai_pipeline.staging.window import Window
+from genai_pipeline.staging.stall import Stall
+from genai_pipeline.staging.window import LOOK_EVERY_S, Window
 
 PART_SIZE = 16 * MIB
 PARTS_IN_WINDOW = 10
@@ -54,7 +55,8 @@ class Transfer:
         self._hub, self._store, self._snapshot, self._meter = hub, store, snapshot, meter
         self._prefix = staged_prefix(model, snapshot.revision)
         self._part_size = part_size
-        self._window = Window(PARTS_IN_WINDOW * part_size, part_size)
+        self._stall = Stall(meter)
+        self._window = Window(PARTS_IN_WINDOW * part_size, part_size, self._require_movement)
         self._workers = Workers(WORKERS, "stage")
         self._todo: deque[PlannedFile] = deque()
         self._moved: dict[str, ManifestFile] = {}
@@ -76,8 +78,8 @@ class Transfer:
     def move(self, planned: Sequence[PlannedFile]) -> list[ManifestFile]:
         """Move all files; returns them in the order of `planned`.
 
-        Raises the first error, once what was under way has ended. Uploads stay, for the next run to continue, unless
-        running it again cannot help.
+        Raises the first error, once what was under way has ended or does not move any more. Uploads stay, for the next
+        run to continue, unless running it again cannot help.
         """
         self._todo.extend(planned)
         if any(self._is_large(item) for item in planned):
@@ -88,16 +90,24 @@ class Transfer:
         return [self._moved[item.file.path] for item in planned]
 
     def _next(self) -> PlannedFile | None:
-        """What to begin now; None when all is done. Raises the first error of a thread."""
+        """What to begin now; None when all is done. Raises the first error of a thread, or that nothing moves."""
         with self._changed:
             while self._under_way and not (self._todo and self._failed is None):
-                self._changed.wait()
+                if not self._changed.wait(LOOK_EVERY_S):
+                    self._require_movement()
             if self._failed is not None:
                 raise self._failed
             if not self._todo:
                 return None
             self._under_way += 1
             return self._todo.popleft()
+
+    def _require_movement(self) -> None:
+        """Raises what ended the staging, or else the diagnosis, when nothing has moved for so long."""
+        try:
+            self._stall.check()
+        except Unavailable as stalled:
+            raise self._failed or stalled from None
 
     def _deal_out(self, item: PlannedFile) -> None:
         if item.how is How.STREAMED and self._is_large(item):
@@ -197,10 +207,15 @@ class Transfer:
             found = self._store.head(item.key)
             if found is None or found.size != item.file.size:
                 return None
-            digest = digest_over(item.file, self._store.read(item.key, etag=found.etag))
+            digest = digest_over(item.file, self._read_back(item, found.etag))
         except (ChecksumMismatch, NotFound, Refused, StoreConflict):
             return None
         return digest.entry(found.etag, self._layout(found.etag, found.size))
+
+    def _read_back(self, item: PlannedFile, etag: str) -> Iterator[bytes]:
+        for chunk in self._store.read(item.key, etag=etag):
+            self._meter.advance(item.file.path, len(chunk))
+            yield chunk
 
     def _send_whole(self, item: PlannedFile, buffer: memoryview) -> ManifestFile:
         """One request, after the digest: a file of at most one part."""
@@ -222,12 +237,13 @@ class Transfer:
             return
         self._meter.asked_source()
         source, revision = self._snapshot.source, self._snapshot.revision
-        for chunk in self._hub.read(source, revision, file.path, start, start + size):
-            end = at + len(chunk)
-            if end <= size:
-                buffer[at:end] = chunk
-            at = end
-            self._meter.read(len(chunk))
+        with self._stall.reading(file.path):
+            for chunk in self._hub.read(source, revision, file.path, start, start + size):
+                end = at + len(chunk)
+                if end <= size:
+                    buffer[at:end] = chunk
+                at = end
+                self._meter.read(len(chunk))
         if at != size:
             what = f"{file.path}: the source sent {at} of {size} bytes."
             raise HubUnavailable(what, "Run this again; what is verified already stays staged.")

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+
+LOOK_EVERY_S = 1.0
 
 
 class Window:
     """At most `size` bytes are lent at once, whatever is staged. Buffers of `usual` bytes are used again.
 
     A buffer that is larger than the whole window is lent alone.
+
+    Args:
+        waiting: called every second while there is no room; what it raises ends the waiting.
     """
 
-    def __init__(self, size: int, usual: int) -> None:
+    def __init__(self, size: int, usual: int, waiting: Callable[[], None] = lambda: None) -> None:
         self._left, self._size, self._usual = size, size, usual
         self._free: list[bytearray] = []
+        self._waiting = waiting
         self._changed = threading.Condition()
 
     def take(self, size: int) -> memoryview:
         """A buffer of `size` bytes; waits until there is room."""
         with self._changed:
             while self._left < size and self._left < self._size:
-                self._changed.wait()
+                if not self._changed.wait(LOOK_EVERY_S):
+                    self._waiting()
             self._left -= size
             if size == self._usual and self._free:
                 return memoryview(self._free.pop())

@@ -5,8 +5,10 @@ import threading
 
 import pytest
 
-from genai_pipeline.core.errors import HubUnavailable
+from genai_pipeline.core.errors import HubUnavailable, StoreUnavailable
+from genai_pipeline.gateways import threads
 from genai_pipeline.gateways.hub import file_reader
+from genai_pipeline.staging import stall
 from tests.fakes.bad_replies import always, asks, dripping, large, once, silent
 from tests.fakes.proxy_process import ProxyProcess
 from tests.faults.staging.child import ENDED_BY_SIGTERM, StagerProcess
@@ -65,6 +67,36 @@ def test_a_stager_of_a_server_that_says_nothing_ends_when_it_is_asked_to(small_w
     finally:
         over.set()
     assert stager.words == ""
+    small_world.quiet()
+    proxy.fault = lambda _: None
+    small_world.addresses.stage()
+    small_world.assert_right()
+
+
+@pytest.mark.parametrize(
+    ("server", "which", "error", "says"),
+    [
+        ("hub", RANGES, HubUnavailable, "Nothing moved for .* the source sends nothing of model-00001"),
+        ("s3", PARTS, StoreUnavailable, "Nothing moved for .* the store does not go on with model-00001"),
+    ],
+    ids=["source", "store"],
+)
+def test_a_staging_in_which_nothing_moves_any_more_ends_and_says_what_it_waited_for(
+    small_world, monkeypatch, server, which, error, says
+):
+    monkeypatch.setattr(stall, "STALLED_AFTER_S", 0.5)
+    monkeypatch.setattr(threads, "ENDING_S", 0.1)
+    silence, over = threading.Event(), threading.Event()
+    proxy = getattr(small_world, server)
+    proxy.fault = always(silent(silence, over), which)
+    try:
+        with pytest.raises(error, match=says) as raised:
+            small_world.addresses.stage()
+    finally:
+        over.set()
+
+    assert "run this again" in raised.value.remedy
+    assert small_world.manifest() is None
     small_world.quiet()
     proxy.fault = lambda _: None
     small_world.addresses.stage()
