@@ -32,7 +32,9 @@ _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 def announce(command: Command) -> None:
     stage = command("stage", _stage, "bring a revision of a model to S3, verified, without local disk")
     stage.add_argument("model")
-    stage.add_argument("--revision", help="commit, branch or tag; default: what the model file's ref stands for now")
+    stage.add_argument(
+        "--revision", type=_ref, help="commit, branch or tag; default: what the model file's ref stands for now"
+    )
     stage.add_argument("--plan", action="store_true", help="only show what would move, and what it would cost")
     stage.set_defaults(interrupted="Nothing is lost: run it again, and it goes on where it stopped.")
     verify = command("verify", _verify, "read a staged model again and compare every byte with its manifest")
@@ -228,6 +230,16 @@ def _opened(context: Context, model: str) -> tuple[Gateways, ModelSpec]:
     profile = adopt(context.profile)
     (spec,) = read_valid_models(context.models, model, lambda text: print(text, file=sys.stderr))
     return gateways_for(profile), spec
+
+
+def _ref(text: str) -> str:
+    from genai_pipeline.core.tag_range import TagRange
+
+    try:
+        TagRange.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} {error}.") from None
+    return text
 
 
 def _share(text: str) -> float:

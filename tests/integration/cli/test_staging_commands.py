@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shlex
 import subprocess
 import sys
 import threading
@@ -257,10 +258,18 @@ def test_an_unknown_model_gives_the_known_ones(world, command):
 
 
 @pytest.mark.parametrize(
-    "line", ["prune --grace 7", "prune --grace soon", "verify tiny --sample 0%", "verify tiny --sample 101%", "stage"]
+    "line",
+    [
+        "prune --grace 7",
+        "prune --grace soon",
+        "verify tiny --sample 0%",
+        "verify tiny --sample 101%",
+        "stage",
+        "stage tiny --revision 'a b'",
+    ],
 )
 def test_a_wrong_word_is_exit_code_2(world, line):
-    assert world.genai(*line.split()).returncode == 2
+    assert world.genai(*shlex.split(line)).returncode == 2
 
 
 def test_prune_keeps_for_the_grace_time_and_then_deletes_what_nothing_refers_to(world):
