@@ -113,7 +113,7 @@ def plan_page(
 
 
 def staged_page(address: str, manifest: Manifest, state: Progress | None) -> Iterator[str]:
-    """What a staging did; where it was staged already, only where and by whom."""
+    """What a staging did; of one that was staged already, only where it is."""
     from genai_pipeline.staging.cost import PRICED_BY, usd
 
     if state:
@@ -124,7 +124,8 @@ def staged_page(address: str, manifest: Manifest, state: Progress | None) -> Ite
         asked = sum(count for operation, count in state.requests.items() if operation != "source")
         if asked:
             yield f"Requests to S3: {asked:,}, {money(usd(state.requests))} ({PRICED_BY})."
-    yield f"Staged: {address}, {len(manifest.files)} files, {size(manifest.size_bytes)}, all verified."
+    verified = "all verified" if state else "verified when it was staged; `genai verify` reads it again"
+    yield f"Staged: {address}, {len(manifest.files)} files, {size(manifest.size_bytes)}, {verified}."
 
 
 def verification_page(manifest: Manifest, found: Verification, seconds: float) -> Iterator[str]:

@@ -140,7 +140,7 @@ class Profile:
             name=name,
             home=home,
             bucket=setting("GENAI_BUCKET", "bucket", "genai") or "genai",
-            region=env.get("AWS_REGION", "us-east-1"),
+            region=env.get("AWS_REGION") or "us-east-1",
             namespace=env.get("GENAI_NAMESPACE", "genai"),
             s3_endpoint=setting("AWS_ENDPOINT_URL", "s3_endpoint", _local_url("s3") if local else None),
             hub_endpoint=setting("HF_ENDPOINT", "hub_endpoint"),

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from genai_pipeline.core.errors import Refused
+
 if TYPE_CHECKING:
     from genai_pipeline.gateways.store.s3_sender import Sender
 
@@ -70,7 +72,12 @@ class S3Client:
         )
         access_key, secret_key = self._keys
         session = Session(access_key, secret_key, region_name=self._region)
-        client = session.client("s3", endpoint_url=self._endpoint, config=config)
+        try:
+            client = session.client("s3", endpoint_url=self._endpoint, config=config)
+        except ValueError as error:
+            raise Refused(
+                f"There is no S3 at such an address: {error}.", "Correct AWS_ENDPOINT_URL and AWS_REGION."
+            ) from error
         add_retries(client)
         credentials = session.get_credentials()
         if credentials is None:

@@ -8,6 +8,7 @@ from botocore.exceptions import (
     CredentialRetrievalError,
     HTTPClientError,
     NoCredentialsError,
+    ParamValidationError,
     PartialCredentialsError,
     TokenRetrievalError,
 )
@@ -25,6 +26,7 @@ _EXPIRED = {"ExpiredToken", "TokenRefreshRequired"}
 _BUSY = {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "503", "429"}
 _DAMAGED = {"BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "IncompleteBody"}
 _CONFLICT = {"PreconditionFailed", "ConditionalRequestConflict", "InvalidPart", "InvalidPartOrder", "412"}
+_ELSEWHERE = {"PermanentRedirect", "AuthorizationHeaderMalformed", "301"}
 _ABSENT = {"NoSuchKey", "NoSuchUpload", "NotFound", "404"}
 
 
@@ -56,6 +58,8 @@ def translated(error: Exception, what: str, address: str, endpoint: str) -> Gena
         return AccessDenied(f"There are no credentials to {what}: {error}.", _SET_KEYS)
     if isinstance(error, ClientError):
         return _refusal(error, what, address, endpoint)
+    if isinstance(error, ParamValidationError):
+        return Refused(f"There is no way to {what}: {_words(error)}.", "Correct the name of the bucket, or the key.")
     if isinstance(error, (BotoCoreError, *broken_stream())):
         remedy = f"Check that {endpoint} is up and reachable, then run this again."
         return StoreUnavailable(f"The object store did not {what}: {_words(error)}.", remedy)
@@ -66,7 +70,9 @@ def _refusal(error: ClientError, what: str, address: str, endpoint: str) -> Gena
     code = code_of(error)
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     if code == "NoSuchBucket":
-        return NotFound(f"Cannot {what}: the bucket does not exist.", "Create it, or set GENAI_BUCKET.")
+        return NotFound(
+            f"Cannot {what}: the bucket does not exist.", "Create it, or correct its name: GENAI_BUCKET, or a source's."
+        )
     if code in _ABSENT:
         return NotFound(f"{address} does not exist.", "Check the key.")
     if code in _CONFLICT:
@@ -92,9 +98,19 @@ def _refusal(error: ClientError, what: str, address: str, endpoint: str) -> Gena
             f"{_SET_KEYS} It needs "
             "s3:GetObject, s3:PutObject, s3:DeleteObject, s3:ListBucket and the multipart actions.",
         )
+    if code in _ELSEWHERE and (region := _region_of(error)):
+        return Refused(
+            f"Cannot {what}: the bucket is in {region}.", f"Set AWS_REGION={region}, of a source its `region`."
+        )
     if code in _BUSY or status == 429 or status >= 500:
         return StoreUnavailable(f"The object store could not {what} now ({code}).", "Run this again in a minute.")
     return Refused(f"{endpoint} refused to {what}: {_words(error)}.", "Correct what it names.")
+
+
+def _region_of(error: ClientError) -> str:
+    """Where the bucket is, as S3 says in a header or in the body, whichever it has."""
+    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    return headers.get("x-amz-bucket-region") or str(error.response.get("Error", {}).get("Region", ""))
 
 
 def _words(error: Exception) -> str:

@@ -34,6 +34,7 @@ _NAMES = {
     "UploadPartCopy": "CopyPartResult",
     "GetObject": "ETag",
     "HeadObject": "ETag",
+    "ListObjectsV2": "Name",
 }
 """What the answer to each operation cannot be without."""
 

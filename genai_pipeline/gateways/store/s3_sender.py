@@ -134,8 +134,10 @@ def _client_error(answer: urllib3.BaseHTTPResponse, operation: str) -> ClientErr
         found = {child.tag.rpartition("}")[2]: child.text or "" for child in root}
     except ElementTree.ParseError:
         found = {}
-    error = {"Code": found.get("Code") or str(answer.status), "Message": found.get("Message", "")}
-    return ClientError({"Error": error, "ResponseMetadata": {"HTTPStatusCode": answer.status}}, operation)  # pyright: ignore
+    error = {name: found.get(name, "") for name in ("Code", "Message", "Region")}
+    error["Code"] = error["Code"] or str(answer.status)
+    about = {"HTTPStatusCode": answer.status, "HTTPHeaders": {k.lower(): v for k, v in answer.headers.items()}}
+    return ClientError({"Error": error, "ResponseMetadata": about}, operation)  # pyright: ignore
 
 
 def _may_pass(status: int, error: Exception) -> bool:

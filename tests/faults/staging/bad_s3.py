@@ -42,6 +42,9 @@ S3_REPLIES = [
     BadReply("a web page for a new upload", _BEGIN, _html(200), StoreUnavailable),
     BadReply("a web page for a completion", _COMPLETE, _html(200), StoreUnavailable),
     BadReply("a web page for a listing", _LIST, _html(200), StoreUnavailable),
+    BadReply(
+        "a page that is XML for a listing", _LIST, bad.answer(200, _xml, b"<html>log in</html>"), StoreUnavailable
+    ),
     BadReply("nothing for a new upload", _BEGIN, bad.answer(200, _xml), StoreUnavailable),
     BadReply("nothing for a completion", _COMPLETE, bad.answer(200, _xml), StoreUnavailable),
     BadReply("half a listing", _LIST, bad.shorter, StoreUnavailable),
@@ -97,6 +100,14 @@ S3_REPLIES = [
     ),
     BadReply("a bucket that is gone", _PART, bad.s3_error(404, "NoSuchBucket"), NotFound, survived=0, says="bucket"),
     BadReply("a bucket elsewhere", _PART, bad.s3_error(301, "PermanentRedirect"), Refused, survived=0),
+    BadReply(
+        "a bucket in another region",
+        _PART,
+        bad.s3_error(400, "AuthorizationHeaderMalformed", headers={"x-amz-bucket-region": "eu-west-1"}),
+        Refused,
+        survived=0,
+        says="Set AWS_REGION=eu-west-1",
+    ),
     BadReply("a redirect to itself", _PART, bad.redirect(lambda e: e.target, 307), GenaiError, survived=0),
     BadReply("a manifest that is a web page", _READ_MANIFEST, _html(200), StoreUnavailable),
     BadReply(

@@ -272,6 +272,27 @@ def test_a_wrong_word_is_exit_code_2(world, line):
     assert world.genai(*shlex.split(line)).returncode == 2
 
 
+@pytest.mark.parametrize(
+    ("setting", "value", "says"),
+    [
+        ("AWS_ENDPOINT_URL", "not a url", "Correct AWS_ENDPOINT_URL"),
+        ("AWS_REGION", "eu moon", "AWS_REGION"),
+        ("GENAI_BUCKET", "Bad_Name!", "Correct the name of the bucket"),
+        ("HF_ENDPOINT", "not a url", "HF_ENDPOINT"),
+        ("HF_ENDPOINT", "http://127.0.0.1:9", "HF_ENDPOINT"),
+    ],
+)
+def test_a_setting_that_is_wrong_is_named(world, setting, value, says):
+    done = world.genai("stage", "tiny", **{setting: value})
+
+    assert done.returncode == 1
+    assert says in done.stderr
+
+
+def test_an_empty_region_is_the_usual_one(world):
+    assert world.genai("stage", "tiny", AWS_REGION="").returncode == 0
+
+
 def test_prune_keeps_for_the_grace_time_and_then_deletes_what_nothing_refers_to(world):
     main, stray = staged(world), staged(world, "--revision", "v2")
     world.store.put("models/tiny/caches/vllm-1-h100/x", b"c")
