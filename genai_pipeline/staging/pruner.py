@@ -19,7 +19,6 @@ What can happen at once, and why it does no damage:
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -53,10 +52,10 @@ class Pruner:
         self._referring = referring
         self._grace_s = grace_s
 
-    def plan(self, only: Collection[str] = (), now: float | None = None) -> list[Decision]:
+    def plan(self, only: Collection[str] = ()) -> list[Decision]:
         """The fate of every staged revision, of all models or of some. Reads only."""
         staged = [s for s in staged_revisions(self._store) if not only or s.model in only]
-        now = time.time() if now is None else now
+        now = self._store.now()
         references = self._with_stagers(self._referring({s.model for s in staged}), now)
         return decide(staged, references, now, self._grace_s)
 
@@ -117,7 +116,7 @@ class Pruner:
 
     def tidy(self, now: float | None = None) -> str:
         """Throw away what the dead left more than a day ago, uploads and leases; says what, or nothing."""
-        now = time.time() if now is None else now
+        now = self._store.now() if now is None else now
         uploads = sweep(self._store, now)
         dead = [h.key for h in holders(list(self._store.list(LEASES)), now) if h.age_s > STAGE_LEASE_S]
         for start in range(0, len(dead), DELETED_AT_ONCE):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from genai_pipeline.gateways.store.abc import DELETED_AT_ONCE, ObjectStore
 from genai_pipeline.staging.lease import LEASES
 
@@ -11,8 +9,12 @@ STALE_AFTER_S = 24 * 3600
 
 
 def sweep(store: ObjectStore, now: float | None = None) -> int:
-    """Abort uploads below models/ older than a day, and drop leases as old; returns how many uploads."""
-    limit = (time.time() if now is None else now) - STALE_AFTER_S
+    """Abort uploads below models/ older than a day, and drop leases as old; returns how many uploads.
+
+    Args:
+        now: Unix time; None means by the store's clock, since a machine's may be a day ahead.
+    """
+    limit = (store.now() if now is None else now) - STALE_AFTER_S
     stale = [upload for upload in store.list_uploads("models/") if upload.started_at < limit]
     for upload in stale:
         store.abort_upload(upload)

@@ -91,6 +91,10 @@ class MemoryStore(ObjectStore):
         with self._asked("list_uploads", prefix):
             return iter([u for u, _ in self.uploads.values() if u.key.startswith(prefix)])
 
+    def now(self) -> float:
+        with self._asked("now", ""):
+            return self._clock()
+
     def exists(self) -> bool:
         with self._asked("exists", ""):
             return True

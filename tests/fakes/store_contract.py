@@ -114,4 +114,5 @@ class StoreContract:
         store.ensure_bucket()
         store.ensure_bucket()
         assert store.exists()
+        assert store.now() == pytest.approx(time.time(), abs=60)
         assert store.get("kept")[0] == b"1"

@@ -82,6 +82,10 @@ class ObjectStore(ABC):
         """Multipart uploads under way below `prefix`."""
 
     @abstractmethod
+    def now(self) -> float:
+        """Unix time by the store's clock, which is the one that objects and uploads are dated by."""
+
+    @abstractmethod
     def exists(self) -> bool:
         """Whether there is this bucket."""
 

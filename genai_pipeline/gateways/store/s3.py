@@ -128,6 +128,10 @@ class S3Store(ObjectStore):
                 for found in page.get("Uploads", ()):
                     yield Upload(found["Key"], found["UploadId"], found["Initiated"].timestamp())
 
+    def now(self) -> float:
+        with self._asked("look up", ""):
+            return _unix_time(self._s3.head_bucket(Bucket=self.bucket)["ResponseMetadata"]["HTTPHeaders"].get("date"))
+
     def exists(self) -> bool:
         try:
             with self._asked("look up", ""):

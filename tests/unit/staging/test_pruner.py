@@ -55,11 +55,11 @@ class Bench:
         return Pruner(self.store, referring, grace_days * DAY)
 
     def fates(self, **kwargs):
-        return {d.staged.revision: (d.fate, d.why) for d in self.pruner(**kwargs).plan(now=self.now)}
+        return {d.staged.revision: (d.fate, d.why) for d in self.pruner(**kwargs).plan()}
 
     def prune(self, **kwargs):
         pruner = self.pruner(**kwargs)
-        return pruner.carry_out(pruner.plan(now=self.now))
+        return pruner.carry_out(pruner.plan())
 
     def record(self, revision, phase, days_ago=0.0):
         release = Release.of(SPEC, revision)
@@ -106,6 +106,19 @@ def test_what_nothing_refers_to_is_deleted_and_the_rest_stays(bench):
     assert pruned.deleted
     assert set(before) - set(bench.store.objects) == {k for k in before if bench.old in k}
     assert [k for k in bench.store.objects if k.startswith(LEASES)] == []
+
+
+def test_a_machine_whose_clock_is_wrong_sweeps_and_prunes_no_more_than_others(bench, monkeypatch):
+    upload = bench.store.begin_upload("models/tiny/x")
+    young = bench.stage("young")
+    bench.publish("what the model file asks for by now")
+    monkeypatch.setattr("time.time", lambda: bench.now + 100 * DAY)
+
+    assert bench.fates()[young][0] is Fate.KEEP
+    bench.stage("younger")
+    bench.pruner().tidy()
+
+    assert list(bench.store.list_uploads("")) == [upload]
 
 
 def test_planning_writes_nothing(bench):
@@ -420,7 +433,7 @@ def test_a_pruner_that_was_away_for_long_stops_when_the_model_came_back(bench, m
     monkeypatch.setattr("genai_pipeline.staging.lease.time.monotonic", lambda: clock[0])
     woken = []
     pruner = bench.pruner(grace_days=0)
-    decisions = pruner.plan(now=bench.now)
+    decisions = pruner.plan()
     original = bench.store.delete
 
     def delete(key):
