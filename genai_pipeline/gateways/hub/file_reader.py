@@ -40,8 +40,9 @@ SLOWEST_BYTES_PER_S = 32 * 1024
 CONNECTIONS = 64
 MOST_REDIRECTS = 5
 MOST_ADDRESSES = 1024
-CHUNK = 1024 * 1024
-"""The most of one read from a connection; what has come is handed on at once."""
+CHUNK = 64 * 1024
+"""The most of one read from a connection; what has come is handed on at once. With 1 MiB the allocator's arenas of
+sixteen threads grew by 7 MiB with each GiB that passed, and this process was 40 MiB larger from the start."""
 RUN_AGAIN = "Try again later; what is verified already stays staged."
 _WORDS = {
     "NewConnectionError": "nobody answers at its address",
