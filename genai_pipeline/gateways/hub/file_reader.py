@@ -27,6 +27,7 @@ from genai_pipeline.core.errors import (
 )
 from genai_pipeline.gateways.connections import Connections
 from genai_pipeline.gateways.pace import Pace, retry_after_s, wait_s
+from genai_pipeline.gateways.store.abc import CHUNK
 
 ATTEMPTS = 5
 """In a row without a byte; an attempt that brought some counts anew, up to MOST_BREAKS altogether."""
@@ -40,9 +41,6 @@ SLOWEST_BYTES_PER_S = 32 * 1024
 CONNECTIONS = 64
 MOST_REDIRECTS = 5
 MOST_ADDRESSES = 1024
-CHUNK = 64 * 1024
-"""The most of one read from a connection; what has come is handed on at once. With 1 MiB the allocator's arenas of
-sixteen threads grew by 7 MiB with each GiB that passed, and this process was 40 MiB larger from the start."""
 RUN_AGAIN = "Try again later; what is verified already stays staged."
 _WORDS = {
     "NewConnectionError": "nobody answers at its address",

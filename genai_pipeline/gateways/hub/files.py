@@ -18,9 +18,7 @@ from genai_pipeline.core.errors import (
     UnsafePath,
 )
 from genai_pipeline.core.manifest import MANIFEST_NAME, Manifest
-from genai_pipeline.gateways.store.abc import ObjectStore
-
-CHUNK = 1024 * 1024
+from genai_pipeline.gateways.store.abc import CHUNK, ObjectStore
 
 
 @dataclass(frozen=True)

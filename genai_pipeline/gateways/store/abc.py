@@ -9,6 +9,10 @@ from dataclasses import dataclass
 DELETED_AT_ONCE = 1000
 """Keys of one request. Source: Amazon S3 API reference, "DeleteObjects"."""
 
+CHUNK = 64 * 1024
+"""The most of one read, of whatever is read. With 1 MiB the allocator's arenas of sixteen threads took 40 MiB more, and
+grew by 7 MiB with each GiB that passed."""
+
 
 @dataclass(frozen=True)
 class StoredObject:

@@ -11,14 +11,13 @@ from typing import Any
 
 from genai_pipeline.core.errors import AlreadyExists, NotFound, StoreConflict, StoreUnavailable
 from genai_pipeline.gateways.discretion import keep_secrets_out_of_logs
-from genai_pipeline.gateways.store.abc import Body, ObjectStore, StoredObject, Upload, UploadedPart
+from genai_pipeline.gateways.store.abc import CHUNK, Body, ObjectStore, StoredObject, Upload, UploadedPart
 from genai_pipeline.gateways.store.checksums import HEADER, of_parts
 from genai_pipeline.gateways.store.s3_client import S3Client
 from genai_pipeline.gateways.store.s3_copy import copy
 from genai_pipeline.gateways.store.s3_settings import encryption, encryption_headers, located, payer
 
 GIB = 1024**3
-CHUNK = 1024 * 1024
 READ_ATTEMPTS = 4
 
 
