@@ -1,18 +1,116 @@
-"""The HTTP protocol, with one word of our own: also what is no HTTP is told so in our JSON."""
+"""The HTTP protocol: uvicorn's, which trusts its clients' pace.
+
+It waits for ever for the rest of a request, keeps headers of any size and any number of requests that are sent ahead,
+and holds an answer for ever that nobody reads. Here all of that ends, and whatever is answered before any application
+sees a request is told in our JSON.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
+from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+REQUEST_S = 20.0
+"""From the connection, or a request's first byte, to its last; body.py is less patient with what it reads."""
+READER_S = 60.0
+"""For an answer of which nothing more is taken."""
+MAX_HEAD_BYTES = 64 * 1024
+"""Of headers that come in several pieces; one piece is at most four times as much."""
+
+MAX_AHEAD = 100
+"""Requests that a connection may send ahead of their answers; uvicorn keeps as many in memory as come."""
 
 
 class AgentProtocol(HttpToolsProtocol):
-    """uvicorn's, which answers such a request before any application sees it."""
+    """One connection."""
+
+    _arriving: asyncio.TimerHandle | None = None
+    _leaving: asyncio.TimerHandle | None = None
+    _running: RequestResponseCycle | None = None
+    _in_head = False
+    _begun = _head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._arriving, self._leaving = _over(self._arriving), _over(self._leaving)
+        if self._running:  # uvicorn tells the newest one, which may still be waiting for its turn
+            self._running.disconnected = True
+            self._running.message_event.set()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._expect_request()
+        begun = self._begun
+        super().data_received(data)
+        if not self._in_head or self._begun != begun or self.transport.is_closing():
+            return  # what a head begins in may hold the end of another request
+        self._head_bytes += len(data)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse(431, "headers_too_large", f"The headers are larger than {MAX_HEAD_BYTES} bytes. Send less.")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head, self._begun, self._head_bytes = True, self._begun + 1, 0
+        self._expect_request()
+
+    def on_headers_complete(self) -> None:
+        if len(self.pipeline) >= MAX_AHEAD:
+            raise ValueError("too many requests ahead of their answers")  # the parser makes a 400 of it
+        super().on_headers_complete()
+        self._in_head = False
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._arriving = _over(self._arriving)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._leaving = self.loop.call_later(READER_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._leaving = _over(self._leaving)
+        super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
-        told = {"error": {"code": "bad_request", "message": f"{msg} Send HTTP/1.1 with a known method."}}
+        self._refuse(400, "bad_request", f"{msg} Send HTTP/1.1 with a known method.")
+
+    def _expect_request(self) -> None:
+        if self._arriving is None:
+            self._arriving = self.loop.call_later(REQUEST_S, self._too_slow)
+
+    def _too_slow(self) -> None:
+        self._arriving = None
+        if self._running and not self._running.response_complete:  # it is being seen to, and what follows it waits
+            self._expect_request()
+        elif self._in_head:
+            self._refuse(408, "request_too_slow", f"The request did not arrive within {REQUEST_S:g} s.")
+        else:
+            self.transport.close()
+
+    def _refuse(self, status: int, code: str, message: str) -> None:
+        told: dict[str, Any] = {"error": {"code": code, "message": message}}
         body = json.dumps(told).encode()
         head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
-        self.transport.write(STATUS_LINE[400] + head + body)
+        if not self._answering():
+            self.transport.write(STATUS_LINE[status] + head + body)
         self.transport.close()
+
+    def _answering(self) -> bool:
+        """Whether an answer has begun and not ended: then nothing may be put into its middle."""
+        return bool(self._running and self._running.response_started and not self._running.response_complete)
+
+
+def _over(timer: asyncio.TimerHandle | None) -> None:
+    """End a timer, and be what stands for none."""
+    if timer:
+        timer.cancel()
