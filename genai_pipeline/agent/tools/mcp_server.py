@@ -12,11 +12,13 @@ import logging
 import threading
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any, TypeVar
 
+import httpx2
 from mcp import StdioServerParameters, stdio_client
+from mcp.client.streamable_http import streamable_http_client
 from strands.tools.mcp import MCPAgentTool, MCPClient
 from strands.types._events import ToolResultEvent
 from strands.types.tools import ToolUse
@@ -27,6 +29,8 @@ T = TypeVar("T")
 
 CONNECT_S = 10
 STOP_S = 2.0
+HTTP_TIMEOUT = httpx2.Timeout(30.0, read=300.0)
+"""As mcp sets it: a server may be silent for long while it listens."""
 RETRY_S = (1.0, 60.0)
 """The pause between attempts to connect: from, doubling, to."""
 MAX_REPLY_CHARS = 8_000
@@ -53,7 +57,8 @@ class McpServer:
         """Connect, and again whenever it was lost. Runs until it is cancelled."""
         pause_s = RETRY_S[0]
         while True:
-            client = _client(self.spec)
+            connection = _Connection(self.spec)
+            client = connection.client
             try:
                 await self._connect(client)
                 pause_s = RETRY_S[0]
@@ -63,7 +68,7 @@ class McpServer:
             finally:
                 connected, self._client = self._client is client, None
                 self.tried.set()
-                await client.end(connected)
+                await connection.end(connected)
             self.problem = f"The tool server {self.spec.name} does not answer."
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, RETRY_S[1])
@@ -135,35 +140,57 @@ class McpTool(MCPAgentTool):
         yield ToolResultEvent(result)
 
 
-def _client(spec: McpServerSpec) -> _EndableClient:
-    allowed: Any = {"allowed": list(spec.tools)}
-    named: Any = {"startup_timeout": CONNECT_S, "tool_filters": allowed, "application_name": "genai-agent"}
-    if spec.url:
-        return _EndableClient(url=spec.url, headers=dict(spec.headers) or None, **named)
-    # Only what is named: the process gets no secret of this one, and its environment is mcp's short list.
-    program = StdioServerParameters(command=spec.command, args=list(spec.args), env=dict(spec.env) or None)
-    connect: Any = lambda: stdio_client(program)  # noqa: E731 (its type is narrower than what mcp 2 returns)
-    return _EndableClient(connect, **named)
+class _Connection:
+    """Strands' client, which can be left: its `stop` waits for ever for a server that hangs while it is greeted.
 
+    The client keeps a connection in one task of a loop and a thread of its own. Both are known by the transport, which
+    that task opens; cancelled, the transport says an error, by which the client ends them.
+    """
 
-class _EndableClient(MCPClient):
-    """Strands' client, whose `stop` waits for ever for a server that hangs while it is greeted."""
+    def __init__(self, spec: McpServerSpec) -> None:
+        self._spec = spec
+        self._keeper: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]] | None = None
+        allowed: Any = {"allowed": list(spec.tools)}
+        self.client = MCPClient(
+            self._transport, startup_timeout=CONNECT_S, tool_filters=allowed, application_name="genai-agent"
+        )
 
     async def end(self, connected: bool) -> None:
         """Part from the server; one that does not react is left."""
-        thread, loop = self._background_thread, self._background_thread_event_loop
-        if thread is None or loop is None:
-            return
-        if connected and thread.is_alive():
-            stopped = asyncio.wrap_future(_in_thread(lambda: self.stop(None, None, None)))
+        if connected:
+            stopped = asyncio.wrap_future(_in_thread(lambda: self.client.stop(None, None, None)))
             stopped.add_done_callback(lambda future: future.cancelled() or future.exception())
             await asyncio.wait({stopped}, timeout=STOP_S)
-        with suppress(RuntimeError):  # it has ended just now
-            loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(loop)])
+        if self._keeper:
+            loop, task = self._keeper
+            with suppress(RuntimeError):  # it has ended
+                loop.call_soon_threadsafe(task.cancel)
 
-    def _background_task(self) -> None:
-        with suppress(asyncio.CancelledError):  # ours
-            super()._background_task()
+    @asynccontextmanager
+    async def _transport(self) -> AsyncGenerator[Any, None]:
+        task = asyncio.current_task()
+        assert task
+        self._keeper = asyncio.get_running_loop(), task
+        try:
+            async with _opened(self._spec) as streams:
+                yield streams
+        except asyncio.CancelledError as error:
+            raise ConnectionAbortedError("the tool server was left") from error
+
+
+@asynccontextmanager
+async def _opened(spec: McpServerSpec) -> AsyncGenerator[Any, None]:
+    if spec.url:
+        async with (
+            httpx2.AsyncClient(headers=dict(spec.headers), timeout=HTTP_TIMEOUT, follow_redirects=True) as client,
+            streamable_http_client(spec.url, http_client=client) as streams,
+        ):
+            yield streams
+    else:
+        # Only what is named: the process gets no secret of this one, and its environment is mcp's short list.
+        program = StdioServerParameters(command=spec.command, args=list(spec.args), env=dict(spec.env) or None)
+        async with stdio_client(program) as streams:
+            yield streams
 
 
 def _listed(client: MCPClient) -> list[MCPAgentTool]:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -136,7 +137,12 @@ def test_servers_that_are_dead_or_hang_hold_nothing_up():
             {"name": "hangs", "url": f"http://127.0.0.1:{hangs.getsockname()[1]}/mcp", "tools": ["b"]},
             {"name": "mute", "command": sys.executable, "args": ["-c", "input()"], "tools": ["c"]},
         ]
+        before = set(threading.enumerate())
         run(work, servers(*entries))
+
+        for thread in set(threading.enumerate()) - before:
+            thread.join(DEADLINE_S)
+            assert not thread.is_alive(), "a server that hangs keeps a thread of the client for ever"
 
 
 def test_the_agent_calls_them_and_says_what_is_away():
