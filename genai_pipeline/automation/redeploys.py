@@ -14,6 +14,7 @@ from genai_pipeline.resources.platform import Platform
 from genai_pipeline.resources.quiet import why_not_quiet
 from genai_pipeline.resources.runs import MODEL_TAG, runs_under_way
 from genai_pipeline.rollout.control.controller import UnderWay
+from genai_pipeline.rollout.control.plan import why_not_now
 
 TICK_S = 60
 
@@ -71,7 +72,8 @@ def _requests(
     if key not in known:
         known[key] = platform.redeploy.deployed(spec, record)
     wanted = due(spec, record, known[key])
-    why_not = wanted and (why_not_quiet(platform, spec, under_way) or _held(spec))
+    now = datetime.fromisoformat(utc_now())
+    why_not = wanted and (why_not_quiet(platform, spec, under_way) or why_not_now(spec, now))
     if wanted is None or why_not:
         notes += [f"{spec.name}: {wanted.reason}; it waits: {why_not}"] if wanted else []
         return
@@ -81,12 +83,3 @@ def _requests(
         run_config={"ops": {"redeploy_live_release": {"config": config}}},
         tags={MODEL_TAG: spec.name, RELEASE_TAG: record.release, REASON_TAG: wanted.reason},
     )
-
-
-def _held(spec: ModelSpec) -> str:
-    if spec.rollout.paused:
-        return "rollout.paused is true"
-    window, now = spec.rollout.window, datetime.fromisoformat(utc_now())
-    if window and not window.is_open(now):
-        return f"rollout.window {window.text} opens at {window.next_opening(now):%Y-%m-%d %H:%M} UTC"
-    return ""

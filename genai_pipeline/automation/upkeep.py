@@ -19,24 +19,17 @@ RUNNING = dg.DefaultScheduleStatus.RUNNING
 
 
 def verify_job(checks: Sequence[dg.AssetChecksDefinition]) -> Any:
-    """Asks the checks of every model that read staged bytes again, and nothing else."""
-    return dg.define_asset_job(
+    return _job_of_checks(
         "verify_staged",
-        selection=dg.AssetSelection.checks(*checks),
-        description="Read a random share of what is live and last good in S3, and compare it with its manifest.",
+        checks,
+        "Read a random share of what is live and last good in S3, and compare it with its manifest.",
     )
 
 
 def verify_schedule(job: Any) -> dg.ScheduleDefinition:
     """On from the start: it only reads, and whoever has to go back to the last good release must not find it broken."""
-    return dg.ScheduleDefinition(
-        name="verify_staged",
-        job=job,
-        cron_schedule="17 3 * * *",
-        execution_timezone="UTC",
-        default_status=RUNNING,
-        description="Every night: are the staged models that are in use still what their manifests say?",
-    )
+    question = "Every night: are the staged models that are in use still what their manifests say?"
+    return _schedule(job, "17 3 * * *", question)
 
 
 def prune_job(prune: dg.OpDefinition) -> dg.JobDefinition:
@@ -47,41 +40,23 @@ def prune_job(prune: dg.OpDefinition) -> dg.JobDefinition:
 
 def prune_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
     """Off until somebody switches it on: it deletes, and the bucket may be shared."""
-    return dg.ScheduleDefinition(
-        name="prune",
-        job=job,
-        cron_schedule="41 4 * * 0",
-        execution_timezone="UTC",
-        default_status=dg.DefaultScheduleStatus.STOPPED,
-        description="Every Sunday: delete staged revisions that nothing has referred to for a week.",
-    )
+    description = "Every Sunday: delete staged revisions that nothing has referred to for a week."
+    return _schedule(job, "41 4 * * 0", description, dg.DefaultScheduleStatus.STOPPED)
 
 
 def capacity_job(check: dg.AssetChecksDefinition) -> Any:
-    return dg.define_asset_job(
-        "live_capacity",
-        selection=dg.AssetSelection.checks(check),
-        description="Ask whether the capacity of what is live lasts, and whether a next release would fit beside it.",
-    )
+    description = "Ask whether the capacity of what is live lasts, and whether a next release would fit beside it."
+    return _job_of_checks("live_capacity", [check], description)
 
 
 def capacity_schedule(job: Any) -> dg.ScheduleDefinition:
-    return dg.ScheduleDefinition(
-        name="live_capacity",
-        job=job,
-        cron_schedule="7 */6 * * *",
-        execution_timezone="UTC",
-        default_status=RUNNING,
-        description="Every six hours: do the reservations last for another day, and would a next release fit?",
-    )
+    question = "Every six hours: do the reservations last for another day, and would a next release fit?"
+    return _schedule(job, "7 */6 * * *", question)
 
 
 def drift_job(check: dg.AssetChecksDefinition) -> Any:
-    return dg.define_asset_job(
-        "live_drift",
-        selection=dg.AssetSelection.checks(check),
-        description="Compare the live releases' objects in the cluster with what this code renders.",
-    )
+    description = "Compare the live releases' objects in the cluster with what this code renders."
+    return _job_of_checks("live_drift", [check], description)
 
 
 def drift_schedule(specs: Sequence[ModelSpec], job: Any, check: dg.AssetChecksDefinition) -> dg.ScheduleDefinition:
@@ -109,11 +84,8 @@ def drift_schedule(specs: Sequence[ModelSpec], job: Any, check: dg.AssetChecksDe
 
 
 def evaluation_job(spec: ModelSpec, check: dg.AssetChecksDefinition) -> Any:
-    return dg.define_asset_job(
-        f"evaluate_{spec.group}",
-        selection=dg.AssetSelection.checks(check),
-        description=f"Put the live agent of {spec.name} through its suite again. Moves no traffic, whatever it finds.",
-    )
+    description = f"Put the live agent of {spec.name} through its suite again. Moves no traffic, whatever it finds."
+    return _job_of_checks(f"evaluate_{spec.group}", [check], description)
 
 
 def evaluation_schedule(spec: ModelSpec, job: Any) -> dg.ScheduleDefinition | None:
@@ -136,6 +108,25 @@ def evaluation_schedule(spec: ModelSpec, job: Any) -> dg.ScheduleDefinition | No
         return dg.SkipReason(f"{spec.name}: {why_not}") if why_not else dg.RunRequest()
 
     return evaluate
+
+
+def _job_of_checks(name: str, checks: Sequence[dg.AssetChecksDefinition], description: str) -> Any:
+    """Asks these checks, and materializes nothing."""
+    return dg.define_asset_job(name, selection=dg.AssetSelection.checks(*checks), description=description)
+
+
+def _schedule(
+    job: Any, cron: str, description: str, status: dg.DefaultScheduleStatus = RUNNING
+) -> dg.ScheduleDefinition:
+    """Starts its job whatever else is under way, and has its name."""
+    return dg.ScheduleDefinition(
+        name=job.name,
+        job=job,
+        cron_schedule=cron,
+        execution_timezone="UTC",
+        default_status=status,
+        description=description,
+    )
 
 
 def _why_not(context: dg.ScheduleEvaluationContext, platform: Platform, spec: ModelSpec) -> str:

@@ -273,7 +273,7 @@ def test_one_that_is_killed_again_and_again_is_not_tried_for_ever(desk, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("rollout", "says"), [("{paused: true}", "paused"), ("{window: '00:00-00:01 UTC'}", "opens at")]
+    ("rollout", "says"), [("{paused: true}", "paused"), ("{window: '00:00-00:01 UTC'}", "closed until")]
 )
 def test_paused_and_outside_its_window_it_waits_and_says_so(desk, monkeypatch, rollout, says):
     publish(desk, "v1")

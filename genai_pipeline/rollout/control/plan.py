@@ -15,6 +15,7 @@ BACK_OFF_S = 10
 LONGEST_BACK_OFF_S = 3600
 WAY_BACK_S = 1800
 """How long a rollback has the model for itself; then a new release may be the way out."""
+PAUSED = "rollout.paused is true"
 UNFINISHED = ON_ITS_WAY | {Phase.SUPERSEDED}
 """Phases in which the release that the pointer names cannot be but by a run that died, or a tick that came late."""
 
@@ -83,7 +84,7 @@ def plan_rollout(of: Situation) -> Plan:
     if of.busy:
         return Plan(Step.NOTHING, f"{of.busy} is under way")
     if of.spec.rollout.paused:
-        return Plan(Step.NOTHING, "rollout.paused is true")
+        return Plan(Step.NOTHING, PAUSED)
     if live and live.phase in UNFINISHED and live.promotions < of.spec.rollout.max_attempts:
         return _finish(live, of.now)
     if of.live and live and live.phase is Phase.ROLLED_BACK and _since(live, of.now) < WAY_BACK_S:
@@ -157,6 +158,11 @@ def _when_it_may(of: Situation, start: Plan) -> Plan:
     """`start`, unless the window is closed or the cluster has its hands full."""
     why_not = why_closed(of.spec, of.now) or of.full
     return Plan(Step.NOTHING, f"{start.why}; {why_not}") if why_not else start
+
+
+def why_not_now(spec: ModelSpec, now: datetime) -> str:
+    """Why nothing is begun with what is live either; empty where it may."""
+    return PAUSED if spec.rollout.paused else why_closed(spec, now)
 
 
 def why_closed(spec: ModelSpec, now: datetime) -> str:
