@@ -22,6 +22,8 @@ _SPACED_OPERATOR = re.compile(r"([<>=~^]+)\s+")
 _V = re.compile(r"\bv(?=\d)")
 _UNFINISHED = re.compile(r"(?<![a-z])(rc|alpha|beta|dev|pre|preview|nightly)(?![a-z])", re.IGNORECASE)
 _NUMBERS = re.compile(r"\d+")
+_VERSION = re.compile(r"v?\d+(\.\d+)*(?![\d.]).*", re.ASCII)
+"""With fewer or more numbers than three as well, but no `2.x`."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class TagRange:
             return None
         plain = _SPACED_OPERATOR.sub(r"\1", " ".join(_V.sub("", ref.replace(",", " ")).split()))
         try:
-            return cls(ref, _untyped.NpmSpec(plain))
+            return cls(ref, _untyped.NpmSpec(plain or "nothing"))  # which it would take for any version
         except ValueError:
             if re.search(r"[*?\[]", ref) and " " not in ref:
                 return cls(ref, None)
@@ -63,6 +65,8 @@ class TagRange:
 
 def _version(tag: str) -> Any:
     """None where the tag is none."""
+    if not _VERSION.fullmatch(tag):
+        return None
     try:
         return _untyped.Version.coerce(tag.removeprefix("v"))
     except ValueError:

@@ -51,22 +51,26 @@ class Window:
 
     def next_opening(self, at: datetime) -> datetime:
         """The next time that it opens after `at`, in UTC."""
-        return min(opens for opens, _ in self._around(at, days=9) if opens > at)
+        return min(opens for opens, _ in self._around(at, days=16) if opens > at)
 
     def _around(self, at: datetime, days: int) -> Iterator[tuple[datetime, datetime]]:
-        """The openings of the day before `at` and of the days that follow, in UTC."""
+        """The openings of the day before `at` and of the days that follow, in UTC.
+
+        Not those that the clocks going forward leave nothing of.
+        """
         first = at.astimezone(self.zone).date() - timedelta(days=1)
         for date in (first + timedelta(days=n) for n in range(days + 1)):
             if date.weekday() in self.days:
                 last = date if self.end > self.start else date + timedelta(days=1)
                 opens, closes = (datetime.combine(d, t, self.zone) for d, t in ((date, self.start), (last, self.end)))
-                yield opens.astimezone(UTC), closes.astimezone(UTC)
+                if opens.astimezone(UTC) < closes.astimezone(UTC):
+                    yield opens.astimezone(UTC), closes.astimezone(UTC)
 
 
 def _days(text: str) -> Iterator[int]:
     for part in text.split(","):
-        first, _, last = part.partition("-")
-        start, end = _day(first), _day(last or first)
+        first, dash, last = part.partition("-")
+        start, end = _day(first), _day(last if dash else first)
         yield from ((start + n) % 7 for n in range((end - start) % 7 + 1))
 
 

@@ -63,7 +63,16 @@ def test_the_same_tags_in_any_order_give_the_same() -> None:
     assert newest("1.*", tags=twins) == newest("1.*", tags=twins[::-1])
 
 
-@pytest.mark.parametrize("ref", ["^one", ">= two", "a b", "~x*y z"])
+@pytest.mark.parametrize("stray", ["v2.x", "2.", "v2.latest", "٢.9.0"])
+def test_a_name_that_only_begins_as_a_version_is_none(stray: str) -> None:
+    assert newest("2.0.*", tags=("v2.0.0", stray)) == newest(">=2", tags=("v2.0.0", stray)) == "v2.0.0"
+
+
+def test_versions_as_python_writes_them_or_of_four_numbers_fit() -> None:
+    assert newest("2.*", tags=("v2.0.0rc1", "v2.0.0.9", "v2.0.0.10")) == "v2.0.0.10"
+
+
+@pytest.mark.parametrize("ref", [" ", "^one", ">= two", "a b", "~x*y z"])
 def test_neither_a_name_nor_a_range(ref: str) -> None:
     with pytest.raises(ValueError, match="neither a ref nor a range"):
         TagRange.parse(ref)

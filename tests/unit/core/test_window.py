@@ -48,6 +48,12 @@ def test_the_next_opening_skips_the_week_end() -> None:
     )
 
 
+def test_where_the_clocks_go_forward_over_it_it_opens_a_week_later() -> None:
+    gone = Window.parse("Sun 02:30-03:30 Europe/Berlin")
+    assert gone.next_opening(at(28, 12)) == at(5, 2, 30, month=4)
+    assert not gone.is_open(at(29, 3, 30))
+
+
 def test_days_and_zone_may_be_left_out() -> None:
     always = Window.parse("00:00-00:00")
     assert all(always.is_open(at(day, 12)) for day in range(23, 30))
@@ -61,6 +67,7 @@ def test_days_and_zone_may_be_left_out() -> None:
         ("Mon 9-17", "is no maintenance window"),
         ("Mon 25:00-26:00", "no such time of day"),
         ("Moon 09:00-10:00", "no day 'Moon'"),
+        ("Mon- 09:00-10:00", "no day ''"),
         ("Mon 09:00-10:00 Europe", "no time zone"),
         ("Mon 09:00-10:00 ../../etc/passwd", "is no maintenance window"),
         ("Mon 09:00-10:00 Mars/Base", "no time zone"),
