@@ -81,8 +81,10 @@ def _approve(context: Context) -> int:
 def _rollback(context: Context) -> int:
     model, by = context.args.model, _user(context)
     platform = _platform(context)
-    found = records_of(context, platform, model)
-    to = chosen(found, context.args.to, model).release if context.args.to else None
+    to = None
+    if context.args.to or platform.records.live(model) is None:  # else a damaged record of another release may be
+        found = records_of(context, platform, model)
+        to = chosen(found, context.args.to, model).release if context.args.to else None
     reason = context.args.reason or f"rolled back by hand by {by}"
     platform.roll_back.begin(model, reason, by, to)
     platform.roll_back.finish(model, context.say)

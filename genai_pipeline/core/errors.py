@@ -25,6 +25,7 @@ GenaiError
 │   └── IncompleteModel   a shard that the index names is missing
 ├── StoreConflict         somebody wrote the same key first
 │   └── AlreadyExists
+├── Unreadable            an object of ours in the store is damaged, or from a newer version of this
 ├── NotFound              no such key, object or release
 ├── NotReady              a wait ended with a diagnosis
 └── NotEnoughData         too few observations to judge; the verdict is inconclusive
@@ -146,6 +147,16 @@ class StoreConflict(GenaiError):
 
 class AlreadyExists(StoreConflict):
     """`put_new` found the key taken."""
+
+
+class Unreadable(GenaiError):
+    """A record or a pointer that cannot be read; what it said is not known, and nothing is concluded from it."""
+
+    def __init__(self, key: str, why: Exception) -> None:
+        super().__init__(
+            f"{key} cannot be read ({type(why).__name__}): it is damaged, or a newer version wrote it.",
+            "Put back what it was, from an older version of the object, or delete it: a record is made again.",
+        )
 
 
 class NotFound(GenaiError):

@@ -7,9 +7,9 @@ import pytest
 
 from genai_pipeline.cli import main, releases
 from genai_pipeline.core.model_file import ModelFiles, parse_model
-from genai_pipeline.core.record import Phase
+from genai_pipeline.core.record import Phase, live_key, record_key
 from genai_pipeline.core.verdict import failed
-from tests.defs.upkeep_desk import publish
+from tests.defs.upkeep_desk import publish, tick
 
 MANUAL = "name: tiny\nsource: {hub: owner/tiny, ref: main}\nrollout: {approval: manual, watch_minutes: 0}\n"
 
@@ -144,3 +144,39 @@ def test_the_history_is_on_the_asset_too(desk):
     (found,) = desk.instance.fetch_materializations(dg.AssetKey(["tiny", "live"]), limit=1).records
     rows = [r.data for r in found.asset_materialization.metadata["history"].value.records]
     assert [row["release"] for row in rows] == [desk.live, desk.platform.records.live("tiny").last_good]
+
+
+DAMAGED = {
+    "empty": b"",
+    "cut short": b'{"model": "tiny"',
+    "of another kind": b"[]",
+    "not text": b"\xff\xfe",
+    "from a newer version": b'{"model": "tiny", "schema": 9}',
+}
+
+
+@pytest.mark.parametrize("body", DAMAGED.values(), ids=DAMAGED)
+@pytest.mark.parametrize("which", ["live", "the record of what is live", "another record"])
+def test_what_cannot_be_read_is_named_and_no_sensor_falls_over_it(desk, genai, which, body):
+    publish(desk, "v1", "v2")
+    keys = {"live": live_key("tiny"), "another record": "releases/tiny/another.json"}
+    key = keys.get(which) or record_key("tiny", desk.live)
+    desk.world.store.put(key, body)
+
+    code, said = genai("history", "tiny")
+
+    assert code == 1
+    assert f"{key} cannot be read" in said
+    for sensor in ("new_versions", "redeploys", "live_watch"):
+        assert tick(desk, sensor)[0] == []
+
+
+def test_a_damaged_record_of_another_release_does_not_bar_the_way_back(desk, genai):
+    publish(desk, "v1", "v2")
+    good = desk.platform.records.live("tiny").last_good
+    desk.world.store.put("releases/tiny/another.json", b"{")
+
+    code, said = genai("rollback", "tiny")
+
+    assert code == 0, said
+    assert desk.live == good

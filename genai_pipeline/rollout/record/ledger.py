@@ -11,10 +11,11 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from genai_pipeline.core.errors import NotFound, Unavailable
+from genai_pipeline.core.errors import NotFound, Unavailable, Unreadable
 from genai_pipeline.core.record import Live, Record, live_key, record_key
 from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject
 from genai_pipeline.gateways.threads import each
+from genai_pipeline.rollout.record.records import read
 
 PREFIX = "releases/"
 READ_AT_ONCE = 8
@@ -109,10 +110,10 @@ def _is_of(key: str, models: Collection[str]) -> bool:
 def _understood(key: str, body: bytes) -> Body:
     try:
         if key.endswith("/live.json"):
-            return Live.from_bytes(body)
-        record = Record.from_bytes(body)
+            return read(Live, key, body)
+        record = read(Record, key, body)
         if key != record_key(record.model, record.release):
             return f"{key} is the record of {record.model}@{record.release}"
         return record.glance
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        return f"{key} cannot be read ({type(error).__name__})"
+    except Unreadable as error:
+        return error.what

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 from genai_pipeline.core.clock import later, utc_now
-from genai_pipeline.core.errors import AlreadyExists, NotFound, StoreConflict
+from genai_pipeline.core.errors import AlreadyExists, NotFound, StoreConflict, Unreadable
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.record import ENDED_BADLY, Live, Record, live_key, record_key
 from genai_pipeline.core.release import Release
@@ -18,9 +19,19 @@ from genai_pipeline.gateways.store.abc import ObjectStore
 
 _TRIES = 20
 
+Kept = TypeVar("Kept", Record, Live)
+
+
+def read(kind: type[Kept], key: str, body: bytes) -> Kept:
+    """What stands under a key. Raises: Unreadable."""
+    try:
+        return kind.from_bytes(body)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise Unreadable(key, error) from error
+
 
 class Records:
-    """Records and live pointers; every change is idempotent."""
+    """Records and live pointers; every change is idempotent. Whatever reads one may raise Unreadable."""
 
     def __init__(self, store: ObjectStore, now: Callable[[], str] = utc_now) -> None:
         self._store = store
@@ -28,7 +39,7 @@ class Records:
 
     def get(self, model: str, release: str) -> Record | None:
         try:
-            return Record.from_bytes(self._store.get(record_key(model, release))[0])
+            return read(Record, record_key(model, release), self._store.get(record_key(model, release))[0])
         except NotFound:
             return None
 
@@ -45,7 +56,7 @@ class Records:
     def all(self, model: str) -> list[Record]:
         """Every record of a model, oldest first by its first event."""
         keys = [o.key for o in self._store.list(f"releases/{model}/") if o.key != live_key(model)]
-        records = [Record.from_bytes(self._store.get(key)[0]) for key in keys]
+        records = [read(Record, key, self._store.get(key)[0]) for key in keys]
         return sorted(records, key=lambda r: r.history[0].at if r.history else "")
 
     def models(self) -> list[str]:
@@ -71,7 +82,7 @@ class Records:
         key = record_key(model, release)
         for _ in range(_TRIES):
             body, etag = self._store.get(key)
-            before = Record.from_bytes(body)
+            before = read(Record, key, body)
             after = change(before)
             if event:
                 after = after.with_event(self._now(), event)
@@ -173,7 +184,7 @@ class Records:
             body, etag = self._store.get(key)
         except NotFound:
             return None, None
-        return Live.from_bytes(body), etag
+        return read(Live, key, body), etag
 
     def _ended_badly(self, model: str, release: str) -> bool:
         record = self.get(model, release)
