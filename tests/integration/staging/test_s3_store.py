@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from genai_pipeline.core.errors import AccessDenied, NotFound, StoreUnavailable
+from genai_pipeline.gateways.store.abc import CHUNK
 from genai_pipeline.gateways.store.s3 import S3Store
 from tests.fakes.store_contract import MIB, StoreContract
 
@@ -56,7 +57,7 @@ def test_a_read_whose_connection_breaks_goes_on_where_it_broke(store: S3Store):
     broken = BreaksOnce(store._stream)
     store._stream = broken  # pyright: ignore[reportAttributeAccessIssue]
     assert b"".join(store.read("k")) == body
-    assert [start for start, _ in broken.asked] == [0, MIB]
+    assert [start for start, _ in broken.asked] == [0, CHUNK]
     assert broken.asked[1][1] == {"IfMatch": broken.etag}
 
 
