@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from genai_pipeline.core.errors import AccessDenied, HubUnavailable, RevisionNotFound
 from genai_pipeline.core.snapshot import Snapshot, SnapshotFile
-from genai_pipeline.gateways.discretion import keep_secrets_out_of_logs
+from genai_pipeline.gateways.discretion import keep_secrets_out_of_logs, require_open_address, require_sendable
 from genai_pipeline.gateways.hub.abc import Hub
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class HuggingFaceHub(Hub):
     ) -> None:
         keep_secrets_out_of_logs()
         self._asked_endpoint = endpoint
-        self._token = token or os.environ.get("HF_TOKEN") or None
+        self._given_token = token or os.environ.get("HF_TOKEN") or ""
         self._sleep = sleep
         self._lock = threading.Lock()
         self._reader: FileReader | None = None
@@ -93,7 +93,16 @@ class HuggingFaceHub(Hub):
 
         if self._asked_endpoint == PUBLIC:
             return constants._HF_DEFAULT_ENDPOINT  # pyright: ignore[reportPrivateUsage]
-        return (self._asked_endpoint or constants.ENDPOINT).rstrip("/")
+        endpoint = (self._asked_endpoint or constants.ENDPOINT).rstrip("/")
+        require_open_address(endpoint, "HF_ENDPOINT")
+        return endpoint
+
+    @cached_property
+    def _token(self) -> str | None:
+        """Without the line end that a file brings along."""
+        token = self._given_token.strip()
+        require_sendable(token, "HF_TOKEN")
+        return token or None
 
     @cached_property
     def _api(self) -> HfApi:

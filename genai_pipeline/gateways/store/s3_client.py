@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from genai_pipeline.core.errors import Refused
+from genai_pipeline.gateways.discretion import require_open_address, require_sendable
 
 if TYPE_CHECKING:
     from genai_pipeline.gateways.store.s3_sender import Sender
@@ -62,6 +63,7 @@ class S3Client:
         from genai_pipeline.gateways.store.s3_retries import add_retries
         from genai_pipeline.gateways.store.s3_sender import Sender, counter
 
+        require_open_address(self._endpoint or "", "AWS_ENDPOINT_URL, or a source's `endpoint`,")
         config = Config(
             signature_version="s3v4",
             s3={"addressing_style": "path" if self._endpoint else "virtual"},
@@ -82,6 +84,8 @@ class S3Client:
         credentials = session.get_credentials()
         if credentials is None:
             raise NoCredentialsError
+        signed = credentials.get_frozen_credentials()
+        require_sendable(f"{signed.access_key}{signed.token or ''}", "AWS_ACCESS_KEY_ID or AWS_SESSION_TOKEN")
         self.requests, count = counter()
         client.meta.events.register("before-send.s3", lambda event_name, **_: count(event_name.rpartition(".")[2]))
         return client, Sender(client, credentials, self._bucket, self._connections, count)

@@ -10,13 +10,20 @@ from botocore.exceptions import (
     NoCredentialsError,
     ParamValidationError,
     PartialCredentialsError,
+    ProfileNotFound,
     TokenRetrievalError,
 )
 from urllib3.exceptions import HTTPError
 
 from genai_pipeline.core.errors import AccessDenied, GenaiError, NotFound, Refused, StoreConflict, StoreUnavailable
 
-_NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, TokenRetrievalError)
+_NO_CREDENTIALS = (
+    NoCredentialsError,
+    PartialCredentialsError,
+    CredentialRetrievalError,
+    ProfileNotFound,
+    TokenRetrievalError,
+)
 _SET_KEYS = (
     "Run `genai up`, which gives the local profile its own; elsewhere set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY,"
     " or give this process an IAM role."

@@ -289,6 +289,28 @@ def test_a_setting_that_is_wrong_is_named(world, setting, value, says):
     assert says in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("HF_TOKEN", "s3cret\nline"),
+        ("HF_TOKEN", "s3cretü"),
+        ("AWS_SESSION_TOKEN", "s3cret\n"),
+        ("HF_ENDPOINT", "http://user:s3cret@127.0.0.1:9"),
+        ("AWS_ENDPOINT_URL", "http://user:s3cret@127.0.0.1:9"),
+    ],
+)
+def test_a_secret_that_cannot_be_used_is_named_by_its_setting_and_not_shown(world, setting, value):
+    done = world.genai("stage", "tiny", **{setting: value})
+
+    assert done.returncode == 1
+    assert setting in done.stderr
+    assert "s3cret" not in done.stdout + done.stderr
+
+
+def test_a_token_that_a_file_ends_with_a_line_is_the_token(world):
+    assert world.genai("stage", "tiny", HF_TOKEN="hf_x\n").returncode == 0
+
+
 def test_an_empty_region_is_the_usual_one(world):
     assert world.genai("stage", "tiny", AWS_REGION="").returncode == 0
 
