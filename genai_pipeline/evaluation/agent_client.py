@@ -14,12 +14,14 @@ from typing import Any
 
 import httpx
 
+from genai_pipeline.evaluation.whole_answers import whole_within
 from genai_pipeline.gateways.agent.keys import REFUSED, REMEDY, key_headers, without_key
 from genai_pipeline.gateways.pace import Pace, retry_after_s, wait_s
 
 TIMEOUT_S = 60.0
 ATTEMPTS = 3
 BUSY, UNAVAILABLE = 429, 503
+_NO_AGENT = (404, 405)
 BUSY_PATIENCE = 2.0
 """How often the time-out of a turn an agent may say that it is busy, before nothing is known about it."""
 MOST_AT_ONCE = 100
@@ -83,7 +85,8 @@ class AgentClient:
         self._url = url.rstrip("/")
         self._timeout_s = timeout_s
         limits = httpx.Limits(max_connections=MOST_AT_ONCE, max_keepalive_connections=MOST_AT_ONCE)
-        self._http = httpx.Client(timeout=timeout_s, limits=limits, headers=key_headers())
+        hooks: dict[str, list[Any]] = {"response": [whole_within(timeout_s)]}
+        self._http = httpx.Client(timeout=timeout_s, limits=limits, headers=key_headers(), event_hooks=hooks)
         self._pace = Pace(min(concurrency, MOST_AT_ONCE))
 
     def __enter__(self) -> AgentClient:
@@ -132,12 +135,16 @@ class AgentClient:
 
 
 def _reply(response: httpx.Response, asked_at: datetime, seconds: float) -> Reply:
+    if response.is_redirect or response.status_code in _NO_AGENT:
+        raise NotMeasured(f"{response.url} is no agent: it answered {response.status_code}")
     if response.status_code != 200:
         return Reply(asked_at, seconds, problem=f"the agent answered {response.status_code}: {_told(response)}")
     try:
         data = response.json()
         calls = tuple(ToolCall(c["name"], dict(c["arguments"]), c["status"], _number(c, "ms")) for c in data["tools"])
-        text, session_id = str(data["response"]), str(data["session_id"])
+        text, session_id = data["response"], str(data["session_id"])
+        if not isinstance(text, str):
+            raise TypeError(f"its response is {text!r}")
     except (ValueError, KeyError, TypeError) as error:
         raise NotMeasured(f"{response.url} is no agent: its answer has another form ({error!r})") from error
     tokens = (int(_number(data.get("usage"), name) or 0) for name in ("inputTokens", "outputTokens"))

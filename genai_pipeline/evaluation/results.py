@@ -98,7 +98,8 @@ class Results:
             "solved": self.solved,
         }
         lines = [header, *(self._line(case, n, run) for case in self.cases for n, run in enumerate(case.runs, 1))]
-        return b"".join(json.dumps(line, ensure_ascii=False, default=str).encode() + b"\n" for line in lines)
+        texts = (json.dumps(line, ensure_ascii=False, default=str) + "\n" for line in lines)
+        return b"".join(text.encode("utf-8", "backslashreplace") for text in texts)  # a lone half of an emoji, as JSON
 
     def _line(self, case: CaseOutcome, number: int, run: RunOutcome) -> dict[str, Any]:
         price = self.usd_per_million_tokens
@@ -110,10 +111,13 @@ class Results:
     def from_jsonl(cls, body: bytes) -> Results:
         """Raises: BrokenResults."""
         try:
-            header, *lines = [json.loads(line) for line in body.decode().splitlines()]
+            header, *lines = [json.loads(line) for line in body.decode().split("\n") if line]  # texts may hold U+2028
             if header["kind"] != "header" or header["schema"] != SCHEMA:
                 raise ValueError(f"schema {header.get('schema')!r} is not {SCHEMA}")
-            return cls(cases=tuple(_cases(lines)), **{name: header[name] for name in _HEADER})
+            found = cls(cases=tuple(_cases(lines)), **{name: header[name] for name in _HEADER})
+            if (len(found.cases), found.solved) != (header["cases"], header["solved"]):
+                raise ValueError(f"{len(found.cases)} of {header['cases']} cases are whole")
+            return found
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise BrokenResults(f"Stored results cannot be read ({error!r}).", "Evaluate the release again.") from error
 
@@ -125,6 +129,8 @@ _ABOUT = ("kind", "case", "tags", "weight", "run", "cost_usd")
 def _cases(lines: list[Mapping[str, Any]]) -> Iterator[CaseOutcome]:
     for name, group in groupby(lines, key=lambda line: str(line["case"])):
         mine = list(group)
+        if [line["run"] for line in mine] != list(range(1, len(mine) + 1)):
+            raise ValueError(f"the runs of {name} are not each there once")
         runs = [RunOutcome.from_json({k: v for k, v in line.items() if k not in _ABOUT}) for line in mine]
         yield CaseOutcome(name, tuple(mine[0]["tags"]), float(mine[0]["weight"]), tuple(runs))
 

@@ -3,13 +3,15 @@
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from genai_pipeline.core.judge_model import JudgeModel
 from genai_pipeline.evaluation import agent_client
 from genai_pipeline.evaluation.agent_client import AgentClient, NotMeasured
+from genai_pipeline.evaluation.llm_judge import judge_from
 from genai_pipeline.evaluation.runner import run_suite
 from genai_pipeline.evaluation.suite import load_suite
 
@@ -24,6 +26,7 @@ class Agent(ThreadingHTTPServer):
     def __init__(self, room: int, reply: dict) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.room, self.reply = threading.Semaphore(room) if room else None, reply
+        self.status, self.drips = 200, False
         self.refused, self.answered, self.connections, self.together = 0, 0, set(), threading.Event()
         self.url = f"http://127.0.0.1:{self.server_port}"
 
@@ -52,10 +55,15 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self, status: int, value: dict) -> None:
         body = json.dumps(value).encode()
-        self.send_response(status)
+        self.send_response(self.server.status if status == 200 else status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(body[:1] if self.server.drips else body)
+        with suppress(OSError):  # it was waited for long enough
+            while self.server.drips:
+                self.wfile.write(b" ")
+                self.wfile.flush()
+                self.server.together.wait(0.02)
 
 
 @contextmanager
@@ -93,6 +101,34 @@ def test_one_that_is_busy_for_ever_is_not_measured(monkeypatch: pytest.MonkeyPat
         pytest.raises(NotMeasured, match="answered 429: Too many"),
     ):
         client.ask("Hello")
+
+
+@pytest.mark.parametrize("status", [301, 307, 404, 405])
+def test_an_address_that_is_no_agents_is_not_measured(status: int):
+    with agent() as other, AgentClient(other.url) as client:
+        other.status = status
+        other.together.set()
+        with pytest.raises(NotMeasured, match=f"is no agent: it answered {status}"):
+            client.ask("Hello")
+
+
+@pytest.mark.parametrize("reply", [{"response": None}, {"response": 5}, {"tools": [None]}, {"tools": "x"}])
+def test_an_answer_of_another_form_is_not_measured(reply: dict):
+    with agent(reply=REPLY | reply) as odd, AgentClient(odd.url) as client:
+        odd.together.set()
+        with pytest.raises(NotMeasured, match="has another form"):
+            client.ask("Hello")
+
+
+def test_an_answer_that_drips_is_not_waited_for_without_end():
+    with agent() as slow, AgentClient(slow.url, timeout_s=0.3) as client:
+        slow.drips = True
+        with pytest.raises(NotMeasured, match=r"did not answer within 0\.3 s"):
+            client.ask("Hello")
+
+        judge = judge_from(JudgeModel(model="j", base_url=slow.url, timeout_s=0.1))
+        with pytest.raises(NotMeasured, match="the judge did not answer"):
+            judge.judge("Is it short?", "?", "Yes.")
 
 
 def test_whoever_is_told_of_the_progress_can_stop_the_asking():

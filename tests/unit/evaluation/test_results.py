@@ -53,6 +53,14 @@ def test_a_header_and_a_line_for_each_run_come_back_as_they_were():
     assert Results.from_jsonl(mine.to_jsonl()) == mine
 
 
+@pytest.mark.parametrize("said", ["a\u2028b\x85c\x0bd\re", "half an emoji: \ud83d", "\x00"])
+def test_whatever_a_model_says_comes_back(said: str):
+    odd = replace(case("a", True).runs[0], transcript=(TURN | {"response": said},))
+    mine = results(replace(case("a", True), runs=(odd,)))
+
+    assert Results.from_jsonl(mine.to_jsonl()) == mine
+
+
 def test_what_is_stored_twice_is_stored_once_and_beside_the_records():
     memory = MemoryStore()
     store = ResultsStore(memory)
@@ -68,7 +76,19 @@ def test_what_is_stored_twice_is_stored_once_and_beside_the_records():
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{}", b"[]\n", b"\xff", many(2).to_jsonl()[:-9], b'{"kind": "header", "schema": 99}\n']
+    "body",
+    [
+        b"",
+        b"{}",
+        b"[]\n",
+        b"\xff",
+        many(2).to_jsonl()[:-9],
+        b'{"kind": "header", "schema": 99}\n',
+        b"".join(many(2).to_jsonl().splitlines(keepends=True)[:-1]),
+        many(2).to_jsonl() + many(2).to_jsonl().splitlines(keepends=True)[-1],
+        many(2).to_jsonl().replace(b'"solved": true', b'"solved": false'),
+    ],
+    ids=["empty", "no header", "a list", "no text", "cut in a line", "other schema", "cut between", "twice", "changed"],
 )
 def test_what_cannot_be_read_is_said_and_never_taken_for_results(body: bytes):
     with pytest.raises(BrokenResults, match="Evaluate the release again"):
