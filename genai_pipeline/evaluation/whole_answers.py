@@ -1,4 +1,4 @@
-"""A time-out for a whole answer: httpx has one for each read, so that one that drips would be waited for without end."""
+"""A time-out for a whole answer. httpx has one for each read only: one that drips would be waited for without end."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from huggingface_hub.utils import filter_repo_objects
 
@@ -123,3 +125,20 @@ def test_globs_select_as_the_hubs_client_does(include, exclude, selected):
         filter_repo_objects(paths.values(), allow_patterns=list(include) or None, ignore_patterns=list(exclude))
     )
     assert ours == [paths[name] for name in selected]
+
+
+def test_suites_of_ones_own_lie_beside_the_model_files_wherever_the_process_runs(tmp_path, monkeypatch):
+    models = tmp_path / "models"
+    (models / "suites").mkdir(parents=True)
+    (models / "suites" / "mine.yaml").write_text("name: mine\n")
+    (models / "a.yaml").write_text("name: a\nsource: {hub: o/a}\ngates: {agent: {suite: suites/mine.yaml}}\n")
+    (models / "b.yaml").write_text(
+        "name: b\nsource: {hub: o/b}\ngates:\n  agent:\n    tool_calling_suite: suites/none.yaml\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    found = read_models(Path("models"))
+    monkeypatch.chdir("/")
+
+    assert [Path(spec.gates.agent.suite).read_text() for spec in found.specs] == ["name: mine\n"]
+    (problem,) = found.errors[0].problems
+    assert problem.startswith("models/b.yaml:5: gates.agent.tool_calling_suite: there is no file ")
