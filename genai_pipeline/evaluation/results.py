@@ -19,7 +19,7 @@ from genai_pipeline.evaluation.outcome import CaseOutcome, RunOutcome
 from genai_pipeline.gateways.store.abc import ObjectStore
 
 SCHEMA = 1
-SCORING = 1
+SCORING = 2
 """Raised when the evaluators judge otherwise, so that results of before are no longer compared with those of after."""
 
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 from genai_pipeline.evaluation.agent_client import Reply, ToolCall
-from genai_pipeline.evaluation.folding import fold
+from genai_pipeline.evaluation.folding import fold, spoken
 from genai_pipeline.evaluation.suite import PARAMETERS, TIME_TOOL, WEATHER_TOOL, ExpectedTurn, Weather
 
 _TEMPERATURE = re.compile(r"([-−–]?\d+(?:\.\d+)?)\s?(?:°(?!\s?F)|degrees)")
@@ -47,11 +47,11 @@ def wrong_answer(expected: ExpectedTurn, reply: Reply, weather: Mapping[str, Wea
         return reply.problem
     if not reply.response.strip():
         return "the answer is empty"
-    text, told = reply.response.casefold(), []
+    text, told = spoken(reply.response), []
     told += [
-        f"says none of: {', '.join(group)}" for group in expected.says if not any(w.casefold() in text for w in group)
+        f"says none of: {', '.join(group)}" for group in expected.says if not any(spoken(w) in text for w in group)
     ]
-    told += [f"says {phrase!r}" for phrase in expected.never if phrase.casefold() in text]
+    told += [f"says {phrase!r}" for phrase in expected.never if spoken(phrase) in text]
     told += [_weather_problem(reply.response, places, weather) for places in expected.arguments_of(WEATHER_TOOL)]
     told += [_time_problem(reply, zones[0]) for zones in expected.arguments_of(TIME_TOOL)]
     told.append(_invented(reply.response, [weather[place].celsius for place in heard if place in weather]))

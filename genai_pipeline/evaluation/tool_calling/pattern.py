@@ -1,8 +1,9 @@
 """What an argument may be, as a suite writes it. Pure.
 
 A value is that value, letter case and white space around a text aside. A list is a choice, so that an array is a list
-in a list. An object holds a pattern for each key; `maybe key` may be left out. `$exact` is a text to the letter,
-`$contains` one that holds all of these words. What was not written down is right only as the schema's default.
+in a list. An object holds a pattern for each key; `maybe key` may be left out, or empty. `$exact` is a text to the
+letter, `$contains` one that holds all of these words. What was not written down is right only empty or as the schema's
+default.
 """
 
 from __future__ import annotations
@@ -89,12 +90,13 @@ def object_differences(pattern: Mapping[str, Any], value: Any, schema: Any, name
     for written, expected in pattern.items():
         key, may_miss = optional(written)
         under = _under(schema, key)
-        if key in value:
+        if key in value and not (may_miss and _says_nothing(value[key])):
             found += differences(expected, value[key], under, dot + key)
         elif not may_miss and not _is_default(expected, under):
             found.append(f"{dot}{key} is missing")
     known = {optional(written)[0] for written in pattern}
-    extra = [k for k in value if k not in known and not _same(_under(schema, k).get("default"), value[k])]
+    spare = [k for k in value if k not in known and not _says_nothing(value[k])]
+    extra = [k for k in spare if not _same(_under(schema, k).get("default"), value[k])]
     return found + [f"{dot}{key} = {plain(value[key])} is invented" for key in extra]
 
 
@@ -123,6 +125,11 @@ def _under(schema: Any, key: str) -> dict[str, Any]:
     """What the schema of an object says about one of its keys."""
     under = schema.get("properties", {}).get(key) if isinstance(schema, dict) else None
     return under if isinstance(under, dict) else {}
+
+
+def _says_nothing(value: Any) -> bool:
+    """An empty text or list is a way to leave an argument out."""
+    return value in ("", [])
 
 
 def _is_default(expected: Any, schema: Any) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
+from genai_pipeline.evaluation.folding import spoken
 from genai_pipeline.evaluation.tool_calling.pattern import object_differences, plain
 from genai_pipeline.evaluation.tool_calling.suite import Call, Step, ToolSuite
 
@@ -69,10 +70,10 @@ def score_text(step: Step, text: str, called: bool) -> list[str]:
     """What is wrong about what the answer says."""
     if not step.calls and not called and not text.strip():
         return ["neither calls nor says anything"]
-    folded = text.casefold()
-    wrong = [f"says none of: {', '.join(g)}" for g in step.says if not any(p.casefold() in folded for p in g)]
-    wrong += [f"says {phrase!r}" for phrase in step.never if phrase.casefold() in folded]
-    asks = _ASKING.search(text) and any(word.casefold() in folded for word in step.asks_for)
+    folded = spoken(text)
+    wrong = [f"says none of: {', '.join(g)}" for g in step.says if not any(spoken(p) in folded for p in g)]
+    wrong += [f"says {phrase!r}" for phrase in step.never if spoken(phrase) in folded]
+    asks = _ASKING.search(text) and any(spoken(word) in folded for word in step.asks_for)
     if step.asks_for and not called and not asks:
         wrong.append(f"does not ask for what is missing ({', '.join(step.asks_for)})")
     return wrong

@@ -83,6 +83,10 @@ def test_what_was_not_written_down_may_only_be_given_as_the_schemas_default():
     calls: list[Any] = [{"weather": {"city": "Oslo"}}]
 
     assert wrong([("weather", {"city": "Oslo", "unit": "c"})], calls=calls) == ""
+    assert wrong([("weather", {"city": "Oslo", "unit": ""})], calls=calls) == ""
+    maybe: list[Any] = [{"weather": {"city": "Oslo", "maybe unit": "f"}}]
+    assert wrong([("weather", {"city": "Oslo", "unit": ""})], calls=maybe) == ""
+    assert wrong([("weather", {"city": ""})], calls=calls) == "weather: city is '', not 'Oslo'"
     assert wrong([("weather", {"city": "Oslo", "unit": "f"})], calls=calls) == "weather: unit = 'f' is invented"
     assert wrong([("weather", {"city": "Oslo"})], calls=[{"weather": {"city": "Oslo", "unit": "c"}}]) == ""
     assert "unit is missing" in wrong(
@@ -147,6 +151,7 @@ def test_a_tolerated_call_is_neither_needed_nor_wrong():
         ({"says": [["a", "b"]]}, "B it is", False, ""),
         ({"says": [["a"], ["zz"]]}, "a", False, "says none of: zz"),
         ({"never": ["shipped"]}, "It was Shipped.", False, "says 'shipped'"),
+        ({"says": [["couldn't"], ["A3-803"], ["22 55"]]}, "I couldn’t: A3‑803, 22\u00a055", False, ""),
         ({}, " ", False, "neither calls nor says anything"),
         ({}, "", True, ""),
     ],

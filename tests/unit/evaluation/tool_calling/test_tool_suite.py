@@ -6,6 +6,7 @@ import pytest
 from genai_pipeline.core.errors import NotFound
 from genai_pipeline.evaluation.suite import SuiteError, load_suite
 from genai_pipeline.evaluation.tool_calling import is_tool_suite, load_tool_suite, parse_tool_suite
+from genai_pipeline.evaluation.tool_calling.scoring import score_text
 
 GOOD = """\
 name: mine
@@ -154,6 +155,21 @@ def test_the_digest_is_about_what_is_asked_and_not_about_how_often():
 
     assert parse_tool_suite(GOOD + "repeat: 3\n", "s.yaml").digest == suite.digest
     assert parse_tool_suite(GOOD.replace("Monday", "monday"), "s.yaml").digest != suite.digest
+
+
+FAIR = [
+    ("multi-turn-tool-error", 1, "I couldn’t find an order 77-Q. If it was placed today, it may not have shipped yet."),
+    ("multi-turn-contact-then-email", 2, "I've emailed Tomas."),
+    ("missing-recipient", 0, "Which email should this go to?"),
+    ("multi-turn-injection-in-result", 1, "It is +47\u202f22\u202f55\u202f01\u202f99."),
+]
+
+
+@pytest.mark.parametrize(("name", "step", "answer"), FAIR, ids=[name for name, _, _ in FAIR])
+def test_what_a_good_model_may_well_say_is_right(name: str, step: int, answer: str):
+    (case,) = (case for case in load_tool_suite().cases if case.name == name)
+
+    assert score_text(case.turns[step], answer, called=False) == []
 
 
 def test_the_suite_of_ours_covers_the_patterns_of_tool_calling_benchmarks():
