@@ -62,7 +62,8 @@ def _compare(context: Context) -> int:
     verdicts = _verdicts(asker, mine, against)
     outcome = worst(verdict.outcome for verdict in verdicts)
     if args.json:
-        sys.stdout.write(json.dumps(_as_json(asker, mine, against, verdicts), indent=1, ensure_ascii=False) + "\n")
+        text = json.dumps(_as_json(asker, mine, against, verdicts), indent=1, ensure_ascii=False)
+        sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")  # half an emoji is no UTF-8
     else:
         _show(context, asker, mine, against, verdicts)
     return {Outcome.PASSED: 0, Outcome.FAILED: 1, Outcome.INCONCLUSIVE: INCONCLUSIVE}[outcome]

@@ -39,7 +39,8 @@ class ToolCall:
     ms: float | None = None
 
     def __str__(self) -> str:
-        return f"{self.name}({', '.join(str(value) for value in self.arguments.values())})"
+        shown = f"{self.name}({', '.join(str(value) for value in self.arguments.values())})"
+        return shown.encode("utf-8", "backslashreplace").decode()  # a terminal takes no half of an emoji
 
 
 @dataclass(frozen=True)

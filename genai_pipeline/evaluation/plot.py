@@ -6,6 +6,7 @@ Hand-written for the reason that stands in loadtest/plot.py: a plotting library 
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
@@ -15,6 +16,8 @@ from genai_pipeline.evaluation.statistics import wilson
 MOST_POINTS = 20
 _WIDTH, _HEIGHT = 660, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 34, 44
+_LABEL_WIDTH = 44
+"""Of six letters and some room; where releases are many, only some are named, the newest among them."""
 _BLUE, _GREY, _RED = "#2563eb", "#6b7280", "#dc2626"
 
 
@@ -43,8 +46,9 @@ def svg(points: Sequence[Point], minimum: float) -> str:
     drawn = [(_x(i, len(shown)), _y(point.solved / point.cases)) for i, point in enumerate(shown)]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in drawn)
     parts.append(f'<polyline points="{path}" fill="none" stroke="{_BLUE}" stroke-width="1.5"/>')
-    for point, (x, y) in zip(shown, drawn, strict=True):
-        parts += _point(point, x, y)
+    apart = math.ceil(_LABEL_WIDTH * len(shown) / (_WIDTH - _LEFT - _RIGHT))
+    for age, (point, (x, y)) in enumerate(zip(reversed(shown), reversed(drawn), strict=True)):
+        parts += _point(point, x, y, named=age % max(1, apart) == 0)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT}" font-family="sans-serif" '
         f'font-size="11"><rect width="100%" height="100%" fill="white"/>{"".join(parts)}</svg>'
@@ -73,10 +77,10 @@ def _axes(minimum: float) -> list[str]:
     return [*parts, f'<text x="{right}" y="{gate + 13:.1f}" text-anchor="end" fill="{_RED}">{said}</text>']
 
 
-def _point(point: Point, x: float, y: float) -> list[str]:
+def _point(point: Point, x: float, y: float, named: bool) -> list[str]:
     interval = wilson(point.solved, point.cases)
     low, high = _y(interval.low), _y(interval.high)
-    label = escape(point.release[:6])
+    label = escape(point.release[:6]) if named else ""
     under = f'<text x="{x:.1f}" y="{_HEIGHT - 8}" text-anchor="middle" fill="{_GREY}">live</text>' if point.live else ""
     return [
         f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{low:.1f}" y2="{high:.1f}" stroke="{_BLUE}" stroke-opacity="0.5"/>',

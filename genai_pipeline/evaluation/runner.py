@@ -111,7 +111,7 @@ def run_suite(
     Raises: what `on_progress` raises, once what is under way has been answered.
     """
     runs = [CaseRun(c, number=n) for c in suite.cases for n in range(1, suite.runs_of(c, repeat) + 1)]
-    most = max(run.number for run in runs)
+    most = max((run.number for run in runs), default=1)
     asking = _Asking(agent, suite, judge, len(runs), on_progress, time.monotonic() + deadline_s * most)
     with ThreadPoolExecutor(concurrency) as pool:
         try:

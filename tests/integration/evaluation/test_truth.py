@@ -11,7 +11,7 @@ from genai_pipeline.core.gates import AgentGates
 from genai_pipeline.evaluation.agent_client import NotMeasured
 from genai_pipeline.evaluation.report import evaluate
 from genai_pipeline.evaluation.suite import Suite, load_suite
-from genai_pipeline.evaluation.truth import with_weather_of
+from genai_pipeline.evaluation.truth import DEMO_ONLY, with_weather_of
 from genai_pipeline.local.weather_server import WeatherServer
 from tests.fakes.running_agent import running_agent
 from tests.fakes.scripted_model import ScriptedModel, solves
@@ -63,6 +63,15 @@ def test_on_other_weather_the_service_is_right_and_demo_cases_are_left_out(suite
     assert {row["case"] for row in told.cases} < {row["case"] for row in untold.cases}
     assert not any("demo-data" in row["tags"] for row in told.cases)
     assert {v.check: str(v.outcome) for v in untold.verdicts}["task_success"] == "failed"
+
+
+def test_a_suite_of_which_every_case_is_left_out_is_inconclusive(suite: Suite, real_weather: str):
+    cases = tuple(case.model_copy(update={"tags": (DEMO_ONLY,)}) for case in suite.cases)
+    with ScriptedModel(solves(suite)) as model, running_agent(model.url, real_weather) as agent:
+        found = evaluate(agent.url, suite.model_copy(update={"cases": cases}), AgentGates(), weather_url=real_weather)
+
+    outcomes = {v.check: str(v.outcome) for v in found.verdicts if v.check != "sessions_isolated"}
+    assert outcomes == dict.fromkeys(("task_success", "tool_accuracy", "latency"), "inconclusive")
 
 
 def test_without_the_weather_service_nobody_knows_what_is_right(suite: Suite):

@@ -1,8 +1,10 @@
 """Results as they lie in the store, and what two of them say about each other."""
 
 import json
+import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -194,3 +196,13 @@ def test_the_plot_draws_the_newest_releases_the_gate_and_what_is_live():
     assert drawn.count(">live<") == 1
     assert markdown(points, 0.9).startswith("![Share of cases solved over releases](data:image/svg+xml;base64,")
     assert markdown([], 0.9) == ""
+
+
+@pytest.mark.parametrize("releases", [1, 2, 14, 40])
+def test_the_names_of_many_releases_do_not_stand_in_each_other(releases: int):
+    drawn = svg([Point(f"{i:06d}abcdef-abcdef", 9, 10) for i in range(releases)], 0.9)
+
+    found = [(float(x), name) for x, name in re.findall(r'<text x="([\d.]+)"[^>]*>(\d{6})<', drawn)]
+    places = sorted(x for x, _ in found)
+    assert all(after - before >= 40 for before, after in pairwise(places))
+    assert max(found)[1] == f"{releases - 1:06d}"

@@ -140,3 +140,7 @@ def test_an_empty_answer_and_an_error_are_wrong():
     assert said(turn(), "  ") == "the answer is empty"
     failed = reply(problem="the agent answered 502: no")
     assert wrong_answer(turn(), failed, WEATHER, []) == wrong_calls(turn(), failed) == "the agent answered 502: no"
+
+
+def test_a_call_is_shown_on_any_terminal_whatever_its_arguments_hold():
+    assert str(ToolCall("get_weather", {"location": "Z\ud83d"}, "success")).encode() == b"get_weather(Z\\ud83d)"
