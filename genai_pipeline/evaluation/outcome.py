@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -36,7 +37,12 @@ class RunOutcome:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunOutcome:
         """Raises: TypeError, ValueError, KeyError: it is none."""
-        return cls(**{**data, "cycles_s": tuple(data["cycles_s"]), "transcript": tuple(data["transcript"])})
+        run = cls(**{**data, "cycles_s": tuple(data["cycles_s"]), "transcript": tuple(data["transcript"])})
+        if not {run.solved, run.right_tools} <= {True, False, None}:
+            raise ValueError(f"{run.solved!r} and {run.right_tools!r} say neither right nor wrong nor not measured")
+        for figure in (run.seconds, run.input_tokens, run.output_tokens, *run.cycles_s):
+            math.isfinite(figure)  # a TypeError where it is no number
+        return run
 
 
 @dataclass(frozen=True)

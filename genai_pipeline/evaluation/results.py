@@ -9,6 +9,7 @@ before in one piece, so that writing it again changes nothing.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -111,10 +112,11 @@ class Results:
     def from_jsonl(cls, body: bytes) -> Results:
         """Raises: BrokenResults."""
         try:
-            header, *lines = [json.loads(line) for line in body.decode().split("\n") if line]  # texts may hold U+2028
+            header, *lines = map(_read, filter(None, body.decode().split("\n")))  # texts may hold U+2028
             if header["kind"] != "header" or header["schema"] != SCHEMA:
                 raise ValueError(f"schema {header.get('schema')!r} is not {SCHEMA}")
             found = cls(cases=tuple(_cases(lines)), **{name: header[name] for name in _HEADER})
+            math.isfinite(found.usd_per_million_tokens or 0)  # a TypeError where it is no number
             if (len(found.cases), found.solved) != (header["cases"], header["solved"]):
                 raise ValueError(f"{len(found.cases)} of {header['cases']} cases are whole")
             return found
@@ -124,6 +126,13 @@ class Results:
 
 _HEADER = tuple(name for name in Results.__dataclass_fields__ if name != "cases")
 _ABOUT = ("kind", "case", "tags", "weight", "run", "cost_usd")
+
+
+def _read(line: str) -> Any:
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no number")
+
+    return json.loads(line, parse_constant=refuse)
 
 
 def _cases(lines: list[Mapping[str, Any]]) -> Iterator[CaseOutcome]:

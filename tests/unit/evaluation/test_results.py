@@ -89,8 +89,26 @@ def test_what_is_stored_twice_is_stored_once_and_beside_the_records():
         b"".join(many(2).to_jsonl().splitlines(keepends=True)[:-1]),
         many(2).to_jsonl() + many(2).to_jsonl().splitlines(keepends=True)[-1],
         many(2).to_jsonl().replace(b'"solved": true', b'"solved": false'),
+        many(2).to_jsonl().replace(b'"solved": true', b'"solved": "yes"'),
+        many(2).to_jsonl().replace(b'"weight": 1.0', b'"weight": NaN'),
+        many(2).to_jsonl().replace(b'"seconds": 0.5, "cycles', b'"seconds": "0.5", "cycles'),
+        many(2).to_jsonl().replace(b'"usd_per_million_tokens": 2.0', b'"usd_per_million_tokens": "2"'),
     ],
-    ids=["empty", "no header", "a list", "no text", "cut in a line", "other schema", "cut between", "twice", "changed"],
+    ids=[
+        "empty",
+        "no header",
+        "a list",
+        "no text",
+        "cut in a line",
+        "other schema",
+        "cut between",
+        "twice",
+        "changed",
+        "yes",
+        "NaN",
+        "text",
+        "price",
+    ],
 )
 def test_what_cannot_be_read_is_said_and_never_taken_for_results(body: bytes):
     with pytest.raises(BrokenResults, match="Evaluate the release again"):
