@@ -15,7 +15,8 @@ from genai_pipeline.evaluation.agent_client import Reply, ToolCall
 from genai_pipeline.evaluation.folding import fold, spoken
 from genai_pipeline.evaluation.suite import PARAMETERS, TIME_TOOL, WEATHER_TOOL, ExpectedTurn, Weather
 
-_TEMPERATURE = re.compile(r"([-−–]?\d+(?:\.\d+)?)\s?(?:°(?!\s?F)|degrees)")
+_TEMPERATURE = re.compile(r"([-−–]?\d+(?:\.\d+)?)\s?(?:°(?!\s?f)|degrees(?!\sf))", re.IGNORECASE)
+"""In Celsius: what is given in Fahrenheit beside it is neither needed nor invented."""
 _MINUTE = timedelta(minutes=1)
 
 
@@ -71,7 +72,7 @@ def _argument_key(tool: str, argument: str) -> str:
 
 
 def _temperatures(text: str) -> list[float]:
-    return [float(found.replace("−", "-").replace("–", "-")) for found in _TEMPERATURE.findall(text)]
+    return [float(found.replace("−", "-").replace("–", "-")) for found in _TEMPERATURE.findall(spoken(text))]
 
 
 def _weather_problem(text: str, places: Sequence[str], weather: Mapping[str, Weather]) -> str:
@@ -95,7 +96,7 @@ def _time_problem(reply: Reply, zone: str) -> str:
     begin = reply.asked_at.astimezone(ZoneInfo(zone)) - _MINUTE
     minutes = int(reply.seconds // 60) + 3
     allowed = [begin + i * _MINUTE for i in range(minutes)]
-    text = reply.response.upper()
+    text = spoken(reply.response).upper().replace("A.M.", "AM").replace("P.M.", "PM")
     for moment in allowed:
         half = f"{moment.hour % 12 or 12}:{moment:%M}"
         if re.search(rf"(?<![\d:]){moment:%H:%M}(?!\d)", text) or re.search(rf"(?<![\d:])0?{half} ?{moment:%p}", text):

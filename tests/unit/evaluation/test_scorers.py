@@ -88,7 +88,15 @@ def said(expected: ExpectedTurn, text: str, *heard: str, seconds: float = 0.5) -
 
 
 @pytest.mark.parametrize(
-    "text", ["It is -3°C in Oslo.", "Oslo: −3 °C, brr", "It is -3 degrees.", "Snow showers in Oslo."]
+    "text",
+    [
+        "It is -3°C in Oslo.",
+        "Oslo: −3 °C, brr",
+        "It is -3 degrees.",
+        "Snow showers in Oslo.",
+        "It is ‑3\u202f°C (27 °F).",
+        "-3 degrees Celsius, or 27 degrees Fahrenheit.",
+    ],
 )
 def test_an_answer_with_the_true_weather_is_right(text: str):
     assert said(turn({"get_weather": "Oslo"}), text, "Oslo") == ""
@@ -113,7 +121,9 @@ def test_a_temperature_that_nobody_reported_is_invented():
     assert said(turn(), "As I said, -3°C.", "Oslo") == ""
 
 
-@pytest.mark.parametrize("text", ["It is 14:32 in Tokyo.", "14:31", "14:33:01", "2:32 PM", "2:32PM", "at 02:32 pm"])
+@pytest.mark.parametrize(
+    "text", ["It is 14:32 in Tokyo.", "14:31", "14:33:01", "2:32 PM", "2:32PM", "at 02:32 pm", "2:32\u202fp.m."]
+)
 def test_the_time_when_it_was_asked_is_right_to_a_minute_either_way(text: str):
     assert said(turn({"get_current_time": "Asia/Tokyo"}), text) == ""
 
