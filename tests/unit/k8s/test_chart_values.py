@@ -8,7 +8,7 @@ import re
 import pytest
 import yaml
 
-from genai_pipeline.agent.settings import VARIABLES
+from genai_pipeline.agent.settings import VARIABLES, Settings, SettingsError
 from tests.unit.k8s.chart import CHART, EVERYTHING, by_kind, refusal, templated
 from tests.unit.k8s.everything import Object
 
@@ -24,6 +24,10 @@ from tests.unit.k8s.everything import Object
         ({"image": {"tag": 1.20}}, "image.tag: Invalid type. Expected: string"),
         ({"model": {"provider": "azure"}}, 'must be one of the following: "openai", "bedrock"'),
         ({"limits": {"maxConcurrent": 0}}, "limits.maxConcurrent: Must be greater than 0"),
+        ({"limits": {"maxConcurrent": 5000}}, "limits.maxConcurrent: Must be less than or equal to 1000"),
+        ({"limits": {"maxToolCycles": 30}}, "limits.maxToolCycles: Must be less than or equal to 19"),
+        ({"auth": None}, "auth is required"),
+        ({"priorityClassName": "a: b"}, "priorityClassName: Does not match pattern"),
         ({"service": {"port": 70000}}, "service.port: Must be less than or equal to 65535"),
         ({"model": {"baseUrl": ""}}, "model.baseUrl is empty: the agent would have no model"),
         ({"model": {"baseUrl": "vllm:8000"}}, 'model.baseUrl is "vllm:8000", which is no http.s. address'),
@@ -49,6 +53,17 @@ def test_wrong_values_are_refused_in_words(values, says):
     told = refusal(values)
 
     assert re.search(says, told), told
+
+
+def test_what_the_chart_lets_through_the_agent_starts_with():
+    most = {"AGENT_MAX_CONCURRENT": "1000", "AGENT_MAX_TOOL_CYCLES": "19"}
+    limits = json.loads((CHART / "values.schema.json").read_text())["properties"]["limits"]["properties"]
+
+    assert [str(limits[name]["maximum"]) for name in ("maxConcurrent", "maxToolCycles")] == list(most.values())
+    assert Settings.load(most)
+    for variable, value in most.items():
+        with pytest.raises(SettingsError, match=variable):
+            Settings.load({variable: str(int(value) + 1)})
 
 
 def test_all_mistakes_are_told_at_once():
