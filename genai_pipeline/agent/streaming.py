@@ -116,9 +116,8 @@ def frame_of(event: Event | None) -> str:
 
 
 def _frame(name: str, data: dict[str, Any]) -> str:
-    return (
-        f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False).encode('utf-8', 'backslashreplace').decode()}\n\n"
-    )
+    """In ASCII: many readers take U+2028 for the end of a line, and halves of surrogate pairs are no UTF-8."""
+    return f"event: {name}\ndata: {json.dumps(data)}\n\n"
 
 
 async def until_disconnect(request: Request, turn: RunningTurn) -> dict[str, Any]:

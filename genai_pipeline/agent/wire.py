@@ -30,6 +30,7 @@ class AgentProtocol(HttpToolsProtocol):
     _arriving: asyncio.TimerHandle | None = None
     _leaving: asyncio.TimerHandle | None = None
     _running: RequestResponseCycle | None = None
+    _wrong = ""
     _in_head = False
     _begun = _head_bytes = 0
 
@@ -61,7 +62,11 @@ class AgentProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         if len(self.pipeline) >= MAX_AHEAD:
-            raise ValueError("too many requests ahead of their answers")  # the parser makes a 400 of it
+            self._wrong = f"More than {MAX_AHEAD} requests came ahead of their answers."
+        elif self._get_upgrade() and self._has_body():
+            self._wrong = "There is nothing to upgrade to, and the body would be lost."  # httptools skips it
+        if self._wrong:
+            raise ValueError(self._wrong)  # the parser makes a 400 of it
         super().on_headers_complete()
         self._in_head = False
 
@@ -82,7 +87,7 @@ class AgentProtocol(HttpToolsProtocol):
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(400, "bad_request", f"{msg} Send HTTP/1.1 with a known method.")
+        self._refuse(400, "bad_request", f"{self._wrong or msg} Send plain HTTP/1.1 with a known method.")
 
     def _expect_request(self) -> None:
         if self._arriving is None:
@@ -104,6 +109,10 @@ class AgentProtocol(HttpToolsProtocol):
         if not self._answering():
             self.transport.write(STATUS_LINE[status] + head + body)
         self.transport.close()
+
+    def _has_body(self) -> bool:
+        headers = dict(self.headers)
+        return b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
 
     def _answering(self) -> bool:
         """Whether an answer has begun and not ended: then nothing may be put into its middle."""

@@ -231,6 +231,16 @@ def test_what_is_no_http_is_told_in_json_too(agent: RunningAgent, request_: byte
     assert json.loads(body)["error"]["code"] == "bad_request"
 
 
+def test_a_client_that_offers_http_2_is_told_rather_than_asked_for_the_body_that_the_parser_loses(agent: RunningAgent):
+    offer = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMAAABkAAQAAP__"}
+
+    refused = ask(agent, "Hello", headers=offer)
+
+    assert error_of(refused) == (400, "bad_request")
+    assert "Send plain HTTP/1.1" in refused.text
+    assert httpx.get(f"{agent.url}/healthz", headers=offer).status_code == 200
+
+
 def test_a_large_body_that_is_announced_and_never_comes_holds_nobody_up(agent: RunningAgent):
     host, _, port = agent.url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port)), timeout=60) as stuck:

@@ -56,6 +56,19 @@ def test_each_piece_of_the_text_is_passed_on_before_the_model_says_the_next():
     assert "agent_first_byte_seconds_count 1.0" in metrics
 
 
+def test_what_some_readers_take_for_the_end_of_a_line_does_not_end_one():
+    text = "one\u2028two\u2029three\x85four\x1cfive\nsix\r\nseven"
+    with (
+        ScriptedModel(lambda messages: Say(text)) as model,
+        running_agent(model.url) as agent,
+        httpx.Client() as http,
+        asking(http, agent.url, "Hi") as stream,
+    ):
+        events = list(read(stream))
+
+    assert [data.get("text") or data["response"] for _, data in events] == [text, text]
+
+
 def test_tools_are_told_as_they_start_and_end_and_the_reply_is_the_same_as_in_json():
     def script(messages: Messages) -> Say:
         if messages[-1]["role"] == "user":
