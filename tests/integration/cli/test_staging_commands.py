@@ -17,6 +17,7 @@ import pytest
 from genai_pipeline.cli.main import main
 from genai_pipeline.core.manifest import manifest_key, staged_prefix
 from genai_pipeline.gateways.hub import content
+from genai_pipeline.gateways.hub.files import FolderFiles
 from genai_pipeline.local.hub_server import HubServer
 from genai_pipeline.staging.lease import LEASES
 from tests.fakes.weights import safetensors
@@ -166,6 +167,20 @@ def test_a_folder_that_takes_longer_to_read_than_a_tick_waits_is_staged_all_the_
     for name, value in world.env.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(content, "RESOLVE_WAIT_S", 0.0)
+    may_read, read, resolve = threading.Event(), FolderFiles.read, content.ContentHub.resolve
+
+    def held_read(*args):
+        assert may_read.wait(30)
+        return read(*args)
+
+    def resolve_and_let_read(*args):
+        try:
+            return resolve(*args)
+        finally:
+            may_read.set()
+
+    monkeypatch.setattr(FolderFiles, "read", held_read)
+    monkeypatch.setattr(content.ContentHub, "resolve", resolve_and_let_read)
 
     assert main(["stage", "local"]) == 0
 

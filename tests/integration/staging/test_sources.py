@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -180,13 +181,25 @@ def noting(honest: Callable[..., Iterator[bytes]], read: list[str]) -> Callable[
     return reading
 
 
+def held(honest: Callable[..., Iterator[bytes]], may_read: threading.Event) -> Callable[..., Iterator[bytes]]:
+    def reading(*args: Any) -> Iterator[bytes]:
+        assert may_read.wait(30)
+        return honest(*args)
+
+    return reading
+
+
 def test_a_first_reading_that_takes_long_goes_on_behind_the_tick(
     place: Place, store: S3Store, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(content, "RESOLVE_WAIT_S", 0.0)
+    may_read = threading.Event()
+    for kind in (files.S3Files, files.FolderFiles):
+        monkeypatch.setattr(kind, "read", held(kind.read, may_read))
     hub = opened(filled(place), store)
     with pytest.raises(NotReady, match=r"read to know its content: .* of 0\.01 GB.*Ask again"):
         resolved(hub)
+    may_read.set()
     end = time.monotonic() + 30
     while True:
         try:
