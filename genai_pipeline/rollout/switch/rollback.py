@@ -17,6 +17,7 @@ from typing import Any
 from genai_pipeline.core.clock import utc_now
 from genai_pipeline.core.errors import EngineUnavailable, NotFound, NotReady, Refused, StoreConflict
 from genai_pipeline.core.faults import crash_point
+from genai_pipeline.core.manifest import manifest_key
 from genai_pipeline.core.notice import Notice, NoticeKind
 from genai_pipeline.core.record import ENDED_BADLY, Live, Phase, Record
 from genai_pipeline.core.release import Release
@@ -128,7 +129,15 @@ class RollBack:
         if record.not_passed or (record.missing and not was_live):
             unproven = ", ".join([*record.not_passed, *record.missing][:3])
             raise Refused(f"{model}@{target} is not proven ({unproven}).", "Choose one that was live before by --to.")
+        if to and not self._can_run(record.as_release):
+            raise Refused(f"The weights of {model}@{target} are no longer staged.", "Choose another one by --to.")
         return target
+
+    def _can_run(self, release: Release) -> bool:
+        """Nothing prunes the last good one; an older one that is named may have lost its weights."""
+        if self._candidates.is_warm(release):
+            return True
+        return self._gateways.store.head(manifest_key(release.model, release.revision)) is not None
 
     def _intend(self, model: str, live: Live, target: str, reason: str, by: str) -> Record:
         """Quarantine comes first: from here on a kill ends in `finish`, and not in a bad release that stays."""

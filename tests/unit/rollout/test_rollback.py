@@ -7,6 +7,7 @@ import pytest
 
 from genai_pipeline.core.errors import NotReady, Refused, StoreConflict
 from genai_pipeline.core.faults import ARMED_BY, Crash
+from genai_pipeline.core.manifest import manifest_key
 from genai_pipeline.core.notice import NoticeKind
 from genai_pipeline.core.record import Phase
 from genai_pipeline.core.release import Release
@@ -196,6 +197,20 @@ def test_a_target_that_is_not_proven_is_refused(bench, unproven):
         begin(bench, to=V3.id)
 
     assert bench.traffic.is_on(V2.id, "tiny")
+
+
+def test_a_named_target_whose_weights_were_pruned_is_refused_and_the_live_one_stays_as_it_was(bench):
+    bench.candidate(V3)
+    bench.records.update("tiny", V3.id, lambda record: record.in_phase(Phase.REPLACED))
+    bench.candidates.stop(V3)
+
+    with pytest.raises(Refused, match="no longer staged"):
+        begin(bench, to=V3.id)
+    assert phase(bench, V2) is Phase.LIVE
+
+    bench.world.store.put(manifest_key("tiny", V3.revision), b"{}")
+    whole(bench, to=V3.id)
+    assert_all_is_back_on(bench, V3)
 
 
 def test_any_proven_release_may_be_named(bench):
