@@ -219,6 +219,7 @@ class Rollout(_Section):
         window: when rollouts may start and traffic may move, as `Mon-Fri 09:00-17:00 Europe/Berlin`; none means always.
             Going back to the last good release never waits for it.
         watch_minutes: how long the last good release stays warm and the new one is watched; 0 means not at all.
+            At most a year, because its end is a date.
         guard: after the watch too it goes back where it answers with errors or crashes; the last good one starts first.
         self_heal: what was changed by hand in the cluster is set right, and not only shown.
     """
@@ -229,7 +230,7 @@ class Rollout(_Section):
     window: MaintenanceWindow | None = None
     drain_deadline_s: PositiveInt = 30
     max_attempts: PositiveInt = 3
-    watch_minutes: Annotated[float, Field(ge=0)] = 30
+    watch_minutes: Annotated[float, Field(ge=0, le=525_600)] = 30
     guard: bool = True
     breach: Breach = Breach()  # pyright: ignore[reportCallIssue]
     paused: bool = False

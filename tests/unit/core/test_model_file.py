@@ -32,6 +32,7 @@ def test_a_minimal_file_gets_every_default():
         (GOOD + "serving:\n  replicas: {min: 3, max: 1}\n", "4: serving.replicas: min (3) is above max (1)."),
         ("source: {hub: a/b}\n", "1: name: required, and missing. Add it."),
         ("name: tiny\nsource: {hub: a/b, foldr: x}\n", "2: source.foldr: unknown field. Did you mean `folder`?"),
+        (GOOD + "rollout: {watch_minutes: .inf}\n", "3: rollout.watch_minutes: input should be less than or equal"),
         (GOOD + "serving: {engine: ray}\n", "3: serving.engine: input should be 'vllm'"),
         ("name: tiny-agent\nsource: {hub: a/b}\n", "1: name: must not end in -agent"),
         (
