@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -25,39 +26,42 @@ from tests.integration.conftest import S3Server, free_port
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 DEADLINE_S = 60.0
+COUNTING = {"module": "tests.faults.exactly_once.launcher", "class": "CountingLauncher"}
 
 
-def until(condition: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + DEADLINE_S
+def until(condition: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:
+    end = time.monotonic() + deadline_s
     while not condition():
-        assert time.monotonic() < end, f"waited {DEADLINE_S:g} s in vain: {what}"
+        assert time.monotonic() < end, f"waited {deadline_s:g} s in vain: {what}"
         time.sleep(0.05)
 
 
 @dataclass
 class Installation:
-    """One DAGSTER_HOME; models are published one after the other, each as a folder of weights."""
+    """One DAGSTER_HOME; models are published one after the other, each as a folder of weights.
+
+    Args:
+        location: the file of the code location.
+        launcher: as in dagster.yaml.
+    """
 
     home: Path
     s3: S3Server
     bucket: str
-    storage: Mapping[str, object]
-    models: int
+    storage: Mapping[str, object] = field(default_factory=dict)
+    models: int = 0
+    location: Path = HERE / "location.py"
+    launcher: Mapping[str, str] = field(default_factory=lambda: COUNTING)
     port: int = field(default_factory=free_port)
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         (self.home / "models").mkdir(parents=True)
         for number in range(self.models):
-            model = {
-                "name": self.name(number),
-                "source": {"folder": str(self._weights(number)), "licences": ["any"]},
-                "rollout": {"watch_minutes": 0},
-            }
-            (self.home / "models" / f"{self.name(number)}.yaml").write_text(yaml.safe_dump(model))
+            self.write_model(self.name(number))
         config = {
             "telemetry": {"enabled": False},
-            "run_launcher": {"module": "tests.faults.exactly_once.launcher", "class": "CountingLauncher"},
+            "run_launcher": dict(self.launcher),
             "run_coordinator": {"module": "dagster._core.run_coordinator", "class": "DefaultRunCoordinator"},
             **self.storage,
         }
@@ -71,14 +75,28 @@ class Installation:
     def name(number: int) -> str:
         return f"m{number}"
 
+    def write_model(self, name: str, **sections: object) -> None:
+        """Its file; the code location reads it when it is started."""
+        model = {
+            "name": name,
+            "source": {"folder": str(self._weights(name)), "licences": ["any"]},
+            "rollout": {"watch_minutes": 0},
+        }
+        (self.home / "models" / f"{name}.yaml").write_text(yaml.safe_dump(model | sections))
+
     def publish(self, number: int) -> None:
-        folder = self._weights(number)
-        folder.mkdir(parents=True)
-        (folder / "model.safetensors").write_bytes(safetensors(self.name(number).encode() * 10))
+        self.publish_weights(self.name(number), self.name(number))
+
+    def publish_weights(self, name: str, content: str) -> None:
+        folder = self._weights(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "model.safetensors").write_bytes(safetensors(content.encode() * 10))
 
     def start_code(self, armed: str = "") -> None:
-        command = ["dagster", "api", "grpc", "-f", str(HERE / "location.py"), "-a", "defs", "-p", str(self.port)]
+        command = ["dagster", "api", "grpc", "-f", str(self.location), "-a", "defs", "-p", str(self.port)]
         self._start("code", ["-m", *command, "-h", "127.0.0.1", "-d", str(ROOT)], armed)
+        # A daemon that finds nobody there looks again after a minute.
+        until(self._code_answers, f"the code server answers. {self.log()}")
 
     def start_daemon(self, armed: str = "") -> None:
         self._start("daemon", [str(HERE / "daemon.py"), "-w", str(self.home / "workspace.yaml")], armed)
@@ -141,11 +159,17 @@ class Installation:
     def log(self) -> str:
         return "".join(f.read_text()[-3000:] for f in sorted(self.home.glob("*.log")))
 
-    def _weights(self, number: int) -> Path:
-        return self.home / "weights" / self.name(number)
+    def _code_answers(self) -> bool:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+            return True
+        return False
 
-    def _start(self, name: str, command: list[str], armed: str) -> None:
-        env = {
+    def _weights(self, name: str) -> Path:
+        return self.home / "weights" / name
+
+    def env(self, armed: str = "") -> dict[str, str]:
+        """What its processes are told."""
+        return {
             **os.environ,
             **self.s3.env,
             "DAGSTER_HOME": str(self.home),
@@ -155,5 +179,9 @@ class Installation:
             "PYTHONPATH": str(ROOT),
             ARMED_BY: armed,
         }
+
+    def _start(self, name: str, command: list[str], armed: str) -> None:
         with (self.home / f"{name}.log").open("ab") as log:
-            self._processes[name] = subprocess.Popen([sys.executable, *command], env=env, stdout=log, stderr=log)
+            self._processes[name] = subprocess.Popen(
+                [sys.executable, *command], env=self.env(armed), stdout=log, stderr=log
+            )
