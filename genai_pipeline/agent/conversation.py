@@ -134,6 +134,8 @@ def _is_prompt(message: Any) -> bool:
 
 
 def _model_asked(event: BeforeModelCallEvent) -> None:
+    # What it said before it called a tool: half a character in it is nothing that can be sent.
+    event.agent.messages[-2:] = weighed(event.agent.messages[-2:])[0]
     event.invocation_state[_NOTES].asked_at = time.perf_counter()
 
 

@@ -87,11 +87,14 @@ class CompletionReader:
         return text
 
     def _call(self, call: dict[str, Any]) -> Iterable[Event]:
-        name, written = call["start"].get("name"), "".join(call["input"])
+        name, written = call["start"].get("name"), _joined(call["input"])
         if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME_CHARS:
             raise UnusableAnswer("it calls a tool without a usable name")
         try:
             arguments = json.loads(written) if written.strip() else {}
+            json.dumps(
+                [name, arguments], ensure_ascii=False, allow_nan=False
+            ).encode()  # no model would take others back
         except (ValueError, RecursionError) as error:
             raise UnusableAnswer(f"it calls {name[:40]!r} with arguments that are no JSON") from error
         if arguments is not None and not isinstance(arguments, dict):
@@ -121,6 +124,11 @@ class CompletionReader:
             raise UnusableAnswer("it says that it calls tools and calls none")
         if self._stop in ("end_turn", "stop_sequence") and not self._calls and not self._said:
             raise UnusableAnswer("it says nothing")
+
+
+def _joined(pieces: Iterable[str]) -> str:
+    """The pieces as one text; a character that the model cut in two is whole again."""
+    return "".join(pieces).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def tool_use_ids(messages: Iterable[Any]) -> set[str]:

@@ -165,6 +165,18 @@ def test_a_character_that_the_model_cuts_in_two_does_not_end_the_conversation():
     assert [turn["response"] for turn in seen["turns"]] == ["umbrella 🌂 and half \ufffd"] * 2
 
 
+@pytest.mark.parametrize("said", ["a\ud83c", "\ud83c\udf02"])
+def test_nor_does_one_that_it_cuts_before_it_calls_a_tool(said: str):
+    def script(messages: Messages) -> Say:
+        done = messages[-1]["role"] == "tool"
+        return Say("Done.") if done else Say(said, calls=[("get_current_time", {"timezone": "UTC"})])
+
+    with ScriptedModel(script) as model, running_agent(model.url) as agent:
+        answer = httpx.post(f"{agent.url}/agent", json={"prompt": "Hi"}, timeout=60)
+
+    assert (answer.status_code, answer.json()["response"]) == (200, "Done.")
+
+
 @pytest.mark.parametrize(
     ("accept", "streamed"),
     [

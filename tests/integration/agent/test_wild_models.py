@@ -111,6 +111,10 @@ USELESS: dict[str, Callable[[Talk], Any]] = {
     "arguments that are no JSON": lambda talk: talk.stream(call("get_current_time", "UTC, please"), CALLS),
     "half of the arguments": lambda talk: talk.stream(call("get_current_time", '{"timezone": "U'), CALLS),
     "arguments that are a list": lambda talk: talk.stream(call("get_current_time", '["UTC"]'), CALLS),
+    "arguments that are no number": lambda talk: talk.stream(call("get_current_time", '{"timezone": NaN}'), CALLS),
+    "arguments without end in a number": lambda talk: talk.stream(call("get_current_time", '{"n": 1e999}'), CALLS),
+    "half a character in the arguments": lambda talk: talk.stream(call("get_current_time", '{"n": "\\ud800"}'), CALLS),
+    "half a character in a name": lambda talk: talk.stream(call("get_\ud800", UTC), CALLS),
     "a call without a name": lambda talk: talk.stream(call(None, UTC), CALLS),
     "a name of a page": lambda talk: talk.stream(call("x" * 10_000, UTC), CALLS),
     "a hundred calls": lambda talk: talk.stream(
