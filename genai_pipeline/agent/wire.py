@@ -11,6 +11,7 @@ import asyncio
 import json
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 REQUEST_S = 20.0
@@ -22,6 +23,8 @@ MAX_HEAD_BYTES = 64 * 1024
 
 MAX_AHEAD = 100
 """Requests that a connection may send ahead of their answers; uvicorn keeps as many in memory as come."""
+OFFER = frozenset({b"upgrade", b"http2-settings"})
+"""Headers of a request that offers another protocol, as Java's client and `curl --http2` offer HTTP/2."""
 
 
 class AgentProtocol(HttpToolsProtocol):
@@ -31,11 +34,12 @@ class AgentProtocol(HttpToolsProtocol):
     _leaving: asyncio.TimerHandle | None = None
     _running: RequestResponseCycle | None = None
     _wrong = ""
-    _in_head = False
+    _in_head = _offered = False
     _begun = _head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.parser = _PlainParser(self)
         self._expect_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -61,18 +65,29 @@ class AgentProtocol(HttpToolsProtocol):
         self._expect_request()
 
     def on_headers_complete(self) -> None:
+        self._offered = self._get_upgrade() is not None
+        if self._offered:
+            return  # it comes again, without
         if len(self.pipeline) >= MAX_AHEAD:
             self._wrong = f"More than {MAX_AHEAD} requests came ahead of their answers."
-        elif self._get_upgrade() and self._has_body():
-            self._wrong = "There is nothing to upgrade to, and the body would be lost."  # httptools skips it
-        if self._wrong:
             raise ValueError(self._wrong)  # the parser makes a 400 of it
         super().on_headers_complete()
         self._in_head = False
 
     def on_message_complete(self) -> None:
+        if self._offered:
+            return
         super().on_message_complete()
         self._arriving = _over(self._arriving)
+
+    def head_without_offer(self) -> bytes:
+        """The latest request's head as it had been without offering another protocol; empty where it did not."""
+        if not self._offered:
+            return b""
+        kept = [(name, value) for name, value in self.headers if name not in OFFER]
+        said = [(name, _without_offer(value) if name == b"connection" else value) for name, value in kept]
+        lines = [b"%s %s HTTP/1.1" % (self.parser.get_method(), self.url), *(b"%s: %s" % header for header in said)]
+        return b"\r\n".join([*lines, b"", b""])
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
@@ -110,13 +125,43 @@ class AgentProtocol(HttpToolsProtocol):
             self.transport.write(STATUS_LINE[status] + head + body)
         self.transport.close()
 
-    def _has_body(self) -> bool:
-        headers = dict(self.headers)
-        return b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
-
     def _answering(self) -> bool:
         """Whether an answer has begun and not ended: then nothing may be put into its middle."""
         return bool(self._running and self._running.response_started and not self._running.response_complete)
+
+
+class _PlainParser:
+    """httptools' parser for who speaks nothing but HTTP/1.1, and may ignore offers (RFC 9110, section 7.8).
+
+    What follows the head of a request with one, its body too, httptools takes for the other protocol's.
+    """
+
+    def __init__(self, protocol: AgentProtocol) -> None:
+        self._protocol = protocol
+        self._parser = self._fresh()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._parser, name)
+
+    def feed_data(self, data: bytes) -> None:
+        """Raises: httptools.HttpParserError: it is no HTTP. HttpParserUpgrade: CONNECT."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            head = self._protocol.head_without_offer()
+            if not head:
+                raise
+            self._parser = self._fresh()
+            self.feed_data(head + data[offer.args[0] :])
+
+    def _fresh(self) -> httptools.HttpRequestParser:
+        parser = httptools.HttpRequestParser(self._protocol)
+        parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        return parser
+
+
+def _without_offer(connection: bytes) -> bytes:
+    return b", ".join(t for token in connection.split(b",") if (t := token.strip()).lower() not in OFFER)
 
 
 def _over(timer: asyncio.TimerHandle | None) -> None:

@@ -231,14 +231,33 @@ def test_what_is_no_http_is_told_in_json_too(agent: RunningAgent, request_: byte
     assert json.loads(body)["error"]["code"] == "bad_request"
 
 
-def test_a_client_that_offers_http_2_is_told_rather_than_asked_for_the_body_that_the_parser_loses(agent: RunningAgent):
+def test_a_client_that_offers_http_2_gets_its_answer_in_http_1(agent: RunningAgent):
     offer = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMAAABkAAQAAP__"}
 
-    refused = ask(agent, "Hello", headers=offer)
+    with httpx.Client(headers=offer, timeout=60) as client:
+        answers = [client.post(f"{agent.url}/agent", json={"prompt": "Hello"}) for _ in range(2)]
+        alive = client.get(f"{agent.url}/healthz")
 
-    assert error_of(refused) == (400, "bad_request")
-    assert "Send plain HTTP/1.1" in refused.text
-    assert httpx.get(f"{agent.url}/healthz", headers=offer).status_code == 200
+    assert [answer.json()["response"] for answer in answers] == ["Hello", "Hello"]
+    assert alive.status_code == 200
+
+
+@pytest.mark.parametrize("cut", [1, 40, 120, 190, 220])
+def test_such_an_offer_may_come_in_pieces_and_be_followed_by_another_request(agent: RunningAgent, cut: int):
+    body = b'{"prompt": "Hello"}'
+    lines = [b"POST /agent HTTP/1.1", b"Host: a", b"Connection: Upgrade, HTTP2-Settings, close"]
+    lines += [b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAAQAAP__", b"Content-Type: application/json"]
+    offer = b"\r\n".join([*lines, b"Content-Length: %d" % len(body), b"", body])
+    host, _, port = agent.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n" + offer[:cut])
+        connection.recv(1)  # so that what follows is a piece of its own
+        connection.sendall(offer[cut:])
+        answers = b"".join(iter(lambda: connection.recv(65_536), b""))
+
+    assert b'"alive"' in answers
+    assert answers.count(b"HTTP/1.1 200") >= 1
+    assert b'"response":"Hello"' in answers
 
 
 def test_a_large_body_that_is_announced_and_never_comes_holds_nobody_up(agent: RunningAgent):
