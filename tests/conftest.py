@@ -1,9 +1,16 @@
-"""Signals as a terminal gives them, also where the tests run in the background of a script, whose shell ignores SIGINT.
+"""What all tests have in common: signals as a terminal gives them, and no limits of time but pytest's own.
 
-Dagster then treats SIGTERM as it finds SIGINT, and whatever process a test starts would inherit that it is ignored.
+A script's shell ignores SIGINT for what it runs in the background. Dagster then treats SIGTERM as it finds SIGINT, and
+whatever process a test starts would inherit that it is ignored.
 """
 
 import signal
 
+from hypothesis import HealthCheck, settings
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A busy machine takes longer than hypothesis expects, and that is no finding.
+settings.register_profile("genai", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("genai")

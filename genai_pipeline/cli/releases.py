@@ -53,9 +53,9 @@ def _history(context: Context) -> int:
     if not shown:
         context.say(f"{model} has no release yet.")
         return 0
-    context.console.print(_table(model, history_table(shown, live)))
+    context.console.print(_page(model, history_table(shown, live)))
     for event in shown[0].history if which else ():
-        context.say(f"{event.at}  {event.what}")
+        context.say(f"{event.at}  {_plain(event.what)}")
     return 0
 
 
@@ -170,13 +170,27 @@ def _user(context: Context) -> str:
         raise Refused("It is not known who you are.", "Set GENAI_USER: it stands in the record.") from error
 
 
-def _table(model: str, rows: Sequence[dict[str, str]]) -> RenderableType:
-    from rich.markup import escape
+def _page(model: str, rows: Sequence[dict[str, str]]) -> RenderableType:
+    """A paragraph each, newest first: as many columns as there are things to say fit no terminal."""
+    from rich.console import Group
+    from rich.padding import Padding
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=f"releases of {model}, newest first", title_justify="left", box=None)
-    for column in rows[0]:
-        table.add_column(column, overflow="fold", no_wrap=column == "release")
+    paragraphs: list[RenderableType] = []
     for row in rows:
-        table.add_row(*(escape(str(cell)) for cell in row.values()))
-    return table
+        facts = Table.grid(padding=(0, 2))
+        facts.add_column(no_wrap=True)
+        facts.add_column(overflow="fold")
+        for name, said in row.items():
+            if said and name not in ("release", "state"):
+                facts.add_row(name, Text(_plain(said)))
+        paragraphs += [Text(f"{model}@{row['release']}  {row['state']}"), Padding(facts, (0, 0, 1, 2))]
+    return Group(*paragraphs)
+
+
+def _plain(text: str) -> str:
+    """Without what moves a terminal: a reason may quote what an engine printed."""
+    from rich.text import Text
+
+    return Text.from_ansi(text).plain

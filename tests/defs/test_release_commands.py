@@ -36,7 +36,7 @@ def genai(desk, monkeypatch, tmp_path, capsys):
 def test_the_history_tells_of_every_release_newest_first(desk, genai):
     publish(desk, "v1", "v2")
     v2, v1 = desk.live, desk.platform.records.live("tiny").last_good
-    desk.verdicts["agent_report"] = [failed(v.check, "Paris") for v in desk.verdicts["agent_report"]]
+    desk.verdicts["agent_report"] = [failed(v.check, "Paris\x1b[2J") for v in desk.verdicts["agent_report"]]
     desk.world.hub.publish("v3")
     desk.roll_out()
 
@@ -48,9 +48,10 @@ def test_the_history_tells_of_every_release_newest_first(desk, genai):
     assert [row["release"] for row in rows[1:]] == [v2, v1]
     assert rows[0]["why"].startswith("agent_report.task_success: Paris")
     assert all(row["trigger"] and row["timings"] and row["began"] and row["ended"] for row in rows)
-    code, table = genai("history", "tiny")
+    code, page = genai("history", "tiny")
     assert code == 0
-    assert table.index(rows[0]["release"]) < table.index(v2) < table.index(v1)
+    assert page.index(f"tiny@{rows[0]['release']}") < page.index(f"tiny@{v2}") < page.index(f"tiny@{v1}")
+    assert "\x1b" not in page
 
 
 def test_one_release_is_told_event_by_event_and_named_by_its_first_digits(desk, genai):

@@ -234,7 +234,7 @@ class Site:
 
         with surviving(fault):
             pruner = Pruner(store, lambda models: references_to(models, store, source, files, running), GRACE_S)
-            pruner.carry_out(pruner.plan(now=self.now.timestamp()))
+            pruner.carry_out(pruner.plan())
 
     def revisions(self, specs: list[ModelSpec]) -> dict[str, str | GenaiError]:
         found: dict[str, str | GenaiError] = {}
