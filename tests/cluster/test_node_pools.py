@@ -183,7 +183,7 @@ def test_karpenter_is_content_with_a_misspelt_label_and_we_are_not(cluster, own_
 
 def test_what_can_never_be_met_is_not_applied(cluster, monkeypatch):
     wrong = pool_of(cluster, "wrong", "g6ee")
-    monkeypatch.setattr("genai_pipeline.rollout.pool_proof.render_node_pools", lambda *_: [wrong])
+    monkeypatch.setattr("genai_pipeline.rollout.pools.pool_proof.render_node_pools", lambda *_: [wrong])
 
     proof = PoolProof(cluster, profile_of(cluster.namespace)).prove([model()])
 
