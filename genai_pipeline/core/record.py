@@ -10,9 +10,11 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from types import UnionType
+from typing import Any, TypeVar
 
 from genai_pipeline.core.checks import ADDED_LATER, GENERATION, REQUIRED_FOR_LIVE
+from genai_pipeline.core.errors import Unreadable
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Outcome, Verdict, worst
@@ -79,8 +81,11 @@ class Record:
 
     @property
     def model_spec(self) -> ModelSpec:
-        """The model file as it was when the release was made."""
-        return ModelSpec.model_validate(dict(self.spec))
+        """The model file as it was when the release was made. Raises: Unreadable."""
+        try:
+            return ModelSpec.model_validate(dict(self.spec))
+        except (ValueError, TypeError) as error:
+            raise Unreadable(record_key(self.model, self.release), error) from error
 
     @property
     def as_release(self) -> Release:
@@ -180,7 +185,10 @@ class Record:
         data.setdefault("generation", 1)
         data["verdicts"] = {k: Verdict.from_json(v) for k, v in data["verdicts"].items()}
         data["history"] = tuple(Event(**e) for e in data["history"])
-        return cls(**data)
+        record = cls(**data)
+        _require(str, record.model, record.release, record.revision, *(each.at for each in record.history))
+        _require(int, record.attempt, record.attempts_before, record.promotions, record.generation)
+        return record
 
 
 def record_key(model: str, release: str) -> str:
@@ -214,4 +222,24 @@ class Live:
 
     @classmethod
     def from_bytes(cls, body: bytes) -> Live:
-        return cls(**json.loads(body))
+        live = cls(**json.loads(body))
+        _require(str, live.release, live.revision, live.since)
+        _require(str | None, live.last_good, live.watched_until, live.rolled_back)
+        return live
+
+
+def _require(kind: type | UnionType, *values: object) -> None:
+    wrong = [value for value in values if not isinstance(value, kind)]
+    if wrong:
+        raise TypeError(f"{wrong} is not of {kind}")
+
+
+Kept = TypeVar("Kept", Record, Live)
+
+
+def read(kind: type[Kept], key: str, body: bytes) -> Kept:
+    """What stands under a key of the store. Raises: Unreadable."""
+    try:
+        return kind.from_bytes(body)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise Unreadable(key, error) from error

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from genai_pipeline.core.errors import NotFound
-from genai_pipeline.core.record import ENDED, Live, Phase, Record, live_key, record_key
+from genai_pipeline.core.errors import NotFound, Unreadable
+from genai_pipeline.core.record import ENDED, Live, Phase, Record, live_key, read, record_key
 from genai_pipeline.evaluation.results import results_prefix
 from genai_pipeline.gateways.store.abc import DELETED_AT_ONCE, ObjectStore, StoredObject
 
 KEPT = 20
 """Ended releases of a model whose results stay, the newest ones; `genai evaluate --against` can still name them."""
-_UNREADABLE = (ValueError, TypeError, KeyError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ def prune_results(
     """
     found: list[StaleResults] = []
     for model in models:  # one after the other, so that each is deleted by what was read just before
-        stale = list(_stale(store, model, time.time() if now is None else now, grace_s))
+        stale = list(_stale(store, model, store.now() if now is None else now, grace_s))
         for start in range(0, 0 if dry_run else len(stale), DELETED_AT_ONCE):
             store.delete_many([each.key for each in stale[start : start + DELETED_AT_ONCE]])
         found += stale
@@ -69,19 +67,20 @@ def _newest_first(store: ObjectStore, model: str) -> dict[str, list[StoredObject
 def _in_use(store: ObjectStore, model: str) -> Sequence[str | None] | None:
     """What the live pointer names; None where that cannot be told."""
     try:
-        live = Live.from_bytes(store.get(live_key(model))[0])
+        live = read(Live, live_key(model), store.get(live_key(model))[0])
     except NotFound:
         return ()
-    except _UNREADABLE:
+    except Unreadable:
         return None
     return live.release, live.last_good, live.rolled_back
 
 
 def _phase(store: ObjectStore, model: str, release: str) -> Phase | None:
     """None where there is no record; what cannot be read is taken to be on its way."""
+    key = record_key(model, release)
     try:
-        return Record.from_bytes(store.get(record_key(model, release))[0]).phase
+        return read(Record, key, store.get(key)[0]).phase
     except NotFound:
         return None
-    except _UNREADABLE:
+    except Unreadable:
         return Phase.ROLLING_OUT

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 
-from genai_pipeline.core.errors import GenaiError, NotFound, Unavailable
+from genai_pipeline.core.errors import GenaiError, NotFound, Unavailable, Unreadable
 from genai_pipeline.core.model_file import ModelFiles
 from genai_pipeline.core.model_spec import ModelSpec, Source
-from genai_pipeline.core.record import ENDED, Live, Record, live_key
+from genai_pipeline.core.record import ENDED, Live, Record, live_key, read
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject
 from genai_pipeline.staging.prune import Reference, References
@@ -61,25 +61,25 @@ def _records_of(model: str, store: ObjectStore) -> Iterator[Reference]:
 
 def _live(model: str, listed: StoredObject, body: bytes) -> Iterator[Reference]:
     try:
-        live = Live.from_bytes(body)
-        yield Reference(model, live.revision, f"{live.release} is live")
-        if live.last_good:
-            yield Reference(model, _revision12(live.last_good), f"{live.last_good} is the last good release")
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise _Unclear(f"the live pointer {listed.key} cannot be read ({type(error).__name__})") from error
+        live = read(Live, listed.key, body)
+    except Unreadable as error:
+        raise _Unclear(f"the live pointer {error.what}") from error
+    yield Reference(model, live.revision, f"{live.release} is live")
+    if live.last_good:
+        yield Reference(model, _revision12(live.last_good), f"{live.last_good} is the last good release")
 
 
 def _record(model: str, listed: StoredObject, body: bytes) -> Iterator[Reference]:
     release = listed.key.rpartition("/")[2].removesuffix(".json")
     try:
-        record = Record.from_bytes(body)
-        ended_at = _ended_at(record, listed)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        why = f"the record {listed.key} cannot be read ({type(error).__name__})"
+        record = read(Record, listed.key, body)
+    except Unreadable as error:
+        why = f"the record {error.what}"
         if not _RELEASE.match(release):
             raise _Unclear(why) from error
         yield Reference(model, _revision12(release), why, unclear=True)
         return
+    ended_at = _ended_at(record, listed)
     what = f"{record.release} is {record.phase}" if ended_at is None else f"{record.release} was {record.phase}"
     yield Reference(model, record.revision, what, ended_at)
 
@@ -88,9 +88,10 @@ def _ended_at(record: Record, listed: StoredObject) -> float | None:
     """When a release came to its end; its last event is that or later, which keeps it longer."""
     if record.phase not in ENDED:
         return None
-    if not record.history:
-        return listed.modified_at
-    return datetime.fromisoformat(record.history[-1].at).timestamp()
+    try:
+        return datetime.fromisoformat(record.history[-1].at).timestamp()
+    except (IndexError, ValueError):
+        return listed.modified_at  # without events, or the last without a time: it was written then
 
 
 def _model_file(model: str, sources: Sources, files: ModelFiles, named: Collection[str]) -> Iterator[Reference]:

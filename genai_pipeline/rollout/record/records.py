@@ -8,26 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
 
 from genai_pipeline.core.clock import later, utc_now
-from genai_pipeline.core.errors import AlreadyExists, NotFound, StoreConflict, Unreadable
+from genai_pipeline.core.errors import AlreadyExists, NotFound, StoreConflict
 from genai_pipeline.core.model_spec import ModelSpec
-from genai_pipeline.core.record import ENDED_BADLY, Live, Record, live_key, record_key
+from genai_pipeline.core.record import ENDED_BADLY, Live, Record, live_key, read, record_key
 from genai_pipeline.core.release import Release
 from genai_pipeline.gateways.store.abc import ObjectStore
 
 _TRIES = 20
-
-Kept = TypeVar("Kept", Record, Live)
-
-
-def read(kind: type[Kept], key: str, body: bytes) -> Kept:
-    """What stands under a key. Raises: Unreadable."""
-    try:
-        return kind.from_bytes(body)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise Unreadable(key, error) from error
 
 
 class Records:

@@ -4,8 +4,9 @@ from dataclasses import replace
 import pytest
 
 from genai_pipeline.core.checks import ADDED_LATER, REQUIRED_FOR_LIVE
+from genai_pipeline.core.errors import Unreadable
 from genai_pipeline.core.model_file import parse_model
-from genai_pipeline.core.record import Phase, Record
+from genai_pipeline.core.record import Live, Phase, Record, read
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Outcome, Verdict, failed, inconclusive, passed, worst
 
@@ -115,3 +116,27 @@ def test_a_verdict_survives_its_json():
     verdict = Verdict("x", Outcome.INCONCLUSIVE, "why", {"rows": [{"a": 1}]})
 
     assert Verdict.from_json(verdict.to_json()) == verdict
+
+
+@pytest.mark.parametrize("change", [{"release": 5}, {"attempt": "2"}, {"history": [{"at": 5, "what": "made"}]}])
+def test_a_record_that_holds_other_kinds_of_values_is_unreadable(change):
+    data = json.loads(all_passed().to_bytes()) | change
+
+    with pytest.raises(Unreadable, match=r"releases/tiny/x\.json cannot be read"):
+        read(Record, "releases/tiny/x.json", json.dumps(data).encode())
+
+
+@pytest.mark.parametrize("change", [{"release": None}, {"last_good": 5}, {"unknown": "x"}])
+def test_a_live_pointer_that_holds_other_kinds_of_values_is_unreadable(change):
+    data = json.loads(Live("a-1", "a", "2026-01-01T00:00:00Z").to_bytes()) | change
+
+    with pytest.raises(Unreadable, match=r"live\.json cannot be read"):
+        read(Live, "releases/tiny/live.json", json.dumps(data).encode())
+
+
+@pytest.mark.parametrize("spec", [{"nonsense": 1}, None, []])
+def test_a_record_whose_model_file_is_of_a_newer_version_is_unreadable_as_such(spec):
+    record = replace(all_passed(), spec=spec)
+
+    with pytest.raises(Unreadable, match=f"{record.release}.json cannot be read"):
+        _ = record.as_release
