@@ -24,9 +24,9 @@ LISTS = asks("GET", **{"list-type": "2"})
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """A reader that wants 20 MB/s after a fifth of a second."""
+    """A reader that wants 8 MB/s after a fifth of a second."""
     monkeypatch.setattr(file_reader, "GRACE_S", 0.2)
-    monkeypatch.setattr(file_reader, "SLOWEST_BYTES_PER_S", 20_000_000)
+    monkeypatch.setattr(file_reader, "SLOWEST_BYTES_PER_S", 8_000_000)
 
 
 def test_a_hub_that_drips_is_asked_again_on_another_connection(small_world, impatient):

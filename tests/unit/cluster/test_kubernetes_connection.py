@@ -26,7 +26,7 @@ def api(tmp_path: Path) -> Iterator[StubApi]:
 
 @pytest.fixture
 def cluster(api: StubApi) -> Iterator[KubernetesCluster]:
-    cluster = KubernetesCluster("ns", api.kubeconfig, patience_s=3)
+    cluster = KubernetesCluster("ns", api.kubeconfig, patience_s=30)
     yield cluster
     cluster.close()
 
