@@ -37,14 +37,14 @@ It may be lost in any case: a busy code server still answers the daemon that the
 Install = Callable[..., Installation]
 
 
-@pytest.mark.timeout(3600 if LONG else 600)
+@pytest.mark.timeout(3600 if LONG else 1800)
 @pytest.mark.parametrize("nth", ROUNDS)
 def test_one_run_per_release_on_sqlite(installed: Install, nth: int) -> None:
     cases = CASES if LONG else SOME
     every_case(installed(len(cases)), cases)
 
 
-@pytest.mark.timeout(3600 if LONG else 600)
+@pytest.mark.timeout(3600 if LONG else 1800)
 @pytest.mark.parametrize("nth", ROUNDS)
 def test_one_run_per_release_on_postgres(postgres: Mapping[str, object], installed: Install, nth: int) -> None:
     cases = CASES if LONG else FEW
