@@ -53,6 +53,7 @@ def announce(command: Command) -> None:
 def _stage(context: Context) -> int:
     from genai_pipeline.cli.staging_view import staged_page, watching
     from genai_pipeline.core.manifest import staged_prefix
+    from genai_pipeline.staging.judge import require_licence
     from genai_pipeline.staging.stager import Stager
 
     gateways, spec = _opened(context, context.args.model)
@@ -61,6 +62,7 @@ def _stage(context: Context) -> int:
         store.ensure_bucket()  # before the source is asked: the digests of some are remembered there
     revision = _resolved(source, spec, context)
     snapshot = source.snapshot(spec.source.address, revision)
+    require_licence(snapshot, spec.source.licences)
     if context.args.plan:
         return _show_plan(context, store, spec.name, snapshot)
     with watching(context.console, context.say) as watch:

@@ -9,7 +9,7 @@ from genai_pipeline.core.errors import ChecksumMismatch, GenaiError, IncompleteM
 from genai_pipeline.core.manifest import MANIFEST_NAME, Manifest, staged_prefix
 from genai_pipeline.core.model_spec import ANY_LICENCE
 from genai_pipeline.core.snapshot import INDEX_NAME, Snapshot, SnapshotFile, shards_named_by
-from genai_pipeline.core.verdict import Verdict, failed, inconclusive, judge, passed
+from genai_pipeline.core.verdict import Outcome, Verdict, failed, inconclusive, judge, passed
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject
 from genai_pipeline.staging.digest import digest_over
@@ -38,6 +38,13 @@ def _safe_formats(snapshot: Snapshot) -> Verdict:
     names, formats = snapshot.weights, " or ".join(snapshot.formats)
     summary = f"{len(names)} files of weights, all {formats}." if names else f"There is no {formats} file to serve."
     return judge("safe_formats", len(names) > 0, summary, weights=list(names))
+
+
+def require_licence(snapshot: Snapshot, allowed: Sequence[str]) -> None:
+    """For whoever stages by hand, without an m/snapshot that judges it first. Raises: Refused."""
+    verdict = _licence(snapshot, allowed)
+    if verdict.outcome is not Outcome.PASSED:
+        raise Refused(f"{snapshot.source}@{snapshot.revision[:12]}: {verdict.summary}", "Nothing was staged.")
 
 
 def _licence(snapshot: Snapshot, allowed: Sequence[str]) -> Verdict:
