@@ -5,12 +5,18 @@ from __future__ import annotations
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConfigNotFound,
+    ConfigParseError,
     CredentialRetrievalError,
+    FlexibleChecksumError,
     HTTPClientError,
+    InvalidConfigError,
+    LoginError,
     NoCredentialsError,
     ParamValidationError,
     PartialCredentialsError,
     ProfileNotFound,
+    SSOError,
     TokenRetrievalError,
 )
 from urllib3.exceptions import HTTPError
@@ -22,8 +28,18 @@ _NO_CREDENTIALS = (
     PartialCredentialsError,
     CredentialRetrievalError,
     ProfileNotFound,
-    TokenRetrievalError,
+    InvalidConfigError,
+    ConfigParseError,
+    ConfigNotFound,
+    FileNotFoundError,  # of a web identity's token, which boto3 reads before each request that needs a new one
+    PermissionError,
 )
+WRONG_CHECKSUM = FlexibleChecksumError
+"""Of a body that was read to its end."""
+_LAPSED = (SSOError, LoginError, TokenRetrievalError)
+_STILL_EXPIRED = "Credentials were refreshed, but the refreshed credentials are still expired."
+"""What botocore says by a bare RuntimeError."""
+_GET_NEW = "Get new ones (aws sso login, or a new role session), then run this again."
 _SET_KEYS = (
     "Run `genai up`, which gives the local profile its own; elsewhere set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY,"
     " or give this process an IAM role."
@@ -33,7 +49,7 @@ _EXPIRED = {"ExpiredToken", "TokenRefreshRequired"}
 _BUSY = {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "503", "429"}
 _DAMAGED = {"BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "IncompleteBody"}
 _CONFLICT = {"PreconditionFailed", "ConditionalRequestConflict", "InvalidPart", "InvalidPartOrder", "412"}
-_ELSEWHERE = {"PermanentRedirect", "AuthorizationHeaderMalformed", "301"}
+_ELSEWHERE = {"PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed", "301", "307"}
 _ABSENT = {"NoSuchKey", "NoSuchUpload", "NotFound", "404"}
 
 
@@ -49,6 +65,11 @@ def is_absent(error: ClientError) -> bool:
     return code_of(error) in _ABSENT
 
 
+def refuses_checksum(error: Exception) -> bool:
+    """Whether a request with a CRC-64/NVME may have been refused because of it."""
+    return isinstance(error, ClientError) and code_of(error) in ("InvalidRequest", "InvalidArgument", "NotImplemented")
+
+
 def broken_stream() -> tuple[type[Exception], ...]:
     """What reading a body raises when the connection goes away under it."""
     return (HTTPClientError, HTTPError, ConnectionError, TimeoutError)
@@ -62,7 +83,9 @@ def translated(error: Exception, what: str, address: str, endpoint: str) -> Gena
         endpoint: which server was asked, for a person.
     """
     if isinstance(error, _NO_CREDENTIALS):
-        return AccessDenied(f"There are no credentials to {what}: {error}.", _SET_KEYS)
+        return AccessDenied(f"There are no credentials to {what}: {_words(error)}.", _SET_KEYS)
+    if isinstance(error, _LAPSED) or str(error) == _STILL_EXPIRED:
+        return AccessDenied(f"There are no credentials to {what}: {_words(error)}.", _GET_NEW)
     if isinstance(error, ClientError):
         return _refusal(error, what, address, endpoint)
     if isinstance(error, ParamValidationError):
@@ -97,11 +120,11 @@ def _refusal(error: ClientError, what: str, address: str, endpoint: str) -> Gena
     if code in _EXPIRED:
         return AccessDenied(
             f"{endpoint} does not let these credentials {what}: they have expired ({code}).",
-            "Get new ones (aws sso login, or a new role session), then run this again.",
+            _GET_NEW,
         )
     if code in _DENIED or status in (401, 403):
         return AccessDenied(
-            f"{endpoint} does not let these credentials {what} ({code}).",
+            f"{endpoint} does not let these credentials {what} ({_said(error)}).",
             f"{_SET_KEYS} It needs "
             "s3:GetObject, s3:PutObject, s3:DeleteObject, s3:ListBucket and the multipart actions.",
         )
@@ -109,8 +132,15 @@ def _refusal(error: ClientError, what: str, address: str, endpoint: str) -> Gena
         return Refused(
             f"Cannot {what}: the bucket is in {region}.", f"Set AWS_REGION={region}, of a source its `region`."
         )
+    if status == 501:
+        return Refused(
+            f"{endpoint} cannot {what} ({_said(error)}).",
+            "Use an S3 that has conditional writes (If-None-Match), and multipart uploads with their listings.",
+        )
     if code in _BUSY or status == 429 or status >= 500:
-        return StoreUnavailable(f"The object store could not {what} now ({code}).", "Run this again in a minute.")
+        return StoreUnavailable(
+            f"The object store could not {what} now ({_said(error)}).", "Run this again in a minute."
+        )
     return Refused(f"{endpoint} refused to {what}: {_words(error)}.", "Correct what it names.")
 
 
@@ -118,6 +148,12 @@ def _region_of(error: ClientError) -> str:
     """Where the bucket is, as S3 says in a header or in the body, whichever it has."""
     headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     return headers.get("x-amz-bucket-region") or str(error.response.get("Error", {}).get("Region", ""))
+
+
+def _said(error: ClientError) -> str:
+    """The code, and in S3's own words which action, resource or limit it is about."""
+    message = " ".join(str(error.response.get("Error", {}).get("Message", "")).split()).rstrip(".")
+    return f"{code_of(error)}: {message}" if message else code_of(error)
 
 
 def _words(error: Exception) -> str:

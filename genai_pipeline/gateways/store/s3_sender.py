@@ -28,6 +28,7 @@ from genai_pipeline.gateways.connections import Connections
 from genai_pipeline.gateways.pace import Pace, retry_after_s, wait_s
 from genai_pipeline.gateways.store.abc import Body
 from genai_pipeline.gateways.store.checksums import HEADER, crc64nvme, md5
+from genai_pipeline.gateways.store.s3_errors import refuses_checksum
 from genai_pipeline.gateways.store.s3_retries import AGAIN
 
 ATTEMPTS = 6
@@ -68,7 +69,7 @@ class Sender:
     def put(self, operation: str, key: str, query: Mapping[str, str], body: Body, headers: Mapping[str, str]) -> Any:
         """The headers of S3's answer, whose ETag is there. Raises: ClientError, HTTPError."""
         url = self._bucket_url + quote(key, safe="/-._~") + (f"?{urlencode(query)}" if query else "")
-        sums = {HEADER: crc64nvme(body)} if self.with_crc64 else {"Content-MD5": md5(body)}
+        sums = {HEADER: crc64nvme(body), **_NAMED} if self.with_crc64 else {"Content-MD5": md5(body)}
         last = time.monotonic() + LONGEST_SEND_S
         for failures in range(1, ATTEMPTS + 1):
             asked_s = None
@@ -78,7 +79,9 @@ class Sender:
                     return _checked(answer, sums)
                 error: Exception = _client_error(answer, operation)
                 asked_s = retry_after_s(answer.headers)
-                if not _may_pass(answer.status, error):
+                if operation == "PutObject" and HEADER in sums and refuses_checksum(error):
+                    self.with_crc64, sums = False, {"Content-MD5": md5(body)}
+                elif not _may_pass(answer.status, error):
                     raise error
             except HTTPError as broken:
                 error = broken
@@ -102,6 +105,9 @@ class Sender:
         return dict(request.headers.items())
 
 
+_NAMED = {"x-amz-sdk-checksum-algorithm": "CRC64NVME"}
+"""Without it, or an MD5, S3 takes nothing into a bucket with a default retention.
+Source: Amazon S3 API reference, "PutObject"."""
 _UNSIGNED_BODY = Config(s3={"payload_signing_enabled": False})
 
 
@@ -142,4 +148,4 @@ def _client_error(answer: urllib3.BaseHTTPResponse, operation: str) -> ClientErr
 
 def _may_pass(status: int, error: Exception) -> bool:
     code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""  # pyright: ignore
-    return status == 429 or status >= 500 or code in _TRY_AGAIN
+    return status == 429 or (status >= 500 and status != 501) or code in _TRY_AGAIN

@@ -109,6 +109,26 @@ def test_a_server_that_knows_no_crc64_is_given_an_md5(behind: S3Store, store: S3
     assert all(head.get("Content-MD5") and not head.get("x-amz-checksum-crc64nvme") for head in parts)
 
 
+@pytest.mark.parametrize(("status", "code"), [(400, "InvalidArgument"), (501, "NotImplemented")])
+def test_a_server_that_takes_no_crc64_with_a_small_file_is_given_an_md5(
+    behind: S3Store, store: S3Store, proxy: Proxy, status: int, code: str
+):
+    behind.head("k")
+    behind._client.sender._sleep = lambda _: None  # pyright: ignore[reportPrivateUsage]
+    proxy.fault = lambda e: bad.s3_error(status, code) if e.head.get("x-amz-checksum-crc64nvme") else None
+
+    assert [behind.put_file(key, b"1") for key in ("k", "l")]
+
+    assert store.get("k")[0] == store.get("l")[0] == b"1"
+    assert behind.requests()["PutObject"] == 3
+
+
+def test_a_bucket_with_a_default_retention_is_told_the_algorithm(behind: S3Store, proxy: Proxy):
+    behind.put_file("k", b"1")
+    (sent,) = [e.head for e in proxy.exchanges if e.method == "PUT"]
+    assert sent.get("x-amz-sdk-checksum-algorithm") == "CRC64NVME"
+
+
 def test_parts_of_somebody_else_are_not_completed_as_ours(store: S3Store):
     upload = store.begin_upload("k")
     ours = [store.upload_part(upload, n, body) for n, body in enumerate(PARTS, 1)]

@@ -1,0 +1,108 @@
+"""What an S3 refuses, and what stands in the way before it is asked: told in words that say what to do."""
+
+from __future__ import annotations
+
+import base64
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from genai_pipeline.core.errors import AccessDenied, Refused, StoreUnavailable
+from genai_pipeline.gateways.store.s3 import S3Store
+from tests.fakes import bad_replies as bad
+from tests.fakes.proxy import Proxy
+
+NOBODY = "http://127.0.0.1:1"
+NO_RIGHT = "User: arn:aws:iam::1:user/x is not authorized to perform: s3:ListBucketMultipartUploads"
+
+
+@pytest.fixture
+def behind(store: S3Store, s3_server: Any):
+    """(The store behind a proxy, the proxy)."""
+    store.put("k", b"content")
+    with Proxy(s3_server.endpoint) as proxy:
+        yield S3Store(store.bucket, proxy.url, access_key=s3_server.access_key, secret_key=s3_server.secret_key), proxy
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "words", "error"),
+    [
+        (403, "AccessDenied", NO_RIGHT, AccessDenied),
+        (403, "QuotaExceeded", "The bucket may hold 10 GB", AccessDenied),
+        (507, "XMinioStorageFull", "Storage backend has reached its minimum free drive threshold", StoreUnavailable),
+        (501, "NotImplemented", "A header you provided implies functionality that is not implemented", Refused),
+    ],
+)
+def test_the_servers_own_words_are_told(behind: Any, status: int, code: str, words: str, error: type[Exception]):
+    store, proxy = behind
+    proxy.fault = bad.always(bad.s3_error(status, code, words))
+    with pytest.raises(error, match=f"{code}: {words}"):
+        list(store.list_uploads(""))
+
+
+def test_what_a_server_cannot_do_is_asked_once(behind: Any):
+    store, proxy = behind
+    proxy.fault = bad.always(bad.s3_error(501, "NotImplemented", "A header implies functionality"))
+    with pytest.raises(Refused, match="conditional writes"):
+        store.put_new("k", b"1")
+    store._client.sender.with_crc64 = False
+    with pytest.raises(Refused, match=f"cannot write {store.url('k')}"):
+        store.put_file("k", b"1")
+    assert store.requests()["PutObject"] == 2
+
+
+def test_a_new_bucket_in_another_region_is_named_with_its_region(behind: Any):
+    store, proxy = behind
+    headers = {"x-amz-bucket-region": "eu-west-1"}
+    proxy.fault = bad.always(bad.s3_error(307, "TemporaryRedirect", "", headers), bad.asks("PUT"))
+    with pytest.raises(Refused, match="Set AWS_REGION=eu-west-1"):
+        store.put_file("k", b"1")
+
+
+def test_a_read_is_judged_by_its_sha256_and_not_by_a_wrong_checksum_beside_it(behind: Any):
+    store, proxy = behind
+    wrong = base64.b64encode(bytes(4)).decode()
+    proxy.fault = bad.always(bad.with_header("x-amz-checksum-crc32", wrong), bad.asks("GET"))
+    assert b"".join(store.read("k")) == b"content"
+    with pytest.raises(StoreUnavailable, match="checksum"):
+        store.get("k")
+
+
+def _expired(home: Path) -> str:
+    program = home / "credentials"
+    lapsed = '{"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "b", "Expiration": "2020-01-01T00:00:00Z"}'
+    program.write_text(f"#!/bin/sh\necho '{lapsed}'\n")
+    program.chmod(stat.S_IRWXU)
+    return f"credential_process = {program}"
+
+
+ROLE = "role_arn = arn:aws:iam::123456789012:role/x\n"
+SSO = "sso_account_id = 1\nsso_role_name = x\nsso_region = us-east-1\nsso_start_url = https://x.awsapps.com/start"
+
+
+@pytest.mark.parametrize(
+    ("profile", "says"),
+    [
+        (_expired, r"still expired\. Get new ones"),
+        (lambda _: SSO, "SSO Token.*aws sso login"),
+        (lambda _: "login_session = arn:aws:iam::1:user/x", "reauthenticate with 'aws login'"),
+        (lambda _: f"{ROLE}web_identity_token_file = /nonexistent/token", "/nonexistent/token'"),
+        (lambda _: f"{ROLE}source_profile = gone", "source_profile"),
+        (lambda _: "no setting at all", "Unable to parse config file"),
+    ],
+    ids=["expired process", "sso", "login", "web identity", "no such source", "no config"],
+)
+@pytest.mark.parametrize("asked", [lambda s: s.exists(), lambda s: s.put_file("k", b"1")], ids=["boto3", "sender"])
+def test_credentials_that_cannot_be_had_are_not_taken_for_a_store_that_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, profile: Any, says: str, asked: Any
+):
+    (tmp_path / "config").write_text(f"[profile p]\nregion = us-east-1\n{profile(tmp_path)}\n")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in (("HOME", str(tmp_path)), ("AWS_CONFIG_FILE", str(tmp_path / "config")), ("AWS_PROFILE", "p")):
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(AccessDenied, match=rf"(?s)^There are no credentials to .*{says}"):
+        asked(S3Store("genai", NOBODY))
