@@ -54,7 +54,7 @@ def _add_agent(app: FastAPI, service: AgentService) -> None:
         content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         question = Question.parse(body, content_type, service.settings.max_prompt_chars)
         began, turn = time.perf_counter(), service.begin(question, key)
-        if not wants_events(request.headers.get("accept", "")):
+        if not wants_events(", ".join(request.headers.getlist("accept"))):
             return Json(await until_disconnect(request, turn))
 
         def first_text() -> None:

@@ -196,6 +196,15 @@ def test_events_are_sent_to_who_asks_for_them(accept: str, streamed: bool):
     assert streaming.wants_events(accept) == streamed
 
 
+def test_accept_in_two_lines_is_one_list():
+    accept = [("Accept", "application/json"), ("Accept", "text/event-stream")]
+    with ScriptedModel(lambda _: Say("Hi")) as model, running_agent(model.url) as agent, httpx.Client() as http:
+        http.headers.clear()
+        answer = http.post(f"{agent.url}/agent", json={"prompt": "Hi"}, headers=accept, timeout=60)
+
+    assert answer.headers["content-type"].startswith("text/event-stream")
+
+
 def test_results_of_tools_are_not_streamed():
     def script(messages: Messages) -> Say:
         if messages[-1]["role"] == "user":
