@@ -20,10 +20,11 @@ from genai_pipeline.agent.errors import ToolError
 
 MAX_ANSWER_BYTES = 256 * 1024
 MAX_DESCRIPTION_CHARS = 60
+MAX_PLACE_CHARS = 80
 ATTEMPTS = 2
 REDIRECTS = 2
 _REDIRECTED = (301, 302, 303, 307, 308)
-_PLACE = re.compile(r"[^\W_][\w .,'’()-]{0,79}")
+_PLACE = re.compile(r"['’‘-]?[^\W_][\w .,'’‘()–-]{0,79}")
 """Names of places. No slash, colon, percent, question or hash sign: a place is one path segment, never an address."""
 
 
@@ -41,7 +42,8 @@ class WeatherService:
         Raises: ToolError: no such place, no answer, or an answer that makes no sense.
         """
         place = " ".join(unicodedata.normalize("NFC", place).split())
-        if not _PLACE.fullmatch(place) or ".." in place:
+        letters = "".join(char for char in place if unicodedata.category(char)[0] != "M")  # `\w` has no vowel signs
+        if not _PLACE.fullmatch(letters) or len(place) > MAX_PLACE_CHARS or ".." in place:
             raise ToolError(f"no weather is known for {place[:80]}")
         status, body = await self._get(f"{self._base_url}/{quote(place, safe='')}?format=j1")
         if status == 404:
@@ -110,12 +112,13 @@ def describe(place: str, body: bytes) -> str:
     try:
         data: dict[str, Any] = json.loads(body)
         now = data["current_condition"][0]
-        sky = _plain(str(now["weatherDesc"][0]["value"]))
+        sky = _plain(now["weatherDesc"][0]["value"])
         celsius, humidity, wind = (int(now[key]) for key in ("temp_C", "humidity", "windspeedKmph"))
     except (ValueError, KeyError, IndexError, TypeError, RecursionError, OverflowError) as error:
         raise ToolError("the weather service did not answer (not weather data)") from error
+    told = [sky, f"{celsius}°C", f"humidity {humidity}%", f"wind {wind} km/h"]
     demo = " (demo data)" if "demo data" in str(data.get("source", "")) else ""
-    return f"{place}: {sky}, {celsius}°C, humidity {humidity}%, wind {wind} km/h{demo}"
+    return f"{place}: {', '.join(filter(None, told))}{demo}"
 
 
 def _plain(description: str) -> str:

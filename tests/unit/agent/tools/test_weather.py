@@ -60,10 +60,21 @@ def test_the_place_is_one_escaped_segment_of_the_path():
 
 
 @pytest.mark.parametrize(
+    "place", ["मुंबई", "กรุงเทพมหานคร", "சென்னை", "'s-Hertogenbosch", "-33.86,151.2", "Dún Laoghaire–Rathdown"]
+)
+def test_names_in_all_scripts_are_asked_for(place: str):
+    assert ask(answer(200, j1()), place)[0].startswith(f"{place}: light rain")
+
+
+def test_a_sky_that_is_not_told_is_left_out():
+    assert ask(answer(200, j1(sky=" ")))[0] == "Zürich: 12°C, humidity 81%, wind 14 km/h"
+
+
+@pytest.mark.parametrize(
     "place",
     ["../admin", "..", ".", "...", "%2e%2e/admin", "http://169.254.169.254/latest", "//evil.test", "evil.test:80/x",
      "a/b", "a\\b", "a?b=c", "a#b", "~Eiffel", "@github.com", ":help", "a\r\nHost: evil", "", " ", "_", "x" * 81,
-     "a\0b", "A..B"],
+     "x" + "\u0301" * 80, "a\0b", "A..B"],
 )  # fmt: skip
 def test_what_is_no_name_of_a_place_is_never_sent(place: str):
     told, sent = ask(answer(200, j1()), place)
@@ -161,7 +172,17 @@ def test_too_large_an_answer_is_refused():
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"Unknown location", b"[]", b"{}", b'{"current_condition": []}', j1(celsius="warm")]
+    "body",
+    [
+        b"",
+        b"Unknown location",
+        b"[]",
+        b"{}",
+        b'{"current_condition": []}',
+        j1(celsius="warm"),
+        j1().replace(b'"Light rain"', b'["Light rain"]'),
+        j1().replace(b'"Light rain"', b"null"),
+    ],
 )
 def test_what_is_not_weather_is_not_passed_on(body: bytes):
     assert ask(answer(200, body))[0] == "Error: the weather service did not answer (not weather data)"
