@@ -21,6 +21,7 @@ MAX_TOOL_CALLS = 32
 MAX_NAME_CHARS = 128
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What every endpoint takes as the id of a tool call; Bedrock takes nothing else."""
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _REDACTED = "redactContent"
 
 
@@ -102,7 +103,9 @@ class CompletionReader:
         self._calls += 1
         if self._calls > MAX_TOOL_CALLS:
             raise UnusableAnswer(f"it calls more than {MAX_TOOL_CALLS} tools at once")
-        tool_use = {**call["start"], "toolUseId": self._own_id(call["start"].get("toolUseId"))}
+        if not _NAME.fullmatch(name):  # Strands would not tell its hooks of such a call
+            name = f"invalid_{re.sub(r'[^A-Za-z0-9_-]', '_', name)}"[:64]
+        tool_use = {**call["start"], "name": name, "toolUseId": self._own_id(call["start"].get("toolUseId"))}
         yield {"contentBlockStart": {"start": {"toolUse": tool_use}}}
         yield {"contentBlockDelta": {"delta": {"toolUse": {"input": written if arguments else "{}"}}}}
         yield {"contentBlockStop": {}}

@@ -68,7 +68,8 @@ def explain(error: BaseException, spec: EndpointSpec, max_tokens: int) -> AgentE
         wait_s = max(1, math.ceil(error.left_s))
         message = f"The model {spec.model!r} at {spec.where} failed again and again. It is asked anew in {wait_s} s."
         return AgentError(503, "model_unavailable", f"{message} Check that it runs and is reachable.", wait_s)
-    name = type(error).__name__
+    too_large = getattr(error, "status_code", 0) == 413
+    name = "ContextWindowOverflowException" if too_large else type(error).__name__
     code = bedrock_code(error)
     if code == "ValidationException" and fault_of(error).elsewhere:  # of a model that is none, or not here
         code = "ResourceNotFoundException"

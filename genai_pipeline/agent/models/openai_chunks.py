@@ -24,6 +24,8 @@ FINISH_REASONS = {
 TAIL_S = 2.0
 """After the last word only the usage may come; an answer that is whole does not wait for it any longer."""
 TAIL_CHUNKS = 64
+MAX_COUNT = 2**53
+"""Of tokens: more is no count, and no float."""
 
 
 async def checked_chunks(stream: Any, silence_s: float) -> AsyncGenerator[Any, None]:
@@ -73,17 +75,19 @@ async def _tail(stream: Any) -> AsyncGenerator[Any, None]:
 def _checked(chunk: Any) -> Any:
     """The chunk's choice, if it has one. Raises: BrokenStream."""
     choices = getattr(chunk, "choices", None)
+    if isinstance(choices, list):  # one answer was asked for: what has another number is another one
+        chunk.choices = choices = [choice for choice in choices if not getattr(choice, "index", None)]
     if not choices:
         return None
     choice = choices[0] if isinstance(choices, list) else None
     if choice is None or isinstance(choice, (str, int, float, list, dict)):
         raise BrokenStream("a piece of the stream has choices that are none")
-    finish, delta = getattr(choice, "finish_reason", None), getattr(choice, "delta", None)
+    finish, delta = getattr(choice, "finish_reason", None) or None, getattr(choice, "delta", None)
     if finish is not None and (not isinstance(finish, str) or finish not in FINISH_REASONS):
         raise BrokenStream(f"it ended for a reason that is unknown ({str(finish)[:40]!r})")
-    if delta is None and finish is not None:
+    if delta is None:  # Azure's notes of its filter have none
         delta = _empty_delta()
-    if delta is None or isinstance(delta, (str, int, float, list, dict)):
+    if isinstance(delta, (str, int, float, list, dict)):
         raise BrokenStream("a piece of the stream has no delta")
     choice.finish_reason = FINISH_REASONS[finish] if finish is not None else None
     choice.delta = _checked_delta(delta)
@@ -117,4 +121,5 @@ def _checked_delta(delta: Any) -> Any:
 
 def _is_usage(usage: Any) -> bool:
     counts = [getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens", "total_tokens")]
-    return all(isinstance(count, int) and count >= 0 for count in counts)
+    cached = getattr(getattr(usage, "prompt_tokens_details", None), "cached_tokens", None)
+    return all(isinstance(count, int) and 0 <= count <= MAX_COUNT for count in [*counts, cached or 0])

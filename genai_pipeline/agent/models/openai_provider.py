@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 from openai import APIConnectionError, APIStatusError, AsyncOpenAI
+from openai._streaming import ServerSentEvent, SSEDecoder
 from strands.models.openai import OpenAIModel
 
 from genai_pipeline.agent.models.failures import BrokenStream, Stalled
@@ -99,7 +100,16 @@ class _CheckedClient:
             raise
         if not hasattr(stream, "response"):
             raise BrokenStream("it is not streamed")
+        stream._decoder = _Events()
         return checked_chunks(stream, self._silence_s)
+
+
+class _Events(SSEDecoder):
+    """Without those that hold no data, such as `retry: 1000`: the client would read them as JSON."""
+
+    def decode(self, line: str) -> ServerSentEvent | None:
+        event = super().decode(line)
+        return event if event and event.data else None
 
 
 async def _bounded(response: httpx.Response) -> None:

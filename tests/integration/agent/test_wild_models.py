@@ -167,6 +167,15 @@ def test_an_unknown_tool_is_an_error_for_the_model_which_may_go_on():
     assert "rm_rf" in response.json()["response"]
 
 
+@pytest.mark.parametrize("name", ["functions.get_weather", "get weather", "get_weather\n", "x" * 100], ids=range(4))
+def test_a_tool_whose_name_no_tool_can_have_is_an_unknown_one(name: str):
+    response = ask(once(lambda talk: talk.stream(call(name, '{"location": "Oslo"}'), CALLS)))
+
+    [use] = response.json()["tools"]
+    assert use["name"].startswith("invalid_")
+    assert (use["arguments"], use["status"]) == ({"location": "Oslo"}, "error")
+
+
 def test_calls_with_the_same_id_or_none_are_told_apart():
     zones = ["UTC", "Asia/Tokyo", "Europe/Berlin"]
     calls = [
@@ -197,6 +206,44 @@ def test_an_answer_that_is_whole_does_not_wait_for_what_may_follow():
     for tail in ({"stall": True}, {"done": False}):
         response = ask(lambda talk, tail=tail: talk.stream(text("Hello"), STOP, **tail), model_timeout_s=15.0)
         assert (response.status_code, response.json()["response"]) == (200, "Hello")
+
+
+def chunk_with(*choices: Any) -> dict[str, Any]:
+    return {"choices": list(choices)}
+
+
+ODD: dict[str, list[Any]] = {
+    "an end that is not yet one": [chunk_with({"index": 0, "delta": {"content": "Hello"}, "finish_reason": ""}), STOP],
+    "notes without a delta": [text("Hello"), chunk_with({"index": 0, "content_filter_results": {}}), STOP],
+    "events without data": [b"retry: 1000\n\n", b"event: ping\n\n", text("Hello"), b"id: 7\n\n", b": ping\n\n", STOP],
+    "another answer beside the first": [
+        chunk_with({"index": 1, "delta": {"content": "Hi"}}, {"index": 0, "delta": {"content": "Hello"}}),
+        chunk_with({"index": 1, "delta": {"content": "Hi"}, "finish_reason": "length"}),
+        STOP,
+    ],
+}
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_what_some_endpoints_say_beside_their_answer_is_passed_over(what: str):
+    response = ask(lambda talk: talk.stream(*ODD[what]))
+
+    assert (response.status_code, response.json().get("response")) == (200, "Hello")
+
+
+@pytest.mark.parametrize("count", [10**400, -4, "x"], ids=["endless", "negative", "text"])
+@pytest.mark.parametrize("name", ["prompt_tokens", "prompt_tokens_details"])
+def test_a_usage_that_is_none_takes_no_answer_with_it(name: str, count: Any):
+    usage = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
+    usage |= {name: {"cached_tokens": count} if name.endswith("details") else count}
+    response = ask(lambda talk: talk.stream(text("Hello"), STOP, {"choices": [], "usage": usage}, done=False))
+
+    assert (response.status_code, response.json().get("response")) == (200, "Hello")
+    assert response.json()["usage"]["inputTokens"] == 0
+
+
+def test_a_request_that_is_too_large_for_the_endpoint_is_told_as_that():
+    assert told(ask(lambda talk: talk.error(413))) == (413, "conversation_too_long")
 
 
 def test_other_words_for_the_end_are_understood():
