@@ -19,6 +19,8 @@ from genai_pipeline.gateways.store.s3_settings import encryption, encryption_hea
 
 GIB = 1024**3
 READ_ATTEMPTS = 4
+"""In a row without as much as `s3_pace.py` asks of one."""
+LEAST_READ = 2 * 1024**2
 
 
 class S3Store(ObjectStore):
@@ -94,13 +96,14 @@ class S3Store(ObjectStore):
             return
         at, attempt, same_object = start, 0, {"IfMatch": etag} if etag else {}
         while True:
+            began = at
             try:
                 for chunk, etag in self._stream(key, at, end, same_object):
                     yield chunk
-                    at, attempt, same_object = at + len(chunk), 0, {"IfMatch": etag}
+                    at, same_object = at + len(chunk), {"IfMatch": etag}
                 return
             except _errors().broken_stream() as error:
-                attempt += 1
+                attempt = 1 if at - began >= LEAST_READ else attempt + 1
                 if attempt >= READ_ATTEMPTS:
                     with self._asked("read", key):
                         raise error

@@ -60,6 +60,7 @@ class S3Client:
         from botocore.config import Config
         from botocore.exceptions import NoCredentialsError
 
+        from genai_pipeline.gateways.store.s3_pace import keep_pace
         from genai_pipeline.gateways.store.s3_retries import add_retries
         from genai_pipeline.gateways.store.s3_sender import Sender, counter
 
@@ -81,6 +82,7 @@ class S3Client:
                 f"There is no S3 at such an address: {error}.", "Correct AWS_ENDPOINT_URL and AWS_REGION."
             ) from error
         add_retries(client)
+        keep_pace(client)
         credentials = session.get_credentials()
         if credentials is None:
             raise NoCredentialsError

@@ -10,6 +10,7 @@ from botocore.exceptions import (
     CredentialRetrievalError,
     FlexibleChecksumError,
     HTTPClientError,
+    IncompleteReadError,
     InvalidConfigError,
     LoginError,
     NoCredentialsError,
@@ -72,7 +73,7 @@ def refuses_checksum(error: Exception) -> bool:
 
 def broken_stream() -> tuple[type[Exception], ...]:
     """What reading a body raises when the connection goes away under it."""
-    return (HTTPClientError, HTTPError, ConnectionError, TimeoutError)
+    return (HTTPClientError, IncompleteReadError, HTTPError, ConnectionError, TimeoutError)
 
 
 def translated(error: Exception, what: str, address: str, endpoint: str) -> GenaiError | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from genai_pipeline.core.errors import AccessDenied, Refused, StoreUnavailable
+from genai_pipeline.gateways.store import s3_pace
 from genai_pipeline.gateways.store.s3 import S3Store
 from tests.fakes import bad_replies as bad
 from tests.fakes.proxy import Proxy
@@ -68,6 +70,50 @@ def test_a_read_is_judged_by_its_sha256_and_not_by_a_wrong_checksum_beside_it(be
     assert b"".join(store.read("k")) == b"content"
     with pytest.raises(StoreUnavailable, match="checksum"):
         store.get("k")
+
+
+def test_a_read_goes_on_where_the_connection_ended(behind: Any):
+    store, proxy = behind
+    body = os.urandom(300_000)
+    store.put("long", body)
+    proxy.fault = bad.once(bad.truncated, bad.asks("GET"))
+    assert b"".join(store.read("long")) == body
+
+    proxy.fault = bad.always(bad.truncated, bad.asks("GET"))
+    with pytest.raises(StoreUnavailable, match="did not read"):
+        list(store.read("long"))
+
+
+DRIPS = bad.dripping(pieces=40, pause_s=0.05)
+
+
+@pytest.mark.parametrize("asked", [lambda s: list(s.read("k")), lambda s: s.get("k"), lambda s: list(s.list(""))])
+def test_an_answer_that_drips_is_tried_again_and_then_given_up(
+    behind: Any, monkeypatch: pytest.MonkeyPatch, asked: Any
+):
+    monkeypatch.setattr(s3_pace, "GRACE_S", 0.1)
+    store, proxy = behind
+    proxy.fault = bad.always(DRIPS, bad.asks("GET"))
+    with pytest.raises(StoreUnavailable, match=r"did not .* s3://.*: its answer came in drips, \d+ bytes in \d+ s"):
+        asked(store)
+
+
+def test_one_answer_that_drips_does_no_harm(behind: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(s3_pace, "GRACE_S", 0.1)
+    store, proxy = behind
+    for asked in (lambda: [b"".join(store.read("k"))], lambda: [o.key for o in store.list("")]):
+        proxy.fault = bad.once(DRIPS, bad.asks("GET"))
+        assert len(asked()) == 1
+
+
+def test_the_blanks_that_s3_sends_while_it_completes_an_upload_are_waited_for(
+    behind: Any, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(s3_pace, "GRACE_S", 0.1)
+    store, proxy = behind
+    proxy.fault = bad.always(DRIPS, bad.asks("POST"))
+    upload = store.begin_upload("k")
+    assert store.complete_upload(upload, [store.upload_part(upload, 1, b"1")])
 
 
 def _expired(home: Path) -> str:

@@ -57,7 +57,8 @@ def test_a_read_whose_connection_breaks_goes_on_where_it_broke(store: S3Store):
     broken = BreaksOnce(store._stream)
     store._stream = broken  # pyright: ignore[reportAttributeAccessIssue]
     assert b"".join(store.read("k")) == body
-    assert [start for start, _ in broken.asked] == [0, CHUNK]
+    (first, _), (second, _) = broken.asked
+    assert first == 0 < second <= CHUNK
     assert broken.asked[1][1] == {"IfMatch": broken.etag}
 
 
