@@ -129,5 +129,9 @@ def _shards(store: ObjectStore, snapshot: Snapshot, prefix: str, there: set[str]
 
 def _extra(manifest: Manifest, there: set[str]) -> Verdict:
     extra = sorted(there - {f.path for f in manifest.files} - {MANIFEST_NAME})
-    summary = f"Not in the manifest: {', '.join(extra)}." if extra else "The prefix holds the manifest's files only."
+    summary = (
+        f"Not in the manifest: {', '.join(extra)}. Delete that."
+        if extra
+        else "The prefix holds the manifest's files only."
+    )
     return judge("nothing_extra", not extra, summary)

@@ -162,7 +162,7 @@ class _Reader:
 
 def _extra(manifest: Manifest, there: Mapping[str, StoredObject]) -> list[VerifiedFile]:
     extra = sorted(set(there) - {f.path for f in manifest.files} - {MANIFEST_NAME})
-    return [VerifiedFile(path, there[path].size, State.DIFFERS, "is not in the manifest") for path in extra]
+    return [VerifiedFile(path, there[path].size, State.DIFFERS, "is not in the manifest: delete it") for path in extra]
 
 
 def _against(manifest: Manifest, published: Snapshot | None) -> list[VerifiedFile]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
-from genai_pipeline.core.errors import RevisionNotFound
+from genai_pipeline.core.errors import Refused, RevisionNotFound
 from genai_pipeline.core.model_spec import Source
 from genai_pipeline.core.snapshot import Snapshot
 from genai_pipeline.core.tag_range import TagRange
@@ -13,6 +14,7 @@ from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.store.abc import ObjectStore
 
 NAMED_TAGS = 10
+_WRITTEN_BY_US = re.compile(r"(models/[^/]+/[0-9a-f]{40}|sources|leases|releases)/")
 
 
 def source_of(source: Source, hub: Hub, store: ObjectStore) -> Hub:
@@ -37,7 +39,24 @@ def _content(source: Source, store: ObjectStore) -> Hub:
         other = store.elsewhere(bucket, source.region, source.endpoint, source.requester_pays)
         files = S3Files(other, prefix, copyable=source.endpoint is None)
     memory = DigestMemory(files, store, f"{source.endpoint or ''} {source.address}")
-    return ContentHub(files, source.selects, memory)
+    beside_us = source.address.startswith(store.url("")) and not source.endpoint
+    return ContentHub(files, _not_ours(source, store) if beside_us else source.selects, memory)
+
+
+def _not_ours(source: Source, store: ObjectStore) -> Callable[[str], bool]:
+    """What `source` selects in the bucket that is staged into. A staged model may be a source, all of them may not."""
+    prefix = source.address.removeprefix(store.url(""))
+
+    def selects(path: str) -> bool:
+        selected = source.selects(path)
+        if selected and _WRITTEN_BY_US.match(prefix + path) and not _WRITTEN_BY_US.match(prefix):
+            raise Refused(
+                f"{source.address} holds {prefix + path}, which staging writes: each staging would be a new revision.",
+                "Move the model's files below a prefix of their own, or leave ours out by `source.exclude`.",
+            )
+        return selected
+
+    return selects
 
 
 class SelectedFiles(Hub):

@@ -15,6 +15,7 @@ import pytest
 from genai_pipeline.core.errors import (
     AccessDenied,
     NotReady,
+    Refused,
     RepositoryNotFound,
     RevisionNotFound,
     UnsafeFormat,
@@ -253,6 +254,26 @@ def test_the_server_copies_from_another_bucket_of_its_own_and_the_bytes_are_veri
 
     done = {kind: count - sent.get(kind, 0) for kind, count in store.requests().items()}
     assert done.get("UploadPart", 0) == 0, done
+
+
+@pytest.mark.parametrize("prefix", ["", "models/tiny/"])
+def test_a_source_around_what_staging_writes_is_refused_since_it_would_never_be_the_same(prefix: str, store: S3Store):
+    for path, body in FILES.items():
+        store.put(f"{prefix}{path}", body)
+    around = Source(s3=f"s3://{store.bucket}/{prefix}")
+
+    def stage_twice() -> None:  # at first there is nothing of ours
+        for hub in (source_of(around, FakeHub(), store), source_of(around, FakeHub(), store)):
+            Stager(hub, store, PART).stage("tiny", hub.snapshot("", resolved(hub)))
+
+    with pytest.raises(Refused, match="which staging writes"):
+        stage_twice()
+
+    ours = ("models/**", "sources/**", "leases/**") if prefix == "" else ("*/**",)
+    but_ours = source_of(around.model_copy(update={"exclude": ours}), FakeHub(), store)
+    revision = resolved(but_ours)
+    Stager(but_ours, store, PART).stage("tiny", but_ours.snapshot("", revision))
+    assert resolved(but_ours) == revision
 
 
 def test_from_another_endpoint_everything_is_streamed(bucket: S3Store, store: S3Store, s3_server: Any):
