@@ -75,7 +75,7 @@ class Bedrock:
             kind = Unavailable if told.get("Code") in _BUSY else Refused
             remedy = "Check the model's id, its access in this region and bedrock:InvokeModel."
             raise kind(f"Bedrock: {told.get('Code')}: {told.get('Message', '')[:300]}", remedy) from error
-        except BotoCoreError as error:
+        except (BotoCoreError, OSError, RuntimeError) as error:  # the last two of credentials: no token, expired anew
             raise Unavailable(f"Bedrock did not answer ({error}).", "Check region, credentials and network.") from error
         blocks = reply.get("output", {}).get("message", {}).get("content", [])
         used = next((block["toolUse"]["input"] for block in blocks if "toolUse" in block), None)

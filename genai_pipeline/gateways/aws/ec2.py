@@ -132,5 +132,7 @@ def _answered(permission: str, absent: str = "") -> Iterator[None]:
         if code in _CREDENTIALS:
             raise Refused(f"AWS does not take these credentials ({code}).", "Renew them.") from error
         raise Unavailable(f"AWS did not answer {permission} ({code}).", "Try again later.") from error
-    except BotoCoreError as error:
-        raise Unavailable(f"AWS did not answer {permission} ({error}).", "Check region and network.") from error
+    except (BotoCoreError, OSError, RuntimeError) as error:  # the last two of credentials: no token, expired anew
+        raise Unavailable(
+            f"AWS did not answer {permission} ({error}).", "Check region, credentials and network."
+        ) from error

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import Any
 
 import httpx
 
-from genai_pipeline.core.errors import AccessDenied
+from genai_pipeline.core.errors import AccessDenied, EngineUnavailable
 
 
 class SigV4(httpx.Auth):
@@ -24,13 +25,26 @@ class SigV4(httpx.Auth):
         from botocore.auth import SigV4Auth
         from botocore.awsrequest import AWSRequest
 
-        credentials = self._session.get_credentials()
-        if credentials is None:
+        keys = self._keys()
+        headers = {"Content-Type": request.headers.get("Content-Type", "")}
+        signed = AWSRequest(request.method, str(request.url), headers=headers, data=request.content)
+        SigV4Auth(keys, "aps", self._region).add_auth(signed)
+        request.headers.update(dict(signed.headers.items()))
+        yield request
+
+    def _keys(self) -> Any:
+        from botocore.exceptions import BotoCoreError
+
+        try:
+            credentials = self._session.get_credentials()
+            keys = credentials and credentials.get_frozen_credentials()
+        except (BotoCoreError, OSError, RuntimeError) as error:  # RuntimeError: got anew, and expired all the same
+            raise EngineUnavailable(
+                f"Prometheus cannot be asked: there are no AWS credentials now ({' '.join(str(error).split())}).",
+                "Get new ones (aws sso login, or a new role session).",
+            ) from error
+        if keys is None:
             raise AccessDenied(
                 "No AWS credentials to ask Prometheus with.", "Set a role, a profile or AWS_* variables."
             )
-        headers = {"Content-Type": request.headers.get("Content-Type", "")}
-        signed = AWSRequest(request.method, str(request.url), headers=headers, data=request.content)
-        SigV4Auth(credentials.get_frozen_credentials(), "aps", self._region).add_auth(signed)
-        request.headers.update(dict(signed.headers.items()))
-        yield request
+        return keys

@@ -168,10 +168,18 @@ def test_what_aws_answers_instead_becomes_an_error_of_ours(aws, code, status, er
         aws.gateway.reservations([ReservationTerm(id="cr-0a1b")])
 
 
-def test_an_endpoint_that_is_not_there_is_unavailable():
+@pytest.mark.parametrize(
+    "error",
+    [
+        EndpointConnectionError(endpoint_url="https://ec2.us-east-1.amazonaws.com"),
+        FileNotFoundError(2, "No such file", "/var/run/secrets/token"),  # of a web identity, which boto3 lets through
+        RuntimeError("Credentials were refreshed, but the refreshed credentials are still expired."),
+    ],
+)
+def test_an_endpoint_or_credentials_that_are_not_there_are_unavailable(error):
     class Nowhere:
         def get_paginator(self, _):
-            raise EndpointConnectionError(endpoint_url="https://ec2.us-east-1.amazonaws.com")
+            raise error
 
-    with pytest.raises(Unavailable, match="Check region and network"):
+    with pytest.raises(Unavailable, match="Check region, credentials and network"):
         Ec2("us-east-1", lambda _: Nowhere()).reservations([ReservationTerm(id="cr-0a1b")])

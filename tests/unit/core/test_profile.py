@@ -116,6 +116,15 @@ def test_no_credentials_say_so_instead_of_an_unsigned_question(no_credentials):
         signed_by(SigV4("eu-west-1"))
 
 
+def test_credentials_that_cannot_be_had_now_are_no_traceback(no_credentials, tmp_path):
+    role = "role_arn = arn:aws:iam::123456789012:role/x\nweb_identity_token_file = /nonexistent/token"
+    (tmp_path / "config").write_text(f"[profile p]\n{role}\n")
+    no_credentials.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    no_credentials.setenv("AWS_PROFILE", "p")
+    with pytest.raises(EngineUnavailable, match=r"no AWS credentials now.*/nonexistent/token"):
+        signed_by(SigV4("eu-west-1"))
+
+
 def service(name: str) -> dict:
     labels = {"app.kubernetes.io/managed-by": "genai-pipeline"}
     return {
