@@ -50,7 +50,8 @@
 {{- include "strands-agent.number" (list "AGENT_MAX_REQUEST_TOKENS" .Values.limits.maxRequestTokens) }}
 {{- include "strands-agent.number" (list "AGENT_MAX_PROMPT_CHARS" .Values.limits.maxPromptChars) }}
 {{- with .Values.mcpServers }}
-- {name: AGENT_MCP_SERVERS, value: {{ toJson . | quote }}}
+{{- /* The kubelet reads $$ as $. */}}
+- {name: AGENT_MCP_SERVERS, value: {{ toJson . | replace "$" "$$" | quote }}}
 {{- end }}
 {{- with .Values.otlp.endpoint }}
 - {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ . | quote }}}

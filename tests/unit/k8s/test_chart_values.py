@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from genai_pipeline.agent.settings import VARIABLES, Settings, SettingsError
+from genai_pipeline.agent.tools.mcp_spec import mcp_server_specs
 from tests.unit.k8s.chart import CHART, EVERYTHING, by_kind, refusal, templated
 from tests.unit.k8s.everything import Object
 
@@ -47,8 +48,37 @@ from tests.unit.k8s.everything import Object
         ({"mcpServers": [{"name": "docs", "url": "http://m/mcp"}]}, "docs has no list of tools"),
         ({"mcpServers": [{"name": "docs", "tools": []}]}, "docs needs either a url or a command"),
         ({"otlp": {"endpoint": "collector:4318"}}, 'otlp.endpoint is "collector:4318"'),
+        ({"autoscaling": {"targetCPU": "80%"}}, 'autoscaling.targetCPU is "80%", which is no quantity'),
+        ({"resources": {"limits": {"memory": "1 GB"}}}, 'resources.limits.memory is "1 GB", which is no quantity'),
+        ({"podDisruptionBudget": {"maxUnavailable": "half"}}, "Write a count, as 1, or a percentage, as 25%"),
+        ({"image": {"repository": "Reg/Agent"}}, "no name of an image. Use lower case"),
+        ({"image": {"tag": "a b"}}, "no name of an image"),
+        ({"auth": {"existingSecret": {"name": "My_Keys"}}}, "no Secret may be called"),
+        ({"extraEnv": [{"name": "AGENT_PORT", "value": "9000"}]}, "the chart sets AGENT_PORT itself"),
+        ({"extraEnv": [{"name": "A B", "value": "x"}]}, '"A B" can be no variable'),
+        ({"mcpServers": [{"name": "docs", "url": "http://m", "tools": []}]}, "docs has no list of tools"),
+        ({"mcpServers": [{"name": "a b", "url": "http://m", "tools": ["x"]}]}, '"a b" is no name'),
+        ({"mcpServers": [{"name": "a", "url": "http://m", "tools": ["get_weather"]}]}, "the agent has it already"),
+        (
+            {"mcpServers": [{"name": "a", "url": "http://m", "tools": ["x"], "headers": {"X-Api-Key": "sk"}}]},
+            "X-Api-Key looks like a credential",
+        ),
+        ({"model": {"fallbacks": ["openai:weather"]}}, '"openai:weather" would be asked twice'),
+        ({"model": {"fallbacks": ["bedrock:a", "bedrock:a"]}}, '"bedrock:a" would be asked twice'),
+        ({"model": {"fallbacksExistingSecret": {"name": "keys"}}}, "model.fallbacks names no model"),
+        (
+            {"model": {"provider": "bedrock", "fallbacks": ["openai:x"]}, "aws": {"region": "eu-west-1"}},
+            '"openai:x" names no address',
+        ),
+        ({"sessions": {"store": "s3://bucket/a b"}, "aws": {"region": "eu-west-1"}}, "sessions.store is"),
+        *((empty, "The values cannot be used|is required") for empty in (
+            {"model": {"baseUrl": None}}, {"model": {"provider": None}}, {"weather": {"url": None}},
+            {"sessions": {"store": None}}, {"image": {"repository": None}}, {"bindAddress": None},
+            {"networkPolicy": {"from": None}}, {"service": {"port": None}},
+        )),
+        ({"model": {"baseUrl": "http://x:abc/v1"}}, "which is no http.s. address"),
     ],
-)
+)  # fmt: skip
 def test_wrong_values_are_refused_in_words(values, says):
     told = refusal(values)
 
@@ -64,6 +94,24 @@ def test_what_the_chart_lets_through_the_agent_starts_with():
     for variable, value in most.items():
         with pytest.raises(SettingsError, match=variable):
             Settings.load({variable: str(int(value) + 1)})
+
+
+def test_the_name_after_the_release_may_be_none_for_a_service():
+    with pytest.raises(ValueError, match='"1a-strands-agent", which no Service may be called'):
+        templated({}, name="1a")
+
+
+def test_what_may_be_left_empty_is_not_refused():
+    for values in ({"model": {"existingSecret": None}}, {"auth": {"existingSecret": None}}, {"image": {"tag": None}}):
+        assert refusal(values) == ""
+
+
+def test_a_tool_server_gets_its_secret_by_reference():
+    server = {"name": "docs", "url": "http://m/mcp", "tools": ["x"], "headers": {"Authorization": "Bearer ${TOKEN}"}}
+    told = env({"mcpServers": [server], "extraEnv": [{"name": "TOKEN", "valueFrom": {"secretKeyRef": {}}}]})
+
+    as_the_kubelet_reads = told["AGENT_MCP_SERVERS"]["value"].replace("$$", "$")
+    assert mcp_server_specs(as_the_kubelet_reads, {"TOKEN": "t"})[0].headers == {"Authorization": "Bearer t"}
 
 
 def test_all_mistakes_are_told_at_once():
