@@ -26,7 +26,7 @@ from tests.cluster.life.surroundings import HUB_FOLDER, REPOSITORY, SECRET, Inst
 from tests.cluster.machine.cluster import until
 from tests.cluster.machine.objects import api
 
-pytestmark = [pytest.mark.needs("pods"), pytest.mark.timeout(1000)]
+pytestmark = [pytest.mark.needs("pods"), pytest.mark.timeout(1800)]
 
 MODEL = "weather"
 

@@ -12,7 +12,7 @@ from tests.cluster.life.surroundings import Installation
 from tests.cluster.machine.cluster import until
 from tests.cluster.machine.namespaces import what_happened
 
-ROLLOUT_DEADLINE_S = 800
+ROLLOUT_DEADLINE_S = 1500
 
 
 @dataclass(frozen=True)
