@@ -15,6 +15,17 @@ _MOST_NODES = 1_000_000
 _MOST_VALUE = 80
 """Characters of a wrong value that a line shows."""
 
+_LIST, _MAPPING = "must be a list, as [a, b]", "must be a mapping, as {{name: value}}"
+_PLAINLY = {
+    "tuple_type": _LIST,
+    "list_type": _LIST,
+    "dict_type": _MAPPING,
+    "model_type": _MAPPING,
+    "string_type": "must be a text, in quotes where YAML takes it for something else",
+    "too_short": "has too few entries: at least {min_length}, not {actual_length}",
+}
+"""What pydantic says in Python's words, in those of who writes YAML."""
+
 
 class YamlFileError(Exception):
     """A file is wrong; `problems` holds a line per mistake. Its reader raises an error of its own from it."""
@@ -198,8 +209,11 @@ def _what_and_remedy(model: type[BaseModel], detail: dict[str, Any], location: L
         return f"unknown field. {hint}"
     if detail["type"] == "missing":
         return "required, and missing. Add it."
-    message = detail["msg"].removeprefix("Value error, ")
+    message = _PLAINLY.get(detail["type"], "").format(**detail.get("ctx", {}))
+    message = message or detail["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:].rstrip(".")
+    if detail["input"] is None:
+        return f"{message}; got nothing."
     if isinstance(detail["input"], str | int | float | bool):
         value = repr(detail["input"])
         return f"{message}; got {value if len(value) <= _MOST_VALUE else value[:_MOST_VALUE] + '…'}."
