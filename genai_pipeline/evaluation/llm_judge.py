@@ -179,7 +179,7 @@ class _OpenAI(Provider):
 
     def __init__(self, settings: JudgeModel, api_key: str) -> None:
         self._settings, self._api_key = settings, api_key
-        self._formats = True
+        self._formats, self._limit = True, "max_completion_tokens"
 
     @cached_property
     def _client(self) -> Any:
@@ -190,24 +190,33 @@ class _OpenAI(Provider):
         return OpenAI(base_url=url, api_key=self._api_key or "none", timeout=timeout_s, max_retries=2, http_client=http)
 
     def answer(self, system: str, prompt: str) -> Any:
-        from openai import APIError, BadRequestError
+        from openai import APIError, BadRequestError, UnprocessableEntityError
 
         try:
-            try:
-                return self._asked(system, prompt)
-            except BadRequestError as error:
-                if not self._formats or not re.search("response_format|json_schema", str(error)):
-                    raise
-                self._formats = False
-                return self._asked(system, prompt)
+            while True:
+                try:
+                    return self._asked(system, prompt)
+                except (BadRequestError, UnprocessableEntityError) as error:
+                    if not self._does_without(str(error)):
+                        raise
         except APIError as error:
             raise NotMeasured(f"the judge did not answer: {self._without_key(str(error))[:300]}") from error
         except (AttributeError, IndexError, TypeError, ValueError) as error:
             raise NotMeasured(f"the judge does not speak this protocol ({error!r})"[:300]) from error
 
+    def _does_without(self, refusal: str) -> bool:
+        """Whether the endpoint refuses a field that there is another way for, which is taken from now on."""
+        if self._formats and re.search("response_format|json_schema", refusal):
+            self._formats = False
+        elif self._limit in refusal and self._limit != "max_tokens":
+            self._limit = "max_tokens"  # its older name
+        else:
+            return False
+        return True
+
     def _asked(self, system: str, prompt: str) -> str:
         settings = self._settings
-        body: dict[str, Any] = {"model": settings.model, "max_completion_tokens": MAX_TOKENS}
+        body: dict[str, Any] = {"model": settings.model, self._limit: MAX_TOKENS}
         body["messages"] = [{"role": "system", "content": system}, {"role": "user", "content": prompt}]
         if settings.temperature is not None:
             body["temperature"] = settings.temperature

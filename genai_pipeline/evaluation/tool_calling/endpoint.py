@@ -125,7 +125,7 @@ class Endpoint:
         async with stream:
             async for chunk in stream:
                 _counted(answer, chunk.usage)
-                for choice in chunk.choices[:1]:
+                for choice in (chunk.choices or [])[:1]:
                     answer.finish = choice.finish_reason or answer.finish
                     answer.text += (choice.delta.content if choice.delta else None) or ""
                     for piece in (choice.delta.tool_calls if choice.delta else None) or []:

@@ -134,6 +134,8 @@ def test_a_judge_that_hangs_or_is_not_there_has_judged_nothing():
         Said("Hm."),
         Said(verdict(True, unmet=["x"])),
         Said("response_format is not supported", status=400),
+        Said("response_format: input should be 'text'", status=422),
+        Said("max_completion_tokens: extra inputs are not permitted", status=422),
     ],
 )
 def test_a_judge_is_asked_once_more_for_a_judgement(first: Said):
