@@ -19,6 +19,7 @@ SYSTEM_PROMPT = (
     "Use the tools for every question about time or weather. Politely decline anything else."
 )
 MAX_TOOL_CYCLES = 100
+MAX_PORT = 65_535
 Place = str
 
 
@@ -109,10 +110,9 @@ class Settings:
     def endpoints(self) -> tuple[EndpointSpec, ...]:
         """Which models are asked, in this order. Raises: ValueError: a fallback is written wrong."""
         url = self.model_base_url if self.model_provider == "openai" else ""
-        first = EndpointSpec(self.model_provider, self.model, url, self.model_api_key)
-        fallbacks = fallback_specs(
-            self.model_fallbacks, self.model_fallback_api_keys, self.model_base_url, self.model_api_key
-        )
+        key = self.model_api_key.strip() or "none"  # a Secret often ends in a line end, which no header may hold
+        first = EndpointSpec(self.model_provider, self.model, url, key)
+        fallbacks = fallback_specs(self.model_fallbacks, self.model_fallback_api_keys, self.model_base_url, key)
         return (first, *fallbacks)
 
     @property
@@ -152,6 +152,13 @@ class Settings:
             _ = self.mcp_server_specs
         except ValueError as error:
             problems.append(f"AGENT_MCP_SERVERS: {error}")
+        problems += [
+            f"{VARIABLES[name]}: holds a character that is in no key. Copy it anew, without quotes."
+            for name in ("model_api_key", "model_fallback_api_keys")
+            if not (key := getattr(self, name).strip()).isascii() or not all(map(str.isprintable, key))
+        ]
+        if self.port > MAX_PORT:
+            problems.append(f"AGENT_PORT={self.port}: {MAX_PORT} is the highest.")
         if self.api_keys and not self.keys:
             problems.append("AGENT_API_KEYS: holds no key, so that everybody might ask. Set one, or leave it out.")
         if self.max_sessions < self.max_concurrent:

@@ -87,3 +87,24 @@ def test_keys_are_read_one_by_one_and_never_shown():
 def test_a_tool_loop_is_no_longer_than_a_lease_can_number():
     with pytest.raises(SettingsError, match="AGENT_MAX_TOOL_CYCLES: more than 100"):
         Settings.load({"AGENT_MAX_TOOL_CYCLES": "101", "AGENT_MAX_HISTORY_MESSAGES": "1000"})
+
+
+def test_a_line_end_after_a_key_is_no_part_of_it():
+    fallback = "openai:x@http://127.0.0.1:8000/v2"
+    settings = Settings.load({"MODEL_API_KEY": "sk-1\n", "MODEL_FALLBACKS": fallback})
+
+    assert [endpoint.api_key for endpoint in settings.endpoints] == ["sk-1", "sk-1"]
+    assert Settings.load({"MODEL_API_KEY": "\n"}).endpoints[0].api_key == "none"
+
+
+@pytest.mark.parametrize("key", ["sk-“1”", "sk-1\nsk-2", "schlüssel"])
+@pytest.mark.parametrize("variable", ["MODEL_API_KEY", "MODEL_FALLBACK_API_KEYS"])
+def test_a_key_that_no_header_may_hold_is_refused_and_not_shown(variable: str, key: str):
+    with pytest.raises(SettingsError, match=f"{variable}: holds a character that is in no key") as refused:
+        Settings.load({variable: key, "MODEL_FALLBACKS": "openai:x@http://h/v1"})
+    assert key not in str(refused.value)
+
+
+def test_a_port_that_is_none_is_told():
+    with pytest.raises(SettingsError, match="AGENT_PORT=65536: 65535 is the highest"):
+        Settings.load({"AGENT_PORT": "65536"})
