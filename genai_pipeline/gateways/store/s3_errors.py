@@ -17,9 +17,11 @@ from botocore.exceptions import (
     ParamValidationError,
     PartialCredentialsError,
     ProfileNotFound,
+    SSLError,
     SSOError,
     TokenRetrievalError,
 )
+from urllib3 import exceptions
 from urllib3.exceptions import HTTPError
 
 from genai_pipeline.core.errors import AccessDenied, GenaiError, NotFound, Refused, StoreConflict, StoreUnavailable
@@ -37,6 +39,7 @@ _NO_CREDENTIALS = (
 )
 WRONG_CHECKSUM = FlexibleChecksumError
 """Of a body that was read to its end."""
+_TLS = (SSLError, exceptions.SSLError)
 _LAPSED = (SSOError, LoginError, TokenRetrievalError)
 _STILL_EXPIRED = "Credentials were refreshed, but the refreshed credentials are still expired."
 """What botocore says by a bare RuntimeError."""
@@ -93,6 +96,10 @@ def translated(error: Exception, what: str, address: str, endpoint: str) -> Gena
         return Refused(f"There is no way to {what}: {_words(error)}.", "Correct the name of the bucket, or the key.")
     if isinstance(error, (BotoCoreError, *broken_stream())):
         remedy = f"Check that {endpoint} is up and reachable, then run this again."
+        if isinstance(error, _TLS):
+            remedy += (
+                " If an authority of your own signed its certificate, set AWS_CA_BUNDLE to a file with that one's."
+            )
         return StoreUnavailable(f"The object store did not {what}: {_words(error)}.", remedy)
     return None
 

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from genai_pipeline.core.errors import AccessDenied, Refused, StoreUnavailable
-from genai_pipeline.gateways.store import s3_pace
+from genai_pipeline.gateways.store import s3_pace, s3_sender
 from genai_pipeline.gateways.store.s3 import S3Store
 from tests.fakes import bad_replies as bad
+from tests.fakes.certificates import tls_for_loopback
+from tests.fakes.flaky_hub import FlakyHub
 from tests.fakes.proxy import Proxy
 
 NOBODY = "http://127.0.0.1:1"
@@ -114,6 +116,13 @@ def test_the_blanks_that_s3_sends_while_it_completes_an_upload_are_waited_for(
     proxy.fault = bad.always(DRIPS, bad.asks("POST"))
     upload = store.begin_upload("k")
     assert store.complete_upload(upload, [store.upload_part(upload, 1, b"1")])
+
+
+@pytest.mark.parametrize("asked", [lambda s: s.exists(), lambda s: s.put_file("k", b"1")], ids=["boto3", "sender"])
+def test_a_certificate_of_ones_own_is_told_where_to_put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: Any):
+    monkeypatch.setattr(s3_sender, "ATTEMPTS", 1)
+    with FlakyHub(tls=tls_for_loopback(tmp_path)[0]) as server, pytest.raises(StoreUnavailable, match="AWS_CA_BUNDLE"):
+        asked(S3Store("genai", server.url, access_key="a", secret_key="b"))
 
 
 def _expired(home: Path) -> str:
