@@ -108,9 +108,10 @@ def _chosen(manifest: Manifest, share: float, rng: random.Random) -> list[Manife
     if share >= 1:
         return files
     rng.shuffle(files)
-    wanted, chosen = share * manifest.size_bytes, list[ManifestFile]()
-    while files and (not chosen or sum(f.size for f in chosen) < wanted):
+    wanted, chosen, size = share * manifest.size_bytes, list[ManifestFile](), 0
+    while files and (not chosen or size < wanted):
         chosen.append(files.pop())
+        size += chosen[-1].size
     return chosen
 
 
