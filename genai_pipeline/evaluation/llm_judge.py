@@ -127,7 +127,7 @@ def judge_from(settings: JudgeModel, env: Mapping[str, str] | None = None) -> Ll
     """A judge by its settings; its key is JUDGE_API_KEY of the environment."""
     if settings.provider == "bedrock":
         return LlmJudge(settings, _Bedrock(settings))
-    return LlmJudge(settings, _OpenAI(settings, (os.environ if env is None else env).get("JUDGE_API_KEY", "")))
+    return LlmJudge(settings, _OpenAI(settings, (os.environ if env is None else env).get("JUDGE_API_KEY", "").strip()))
 
 
 def judge_for(gates: AgentGates) -> LlmJudge | None:
@@ -192,6 +192,8 @@ class _OpenAI(Provider):
     def answer(self, system: str, prompt: str) -> Any:
         from openai import APIError, BadRequestError, UnprocessableEntityError
 
+        if not (self._api_key.isascii() and self._api_key.isprintable()):  # the client's error would show it
+            raise NotMeasured("JUDGE_API_KEY holds a character that is in no key: copy it anew, without quotes")
         try:
             while True:
                 try:

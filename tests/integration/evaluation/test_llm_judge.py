@@ -145,6 +145,16 @@ def test_a_judge_is_asked_once_more_for_a_judgement(first: Said):
     assert (found.passed, len(model.requests)) == (False, 2)
 
 
+@pytest.mark.parametrize("key", ["schlüssel", "sk-“1”", "sk-1\nsk-2"])
+def test_a_key_that_no_header_may_hold_is_told_and_not_shown(key: str):
+    judge = judge_from_env({"JUDGE_MODEL": "x", "JUDGE_BASE_URL": "http://127.0.0.1:9/v1", "JUDGE_API_KEY": key})
+    assert judge
+
+    with pytest.raises(NotMeasured, match="JUDGE_API_KEY holds a character") as told:
+        judge.judge(RUBRIC, "?", "dry")
+    assert key not in str(told.value)
+
+
 @pytest.mark.parametrize(
     ("env", "name"),
     [
