@@ -18,7 +18,7 @@ def _plan(hand: InHand) -> Findings:
         found,
         standing,
         platform.profile.region,
-        downtime=lambda: expected_downtime(spec, platform.records.all(release.model)),
+        downtime=lambda: expected_downtime(spec, platform.records.readable(release.model)[0]),
     )
     facts = {"strategy": plan.strategy or "none"}
     return Findings(plan.verdicts, {**facts, "plan": table(plan.rows)}, facts)

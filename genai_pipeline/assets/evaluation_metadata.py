@@ -41,7 +41,7 @@ def over_releases(
     from genai_pipeline.evaluation.plot import Point, markdown
 
     live = platform.records.live(record.model)
-    others = [(r.release, r.facts.get("agent", {})) for r in platform.records.all(record.model)]
+    others = [(r.release, r.facts.get("agent", {})) for r in platform.records.readable(record.model)[0]]
     asked = [*(other for other in others if other[0] != record.release), (record.release, facts)]
     points = [
         Point(release, agent["solved"], agent["cases"] - agent["not_measured"], bool(live and live.release == release))

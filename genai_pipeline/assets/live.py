@@ -35,11 +35,12 @@ def _cut_over(hand: InHand) -> Findings:
         {"check": name, "outcome": str(v.outcome), "evidence": v.summary}
         for name, v in sorted(hand.record.verdicts.items())
     ]
+    releases, _ = platform.records.readable(release.model)
     metadata = {
         "endpoint": dg.MetadataValue.url(f"{platform.traffic.url(release.model)}/v1"),
         "agent": dg.MetadataValue.url(f"{platform.traffic.url(release.model, 'agent')}/agent"),
         "record": table(verdict_table),
-        "history": table(history_table(platform.records.all(release.model), platform.records.live(release.model))),
+        "history": table(history_table(releases, platform.records.live(release.model))),
     }
     return Findings(verdicts, metadata)
 

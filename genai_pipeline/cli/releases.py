@@ -44,19 +44,23 @@ def _history(context: Context) -> int:
 
     model, _, which = context.args.model.partition("@")
     platform = _platform(context)
-    found, live = records_of(context, platform, model), platform.records.live(model)
+    found, damaged = platform.records.readable(model) if _may_be_named(model) else ([], [])
+    if not found and not damaged:
+        _known_model(context, model, also=platform.records.models())
+    for error in damaged:
+        sys.stderr.write(f"error: {error}\n")
+    live = platform.records.live(model)
     shown = [chosen(found, which, model)] if which else found
     if context.args.json:
         rows = {"schema": 1, "model": model, "releases": history(shown, live)}
         sys.stdout.write(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
-        return 0
-    if not shown:
+    elif shown:
+        context.console.print(_page(model, history_table(shown, live)))
+    elif not damaged:
         context.say(f"{model} has no release yet.")
-        return 0
-    context.console.print(_page(model, history_table(shown, live)))
-    for event in shown[0].history if which else ():
+    for event in shown[0].history if which and not context.args.json else ():
         context.say(f"{event.at}  {_plain(event.what)}")
-    return 0
+    return 1 if damaged else 0
 
 
 def _approve(context: Context) -> int:
@@ -102,11 +106,15 @@ def _rebuild(context: Context) -> int:
     if context.args.model:
         _known_model(context, context.args.model)
     specs = [s for s in files.specs if context.args.model in (None, s.name)]
+    code = 0
     with open_instance(context.env, platform.profile) as instance:
         for spec in specs:
-            done = rebuild(instance, spec, platform.records.all(spec.name), releases_of(spec).name or "")
-            context.say(f"{spec.name}: {done}")
-    return 0
+            records, damaged = platform.records.readable(spec.name)
+            for error in damaged:
+                sys.stderr.write(f"error: {error}\n")
+                code = 1
+            context.say(f"{spec.name}: {rebuild(instance, spec, records, releases_of(spec).name or '')}")
+    return code
 
 
 def _platform(context: Context) -> Platform:
@@ -122,10 +130,15 @@ def records_of(context: Context, platform: Platform, model: str) -> list[Record]
 
     Raises: NotFound: neither; names what comes close.
     """
-    found = platform.records.all(model)
+    found = platform.records.all(model) if _may_be_named(model) else []
     if not found:
         _known_model(context, model, also=platform.records.models())
     return found
+
+
+def _may_be_named(model: str) -> bool:
+    """Some stores read `releases//` as `releases/`, and would take what is of other models for its records."""
+    return bool(model) and "/" not in model
 
 
 def _known_model(context: Context, model: str, also: Iterable[str] = ()) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
 from types import UnionType
 from typing import Any, TypeVar
@@ -186,7 +187,9 @@ class Record:
         data["verdicts"] = {k: Verdict.from_json(v) for k, v in data["verdicts"].items()}
         data["history"] = tuple(Event(**e) for e in data["history"])
         record = cls(**data)
-        _require(str, record.model, record.release, record.revision, *(each.at for each in record.history))
+        _require(str, record.model, record.release, record.revision)
+        _require_times(*(each.at for each in record.history))
+        _require(Mapping, record.spec, record.timings, record.facts)
         _require(int, record.attempt, record.attempts_before, record.promotions, record.generation)
         return record
 
@@ -225,7 +228,13 @@ class Live:
         live = cls(**json.loads(body))
         _require(str, live.release, live.revision, live.since)
         _require(str | None, live.last_good, live.watched_until, live.rolled_back)
+        _require_times(*([] if live.watched_until is None else [live.watched_until]))
         return live
+
+
+def _require_times(*values: str) -> None:
+    if any(datetime.fromisoformat(value).tzinfo is None for value in values):
+        raise ValueError(f"{values} are not all times with a zone")
 
 
 def _require(kind: type | UnionType, *values: object) -> None:

@@ -87,7 +87,8 @@ def _service(name: str, info: ProcessInfo | None, ports: dict[str, int]) -> dict
 def _model(spec: ModelSpec, gateways: Gateways, problems: list[str]) -> dict[str, Any]:
     records = Records(gateways.store)
     live = _tried(lambda: records.live(spec.name), None, problems)
-    releases = _tried(lambda: records.all(spec.name), [], problems)
+    releases, damaged = _tried(lambda: records.readable(spec.name), ([], []), problems)
+    problems.extend(str(error) for error in damaged)
     endpoints = {
         name: _tried(lambda c=component: _endpoint(spec.name, c, gateways), None, problems)
         for name, component in (("openai", "engine"), ("agent", "agent"))

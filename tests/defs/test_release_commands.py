@@ -8,7 +8,7 @@ import pytest
 from genai_pipeline.cli import main, releases
 from genai_pipeline.core.model_file import ModelFiles, parse_model
 from genai_pipeline.core.record import Phase, live_key, record_key
-from genai_pipeline.core.verdict import failed
+from genai_pipeline.core.verdict import Outcome, failed
 from tests.defs.upkeep_desk import publish, tick
 
 MANUAL = "name: tiny\nsource: {hub: owner/tiny, ref: main}\nrollout: {approval: manual, watch_minutes: 0}\n"
@@ -181,3 +181,56 @@ def test_a_damaged_record_of_another_release_does_not_bar_the_way_back(desk, gen
 
     assert code == 0, said
     assert desk.live == good
+
+
+@pytest.mark.parametrize("command", ["history", "approve", "rollback"])
+@pytest.mark.parametrize("name", ["", "@", "tiny/"])
+def test_a_name_that_no_model_can_have_is_unknown_and_nothing_is_taken_for_its_records(
+    desk, genai, monkeypatch, command, name
+):
+    """A store may read `releases//` as `releases/`."""
+    publish(desk, "v1")
+    listed = desk.world.store.list
+    monkeypatch.setattr(desk.world.store, "list", lambda prefix: listed(prefix.replace("//", "/")))
+
+    code, said = genai(command, name)
+
+    assert code == 1
+    assert "There is no model" in said
+    assert "delete" not in said
+
+
+def test_a_way_back_that_was_begun_leads_where_it_was_begun_to(desk, genai, monkeypatch):
+    publish(desk, "v1", "v2", "v3")
+    v3, last_good = desk.live, desk.platform.records.live("tiny").last_good
+    v1 = next(r.release for r in desk.platform.records.all("tiny"))
+    desk.platform.roll_back.begin("tiny", "bad", "ada")
+
+    code, said = genai("rollback", "tiny", "--to", v1)
+
+    assert code == 1
+    assert f"tiny@{v3} is on its way back to {last_good} already" in said
+    assert genai("rollback", "tiny")[0] == 0
+    assert desk.live == last_good
+
+
+def test_a_damaged_record_of_another_release_fails_no_rollout(desk):
+    publish(desk, "v1")
+    desk.world.store.put("releases/tiny/another.json", b"{")
+
+    publish(desk, "v2")
+
+    assert desk.record(desk.live).revision == desk.world.hub.resolve("owner/tiny", "main")
+    assert desk.record(desk.live).phase is Phase.LIVE
+    assert desk.record(desk.live).outcome_of("live") is Outcome.PASSED
+
+
+def test_a_damaged_record_is_named_and_the_others_are_shown(desk, genai):
+    publish(desk, "v1")
+    desk.world.store.put("releases/tiny/another.json", b"{")
+
+    code, said = genai("history", "tiny")
+
+    assert code == 1
+    assert "releases/tiny/another.json cannot be read" in said
+    assert f"tiny@{desk.live}  live" in said

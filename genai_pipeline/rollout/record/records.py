@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from genai_pipeline.core.clock import later, utc_now
-from genai_pipeline.core.errors import AlreadyExists, NotFound, StoreConflict
+from genai_pipeline.core.errors import AlreadyExists, NotFound, StoreConflict, Unreadable
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.record import ENDED_BADLY, Live, Record, live_key, read, record_key
 from genai_pipeline.core.release import Release
@@ -43,10 +43,22 @@ class Records:
         return record
 
     def all(self, model: str) -> list[Record]:
-        """Every record of a model, oldest first by its first event."""
-        keys = [o.key for o in self._store.list(f"releases/{model}/") if o.key != live_key(model)]
-        records = [read(Record, key, self._store.get(key)[0]) for key in keys]
-        return sorted(records, key=lambda r: r.history[0].at if r.history else "")
+        """Every record of a model, oldest first by its first event. Raises: Unreadable: one of them is."""
+        records, damaged = self.readable(model)
+        for error in damaged:
+            raise error
+        return records
+
+    def readable(self, model: str) -> tuple[list[Record], list[Unreadable]]:
+        """For what is only shown, or compared with: the records that can be read as `all` has them, and the others."""
+        records: list[Record] = []
+        damaged: list[Unreadable] = []
+        for key in [o.key for o in self._store.list(f"releases/{model}/") if o.key != live_key(model)]:
+            try:
+                records.append(read(Record, key, self._store.get(key)[0]))
+            except Unreadable as error:
+                damaged.append(error)
+        return sorted(records, key=lambda r: r.history[0].at if r.history else ""), damaged
 
     def models(self) -> list[str]:
         """Every model that has a record, by name; files of theirs may be gone."""

@@ -113,7 +113,11 @@ class RollBack:
         """Raises: Refused."""
         bad = self._records.require(model, live.release)
         if bad.phase is Phase.ROLLED_BACK:
-            return str(bad.facts[INTENT]["to"])
+            begun = str(bad.facts[INTENT]["to"])
+            if to not in (None, begun):
+                who = f"{model}@{bad.release}"
+                raise Refused(f"{who} is on its way back to {begun} already.", "Let that end, and go on from there.")
+            return begun
         target = to or live.last_good
         if target is None:
             raise Refused(
@@ -124,7 +128,7 @@ class RollBack:
         if record is None:
             raise Refused(f"{model}@{target} has no record.", f"See `genai history {model}` for its releases.")
         if record.phase in ENDED_BADLY:
-            raise Refused(f"{model}@{target} was {record.phase}: {record.reason}", "Choose another one by --to.")
+            raise Refused(f"{model}@{target} was {record.phase}: {record.reason}.", "Choose another one by --to.")
         was_live = record.phase in (Phase.REPLACED, Phase.LIVE)  # by the checks of its time; there may be more today
         if record.not_passed or (record.missing and not was_live):
             unproven = ", ".join([*record.not_passed, *record.missing][:3])

@@ -118,7 +118,20 @@ def test_a_verdict_survives_its_json():
     assert Verdict.from_json(verdict.to_json()) == verdict
 
 
-@pytest.mark.parametrize("change", [{"release": 5}, {"attempt": "2"}, {"history": [{"at": 5, "what": "made"}]}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"release": 5},
+        {"attempt": "2"},
+        {"facts": None},
+        {"facts": []},
+        {"timings": None},
+        {"history": [{"at": 5, "what": "made"}]},
+        {"history": [{"at": "yesterday", "what": "made"}]},
+        {"history": [{"at": "2026-01-01T00:00:00", "what": "made"}]},
+    ],
+    ids=str,
+)
 def test_a_record_that_holds_other_kinds_of_values_is_unreadable(change):
     data = json.loads(all_passed().to_bytes()) | change
 
@@ -126,7 +139,7 @@ def test_a_record_that_holds_other_kinds_of_values_is_unreadable(change):
         read(Record, "releases/tiny/x.json", json.dumps(data).encode())
 
 
-@pytest.mark.parametrize("change", [{"release": None}, {"last_good": 5}, {"unknown": "x"}])
+@pytest.mark.parametrize("change", [{"release": None}, {"last_good": 5}, {"unknown": "x"}, {"watched_until": "soon"}])
 def test_a_live_pointer_that_holds_other_kinds_of_values_is_unreadable(change):
     data = json.loads(Live("a-1", "a", "2026-01-01T00:00:00Z").to_bytes()) | change
 

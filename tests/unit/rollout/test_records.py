@@ -54,7 +54,7 @@ def test_a_record_that_never_holds_still_ends_in_an_error(records, store):
     key = record_key("tiny", RELEASE.id)
 
     def race(record):
-        store.put(key, record.with_event("x", "y").to_bytes())
+        store.put(key, record.with_event("2026-01-02T00:00:00Z", "y").to_bytes())
         return record.in_phase(Phase.LIVE)
 
     with pytest.raises(StoreConflict, match="changed under us"):
