@@ -87,9 +87,12 @@ def _version_sensor(kind: str, files: ModelFiles, jobs: Sequence[Any], tick_s: i
     ) -> dg.SensorResult | dg.SkipReason:
         hold_to_limits(context.instance, specs, platform.profile.max_rollouts)
         under_way = runs_under_way(context.instance)
-        tick = platform.controller.tick(specs, under_way, datetime.fromisoformat(utc_now()))
+        gone = {spec.name: why for spec in specs if (why := files.why_gone(spec.name))}  # their runs would fail
+        found = [spec for spec in specs if spec.name not in gone]
+        tick = platform.controller.tick(found, under_way, datetime.fromisoformat(utc_now()))
         if not tick.starts:
-            return dg.SkipReason("\n".join([*problems, *tick.notes]))
+            waiting = [f"{model}: {why} Nothing starts until that is right." for model, why in gone.items()]
+            return dg.SkipReason("\n".join([*problems, *waiting, *tick.notes]))
         return dg.SensorResult(
             run_requests=[_request(start) for start in tick.starts],
             dynamic_partitions_requests=[releases_of(s.spec).build_add_request([s.release]) for s in tick.starts],

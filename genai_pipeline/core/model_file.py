@@ -2,38 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from genai_pipeline.core.errors import ModelFileError
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.yaml_file import Location, YamlFileError, parse_yaml
 
+Stamp = tuple[int, int] | None
+
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """What a folder of model files gave: the good models, and an error per bad file."""
+    """What a folder of model files gave: the good models, and an error per bad file.
+
+    Args:
+        read_from: model -> its file, and the stamp of what was read; models that come from no file are not in it.
+    """
 
     specs: tuple[ModelSpec, ...]
     errors: tuple[ModelFileError, ...]
+    read_from: Mapping[str, tuple[Path, Stamp]] = field(default_factory=dict[str, tuple[Path, Stamp]])
+
+    def why_gone(self, model: str) -> str:
+        """Why who reads the files now would not find this model, as a run does; empty where it would."""
+        path, stamp = self.read_from.get(model, (None, None))
+        if path is None or _stamp(path) == stamp:
+            return ""
+        now = read_models(path.parent)
+        if model in {spec.name for spec in now.specs}:
+            return ""
+        wrong = [problem for error in now.errors if error.path == str(path) for problem in error.problems]
+        return "; ".join(wrong) or f"{path} defines this model no longer, and no other file does."
 
 
 def read_models(folder: Path) -> ModelFiles:
     """Read every model file below `folder`; one bad file does not take the others with it."""
     specs: dict[str, ModelSpec] = {}
+    read_from: dict[str, tuple[Path, Stamp]] = {}
     errors: list[ModelFileError] = []
     for path in sorted(folder.glob("*.yaml")):
         try:
+            stamp = _stamp(path)
             spec = _with_suites_of(folder, parse_model(path.read_text(), str(path), folder))
             if spec.name in specs:
                 raise ModelFileError(str(path), [f"{path}: name: another file already defines {spec.name!r}."])
-            specs[spec.name] = spec
+            specs[spec.name], read_from[spec.name] = spec, (path, stamp)
         except ModelFileError as error:
             errors.append(error)
         except (OSError, UnicodeDecodeError) as error:
             errors.append(ModelFileError(str(path), [f"{path}: cannot be read as UTF-8 text: {error}."]))
-    return ModelFiles(tuple(specs.values()), tuple(errors))
+    return ModelFiles(tuple(specs.values()), tuple(errors), read_from)
+
+
+def _stamp(path: Path) -> Stamp:
+    """Tells a file that was written since; None for one that is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
 
 
 def parse_model(text: str, path: str, folder: Path | None = None) -> ModelSpec:
@@ -45,10 +74,10 @@ def parse_model(text: str, path: str, folder: Path | None = None) -> ModelSpec:
     """
 
     def missing(spec: ModelSpec) -> Iterator[tuple[Location, str]]:
-        for field, suite in _suite_files(spec, folder).items() if folder else ():
+        for name, suite in _suite_files(spec, folder).items() if folder else ():
             if not suite.is_file():
                 yield (
-                    ("gates", "agent", field),
+                    ("gates", "agent", name),
                     f"there is no file {suite}. Its path counts from the model file's folder.",
                 )
 

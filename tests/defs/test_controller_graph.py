@@ -6,11 +6,12 @@ from dagster._core.op_concurrency_limits_counter import GlobalOpConcurrencyLimit
 
 from genai_pipeline.assets.release_asset import CANDIDATES_POOL
 from genai_pipeline.automation.rollouts import hold_to_limits, promote_job_name
-from genai_pipeline.core.model_file import ModelFiles, parse_model
+from genai_pipeline.core.model_file import ModelFiles, parse_model, read_models
 from genai_pipeline.core.notice import NoticeKind
 from genai_pipeline.core.record import Phase
 from genai_pipeline.core.verdict import inconclusive
 from genai_pipeline.resources.runs import runs_under_way
+from tests.defs.desk import MODEL
 
 MANUAL = "name: tiny\nsource: {hub: owner/tiny, ref: main}\nrollout: {approval: manual, watch_minutes: 0}\n"
 SUNDAY, MONDAY = "2026-01-04T12:00:00Z", "2026-01-05T12:00:00Z"
@@ -103,6 +104,37 @@ def test_a_promotion_whose_run_died_is_tried_again_under_another_key_and_not_for
         keys += [request.run_key.partition(":promote")[1:] for request in desk.tick()[0]]
 
     assert keys == [(":promote", ":1"), (":promote", ":2"), ("", "")]
+
+
+@pytest.mark.parametrize("harm", ["wrong", "gone", "of another model"])
+def test_while_a_model_file_is_harmed_nothing_starts_that_would_find_no_model_and_nothing_is_given_up(
+    desk, tmp_path, harm
+):
+    """Runs read the files anew, and a run that does not find its model ends without a verdict."""
+    file = tmp_path / "tiny.yaml"
+    file.write_text(MODEL)
+    desk.load(read_models(tmp_path))
+    desk.world.hub.publish("v1")
+    {"wrong": lambda: file.write_text(MODEL + "serving: ["), "gone": file.unlink}.get(
+        harm, lambda: file.write_text(MODEL.replace("name: tiny", "name: other"))
+    )()
+
+    started, said = desk.tick()
+
+    assert started == []
+    assert f"tiny: {file}" in said
+    file.write_text(MODEL)
+    assert len(desk.tick()[0]) == 1
+
+
+def test_a_model_file_that_was_renamed_or_changed_is_still_the_models(desk, tmp_path):
+    (tmp_path / "tiny.yaml").write_text(MODEL)
+    desk.load(read_models(tmp_path))
+    (tmp_path / "tiny.yaml").write_text(MODEL + "# changed")
+    (tmp_path / "tiny.yaml").rename(tmp_path / "small.yaml")
+    desk.world.hub.publish("v1")
+
+    assert len(desk.tick()[0]) == 1
 
 
 def test_a_closed_window_holds_a_proven_candidate_until_it_opens(desk, monkeypatch):
