@@ -7,7 +7,8 @@ import dagster as dg
 from genai_pipeline.assets.release_asset import Findings, InHand, ReleaseAsset
 from genai_pipeline.assets.tables import table
 from genai_pipeline.core.clock import utc_now
-from genai_pipeline.core.errors import NotReady
+from genai_pipeline.core.errors import GenaiError, NotReady, ReleaseRefused
+from genai_pipeline.core.record import ON_ITS_WAY, Record
 from genai_pipeline.rollout.control.plan import needs_approval, why_held
 from genai_pipeline.rollout.record.history import history_table
 
@@ -22,8 +23,16 @@ def _go_live(hand: InHand) -> Findings:
         if held:
             return Findings(held=held)
         if not hand.platform.candidates.is_up(hand.release):
-            raise NotReady(f"{hand.release.object_name} does not run any more.", "The next attempt starts it again.")
+            raise _not_up(record)
     return _cut_over(hand)
+
+
+def _not_up(record: Record) -> GenaiError:
+    """Only what is on its way has another attempt; of what had the traffic before, nothing was found out."""
+    what = f"{record.model}@{record.release} does not run any more."
+    if record.phase in ON_ITS_WAY:
+        return NotReady(what, "The next attempt starts it again.")
+    return ReleaseRefused(what, f"`genai rollback {record.model} --to {record.release}` starts it and goes back to it.")
 
 
 def _cut_over(hand: InHand) -> Findings:

@@ -124,9 +124,12 @@ def carry_out(asset: ReleaseAsset, hand: InHand) -> tuple[Findings, GenaiError |
     """Do the asset's work and write down what it found.
 
     A GenaiError becomes a verdict on every check of the asset: failed where the answer was no, inconclusive where
-    nothing could be measured. It is returned, for the step to end with. Raises: Superseded: nothing was found.
+    nothing could be measured. It is returned, for the step to end with. Raises: Superseded, ReleaseRefused: nothing
+    was found.
     """
     started, error = time.monotonic(), None
+    if not asset.moves_traffic:  # which refuses it by itself, and says so in its checks
+        hand.platform.overtaking.refuse_ended(hand.record)
     try:
         hand.platform.overtaking.refuse_overtaken(hand.record)
         findings = asset.work(hand)

@@ -4,6 +4,7 @@ import pytest
 from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.record import Phase
 from genai_pipeline.core.verdict import failed, inconclusive
+from tests.defs.upkeep_desk import publish
 
 
 def checks_of(result):
@@ -57,6 +58,38 @@ def test_one_failed_check_rejects_the_release_and_live_stays_live(desk, asset, c
     assert f"{asset}.{check}: too slow" in desk.record(v2).reason
     assert not [d for d in desk.world.cluster.list("Deployment") if v2 in d["metadata"]["name"]]
     assert desk.tick()[0] == []
+
+
+def test_the_run_of_a_rejected_release_that_is_executed_again_starts_nothing(desk):
+    """All would pass this time, and nobody would take away what m/live then refuses."""
+    good = desk.verdicts["serving_report"]
+    desk.verdicts["serving_report"] = [failed(v.check, "too slow") for v in good]
+    desk.world.hub.publish("v1")
+    (request,), _ = desk.tick()
+    desk.run(request)
+    before = desk.record(request.partition_key)
+    desk.verdicts["serving_report"] = good
+
+    again = desk.run(request)
+
+    assert not again.success
+    assert "was rejected: serving_report" in again.failure_data_for_node("tiny__snapshot").error.message
+    assert desk.world.cluster.list("Deployment") == []
+    assert desk.record(request.partition_key) == before
+
+
+def test_a_release_that_is_asked_for_no_more_is_not_brought_back_by_its_last_asset_alone(desk):
+    desk.world.hub.publish("v1")
+    desk.roll_out()
+    v1 = desk.live
+    publish(desk, "v2")
+    before = desk.record(v1)
+
+    result = desk.materialize("live", v1)
+
+    assert not result.success
+    assert "genai rollback tiny --to" in result.failure_data_for_node("tiny__live").error.message
+    assert desk.record(v1) == before
 
 
 def test_an_inconclusive_check_stops_the_run_and_is_tried_again(desk, monkeypatch):

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from genai_pipeline.core.errors import GenaiError, Superseded
-from genai_pipeline.core.record import Phase, Record
+from genai_pipeline.core.errors import GenaiError, ReleaseRefused, Superseded
+from genai_pipeline.core.record import ENDED_BADLY, Phase, Record
 from genai_pipeline.rollout.record.records import Records
 from genai_pipeline.rollout.switch.ending import Ending
 
@@ -35,6 +35,14 @@ class Overtaking:
         raise Superseded(
             f"{who} was superseded: {record.reason}.", "It is rolled out again when it is asked for again."
         )
+
+    def refuse_ended(self, record: Record) -> None:
+        """Raises: ReleaseRefused: it is in quarantine, and nobody would take away what a run starts for it."""
+        if record.phase in ENDED_BADLY:
+            raise ReleaseRefused(
+                f"{record.model}@{record.release} was {record.phase}: {record.reason}.",
+                "It is tried again when its revision or serving changes.",
+            )
 
     def watched(self, record: Record, say: Say) -> Say:
         """`say`, that looks at the record every few seconds and raises Superseded."""

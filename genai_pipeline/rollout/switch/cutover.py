@@ -147,7 +147,7 @@ class CutOver:
         record = self._records.require(release.model, release.id)
         who = f"{release.model}@{release.id}"
         if record.phase in ENDED_BADLY:
-            raise ReleaseRefused(f"{who} was {record.phase}: {record.reason}", "Publish a new revision.")
+            raise ReleaseRefused(f"{who} was {record.phase}: {record.reason}.", "Publish a new revision.")
         if record.phase is Phase.SUPERSEDED and not self._is_live(release):  # if it is, that came too late
             raise Superseded(f"{who} was superseded: {record.reason}")
         return record
