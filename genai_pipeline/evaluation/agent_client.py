@@ -6,6 +6,7 @@ busy, restarting, without its model, out of reach or closed to us has not.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -160,7 +161,7 @@ def _cycles_s(cycles: Any) -> tuple[float, ...]:
 
 def _number(data: Any, name: str) -> float | None:
     value = data.get(name) if isinstance(data, Mapping) else None
-    return value if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 else None
+    return value if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf else None
 
 
 def _told(response: httpx.Response) -> str:

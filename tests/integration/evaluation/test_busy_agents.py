@@ -162,6 +162,7 @@ def test_connections_are_kept():
         ({"usage": None, "cycles": None}, (), (0, 0)),
         ({"usage": {"inputTokens": 7}, "cycles": [{"ms": 250, "inputTokens": 7}, {}]}, (0.25,), (7, 0)),
         ({"usage": {"inputTokens": "x", "outputTokens": -1}, "cycles": "none"}, (), (0, 0)),
+        ({"usage": {"inputTokens": float("inf")}, "cycles": [{"ms": float("inf")}]}, (), (0, 0)),
     ],
 )
 def test_an_agent_that_says_less_is_understood_all_the_same(more: dict, cycles: tuple, tokens: tuple):
