@@ -173,6 +173,7 @@ def _counted(state: State, reading: Reading, signals: Sequence[Signal]) -> State
         totals,
         looks=totals.looks + 1,
         measured=totals.measured + measured,
+        wrong=totals.wrong + any(s.outcome is Outcome.FAILED for s in signals),
         canary_s=seconds if reading.canary.kind == "answered" else totals.canary_s,
     )
     ttft, errors = (by_name[n].value if n in by_name else None for n in ("ttft_p95", "error_rate"))

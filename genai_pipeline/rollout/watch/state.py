@@ -65,7 +65,10 @@ class Streak:
 
 @dataclass(frozen=True)
 class Totals:
-    """What was seen over the whole watch; it becomes the baseline of the next release."""
+    """What was seen over the whole watch; it becomes the baseline of the next release.
+
+    Args: wrong: looks that found something wrong, for however short a time.
+    """
 
     ttft: Buckets = field(default_factory=dict[float, float])
     gaps: Buckets = field(default_factory=dict[float, float])
@@ -75,6 +78,7 @@ class Totals:
     waiting: float = 0.0
     looks: int = 0
     measured: int = 0
+    wrong: int = 0
     canary_s: tuple[float, ...] = ()
 
     def plus(self, before: Sample, after: Sample) -> Totals:

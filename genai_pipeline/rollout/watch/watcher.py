@@ -174,6 +174,7 @@ def summary_of(state: State) -> dict[str, Any]:
         "seconds": round(state.clock, 1),
         "looks": totals.looks,
         "measured": totals.measured,
+        "wrong": totals.wrong or None,
         "requests": answers,
         "error_rate": round(totals.bad / answers, 4) if answers else None,
         "ttft_p95_ms": _p95_ms(totals.ttft),
@@ -196,6 +197,7 @@ def _said(facts: Mapping[str, Any]) -> str:
     if not facts["measured"]:
         return "nothing could be measured"
     told = [f"{facts['requests']:g} requests", f"{facts['measured']} of {facts['looks']} looks measured something"]
+    told += [f"{facts['wrong']} found something wrong"] if "wrong" in facts else []
     told += [f"{facts['error_rate']:.1%} failed"] if "error_rate" in facts else []
     told += [f"TTFT p95 {facts['ttft_p95_ms']:g} ms"] if "ttft_p95_ms" in facts else []
     return ", ".join(told)

@@ -125,6 +125,18 @@ def test_a_healthy_release_is_watched_to_the_end_and_then_the_last_good_one_stop
     assert "watched until 2026-01-01T00:02:00.000Z" in record.history[-1].what
 
 
+def test_what_never_held_for_long_enough_is_told_at_the_end(night, monkeypatch):
+    for _ in range(3):
+        with monkeypatch.context() as patched:
+            breaks(patched)
+            night.tick()
+        night.tick()
+    night.tick(18)
+
+    assert (night.live.release, night.live.watched_until) == (V2.id, None)
+    assert "3 found something wrong" in night.bench.records.require("tiny", V2.id).history[-1].what
+
+
 def test_the_watch_ends_though_nothing_could_be_measured(night, monkeypatch):
     monkeypatch.setattr(night.bench.world.cluster, "endpoint", lambda name: f"http://nowhere-{name}")
     night.watcher._ask = None
