@@ -59,7 +59,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
                 pytest.skip(f"this cluster has no {', '.join(sorted(lacking))}")
 
 
-def pytest_unconfigure() -> None:
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    """Not in pytest_unconfigure, which pytest-xdist gives a worker ten seconds for."""
     for name, form in _started:
         down(name, form)
 
