@@ -228,7 +228,8 @@ class Live:
         live = cls(**json.loads(body))
         _require(str, live.release, live.revision, live.since)
         _require(str | None, live.last_good, live.watched_until, live.rolled_back)
-        _require_times(*([] if live.watched_until is None else [live.watched_until]))
+        if live.watched_until is not None:
+            _require_times(live.watched_until)
         return live
 
 

@@ -88,10 +88,9 @@ def _ended_at(record: Record, listed: StoredObject) -> float | None:
     """When a release came to its end; its last event is that or later, which keeps it longer."""
     if record.phase not in ENDED:
         return None
-    try:
-        return datetime.fromisoformat(record.history[-1].at).timestamp()
-    except (IndexError, ValueError):
-        return listed.modified_at  # without events, or the last without a time: it was written then
+    if not record.history:
+        return listed.modified_at
+    return datetime.fromisoformat(record.history[-1].at).timestamp()
 
 
 def _model_file(model: str, sources: Sources, files: ModelFiles, named: Collection[str]) -> Iterator[Reference]:

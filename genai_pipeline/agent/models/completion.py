@@ -19,9 +19,8 @@ Event = dict[str, Any]
 MAX_TOOL_CALLS = 32
 """In one completion. Strands makes them side by side."""
 MAX_NAME_CHARS = 128
-_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-"""What every endpoint takes as the id of a tool call; Bedrock takes nothing else."""
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""What every endpoint takes as a tool's name and as the id of its call; Bedrock takes nothing else."""
 _REDACTED = "redactContent"
 
 
@@ -103,7 +102,7 @@ class CompletionReader:
         self._calls += 1
         if self._calls > MAX_TOOL_CALLS:
             raise UnusableAnswer(f"it calls more than {MAX_TOOL_CALLS} tools at once")
-        if not _NAME.fullmatch(name):  # Strands would not tell its hooks of such a call
+        if not _PLAIN.fullmatch(name):  # Strands would not tell its hooks of such a call
             name = f"invalid_{re.sub(r'[^A-Za-z0-9_-]', '_', name)}"[:64]
         tool_use = {**call["start"], "name": name, "toolUseId": self._own_id(call["start"].get("toolUseId"))}
         yield {"contentBlockStart": {"start": {"toolUse": tool_use}}}
@@ -112,7 +111,7 @@ class CompletionReader:
 
     def _own_id(self, given: Any) -> str:
         """The model's own where nothing else has it; results are matched to calls by it."""
-        own = given if isinstance(given, str) and _ID.fullmatch(given) else ""
+        own = given if isinstance(given, str) and _PLAIN.fullmatch(given) else ""
         while not own or own in self._taken:
             own = f"{secrets.randbits(36):09x}"  # nine: Mistral's templates take no other length
         self._taken.add(own)

@@ -102,7 +102,7 @@ class S3Store(ObjectStore):
                     yield chunk
                     at, same_object = at + len(chunk), {"IfMatch": etag}
                 return
-            except _errors().broken_stream() as error:
+            except _errors().BROKEN_STREAM as error:
                 attempt = 1 if at - began >= LEAST_READ else attempt + 1
                 if attempt >= READ_ATTEMPTS:
                     with self._asked("read", key):

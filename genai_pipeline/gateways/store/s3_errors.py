@@ -37,6 +37,8 @@ _NO_CREDENTIALS = (
     FileNotFoundError,  # of a web identity's token, which boto3 reads before each request that needs a new one
     PermissionError,
 )
+BROKEN_STREAM = (HTTPClientError, IncompleteReadError, HTTPError, ConnectionError, TimeoutError)
+"""What reading a body raises when the connection goes away under it."""
 WRONG_CHECKSUM = FlexibleChecksumError
 """Of a body that was read to its end."""
 _TLS = (SSLError, exceptions.SSLError)
@@ -74,11 +76,6 @@ def refuses_checksum(error: Exception) -> bool:
     return isinstance(error, ClientError) and code_of(error) in ("InvalidRequest", "InvalidArgument", "NotImplemented")
 
 
-def broken_stream() -> tuple[type[Exception], ...]:
-    """What reading a body raises when the connection goes away under it."""
-    return (HTTPClientError, IncompleteReadError, HTTPError, ConnectionError, TimeoutError)
-
-
 def translated(error: Exception, what: str, address: str, endpoint: str) -> GenaiError | None:
     """Our error for one of boto3's, or None for a mistake of our own.
 
@@ -94,7 +91,7 @@ def translated(error: Exception, what: str, address: str, endpoint: str) -> Gena
         return _refusal(error, what, address, endpoint)
     if isinstance(error, ParamValidationError):
         return Refused(f"There is no way to {what}: {_words(error)}.", "Correct the name of the bucket, or the key.")
-    if isinstance(error, (BotoCoreError, *broken_stream())):
+    if isinstance(error, (BotoCoreError, *BROKEN_STREAM)):
         remedy = f"Check that {endpoint} is up and reachable, then run this again."
         if isinstance(error, _TLS):
             remedy += (
