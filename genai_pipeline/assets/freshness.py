@@ -9,7 +9,7 @@ from functools import cache
 from itertools import islice, pairwise
 
 import dagster as dg
-from dagster._utils.schedules import cron_string_iterator  # not exported, as of 1.13
+from croniter import croniter
 
 from genai_pipeline.core.model_spec import ModelSpec
 
@@ -30,5 +30,5 @@ def freshness_of(spec: ModelSpec, asset: str) -> dg.FreshnessPolicy | None:
 @cache
 def _longest_gap(cron: str) -> timedelta:
     """Between two ticks, on clocks that do not jump."""
-    ticks = islice(cron_string_iterator(FROM.timestamp(), cron, "UTC"), TICKS)
+    ticks = islice(croniter(cron, FROM).all_next(datetime), TICKS)
     return max(after - before for before, after in pairwise(ticks))

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from genai_pipeline.cli.evaluated import Side
+from genai_pipeline.core.numbers import quantile
 from genai_pipeline.core.verdict import Verdict
 from genai_pipeline.evaluation.comparison import Comparison, flipped_rows, solved_runs
 from genai_pipeline.evaluation.outcome import CaseOutcome
 from genai_pipeline.evaluation.results import Results
 from genai_pipeline.evaluation.statistics import wilson
-from genai_pipeline.evaluation.verdicts import percentile_95
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -101,7 +101,7 @@ def _mean(seconds: Sequence[float]) -> str:
 
 
 def _p95(seconds: Sequence[float]) -> str:
-    return f"{percentile_95(seconds):.2f}" if seconds else "-"
+    return f"{quantile(seconds, 0.95):.2f}" if seconds else "-"
 
 
 def _flipped(comparison: Comparison) -> Iterator[str | RenderableType]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from genai_pipeline.cli.context import Command, Context
+from genai_pipeline.core.did_you_mean import closest
 from genai_pipeline.core.errors import NotFound, Refused
 
 if TYPE_CHECKING:
@@ -165,11 +166,8 @@ def chosen(found: Sequence[Record], which: str, model: str) -> Record:
 
 
 def _hint(name: str, known: Sequence[str], title: str) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(name, known, n=1)
-    said = f"Did you mean {close[0]}? " if close else ""
-    return f"{said}{title}: {', '.join(known[:8]) or 'none'}{', …' if len(known) > 8 else ''}."
+    meant = f"Did you mean {found}? " if (found := closest(name, known)) else ""
+    return f"{meant}{title}: {', '.join(known[:8]) or 'none'}{', …' if len(known) > 8 else ''}."
 
 
 def _user(context: Context) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
+
+from genai_pipeline.core.did_you_mean import suggestion
 
 Location = tuple[str | int, ...]
 Model = TypeVar("Model", bound=BaseModel)
@@ -204,9 +205,7 @@ def _line_of(root: yaml.Node, location: Location) -> int:
 def _what_and_remedy(model: type[BaseModel], detail: dict[str, Any], location: Location) -> str:
     if detail["type"] == "extra_forbidden":
         known = _fields_at(model, location[:-1])
-        close = difflib.get_close_matches(str(location[-1]), known, n=1)
-        hint = f"Did you mean `{close[0]}`?" if close else f"Known here: {', '.join(known)}."
-        return f"unknown field. {hint}"
+        return f"unknown field. {suggestion(str(location[-1]), known)}"
     if detail["type"] == "missing":
         return "required, and missing. Add it."
     message = _PLAINLY.get(detail["type"], "").format(**detail.get("ctx", {}))

@@ -10,6 +10,7 @@ from typing import Any
 
 from genai_pipeline.core.clock import utc_now
 from genai_pipeline.core.gates import AgentGates
+from genai_pipeline.core.numbers import quantile
 from genai_pipeline.core.verdict import Verdict, passed
 from genai_pipeline.evaluation.agent_client import TIMEOUT_S, AgentClient, NotMeasured
 from genai_pipeline.evaluation.collecting import outcomes_of
@@ -20,7 +21,7 @@ from genai_pipeline.evaluation.rows import case_rows
 from genai_pipeline.evaluation.runner import CONCURRENCY, CaseRun, Judge, Progress, run_suite
 from genai_pipeline.evaluation.suite import Suite, load_suite
 from genai_pipeline.evaluation.truth import with_weather_of
-from genai_pipeline.evaluation.verdicts import judge_suite, percentile_95
+from genai_pipeline.evaluation.verdicts import judge_suite
 
 
 @dataclass(frozen=True)
@@ -208,9 +209,9 @@ def _summary(found: _Found) -> dict[str, Any]:
         "pass_rate": None if results.pass_rate is None else round(results.pass_rate, 4),
         "tool_accuracy": round(sum(right) / len(right), 4) if right else None,
         "turns": len(seconds),
-        "turn_p95_s": round(percentile_95(seconds), 3) if seconds else None,
+        "turn_p95_s": round(quantile(seconds, 0.95), 3) if seconds else None,
         "turn_mean_s": round(sum(seconds) / len(seconds), 3) if seconds else None,
-        "cycle_p95_s": round(percentile_95(cycles), 3) if cycles else None,
+        "cycle_p95_s": round(quantile(cycles, 0.95), 3) if cycles else None,
         "input_tokens": sum(reply.input_tokens for reply in replies),
         "output_tokens": sum(reply.output_tokens for reply in replies),
         "cost_usd": round(sum(costs), 6) if costs else None,

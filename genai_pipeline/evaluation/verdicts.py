@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 
 from genai_pipeline.core.gates import AgentGates
+from genai_pipeline.core.numbers import quantile
 from genai_pipeline.core.verdict import Verdict, failed, inconclusive, judge, passed
 from genai_pipeline.evaluation.collecting import outcomes_of
 from genai_pipeline.evaluation.isolation import SessionResult, leaks, remembers
@@ -32,11 +33,6 @@ def judge_suite(runs: Sequence[CaseRun], sessions: Sequence[SessionResult], gate
         _sessions_isolated(sessions),
         _latency(runs, gates.latency_p95_s),
     ]
-
-
-def percentile_95(seconds: Sequence[float]) -> float:
-    """Nearest rank: the smallest value that at least 95 % do not exceed."""
-    return sorted(seconds)[math.ceil(0.95 * len(seconds)) - 1]
 
 
 def judge_success(cases: Sequence[CaseOutcome], minimum: float) -> Verdict:
@@ -115,11 +111,11 @@ def _latency(runs: Sequence[CaseRun], limit_s: float) -> Verdict:
     unknown = planned - len(seconds)
     if not seconds:
         return inconclusive("latency", "No turn was answered.", limit_s=limit_s)
-    p95 = percentile_95(seconds)
+    p95 = quantile(seconds, 0.95)
     summary = f"95 % of {len(seconds)} turns took at most {p95:.2f} s (limit {limit_s:g} s)."
     facts = {"p95_s": round(p95, 3), "limit_s": limit_s, "turns": len(seconds), "not_measured": unknown}
-    at_worst = percentile_95([*seconds, *[math.inf] * unknown])
-    at_best = percentile_95([*seconds, *[0.0] * unknown])
+    at_worst = quantile([*seconds, *[math.inf] * unknown], 0.95)
+    at_best = quantile([*seconds, *[0.0] * unknown], 0.95)
     if at_best <= limit_s < at_worst:
         return inconclusive("latency", f"{summary} {unknown} turns were not measured.", **facts)
     return judge("latency", at_worst <= limit_s, summary, **facts)

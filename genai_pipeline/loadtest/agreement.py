@@ -13,8 +13,9 @@ from typing import Any
 
 from genai_pipeline.core.errors import NotEnoughData
 from genai_pipeline.core.histogram import Buckets, histogram_quantile, increase, quantile_bounds, total
+from genai_pipeline.core.numbers import quantile
 from genai_pipeline.gateways.metrics.abc import EngineMetrics
-from genai_pipeline.loadtest.summary import Observation, quantile
+from genai_pipeline.loadtest.summary import Observation
 
 _TOLERANCE = 0.02
 _FASTER_THAN_US = 0.25

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from genai_pipeline.core.errors import NotEnoughData
+from genai_pipeline.core.numbers import quantile
 
 MIN_OBSERVATIONS = 20
 """Below 20 the 95th percentile is the maximum, whatever the distribution."""
@@ -91,21 +90,6 @@ def summarise(observations: Sequence[Observation], minimum: int = MIN_OBSERVATIO
         ttft=_quantiles([o.ttft_s for o in answered if o.ttft_s is not None], minimum),
         gaps=_quantiles([gap for o in answered for gap in o.gaps_s], minimum),
     )
-
-
-def quantile(values: Sequence[float], q: float, minimum: int = 1) -> float:
-    """The smallest value that at least a fraction `q` of all values does not exceed (nearest rank).
-
-    No interpolation: the answer is always a time that somebody really waited.
-
-    Raises: NotEnoughData: fewer than `minimum` values.
-    """
-    if len(values) < max(1, minimum):
-        raise NotEnoughData(
-            f"{len(values)} observations are too few for the {q:.0%} quantile; {minimum} are needed.",
-            "Raise `gates.serving.requests` in the model file.",
-        )
-    return sorted(values)[max(0, math.ceil(q * len(values)) - 1)]
 
 
 def _quantiles(values: Sequence[float], minimum: int) -> Quantiles | None:

@@ -6,7 +6,6 @@ schema would refuse, which no model could get right.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import re
@@ -18,6 +17,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
+from genai_pipeline.core.did_you_mean import suggestion
 from genai_pipeline.core.errors import NotFound
 from genai_pipeline.core.yaml_file import Location, YamlFileError, parse_yaml
 from genai_pipeline.evaluation.expansion import expand_cases
@@ -270,5 +270,4 @@ def _refused(whole: dict[str, Any], schema: Any, pattern: Any) -> str:
 
 
 def _meant(name: str, known: Collection[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"Did you mean `{close[0]}`?" if close else f"There are: {', '.join(known) or 'none'}."
+    return suggestion(name, known)

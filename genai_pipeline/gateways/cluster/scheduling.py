@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
 
+from genai_pipeline.core.did_you_mean import closest
 from genai_pipeline.gateways.cluster.abc import ClusterEvent
 from genai_pipeline.gateways.cluster.causes import Cause
 from genai_pipeline.gateways.cluster.quantities import amount
@@ -129,7 +129,7 @@ def _requirement(refused: str, pools: Sequence[Mapping[str, Any]] | None) -> Cau
     if labels:
         match = next((m for m in labels if m["meant"]), labels[0])
         known = {r["key"] for p in pools or () for r in _template(p).get("requirements") or []}
-        meant = match["meant"] or next(iter(get_close_matches(match["key"], sorted(known), 1)), "")
+        meant = match["meant"] or closest(match["key"], known) or ""
         return Cause(
             f"No node pool offers the label {match['key']} that the pod requires"
             + f"; {meant} was meant?" * bool(meant),

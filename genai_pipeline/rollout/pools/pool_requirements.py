@@ -6,12 +6,12 @@ selects it is Pending for ever. So they are held against what EKS Auto Mode know
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from genai_pipeline.core.did_you_mean import closest
 from genai_pipeline.core.verdict import Verdict, judge
 from genai_pipeline.rollout.pools.auto_mode_labels import (
     EKS,
@@ -119,7 +119,7 @@ def _unknown_label(key: str, known: frozenset[str]) -> Iterator[tuple[str, str]]
     if key.startswith(OWN_KARPENTER):
         right = EKS + key.removeprefix(OWN_KARPENTER)
         yield f"{key} is a label of Karpenter run by oneself, not of EKS Auto Mode.", _did_you_mean(right, known)
-    elif _domain(key).endswith(tuple(d.rstrip("/") for d in RESERVED_DOMAINS)) or _closest(key, known, ALIKE):
+    elif _domain(key).endswith(tuple(d.rstrip("/") for d in RESERVED_DOMAINS)) or closest(key, known, ALIKE):
         yield f"no node carries the label {key}.", _did_you_mean(key, known)
 
 
@@ -149,16 +149,11 @@ def _wrong_values(requirement: Requirement) -> Iterator[tuple[str, str]]:
 
 
 def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    close = _closest(word, known, 0.6)
+    close = closest(word, known, 0.6)
     if close:
         return f"Did you mean {close}?"
     known = sorted(known, key=lambda k: (k[:1] != word[:1], k))
     return f"Known: {', '.join(known[:SHOWN_VALUES])}{' …' if len(known) > SHOWN_VALUES else ''}."
-
-
-def _closest(word: str, known: Iterable[str], alike: float) -> str | None:
-    # get_close_matches prefers the shorter of two equally close ones only by chance; sorted input makes it stable.
-    return next(iter(difflib.get_close_matches(word, sorted(known), n=1, cutoff=alike)), None)
 
 
 def _domain(key: str) -> str:

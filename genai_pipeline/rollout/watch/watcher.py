@@ -13,6 +13,7 @@ from genai_pipeline.core.faults import crash_point
 from genai_pipeline.core.histogram import Buckets, histogram_quantile
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.notice import Notice, NoticeKind
+from genai_pipeline.core.numbers import quantile
 from genai_pipeline.core.record import Live, Record
 from genai_pipeline.rollout.record.notices import Notices
 from genai_pipeline.rollout.record.records import Records
@@ -181,7 +182,7 @@ def summary_of(state: State) -> dict[str, Any]:
         "inter_token_p95_ms": _p95_ms(totals.gaps),
         "kv_cache_peak": round(totals.kv_cache, 4),
         "queue_peak": totals.waiting,
-        "canary_s": canary[int(0.95 * (len(canary) - 1))] if canary else None,
+        "canary_s": quantile(canary, 0.95) if canary else None,
     }
     return {name: value for name, value in figures.items() if value is not None}
 

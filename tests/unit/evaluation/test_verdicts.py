@@ -12,7 +12,7 @@ from genai_pipeline.evaluation.results import Results
 from genai_pipeline.evaluation.rows import case_rows
 from genai_pipeline.evaluation.runner import CaseRun
 from genai_pipeline.evaluation.suite import SuiteCase
-from genai_pipeline.evaluation.verdicts import judge_success, judge_suite, percentile_95
+from genai_pipeline.evaluation.verdicts import judge_success, judge_suite
 
 GATES = AgentGates(task_success_min=0.9, tool_accuracy_min=0.9, latency_p95_s=10)
 AT = datetime(2026, 11, 24, tzinfo=UTC)
@@ -180,11 +180,6 @@ def test_unanswered_turns_make_latency_inconclusive_where_they_matter():
     assert verdict("latency", [*cases(18), case(18, None, None), case(19, None, None)]).outcome is Outcome.INCONCLUSIVE
     assert verdict("latency", [*cases(19), case(19, None, None)]).outcome is Outcome.PASSED
     assert verdict("latency", [case(i, None, None) for i in range(20)]).outcome is Outcome.INCONCLUSIVE
-
-
-def test_the_percentile_is_the_nearest_rank():
-    assert percentile_95([float(i) for i in range(1, 21)]) == 19.0
-    assert percentile_95([3.0]) == 3.0
 
 
 def repeated(number: int, *answers: str, weight: float = 1.0) -> list[CaseRun]:

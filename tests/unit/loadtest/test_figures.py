@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from genai_pipeline.core.errors import NotEnoughData
 from genai_pipeline.core.histogram import histogram_quantile, increase, quantile_bounds, total
+from genai_pipeline.core.numbers import quantile
 from genai_pipeline.loadtest.arrivals import plan_steps
 from genai_pipeline.loadtest.cost import usd_per_million_tokens
 from genai_pipeline.loadtest.prompts import prompt
-from genai_pipeline.loadtest.summary import quantile, summarise
+from genai_pipeline.loadtest.summary import summarise
 from tests.unit.loadtest.conftest import observation
 
 times = st.floats(0, 100, allow_nan=False)
@@ -22,27 +23,6 @@ BOUNDS = (0.01, 0.1, 1.0, 10.0, math.inf)
 
 def histogram(values: list[float]) -> dict[float, float]:
     return {bound: float(sum(v <= bound for v in values)) for bound in BOUNDS}
-
-
-@given(st.lists(times, min_size=1), fractions)
-def test_a_quantile_is_an_observed_value_that_enough_values_do_not_exceed(values: list[float], q: float):
-    found = quantile(values, q)
-
-    assert found in values
-    assert sum(v <= found for v in values) >= q * len(values)
-    assert sum(v < found for v in values) < q * len(values)
-
-
-@given(st.lists(times, min_size=1), fractions, fractions)
-def test_quantiles_do_not_fall_as_q_grows(values: list[float], one: float, other: float):
-    low, high = sorted((one, other))
-
-    assert quantile(values, low) <= quantile(values, high)
-
-
-def test_fewer_values_than_the_minimum_are_not_enough():
-    with pytest.raises(NotEnoughData, match="19 observations"):
-        quantile([1.0] * 19, 0.95, minimum=20)
 
 
 @given(st.lists(times, min_size=1), fractions)

@@ -98,7 +98,7 @@ def test_a_suite_of_this_kind_is_known_however_its_kind_is_written(tmp_path: Pat
         ("day: mon", "day: []", 19, "an empty choice fits nothing"),
         ("day: mon", "maybe day: mon", 19, "calls.0.book: the schema of book requires day. Say what it must be."),
         ("people: 2, ", "", 19, "calls.0.book: the schema of book requires people"),
-        ("people: 2, ", "persons: 2, people: 2, ", 19, "book has no parameter 'persons'. There are: people, day"),
+        ("people: 2, ", "persons: 2, people: 2, ", 19, "book has no parameter 'persons'. Allowed: people, day"),
         ("people: 2, ", "peopel: 2, people: 2, ", 19, "Did you mean `people`?"),
         ("[{book: {", "[{bok: {", 19, "the case has no tool 'bok'. Did you mean `book`?"),
         ("tools: [book]", "tools: [bok]", 16, "cases.0.tools.0: no tool is called 'bok'. Did you mean `book`?"),
