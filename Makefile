@@ -107,6 +107,10 @@ lint: $(STAMP) ## format, lint, types, layers
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
+.PHONY: prose
+prose: ## check that docs, docstrings, comments and messages are plain English
+	@$(PYTHON) tools/prose.py
+
 .PHONY: fix
 fix: $(STAMP) ## format and fix what can be fixed
 	$(BIN)/ruff format
