@@ -164,7 +164,7 @@ def read_logs(world: World) -> None:
         world.admin, "patch", "pod", pod, "-n", world.namespace, "--subresource=status", "--type=merge", "-p", patch
     )
     told = world.cluster.logs({}, 5)
-    if "the log cannot be had" in told:
+    if "the log cannot be read" in told:
         raise Refused(told)
 
 

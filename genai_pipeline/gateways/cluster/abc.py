@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from genai_pipeline.core.errors import Refused
+
 Manifest = Mapping[str, Any]
 """A Kubernetes object as parsed YAML."""
 
 FIELD_MANAGER = "genai-pipeline"
+
+
+def as_json(manifest: Manifest) -> dict[str, Any]:
+    """Return a manifest as the API takes it. Raises Refused where it holds a value that JSON cannot hold."""
+    try:
+        return json.loads(json.dumps(manifest, default=_mapping_as_dict))
+    except (TypeError, ValueError) as error:
+        raise Refused(
+            f"A manifest holds a value that JSON cannot hold: {error}.", "Quote dates and the like."
+        ) from error
+
+
+def _mapping_as_dict(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(repr(value))
+
 
 OURS_BY_DESIGN: Mapping[tuple[str, str], str] = {
     ("Service", "spec.selector"): "the selector is the traffic, which only a cut-over may move",

@@ -46,11 +46,11 @@ def on_a_real_node(registry: str) -> list[Case]:
 
 def _images(registry: str) -> list[Case]:
     return [
-        Case("image-missing", pod(image=f"{registry}/missing:1"), ("There is no image", "serving.image")),
+        Case("image-missing", pod(image=f"{registry}/missing:1"), ("The registry has no image", "serving.image")),
         Case("image-denied", pod(image=f"{registry}/denied:1"), ("registry denies the image", "imagePullSecret")),
         Case("image-down", pod(image=f"{registry}/down:1"), ("does not answer", "Check the registry"), ends=False),
         Case("image-never", pod(image="test/none:1", pull="Never"), ("pull policy is Never", "Load it onto the node")),
-        Case("image-name", pod(image="Not A Name"), ("no valid image name", "serving.image")),
+        Case("image-name", pod(image="Not A Name"), ("not a valid image name", "serving.image")),
     ]
 
 

@@ -30,7 +30,11 @@ def _requirements() -> list[Case]:
     return [
         Case("arrives", pod(gpus=1, select={FAMILY: "g6e"})),
         Case("taint", pod(gpus=1, tolerates=False), ("does not tolerate the taint nvidia.com/gpu", "serving.gpu")),
-        Case("label", pod(gpus=1, select=misspelt), ("No node pool offers the label", "instance-family was meant")),
+        Case(
+            "label",
+            pod(gpus=1, select=misspelt),
+            ("No node pool offers the label", "Did you mean eks.amazonaws.com/instance-family"),
+        ),
         Case(
             "family", pod(gpus=1, select={FAMILY: "p9"}), ("No node pool offers", "p9", "serving.gpu.instance-family")
         ),

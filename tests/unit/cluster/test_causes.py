@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from genai_pipeline.gateways.cluster.causes import likely_cause
+from genai_pipeline.gateways.cluster.diagnosis.known_causes import likely_cause
 from tests.cluster.failing.engine_logs import FATAL, ORDINARY, PASSING
 
 
@@ -44,7 +44,7 @@ def test_a_line_that_a_healthy_engine_prints_is_no_cause(line: str) -> None:
         ),
         ("TypeError: Error: --enable-auto-tool-choice requires --tool-call-parser", "parser: --tool-call-parser"),
         ("ValueError: User-specified max_model_len (9000) is greater than the derived max_model_len", "9000"),
-        ("ValueError: Free memory on device cuda:0 (3.2/44.4 GiB) on startup is less than desired", "is not free"),
+        ("ValueError: Free memory on device cuda:0 (3.2/44.4 GiB) on startup is less than desired", "memory is free"),
         ("safetensors_rust.SafetensorError: Error while deserializing header: HeaderTooLarge", "weights are damaged"),
         ("ValueError: Unknown quantization method: fp3. Must be one of", "number format: fp3"),
         ("The checkpoint has model type `foo9` but Transformers does not recognize it", "architecture: foo9"),

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from genai_pipeline.gateways.cluster.abc import ClusterEvent
-from genai_pipeline.gateways.cluster.admission import refusal
-from genai_pipeline.gateways.cluster.diagnosis import cause_of
-from genai_pipeline.gateways.cluster.readiness import progress_of
+from genai_pipeline.gateways.cluster.diagnosis.admission import refusal
+from genai_pipeline.gateways.cluster.diagnosis.likeliest_cause import cause_of
+from genai_pipeline.gateways.cluster.diagnosis.readiness import readiness_of
 from tests.cluster.failing.engine_logs import FATAL, ORDINARY, PASSING
 
 
@@ -44,7 +44,7 @@ def test_a_healthy_pod_that_is_only_slow_has_no_cause_and_every_hope() -> None:
     slow = pod(running={"startedAt": "1"})
 
     assert cause_of(deployment(), [slow], [event("Pulled", "x"), event("Started", "y")], ORDINARY) is None
-    assert not progress_of(deployment(), [slow], [event("Unhealthy", "Startup probe failed: refused")]).hopeless
+    assert not readiness_of(deployment(), [slow], [event("Unhealthy", "Startup probe failed: refused")]).hopeless
 
 
 def pulling(message: str, reason: str = "ErrImagePull") -> dict[str, Any]:
@@ -54,13 +54,13 @@ def pulling(message: str, reason: str = "ErrImagePull") -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("one", "what", "final"),
     [
-        (pulling('rpc error: code = NotFound desc = "reg/i:1": not found'), "There is no image reg/i:1", True),
+        (pulling('rpc error: code = NotFound desc = "reg/i:1": not found'), "The registry has no image reg/i:1", True),
         (pulling("unexpected status: 401 Unauthorized"), "denies the image", True),
         (pulling("pull access denied, insufficient_scope: authorization failed"), "denies the image", True),
         (pulling("unexpected status: 503 Service Unavailable"), "does not answer", False),
         (pulling("dial tcp 10.0.0.1:443: i/o timeout"), "does not answer", False),
         (pulling("toomanyrequests: You have reached your pull rate limit"), "does not answer", False),
-        (pulling("couldn't parse image name", "InvalidImageName"), "no valid image name", True),
+        (pulling("couldn't parse image name", "InvalidImageName"), "not a valid image name", True),
         (pulling("is not present with pull policy of Never", "ErrImageNeverPull"), "Never", True),
     ],
 )
@@ -193,7 +193,7 @@ def test_a_claim_whose_class_does_not_exist_is_final() -> None:
             "exceeded: q",
             True,
         ),
-        ('pods "p" is forbidden: failed quota: q: must specify limits.cpu for: c', "does not say: q: must", True),
+        ('pods "p" is forbidden: failed quota: q: must specify limits.cpu for: c', "does not set: q: must", True),
         ('pods "p" is forbidden: maximum cpu usage per Container is 1, but limit is 2', "maximum cpu usage", True),
         ('pods "p" is forbidden: violates PodSecurity "restricted:latest": privileged', "restricted:latest", True),
         ('error looking up service account n/a: serviceaccount "a" not found', "ServiceAccount is missing: n/a", True),
@@ -209,7 +209,7 @@ def test_what_the_api_server_refuses_is_named(message: str, what: str, final: bo
     assert cause is not None
     assert what in cause.what
     assert cause.final == final
-    assert bool(progress_of(deployment(message), []).hopeless) == final
+    assert bool(readiness_of(deployment(message), []).hopeless) == final
 
 
 def test_a_quota_that_a_leaving_pod_gives_back_leaves_hope() -> None:
@@ -217,19 +217,19 @@ def test_a_quota_that_a_leaving_pod_gives_back_leaves_hope() -> None:
     leaving = pod(running={})
     leaving["metadata"]["deletionTimestamp"] = "2"
 
-    assert progress_of(full, []).hopeless
-    assert not progress_of(full, [leaving]).hopeless
+    assert readiness_of(full, []).hopeless
+    assert not readiness_of(full, [leaving]).hopeless
 
 
 def test_one_crash_is_enough_where_no_restart_helps_and_more_are_needed_elsewhere() -> None:
     crashed = pod(restarts=1, ended={"reason": "Error", "exitCode": 1}, waiting={"reason": "CrashLoopBackOff"})
 
-    assert "mistrall" in progress_of(deployment(), [crashed], logs=FATAL["parser"][0]).hopeless
-    assert not progress_of(deployment(), [crashed], logs=PASSING["s3-403"][0]).hopeless
+    assert "mistrall" in readiness_of(deployment(), [crashed], logs=FATAL["parser"][0]).hopeless
+    assert not readiness_of(deployment(), [crashed], logs=PASSING["s3-403"][0]).hopeless
 
 
 def test_the_log_of_a_pod_that_never_crashed_is_no_reason_to_give_up() -> None:
-    assert not progress_of(deployment(), [pod(running={})], logs=FATAL["parser"][0]).hopeless
+    assert not readiness_of(deployment(), [pod(running={})], logs=FATAL["parser"][0]).hopeless
 
 
 def test_a_cause_that_is_final_goes_before_one_that_may_pass() -> None:

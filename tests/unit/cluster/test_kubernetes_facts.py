@@ -10,7 +10,7 @@ import pytest
 from genai_pipeline.core.errors import NotFound, Refused
 from genai_pipeline.gateways.cluster.kubernetes import KubernetesCluster
 from genai_pipeline.gateways.cluster.kubernetes.events import about_deployment, cluster_events
-from genai_pipeline.gateways.cluster.kubernetes.headroom import amount, headroom_of
+from genai_pipeline.gateways.cluster.kubernetes.headroom import headroom_of
 from genai_pipeline.gateways.cluster.kubernetes.kinds import KINDS
 from genai_pipeline.gateways.cluster.kubernetes.logs import selector_of
 from tests.unit.cluster.stub_api import Reply, stub_api
@@ -60,13 +60,6 @@ def test_a_selector_is_written_as_the_api_reads_it() -> None:
     selector = {"matchLabels": {"app": "m"}, "matchExpressions": rules}
 
     assert selector_of({"spec": {"selector": selector}}) == "app=m,a in (1,2),b,!c"
-
-
-@pytest.mark.parametrize(
-    ("quantity", "number"), [("500m", 0.5), ("2", 2), (3, 3), ("1Gi", 2**30), ("1k", 1000), ("1e3", 1000), ("0", 0)]
-)
-def test_quantities(quantity: str | int, number: float) -> None:
-    assert amount(quantity) == pytest.approx(number)
 
 
 def node(**allocatable: str) -> dict[str, Any]:

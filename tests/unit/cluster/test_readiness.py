@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from genai_pipeline.gateways.cluster.abc import ClusterEvent
-from genai_pipeline.gateways.cluster.causes import likely_cause
+from genai_pipeline.gateways.cluster.diagnosis.known_causes import likely_cause
+from genai_pipeline.gateways.cluster.diagnosis.readiness import not_ready, readiness_of
 from genai_pipeline.gateways.cluster.local import pod_status
 from genai_pipeline.gateways.cluster.local.objects import seconds_of, timestamp
-from genai_pipeline.gateways.cluster.readiness import not_ready, progress_of
 
 
 def deployment(replicas: int = 1, available: int = 0, observed: int = 1, **condition: str) -> dict[str, Any]:
@@ -31,43 +31,43 @@ def pod(template: str = "t", at: str = "1", restarts: int = 0, ready: bool = Fal
 
 
 def test_it_is_done_when_the_newest_generation_is_available() -> None:
-    assert progress_of(deployment(1, 1), []).done
-    assert progress_of(deployment(0, 0), []).done
-    assert not progress_of(deployment(1, 1, observed=0), []).done
-    assert not progress_of(deployment(2, 1), []).done
+    assert readiness_of(deployment(1, 1), []).done
+    assert readiness_of(deployment(0, 0), []).done
+    assert not readiness_of(deployment(1, 1, observed=0), []).done
+    assert not readiness_of(deployment(2, 1), []).done
 
 
 def test_surplus_old_pods_mean_it_is_not_done() -> None:
     rolling = deployment(1, 1)
     rolling["status"]["replicas"] = 2
 
-    assert not progress_of(rolling, []).done
+    assert not readiness_of(rolling, []).done
 
 
 @pytest.mark.parametrize("reason", ["ErrImagePull", "ImagePullBackOff", "InvalidImageName"])
 def test_an_image_that_cannot_be_had_is_hopeless(reason: str) -> None:
-    assert "i:1" in progress_of(deployment(), [pod(waiting={"reason": reason})]).hopeless
+    assert "i:1" in readiness_of(deployment(), [pod(waiting={"reason": reason})]).hopeless
 
 
 def test_a_few_crashes_leave_hope_and_more_do_not() -> None:
-    assert not progress_of(deployment(), [pod(restarts=2, running={})]).hopeless
-    assert "3 restarts" in progress_of(deployment(), [pod(restarts=3, running={})]).hopeless
+    assert not readiness_of(deployment(), [pod(restarts=2, running={})]).hopeless
+    assert "3 restarts" in readiness_of(deployment(), [pod(restarts=3, running={})]).hopeless
 
 
 def test_an_old_pod_that_crashes_does_not_make_the_new_one_hopeless() -> None:
     pods = [pod("old", at="1", restarts=9, running={}), pod("new", at="2", running={})]
 
-    assert not progress_of(deployment(), pods).hopeless
+    assert not readiness_of(deployment(), pods).hopeless
 
 
 def test_an_exceeded_progress_deadline_is_hopeless() -> None:
     stuck = deployment(type="Progressing", status="False", reason="ProgressDeadlineExceeded")
 
-    assert "ProgressDeadlineExceeded" in progress_of(stuck, []).hopeless
+    assert "ProgressDeadlineExceeded" in readiness_of(stuck, []).hopeless
 
 
 def test_the_diagnosis_has_events_log_lines_cause_and_remedy() -> None:
-    progress = progress_of(deployment(), [pod(restarts=3, waiting={"reason": "CrashLoopBackOff"})])
+    progress = readiness_of(deployment(), [pod(restarts=3, waiting={"reason": "CrashLoopBackOff"})])
     events = [
         ClusterEvent("t", "Pod", "p", "Normal", "Started", "x"),
         ClusterEvent("t", "Pod", "p", "Warning", "W", "y"),

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from genai_pipeline.gateways.cluster.abc import ClusterEvent
-from genai_pipeline.gateways.cluster.causes import Cause
-from genai_pipeline.gateways.cluster.scheduling import scheduling_cause
+from genai_pipeline.gateways.cluster.diagnosis.known_causes import Cause
+from genai_pipeline.gateways.cluster.diagnosis.scheduling import scheduling_cause
 
 NOTHING_FREES = "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
 NO_NODE = f"0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector. {NOTHING_FREES}"
@@ -71,7 +71,7 @@ def cause(*errors: str, of: dict[str, Any] | None = None, pools: list[dict[str, 
     [
         ((SYSTEM, TOO_SMALL, GPU_TAINT), "taint nvidia.com/gpu:NoSchedule of node pool gpu", "serving.gpu"),
         ((SYSTEM, P9), "In [p9] that the pod requires (offered: eks.amazonaws.com/instance-family In [g6e]", "family"),
-        ((MISSPELT, MISSPELT), "eks.amazonaws.com/instance-family was meant?", "nodeSelector"),
+        ((MISSPELT, MISSPELT), "Did you mean eks.amazonaws.com/instance-family?", "nodeSelector"),
     ],
 )
 def test_what_no_pool_offers_is_final(errors: tuple[str, ...], what: str, remedy: str) -> None:
@@ -123,7 +123,7 @@ def test_instances_that_are_too_small_only_because_of_a_limit_leave_hope() -> No
 def test_a_label_that_karpenter_does_not_guess_is_guessed_from_the_pools() -> None:
     found = cause('incompatible requirements, label "eks.amazonaws.com/instance-famly" does not have known values')
 
-    assert "instance-family was meant?" in found.what
+    assert "Did you mean eks.amazonaws.com/instance-family?" in found.what
 
 
 def test_what_the_cloud_lacks_now_goes_before_what_other_pools_never_have() -> None:

@@ -6,7 +6,6 @@ anything: two calls an object, one where nothing changes. Source: Kubernetes doc
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from genai_pipeline.core.errors import NotFound, Refused
-from genai_pipeline.gateways.cluster.abc import OURS_BY_DESIGN, Applied, Difference, Manifest
+from genai_pipeline.gateways.cluster.abc import OURS_BY_DESIGN, Applied, Difference, Manifest, as_json
 from genai_pipeline.gateways.cluster.differences import differences
 from genai_pipeline.gateways.cluster.kubernetes.answers import Answer, Request, error_of
 from genai_pipeline.gateways.cluster.kubernetes.connection import APPLY_PATCH, Connection
@@ -47,13 +46,13 @@ class Applier:
 
     def apply(self, objects: Sequence[Manifest], take_back: bool = False) -> list[Applied]:
         """Raises Refused before anything is changed, NotFound where the namespace is missing."""
-        manifests = [plain(o) for o in objects]
+        manifests = [as_json(o) for o in objects]
         coming = {(m.get("metadata") or {}).get("name") for m in manifests if m.get("kind") == "Namespace"}
         previews = [self._preview(m, coming, take_back) for m in manifests]
         return [self._applied(p) for p in previews]
 
     def diff(self, objects: Sequence[Manifest], take_back: bool = False) -> list[Difference]:
-        return [d for manifest in [plain(o) for o in objects] for d in self._differences(manifest, take_back)]
+        return [d for manifest in [as_json(o) for o in objects] for d in self._differences(manifest, take_back)]
 
     def _differences(self, manifest: dict[str, Any], take_back: bool) -> list[Difference]:
         found: list[Difference] = []
@@ -138,20 +137,6 @@ class Applier:
 
     def _place(self, kind: Kind, manifest: Mapping[str, Any]) -> str:
         return (manifest["metadata"].get("namespace") or self._namespace) if kind.namespaced else ""
-
-
-def plain(manifest: Manifest) -> dict[str, Any]:
-    """The manifest as JSON has it. Raises Refused where it holds what JSON cannot."""
-    try:
-        return json.loads(json.dumps(manifest, default=_plain))
-    except (TypeError, ValueError) as error:
-        raise Refused(f"A manifest holds what JSON cannot ({error}).", "Quote dates and the like.") from error
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(repr(value))
 
 
 def _version(answer: Answer) -> str:

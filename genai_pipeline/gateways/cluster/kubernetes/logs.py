@@ -44,7 +44,7 @@ class Logs:
         try:
             answer = self._connection.call(request, "GET", path, query, deadline=Deadline(left), accept=(400, 404))
         except GenaiError as error:
-            return f"(the log cannot be had: {error})"
+            return f"(the log cannot be read: {error})"
         if answer.status >= 400:
             return ""  # not started yet, or gone
         return answer.content if isinstance(answer.content, str) else str(answer.content)

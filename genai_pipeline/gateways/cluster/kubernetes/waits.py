@@ -7,12 +7,13 @@ from typing import Any
 
 from genai_pipeline.core.errors import ClusterUnavailable, GenaiError, NotReady
 from genai_pipeline.gateways.cluster.abc import ClusterEvent
-from genai_pipeline.gateways.cluster.diagnosis import claims_of, crashes, newest_of
+from genai_pipeline.gateways.cluster.diagnosis.likeliest_cause import claims_of, crashes, newest_of
+from genai_pipeline.gateways.cluster.diagnosis.readiness import Readiness, not_ready, readiness_of
 from genai_pipeline.gateways.cluster.kubernetes.events import about_deployment, cluster_events, moment
 from genai_pipeline.gateways.cluster.kubernetes.logs import Logs, selector_of
 from genai_pipeline.gateways.cluster.kubernetes.retrying import Deadline
 from genai_pipeline.gateways.cluster.kubernetes.watching import Watched, Watching
-from genai_pipeline.gateways.cluster.readiness import Progress, not_ready, progress_of
+from genai_pipeline.gateways.cluster.pods import is_of_deployment, is_ready
 
 SILENCE_S = 30.0
 """The Deployment decides: a watch on it that says nothing for so long is opened anew."""
@@ -43,7 +44,7 @@ class Rollout:
 
     def wait(self, on_progress: Callable[[str], None]) -> dict[str, Any]:
         """Until the newest generation is available. Raises NotReady, ClusterUnavailable."""
-        said, progress = "", Progress(False, "nothing is known about it")
+        said, progress = "", Readiness(False, "nothing is known about it")
         while True:
             found = self._found()
             if found is not None:
@@ -74,7 +75,7 @@ class Rollout:
         self._pods = self._watching.watch("Pod", {"labelSelector": selector_of(found)})
         self._events = self._watching.watch("Event", {})
 
-    def _progress_of(self, found: Mapping[str, Any]) -> Progress:
+    def _progress_of(self, found: Mapping[str, Any]) -> Readiness:
         pods = self._own_pods(found)
         events = self._own_events(found, pods)
         newest = newest_of(pods)
@@ -83,7 +84,7 @@ class Rollout:
             self._crashes, self._crash_log = crashes(newest), self._logs_of([p for p in newest if crashes([p])])
         if not self._pools_seen and any(e.reason == "FailedScheduling" for e in events):
             self._look_at_pools()
-        return progress_of(found, pods, events, self._crash_log, self._pools)
+        return readiness_of(found, pods, events, self._crash_log, self._pools)
 
     def _look_at_pools(self) -> None:
         self._pools_seen = True
@@ -105,9 +106,9 @@ class Rollout:
 
     def _own_pods(self, found: Mapping[str, Any]) -> list[dict[str, Any]]:
         pods = self._pods.objects if self._pods else []
-        return [p for p in pods if owned_by_deployment(p, found["metadata"]["name"])]
+        return [p for p in pods if is_of_deployment(p, found["metadata"]["name"])]
 
-    def _not_ready(self, found: Mapping[str, Any] | None, progress: Progress) -> GenaiError:
+    def _not_ready(self, found: Mapping[str, Any] | None, progress: Readiness) -> GenaiError:
         trouble = self._watching.trouble
         if found is None:
             return ClusterUnavailable(
@@ -122,7 +123,7 @@ class Rollout:
         return not_ready(self._name, why, progress, self._own_events(found, pods), self._logs_of(pods))
 
     def _logs_of(self, pods: Sequence[Mapping[str, Any]]) -> str:
-        waiting = [p for p in pods if not _ready(p)]
+        waiting = [p for p in pods if not is_ready(p)]
         newest = sorted(waiting, key=lambda p: p["metadata"].get("creationTimestamp") or "")[-1:]
         try:
             return self._logs.of_pods(newest, LOG_LINES, Deadline(DIAGNOSIS_S))
@@ -149,17 +150,6 @@ def wait_until_gone(watching: Watching, kind: str, selectors: Mapping[str, str],
         watching.wait(deadline.left_s)
 
 
-def owned_by_deployment(pod: Mapping[str, Any], deployment: str) -> bool:
-    """Whether the pod's ReplicaSet is one of the Deployment's: its name is the Deployment's and the template's hash."""
-    owners = pod["metadata"].get("ownerReferences") or []
-    return any(o["kind"] == "ReplicaSet" and o["name"].rsplit("-", 1)[0] == deployment for o in owners)
-
-
 def _about_claim(event: Mapping[str, Any], claims: set[str]) -> bool:
     about = event.get("involvedObject") or {}
     return about.get("kind") == "PersistentVolumeClaim" and about.get("name") in claims
-
-
-def _ready(pod: Mapping[str, Any]) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or []
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)

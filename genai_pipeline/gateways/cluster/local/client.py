@@ -17,8 +17,10 @@ from genai_pipeline.gateways.cluster.abc import (
     Difference,
     Headroom,
     Manifest,
+    as_json,
 )
-from genai_pipeline.gateways.cluster.readiness import not_ready, progress_of
+from genai_pipeline.gateways.cluster.diagnosis.readiness import not_ready, readiness_of
+from genai_pipeline.gateways.cluster.pods import is_owned_by, is_ready
 
 GUARD = {"X-Genai-Cluster": "1"}
 TIMEOUT_S = 45.0
@@ -79,7 +81,7 @@ class LocalCluster(Cluster):
     def delete(self, kind: str, name: str, deadline_s: float = 60) -> None:
         self._call("DELETE", f"/objects/{kind}/{name}")
         if kind == "Deployment":
-            self._wait_gone(lambda pod: _owned_by(pod, kind, name), {}, f"{kind} {name}", deadline_s)
+            self._wait_gone(lambda pod: is_owned_by(pod, kind, name), {}, f"{kind} {name}", deadline_s)
 
     # -- waits
 
@@ -92,8 +94,8 @@ class LocalCluster(Cluster):
             found = self.get("Deployment", deployment)
             if found is None:
                 raise errors.NotReady(f"There is no Deployment {deployment} to wait for.", "Apply it first.")
-            own = [p for p in pods if _owned_by(p, "Deployment", deployment)]
-            progress = progress_of(found, own)
+            own = [p for p in pods if is_owned_by(p, "Deployment", deployment)]
+            progress = readiness_of(found, own)
             if progress.summary != said:
                 said = progress.summary
                 on_progress(said)
@@ -128,19 +130,12 @@ class LocalCluster(Cluster):
             self._changed_after(version, min(left, WATCH_S))
 
     def _logs_of(self, pods: Sequence[Mapping[str, Any]]) -> str:
-        names = [p["metadata"]["labels"]["pod-template-hash"] for p in pods if not _ready(p)]
+        names = [p["metadata"]["labels"]["pod-template-hash"] for p in pods if not is_ready(p)]
         return self.logs({"pod-template-hash": names[-1]}, 50) if names else ""
 
     def _apply(self, objects: Sequence[Manifest], dry_run: bool, take_back: bool) -> builtins.list[dict[str, Any]]:
         asked = {"manager": self._manager, "dryRun": dry_run, "takeBack": take_back}
-        body = asked | {"objects": builtins.list(objects)}
-        try:
-            body = json.loads(json.dumps(body, default=_plain))
-        except (TypeError, ValueError) as error:
-            raise errors.Refused(
-                f"A manifest holds what JSON cannot ({error}).", "Quote dates and the like."
-            ) from error
-        return self._call("PATCH", "/objects", body=body)
+        return self._call("PATCH", "/objects", body=as_json(asked | {"objects": builtins.list(objects)}))
 
     def _listed(self, kind: str, labels: Mapping[str, str] | None) -> tuple[builtins.list[dict[str, Any]], int]:
         found = self._call("GET", f"/objects/{kind}", {"labels": json.dumps(dict(labels or {}))})
@@ -175,21 +170,5 @@ def _error(status: int, content: Any, url: str) -> errors.GenaiError:
     return errors.ClusterUnavailable(f"The local cluster at {url} answered {status}: {content}.", "See its log.")
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(repr(value))
-
-
 def _counted(event: Mapping[str, Any]) -> str:
     return event["message"] + (f" (x{event['count']})" if event["count"] > 1 else "")
-
-
-def _owned_by(pod: Mapping[str, Any], kind: str, name: str) -> bool:
-    owners = pod["metadata"].get("ownerReferences") or []
-    return any(owner["kind"] == kind and owner["name"] == name for owner in owners)
-
-
-def _ready(pod: Mapping[str, Any]) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or []
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)

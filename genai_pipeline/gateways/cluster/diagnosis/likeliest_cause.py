@@ -1,4 +1,4 @@
-"""Why a Deployment does not become ready: the likeliest of all causes that its objects, events and logs show. Pure."""
+"""Finds the likeliest cause of a Deployment that does not become ready, from its objects, events and logs. Pure."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from genai_pipeline.gateways.cluster.abc import ClusterEvent
-from genai_pipeline.gateways.cluster.admission import admission_cause
-from genai_pipeline.gateways.cluster.causes import Cause, likely_cause
-from genai_pipeline.gateways.cluster.pod_states import container_cause, containers_of, last_end, pod_cause
-from genai_pipeline.gateways.cluster.scheduling import scheduling_cause
+from genai_pipeline.gateways.cluster.diagnosis.admission import admission_cause
+from genai_pipeline.gateways.cluster.diagnosis.container_states import container_cause, pod_cause
+from genai_pipeline.gateways.cluster.diagnosis.known_causes import Cause, likely_cause
+from genai_pipeline.gateways.cluster.diagnosis.scheduling import scheduling_cause
+from genai_pipeline.gateways.cluster.pods import container_states, is_ready, last_end
 
 
 def cause_of(
@@ -19,31 +20,34 @@ def cause_of(
     logs: str = "",
     pools: Sequence[Mapping[str, Any]] | None = None,
 ) -> Cause | None:
-    """The likeliest cause, one that nothing but a change mends before the others; None where nothing is known.
+    """Return the likeliest cause, a final one before the others; None where no cause is known.
 
-    Args: pods: the Deployment's own. events: of them and of their claims, newest last.
-        logs: last lines of those that crashed. pools: the cluster's NodePools, None where they cannot be read.
+    Args:
+        pods: the Deployment's own.
+        events: of these pods and their claims, newest last.
+        logs: the last lines of the pods that crashed.
+        pools: the cluster's NodePools; None where they cannot be read.
     """
     refused = admission_cause(deployment, pods)
     found = [refused] if refused else []
     newest = newest_of(pods)
     if crashes(newest):
-        told = likely_cause(logs)
-        found += [told] if told else []
+        logged = likely_cause(logs)
+        found += [logged] if logged else []
     for pod in newest:
-        if not _is_ready(pod):
+        if not is_ready(pod):
             found += _of_pod(pod, events, pools)
     return next((cause for cause in found if cause.final), found[0] if found else None)
 
 
 def crashes(pods: Sequence[Mapping[str, Any]]) -> int:
-    """How often their containers have ended by now: only then does a log tell why, and not how far it is."""
-    found = [c for pod in pods for c in containers_of(pod) if last_end(c) and not c["ready"]]
+    """Return how often the containers of these pods have crashed. Only the log of a crash says why."""
+    found = [c for pod in pods for c in container_states(pod) if last_end(c) and not c["ready"]]
     return sum(max(1, c.get("restartCount", 0) + ("terminated" in c["state"])) for c in found)
 
 
 def newest_of(pods: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The pods of the newest template: only they tell whether it can come up."""
+    """Return the pods of the newest template: only they show whether it can start."""
     alive = [p for p in pods if "deletionTimestamp" not in p["metadata"]]
     if not alive:
         return []
@@ -70,7 +74,7 @@ def _of_pod(
 
 
 def claims_of(pod: Mapping[str, Any]) -> set[str]:
-    """The names of the PersistentVolumeClaims that the pod mounts."""
+    """Return the names of the PersistentVolumeClaims that the pod mounts."""
     volumes = (pod.get("spec") or {}).get("volumes") or []
     return {v["persistentVolumeClaim"]["claimName"] for v in volumes if v.get("persistentVolumeClaim")}
 
@@ -86,10 +90,5 @@ def _claim_cause(pod: Mapping[str, Any], events: Sequence[ClusterEvent]) -> Caus
         if "storageclass" in event.message and "not found" in event.message:
             return Cause(what, "Correct its storageClassName, or apply the StorageClass.", True)
         if event.reason in ("FailedBinding", "ProvisioningFailed"):
-            return Cause(what, "Add a volume that fits it, or name a StorageClass that makes one.")
+            return Cause(what, "Add a volume that fits it, or name a StorageClass that creates one.")
     return None
-
-
-def _is_ready(pod: Mapping[str, Any]) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or []
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)

@@ -1,4 +1,4 @@
-"""Whether a Deployment is there yet, and if it never will be, why. Pure; for every sort of cluster."""
+"""Tells whether a Deployment is ready, and why it never will be. Pure; for both clusters."""
 
 from __future__ import annotations
 
@@ -8,18 +8,23 @@ from typing import Any
 
 from genai_pipeline.core.errors import NotReady
 from genai_pipeline.gateways.cluster.abc import ClusterEvent
-from genai_pipeline.gateways.cluster.causes import Cause, likely_cause
-from genai_pipeline.gateways.cluster.diagnosis import cause_of, newest_of
-from genai_pipeline.gateways.cluster.pod_states import containers_of, last_end
+from genai_pipeline.gateways.cluster.diagnosis.known_causes import Cause, likely_cause
+from genai_pipeline.gateways.cluster.diagnosis.likeliest_cause import cause_of, newest_of
+from genai_pipeline.gateways.cluster.pods import container_states, last_end
 
 CRASHES_MAX = 3
-"""Crashes without a known cause after which there is no hope; one that a restart cannot mend needs only one."""
+"""After so many crashes without a known cause a wait ends. A final cause ends it after the first crash."""
 EVENTS_SHOWN, LINES_SHOWN = 5, 15
 
 
 @dataclass(frozen=True)
-class Progress:
-    """`hopeless` says why waiting longer is in vain; empty while there is hope. `cause`: the likeliest so far."""
+class Readiness:
+    """How far a Deployment is.
+
+    Args:
+        hopeless: why waiting longer does not help; empty while it may.
+        cause: the likeliest cause so far.
+    """
 
     done: bool
     summary: str
@@ -27,16 +32,19 @@ class Progress:
     cause: Cause | None = None
 
 
-def progress_of(
+def readiness_of(
     deployment: Mapping[str, Any],
     pods: Sequence[Mapping[str, Any]],
     events: Sequence[ClusterEvent] = (),
     logs: str = "",
     pools: Sequence[Mapping[str, Any]] | None = None,
-) -> Progress:
-    """How far the newest generation is.
+) -> Readiness:
+    """Return how far the newest generation of a Deployment is.
 
-    Args: pods: the Deployment's own. events: of them and their claims, newest last. logs: of those that crashed.
+    Args:
+        pods: the Deployment's own.
+        events: of these pods and their claims, newest last.
+        logs: the last lines of the pods that crashed.
         pools: the cluster's NodePools; None where they cannot be read.
     """
     spec, status = deployment["spec"], deployment.get("status") or {}
@@ -49,25 +57,26 @@ def progress_of(
     if waiting:
         summary += "; " + "; ".join(sorted(set(waiting)))
     if observed and counts == [replicas] * 3:
-        return Progress(True, summary)
+        return Readiness(True, summary)
     if not observed:
-        return Progress(False, summary)
+        return Readiness(False, summary)
     cause = cause_of(deployment, pods, events, logs, pools)
     hopeless = cause.what if cause and cause.final else _hopeless(deployment, newest, cause)
-    return Progress(False, summary, hopeless, cause)
+    return Readiness(False, summary, hopeless, cause)
 
 
-def not_ready(deployment: str, why: str, progress: Progress, events: Sequence[ClusterEvent], logs: str) -> NotReady:
-    """The error with the diagnosis: what the pods wait for, events, log lines, likely cause."""
+def not_ready(deployment: str, why: str, progress: Readiness, events: Sequence[ClusterEvent], logs: str) -> NotReady:
+    """Return the error with the diagnosis: what the pods wait for, events, log lines, likely cause, remedy."""
     warnings = [e for e in events if e.type == "Warning"] or list(events)
     shown = [f"  {e.reason}: {e.message}" for e in warnings[-EVENTS_SHOWN:]]
     lines = [f"  {line}" for line in logs.splitlines()[-LINES_SHOWN:]]
-    # What the objects show of a final cause is certain; else the log knows best, and only then texts are searched.
+    # A final cause that the objects show is certain. Else the log knows best, and then the texts of events.
     final = progress.cause if progress.cause and progress.cause.final else None
     cause = final or likely_cause(logs) or progress.cause or likely_cause("\n".join([progress.summary, *shown]))
     parts = [f"Deployment {deployment} is not ready: {why} ({progress.summary})."]
     if cause:
-        parts.append(f"Likely cause: {cause.what}.")
+        stop = "" if cause.what.endswith("?") else "."
+        parts.append(f"Likely cause: {cause.what}{stop}")
     if shown:
         parts += ["Last events:", *shown]
     if lines:
@@ -77,9 +86,9 @@ def not_ready(deployment: str, why: str, progress: Progress, events: Sequence[Cl
 
 
 def _waiting(pod: Mapping[str, Any]) -> list[str]:
-    """What each container of the pod that is not ready waits for."""
+    """Return what each container of the pod that is not ready waits for."""
     name, found = pod["metadata"]["name"], []
-    for container in containers_of(pod):
+    for container in container_states(pod):
         if container["ready"]:
             continue
         waits = container["state"].get("waiting") or {}
@@ -93,7 +102,7 @@ def _waiting(pod: Mapping[str, Any]) -> list[str]:
         if container.get("restartCount"):
             what += f", {container['restartCount']} restarts"
         found.append(f"pod {name}/{container['name']}: {what}")
-    if not containers_of(pod):
+    if not container_states(pod):
         found += [
             f"pod {name}: {c.get('reason')}: {c.get('message')}"
             for c in (pod.get("status") or {}).get("conditions") or []
@@ -104,7 +113,7 @@ def _waiting(pod: Mapping[str, Any]) -> list[str]:
 
 def _hopeless(deployment: Mapping[str, Any], pods: Sequence[Mapping[str, Any]], cause: Cause | None) -> str:
     for pod in pods:
-        for container in containers_of(pod):
+        for container in container_states(pod):
             if not container["ready"] and container.get("restartCount", 0) >= CRASHES_MAX:
                 return f"container {container['name']} keeps crashing ({container['restartCount']} restarts)"
     for condition in (deployment.get("status") or {}).get("conditions") or []:

@@ -1,4 +1,4 @@
-"""Why a pod finds no node: what the scheduler says of the nodes and Karpenter of the pools. Pure.
+"""Explains why a pod finds no node, from what the scheduler says of nodes and Karpenter of pools. Pure.
 
 The texts are those of kube-scheduler 1.34 and Karpenter 1.8.
 """
@@ -6,15 +6,14 @@ The texts are those of kube-scheduler 1.34 and Karpenter 1.8.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from genai_pipeline.core.did_you_mean import closest
 from genai_pipeline.gateways.cluster.abc import ClusterEvent
-from genai_pipeline.gateways.cluster.causes import Cause
-from genai_pipeline.gateways.cluster.quantities import amount
+from genai_pipeline.gateways.cluster.diagnosis.known_causes import Cause, known_cause
+from genai_pipeline.gateways.cluster.pods import GPU, is_ready, quantity, requests_of, shown
 
-GPU = "nvidia.com/gpu"
 _KARPENTER = "Failed to schedule pod, "
 _TAINT = re.compile(r"did not tolerate taint \(taint=(?P<taint>[^\s)]+)")
 _LIMIT = re.compile(r"exceed limits for nodepool \(NodePool=(?P<pool>[^\s)]+)\)")
@@ -24,17 +23,19 @@ _OFFERING = re.compile(r"no instance type has the required offering|had enough r
 _UNMET = re.compile(r"no instance type met (?:all|the scheduling) requirements")
 _POOL = "karpenter.sh/nodepool"
 _FREES = "No preemption victims"
-"""The scheduler's word for a node that would do if others left; of all others it says preemption is not helpful."""
+"""The scheduler says this of a node that would fit if other pods left it."""
 
 
 def scheduling_cause(
     pod: Mapping[str, Any], events: Sequence[ClusterEvent], pools: Sequence[Mapping[str, Any]] | None = None
 ) -> Cause | None:
-    """Why the pod has no node; None where it has one, or where one is being made.
+    """Return why the pod has no node; None where it has a node, or where Karpenter starts one for it.
 
-    Args: events: of this pod, newest last. pools: the NodePools; None where they cannot be read.
+    Args:
+        events: of this pod, newest last.
+        pools: the cluster's NodePools; None where they cannot be read.
     """
-    said = _scheduler_says(pod)
+    said = _scheduler_message(pod)
     if not said or (pod.get("spec") or {}).get("nodeName"):
         return None
     tried = [e for e in events if e.reason == "Nominated" or e.message.startswith(_KARPENTER)]
@@ -42,13 +43,13 @@ def scheduling_cause(
         return None
     refused = tried[-1].message.removeprefix(_KARPENTER) if tried else ""
     cause = _volume(said) or (_of_pools(refused, pod, pools) if refused else None) or _of_nodes(said, pod, pools)
-    settling = any(not _is_ready(pool) for pool in pools or ())
+    settling = any(not is_ready(pool) for pool in pools or ())
     if _FREES in said or settling:
         return Cause(cause.what, cause.remedy)
     return cause
 
 
-def _scheduler_says(pod: Mapping[str, Any]) -> str:
+def _scheduler_message(pod: Mapping[str, Any]) -> str:
     for condition in (pod.get("status") or {}).get("conditions") or []:
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             return condition.get("message") or condition.get("reason") or "not scheduled"
@@ -56,9 +57,9 @@ def _scheduler_says(pod: Mapping[str, Any]) -> str:
 
 
 def _of_pools(refused: str, pod: Mapping[str, Any], pools: Sequence[Mapping[str, Any]] | None) -> Cause | None:
-    """What Karpenter says of every pool, the pool first that was meant for such a pod."""
+    """Return the cause that Karpenter names, of the pool that is meant for such a pod first."""
     taint = _untolerated(refused, pod)
-    if taint.startswith(GPU) and asked_of(pod).get(GPU):
+    if taint.startswith(GPU) and requests_of(pod["spec"]).get(GPU):
         return _taint(taint, pools)
     return (
         _limit(refused, pod, pools)
@@ -69,9 +70,9 @@ def _of_pools(refused: str, pod: Mapping[str, Any], pools: Sequence[Mapping[str,
 
 
 def _untolerated(refused: str, pod: Mapping[str, Any]) -> str:
-    """The taint that keeps the pod off; a GPU's own is only of interest for a pod that wants one."""
+    """Return the taint that keeps the pod off. The taint of GPU nodes only matters to a pod that requests a GPU."""
     found = [m["taint"] for m in _TAINT.finditer(refused)]
-    wants_gpu = bool(asked_of(pod).get(GPU))
+    wants_gpu = bool(requests_of(pod["spec"]).get(GPU))
     return max(found, key=lambda t: (t.startswith(GPU) == wants_gpu, not t.startswith("CriticalAddons")), default="")
 
 
@@ -87,9 +88,9 @@ def _taint(taint: str, pools: Sequence[Mapping[str, Any]] | None) -> Cause:
 
 
 def _limit(refused: str, pod: Mapping[str, Any], pools: Sequence[Mapping[str, Any]] | None) -> Cause | None:
-    """A limit gives way when others leave, but never to a pod that is larger than the limit itself.
+    """Return the limit of a pool as the cause. It is final for a pod that is larger than the limit itself.
 
-    Karpenter looks at the limit first, so that a full pool also speaks of pods that it would not take when empty.
+    Karpenter checks the limit first. So a full pool also refuses pods that it would not take when empty.
     """
     full = [m["pool"].lstrip("/") for m in _LIMIT.finditer(refused)]
     known = {p["metadata"]["name"]: p for p in pools or ()}
@@ -97,10 +98,10 @@ def _limit(refused: str, pod: Mapping[str, Any], pools: Sequence[Mapping[str, An
     if not meant:
         return None
     name, pool = meant[0], known.get(meant[0], {})
-    asked, limits = asked_of(pod), (pool.get("spec") or {}).get("limits") or {}
+    asked, limits = requests_of(pod["spec"]), (pool.get("spec") or {}).get("limits") or {}
     used = (pool.get("status") or {}).get("resources") or {}
-    parts = [f"{k}: {v}, {used.get(k, 0)} in use, {_plain(asked.get(k, 0.0))} asked" for k, v in sorted(limits.items())]
-    never = any(asked.get(key, 0.0) > amount(value) for key, value in limits.items())
+    parts = [f"{k}: {v}, {used.get(k, 0)} in use, {shown(asked.get(k, 0.0))} asked" for k, v in sorted(limits.items())]
+    never = any(asked.get(key, 0.0) > quantity(value) for key, value in limits.items())
     return Cause(
         f"The limit of node pool {name} is reached" + (f" ({'; '.join(parts)})" if parts else ""),
         f"Raise `spec.limits` of node pool {name}, end what runs there, or let the rollout recreate"
@@ -110,7 +111,7 @@ def _limit(refused: str, pod: Mapping[str, Any], pools: Sequence[Mapping[str, An
 
 
 def _may_take(pool: Mapping[str, Any], pod: Mapping[str, Any], refused: str) -> bool:
-    """Whether the pool, were it empty, could be for this pod; where that is not known, it could."""
+    """Return whether the pool could host this pod if it were empty. True where that is not known."""
     spec = pod.get("spec") or {}
     tolerated = {t.get("key") for t in spec.get("tolerations") or []}
     if not tolerated >= {t["key"] for t in _template(pool).get("taints") or []} and None not in tolerated:
@@ -119,9 +120,9 @@ def _may_take(pool: Mapping[str, Any], pod: Mapping[str, Any], refused: str) -> 
         r["key"]: r.get("values") or [] for r in _template(pool).get("requirements") or [] if r["operator"] == "In"
     }
     offered[_POOL] = [pool["metadata"]["name"]]
-    nobody = {m["key"] for m in _LABEL.finditer(refused)}
+    unknown = {m["key"] for m in _LABEL.finditer(refused)}
     wanted = spec.get("nodeSelector") or {}
-    return all(key not in nobody and value in offered.get(key, [value]) for key, value in wanted.items())
+    return all(key not in unknown and value in offered.get(key, [value]) for key, value in wanted.items())
 
 
 def _requirement(refused: str, pools: Sequence[Mapping[str, Any]] | None) -> Cause | None:
@@ -130,9 +131,9 @@ def _requirement(refused: str, pools: Sequence[Mapping[str, Any]] | None) -> Cau
         match = next((m for m in labels if m["meant"]), labels[0])
         known = {r["key"] for p in pools or () for r in _template(p).get("requirements") or []}
         meant = match["meant"] or closest(match["key"], known) or ""
+        hint = f". Did you mean {meant}?" if meant else ""
         return Cause(
-            f"No node pool offers the label {match['key']} that the pod requires"
-            + f"; {meant} was meant?" * bool(meant),
+            f"No node pool offers the label {match['key']} that the pod requires{hint}",
             "Correct the nodeSelector or affinity of the pod, or the requirements of the node pool.",
             final=True,
         )
@@ -148,15 +149,15 @@ def _requirement(refused: str, pools: Sequence[Mapping[str, Any]] | None) -> Cau
 
 
 def _capacity(refused: str, pod: Mapping[str, Any], pools: Sequence[Mapping[str, Any]] | None) -> Cause | None:
-    """What no instance type has. Types that would breach a limit are left out by Karpenter before it asks."""
+    """Return what no instance type has. Karpenter first leaves out the types that would exceed a limit."""
     if "unsatisfiable topology constraint" in refused:
         return Cause("No zone or host is left for the pod's topology", "Loosen topologySpreadConstraints or affinity.")
     if "no instance type" not in refused and "filtered out all available instance types" not in refused:
         return None
-    asked = ", ".join(f"{key} {_plain(value)}" for key, value in sorted(asked_of(pod).items()))
+    asked = ", ".join(f"{key} {shown(value)}" for key, value in sorted(requests_of(pod["spec"]).items()))
     if _OFFERING.search(refused):
         return Cause(
-            f"The cloud has no instance to offer now for {asked}",
+            f"The cloud has no instance available now for {asked}",
             "Wait, allow more zones, families or capacity types in the node pool, or reserve capacity.",
         )
     said_of = set(re.findall(rf"{_POOL} In \[([^\]]+)\]", refused))
@@ -178,25 +179,24 @@ def _capacity(refused: str, pod: Mapping[str, Any], pools: Sequence[Mapping[str,
 
 
 def _is_in_use(pool: Mapping[str, Any]) -> bool:
-    """Whether its limits hide instance types that it would have if what runs there left."""
+    """Return whether pods in the pool use up limits, which then hide larger instance types."""
     used = (pool.get("status") or {}).get("resources") or {}
-    return any(amount(used.get(key, 0)) > 0 for key in (pool.get("spec") or {}).get("limits") or {})
+    return any(quantity(used.get(key, 0)) > 0 for key in (pool.get("spec") or {}).get("limits") or {})
 
 
 def _of_nodes(said: str, pod: Mapping[str, Any], pools: Sequence[Mapping[str, Any]] | None) -> Cause:
-    """What the scheduler says of the nodes there are; more of them may come, so none of it is final."""
+    """Return what the scheduler says of the nodes there are. More nodes may come, so it is never final."""
     pool_hint = " There is no node pool: materialize platform/node_pools." if pools is not None and not pools else ""
     short = re.search(r"Insufficient ([\w./-]+\w)", said)
     if short:
         knob = {GPU: "serving.gpu.count", "cpu": "serving.resources.cpu", "memory": "serving.resources.memory_gib"}
         lower = f"Lower `{knob[short[1]]}`" if short[1] in knob else f"Ask for less {short[1]}"
-        what = (
-            f"Every node that would do has insufficient {short[1]} ({_plain(asked_of(pod).get(short[1], 0.0))} asked)"
-        )
+        asked = shown(requests_of(pod["spec"]).get(short[1], 0.0))
+        what = f"Every suitable node has insufficient {short[1]} ({asked} asked)"
         return Cause(what, f"{lower}, or add nodes.{pool_hint}")
-    for text, cause in _NODE_TEXTS:
-        if text in said:
-            return Cause(cause.what, cause.remedy + pool_hint)
+    cause = known_cause("scheduler", said)
+    if cause:
+        return Cause(cause.what, cause.remedy + pool_hint)
     return Cause("No node takes the pod", f"See its FailedScheduling events.{pool_hint}")
 
 
@@ -223,30 +223,11 @@ def _volume(said: str) -> Cause | None:
     if "unbound immediate PersistentVolumeClaims" in said or "persistent volumes to bind" in said:
         return Cause("A PersistentVolumeClaim of the pod is not bound", "Add a volume or a StorageClass that fits it.")
     if "non-existent" in said:
-        return Cause("A claim's PersistentVolume does not exist", "Make the claim anew.", final=True)
+        return Cause("A claim's PersistentVolume does not exist", "Create the claim again.", final=True)
     if "volume's node affinity" in said.lower() or "volume zone" in said:
         return Cause("The pod's volume is in another zone than the nodes", "Use a volume in the node's zone.")
     return None
 
 
-def asked_of(pod: Mapping[str, Any]) -> dict[str, float]:
-    """What the pod's containers request together, by resource; a limit without a request counts as one."""
-    total: dict[str, float] = {}
-    for container in (pod.get("spec") or {}).get("containers") or []:
-        resources = container.get("resources") or {}
-        for key, value in ((resources.get("limits") or {}) | (resources.get("requests") or {})).items():
-            total[key] = total.get(key, 0.0) + amount(value)
-    return total
-
-
-def _plain(value: float) -> str:
-    return f"{value / 2**30:g}Gi" if value >= 2**20 else f"{value:g}"
-
-
 def _template(pool: Mapping[str, Any]) -> Mapping[str, Any]:
     return ((pool.get("spec") or {}).get("template") or {}).get("spec") or {}
-
-
-def _is_ready(pool: Mapping[str, Any]) -> bool:
-    conditions: Iterable[Mapping[str, Any]] = (pool.get("status") or {}).get("conditions") or []
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)

@@ -1,6 +1,6 @@
-"""What a pod's own status and events say of why it does not run: image, configuration, command, memory, probes. Pure.
+"""Explains from a pod's own status and events why it does not run: image, configuration, command, memory, probes. Pure.
 
-The texts are those of kubelet 1.34 and containerd; those of LocalCluster are the same where it says the same.
+The texts are those of kubelet 1.34 and containerd. LocalCluster writes the same texts.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from genai_pipeline.gateways.cluster.abc import ClusterEvent
-from genai_pipeline.gateways.cluster.causes import Cause
+from genai_pipeline.gateways.cluster.diagnosis.known_causes import Cause
+from genai_pipeline.gateways.cluster.pods import container_states, last_end
 
 IMAGE_REASONS = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
@@ -20,22 +21,24 @@ _PASSING = re.compile(
     r"(?i)toomanyrequests|429|\b50[0-4]\b|QPS exceeded|timed? ?out|deadline exceeded|connection re(?:fused|set)"
     r"|registry is unavailable|no such host|network is unreachable|temporary failure|server misbehaving|EOF"
 )
-"""What a registry says that may answer better later."""
+"""Answers of a registry that a later try may get past."""
 _KILLED = frozenset({137, 143})
 """128 and the number of SIGKILL or SIGTERM."""
 _PROBES = {
     "Startup": Cause(
         "The startup probe fails",
-        "Read the log: the engine is not up yet. Raise `serving.startup_deadline_s` if it only needs longer.",
+        "Read the log: the engine is not up yet. Raise `serving.startup_deadline_s` if it needs longer.",
     ),
-    "Liveness": Cause("The liveness probe fails and kills the container", "Read the log for what makes it hang."),
-    "Readiness": Cause("The readiness probe fails", "Read the log: it runs, but does not answer that it is ready."),
+    "Liveness": Cause("The liveness probe fails and kills the container", "Read the log to see what makes it hang."),
+    "Readiness": Cause(
+        "The readiness probe fails", "Read the log: the engine runs, but does not say that it is ready."
+    ),
 }
 
 
 def container_cause(pod: Mapping[str, Any], events: Sequence[ClusterEvent]) -> Cause | None:
-    """What the states of the pod's containers show."""
-    for container in containers_of(pod):
+    """Return the cause that the states of the pod's containers show, or None. `events`: of this pod."""
+    for container in container_states(pod):
         waits = container["state"].get("waiting") or {}
         reason, message = waits.get("reason") or "", waits.get("message") or ""
         if reason in IMAGE_REASONS:
@@ -51,28 +54,28 @@ def container_cause(pod: Mapping[str, Any], events: Sequence[ClusterEvent]) -> C
 
 
 def pod_cause(pod: Mapping[str, Any], events: Sequence[ClusterEvent]) -> Cause | None:
-    """What the pod's status and its events show besides its containers' states. Args: events: of this pod."""
+    """Return the cause that the pod's status and events show besides its containers' states. `events`: of this pod."""
     status = pod.get("status") or {}
     if status.get("phase") == "Failed" and status.get("reason"):
         return _rejected(status["reason"], status.get("message") or "")
     for condition in status.get("conditions") or []:
         if condition["type"] == "DisruptionTarget" and condition["status"] == "True":
             return _disrupted(condition.get("reason") or "", condition.get("message") or "")
-    told = [cause for event in reversed(events) for cause in [_of_event(event, status)] if cause]
-    told += [killed] if (killed := _killed(pod)) else []
-    if any(last_end(container) for container in containers_of(pod)):
-        # What a probe kills again and again is not ready either: that is told later, and is a mere consequence.
-        told.sort(key=lambda cause: cause.what.startswith(_PROBES["Readiness"].what))
-    return told[0] if told else None
+    found = [cause for event in reversed(events) for cause in [_of_event(event, status)] if cause]
+    found += [killed] if (killed := _killed(pod)) else []
+    if any(last_end(container) for container in container_states(pod)):
+        # A container that a probe kills again and again is not ready either. That is only the consequence.
+        found.sort(key=lambda cause: cause.what.startswith(_PROBES["Readiness"].what))
+    return found[0] if found else None
 
 
 def _killed(pod: Mapping[str, Any]) -> Cause | None:
-    """Which probe it must have been that had a container killed, for want of an event: they come late or get lost."""
+    """Return which probe must have killed a container. Its event may come late or get lost."""
     probes = {
         container["name"]: [kind for kind in ("Startup", "Liveness") if container.get(f"{kind.lower()}Probe")]
         for container in (pod.get("spec") or {}).get("containers") or []
     }
-    for container in containers_of(pod):
+    for container in container_states(pod):
         ended, kinds = last_end(container), probes.get(container.get("name") or "", [])
         if ended.get("exitCode") in _KILLED and ended.get("reason") != "OOMKilled" and not container["ready"] and kinds:
             one = _PROBES[kinds[-1]]
@@ -80,27 +83,15 @@ def _killed(pod: Mapping[str, Any]) -> Cause | None:
     return None
 
 
-def containers_of(pod: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The states of the pod's containers, those of init containers first."""
-    status = pod.get("status") or {}
-    first = [c for c in status.get("initContainerStatuses") or [] if not c.get("ready")]
-    return [*first, *(status.get("containerStatuses") or [])]
-
-
-def last_end(container: Mapping[str, Any]) -> Mapping[str, Any]:
-    """How the container last ended; empty for one that never did."""
-    return (container.get("lastState") or {}).get("terminated") or container["state"].get("terminated") or {}
-
-
 def _pull_message(message: str, events: Sequence[ClusterEvent]) -> str:
-    """A back-off says less than the failure before it."""
-    told = [e.message for e in events if e.reason == "Failed" and e.message.startswith("Failed to pull image")]
-    return told[-1] if told and "Back-off" in message else message
+    """Return the message of the failure before a back-off: it says more."""
+    failures = [e.message for e in events if e.reason == "Failed" and e.message.startswith("Failed to pull image")]
+    return failures[-1] if failures and "Back-off" in message else message
 
 
 def _image(image: str, reason: str, message: str) -> Cause:
     if reason == "InvalidImageName":
-        return Cause(f"{image} is no valid image name", "Correct `serving.image` in the model file.", True)
+        return Cause(f"{image} is not a valid image name", "Correct `serving.image` in the model file.", True)
     if reason == "ErrImageNeverPull":
         return Cause(
             f"The image {image} is not on the node, and its pull policy is Never",
@@ -114,11 +105,13 @@ def _image(image: str, reason: str, message: str) -> Cause:
             True,
         )
     if re.search(r"(?i)not found|manifest unknown|does not exist", message):
-        return Cause(f"There is no image {image}", "Correct `serving.image` in the model file, or push it.", True)
+        return Cause(
+            f"The registry has no image {image}", "Correct `serving.image` in the model file, or push it.", True
+        )
     if _PASSING.search(message):
         what = f"The registry of the image {image} does not answer"
-        return Cause(what, "Check the registry and the node's way to it; the node tries again by itself.")
-    return Cause(f"The image {image} cannot be had", "Correct `serving.image` in the model file, or push it.", True)
+        return Cause(what, "Check the registry and the node's network; the node tries again by itself.")
+    return Cause(f"The image {image} cannot be pulled", "Correct `serving.image` in the model file, or push it.", True)
 
 
 def _configuration(reason: str, message: str) -> Cause:
@@ -134,13 +127,15 @@ def _configuration(reason: str, message: str) -> Cause:
     started = _start(message)
     if started:
         return started
-    # A runtime that is out of breath also fails to create a container, and does better the next time.
-    return Cause(f"The container cannot be made: {message or reason}", "Correct what the message names.")
+    # An overloaded runtime also fails to create a container, and succeeds later: this cause is not final.
+    return Cause(f"The container cannot be created: {message or reason}", "Correct what the message names.")
 
 
 def _start(message: str) -> Cause | None:
     if "exec format error" in message:
-        return Cause("The image is for another processor (exec format error)", "Build it for the node's.", True)
+        return Cause(
+            "The image is for another processor (exec format error)", "Build it for the node's processor.", True
+        )
     command = re.search(r'exec: "([^"]+)": (?:stat|executable file not found|permission denied|no such)', message)
     if command:
         remedy = "Correct the container's `command`, or the image."
@@ -162,7 +157,9 @@ def _ended(ended: Mapping[str, Any]) -> Cause | None:
 
 def _rejected(reason: str, message: str) -> Cause:
     if reason == "Evicted":
-        return Cause(f"The pod was evicted: {message}", "Raise its requests, or give the node more of what ran out.")
+        return Cause(
+            f"The pod was evicted: {message}", "Raise its requests, or give the node more of the resource that ran out."
+        )
     return Cause(f"The node rejected the pod ({reason}): {message}", "Free the node, or use another.")
 
 
@@ -170,11 +167,13 @@ def _disrupted(reason: str, message: str) -> Cause:
     if "Preempt" in reason or "Preempt" in message:
         what = f"The pod was preempted by one of higher priority: {message}"
         return Cause(what, "Raise the pod's priorityClassName, or add capacity.")
-    return Cause(f"The pod has to leave its node ({reason}): {message}", "See the node; the pod comes up on another.")
+    return Cause(
+        f"The pod has to leave its node ({reason}): {message}", "See the node; the pod starts on another node."
+    )
 
 
 def _of_event(event: ClusterEvent, status: Mapping[str, Any]) -> Cause | None:
-    """Warnings of a pod that waits; what it has got over since is not looked at."""
+    """Return the cause that an event shows. Warnings of the time before a container started are left out."""
     reason, message = event.reason, event.message
     started = any("running" in c["state"] or last_end(c) for c in status.get("containerStatuses") or [])
     if reason == "Unhealthy":
@@ -193,7 +192,7 @@ def _of_event(event: ClusterEvent, status: Mapping[str, Any]) -> Cause | None:
         return _mount(message)
     if reason in ("FailedCreatePodSandBox", "NetworkNotReady"):
         return Cause(
-            f"The node cannot make the pod's sandbox: {message}", "Check the node's runtime and network plugin."
+            f"The node cannot create the pod's sandbox: {message}", "Check the node's runtime and network plugin."
         )
     return None
 
@@ -207,7 +206,7 @@ def _mount(message: str) -> Cause:
         what = f"{named} cannot be mounted: the {kind} {missing[2]} is missing"
         return Cause(what, f"Apply {kind} {missing[2]} before the Deployment.", True)
     if "non-existent" in message and "key" in message:
-        return Cause(f"{named} cannot be mounted: {message}", "Add the key that it names.", True)
+        return Cause(f"{named} cannot be mounted: {message}", "Add the key that the message names.", True)
     return Cause(f"{named} cannot be mounted: {message}", "Correct the volume, or see the node's storage driver.")
 
 
