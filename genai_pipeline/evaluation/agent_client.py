@@ -15,9 +15,10 @@ from typing import Any
 
 import httpx
 
-from genai_pipeline.evaluation.whole_answers import whole_within
 from genai_pipeline.gateways.agent.keys import REFUSED, REMEDY, key_headers, without_key
-from genai_pipeline.gateways.pace import Pace, retry_after_s, wait_s
+from genai_pipeline.gateways.backoff import backoff_s, retry_after_s
+from genai_pipeline.gateways.bounded_body import whole_within
+from genai_pipeline.gateways.pace import Pace
 
 TIMEOUT_S = 60.0
 ATTEMPTS = 3
@@ -87,7 +88,7 @@ class AgentClient:
         self._url = url.rstrip("/")
         self._timeout_s = timeout_s
         limits = httpx.Limits(max_connections=MOST_AT_ONCE, max_keepalive_connections=MOST_AT_ONCE)
-        hooks: dict[str, list[Any]] = {"response": [whole_within(timeout_s)]}
+        hooks = whole_within(timeout_s)
         self._http = httpx.Client(timeout=timeout_s, limits=limits, headers=key_headers(), event_hooks=hooks)
         self._pace = Pace(min(concurrency, MOST_AT_ONCE))
 
@@ -123,7 +124,7 @@ class AgentClient:
             if unavailable >= ATTEMPTS or time.monotonic() > gives_up_at:
                 raise NotMeasured(f"{self._url}/agent answered {response.status_code}: {_told(response)}")
             asked_for = retry_after_s(response.headers)
-            time.sleep(min(_LONGEST_PAUSE_S, wait_s(busy + unavailable, _FIRST_PAUSE_S, asked_for)))
+            time.sleep(min(_LONGEST_PAUSE_S, backoff_s(busy + unavailable, _FIRST_PAUSE_S, asked_for)))
 
     def _request(self, method: str, path: str, body: dict[str, str] | None) -> httpx.Response:
         started = time.perf_counter()

@@ -23,7 +23,7 @@ from genai_pipeline.core.gates import AgentGates
 from genai_pipeline.core.judge_model import JudgeModel, judge_settings
 from genai_pipeline.evaluation.agent_client import NotMeasured
 from genai_pipeline.evaluation.tool_calling.endpoint import with_version
-from genai_pipeline.evaluation.whole_answers import whole_within
+from genai_pipeline.gateways.bounded_body import whole_within
 
 ATTEMPTS = 2
 """Of getting a judgement out of a judge that answers."""
@@ -186,7 +186,7 @@ class _OpenAI(Provider):
         from openai import DefaultHttpxClient, OpenAI
 
         url, timeout_s = with_version(self._settings.base_url or ""), self._settings.timeout_s
-        http = DefaultHttpxClient(event_hooks={"response": [whole_within(timeout_s)]})
+        http = DefaultHttpxClient(event_hooks=whole_within(timeout_s))
         return OpenAI(base_url=url, api_key=self._api_key or "none", timeout=timeout_s, max_retries=2, http_client=http)
 
     def answer(self, system: str, prompt: str) -> Any:

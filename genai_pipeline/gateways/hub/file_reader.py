@@ -25,19 +25,16 @@ from genai_pipeline.core.errors import (
     RepositoryNotFound,
     RevisionNotFound,
 )
+from genai_pipeline.gateways.backoff import backoff_s, retry_after_s
+from genai_pipeline.gateways.bounded_body import SLOWEST_BYTES_PER_S, MinimumRate, TooSlow
 from genai_pipeline.gateways.connections import Connections
-from genai_pipeline.gateways.pace import Pace, retry_after_s, wait_s
+from genai_pipeline.gateways.pace import Pace
 from genai_pipeline.gateways.store.abc import CHUNK
 
 ATTEMPTS = 5
 """In a row without a byte; an attempt that brought some counts anew, up to MOST_BREAKS altogether."""
 MOST_BREAKS = 20
 BACK_OFF_S = 0.5
-LONGEST_READ_S = 900.0
-"""Of one range, waits included; no attempt begins after it."""
-GRACE_S = 30.0
-SLOWEST_BYTES_PER_S = 32 * 1024
-"""An attempt that is slower than this once GRACE_S are over is broken off, and continued on a new connection."""
 CONNECTIONS = 64
 MOST_REDIRECTS = 5
 MOST_ADDRESSES = 1024
@@ -52,6 +49,21 @@ _WORDS = {
     "SSLError": "its certificate is not trusted",
 }
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
+
+
+@dataclass(frozen=True)
+class ReadLimits:
+    """How long a reader goes on with one range.
+
+    Args:
+        longest_s: seconds for one range, waits included; no attempt begins after it.
+        grace_s: seconds of waiting before an answer must come at `slowest_bytes_per_s`. A slower answer is broken off
+            and continued on a new connection.
+    """
+
+    longest_s: float = 900.0
+    grace_s: float = 30.0
+    slowest_bytes_per_s: float = SLOWEST_BYTES_PER_S
 
 
 class _TryAgain(Exception):
@@ -83,10 +95,17 @@ class _Progress:
 class FileReader:
     """Shared by all threads of a stager: one pool of connections, one memory of signed addresses."""
 
-    def __init__(self, endpoint: str, token: str | None, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        token: str | None,
+        sleep: Callable[[float], None] = time.sleep,
+        limits: ReadLimits | None = None,
+    ) -> None:
         self._endpoint = endpoint.rstrip("/")
         self._token = token
         self._sleep = sleep
+        self._limits = limits or ReadLimits()
         self._origin = _origin(self._endpoint)
         self._connections = Connections(CONNECTIONS)
         self._pace = Pace(CONNECTIONS)
@@ -96,26 +115,25 @@ class FileReader:
     def read(self, repository: str, revision: str, path: str, start: int, end: int | None) -> Iterator[bytes]:
         """Bytes [start, end) in chunks. An answer of fewer bytes is a bad one, and asked for again."""
         url = f"{self._endpoint}/{repository}/resolve/{quote(revision, safe='')}/{quote(path)}"
-        progress, failures, breaks, last = _Progress(start, end), 0, 0, time.monotonic() + LONGEST_READ_S
+        progress, failures, breaks, last = _Progress(start, end), 0, 0, time.monotonic() + self._limits.longest_s
         while not progress.finished:
             before = progress.at
             try:
                 yield from self._attempt(url, revision, progress)
                 return
-            except (_TryAgain, HTTPError) as error:
+            except (_TryAgain, TooSlow, HTTPError) as error:
                 failures, breaks = (1 if progress.at > before else failures + 1), breaks + 1
                 why = _why(error)
                 if failures >= ATTEMPTS or breaks >= MOST_BREAKS or time.monotonic() > last:
                     raise HubUnavailable(
                         f"{self._endpoint} did not send {repository}/{path}: {why}.", RUN_AGAIN
                     ) from None
-                self._sleep(wait_s(failures, BACK_OFF_S, error.wait_s if isinstance(error, _TryAgain) else None))
+                self._sleep(backoff_s(failures, BACK_OFF_S, error.wait_s if isinstance(error, _TryAgain) else None))
 
     def _attempt(self, url: str, revision: str, progress: _Progress) -> Iterator[bytes]:
         with self._answer(url, revision, progress) as response:
-            skip, began, came = _begin(response, progress), time.monotonic(), 0
-            while chunk := response.read1(CHUNK, decode_content=False):
-                came += len(chunk)
+            skip, rate = _begin(response, progress), self._minimum_rate()
+            while chunk := rate.read(lambda: response.read1(CHUNK, decode_content=False)):
                 useful, skip = chunk[skip:], max(0, skip - len(chunk))
                 if progress.end is not None:
                     useful = useful[: progress.end - progress.at]
@@ -124,9 +142,11 @@ class FileReader:
                     yield useful
                 if progress.finished:
                     return
-                _require_pace(came, time.monotonic() - began)
         if progress.end is not None and not progress.finished:
             raise _TryAgain(f"the answer ended {progress.end - progress.at} bytes early")
+
+    def _minimum_rate(self) -> MinimumRate:
+        return MinimumRate(self._limits.grace_s, self._limits.slowest_bytes_per_s)
 
     @contextmanager
     def _answer(self, url: str, revision: str, progress: _Progress) -> Iterator[BaseHTTPResponse]:
@@ -233,11 +253,6 @@ def _begin(response: BaseHTTPResponse, progress: _Progress) -> int:
     return skip
 
 
-def _require_pace(received: int, elapsed_s: float) -> None:
-    if elapsed_s > GRACE_S and received < SLOWEST_BYTES_PER_S * elapsed_s:
-        raise _TryAgain(f"it sent no more than {received} bytes in {elapsed_s:.0f} s")
-
-
 def _names_commit(response: BaseHTTPResponse, revision: str, url: str) -> bool:
     """Whether this answer says of which commit it is. The host behind a redirect need not; the hub itself must."""
     commit = response.headers.get("X-Repo-Commit")
@@ -258,7 +273,11 @@ def _redirected(target: str, location: str) -> str:
 
 def _why(error: Exception) -> str:
     """In words that hold no address: a signed one is a secret."""
-    return str(error) if isinstance(error, _TryAgain) else _WORDS.get(type(error).__name__, type(error).__name__)
+    return (
+        str(error)
+        if isinstance(error, (_TryAgain, TooSlow))
+        else _WORDS.get(type(error).__name__, type(error).__name__)
+    )
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

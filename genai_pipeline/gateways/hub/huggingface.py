@@ -1,7 +1,7 @@
 """The Hugging Face hub, or whatever speaks its API.
 
-Metadata comes through the real huggingface_hub client. Files are read with httpx (file_reader.py): the client would
-write them to disk and not verify them. Both clients are imported when they are first needed; nothing is written.
+Metadata comes through the huggingface_hub client. `file_reader.py` reads files with urllib3, because the client would
+write them to disk and not verify them. Both are imported at the first use. Nothing is written to disk.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import ModelInfo, RepoSibling
 
-    from genai_pipeline.gateways.hub.file_reader import FileReader
+    from genai_pipeline.gateways.hub.file_reader import FileReader, ReadLimits
     from genai_pipeline.gateways.hub.remembered_metadata import RememberedMetadata
 
 RESOLVE_TIMEOUT_S = 2.5  # once to connect and once to be answered
@@ -43,15 +43,20 @@ class HuggingFaceHub(Hub):
             PUBLIC means the public hub whatever HF_ENDPOINT says.
         token: None means HF_TOKEN; a token that was saved on disk is not looked for.
         sleep: waits between two attempts to read a file.
+        limits: how long one range of a file is read; None means the defaults of `ReadLimits`.
     """
 
     def __init__(
-        self, endpoint: str | None, token: str | None = None, sleep: Callable[[float], None] = time.sleep
+        self,
+        endpoint: str | None,
+        token: str | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        limits: ReadLimits | None = None,
     ) -> None:
         keep_secrets_out_of_logs()
         self._asked_endpoint = endpoint
         self._given_token = token or os.environ.get("HF_TOKEN") or ""
-        self._sleep = sleep
+        self._sleep, self._limits = sleep, limits
         self._lock = threading.Lock()
         self._reader: FileReader | None = None
 
@@ -123,7 +128,7 @@ class HuggingFaceHub(Hub):
 
         with self._lock:
             if self._reader is None:
-                self._reader = FileReader(self._endpoint, self._token, self._sleep)
+                self._reader = FileReader(self._endpoint, self._token, self._sleep, self._limits)
             return self._reader
 
     @contextmanager

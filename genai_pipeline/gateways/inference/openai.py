@@ -7,7 +7,6 @@ protocol is two requests, read strictly: an answer that lacks a field we judge b
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import httpx
 
 from genai_pipeline.core.errors import EngineBroken, EngineUnavailable, Refused
+from genai_pipeline.gateways.bounded_body import whole_within
 from genai_pipeline.gateways.inference.abc import Completion, Inference, Leaving, Message, Tool, ToolCall
 
 _OVERLOADED = 429
@@ -38,7 +38,13 @@ class OpenAIInference(Inference):
         self._api_key = api_key
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         timeout = httpx.Timeout(deadline_s, connect=min(5.0, deadline_s))
-        self._client = httpx.Client(base_url=self.base_url, timeout=timeout, headers=headers, trust_env=False)
+        self._client = httpx.Client(
+            base_url=self.base_url,
+            timeout=timeout,
+            headers=headers,
+            trust_env=False,
+            event_hooks=whole_within(deadline_s),
+        )
 
     def models(self) -> dict[str, str]:
         answer = self._exchange("GET", "/v1/models")
@@ -87,14 +93,8 @@ class OpenAIInference(Inference):
 
     def _exchange(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         what = f"{method} {self.base_url}{path}"
-        ends_at = time.monotonic() + self._deadline_s
         try:
-            with self._client.stream(method, path, json=body) as response:
-                content = bytearray()
-                for part in response.iter_bytes():
-                    content += part
-                    if time.monotonic() > ends_at:
-                        raise httpx.ReadTimeout("the answer did not end")
+            response = self._client.request(method, path, json=body)
         except httpx.TimeoutException as error:
             raise EngineUnavailable(f"{what} did not answer within {self._deadline_s:g} s.", _LOOK) from error
         except httpx.HTTPError as error:
@@ -103,14 +103,14 @@ class OpenAIInference(Inference):
             ) from error
         if response.status_code == _OVERLOADED or response.status_code >= 500:
             kind = EngineUnavailable if response.status_code in _OF_THE_WAY else EngineBroken
-            raise kind(f"{what} answered {response.status_code}: {own_words(content)}", _LOOK)
+            raise kind(f"{what} answered {response.status_code}: {own_words(response.content)}", _LOOK)
         if response.status_code >= 400:
             remedy = "Compare the request with `serving.args` of the model file."
-            raise Refused(f"{what} answered {response.status_code}: {own_words(content)}", remedy)
+            raise Refused(f"{what} answered {response.status_code}: {own_words(response.content)}", remedy)
         try:
-            return json.loads(content)
+            return json.loads(response.content)
         except ValueError as error:
-            raise self._not_understood(path, "JSON", bytes(content[:200])) from error
+            raise self._not_understood(path, "JSON", response.content[:200]) from error
 
     def _not_understood(self, path: str, wanted: str, answer: Any) -> EngineUnavailable:
         return EngineUnavailable(

@@ -12,9 +12,10 @@ from typing import Any
 from botocore.exceptions import ConnectionClosedError, HTTPClientError, ReadTimeoutError
 from urllib3 import exceptions
 
+from genai_pipeline.gateways import bounded_body
+from genai_pipeline.gateways.bounded_body import SLOWEST_BYTES_PER_S, MinimumRate
 from genai_pipeline.gateways.store.abc import CHUNK
 
-SLOWEST_BYTES_PER_S = 32 * 1024
 GRACE_S = 60.0
 """Of waiting for a body before it is held to that."""
 GRACE_OF_WRITES_S = 900.0
@@ -22,7 +23,7 @@ GRACE_OF_WRITES_S = 900.0
 
 
 class TooSlow(HTTPClientError):
-    fmt = "its answer came in drips, {received} bytes in {waited_s:.0f} s"
+    fmt = "the answer came too slowly: {why}"
 
 
 def keep_pace(client: Any, clock: Callable[[], float] = time.monotonic) -> None:
@@ -46,8 +47,8 @@ class _Paced:
     """A body of urllib3 as botocore reads one. What the reader takes for itself between two reads does not count."""
 
     def __init__(self, raw: Any, url: str, grace_s: float, clock: Callable[[], float]) -> None:
-        self._raw, self._url, self._grace_s, self._clock = raw, url, grace_s, clock
-        self._received, self._waited_s = 0, 0.0
+        self._raw, self._url = raw, url
+        self._rate = MinimumRate(grace_s, SLOWEST_BYTES_PER_S, clock)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._raw, name)
@@ -60,16 +61,12 @@ class _Paced:
         """What has come, at most `amount`; without one, all."""
         if amount is None:
             return b"".join(self.stream())
-        began = self._clock()
         try:
-            chunk: bytes = self._raw.read1(amount, decode_content=False)
+            return self._rate.read(lambda: self._raw.read1(amount, decode_content=False))
+        except bounded_body.TooSlow as error:
+            self._raw.close()
+            raise TooSlow(why=error) from error
         except exceptions.ReadTimeoutError as error:
             raise ReadTimeoutError(endpoint_url=self._url, error=error) from error
         except exceptions.HTTPError as error:
             raise ConnectionClosedError(endpoint_url=self._url, error=error) from error
-        self._received += len(chunk)
-        self._waited_s += self._clock() - began
-        if chunk and self._waited_s > self._grace_s and self._received < SLOWEST_BYTES_PER_S * self._waited_s:
-            self._raw.close()
-            raise TooSlow(received=self._received, waited_s=self._waited_s)
-        return chunk

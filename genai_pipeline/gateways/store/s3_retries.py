@@ -7,14 +7,15 @@ in between for an S3's.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from typing import Any
 
 from botocore.exceptions import BotoCoreError
 
+from genai_pipeline.gateways.backoff import backoff_s, retry_after_s
+
 ATTEMPTS = 5
-LONGEST_WAIT_S = 30.0
+FIRST_WAIT_S = 0.25
 AGAIN = {
     "BadDigest",
     "InvalidDigest",
@@ -56,12 +57,12 @@ def _wait_s(response: tuple[Any, Mapping[str, Any]] | None, operation: Any, atte
     if response is None or attempts >= ATTEMPTS:
         return None
     http, parsed = response
-    asked = http.headers.get("Retry-After", "")
-    if http.status_code in (429, 503) and asked.isdecimal():
-        return min(LONGEST_WAIT_S, float(asked)) + random.random()
+    asked_s = retry_after_s(http.headers)
+    if http.status_code in (429, 503) and asked_s is not None:
+        return backoff_s(attempts, FIRST_WAIT_S, asked_s)
     code = str(parsed.get("Error", {}).get("Code", ""))
     if code in AGAIN or http.status_code == 429 or _missing(operation.name, http.status_code, parsed):
-        return random.uniform(0.5, 1) * 2 ** (attempts - 1) / 2
+        return backoff_s(attempts, FIRST_WAIT_S)
     return None
 
 

@@ -24,8 +24,9 @@ from botocore.exceptions import ClientError
 from urllib3.exceptions import HTTPError
 from urllib3.util import Timeout
 
+from genai_pipeline.gateways.backoff import backoff_s, retry_after_s
 from genai_pipeline.gateways.connections import Connections
-from genai_pipeline.gateways.pace import Pace, retry_after_s, wait_s
+from genai_pipeline.gateways.pace import Pace
 from genai_pipeline.gateways.store.abc import Body
 from genai_pipeline.gateways.store.checksums import HEADER, crc64nvme, md5
 from genai_pipeline.gateways.store.s3_errors import refuses_checksum
@@ -87,7 +88,7 @@ class Sender:
                 error = broken
             if failures == ATTEMPTS or time.monotonic() > last:
                 raise error
-            self._sleep(wait_s(failures, FIRST_WAIT_S, asked_s))
+            self._sleep(backoff_s(failures, FIRST_WAIT_S, asked_s))
         raise AssertionError("unreachable")
 
     def _once(self, operation: str, url: str, body: Body, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:

@@ -2,12 +2,13 @@
 
 import signal
 import threading
+from dataclasses import replace
 
 import pytest
 
 from genai_pipeline.core.errors import HubUnavailable, StoreUnavailable
 from genai_pipeline.gateways import threads
-from genai_pipeline.gateways.hub import file_reader
+from genai_pipeline.gateways.hub.file_reader import ReadLimits
 from genai_pipeline.staging import stall
 from tests.fakes.bad_replies import always, asks, dripping, large, once, silent
 from tests.fakes.proxy_process import ProxyProcess
@@ -22,28 +23,23 @@ COMPLETIONS = asks("POST", uploadId="")
 LISTS = asks("GET", **{"list-type": "2"})
 
 
-@pytest.fixture
-def impatient(monkeypatch):
-    """A reader that wants 8 MB/s after a fifth of a second."""
-    monkeypatch.setattr(file_reader, "GRACE_S", 0.2)
-    monkeypatch.setattr(file_reader, "SLOWEST_BYTES_PER_S", 8_000_000)
+IMPATIENT = ReadLimits(grace_s=0.2, slowest_bytes_per_s=8_000_000)
 
 
-def test_a_hub_that_drips_is_asked_again_on_another_connection(small_world, impatient):
+def test_a_hub_that_drips_is_asked_again_on_another_connection(small_world):
     small_world.hub.fault = once(dripping(pieces=40, pause_s=0.1), RANGES)
 
-    small_world.addresses.stage(sleep=lambda _: None)
+    small_world.addresses.stage(sleep=lambda _: None, limits=IMPATIENT)
 
     small_world.assert_right()
     assert sum(HEADERS(e) for e in small_world.hub.exchanges) > 3
 
 
-def test_a_hub_that_only_drips_is_given_up(small_world, impatient, monkeypatch):
-    monkeypatch.setattr(file_reader, "LONGEST_READ_S", 1.0)
+def test_a_hub_that_only_drips_is_given_up(small_world):
     small_world.hub.fault = always(dripping(pieces=40, pause_s=0.1), RANGES)
 
     with pytest.raises(HubUnavailable, match="no more than"):
-        small_world.addresses.stage(sleep=lambda _: None)
+        small_world.addresses.stage(sleep=lambda _: None, limits=replace(IMPATIENT, longest_s=1.0))
 
     assert small_world.manifest() is None
 

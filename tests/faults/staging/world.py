@@ -15,6 +15,7 @@ import boto3
 from botocore.config import Config
 
 from genai_pipeline.core.manifest import MANIFEST_NAME, Manifest, manifest_key, staged_prefix
+from genai_pipeline.gateways.hub.file_reader import ReadLimits
 from genai_pipeline.gateways.hub.huggingface import HuggingFaceHub
 from genai_pipeline.gateways.store.s3 import S3Store
 from genai_pipeline.local.hub_server import HubServer
@@ -51,11 +52,19 @@ class Addresses:
         keys = {"access_key": self.access_key, "secret_key": self.secret_key}
         return S3Store(self.bucket, self.s3, **keys, largest_copy=PART, copy_part=PART)
 
-    def hub_gateway(self, sleep: Callable[[float], None] = time.sleep) -> HuggingFaceHub:
-        return HuggingFaceHub(self.hub, self.token, sleep)
+    def hub_gateway(
+        self, sleep: Callable[[float], None] = time.sleep, limits: ReadLimits | None = None
+    ) -> HuggingFaceHub:
+        return HuggingFaceHub(self.hub, self.token, sleep, limits)
 
-    def stage(self, model: str = MODEL, sleep: Callable[[float], None] = time.sleep, **options: Any) -> Manifest:
-        hub = self.hub_gateway(sleep)
+    def stage(
+        self,
+        model: str = MODEL,
+        sleep: Callable[[float], None] = time.sleep,
+        limits: ReadLimits | None = None,
+        **options: Any,
+    ) -> Manifest:
+        hub = self.hub_gateway(sleep, limits)
         snapshot = hub.snapshot(REPOSITORY, self.revision)
         return Stager(hub, self.store(), part_size=self.part_size).stage(model, snapshot, **options)
 

@@ -1,10 +1,8 @@
 import threading
-import time
-from email.utils import formatdate
 
 import pytest
 
-from genai_pipeline.gateways.pace import LONGEST_WAIT_S, Pace, retry_after_s, wait_s
+from genai_pipeline.gateways.pace import Pace
 
 
 class Clock:
@@ -63,21 +61,3 @@ def test_one_more_than_the_limit_waits_for_its_turn():
         assert not entered.wait(0.1)
     assert entered.wait(10)
     waiting.join(10)
-
-
-def test_waits_grow_differ_and_end():
-    assert len({wait_s(1, 0.5) for _ in range(20)}) > 1
-    assert 1.0 <= wait_s(2, 0.5) <= 2.0
-    assert wait_s(50, 0.5) <= LONGEST_WAIT_S * 1.25 + 0.5
-
-
-def test_what_the_server_asks_for_is_waited_and_no_year():
-    assert 3.0 <= wait_s(1, 0.5, 3.0) <= 4.5
-    assert wait_s(1, 0.5, 31536000.0) <= LONGEST_WAIT_S * 1.25 + 0.5
-
-
-def test_retry_after_is_seconds_or_a_date():
-    assert retry_after_s({"Retry-After": "7"}) == 7
-    assert 55 <= (retry_after_s({"Retry-After": formatdate(time.time() + 60, usegmt=True)}) or 0) <= 61
-    assert retry_after_s({"Retry-After": "soon"}) is None
-    assert retry_after_s({}) is None

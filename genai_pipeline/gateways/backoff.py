@@ -1,0 +1,39 @@
+"""How long to wait before a request is sent again. The arithmetic of every gateway that retries within one call."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
+
+LONGEST_WAIT_S = 30.0
+
+
+def backoff_s(failures: int, first_s: float, asked_s: float | None = None, longest_s: float = LONGEST_WAIT_S) -> float:
+    """Return the seconds to wait before the next try: twice as long after each failure, with jitter.
+
+    The jitter keeps many threads from coming back at the same moment.
+
+    Args:
+        failures: tries that failed in a row, from 1.
+        first_s: the wait after the first failure.
+        asked_s: what the server asked for (`retry_after_s`); it takes the place of the doubling.
+        longest_s: upper bound before the jitter, which adds at most `first_s` and a quarter of the wait.
+    """
+    wait = min(longest_s, first_s * 2 ** (failures - 1) if asked_s is None else asked_s)
+    return wait + random.uniform(0, first_s + wait / 4)
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds from now that `Retry-After` names; None where it is absent or malformed.
+
+    Source: RFC 9110, 10.2.3: a number of seconds, or a date.
+    """
+    value = headers.get("Retry-After", "")
+    if value.isdecimal():
+        return float(value)
+    with suppress(ValueError):
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    return None
