@@ -38,15 +38,16 @@ def over_releases(
     platform: Platform, record: Record, facts: Mapping[str, Any], gates: AgentGates
 ) -> dict[str, dg.MetadataValue]:
     """The pass rate of all releases of a model that were asked the same suite; the one in hand comes last."""
-    from genai_pipeline.evaluation.plot import Point, markdown
+    from genai_pipeline.evaluation.pass_rate_chart import RatePoint, pass_rate_chart
 
     live = platform.records.live(record.model)
+    live_release = live.release if live else None
     others = [(r.release, r.facts.get("agent", {})) for r in platform.records.readable(record.model)[0]]
     asked = [*(other for other in others if other[0] != record.release), (record.release, facts)]
     points = [
-        Point(release, agent["solved"], agent["cases"] - agent["not_measured"], bool(live and live.release == release))
+        RatePoint(release, agent["solved"], agent["cases"] - agent["not_measured"], release == live_release)
         for release, agent in asked
         if {"solved", "cases", "not_measured", "suite"} <= agent.keys() and agent["suite"] == facts.get("suite")
     ]
-    drawn = markdown([point for point in points if point.cases > 0], gates.task_success_min)
+    drawn = pass_rate_chart([point for point in points if point.cases > 0], gates.task_success_min)
     return {"over_releases": dg.MetadataValue.md(drawn)} if drawn else {}

@@ -70,9 +70,9 @@ def staged_metadata(manifest: Manifest, watch: StagingWatch) -> dict[str, Any]:
     found: dict[str, Any] = {"files": table(rows), "bytes": manifest.size_bytes, "staged_at": manifest.written_at}
     if state is None:
         return found
-    from genai_pipeline.staging.plot import markdown
+    from genai_pipeline.staging.staging_chart import staging_chart
 
-    found |= {"plan": watch.plan, **figures(state), "plot": dg.MetadataValue.md(markdown(state))}
+    found |= {"plan": watch.plan, **figures(state), "plot": dg.MetadataValue.md(staging_chart(state))}
     if state.requests:
         found["requests"] = table([{"operation": o, "count": n} for o, n in sorted(state.requests.items())])
         found |= {"requests_usd": round(usd(state.requests), 6), "prices": PRICED_BY}

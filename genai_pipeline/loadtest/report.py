@@ -20,8 +20,8 @@ from genai_pipeline.gateways.metrics.abc import EngineMetrics, GpuReading, Metri
 from genai_pipeline.loadtest.arrivals import closed_loop, plan_steps
 from genai_pipeline.loadtest.client import LoadClient
 from genai_pipeline.loadtest.judge import judge_measurement, nothing_measured
+from genai_pipeline.loadtest.load_chart import LoadPoint, load_chart
 from genai_pipeline.loadtest.measurement import Measurement
-from genai_pipeline.loadtest.plot import Point, markdown
 from genai_pipeline.loadtest.sampler import Sampler
 from genai_pipeline.loadtest.summary import Observation, Summary, summarise
 
@@ -80,7 +80,7 @@ def measure(
         summary=_figures(measurement.summary),
         requests=[_row(o) for o in measurement.observations],
         series=[_series_row(measurement, point) for point in points],
-        plot=markdown(points, gates.ttft_p95_ms, gates.min_tokens_per_s),
+        plot=load_chart(points, gates.ttft_p95_ms, gates.min_tokens_per_s),
     )
 
 
@@ -142,12 +142,12 @@ def _gpus(metrics: Metrics, url: str) -> tuple[list[GpuReading] | None, str]:
         return None, str(error)
 
 
-def _points(measurement: Measurement) -> list[Point]:
-    points: list[Point] = []
+def _points(measurement: Measurement) -> list[LoadPoint]:
+    points: list[LoadPoint] = []
     for concurrency in measurement.concurrencies:
         step = summarise([o for o in measurement.observations if o.concurrency == concurrency], minimum=1)
         p50, p95 = (step.ttft.p50 * 1e3, step.ttft.p95 * 1e3) if step.ttft else (None, None)
-        points.append(Point(concurrency, p50, p95, step.tokens_per_s))
+        points.append(LoadPoint(concurrency, p50, p95, step.tokens_per_s))
     return points
 
 
@@ -168,7 +168,7 @@ def _figures(summary: Summary) -> dict[str, Any]:
     return figures
 
 
-def _series_row(measurement: Measurement, point: Point) -> dict[str, Any]:
+def _series_row(measurement: Measurement, point: LoadPoint) -> dict[str, Any]:
     return {
         "concurrency": point.concurrency,
         "requests": sum(o.concurrency == point.concurrency for o in measurement.observations),

@@ -11,7 +11,7 @@ import pytest
 from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.evaluation.comparison import Comparison, judge_not_worse
 from genai_pipeline.evaluation.outcome import CaseOutcome, RunOutcome
-from genai_pipeline.evaluation.plot import MOST_POINTS, Point, markdown, svg
+from genai_pipeline.evaluation.pass_rate_chart import MOST_POINTS, RatePoint, pass_rate_chart, svg
 from genai_pipeline.evaluation.results import BrokenResults, Results, ResultsStore, results_key
 from genai_pipeline.rollout.record.records import Records
 from tests.fakes.store import MemoryStore
@@ -204,21 +204,21 @@ def test_the_alpha_decides_how_sure_worse_must_be():
 
 
 def test_the_plot_draws_the_newest_releases_the_gate_and_what_is_live():
-    points = [Point(f"{i:012d}-abcdef", 54, 60, live=i == 29) for i in range(30)]
+    points = [RatePoint(f"{i:012d}-abcdef", 54, 60, live=i == 29) for i in range(30)]
 
-    drawn = svg([*points, Point("unmeasured", 0, 0)], 0.9)
+    drawn = svg([*points, RatePoint("unmeasured", 0, 0)], 0.9)
 
     assert ElementTree.fromstring(drawn).tag.endswith("svg")
     assert drawn.count("<circle") == MOST_POINTS
     assert "gate 90%" in drawn
     assert drawn.count(">live<") == 1
-    assert markdown(points, 0.9).startswith("![Share of cases solved over releases](data:image/svg+xml;base64,")
-    assert markdown([], 0.9) == ""
+    assert pass_rate_chart(points, 0.9).startswith("![Share of cases solved over releases](data:image/svg+xml;base64,")
+    assert pass_rate_chart([], 0.9) == ""
 
 
 @pytest.mark.parametrize("releases", [1, 2, 14, 40])
 def test_the_names_of_many_releases_do_not_stand_in_each_other(releases: int):
-    drawn = svg([Point(f"{i:06d}abcdef-abcdef", 9, 10) for i in range(releases)], 0.9)
+    drawn = svg([RatePoint(f"{i:06d}abcdef-abcdef", 9, 10) for i in range(releases)], 0.9)
 
     found = [(float(x), name) for x, name in re.findall(r'<text x="([\d.]+)"[^>]*>(\d{6})<', drawn)]
     places = sorted(x for x, _ in found)

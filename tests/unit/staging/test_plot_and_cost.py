@@ -7,9 +7,9 @@ from xml.etree import ElementTree
 import pytest
 
 from genai_pipeline.staging.cost import planned_requests, usd
-from genai_pipeline.staging.plot import markdown, rates, svg
 from genai_pipeline.staging.progress import FileProgress, How, Progress, Sample
 from genai_pipeline.staging.stager import Stager
+from genai_pipeline.staging.staging_chart import rates, staging_chart, svg
 from tests.fakes.store import MemoryStore
 from tests.fakes.weights import safetensors_of
 from tests.fakes.world import FakeHub
@@ -60,7 +60,7 @@ def test_a_staging_of_nothing_or_in_no_time_is_drawn_all_the_same(files):
 
 
 def test_the_picture_is_one_that_the_ui_shows():
-    image = re.fullmatch(r"!\[.*\]\(data:image/svg\+xml;base64,(.*)\)", markdown(progress([])))
+    image = re.fullmatch(r"!\[.*\]\(data:image/svg\+xml;base64,(.*)\)", staging_chart(progress([])))
     assert base64.b64decode(image[1]).startswith(b"<svg")
 
 

@@ -6,11 +6,11 @@ from xml.etree import ElementTree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genai_pipeline.loadtest.plot import Point, markdown, svg
+from genai_pipeline.loadtest.load_chart import LoadPoint, load_chart, svg
 
 NAMESPACE = "{http://www.w3.org/2000/svg}"
 values = st.floats(0, 1e5)
-points = st.lists(st.builds(Point, st.integers(1, 512), st.none() | values, st.none() | values, values), max_size=8)
+points = st.lists(st.builds(LoadPoint, st.integers(1, 512), st.none() | values, st.none() | values, values), max_size=8)
 
 
 def texts(picture: str) -> list[str]:
@@ -18,7 +18,7 @@ def texts(picture: str) -> list[str]:
 
 
 @given(points, st.floats(0.1, 1e5), st.floats(0.1, 1e5))
-def test_any_report_is_a_picture_with_every_value_inside_it(points: list[Point], ttft: float, tokens: float):
+def test_any_report_is_a_picture_with_every_value_inside_it(points: list[LoadPoint], ttft: float, tokens: float):
     root = ElementTree.fromstring(svg(points, ttft, tokens))
 
     circles = list(root.iter(f"{NAMESPACE}circle"))
@@ -28,13 +28,13 @@ def test_any_report_is_a_picture_with_every_value_inside_it(points: list[Point],
 
 
 def test_the_concurrencies_and_the_gates_stand_beside_the_lines():
-    labels = texts(svg([Point(1, 20, 30, 100), Point(4, 40, 60, 300)], 80, 120))
+    labels = texts(svg([LoadPoint(1, 20, 30, 100), LoadPoint(4, 40, 60, 300)], 80, 120))
 
     assert {"1", "4", "gate 80", "gate 120"} <= set(labels)
 
 
 def test_a_gate_far_above_the_values_is_named_and_does_not_flatten_them():
-    picture = svg([Point(1, 20, 30, 100)], 1500, 60)
+    picture = svg([LoadPoint(1, 20, 30, 100)], 1500, 60)
 
     assert "gate 1500 ↑" in texts(picture)
     p50, p95, _ = (float(c.attrib["cy"]) for c in ElementTree.fromstring(picture).iter(f"{NAMESPACE}circle"))
@@ -42,9 +42,9 @@ def test_a_gate_far_above_the_values_is_named_and_does_not_flatten_them():
 
 
 def test_the_ui_gets_the_picture_as_a_data_uri():
-    points = [Point(1, 20, 30, 100)]
+    points = [LoadPoint(1, 20, 30, 100)]
 
-    image = markdown(points, 80, 120)
+    image = load_chart(points, 80, 120)
 
     head, _, body = image.partition("base64,")
     assert head.endswith("(data:image/svg+xml;")
