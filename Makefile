@@ -24,8 +24,8 @@ else
 REQUIREMENTS := -e '.[local,agent,serving-cuda,dev]' -c constraints-cuda.txt
 endif
 
-# The longest first, so that one worker waits for its rollouts while the other does the rest.
-TIERS := $(wildcard tests/e2e tests/model_based tests/unit tests/defs tests/integration tests/faults)
+# The longest files first, so that no worker is left alone with one of them at the end.
+TIERS := tests/e2e tests/model_based tests/faults tests/integration tests/defs tests/unit
 WORKERS ?= 2
 SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
@@ -64,20 +64,28 @@ distclean: clean ## clean, and remove what was installed
 	rm -rf $(VENV) .uv
 
 .PHONY: test
-test: $(STAMP) ## unit, defs, model-based, integration, faults, e2e
-	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(TIERS)
+test: $(STAMP) ## what to run before each commit: all but the tests that are marked long or nightly
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m 'not long and not nightly' $(TIERS)
+
+.PHONY: test-long
+test-long: $(STAMP) ## the tests that are marked long: daemons, whole rollouts, every kind of kill
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m long $(TIERS)
+
+.PHONY: test-nightly
+test-nightly: $(STAMP) ## the tests that are marked nightly: hundreds of kills and races, a thousand rollouts
+	@$(BIN)/python -m pytest -m nightly $(TIERS)
 
 .PHONY: test-faults
-test-faults: $(STAMP) ## the faults of staging and rollout in their long form: hundreds of kills and races
-	@GENAI_FAULTS=long $(BIN)/python -m pytest tests/faults
+test-faults: $(STAMP) ## every test of faults, also the long and the nightly ones
+	@$(BIN)/python -m pytest -m '' tests/faults
 
 .PHONY: test-cluster
 test-cluster: $(STAMP) ## on a real Kubernetes, which is built the first time; with KUBECONFIG on that cluster
 	@$(BIN)/python -m pytest $(if $(KUBECONFIG),,$(SIDE_BY_SIDE)) tests/cluster
 
 .PHONY: test-all
-test-all: ## both
-	@$(MAKE) --no-print-directory test test-cluster
+test-all: ## all but the nightly ones
+	@$(MAKE) --no-print-directory test test-long test-cluster
 
 .PHONY: cluster
 cluster: $(STAMP) ## start that Kubernetes: for root with a real node, else with simulated ones

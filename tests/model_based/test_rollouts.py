@@ -1,4 +1,3 @@
-import os
 import sys
 from types import SimpleNamespace
 
@@ -12,12 +11,10 @@ from genai_pipeline.rollout.switch.ending import Ending
 from tests.model_based.faulty import TROUBLE
 from tests.model_based.machine import Rollouts
 
-LONG = os.environ.get("GENAI_FAULTS") == "long"
 THOROUGH = settings(
-    max_examples=1000 if LONG else 100,
     stateful_step_count=50,
     deadline=None,
-    derandomize=not LONG,  # what a change did must not depend on the day; the long form looks where nobody looked yet
+    derandomize=True,  # what a change did must not depend on the day
     suppress_health_check=list(HealthCheck),
 )
 STANDING_STILL = SimpleNamespace(monotonic=lambda: 0.0, sleep=lambda seconds: None)
@@ -44,8 +41,15 @@ def _watch_traffic(url, model):
 
 
 @pytest.mark.timeout(1200)
-def test_whatever_happens_in_whatever_order_users_are_served_and_all_comes_to_rest():
-    run_state_machine_as_test(Rollouts, settings=THOROUGH)
+@pytest.mark.parametrize("examples", [25, pytest.param(100, marks=pytest.mark.long)])
+def test_whatever_happens_in_whatever_order_users_are_served_and_all_comes_to_rest(examples):
+    run_state_machine_as_test(Rollouts, settings=settings(THOROUGH, max_examples=examples))
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(3 * 3600)
+def test_a_thousand_sequences_that_were_not_tried_yet_end_as_well():
+    run_state_machine_as_test(Rollouts, settings=settings(THOROUGH, max_examples=1000, derandomize=False))
 
 
 def finds(message, examples=60):
@@ -69,6 +73,7 @@ def test_it_finds_an_interlock_that_lets_the_unproven_through(monkeypatch):
     finds("not all passed")
 
 
+@pytest.mark.long
 def test_it_finds_a_tick_that_hands_a_run_out_before_it_is_written_down(monkeypatch):
     def without_writing(controller, of, plan):
         attempt = (of.record.attempt if of.record else 0) + 1
@@ -79,6 +84,7 @@ def test_it_finds_a_tick_that_hands_a_run_out_before_it_is_written_down(monkeypa
     finds("requested twice")
 
 
+@pytest.mark.long
 def test_it_finds_a_pruner_that_forgets_the_live_release(monkeypatch):
     monkeypatch.setattr("genai_pipeline.staging.references._live", lambda *_: iter(()))
     monkeypatch.setattr("genai_pipeline.staging.references._record", lambda *_: iter(()))
@@ -86,6 +92,7 @@ def test_it_finds_a_pruner_that_forgets_the_live_release(monkeypatch):
     finds("is not staged")
 
 
+@pytest.mark.long
 def test_it_finds_a_controller_that_promotes_without_approval(monkeypatch):
     monkeypatch.setattr("genai_pipeline.rollout.control.plan.needs_approval", lambda *_: False)
     monkeypatch.setattr("genai_pipeline.assets.live.needs_approval", lambda *_: False)
@@ -93,6 +100,7 @@ def test_it_finds_a_controller_that_promotes_without_approval(monkeypatch):
     finds("nobody approved it")
 
 
+@pytest.mark.long
 def test_it_finds_candidates_that_nobody_takes_away(monkeypatch):
     monkeypatch.setattr(Ending, "_take_away", lambda *_: None)
 

@@ -3,7 +3,6 @@
 Promoting is done by the engines of rollout/ and not by the graph, whose own faults are in tests/faults/rollout.
 """
 
-import os
 import threading
 import time
 from contextlib import suppress
@@ -28,8 +27,6 @@ from genai_pipeline.rollout.watch.reading import Asked
 from tests.fakes.world import PROFILE, World
 from tests.faults.rollout.conftest import EngineDaemon
 
-LONG = os.environ.get("GENAI_FAULTS") == "long"
-HOLD_S = 10.0 if LONG else 1.0
 RATE_PER_S = 25
 LOOK_EVERY_S = 0.25
 
@@ -67,8 +64,8 @@ class Back:
 class Stage:
     """One model on a real local cluster; `good` has the traffic and is what everything goes back to."""
 
-    def __init__(self, cluster):
-        self.world, self.seed, self.cursor = World(), 0, ""
+    def __init__(self, cluster, hold_s):
+        self.world, self.seed, self.cursor, self.hold_s = World(), 0, "", hold_s
         gateways = Gateways(
             self.world.hub, self.world.store, cluster, OpenAIInference, HttpAgent, EngineMetricsReader()
         )
@@ -83,7 +80,7 @@ class Stage:
         """Start another release, beyond all proof, and move the traffic to it."""
         self.seed += 1
         faults = "ttft_s=0.05,token_s=0.001"
-        spec = parse_model(MODEL.format(seed=self.seed, faults=faults, hold_s=HOLD_S), "tiny.yaml")
+        spec = parse_model(MODEL.format(seed=self.seed, faults=faults, hold_s=self.hold_s), "tiny.yaml")
         release = Release.of(spec, "1" * 40)
         records, candidates = self.platform.records, self.platform.candidates
         records.open(spec, release, "opened")
@@ -148,10 +145,13 @@ class Stage:
         return Back(seconds, failed, after, self.platform.records.require("tiny", bad.id).reason)
 
 
-@pytest.fixture(scope="module")
-def stage(cluster_daemon):
+@pytest.fixture(
+    scope="module", params=[1.0, pytest.param(10.0, marks=pytest.mark.nightly)], ids="held for {:g} s".format
+)
+def stage(cluster_daemon, request):
+    """By how long a breach has to hold."""
     cluster = LocalCluster(cluster_daemon.url, cluster_daemon.world().cluster.namespace)
-    yield Stage(cluster)
+    yield Stage(cluster, request.param)
     for kind in ("Service", "Deployment"):
         for found in cluster.list(kind):
             cluster.delete(kind, found["metadata"]["name"])

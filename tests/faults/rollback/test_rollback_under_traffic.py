@@ -3,11 +3,14 @@ from datetime import UTC, datetime
 import pytest
 
 from genai_pipeline.core.record import Phase
-from tests.faults.rollback.conftest import HOLD_S, LONG, LOOK_EVERY_S, RATE_PER_S
+from tests.faults.rollback.conftest import LOOK_EVERY_S, RATE_PER_S
 
 NOTICED_S = 3 * LOOK_EVERY_S + 5.0
 """Three looks, and what two busy cores take for them."""
-HELD_S = HOLD_S + NOTICED_S + 4.0
+HELD_S = NOTICED_S + 4.0
+"""Beside the time that a breach has to hold."""
+
+pytestmark = pytest.mark.long
 
 FAULTS = {
     # fault -> (what the engine is told, words of the reason, stated time, whether requests fail by it)
@@ -15,11 +18,10 @@ FAULTS = {
     "wrong answers of the agent": ({"raw_tool_calls": True}, "the agent was asked weather", HELD_S, False),
     "KV cache full": ({"kv_cache": 0.99}, "the KV cache is 99% full", HELD_S, False),
 }
-if LONG:
-    FAULTS |= {
-        "half of all requests fail": ({"error_rate": 0.5}, "failed", HELD_S, True),
-        "slow tokens": ({"token_s": 0.12}, "inter-token latency p95", HELD_S + 5, False),
-    }
+MORE_FAULTS = {
+    "half of all requests fail": ({"error_rate": 0.5}, "failed", HELD_S, True),
+    "slow tokens": ({"token_s": 0.12}, "inter-token latency p95", HELD_S + 5, False),
+}
 
 
 def assert_back_on(stage, release, bad):
@@ -33,9 +35,10 @@ def assert_back_on(stage, release, bad):
     assert stage.platform.roll_back.unfinished("tiny") == ""
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", [*FAULTS, *(pytest.param(f, marks=pytest.mark.nightly) for f in MORE_FAULTS)])
 def test_a_release_that_turns_bad_is_back_on_the_last_good_one_in_time(stage, fault):
-    told, words, within_s, fails = FAULTS[fault]
+    told, words, beside_s, fails = (FAULTS | MORE_FAULTS)[fault]
+    within_s = stage.hold_s + beside_s
     bad = stage.promote()
 
     back = stage.back_after(bad, lambda: stage.break_engine(bad, **told), within_s + 10)
@@ -74,7 +77,7 @@ def test_a_crash_loop_is_back_on_the_last_good_release(stage):
 
 def test_a_release_that_degrades_only_after_a_while_is_back_on_the_last_good_one(stage):
     bad = stage.promote()
-    stage.healthy_looks(80 if LONG else 10)
+    stage.healthy_looks(int(10 + 7 * stage.hold_s))
 
     back = stage.back_after(bad, lambda: stage.break_engine(bad, broken=True), 20)
 

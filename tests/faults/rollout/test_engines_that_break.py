@@ -3,6 +3,8 @@ import pytest
 
 from genai_pipeline.core.record import Phase
 
+pytestmark = pytest.mark.long
+
 
 def evaluations(result):
     return {e.check_name: e for e in result.get_asset_check_evaluations() if e.asset_key.path[0] == "tiny"}

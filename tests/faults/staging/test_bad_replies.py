@@ -8,7 +8,7 @@ from genai_pipeline.gateways.store.s3_sender import Sender
 from tests.fakes.bad_replies import always, times
 from tests.faults.staging.bad_hub import HUB_REPLIES, SNAPSHOT_REPLIES
 from tests.faults.staging.bad_s3 import S3_REPLIES
-from tests.faults.staging.world import LONG, REPOSITORY
+from tests.faults.staging.world import REPOSITORY
 
 MOST_REQUESTS = 150
 """Of a stager that gets nothing but one bad reply; an undisturbed one needs about 25."""
@@ -49,9 +49,10 @@ def waits_are_bounded_and_jittered(waits):
 
 
 def in_bursts(replies):
-    """As many in a row as are survived; in the long form one alone too."""
-    counts = [(r, n) for r in replies for n in sorted({min(1, r.survived), r.survived} if LONG else {r.survived}) if n]
-    return [pytest.param(r, n, id=f"{r}-{n}") for r, n in counts]
+    """As many in a row as are survived; nightly one alone too."""
+    counts = [(r, n) for r in replies for n in sorted({min(1, r.survived), r.survived}) if n]
+    alone = pytest.mark.nightly
+    return [pytest.param(r, n, id=f"{r}-{n}", marks=alone if n < r.survived else ()) for r, n in counts]
 
 
 @pytest.mark.parametrize(("reply", "count"), in_bursts(HUB_REPLIES))

@@ -12,14 +12,16 @@ from genai_pipeline.core.manifest import MANIFEST_NAME
 from tests.fakes.bad_replies import asks, large, once, same_size_garbage
 from tests.fakes.exchange import no_fault
 from tests.faults.staging.child import CRASHED, ENDED_BY_SIGTERM, STAGED, StagerProcess
-from tests.faults.staging.world import LONG, World
+from tests.faults.staging.world import World
 
 PACKAGE = Path(genai_pipeline.__file__).parent
 POINTS = sorted(
     {p for f in PACKAGE.rglob("*.py") for p in re.findall(r'crash_point\("(staging\.\w+)"\)', f.read_text())}
 )
 KINDS = {"SIGKILL": {-signal.SIGKILL}, "SIGTERM": {ENDED_BY_SIGTERM}, "exception": {CRASHED}}
-RANDOM_KILLS = 200 if LONG else 30
+LONG, NIGHTLY = pytest.mark.long, pytest.mark.nightly
+RANDOM_KILLS = [*range(5), *(pytest.param(n, marks=LONG if n < 30 else NIGHTLY) for n in range(5, 200))]
+"""Seeds."""
 LONGEST_DELAY_S = 0.03
 
 
@@ -49,7 +51,7 @@ def test_there_are_at_least_ten_crash_points():
     assert len(POINTS) >= 10
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["SIGKILL", *(pytest.param(kind, marks=LONG) for kind in ("SIGTERM", "exception"))])
 @pytest.mark.parametrize("point", POINTS)
 def test_a_stager_that_ends_at_a_crash_point_leaves_no_half_model_and_a_rerun_completes_it(
     world, tmp_path, point, kind
@@ -73,7 +75,7 @@ def undisturbed(module_world: World, tmp_path_factory):
     return len(module_world.hub.exchanges) + len(module_world.s3.exchanges)
 
 
-@pytest.mark.parametrize("seed", range(RANDOM_KILLS))
+@pytest.mark.parametrize("seed", RANDOM_KILLS)
 def test_a_stager_killed_at_any_time_leaves_no_half_model_and_a_rerun_completes_it(world, undisturbed, tmp_path, seed):
     chosen = random.Random(seed)
     at, delay_s = chosen.randint(1, undisturbed), chosen.uniform(0, LONGEST_DELAY_S)

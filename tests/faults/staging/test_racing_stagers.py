@@ -13,11 +13,10 @@ import pytest
 from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.core.manifest import MANIFEST_NAME
 from tests.faults.staging.child import StagerProcess, context
-from tests.faults.staging.world import LONG, Addresses, World
+from tests.faults.staging.world import Addresses, World
 
 STAGERS = 8
-ROUNDS = 100 if LONG else 20
-ROUNDS_A_TEST = 10
+LONG, NIGHTLY = pytest.mark.long, pytest.mark.nightly
 DEADLINE_S = 60
 
 
@@ -56,9 +55,9 @@ def _race(start: Barrier, questions: Any, answers: Any) -> None:
             answers.put(f"{type(error).__name__}: {error}")
 
 
-@pytest.mark.parametrize("_rounds", range(ROUNDS // ROUNDS_A_TEST))
-def test_stagers_of_one_revision_at_once_end_with_one_manifest_and_no_damage(small_world: World, racers, _rounds):
-    for _ in range(ROUNDS_A_TEST):
+@pytest.mark.parametrize("rounds", [2, pytest.param(18, marks=LONG), pytest.param(80, marks=NIGHTLY)])
+def test_stagers_of_one_revision_at_once_end_with_one_manifest_and_no_damage(small_world: World, racers, rounds):
+    for _ in range(rounds):
         small_world.reset()
 
         manifests = racers(small_world.addresses)
@@ -72,7 +71,7 @@ def test_stagers_of_one_revision_at_once_end_with_one_manifest_and_no_damage(sma
         small_world.assert_swept()
 
 
-@pytest.mark.parametrize("seed", range(10 if LONG else 3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=LONG if n < 3 else NIGHTLY) for n in range(1, 10))])
 def test_a_stager_that_is_killed_beside_another_one_does_it_no_harm(small_world: World, tmp_path, seed):
     chosen = random.Random(seed)
     doomed, other = (StagerProcess(small_world.addresses, tmp_path) for _ in range(2))

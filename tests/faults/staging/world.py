@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -24,7 +23,6 @@ from genai_pipeline.staging.sweep import sweep
 from tests.fakes.exchange import Exchange, no_fault
 from tests.fakes.proxy import Proxy
 
-LONG = os.environ.get("GENAI_FAULTS") == "long"
 MODEL = "tiny"
 REPOSITORY = "owner/tiny"
 TOKEN = "hf_a_token_that_nobody_may_see"

@@ -12,6 +12,7 @@ from tests.fakes.scripted_model import Say, ScriptedModel
 SCHEMATHESIS = str(Path(sys.executable).parent / "schemathesis")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("keys", "examples"), [("", 15), ("a-key,another", 3)])
 def test_schemathesis_finds_nothing(keys: str, examples: int, tmp_path: Path):
     with ScriptedModel(lambda _: Say("Fine.")) as model, running_agent(model.url, api_keys=keys) as agent:

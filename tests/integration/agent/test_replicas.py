@@ -19,6 +19,8 @@ from tests.fakes.scripted_model import Messages, Say, ScriptedModel, text_of
 from tests.integration.agent.test_process import agent_process, free_port
 from tests.integration.conftest import S3Server
 
+pytestmark = pytest.mark.long
+
 
 def prompts(messages: Messages) -> Say:
     """Says everything the user said in this conversation; `slow …` takes a while."""

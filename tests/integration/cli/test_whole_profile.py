@@ -19,6 +19,8 @@ from genai_pipeline.local.services import SERVICES
 from genai_pipeline.local.stop import processes_of, stop_services
 from genai_pipeline.local.up import end_lost_runs
 
+pytestmark = pytest.mark.long
+
 PAUSED = "name: tiny\nsource: {hub: genai-demo/weather-agent}\nrollout: {paused: true}\n"
 
 

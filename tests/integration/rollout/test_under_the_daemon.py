@@ -9,7 +9,7 @@ from genai_pipeline.core.record import Phase
 from tests.integration.rollout.conftest import Real
 from tests.integration.rollout.location import FileCluster
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 
 
 def test_a_changed_serving_section_is_one_release_and_one_run_and_the_way_back_quarantines_it(at: Real) -> None:

@@ -57,6 +57,7 @@ def is_whole(store, revision):
     return all(hashlib.sha256(store.get(prefix + f.path)[0]).hexdigest() == f.sha256 for f in manifest.files)
 
 
+@pytest.mark.long
 def test_a_release_and_a_prune_that_race_end_with_a_whole_model_every_time(hub, store):
     files = ModelFiles((SPEC,), ())
     key = record_key("tiny", Release.of(SPEC, hub.old).id)

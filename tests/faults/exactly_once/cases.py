@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import pytest
 
@@ -23,10 +22,10 @@ PLACES = (*IN_THE_CODE, *IN_THE_DAEMON)
 CASES = [(place, kind) for place in PLACES for kind in KINDS if (place, kind) != ("daemon.launched", "exception")]
 """All but one: what is launched and then said to have failed is a run that Dagster does not let begin any more."""
 KILLED, OTHERS = ([case for case in CASES if (case[1] == "SIGKILL") is killed] for killed in (True, False))
+TWO = [("controller.attempt_written", "SIGKILL"), ("daemon.RUN_CREATED", "SIGKILL")]
 SOME = KILLED + OTHERS[::2]
 FEW = KILLED[::2] + OTHERS[1::4]
-LONG = os.environ.get("GENAI_FAULTS") == "long"
-ROUNDS = range(20 if LONG else 1)
+ALL = [pytest.param(CASES, id=f"all-{nth}", marks=pytest.mark.nightly) for nth in range(20)]
 """Each with an installation of its own: one of hundreds of models takes a minute to load them."""
 ATTEMPTS = {"1", "2"}
 """A step is written down before its run is asked for: an answer that is lost costs an attempt, never a second run.
@@ -35,20 +34,6 @@ It may be lost in any case: a busy code server still answers the daemon that the
 """
 
 Install = Callable[..., Installation]
-
-
-@pytest.mark.timeout(3600 if LONG else 1800)
-@pytest.mark.parametrize("nth", ROUNDS)
-def test_one_run_per_release_on_sqlite(installed: Install, nth: int) -> None:
-    cases = CASES if LONG else SOME
-    every_case(installed(len(cases)), cases)
-
-
-@pytest.mark.timeout(3600 if LONG else 1800)
-@pytest.mark.parametrize("nth", ROUNDS)
-def test_one_run_per_release_on_postgres(postgres: Mapping[str, object], installed: Install, nth: int) -> None:
-    cases = CASES if LONG else FEW
-    every_case(installed(len(cases), postgres), cases)
 
 
 def every_case(installation: Installation, cases: list[tuple[str, str]]) -> None:
