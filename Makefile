@@ -115,6 +115,10 @@ lint: $(STAMP) ## format, lint, types, layers
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
+.PHONY: reference
+reference: $(STAMP) ## write the reference pages of docs/ from the code
+	@$(BIN)/python tools/reference.py
+
 .PHONY: prose
 prose: ## check that docs, docstrings, comments and messages are plain English
 	@$(PYTHON) tools/prose.py

@@ -16,7 +16,7 @@ from genai_pipeline.core.errors import GenaiError, NotFound
 
 if TYPE_CHECKING:
     from genai_pipeline.cli.evaluated import Asker, Side
-    from genai_pipeline.core.model_spec import Gates
+    from genai_pipeline.core.gates import Gates
     from genai_pipeline.core.record import Record
     from genai_pipeline.core.verdict import Verdict
     from genai_pipeline.resources.platform import Platform

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from genai_pipeline.cli.context import Command, Context, require_local
 
 if TYPE_CHECKING:
-    from genai_pipeline.core.model_spec import Source
     from genai_pipeline.core.profile import Profile
+    from genai_pipeline.core.source_spec import Source
 
 
 def announce(command: Command) -> None:

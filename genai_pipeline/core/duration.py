@@ -12,15 +12,18 @@ _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
 
 def seconds(value: Any) -> Any:
-    """A duration in seconds; what is not text is left to whoever validates numbers.
+    """Read a duration.
 
-    Raises: ValueError: text of another form.
+    Args:
+        value: text such as `2m`; other types pass through, and pydantic validates them as numbers.
+    Returns: Seconds.
+    Raises: ValueError: the text is not a duration.
     """
     if not isinstance(value, str):
         return value
     found = _PARTS.fullmatch(value.replace(" ", ""))
     if not found or not any(found.groups()):
-        raise ValueError("is no duration: write it as 2m, 30s or 1h30m, or as a number of seconds")
+        raise ValueError("must be a duration, for example 2m, 30s, 1h30m, or a number of seconds")
     return sum(float(n) * _SECONDS[unit] for unit, n in found.groupdict().items() if n)
 
 

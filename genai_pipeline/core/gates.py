@@ -1,56 +1,65 @@
-"""What a release must prove: the `gates` of a model file."""
+"""What a release must prove: the section `gates` of a model file."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from genai_pipeline.core.judge_model import JudgeModel
+from genai_pipeline.core.spec_section import Section
 
 Ratio = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ServingGates(_Section):
-    """What the serving report must prove. Times in milliseconds, rates per second."""
+class ServingGates(Section):
+    """What the serving report must prove. A candidate is measured under load."""
 
     at_concurrency: PositiveInt = 8
+    """Requests that are under way at once in the measured step."""
     requests: PositiveInt = 48
+    """Requests of the measured step."""
     ttft_p95_ms: PositiveFloat = 800
+    """Most milliseconds to the first token, 95th percentile."""
     min_tokens_per_s: PositiveFloat = 100
+    """Fewest completion tokens per second, all requests together."""
     error_rate_max: Ratio = 0
+    """Largest share of requests that may fail."""
     kv_cache_max: Ratio = 0.85
+    """Largest share of the KV cache that may be in use."""
     queue_max: int = Field(30, ge=0)
+    """Most requests that may wait in the engine."""
     usd_per_hour: float = Field(0.0, ge=0)
+    """Price of `replicas.min` replicas in US dollars per hour, for the cost figures. 0 takes the list price."""
     usd_per_million_tokens_max: PositiveFloat | None = None
+    """Highest price of a million completion tokens in US dollars. The default has no limit."""
 
 
-class AgentGates(_Section):
-    """What the agent report must prove.
-
-    Args:
-        suite: one of `evaluation/suites/`, or the path of a file of one's own.
-        repeat: runs of each case; None: as the suite says.
-        worse_than_live_alpha: how unlikely chance must be before a release counts as worse than live.
-        judge: a model that judges the turns that have a `rubric`; none: nobody does.
-        tool_calling_min: of the cases of `tool_calling_suite`, put to the engine itself; none: they are not asked.
-    """
+class AgentGates(Section):
+    """What the agent report must prove."""
 
     suite: Annotated[str, Field(min_length=1)] = "weather"
+    """Name of a suite in `genai_pipeline/evaluation/suites/`, or a path relative to the model file."""
     repeat: Annotated[PositiveInt, Field(le=100)] | None = None
+    """Runs of each case. The default is what the suite says."""
     worse_than_live_alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """A release is worse than the live one when the p-value of the exact McNemar test is at most this."""
     task_success_min: Ratio = 0.9
+    """Smallest share of cases that must be solved."""
     tool_accuracy_min: Ratio = 0.95
+    """Smallest share of turns that must call the right tools with the right arguments."""
     latency_p95_s: PositiveFloat = 10.0
+    """Most seconds of a turn, 95th percentile."""
     judge: JudgeModel | None = None
+    """Model that judges turns with a `rubric`. Without it these turns are not judged."""
     tool_calling_min: Ratio | None = None
+    """Smallest share of the cases of `tool_calling_suite` that the engine itself must solve. The default asks none."""
     tool_calling_suite: Annotated[str, Field(min_length=1)] = "tool_calling"
+    """Suite for `tool_calling_min`, named like `suite`."""
 
 
-class Gates(_Section):
+class Gates(Section):
+    """What a release must prove before it gets user traffic."""
+
     serving: ServingGates = ServingGates()  # pyright: ignore[reportCallIssue]
     agent: AgentGates = AgentGates()

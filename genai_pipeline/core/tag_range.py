@@ -1,4 +1,4 @@
-"""Which tag a `source.ref` follows that is a range or a pattern: the newest that fits.
+"""Find the newest tag that fits a `source.ref` which is a range of versions or a pattern of names.
 
     v2.*   ^1.4   ~1.2.3   >=2, <3   1.2 - 1.9     ranges of versions, as npm has them
     release-*                                      any other pattern, its numbers compared as numbers
@@ -17,13 +17,13 @@ from typing import Any
 import semantic_version  # pyright: ignore[reportMissingTypeStubs]
 
 _untyped: Any = semantic_version
-_PATTERN = re.compile(r"[*^~?\[\s]|^[<>=]")  # most of them no name of a branch or tag may have
+_PATTERN = re.compile(r"[*^~?\[\s]|^[<>=]")  # git forbids most of these characters in names of branches and tags
 _SPACED_OPERATOR = re.compile(r"([<>=~^]+)\s+")
 _V = re.compile(r"\bv(?=\d)")
 _UNFINISHED = re.compile(r"(?<![a-z])(rc|alpha|beta|dev|pre|preview|nightly)(?![a-z])", re.IGNORECASE)
 _NUMBERS = re.compile(r"\d+")
 _VERSION = re.compile(r"v?\d+(\.\d+)*(?![\d.]).*", re.ASCII)
-"""With fewer or more numbers than three as well, but no `2.x`."""
+"""Takes fewer or more than three numbers as well, but not `2.x`."""
 
 
 @dataclass(frozen=True)
@@ -35,24 +35,33 @@ class TagRange:
 
     @classmethod
     def parse(cls, ref: str) -> TagRange | None:
-        """None where `ref` is the name of a branch, tag or commit. Raises: ValueError: it is neither."""
+        """Read a ref.
+
+        Returns: The range, or None when `ref` is the name of a branch, tag or commit.
+        Raises: ValueError: `ref` is not a name, a range or a pattern.
+        """
         if not _PATTERN.search(ref):
             return None
         plain = _SPACED_OPERATOR.sub(r"\1", " ".join(_V.sub("", ref.replace(",", " ")).split()))
         try:
-            return cls(ref, _untyped.NpmSpec(plain or "nothing"))  # which it would take for any version
+            return cls(ref, _untyped.NpmSpec(plain or "nothing"))  # because it takes an empty text for any version
         except ValueError:
             if re.search(r"[*?\[]", ref) and " " not in ref:
                 return cls(ref, None)
-            raise ValueError("is neither a ref nor a range of versions: write it as v2.*, ^1.4 or >=2, <3") from None
+            raise ValueError("must be a branch, tag, commit or range of versions: v2.*, ^1.4 or >=2, <3") from None
 
     def newest(self, tags: Iterable[str], prereleases: bool = False) -> str | None:
-        """The newest tag that fits; one before its release only if that is asked for, here or by naming one."""
+        """Return the newest tag that fits, or None.
+
+        Args:
+            tags: names of tags.
+            prereleases: also take tags such as v2.1.0-rc.1. A range that names a prerelease takes them anyway.
+        """
         fitting = [(key, tag) for tag in tags if (key := self._key(tag, prereleases)) is not None]
         return max(fitting)[1] if fitting else None
 
     def _key(self, tag: str, prereleases: bool) -> Any:
-        """What is greater for a newer tag; None for one that does not fit."""
+        """Return a sort key that is greater for a newer tag, or None for a tag that does not fit."""
         if self.versions is None:
             left_out = _UNFINISHED.search(tag) and not prereleases and not _UNFINISHED.search(self.text)
             return _by_number(tag) if fnmatchcase(tag, self.text) and not left_out else None
@@ -64,7 +73,7 @@ class TagRange:
 
 
 def _version(tag: str) -> Any:
-    """None where the tag is none."""
+    """Return None when the tag is not a version."""
     if not _VERSION.fullmatch(tag):
         return None
     try:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _FORM = re.compile(r"(?:(?P<days>[A-Za-z,-]+)\s+)?(?P<start>\d\d:\d\d)-(?P<end>\d\d:\d\d)(?:\s+(?P<zone>[\w/+-]+))?")
@@ -18,9 +18,14 @@ _EXAMPLE = "Mon-Fri 09:00-17:00 Europe/Berlin"
 
 @dataclass(frozen=True)
 class Window:
-    """On these days from `start` up to `end`, on the clocks of `zone`.
+    """A span of time that opens on some days of the week.
 
-    A window whose end is not after its start goes on into the next day; its days are those on which it opens.
+    A window whose end is not after its start ends on the next day. `days` are the days on which it opens.
+
+    Args:
+        text: as the model file writes it.
+        days: 0 is Monday.
+        start, end: times of day on the clocks of `zone`.
     """
 
     text: str
@@ -31,32 +36,35 @@ class Window:
 
     @classmethod
     def parse(cls, text: str) -> Window:
-        """Days and zone may be left out: every day, UTC. Raises: ValueError: says what is wrong with it."""
+        """Read a window. Without days it opens every day; without a zone its times are UTC.
+
+        Raises: ValueError: the text is not a window.
+        """
         found = _FORM.fullmatch(text.strip())
         if not found:
-            raise ValueError(f"is no maintenance window: write it as {_EXAMPLE}")
+            raise ValueError(f"must be a maintenance window, for example {_EXAMPLE}")
         try:
             start, end = (time.fromisoformat(found[part]) for part in ("start", "end"))
         except ValueError:
-            raise ValueError(f"has no such time of day: write it as {_EXAMPLE}") from None
+            raise ValueError(f"has a time of day that does not exist. Example: {_EXAMPLE}") from None
         try:
             zone = ZoneInfo(found["zone"] or "UTC")
         except (ValueError, OSError, KeyError):  # ZoneInfoNotFoundError is a KeyError, a folder's name an OSError
-            raise ValueError(f"names no time zone of the IANA database: {found['zone']}") from None
+            raise ValueError(f"has a time zone that the IANA database does not know: {found['zone']}") from None
         return cls(text.strip(), frozenset(_days(found["days"] or "Mon-Sun")), start, end, zone)
 
     def is_open(self, at: datetime) -> bool:
-        """`at` must know its own zone."""
+        """Return whether the window is open at `at`, a time with a zone."""
         return any(opens <= at < closes for opens, closes in self._around(at, days=2))
 
     def next_opening(self, at: datetime) -> datetime:
-        """The next time that it opens after `at`, in UTC."""
+        """Return the first opening after `at`, in UTC."""
         return min(opens for opens, _ in self._around(at, days=16) if opens > at)
 
     def _around(self, at: datetime, days: int) -> Iterator[tuple[datetime, datetime]]:
-        """The openings of the day before `at` and of the days that follow, in UTC.
+        """Yield the openings of the day before `at` and of the days that follow, in UTC.
 
-        Not those that the clocks going forward leave nothing of.
+        An opening of which daylight saving time leaves nothing is left out.
         """
         first = at.astimezone(self.zone).date() - timedelta(days=1)
         for date in (first + timedelta(days=n) for n in range(days + 1)):
@@ -76,7 +84,7 @@ def _days(text: str) -> Iterator[int]:
 
 def _day(name: str) -> int:
     if name.title() not in _DAYS:
-        raise ValueError(f"has no day {name!r}: days are {', '.join(_DAYS)}, as in {_EXAMPLE}")
+        raise ValueError(f"has a day that does not exist, {name!r}. Days are {', '.join(_DAYS)}, as in {_EXAMPLE}")
     return _DAYS.index(name.title())
 
 
@@ -84,5 +92,10 @@ def _window(value: Any) -> Any:
     return Window.parse(value) if isinstance(value, str) else value
 
 
-MaintenanceWindow = Annotated[Window, BeforeValidator(_window), PlainSerializer(lambda window: window.text)]
+MaintenanceWindow = Annotated[
+    Window,
+    BeforeValidator(_window),
+    PlainSerializer(lambda window: window.text),
+    WithJsonSchema({"type": "string"}),
+]
 """In a model file its text; in a record too."""

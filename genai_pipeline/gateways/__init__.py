@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from genai_pipeline.core.model_spec import Source
+from genai_pipeline.core.source_spec import Source
 from genai_pipeline.gateways.agent.abc import AgentEndpoint
 from genai_pipeline.gateways.aws.abc import Aws
 from genai_pipeline.gateways.cluster.abc import Cluster

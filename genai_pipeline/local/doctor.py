@@ -11,8 +11,8 @@ from typing import Literal
 
 from genai_pipeline.core.errors import GenaiError, NotReady, Refused
 from genai_pipeline.core.model_file import ModelFiles, read_models
-from genai_pipeline.core.model_spec import Source
 from genai_pipeline.core.profile import LOCAL_PORTS, Profile
+from genai_pipeline.core.source_spec import Source
 from genai_pipeline.gateways.cluster.local.supervisor import Supervisor
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.local.installation import Installation

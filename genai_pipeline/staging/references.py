@@ -8,8 +8,9 @@ from datetime import datetime
 
 from genai_pipeline.core.errors import GenaiError, NotFound, Unavailable, Unreadable
 from genai_pipeline.core.model_file import ModelFiles
-from genai_pipeline.core.model_spec import ModelSpec, Source
+from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.record import ENDED, Live, Record, live_key, read
+from genai_pipeline.core.source_spec import Source
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject
 from genai_pipeline.staging.prune import Reference, References

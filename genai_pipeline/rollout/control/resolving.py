@@ -9,7 +9,8 @@ from concurrent.futures import TimeoutError as Late
 from functools import cached_property, partial
 
 from genai_pipeline.core.errors import GenaiError, Unavailable
-from genai_pipeline.core.model_spec import ModelSpec, Source
+from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.source_spec import Source
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.threads import Workers
 

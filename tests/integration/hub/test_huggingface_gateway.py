@@ -18,7 +18,7 @@ from genai_pipeline.core.errors import (
     RepositoryNotFound,
     RevisionNotFound,
 )
-from genai_pipeline.core.model_spec import Source
+from genai_pipeline.core.source_spec import Source
 from genai_pipeline.gateways.hub.huggingface import HuggingFaceHub
 from genai_pipeline.gateways.hub.sources import SelectedFiles
 from genai_pipeline.local.hub_refs import publish

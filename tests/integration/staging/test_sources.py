@@ -22,7 +22,7 @@ from genai_pipeline.core.errors import (
     UnsafePath,
 )
 from genai_pipeline.core.manifest import staged_prefix
-from genai_pipeline.core.model_spec import Source
+from genai_pipeline.core.source_spec import Source
 from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.gateways.hub import content, files
 from genai_pipeline.gateways.hub.abc import Hub

@@ -112,11 +112,11 @@ def test_pools_on_which_nobody_acts_say_nothing_of_room():
 @pytest.mark.parametrize(
     ("reservation", "terms", "means"),
     [
-        ("required", "{}", "selects every reservation: give an id or tags"),
-        ("required", "{owner: '123456789012'}", "selects every reservation: give an id or tags"),
+        ("required", "{}", "needs id or tags"),
+        ("required", "{owner: '123456789012'}", "needs id or tags"),
         ("required", "{id: my-reservation}", "string should match pattern"),
         ("required", "{id: cr-0a, name: x}", "unknown field"),
-        ("none", "{id: cr-0a}", "set reservation to optional or required"),
+        ("none", "{id: cr-0a}", "set it to optional or required"),
     ],
 )
 def test_a_wrong_term_is_refused_with_its_line(reservation, terms, means):

@@ -1,0 +1,116 @@
+"""Write docs/model-file.md from the fields of a model file and their descriptions.
+
+python tools/reference.py          writes the page
+python tools/reference.py --check  fails when the page is not current
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from genai_pipeline.core.model_spec import ModelSpec
+
+PAGE = Path(__file__).parents[1] / "docs" / "model-file.md"
+HEAD = """# The model file
+
+<!-- Written by `make reference` from the descriptions in genai_pipeline/core/*_spec.py and core/gates.py. -->
+
+One file `models/<name>.yaml` describes one model and is one graph in Dagster. `GENAI_MODELS` names another folder.
+A wrong file is reported with file, line, field and remedy; it does not stop the other models.
+Only `name` and `source` are required. An example with comments: [models/weather.yaml](../models/weather.yaml).
+How to write your first one: [first-model.md](first-model.md).
+"""
+
+
+def main() -> int:
+    page = HEAD + "\n" + "\n".join(_sections(ModelSpec.model_json_schema(by_alias=True)))
+    if "--check" not in sys.argv:
+        PAGE.write_text(page)
+        return 0
+    if not PAGE.exists() or PAGE.read_text() != page:
+        print(f"{PAGE.name} is not current. Run `make reference`, and commit the page.", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _sections(schema: Mapping[str, Any]) -> Iterator[str]:
+    yield from _section("The file", schema, schema["$defs"])
+    for name, field in schema["properties"].items():
+        if section := _inner(field, schema["$defs"]):
+            yield from _with_subsections(name, section, schema["$defs"])
+
+
+def _with_subsections(path: str, section: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[str]:
+    yield from _section(f"`{path}`", section, known)
+    for name, field in section["properties"].items():
+        if inner := _inner(field, known):
+            yield from _with_subsections(f"{path}.{name}", inner, known)
+
+
+def _section(title: str, section: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[str]:
+    required = section.get("required", ())
+    yield f"## {title}\n\n{_plain(section.get('description', '')).split(' Source: ')[0]}\n"
+    yield "| field | values | default | what it does |\n|---|---|---|---|"
+    for name, field in section["properties"].items():
+        default = "required" if name in required else _default(field, known)
+        yield f"| `{name}` | {_values(field, known)} | {default} | {_described(name, field, known)} |"
+    yield ""
+
+
+def _inner(field: Mapping[str, Any], known: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the section that a field holds, also inside a list or beside null."""
+    choices = [field, field.get("items", {}), *field.get("anyOf", ()), *field.get("allOf", ())]
+    name = next((choice["$ref"].rpartition("/")[2] for choice in choices if "$ref" in choice), None)
+    return known[name] if name else None
+
+
+def _described(name: str, field: Mapping[str, Any], known: Mapping[str, Any]) -> str:
+    inner = _inner(field, known)
+    return _plain(field.get("description") or (inner or {}).get("description", "")).split(" Source: ")[0]
+
+
+def _default(field: Mapping[str, Any], known: Mapping[str, Any]) -> str:
+    value = field.get("default")
+    if _inner(field, known) or value in (None, [], {}):
+        return ""
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{', '.join(map(str, value)) if isinstance(value, list) else value}`"
+
+
+def _values(field: Mapping[str, Any], known: Mapping[str, Any]) -> str:
+    choices = [choice for choice in field.get("anyOf", (field,)) if choice.get("type") != "null"]
+    said = [_kind(choice, known) for choice in choices]
+    return " or ".join(dict.fromkeys(said)) if len(said) < 4 else "any YAML value"
+
+
+def _kind(field: Mapping[str, Any], known: Mapping[str, Any]) -> str:
+    if values := field.get("enum") or ([field["const"]] if "const" in field else None):
+        return ", ".join(f"`{value}`" for value in values)
+    if "$ref" in field:
+        return "section"
+    kind = field.get("type")
+    if kind == "array":
+        return f"list of {_kind(field.get('items', {}), known)}".replace("of section", "of sections")
+    if kind == "object":
+        return "mapping"
+    if kind in ("integer", "number"):
+        return f"{kind}{_bounds(field)}"
+    return {"boolean": "`true`, `false`", "string": "text"}.get(str(kind), "text")
+
+
+def _bounds(field: Mapping[str, Any]) -> str:
+    words = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    said = [f"{sign} {field[bound]:g}" for bound, sign in words.items() if bound in field]
+    return f" {', '.join(said)}" if said else ""
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
