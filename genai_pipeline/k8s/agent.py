@@ -14,7 +14,7 @@ from typing import Any
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
 from genai_pipeline.k8s.network import MEMORY, agent_egress, callers
-from genai_pipeline.k8s.templating import MANAGED_BY, bind_address, release_labels, stop_delay_s
+from genai_pipeline.k8s.templating import MANAGED_BY, STOP_DELAY_S, bind_address, release_labels
 
 STORE_ACCESS = "store-access"
 ACCOUNT = "genai-agent"
@@ -56,9 +56,9 @@ def agent_values(release: Release, profile: Profile, model_url: str) -> Values:
         },
         "networkPolicy": _network_policy(profile),
         "serviceMonitor": {"enabled": False},  # the platform's PodMonitor scrapes every agent
-        "stopDelaySeconds": stop_delay_s(profile),
+        "stopDelaySeconds": STOP_DELAY_S,
         "drainSeconds": DRAIN_S,
-        "terminationGracePeriodSeconds": stop_delay_s(profile) + DRAIN_S + TEARDOWN_S,
+        "terminationGracePeriodSeconds": STOP_DELAY_S + DRAIN_S + TEARDOWN_S,
         "priorityClassName": "genai-serving",
         "podAnnotations": {} if may_move(profile) else {"karpenter.sh/do-not-disrupt": "true"},
         "helmTest": {"enabled": False},

@@ -14,7 +14,7 @@ from genai_pipeline.core.manifest import staged_prefix
 from genai_pipeline.core.model_spec import Serving
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
-from genai_pipeline.k8s.templating import bind_address, stop_delay_s
+from genai_pipeline.k8s.templating import STOP_DELAY_S, bind_address
 
 ENGINE_PORT = 8000
 DRAIN_S = 30
@@ -50,16 +50,10 @@ def engine_args(serving: Serving, release: Release, profile: Profile) -> list[st
         release_alias(release),
         f"--host={bind_address(profile)}",
         f"--port={ENGINE_PORT}",
+        f"--middleware={MIDDLEWARE}.Leaving",
     ]
-    if leaves_politely(profile):
-        own.append(f"--middleware={MIDDLEWARE}.Leaving")
-    args = _default_args(serving, profile) | serving.args
+    args = _default_args(serving) | serving.args
     return own + [_flag(name, value) for name, value in sorted(args.items()) if value is not False]
-
-
-def leaves_politely(profile: Profile) -> bool:
-    """Whether kept connections stay with their pod, so that it has to end them: the local cluster's do not."""
-    return stop_delay_s(profile) > 0
 
 
 @cache
@@ -74,9 +68,9 @@ def drain_s(serving: Serving) -> int:
     return said if isinstance(said, int) else DRAIN_S
 
 
-def grace_s(serving: Serving, profile: Profile) -> int:
+def grace_s(serving: Serving) -> int:
     """Seconds from the order to stop to SIGKILL: the stop delay, the drain and the teardown must fit."""
-    return stop_delay_s(profile) + drain_s(serving) + TEARDOWN_S
+    return STOP_DELAY_S + drain_s(serving) + TEARDOWN_S
 
 
 def engine_env(serving: Serving, profile: Profile) -> dict[str, str]:
@@ -85,8 +79,7 @@ def engine_env(serving: Serving, profile: Profile) -> dict[str, str]:
     Raises: Refused: a variable of the model file looks like a credential.
     """
     _refuse_secrets(serving.env)
-    ours = {"PYTHONPATH": MIDDLEWARE_FOLDER} if leaves_politely(profile) else {}
-    return _caches() | _store(serving, profile) | ours | serving.env
+    return _caches() | _store(serving, profile) | {"PYTHONPATH": MIDDLEWARE_FOLDER} | serving.env
 
 
 def requests(serving: Serving) -> dict[str, str]:
@@ -104,10 +97,8 @@ def shared_memory_gib(serving: Serving) -> int:
     return 2 * (serving.gpu.count if serving.gpu else 1)
 
 
-def _default_args(serving: Serving, profile: Profile) -> dict[str, Any]:
-    defaults: dict[str, Any] = {"load-format": "runai_streamer"}
-    if leaves_politely(profile):  # the local cluster signals all processes of a pod at once, which drains nothing
-        defaults["shutdown-timeout"] = DRAIN_S
+def _default_args(serving: Serving) -> dict[str, Any]:
+    defaults: dict[str, Any] = {"load-format": "runai_streamer", "shutdown-timeout": DRAIN_S}
     if serving.gpu:
         defaults["attention-backend"] = "FLASHINFER"
     said = {_spelt(name) for name in serving.args}

@@ -106,7 +106,7 @@ def render_engine(spec: ModelSpec, release: Release, profile: Profile, replicas:
         "requests": engine.requests(serving),
         "limits": engine.limits(serving),
         "shm_gib": engine.shared_memory_gib(serving),
-        "grace_s": engine.grace_s(serving, profile),
+        "grace_s": engine.grace_s(serving),
         "drain_s": engine.drain_s(serving),
         "middleware": engine.MIDDLEWARE,
         "middleware_folder": engine.MIDDLEWARE_FOLDER,

@@ -15,6 +15,11 @@ from genai_pipeline.core.release import Release
 RELEASE_LABEL = "genai-pipeline/release"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "genai-pipeline"}
 TEMPLATES = Path(__file__).parent / "templates"
+STOP_DELAY_S = 5
+"""Seconds that a pod goes on serving after it was asked to stop, until no node sends it new connections.
+
+kube-proxy follows a change within about a second; five leave room for a busy API server.
+"""
 
 Objects = list[dict[str, Any]]
 
@@ -50,7 +55,7 @@ def _names(profile: Profile, release: Release | None) -> dict[str, Any]:
         "labels": labels,
         "managed_by": json.dumps(MANAGED_BY),
         "bind_address": bind_address(profile),
-        "stop_delay_s": stop_delay_s(profile),
+        "stop_delay_s": STOP_DELAY_S,
     }
 
 
@@ -60,15 +65,6 @@ def bind_address(profile: Profile) -> str:
     Elsewhere on all, since `kubectl port-forward` comes in through the pod's loopback.
     """
     return "$(POD_IP)" if profile.name == "local" else "0.0.0.0"
-
-
-def stop_delay_s(profile: Profile) -> int:
-    """Seconds that a pod goes on serving after it was asked to stop, until no node sends it new connections.
-
-    kube-proxy follows a change within about a second; five leave room for a busy API server. The local
-    cluster's forwarder picks a pod for every request, so that there is nothing to wait for.
-    """
-    return 0 if profile.name == "local" else 5
 
 
 @cache

@@ -15,6 +15,7 @@ from tests.cluster.machine.namespaces import create_namespace, delete_namespace
 from tests.conformance.access import *  # noqa: F403
 from tests.conformance.applying import *  # noqa: F403
 from tests.conformance.configuration import *  # noqa: F403
+from tests.conformance.connections import *  # noqa: F403
 from tests.conformance.ending import *  # noqa: F403
 from tests.conformance.failing import *  # noqa: F403
 from tests.conformance.limits import *  # noqa: F403

@@ -69,3 +69,38 @@ def test_pre_stop_runs_before_the_stop_signal(world: World) -> None:
     world.cluster.delete("Deployment", "m")
 
     assert world.http.get(f"{world.address('witness')}/notes").text == "stopping"
+
+
+FAMILY = """
+import os, signal, subprocess, sys, time, urllib.request as r
+
+def tell(who):
+    r.urlopen(os.environ['WITNESS'] + '/note/' + who, b'').read()
+
+def told(who, pause_s):
+    tell(who + '-stops')
+    time.sleep(pause_s)
+    os._exit(0)
+
+child = len(sys.argv) == 1
+who = 'child' if child else 'main'
+signal.signal(signal.SIGTERM, lambda *_: told(who, 0 if child else 1))
+if not child:
+    subprocess.Popen([sys.executable, '-c', os.environ['FAMILY']], env=os.environ)
+else:
+    tell('child-is-up')
+time.sleep(99)
+"""
+
+
+def test_the_stop_signal_goes_to_the_main_process_alone(world: World) -> None:
+    """A server with workers drains in its own order. Each process tells a witness of its signal."""
+    world.up(world.deployment("witness"))
+    env = [{"name": "WITNESS", "value": world.address("witness")}, {"name": "FAMILY", "value": FAMILY}]
+    command = [world.python, "-c", FAMILY, "main"]
+    world.up(world.deployment(command=command, args=[], readinessProbe=None, env=env))
+    until(lambda: world.http.get(f"{world.address('witness')}/notes").text == "child-is-up")
+
+    world.cluster.delete("Deployment", "m")
+
+    assert world.http.get(f"{world.address('witness')}/notes").text == "child-is-up,main-stops"

@@ -8,7 +8,8 @@ from __future__ import annotations
 import collections
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import httpx
 import pytest
@@ -61,9 +62,9 @@ class Load:
                     self.failures.append(repr(error))
 
 
-def blue_and_green(world: World) -> str:
+def blue_and_green(world: World, lifecycle: Mapping[str, Any] = LET_END) -> str:
     """Two Deployments up, the Service at the blue one."""
-    blue, green = (world.deployment(name, says=name, lifecycle=LET_END) for name in ("blue", "green"))
+    blue, green = (world.deployment(name, says=name, lifecycle=lifecycle) for name in ("blue", "green"))
     world.up(blue, green, world.service("m", app="blue"))
     until(lambda: world.says() == "blue")
     return world.cluster.endpoint("m")

@@ -3,7 +3,7 @@
 GET / says its name · /address · /pid · /env its environment · /argv · /file?path= a file · /stream?n=&s= a slow
 stream · /held a body whose second half waits for POST /release · /status/404 that status · /healthz its health, which
 POST /healthz/off and /on change · /notes what POST /note/x left · /mirror describes the request, whatever its method ·
-POST /exit/3 ends it
+POST /exit/3 ends it · /drain?s= closes every connection with its next answer from now on, and answers after s seconds
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from urllib.parse import parse_qs, urlparse
 HEALTH = {"ok": True}
 NOTES: list[str] = []
 RELEASED = threading.Event()
+DRAINING = threading.Event()
 
 
 def say(line: str) -> None:
@@ -53,6 +54,10 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(200, ARGS.host)
         elif url.path == "/notes":
             self._answer(200, ",".join(NOTES))
+        elif url.path == "/drain":
+            DRAINING.set()
+            time.sleep(float(query["s"]))
+            self._answer(200, "")
         elif url.path == "/held":
             self._held()
         elif url.path.startswith("/status/"):
@@ -119,6 +124,8 @@ class Handler(BaseHTTPRequestHandler):
         body = text.encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
+        if DRAINING.is_set():
+            self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(body)
         self.wfile.flush()

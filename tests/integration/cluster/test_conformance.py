@@ -10,6 +10,7 @@ import pytest
 from tests.conformance.access import *  # noqa: F403
 from tests.conformance.applying import *  # noqa: F403
 from tests.conformance.configuration import *  # noqa: F403
+from tests.conformance.connections import *  # noqa: F403
 from tests.conformance.ending import *  # noqa: F403
 from tests.conformance.failing import *  # noqa: F403
 from tests.conformance.limits import *  # noqa: F403

@@ -24,10 +24,18 @@ OBJECTS = {
     ("Secret", "keys"): {"data": {"key": base64.b64encode(b"s3cret").decode()}},
 }
 
+NOTE = "metadata.annotations['x/note']"
+
 
 def context(folder: Path, **spec: Any) -> PodContext:
     pod = {
-        "metadata": {"name": "p", "namespace": "ns", "uid": "u", "labels": {"a": "b"}},
+        "metadata": {
+            "name": "p",
+            "namespace": "ns",
+            "uid": "u",
+            "labels": {"a": "b"},
+            "annotations": {"x/note": "a note"},
+        },
         "spec": spec,
         "status": {"podIP": "127.77.0.1"},
     }
@@ -121,10 +129,11 @@ def test_this_machines_own_interpreter_is_no_mount_path(tmp_path: Path) -> None:
     assert got[-1] == f"{tmp_path / 'volumes/v'}/a"
 
 
-def test_volumes_of_config_maps_and_secrets_are_files_for_their_owner_only(tmp_path: Path) -> None:
+def test_volumes_of_config_maps_secrets_and_fields_are_files_for_their_owner_only(tmp_path: Path) -> None:
     volumes = [
         {"name": "cm", "configMap": {"name": "settings", "items": [{"key": "colour", "path": "d/c"}]}},
         {"name": "my-keys", "secret": {"secretName": "keys"}},
+        {"name": "fields", "downwardAPI": {"items": [{"path": "n.txt", "fieldRef": {"fieldPath": NOTE}}]}},
     ]
     _, environment = command_and_environment(
         {"name": "c", "image": "x", "command": ["x"]}, context(tmp_path, volumes=volumes)
@@ -133,6 +142,7 @@ def test_volumes_of_config_maps_and_secrets_are_files_for_their_owner_only(tmp_p
     assert (Path(environment["GENAI_VOLUME_CM"]) / "d/c").read_text() == "red"
     key = Path(environment["GENAI_VOLUME_MY_KEYS"]) / "key"
     assert (key.read_text(), key.stat().st_mode & 0o077) == ("s3cret", 0)
+    assert (Path(environment["GENAI_VOLUME_FIELDS"]) / "n.txt").read_text() == "a note"
 
 
 @pytest.mark.parametrize(

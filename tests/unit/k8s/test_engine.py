@@ -11,7 +11,7 @@ from genai_pipeline.k8s.render import render_engine
 from tests.unit.k8s.everything import PROFILES, everything, release_of
 from tests.unit.k8s.policies import strings
 
-EKS, KUBERNETES, LOCAL = PROFILES["eks"], PROFILES["kubernetes"], PROFILES["local"]
+EKS, KUBERNETES = PROFILES["eks"], PROFILES["kubernetes"]
 
 
 def model(serving="{}"):
@@ -58,13 +58,16 @@ def test_no_flag_is_given_twice():
 def test_the_grace_follows_the_drain(serving, drain):
     serving = model(serving).serving
 
-    assert engine.grace_s(serving, EKS) >= 5 + drain + engine.TEARDOWN_S
-    assert engine.grace_s(serving, LOCAL) >= drain + engine.TEARDOWN_S
+    assert engine.grace_s(serving) >= 5 + drain + engine.TEARDOWN_S
 
 
-def test_one_machine_is_not_asked_to_drain():
-    assert flags(args_of("{}", EKS), "shutdown-timeout") == ["--shutdown-timeout=30"]
-    assert flags(args_of("{}", LOCAL), "shutdown-timeout") == []
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+def test_every_engine_drains_and_ends_its_kept_connections(profile):
+    arguments = args_of("{}", profile)
+
+    assert flags(arguments, "shutdown-timeout") == ["--shutdown-timeout=30"]
+    assert flags(arguments, "middleware") == ["--middleware=genai_leaving.Leaving"]
+    assert engine.engine_env(model().serving, profile)["PYTHONPATH"] == engine.MIDDLEWARE_FOLDER
 
 
 def test_the_streamers_buffer_fits_the_pods_memory():

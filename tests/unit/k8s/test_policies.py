@@ -11,16 +11,10 @@ from tests.unit.k8s import platform_policies, pod_policies  # noqa: F401, each a
 from tests.unit.k8s.everything import PROFILES, Object, everything, pod_of, secret
 from tests.unit.k8s.policies import POLICIES
 
-ONLY_WITH_NODES = {"nodes_hear_of_a_stop_first", "requests_can_end"}
-"""On one machine the forwarder picks a pod for every request, and a stop reaches all processes of a pod at once."""
-
 
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("name", POLICIES)
 def test_everything_that_is_rendered_keeps_the_policy(name, profile):
-    if name in ONLY_WITH_NODES and profile == "local":
-        return
-
     assert list(POLICIES[name](everything(PROFILES[profile]))) == []
 
 

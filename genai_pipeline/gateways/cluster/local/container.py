@@ -129,8 +129,9 @@ def _value_from(source: Mapping[str, Any], context: PodContext) -> str | None:
 
 def _field(path: str, pod: Object) -> str:
     meta = pod["metadata"]
-    if path.startswith("metadata.labels["):
-        return meta.get("labels", {}).get(path.split("'")[1], "")
+    for group in ("labels", "annotations"):
+        if path.startswith(f"metadata.{group}["):
+            return meta.get(group, {}).get(path.split("'")[1], "")
     known = {
         "metadata.name": meta["name"],
         "metadata.namespace": meta["namespace"],
@@ -160,20 +161,28 @@ def _volume_path(volume: Mapping[str, Any], context: PodContext) -> Path:
         return Path(volume["hostPath"]["path"])
     folder = context.folder / "volumes" / volume["name"]
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    kind = "ConfigMap" if "configMap" in volume else "Secret" if "secret" in volume else None
-    if kind is None:
-        return folder
-    source = volume["configMap"] if kind == "ConfigMap" else volume["secret"]
-    data = _data_of(kind, source.get("name") or source["secretName"], context, source.get("optional", False))
-    paths = {item["key"]: item["path"] for item in source.get("items") or []} or {key: key for key in data}
-    for key, path in paths.items():
-        if key not in data:
-            raise ConfigMissing(f"volume {volume['name']} has no key {key!r}", "Apply its source with that key.")
+    for path, content in _files_of(volume, context).items():
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         target.touch(mode=0o600)
-        target.write_bytes(data[key])
+        target.write_bytes(content)
     return folder
+
+
+def _files_of(volume: Mapping[str, Any], context: PodContext) -> dict[str, bytes]:
+    """Path below the volume -> content."""
+    if "downwardAPI" in volume:
+        items = volume["downwardAPI"].get("items") or []
+        return {item["path"]: _field(item["fieldRef"]["fieldPath"], context.pod).encode() for item in items}
+    if "configMap" not in volume and "secret" not in volume:
+        return {}
+    kind, source = ("ConfigMap", volume["configMap"]) if "configMap" in volume else ("Secret", volume["secret"])
+    data = _data_of(kind, source.get("name") or source["secretName"], context, source.get("optional", False))
+    paths = {item["key"]: item["path"] for item in source.get("items") or []} or {key: key for key in data}
+    missing = [key for key in paths if key not in data]
+    if missing:
+        raise ConfigMissing(f"volume {volume['name']} has no key {missing[0]!r}", "Apply its source with that key.")
+    return {path: data[key] for key, path in paths.items()}
 
 
 def _locator(container: Mapping[str, Any], context: PodContext) -> Callable[[str], str]:

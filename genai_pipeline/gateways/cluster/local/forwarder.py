@@ -1,27 +1,22 @@
-"""A Service's port on this machine: TCP to the ready pods its selector picks.
+"""One port of a Service on this machine: TCP to the pods behind the Service, as kube-proxy does it.
 
-Unlike kube-proxy it looks for the ends of HTTP/1.1 messages, so that a keep-alive connection follows the
-selector too: a request that arrives while the connection is at rest goes to a pod that is selected and ready
-at that moment, over a new connection to it where the present one belongs to another pod, was closed by it, or
-has been at rest for over a second (the pod may be about to close it). Requests in flight finish where they
-are. What is not HTTP/1.1 stays with its pod, as with kube-proxy. See README.md.
+A new connection goes to one of the present pods. From then on it stays with that pod, also when the selector moves.
+Only bytes pass: nothing is parsed, and the end of each direction and back-pressure go through.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from genai_pipeline.gateways.cluster.local.http_framing import Exchange
-
 CHUNK = 64 * 1024
 CONNECT_TIMEOUT_S = 2.0
-REUSE_S = 1.0
+BACKLOG = 1024
 
 Backend = tuple[str, int]
+Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Forwarder:
@@ -36,13 +31,13 @@ class Forwarder:
         self._connections: set[asyncio.Task[None]] = set()
 
     async def set_backends(self, backends: Sequence[Backend]) -> None:
-        """Choose among these from now on. Raises OSError: the port is taken."""
+        """Choose among these for new connections. Raises OSError: the port is taken."""
         self.backends = backends
         if backends and self._server is None:
             reserved = self._reserve()
             self._reserved = None
             try:
-                self._server = await asyncio.start_server(self._accept, sock=reserved)
+                self._server = await asyncio.start_server(self._accept, sock=reserved, limit=CHUNK, backlog=BACKLOG)
             except OSError:
                 reserved.close()
                 raise
@@ -52,9 +47,7 @@ class Forwarder:
 
     def close(self) -> None:
         """Stop listening and end every connection."""
-        self._stop_listening()
-        if self._reserved:
-            self._reserved.close()
+        self.release()
         for connection in self._connections:
             connection.cancel()
 
@@ -65,20 +58,8 @@ class Forwarder:
             self._reserved.close()
             self._reserved = None
 
-    async def connect(self) -> tuple[Backend, asyncio.StreamReader, asyncio.StreamWriter] | None:
-        """A connection to the next backend that takes one."""
-        tried: set[Backend] = set()
-        while remaining := [b for b in self.backends if b not in tried]:
-            self._next += 1
-            backend = remaining[self._next % len(remaining)]
-            tried.add(backend)
-            with suppress(OSError, TimeoutError):
-                opening = asyncio.open_connection(*backend, limit=CHUNK)
-                return backend, *await asyncio.wait_for(opening, CONNECT_TIMEOUT_S)
-        return None
-
     def _reserve(self) -> socket.socket:
-        """Hold the port without listening: nobody else takes it, and a client is refused."""
+        """Hold the port without listening: no other program takes it, and a client is refused."""
         if self._reserved is None:
             # asyncio sets TCP_NODELAY only on sockets that name their protocol; without it a token waits 40 ms.
             self._reserved = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -101,96 +82,45 @@ class Forwarder:
         assert task
         self._connections.add(task)
         try:
-            await _Connection(self, reader, writer).run()
-        except (OSError, asyncio.CancelledError):
-            writer.transport.abort()
+            pod = await self._connect()
+            if pod is None:
+                writer.transport.abort()
+            else:
+                await _join((reader, writer), pod)
+        except asyncio.CancelledError:
+            writer.transport.abort()  # `close` ends this connection
         finally:
             self._connections.discard(task)
 
+    async def _connect(self) -> Stream | None:
+        """Return a connection to the next backend that accepts one."""
+        tried: set[Backend] = set()
+        while remaining := [b for b in self.backends if b not in tried]:
+            self._next += 1
+            backend = remaining[self._next % len(remaining)]
+            tried.add(backend)
+            with suppress(OSError, TimeoutError):
+                return await asyncio.wait_for(asyncio.open_connection(*backend, limit=CHUNK), CONNECT_TIMEOUT_S)
+        return None
 
-class _Connection:
-    """One client's connection and the backend connection it has at the moment."""
 
-    def __init__(self, forwarder: Forwarder, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._forwarder = forwarder
-        self._reader, self._writer = reader, writer
-        self._exchange = Exchange()
-        self._backend: Backend | None = None
-        self._to_backend: asyncio.StreamWriter | None = None
-        self._from_backend: asyncio.Task[None] | None = None
-        self._resting_since = time.monotonic()
-
-    async def run(self) -> None:
-        try:
-            if await self._open():
-                await self._requests()
-                if self._from_backend:
-                    await self._from_backend
-            else:
-                self._writer.transport.abort()
-        finally:
-            await self._leave_backend()
-            self._writer.close()
-
-    async def _requests(self) -> None:
-        """Client to backend, until the client has sent its last byte."""
-        while data := await self._reader.read(CHUNK):
-            if self._exchange.at_rest and not self._can_stay() and not await self._open():
-                self._writer.transport.abort()
-                return
-            if self._to_backend is None:  # it ended in the middle; the client has been told
-                return
-            self._exchange.feed_request(data)
-            self._to_backend.write(data)
-            with suppress(ConnectionError):  # the backend's side of it tells the client
-                await self._to_backend.drain()
-        if self._exchange.at_rest:
-            await self._leave_backend()
-        elif self._to_backend and self._to_backend.can_write_eof():
-            with suppress(OSError):
-                self._to_backend.write_eof()
-
-    def _can_stay(self) -> bool:
-        fresh = not self._exchange.answered or time.monotonic() - self._resting_since < REUSE_S
-        return self._to_backend is not None and self._backend in self._forwarder.backends and fresh
-
-    async def _open(self) -> bool:
-        await self._leave_backend()
-        connected = await self._forwarder.connect()
-        if connected is None:
-            return False
-        self._backend, reader, self._to_backend = connected
-        self._from_backend = asyncio.create_task(self._responses(reader, self._to_backend))
-        return True
-
-    async def _responses(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Backend to client, until the backend has sent its last byte."""
-        try:
-            while data := await reader.read(CHUNK):
-                self._exchange.feed_response(data)
-                self._resting_since = time.monotonic()
-                self._writer.write(data)
-                await self._writer.drain()
-        except ConnectionError:
-            self._writer.transport.abort()
-            return
-        finally:
+async def _join(client: Stream, pod: Stream) -> None:
+    """Pass bytes both ways until both have sent their last one. A reset of one side resets the other."""
+    writers = client[1], pod[1]
+    try:
+        async with asyncio.TaskGroup() as directions:
+            directions.create_task(_pump(client[0], pod[1]))
+            directions.create_task(_pump(pod[0], client[1]))
+    except* OSError:
+        for writer in writers:
+            writer.transport.abort()
+    finally:
+        for writer in writers:
             writer.close()
-            self._to_backend = None
-        self._backend_ended()
 
-    def _backend_ended(self) -> None:
-        exchange = self._exchange
-        if exchange.at_rest and exchange.answered:
-            return  # an idle keep-alive that the backend gave up: the next request gets another
-        if exchange.ends_at_close or exchange.all_answered:
-            self._writer.close()
-        else:
-            self._writer.transport.abort()
 
-    async def _leave_backend(self) -> None:
-        task, self._from_backend = self._from_backend, None
-        if task:
-            task.cancel()
-            with suppress(asyncio.CancelledError, OSError):
-                await task
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(CHUNK):
+        writer.write(data)
+        await writer.drain()
+    writer.write_eof()

@@ -94,7 +94,12 @@ def transition(obj: Mapping[str, Any], kind: str, status: str, reason: str, mess
 
 
 def pod_ready(pod: Mapping[str, Any]) -> bool:
-    return not terminating(pod) and condition(pod, "Ready").get("status") == "True"
+    return not terminating(pod) and says_ready(pod)
+
+
+def says_ready(pod: Mapping[str, Any]) -> bool:
+    """Whether its probes succeeded last; a pod that is about to end may still say so."""
+    return condition(pod, "Ready").get("status") == "True"
 
 
 def template_hash(template: Mapping[str, Any]) -> str:

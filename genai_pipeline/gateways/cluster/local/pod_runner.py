@@ -7,9 +7,7 @@ with running processes takes them over. Called by Kubelet.sync with supervisord'
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
-import signal
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -30,7 +28,7 @@ from genai_pipeline.gateways.cluster.local.node import Node
 from genai_pipeline.gateways.cluster.local.objects import Object, program_name, seconds_of, terminating
 from genai_pipeline.gateways.cluster.local.probes import Prober, execute, port_number
 from genai_pipeline.gateways.cluster.local.store import Key, key_of
-from genai_pipeline.gateways.cluster.local.supervisor import STOPPED, ProcessInfo
+from genai_pipeline.gateways.cluster.local.supervisor import STOPPED, ProcessInfo, end_group
 
 Processes = Mapping[str, ProcessInfo]
 Container = Mapping[str, Any]
@@ -200,7 +198,7 @@ class PodRunner:
             self._ending = asyncio.create_task(self._stop_all(pod, left))
         if time.time() > seconds_of(pod["metadata"]["deletionTimestamp"]):
             for process in left:
-                _kill_group(process.pid)
+                end_group(process.pid)
 
     async def _stop_all(self, pod: Object, left: list[ProcessInfo]) -> None:
         by_name = {program_name(pod, c["name"]): c for c in pod["spec"]["containers"]}
@@ -243,13 +241,6 @@ class PodRunner:
 
 
 def _end_group(status: Mapping[str, Any]) -> None:
-    """What the ended process left of its process group (vLLM's workers) must not hold memory or ports."""
     pid = status.get("containerID", "").removeprefix("process://")
     if pid.isdigit():
-        _kill_group(int(pid))
-
-
-def _kill_group(pid: int | None) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        if pid:
-            os.killpg(pid, signal.SIGKILL)
+        end_group(int(pid))

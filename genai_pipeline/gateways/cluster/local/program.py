@@ -25,7 +25,7 @@ class Program:
         environment: all of it; only PATH, HOME and LANG are added where they are missing.
         log: file for stdout and stderr; rotated at 10 MB, one old file kept.
         autorestart: start it again whenever it ends, after supervisord's own back-off.
-        stop_wait_s: seconds between `stop_signal` and SIGKILL, both to the whole process group.
+        stop_wait_s: seconds between `stop_signal`, to the main process, and SIGKILL, to its whole process group.
         start_s: seconds it must stay up to count as started; 0 leaves every exit to the caller.
     """
 
@@ -68,7 +68,8 @@ def program_config(program: Program, folder: Path, launch: str) -> str:
         "startretries": 10,
         "stopsignal": program.stop_signal,
         "stopwaitsecs": program.stop_wait_s,
-        "stopasgroup": "true",
+        # As in a container: SIGTERM reaches the main process alone, SIGKILL reaches all.
+        "stopasgroup": "false",
         "killasgroup": "true",
         "redirect_stderr": "true",
         # Expanded twice, unlike every other value (supervisor 4.3).

@@ -9,7 +9,7 @@ from typing import Any
 from genai_pipeline.gateways.cluster.local.addresses import Addresses
 from genai_pipeline.gateways.cluster.local.events import Events
 from genai_pipeline.gateways.cluster.local.forwarder import Backend, Forwarder
-from genai_pipeline.gateways.cluster.local.objects import Object, condition, pod_ready, timestamp
+from genai_pipeline.gateways.cluster.local.objects import Object, condition, pod_ready, says_ready, timestamp
 from genai_pipeline.gateways.cluster.local.probes import port_number
 from genai_pipeline.gateways.cluster.local.store import Key, Store, key_of
 
@@ -58,11 +58,12 @@ class Services:
         selector = service["spec"].get("selector")
         if not selector:
             return
-        for pod in self._store.list("Pod", service["metadata"]["namespace"], selector):
-            if pod_ready(pod):
-                number = _target(port, pod)
-                if number:
-                    yield pod["status"]["podIP"], number
+        pods = self._store.list("Pod", service["metadata"]["namespace"], selector)
+        # As kube-proxy does: where every pod is about to end, those that still answer are better than none.
+        for pod in [p for p in pods if pod_ready(p)] or [p for p in pods if says_ready(p)]:
+            number = _target(port, pod)
+            if number:
+                yield pod["status"]["podIP"], number
 
     def _report(self, key: Key, address: str, taken: list[str]) -> None:
         status = "False" if taken else "True"

@@ -124,14 +124,11 @@ class Supervisor:
         pids = [info.pid for info in self._all_or_none() if info.pid]
         with suppress(ClusterUnavailable):
             self._call("supervisor.shutdown")
-        if _until(lambda: self._pid() is None, deadline_s):
-            self.socket.unlink(missing_ok=True)
-            return
+        ended = _until(lambda: self._pid() is None, deadline_s)
         supervisord = self._pid()
-        for pid in [*pids, *([supervisord] if supervisord else [])]:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(pid, signal.SIGKILL)
-        if not _until(lambda: self._pid() is None, 5):
+        for pid in [*pids, supervisord]:
+            end_group(pid)
+        if not ended and not _until(lambda: self._pid() is None, 5):
             raise NotReady(f"supervisord (pid {supervisord}) could not be ended.", f"End process {supervisord}.")
         self.socket.unlink(missing_ok=True)
 
@@ -171,14 +168,20 @@ class Supervisor:
                 self._call("supervisor.addProcessGroup", program.name)
 
     def stop(self, name: str, wait: bool = True) -> None:
-        """Send the stop signal, SIGKILL after the program's `stop_wait_s`; waits unless told not to."""
+        """Send the stop signal, and SIGKILL after the program's `stop_wait_s`.
+
+        With `wait`, return when the program has stopped; what it left of its process group is killed then.
+        """
         info = self.info(name)
         if info is None:
             return
         if info.state not in STOPPED and info.state != "STOPPING":
             self._call("supervisor.stopProcess", name, False)
-        if wait and not _until(lambda: self._is_stopped(name), self._stop_deadline(name)):
+        if not wait:
+            return
+        if not _until(lambda: self._is_stopped(name), self._stop_deadline(name)):
             raise NotReady(f"{name} did not stop.", f"See {self.home / 'supervisord.log'}.")
+        end_group(info.pid)
 
     def remove(self, name: str) -> None:
         """Stop the program and forget it; absent is fine."""
@@ -275,6 +278,13 @@ class _UnixTransport(xmlrpc.client.Transport):
         connection.sock.settimeout(RPC_TIMEOUT_S)
         connection.sock.connect(self._path)
         return connection
+
+
+def end_group(pid: int | None) -> None:
+    """Kill what an ended process left of its process group: vLLM's workers must not hold memory or ports."""
+    with suppress(ProcessLookupError, PermissionError):
+        if pid:
+            os.killpg(pid, signal.SIGKILL)
 
 
 def _info(raw: Mapping[str, Any]) -> ProcessInfo:
