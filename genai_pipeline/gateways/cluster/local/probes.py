@@ -66,7 +66,7 @@ class Prober:
         await asyncio.gather(*watches)
 
     async def _watch(self, kind: str, probe: Mapping[str, Any], until_success: bool = False) -> None:
-        period = probe.get("periodSeconds", 10)
+        period = probe.get("periodSeconds") or 10
         await asyncio.sleep(probe.get("initialDelaySeconds", 0))
         successes = failures = 0
         patient_from = time.monotonic() + period
