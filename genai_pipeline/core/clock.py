@@ -1,4 +1,4 @@
-"""The one place that asks what time it is; everything else is handed the answer."""
+"""Read the clock. All other code takes the time as an argument, so that tests can pass it in."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 
 def utc_now() -> str:
-    """Now, as ISO 8601 UTC to the millisecond."""
+    """Return the time now as ISO 8601 in UTC, to the millisecond."""
     return _iso(datetime.now(UTC))
 
 
 def later(at: str, seconds: float) -> str:
-    """The moment so many seconds after `at`, both ISO 8601 UTC."""
+    """Return the time `seconds` after `at`, both as ISO 8601 in UTC."""
     return _iso(datetime.fromisoformat(at) + timedelta(seconds=seconds))
 
 

@@ -1,4 +1,4 @@
-"""Every error this product raises, in one tree. The messages are part of the interface.
+"""Define every error of the product in one tree. The messages are part of the interface.
 
 GenaiError
 ├── ModelFileError        a models/*.yaml is wrong: file, line, field, remedy
@@ -8,7 +8,7 @@ GenaiError
 │   ├── StoreUnavailable
 │   ├── ClusterUnavailable
 │   ├── EngineUnavailable
-│   │   └── EngineBroken  it answered, and with an error of its own
+│   │   └── EngineBroken  the engine itself answered with an error
 │   ├── AgentUnavailable
 │   └── WebhookUnavailable
 ├── Refused               the answer was no; trying again without a change will not help
@@ -23,14 +23,14 @@ GenaiError
 ├── StagingError
 │   ├── ChecksumMismatch
 │   └── IncompleteModel   a shard that the index names is missing
-├── StoreConflict         somebody wrote the same key first
+├── StoreConflict         another process wrote the same key first
 │   └── AlreadyExists
-├── Unreadable            an object of ours in the store is damaged, or from a newer version of this
+├── Unreadable            a record in the store is damaged, or a newer version wrote it
 ├── NotFound              no such key, object or release
 ├── NotReady              a wait ended with a diagnosis
 └── NotEnoughData         too few observations to judge; the verdict is inconclusive
 
-A message says what happened, to what, and what to do. `Unavailable`, `NotReady` and `NotEnoughData`
+A message says what happened, to what, what is allowed, and what to do. `Unavailable`, `NotReady` and `NotEnoughData`
 make a verdict inconclusive; `Refused` makes it failed.
 """
 
@@ -38,7 +38,12 @@ from __future__ import annotations
 
 
 class GenaiError(Exception):
-    """Base of the tree. `remedy` is appended to the message, so that no error leaves without one."""
+    """Base of the tree.
+
+    Args:
+        what: what happened, and to what; one or more sentences.
+        remedy: what the user can do; it is appended to the message.
+    """
 
     def __init__(self, what: str, remedy: str = "") -> None:
         self.what = what
@@ -47,7 +52,7 @@ class GenaiError(Exception):
 
 
 class ModelFileError(GenaiError):
-    """A model file is wrong. One per file; `problems` holds a line per mistake."""
+    """A model file is wrong. One error stands for one file; `problems` holds one line per mistake."""
 
     def __init__(self, path: str, problems: list[str]) -> None:
         self.path = path
@@ -56,7 +61,7 @@ class ModelFileError(GenaiError):
 
 
 class Unavailable(GenaiError):
-    """Something outside did not answer, or answered that it cannot now."""
+    """An outside system did not answer, or answered that it cannot answer now."""
 
 
 class HubUnavailable(Unavailable):
@@ -76,7 +81,7 @@ class EngineUnavailable(Unavailable):
 
 
 class EngineBroken(EngineUnavailable):
-    """An inference endpoint answered with an error that only it can have given, as 500."""
+    """The engine itself answered with an error, for example 500."""
 
 
 class AgentUnavailable(Unavailable):
@@ -84,11 +89,11 @@ class AgentUnavailable(Unavailable):
 
 
 class WebhookUnavailable(Unavailable):
-    """The webhook that notices go to did not answer, or not now. Its address is in no message."""
+    """The webhook for notices did not accept a notice now. Messages never contain its address."""
 
 
 class Refused(GenaiError):
-    """The answer was no; only a change of the input helps."""
+    """A request was refused. Only a change of the input helps."""
 
 
 class RepositoryNotFound(Refused):
@@ -100,72 +105,72 @@ class RevisionNotFound(Refused):
 
 
 class AccessDenied(Refused):
-    """Gated or private, and the token is missing or not allowed."""
+    """The repository is gated or private, and the token is missing or not allowed."""
 
 
 class UnsafeFormat(Refused):
-    """Weights that can run code when they are loaded (pickle), or that are not what their name says."""
+    """The weights can run code when they are loaded (pickle), or their content does not match their name."""
 
 
 class UnsafePath(Refused):
-    """A path that would leave the staged prefix, or that not everybody reads back as the same file."""
+    """A path would leave the staged prefix, or some clients would read another file under it."""
 
 
 class UnknownKind(Refused):
-    """The cluster has no such kind: the operator or CRD that brings it is not installed."""
+    """The cluster does not know a kind, because its operator or CRD is not installed."""
 
 
 class ReleaseRefused(Refused):
-    """The interlock: a release whose record is not all passed does not get traffic."""
+    """The interlock of `m/live`: a release gets traffic only when its record proves that every check passed."""
 
 
 class Superseded(Refused):
-    """A newer release took the place of the one in hand."""
+    """A newer release took the place of this one."""
 
 
 class StagingError(GenaiError):
-    """A model could not be brought into the store whole and verified."""
+    """A model could not be staged whole and verified."""
 
 
 class ChecksumMismatch(StagingError):
-    """The bytes that came are not the bytes that their source publishes."""
+    """The received bytes do not have the digest that their source publishes."""
 
     def __init__(self, path: str, expected: str, actual: str) -> None:
         super().__init__(
-            f"{path}: got digest {actual}, its source publishes {expected}.",
-            "Nothing was staged. Rerun; if it repeats, pin another `source.ref` in the model file.",
+            f"{path}: the received bytes have the digest {actual}, but the source publishes {expected}.",
+            "Nothing was staged. Run it again. If it happens again, set another `source.ref` in the model file.",
         )
 
 
 class IncompleteModel(StagingError):
-    """A file that the model's index names is not in the revision."""
+    """The model's index names a file that the revision does not have."""
 
 
 class StoreConflict(GenaiError):
-    """A conditional write lost: somebody else wrote the key first."""
+    """A conditional write failed, because another process wrote the key first."""
 
 
 class AlreadyExists(StoreConflict):
-    """`put_new` found the key taken."""
+    """`put_new` found that the key exists."""
 
 
 class Unreadable(GenaiError):
-    """A record or a pointer that cannot be read; what it said is not known, and nothing is concluded from it."""
+    """A record or a pointer cannot be read. Its content is unknown, so no decision is taken from it."""
 
     def __init__(self, key: str, why: Exception) -> None:
         super().__init__(
             f"{key} cannot be read ({type(why).__name__}): it is damaged, or a newer version wrote it.",
-            "Put back what it was, from an older version of the object, or delete it: a record is made again.",
+            "Restore an older version of the object, or delete it: the next rollout writes a record again.",
         )
 
 
 class NotFound(GenaiError):
-    """No such key, object or release."""
+    """A key, an object or a release does not exist."""
 
 
 class NotReady(GenaiError):
-    """A wait ended before its condition held; the message is the diagnosis."""
+    """A wait ended before its condition was true. The message is the diagnosis."""
 
 
 class NotEnoughData(GenaiError):
-    """Too few observations to judge."""
+    """There are too few observations to judge."""

@@ -1,11 +1,11 @@
-"""Places where a test may end us. In production every one of them is a no-op.
+"""Mark the places where a test may end the process. In production each of them does nothing.
 
 `crash_point("staging.before_manifest")` stands at each state transition. GENAI_CRASH_AT in the environment arms one:
 
-    staging.before_manifest               die there as by SIGKILL: no clean-up runs
-    staging.before_manifest:SIGTERM       be asked to end, as Kubernetes and Dagster ask
-    staging.before_manifest:exception     fail, as by a mistake of our own
-    staging.part_sent:SIGKILL#3           when it is passed for the third time in this process
+    staging.before_manifest               end there by SIGKILL: no clean-up runs
+    staging.before_manifest:SIGTERM       end there by SIGTERM, as Kubernetes and Dagster do
+    staging.before_manifest:exception     raise an exception there, like a bug
+    staging.part_sent:SIGKILL#3           end when this process passes the place for the third time
 
 The idempotence of every step is tested against all three.
 """
@@ -26,13 +26,17 @@ _lock = threading.Lock()
 
 
 class Crash(Exception):
-    """A test asked for an exception here; nothing catches it by name."""
+    """A test asked for an exception here. No code catches it by name."""
 
 
 def crash_point(name: str) -> None:
-    """End here, if a test armed `name`.
+    """End the process here if a test armed this place.
 
-    Raises: Crash: it armed an exception. ValueError: what it armed is not of the form above.
+    Args:
+        name: name of the place, `room.transition`.
+    Raises:
+        Crash: the test asked for an exception.
+        ValueError: GENAI_CRASH_AT does not have the form above.
     """
     armed = os.environ.get(ARMED_BY)
     if not armed:

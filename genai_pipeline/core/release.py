@@ -9,7 +9,13 @@ from genai_pipeline.core.model_spec import ModelSpec
 
 @dataclass(frozen=True)
 class Release:
-    """`id` is the Dagster partition key: the revision's first 12 and the config hash's first 6 hex digits."""
+    """One release of a model.
+
+    Args:
+        model: name of the model.
+        revision: commit of the repository, 40 hex digits.
+        config_hash: sha256 of the section `serving`, 64 hex digits.
+    """
 
     model: str
     revision: str
@@ -21,11 +27,12 @@ class Release:
 
     @property
     def id(self) -> str:
+        """Return the Dagster partition key: 12 hex digits of the revision, `-`, 6 of the config hash."""
         return f"{self.revision[:12]}-{self.config_hash[:6]}"
 
     @property
     def object_name(self) -> str:
-        """Name of this release's engine objects in the cluster; within 63 characters by ModelSpec.name."""
+        """Return the name of the engine's objects. ModelSpec.name keeps it within 63 characters."""
         return f"{self.model}-{self.id}"
 
     @property

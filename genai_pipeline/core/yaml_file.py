@@ -1,4 +1,7 @@
-"""Read a YAML file into a pydantic model. Every mistake is reported by file, line, field and remedy, all at once."""
+"""Read a YAML file into a pydantic model, and report every mistake at once with file, line, field and remedy.
+
+PyYAML's nodes know their lines. ruamel.yaml knows them as well, but stops at the first duplicate key.
+"""
 
 from __future__ import annotations
 
@@ -14,22 +17,22 @@ Location = tuple[str | int, ...]
 Model = TypeVar("Model", bound=BaseModel)
 _MOST_NODES = 1_000_000
 _MOST_VALUE = 80
-"""Characters of a wrong value that a line shows."""
+"""Most characters of a wrong value in a message."""
 
-_LIST, _MAPPING = "must be a list, as [a, b]", "must be a mapping, as {{name: value}}"
-_PLAINLY = {
+_LIST, _MAPPING = "must be a list, for example [a, b]", "must be a mapping, for example {{name: value}}"
+_PLAIN_WORDS = {
     "tuple_type": _LIST,
     "list_type": _LIST,
     "dict_type": _MAPPING,
     "model_type": _MAPPING,
-    "string_type": "must be a text, in quotes where YAML takes it for something else",
-    "too_short": "has too few entries: at least {min_length}, not {actual_length}",
+    "string_type": "must be text; put it in quotes when YAML reads it as another type",
+    "too_short": "needs at least {min_length} entries, and has {actual_length}",
 }
-"""What pydantic says in Python's words, in those of who writes YAML."""
+"""Words for a writer of YAML, where pydantic uses words for Python."""
 
 
 class YamlFileError(Exception):
-    """A file is wrong; `problems` holds a line per mistake. Its reader raises an error of its own from it."""
+    """A file is wrong. `problems` holds one line per mistake; the reader of the file raises its own error from it."""
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
@@ -50,16 +53,20 @@ def parse_yaml(
     """Parse one file.
 
     Args:
-        what: what the file is, as in `a suite is a mapping that starts with name:`.
-        prepare: changes the nodes of the file before they are read; raises YamlFileError.
-        check: what is wrong between its parts, each with the location of the part to change.
-    Raises: YamlFileError.
+        text: content of the file.
+        path: name of the file in messages.
+        model: pydantic model of the content.
+        what: name of the kind of file in messages, for example `a suite`.
+        prepare: changes the nodes of the file before they are read; it may raise YamlFileError.
+        check: yields what is wrong between parts of the file, each with the location of the part to change.
+    Returns: The content as an instance of `model`.
+    Raises: YamlFileError: the file is wrong.
     """
     root, data = _read(text, path, what, prepare)
     try:
         parsed = model.model_validate(data)
     except ValidationError as error:
-        found = [_problem(path, root, model, dict(detail)) for detail in _told(error)]
+        found = [_problem(path, root, model, dict(detail)) for detail in _without_followers(error)]
         raise YamlFileError([problem for _, problem in sorted(set(found))]) from error
     if found := [_line_and_words(path, root, location, words) for location, words in check(parsed)]:
         raise YamlFileError([problem for _, problem in sorted(set(found))])
@@ -67,17 +74,15 @@ def parse_yaml(
 
 
 def _read(text: str, path: str, what: str, prepare: Prepare | None) -> tuple[yaml.MappingNode, Any]:
-    """The file's nodes, which know their lines, and its data. Raises: YamlFileError."""
+    """Return the nodes of the file, which know their lines, and its data."""
     root: yaml.Node | None = None
     try:
         root = _compose(text)
         if not isinstance(root, yaml.MappingNode):
-            raise YamlFileError([f"{path}:1: {what} is a mapping that starts with `name:`."])
+            raise YamlFileError([f"{path}:1: {what} must be a mapping that starts with `name:`."])
         if _weight(root, {}) > _MOST_NODES:
-            raise YamlFileError(
-                [f"{path}:1: aliases make it {_MOST_NODES:,} values or more. Write out what is needed."]
-            )
-        if twice := [f"{path}:{line}: {key}: given twice. Keep one." for key, line in _duplicate_keys(root)]:
+            raise YamlFileError([f"{path}:1: its aliases stand for {_MOST_NODES:,} values or more. Use fewer aliases."])
+        if twice := [f"{path}:{line}: {key}: the key is given twice. Keep one." for key, line in _duplicate_keys(root)]:
             raise YamlFileError(twice)
         if prepare:
             prepare(root, path)
@@ -89,15 +94,13 @@ def _read(text: str, path: str, what: str, prepare: Prepare | None) -> tuple[yam
         raise YamlFileError([f"{path}:{line}: not YAML: {reason}. Check indentation and quotes."]) from error
     except ValueError as error:  # 2026-02-30, or a number of more digits than Python reads
         line = next(filter(None, map(_unreadable, _scalars(root))), 1)
-        raise YamlFileError(
-            [f"{path}:{line}: a value is none of its kind: {error}. Put a text into quotes."]
-        ) from error
+        raise YamlFileError([f"{path}:{line}: a value cannot be read: {error}. Put text in quotes."]) from error
     except RecursionError as error:
-        raise YamlFileError([f"{path}:1: nested without end. Remove the alias that refers to itself."]) from error
+        raise YamlFileError([f"{path}:1: an alias contains itself. Remove it."]) from error
 
 
-def _told(error: ValidationError) -> list[Any]:
-    """Without the lists that are only too short because their entries are wrong."""
+def _without_followers(error: ValidationError) -> list[Any]:
+    """Leave out lists that are too short only because their entries are wrong."""
     details = error.errors()
     inner = {detail["loc"][:size] for detail in details for size in range(len(detail["loc"]))}
     return [detail for detail in details if not (detail["type"] == "too_short" and detail["loc"] in inner)]
@@ -118,7 +121,7 @@ def _parts(node: yaml.Node | None) -> list[yaml.Node]:
 
 
 def _weight(node: yaml.Node, known: dict[int, int]) -> int:
-    """How many nodes it stands for once every alias is followed, counting each node itself once."""
+    """Count the nodes that a node stands for when every alias is followed."""
     if id(node) not in known:
         known[id(node)] = 1 + sum(_weight(part, known) for part in _parts(node))
     return known[id(node)]
@@ -132,7 +135,7 @@ def _scalars(node: yaml.Node | None) -> Iterator[yaml.ScalarNode]:
 
 
 def _unreadable(node: yaml.ScalarNode) -> int | None:
-    """Its line, where what it says cannot be made a value."""
+    """Return the line of a scalar that YAML cannot turn into a value."""
     try:
         yaml.SafeLoader("").construct_object(node)  # pyright: ignore[reportUnknownMemberType]
     except ValueError:
@@ -161,14 +164,14 @@ def _problem(path: str, root: yaml.Node, model: type[BaseModel], detail: dict[st
 
 
 def _line_and_words(path: str, root: yaml.Node, location: Location, words: str) -> tuple[int, str]:
-    """(line, `file:line: field: what is wrong and what to do`)."""
+    """Return the line and `file:line: field: what is wrong and what to do`."""
     field = ".".join(str(part) for part in location) or "(file)"
     line = _line_of(root, location)
     return line, f"{path}:{line}: {field}: {words}"
 
 
 def _in_file(root: yaml.Node, location: Location) -> Location:
-    """Drop the parts that pydantic adds for unions and that do not stand in the file."""
+    """Drop the parts that pydantic adds for unions, because the file does not have them."""
     kept: list[str | int] = []
     node: yaml.Node | None = root
     for part in location:
@@ -188,7 +191,7 @@ def _child(node: yaml.Node | None, part: str | int) -> yaml.Node | None:
 
 
 def _line_of(root: yaml.Node, location: Location) -> int:
-    """The line of the key at `location`, or of its nearest parent that stands in the file."""
+    """Return the line of the key at `location`, or of its nearest parent in the file."""
     node, line = root, root.start_mark.line
     for part in location:
         if isinstance(node, yaml.MappingNode):
@@ -207,12 +210,12 @@ def _what_and_remedy(model: type[BaseModel], detail: dict[str, Any], location: L
         known = _fields_at(model, location[:-1])
         return f"unknown field. {suggestion(str(location[-1]), known)}"
     if detail["type"] == "missing":
-        return "required, and missing. Add it."
-    message = _PLAINLY.get(detail["type"], "").format(**detail.get("ctx", {}))
+        return "the field is required. Add it."
+    message = _PLAIN_WORDS.get(detail["type"], "").format(**detail.get("ctx", {}))
     message = message or detail["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:].rstrip(".")
     if detail["input"] is None:
-        return f"{message}; got nothing."
+        return f"{message}; the value is empty."
     if isinstance(detail["input"], str | int | float | bool):
         value = repr(detail["input"])
         return f"{message}; got {value if len(value) <= _MOST_VALUE else value[:_MOST_VALUE] + '…'}."
@@ -220,7 +223,7 @@ def _what_and_remedy(model: type[BaseModel], detail: dict[str, Any], location: L
 
 
 def _fields_at(model: type[BaseModel], location: Location) -> list[str]:
-    """What the section at `location` knows; of lists and tables, each entry is one."""
+    """Return the fields of the section at `location`. Each entry of a list or mapping is a section."""
     section = model
     for part in location:
         field = section.model_fields.get(str(part))
