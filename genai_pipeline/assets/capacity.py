@@ -5,8 +5,8 @@ from genai_pipeline.assets.tables import table
 
 
 def _plan(hand: InHand) -> Findings:
+    from genai_pipeline.rollout.capacity.capacity_plan import plan_capacity
     from genai_pipeline.rollout.capacity.downtime import expected_downtime
-    from genai_pipeline.rollout.capacity.plan import plan_capacity
     from genai_pipeline.rollout.capacity.standing import standing_of
     from genai_pipeline.rollout.capacity.survey import survey
 
@@ -17,7 +17,6 @@ def _plan(hand: InHand) -> Findings:
         spec,
         found,
         standing,
-        platform.profile.region,
         downtime=lambda: expected_downtime(spec, platform.records.readable(release.model)[0]),
     )
     facts = {"strategy": plan.strategy or "none"}

@@ -29,7 +29,7 @@ def live_capacity_checks(specs: Sequence[ModelSpec]) -> dg.AssetChecksDefinition
 
 
 def _of(platform: Platform, spec: ModelSpec) -> Iterator[dg.AssetCheckResult]:
-    from genai_pipeline.rollout.upkeep.live_capacity import judge_live_capacity, not_judged
+    from genai_pipeline.rollout.upkeep.capacity_outlook import judge_live_capacity, not_judged
 
     release = "none"
     try:

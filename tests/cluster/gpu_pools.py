@@ -15,7 +15,7 @@ from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
 from genai_pipeline.gateways.cluster.kubernetes import KubernetesCluster
 from genai_pipeline.k8s.render import render_engine, render_namespace, render_node_pools
-from genai_pipeline.rollout.pools.auto_mode_labels import NODE_POOL
+from genai_pipeline.rollout.pools.node_labels import NODE_POOL
 from tests.fakes.world import PROFILE
 
 Found = TypeVar("Found")

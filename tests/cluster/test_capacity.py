@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 
 import pytest
 
@@ -10,8 +11,8 @@ from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.cluster.kubernetes import KubernetesCluster
+from genai_pipeline.rollout.capacity.capacity_plan import plan_capacity
 from genai_pipeline.rollout.capacity.downtime import Downtime
-from genai_pipeline.rollout.capacity.plan import plan_capacity
 from genai_pipeline.rollout.capacity.standing import Standing
 from genai_pipeline.rollout.capacity.survey import survey
 from tests.cluster.gpu_pools import NEEDS, model, nodes_of, pool, profile_of, start_engine, until, used_gpus
@@ -56,9 +57,11 @@ def plan(cluster, spec, live):
     world = World()
     gateways = Gateways(world.hub, world.store, cluster, world.inference, world.agent, world.gateways().metrics)
     candidate = Release.of(spec, "b" * 40)
-    found = survey(gateways, profile_of(cluster.namespace), spec, candidate, live.id if live else None)
+    found = survey(
+        gateways, replace(profile_of(cluster.namespace), region="us-west-2"), spec, candidate, live.id if live else None
+    )
     standing = Standing(live=live.id if live else None)
-    return plan_capacity(spec, found, standing, "us-west-2", lambda: Downtime(4.0, "release old"))
+    return plan_capacity(spec, found, standing, lambda: Downtime(4.0, "release old"))
 
 
 def verdict(result, check="surge_fits"):
@@ -86,7 +89,7 @@ def test_a_surge_beyond_the_limit_fails_and_names_pool_limit_and_way_out(cluster
     assert verdict(result).outcome is Outcome.FAILED
     said = verdict(result).summary
     assert f"NodePool {cluster.namespace} (limits: nvidia.com/gpu: 1 of 1 in use)" in said
-    assert "or set rollout.allow_downtime: true: nobody would be served for about 4 minutes" in said
+    assert "or set rollout.allow_downtime: true: users would not be served for about 4 minutes" in said
 
 
 def test_a_surge_beyond_the_limit_is_recreate_where_downtime_is_allowed(cluster, live):

@@ -13,7 +13,6 @@ from genai_pipeline.core.model_spec import Gpu
 from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.gateways.cluster.kubernetes import KubernetesCluster
 from genai_pipeline.k8s.render import render_node_pools, render_rbac
-from genai_pipeline.rollout.pools import node_probe
 from genai_pipeline.rollout.pools.node_probe import PROBE_LABEL, NodeProbe, probe_pod
 from genai_pipeline.rollout.pools.pool_proof import PoolProof
 from genai_pipeline.rollout.pools.pool_requirements import pool_problems
@@ -157,28 +156,26 @@ def test_a_pool_without_the_taint_is_found_by_the_probe(cluster, own_pool):
     assert probes(cluster) == []
 
 
-def test_a_limit_that_leaves_no_room_is_named(cluster, own_pool, monkeypatch):
+def test_a_limit_that_leaves_no_room_is_named(cluster, own_pool):
     own_pool(pool_of(cluster, "tight", "g5", limits={"cpu": "2"}))
-    monkeypatch.setattr(node_probe, "REFUSED_FOR_S", 2.0)
 
-    verdict = NodeProbe(cluster, profile_of(cluster.namespace)).provision(gpu("g5"))
+    verdict = NodeProbe(cluster, profile_of(cluster.namespace), refused_for_s=2).provision(gpu("g5"))
 
     assert verdict.outcome is Outcome.FAILED
     assert "exceed limits for nodepool" in verdict.summary
     assert probes(cluster) == []
 
 
-def test_karpenter_is_content_with_a_misspelt_label_and_we_are_not(cluster, own_pool, monkeypatch):
+def test_karpenter_is_content_with_a_misspelt_label_and_we_are_not(cluster, own_pool):
     misspelt = pool_of(cluster, "misspelt", "p5")
     misspelt["spec"]["template"]["spec"]["requirements"][0]["key"] = "eks.amazonaws.com/instance-famly"
 
     own_pool(misspelt)  # waits until Karpenter says Ready=True
-    monkeypatch.setattr(node_probe, "REFUSED_FOR_S", 2.0)
-    verdict = NodeProbe(cluster, profile_of(cluster.namespace)).provision(gpu("p5"))
+    verdict = NodeProbe(cluster, profile_of(cluster.namespace), refused_for_s=2).provision(gpu("p5"))
 
     assert verdict.outcome is Outcome.FAILED
     (problem,) = pool_problems(misspelt)
-    assert "Did you mean eks.amazonaws.com/instance-family?" in str(problem)
+    assert "Did you mean `eks.amazonaws.com/instance-family`?" in str(problem)
 
 
 def test_what_can_never_be_met_is_not_applied(cluster, monkeypatch):

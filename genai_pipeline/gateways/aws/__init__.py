@@ -1,1 +1,1 @@
-"""AWS control planes (EKS, EC2 reservations)."""
+"""What AWS knows: EC2 reservations, quotas, instance types and prices; answers of Bedrock models."""

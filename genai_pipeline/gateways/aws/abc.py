@@ -1,4 +1,4 @@
-"""What EC2 knows about capacity and no cluster does: reservations, and the account's quotas."""
+"""What only EC2 knows about capacity: reservations, the account's quotas, instance types and prices."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Reservation:
     """One EC2 capacity reservation.
 
     Args:
-        state: EC2's word: active, scheduled, pending, expired, cancelled, …
-        available: instances that nobody runs in it now, of `total`.
-        ends_at: None: until it is cancelled. Of a Capacity Block the time that was bought; EC2 ends its instances
-            30 minutes earlier.
+        state: as EC2 writes it: active, scheduled, pending, expired, cancelled, …
+        available: free instances, of `total`.
+        ends_at: None: until it is cancelled. For a Capacity Block the end of the time that was bought; EC2 ends its
+            instances 30 minutes earlier.
     """
 
     id: str
@@ -34,9 +34,9 @@ class Reservation:
 
 @dataclass(frozen=True)
 class VcpuQuota:
-    """How many vCPUs of a group of instance families may run on demand in the region, and how many do.
+    """How many vCPUs of a group of instance families may run on demand in the region (`limit`), and how many do.
 
-    Capacity Blocks and Spot have quotas of their own. What is reserved and idle counts as well, and is not in `used`.
+    Capacity Blocks and Spot have other quotas. Idle reserved instances also count against it, and are not in `used`.
     """
 
     name: str
@@ -44,13 +44,42 @@ class VcpuQuota:
     used: float
 
 
+@dataclass(frozen=True)
+class InstanceType:
+    """One EC2 instance type.
+
+    Args:
+        name: as in `g6e.xlarge`.
+        gpus: how many NVIDIA or AMD GPUs.
+        gpu: the GPU's name as in the label eks.amazonaws.com/instance-gpu-name; empty without a GPU.
+        architecture: "amd64" or "arm64", as in the label kubernetes.io/arch.
+        usd_per_hour: on-demand price (Linux, shared tenancy) in one region; None where it is not known.
+    """
+
+    name: str
+    vcpus: int
+    memory_gib: float
+    gpus: int
+    gpu: str
+    architecture: str
+    usd_per_hour: float | None = None
+
+    @property
+    def family(self) -> str:
+        return self.name.partition(".")[0]
+
+
 class Aws(ABC):
-    """Read-only. Every method raises Unavailable when AWS does not answer, Refused when it denies access."""
+    """Reads only. Every method raises Unavailable when AWS does not answer, Refused when it denies access."""
 
     @abstractmethod
     def reservations(self, terms: Sequence[ReservationTerm]) -> list[Reservation]:
-        """The capacity reservations that any of the terms selects, ended ones included, by id."""
+        """Return the capacity reservations that any of the terms selects, ended ones included, ordered by id."""
 
     @abstractmethod
     def vcpu_quota(self, family: str) -> VcpuQuota | None:
-        """The on-demand quota that instances of this family count against; None for a family we know no quota of."""
+        """Return the on-demand quota of this family's instances; None for a family without a known quota."""
+
+    @abstractmethod
+    def instance_types(self) -> list[InstanceType]:
+        """Return the virtual instance types of the region, with today's on-demand prices."""

@@ -1,6 +1,7 @@
-"""EC2's reservations and quotas through boto3.
+"""EC2's reservations, quotas, instance types and prices through boto3.
 
-Needs ec2:DescribeCapacityReservations, ec2:DescribeInstances and servicequotas:GetServiceQuota.
+Needs ec2:DescribeCapacityReservations, ec2:DescribeInstances, ec2:DescribeInstanceTypes, pricing:GetProducts and
+servicequotas:GetServiceQuota.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import Any, cast
 
 from genai_pipeline.core.errors import Refused, Unavailable
 from genai_pipeline.core.model_spec import ReservationTerm
-from genai_pipeline.gateways.aws.abc import Aws, Reservation, VcpuQuota
+from genai_pipeline.gateways.aws.abc import Aws, InstanceType, Reservation, VcpuQuota
+from genai_pipeline.gateways.aws.price_list import PRICE_LIST_REGION, prices
 
 QUOTAS: Mapping[str, tuple[str, str]] = {
     "standard": ("L-1216C47A", "a c d h i m r t z im is"),
@@ -35,7 +37,12 @@ Client = Callable[[str], Any]
 
 
 class Ec2(Aws):
-    """Args: region: whose reservations and quotas are read. client: makes a boto3 client by service; for tests."""
+    """EC2 in one region.
+
+    Args:
+        region: whose reservations, quotas and prices are read.
+        client: makes a boto3 client for a service; None takes boto3's own, with short deadlines.
+    """
 
     def __init__(self, region: str, client: Client | None = None) -> None:
         self._region = region
@@ -55,6 +62,14 @@ class Ec2(Aws):
             quota = self._quotas.get_service_quota(ServiceCode="ec2", QuotaCode=code)["Quota"]
         return VcpuQuota(quota["QuotaName"], float(quota["Value"]), self._vcpus_in_use(categories.split()))
 
+    def instance_types(self) -> list[InstanceType]:
+        virtual = [{"Name": "bare-metal", "Values": ["false"]}]
+        with _answered("ec2:DescribeInstanceTypes"):
+            pages = list(self._ec2.get_paginator("describe_instance_types").paginate(Filters=virtual))
+        with _answered("pricing:GetProducts"):
+            usd = prices(self._client("pricing"), self._region)
+        return [_instance_type(found, usd) for page in pages for found in page["InstanceTypes"]]
+
     def _selected(self, term: ReservationTerm) -> Iterator[dict[str, Any]]:
         filters = [{"Name": f"tag:{key}", "Values": [value]} for key, value in sorted(term.tags.items())]
         if term.owner:
@@ -67,7 +82,7 @@ class Ec2(Aws):
                 yield from page["CapacityReservations"]
 
     def _vcpus_in_use(self, categories: Sequence[str]) -> float:
-        # The API filters by pattern, not by expression: `i*` would be inf and im too, so it is looked at again.
+        # The API filters by pattern: `i*` also matches inf and im, so the answer is filtered again.
         patterns = [f"{category}*" for category in categories]
         filters = [
             {"Name": "instance-state-name", "Values": ["pending", "running"]},
@@ -92,7 +107,8 @@ class Ec2(Aws):
         from botocore.config import Config
 
         config = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "max_attempts": 3})
-        return cast(Any, boto3).client(service, region_name=self._region, config=config)
+        region = PRICE_LIST_REGION if service == "pricing" else self._region
+        return cast(Any, boto3).client(service, region_name=region, config=config)
 
 
 def _reservation(found: Mapping[str, Any]) -> Reservation:
@@ -108,6 +124,20 @@ def _reservation(found: Mapping[str, Any]) -> Reservation:
     )
 
 
+def _instance_type(found: Mapping[str, Any], usd: Mapping[str, float]) -> InstanceType:
+    gpus = found.get("GpuInfo", {}).get("Gpus", [])
+    arm = "arm64" in found["ProcessorInfo"]["SupportedArchitectures"]
+    return InstanceType(
+        name=found["InstanceType"],
+        vcpus=found["VCpuInfo"]["DefaultVCpus"],
+        memory_gib=found["MemoryInfo"]["SizeInMiB"] / 1024,
+        gpus=sum(gpu["Count"] for gpu in gpus),
+        gpu="-".join(gpus[0]["Name"].lower().split()) if gpus else "",
+        architecture="arm64" if arm else "amd64",
+        usd_per_hour=usd.get(found["InstanceType"]),
+    )
+
+
 def _is_on_demand(instance: Mapping[str, Any]) -> bool:
     return instance.get("InstanceLifecycle") not in ("spot", "capacity-block")
 
@@ -118,7 +148,7 @@ def _category(instance_type: str) -> str:
 
 @contextmanager
 def _answered(permission: str, absent: str = "") -> Iterator[None]:
-    """boto3's errors as ours; the code `absent` is no error but an empty answer."""
+    """Turn boto3's errors into ours. The code `absent` stands for an empty answer."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
@@ -132,7 +162,7 @@ def _answered(permission: str, absent: str = "") -> Iterator[None]:
         if code in _CREDENTIALS:
             raise Refused(f"AWS does not take these credentials ({code}).", "Renew them.") from error
         raise Unavailable(f"AWS did not answer {permission} ({code}).", "Try again later.") from error
-    except (BotoCoreError, OSError, RuntimeError) as error:  # the last two of credentials: no token, expired anew
+    except (BotoCoreError, OSError, RuntimeError) as error:  # the last two: credentials that cannot be renewed
         raise Unavailable(
             f"AWS did not answer {permission} ({error}).", "Check region, credentials and network."
         ) from error

@@ -1,4 +1,4 @@
-"""Whether nobody may be served while the live release makes room for the candidate, and for how long. Pure."""
+"""Estimates how long users are not served while the live release makes room, and whether it may. Pure."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from genai_pipeline.core.record import ENDED_BADLY, Record
 from genai_pipeline.rollout.capacity.standing import Standing
 
 WITHOUT_LIVE = ("candidate", "serving_report", "agent_candidate", "agent_report", "live")
-"""With the strategy recreate nobody is served from the first of these to the last."""
+"""With the strategy recreate users are not served from the first of these assets to the last."""
 LOOKED_AT = 5
 
 
 @dataclass(frozen=True)
 class Downtime:
-    """`minutes` expected, and where the figure comes from."""
+    """The expected minutes without service, and where the figure comes from."""
 
     minutes: float
     source: str
 
 
 def expected_downtime(spec: ModelSpec, earlier: Sequence[Record]) -> Downtime:
-    """The longest of the newest releases that went live; without one, what the model file allows at most.
+    """Return the longest time of the newest releases that went live; without any, what the model file allows.
 
     Args:
         earlier: records of the model, oldest first.
@@ -41,9 +41,9 @@ def expected_downtime(spec: ModelSpec, earlier: Sequence[Record]) -> Downtime:
 
 
 def refuse_unless_allowed(spec: ModelSpec, standing: Standing) -> None:
-    """The last look before a live release is stopped: the plan may be older than the model file.
+    """Check once more before the live release is stopped. The plan may be older than the model file.
 
-    Raises: ReleaseRefused. One that an earlier attempt stopped already is no reason to: nobody is served as it is.
+    Raises: ReleaseRefused: not where an earlier attempt has stopped the live release already.
     """
     if standing.live and not standing.made_room and not spec.rollout.allow_downtime:
         raise ReleaseRefused(

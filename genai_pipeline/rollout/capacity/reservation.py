@@ -1,4 +1,4 @@
-"""Whether a capacity reservation holds what a release needs, and long enough to be worth it. Pure.
+"""Judges whether a capacity reservation holds what a release needs, and for long enough. Pure.
 
 Source: EC2 documentation, "Capacity Reservations" and "Capacity Blocks for ML": the instances of a block are ended
 30 minutes before the time that was bought.
@@ -14,12 +14,12 @@ from typing import Any
 from genai_pipeline.core.model_spec import Gpu, ModelSpec
 from genai_pipeline.core.verdict import Verdict, inconclusive, judge, passed
 from genai_pipeline.gateways.aws.abc import Reservation
-from genai_pipeline.rollout.pools.instance_types import types_of
+from genai_pipeline.rollout.pools.instance_types import InstanceTypes
 
 CHECK = "reservation_active"
 BLOCK_ENDS_EARLY = timedelta(minutes=30)
 SERVES_AT_LEAST = timedelta(hours=1)
-"""A reservation that ends sooner after the release is up is about to expire: the release would hardly be used."""
+"""A reservation that ends sooner after the start of the release is about to expire: it would hardly be used."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,9 @@ class ReservedRoom:
     """What the reservations of a model hold.
 
     Args:
-        replicas: that have room in the usable ones now, and in all of their instances together.
-        rows: each reservation, and why it is of no use if it is none.
+        free_replicas: replicas that have room in the usable reservations now.
+        all_replicas: replicas that have room in all of their instances.
+        rows: each reservation, and why it cannot be used.
     """
 
     free_replicas: int
@@ -36,21 +37,23 @@ class ReservedRoom:
     rows: Sequence[dict[str, Any]]
 
 
-def reserved_room(gpu: Gpu, found: Sequence[Reservation], now: datetime, startup: timedelta) -> ReservedRoom:
-    """How many replicas the usable reservations can take; `startup`: until the release would be up."""
-    why = {r.id: _why_unusable(gpu, r, now, startup) for r in found}
+def reserved_room(
+    gpu: Gpu, found: Sequence[Reservation], now: datetime, startup: timedelta, known: InstanceTypes
+) -> ReservedRoom:
+    """Return how many replicas the usable reservations can take. `startup`: until the release would be ready."""
+    why = {r.id: _why_unusable(gpu, r, now, startup, known) for r in found}
     usable = [r for r in found if not why[r.id]]
     rows = [_row(r, why[r.id]) for r in found]
-    free = sum(r.available * _replicas_per_instance(gpu, r) for r in usable)
-    return ReservedRoom(free, sum(r.total * _replicas_per_instance(gpu, r) for r in usable), rows)
+    free = sum(r.available * _replicas_per_instance(gpu, r, known) for r in usable)
+    return ReservedRoom(free, sum(r.total * _replicas_per_instance(gpu, r, known) for r in usable), rows)
 
 
 def judge_reservation(spec: ModelSpec, room: ReservedRoom | None, why_unread: str, needed: int) -> Verdict:
-    """The verdict reservation_active.
+    """Return the verdict reservation_active.
 
     Args:
         room: None where reservations could not be read; `why_unread` then says why.
-        needed: replicas that have to fit into it.
+        needed: replicas that have to fit into the reservations.
     """
     gpu = spec.serving.gpu
     if gpu is None:
@@ -77,18 +80,18 @@ def _unread(gpu: Gpu, why: str) -> Verdict:
 
 
 def usable_until(reservation: Reservation) -> datetime | None:
-    """When its instances end; None: not before it is cancelled."""
+    """Return when EC2 ends the instances of a reservation; None: not before it is cancelled."""
     if reservation.ends_at is None or reservation.kind != "capacity-block":
         return reservation.ends_at
     return reservation.ends_at - BLOCK_ENDS_EARLY
 
 
-def _why_unusable(gpu: Gpu, reservation: Reservation, now: datetime, startup: timedelta) -> str:
+def _why_unusable(gpu: Gpu, reservation: Reservation, now: datetime, startup: timedelta, known: InstanceTypes) -> str:
     if reservation.state != "active":
         return f"it is {reservation.state}"
     if not reservation.instance_type.startswith(f"{gpu.instance_family}."):
         return f"it reserves {reservation.instance_type}, not {gpu.instance_family}"
-    if not _replicas_per_instance(gpu, reservation):
+    if not _replicas_per_instance(gpu, reservation, known):
         return f"a {reservation.instance_type} has fewer than {gpu.count} GPUs"
     until = usable_until(reservation)
     if until is not None and until < now + startup + SERVES_AT_LEAST:
@@ -97,10 +100,10 @@ def _why_unusable(gpu: Gpu, reservation: Reservation, now: datetime, startup: ti
     return ""
 
 
-def _replicas_per_instance(gpu: Gpu, reservation: Reservation) -> int:
-    """One where the type's GPUs are not known."""
-    known = next((t for t in types_of(gpu.instance_family) if t.name == reservation.instance_type), None)
-    return known.gpus // gpu.count if known else 1
+def _replicas_per_instance(gpu: Gpu, reservation: Reservation, known: InstanceTypes) -> int:
+    """Return 1 where the type's GPUs are not known."""
+    one = known.named(reservation.instance_type)
+    return one.gpus // gpu.count if one else 1
 
 
 def _row(reservation: Reservation, why: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Room for a candidate at the doors that count resources: the cluster as a whole, quotas, EC2. Pure."""
+"""Compares what a candidate needs with what is free: in the cluster as a whole, in quotas, in EC2. Pure."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from typing import Any
 
 from genai_pipeline.gateways.aws.abc import VcpuQuota
 from genai_pipeline.gateways.cluster.abc import Headroom
-from genai_pipeline.rollout.pools.matching import GPU
-from genai_pipeline.rollout.pools.quantity import GIB, quantity, requested
-
-Object = Mapping[str, Any]
+from genai_pipeline.gateways.cluster.free_resources import quota_left
+from genai_pipeline.gateways.cluster.pods import GIB, GPU, Object, requests_of
 
 
 @dataclass(frozen=True)
 class Room:
-    """What one door lets through. `free_without_live`: once the live release has stopped. None: no limit known."""
+    """One resource that a candidate needs, and how much of it is free by one source.
+
+    Args:
+        free: None where no limit is known.
+        free_without_live: what is free once the live release has stopped.
+    """
 
     resource: str
     needed: float
@@ -45,7 +48,7 @@ class Room:
 
 @dataclass(frozen=True)
 class Workload:
-    """Pods of one sort: `spec` is the pod's, `replicas` how many of them."""
+    """Pods of one kind: the spec of one, and how many replicas."""
 
     spec: Object
     replicas: int
@@ -56,20 +59,11 @@ class Workload:
 
     @property
     def total(self) -> dict[str, float]:
-        return {name: amount * self.replicas for name, amount in requested(self.spec).items()}
-
-
-def requests_of(pods: Sequence[Object]) -> dict[str, float]:
-    """What running pods request together, and how many they are."""
-    total: dict[str, float] = {"pods": float(len(pods))}
-    for pod in pods:
-        for name, amount in requested(pod["spec"]).items():
-            total[name] = total.get(name, 0.0) + amount
-    return total
+        return {name: amount * self.replicas for name, amount in requests_of(self.spec).items()}
 
 
 def headroom_rooms(headroom: Headroom, needed: Mapping[str, float], live: Mapping[str, float]) -> list[Room]:
-    """What the cluster as a whole says is free, against what is needed and what the live release would give back."""
+    """Return what the whole cluster has free, beside what is needed and what the live release would give back."""
     doors = (
         ("memory", "memory_gib", headroom.memory_gib, GIB),
         ("cpu", "cpu", headroom.cpu, 1),
@@ -83,26 +77,16 @@ def headroom_rooms(headroom: Headroom, needed: Mapping[str, float], live: Mappin
 
 
 def quota_rooms(quotas: Sequence[Object], needed: Mapping[str, float], live: Mapping[str, float]) -> Iterator[Room]:
-    """What the namespace's ResourceQuotas leave. `needed` and `live` by resource; `pods` among them.
-
-    A quota with scopes is left out: whether it counts a pod depends on more than its requests.
-    Source: Kubernetes documentation, "Resource Quotas".
-    """
+    """Yield what the namespace's ResourceQuotas leave. `needed` and `live` by resource, `pods` among them."""
     for quota in quotas:
-        if quota.get("spec", {}).get("scopes") or quota.get("spec", {}).get("scopeSelector"):
-            continue
-        status = quota.get("status") or {}
-        for key, hard in (status.get("hard") or {}).items():
-            resource = key.removeprefix("requests.")
+        for key, resource, free in quota_left(quota):
             if resource in needed:
-                free = quantity(hard) - quantity((status.get("used") or {}).get(key, 0))
-                after = free + live.get(resource, 0)
                 source = f"ResourceQuota {quota['metadata']['name']}: {key}"
-                yield Room(resource, needed[resource], free, after, source)
+                yield Room(resource, needed[resource], free, free + live.get(resource, 0), source)
 
 
 def ec2_room(quota: VcpuQuota, vcpus: float, freed: float) -> Room:
-    """What the account may still start on demand, in vCPUs."""
+    """Return what the account may still start on demand, in vCPUs."""
     free = quota.limit - quota.used
     return Room("vcpus", vcpus, free, free + freed, f"EC2 quota {quota.name}: {quota.used:g} of {quota.limit:g} in use")
 

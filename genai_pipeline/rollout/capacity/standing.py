@@ -1,4 +1,4 @@
-"""Where the rollout of a release stands when its capacity is looked at; a rerun may find it half done."""
+"""Reads how far a release is when its capacity is planned. A rerun may find it half done."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from genai_pipeline.rollout.switch.candidate import Candidates
 
 @dataclass(frozen=True)
 class Standing:
-    """What is already so.
+    """How far a release is.
 
     Args:
-        candidate_is_up: its replicas run already (a rerun), so that they need no more room.
+        candidate_is_up: its replicas run already, so they need no more room.
         live: id of the release that has the traffic and would make room; None where there is none.
-        made_room: an earlier attempt stopped the live release for this one: nobody is served meanwhile.
+        made_room: an earlier attempt has stopped the live release; users are not served until the next one is live.
     """
 
     candidate_is_up: bool = False
@@ -25,7 +25,7 @@ class Standing:
 
 
 def standing_of(record: Record, records: Records, candidates: Candidates) -> Standing:
-    """Read it from the records and the cluster."""
+    """Return the standing of a release by the records and the cluster."""
     pointer = records.live(record.model)
     live = pointer.release if pointer and pointer.release != record.release else None
     before = records.get(record.model, live) if live else None

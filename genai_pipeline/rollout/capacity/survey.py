@@ -1,11 +1,10 @@
-"""What there is to know before a candidate is started: read from the cluster and from EC2, judged in `capacity.py`."""
+"""Reads what a capacity plan needs, from the cluster and from EC2. `capacity_plan.py` judges it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.core.model_spec import Gpu, ModelSpec, ReservationTerm
@@ -14,12 +13,13 @@ from genai_pipeline.core.release import Release
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.aws.abc import VcpuQuota
 from genai_pipeline.gateways.cluster.abc import Cluster, Headroom
+from genai_pipeline.gateways.cluster.pods import Object
 from genai_pipeline.k8s.render import RELEASE_LABEL, render_agent, render_engine
+from genai_pipeline.rollout.capacity.instance_data import instance_types_of
 from genai_pipeline.rollout.capacity.reservation import ReservedRoom, reserved_room
 from genai_pipeline.rollout.capacity.room import Workload
+from genai_pipeline.rollout.pools.instance_types import InstanceTypes
 from genai_pipeline.rollout.pools.pool_room import PoolRoom, pool_rooms
-
-Object = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,11 @@ class Survey:
 
     Args:
         engine, agent: the pods of the candidate.
-        live: the pods of the release that would make room; empty where none is live.
-        pools: room by pool, best first, now and once the live release has stopped; None where no Karpenter answers.
+        live: the pods of the release that would make room; empty where no release is live.
+        pools: room by pool, the most first, now and once the live release has stopped; None where Karpenter is absent.
+        instance_types: of the region, with their prices.
         reserved: None where reservations were not read, and `reserved_unread` says why.
-        quota: None where there is none to mind, or `quota_unread` says why it is not known.
+        quota: None where no quota applies, or where `quota_unread` says why it is not known.
     """
 
     engine: Workload
@@ -40,6 +41,7 @@ class Survey:
     headroom: Headroom
     quotas: Sequence[Object]
     pools: tuple[Sequence[PoolRoom], Sequence[PoolRoom]] | None
+    instance_types: InstanceTypes
     reserved: ReservedRoom | None = None
     reserved_unread: str = ""
     quota: VcpuQuota | None = None
@@ -47,18 +49,19 @@ class Survey:
 
 
 def survey(gateways: Gateways, profile: Profile, spec: ModelSpec, release: Release, live: str | None) -> Survey:
-    """Read it all. `live` is the id of the release that would make room, if there is one.
+    """Read everything. `live` is the id of the release that would make room, if there is one.
 
-    Raises: ClusterUnavailable. What EC2 does not tell is no error here but stands in the survey.
+    Raises: ClusterUnavailable, StoreUnavailable. What EC2 does not answer is in the survey and not an error.
     """
     cluster = gateways.cluster
     engine = _workload(render_engine(spec, release, profile))
-    # With an autoscaler its Deployment names no number.
+    # With an autoscaler the agent's Deployment names no number of replicas.
     agent = replace(_workload(render_agent(release, profile, "http://")), replicas=profile.agent_replicas)
     pods = cluster.list("Pod")
     serving = [p for p in pods if live and _is_of(p, release.model, live)]
     startup = timedelta(seconds=spec.serving.startup_deadline_s)
-    reserved, reserved_unread = reservations(gateways, spec, startup)
+    known = instance_types_of(gateways.aws, gateways.store, profile.region)
+    reserved, reserved_unread = reservations(gateways, spec, startup, known)
     quota, quota_unread = _quota(gateways, spec.serving.gpu)
     return Survey(
         engine=engine,
@@ -66,7 +69,8 @@ def survey(gateways: Gateways, profile: Profile, spec: ModelSpec, release: Relea
         live=serving,
         headroom=cluster.headroom(),
         quotas=cluster.list("ResourceQuota"),
-        pools=_pools(cluster, engine, pods, serving),
+        pools=_pools(cluster, engine, pods, serving, known),
+        instance_types=known,
         reserved=reserved,
         reserved_unread=reserved_unread,
         quota=quota,
@@ -84,18 +88,24 @@ def _workload(objects: Sequence[Object]) -> Workload:
 
 
 def _pools(
-    cluster: Cluster, engine: Workload, pods: Sequence[Object], serving: Sequence[Object]
+    cluster: Cluster, engine: Workload, pods: Sequence[Object], serving: Sequence[Object], known: InstanceTypes
 ) -> tuple[Sequence[PoolRoom], Sequence[PoolRoom]] | None:
-    pools = [p for p in cluster.list("NodePool") if p.get("status")]  # without a status nobody acts on them
+    pools = [p for p in cluster.list("NodePool") if p.get("status")]  # Karpenter writes the status
     if not pools:
         return None
     nodes = cluster.list("Node")
     staying = [p for p in pods if p not in serving]
-    return pool_rooms(engine.spec, pools, nodes, pods), pool_rooms(engine.spec, pools, nodes, staying)
+    now, later = (pool_rooms(engine.spec, pools, nodes, present, known) for present in (pods, staying))
+    return now, later
 
 
-def reservations(gateways: Gateways, spec: ModelSpec, ahead: timedelta) -> tuple[ReservedRoom | None, str]:
-    """What the reservations hold that are still there after `ahead`; None where none is asked for or read, and why."""
+def reservations(
+    gateways: Gateways, spec: ModelSpec, ahead: timedelta, known: InstanceTypes
+) -> tuple[ReservedRoom | None, str]:
+    """Return what the reservations hold that still exist after `ahead`, or None and why they were not read.
+
+    None without a reason means that the model asks for no reservation.
+    """
     gpu = spec.serving.gpu
     if gpu is None or gpu.reservation == "none":
         return None, ""
@@ -105,11 +115,11 @@ def reservations(gateways: Gateways, spec: ModelSpec, ahead: timedelta) -> tuple
         found = gateways.aws.reservations(gpu.reservation_terms or _terms_of_classes(gateways.cluster))
     except GenaiError as error:
         return None, str(error)
-    return reserved_room(gpu, found, datetime.now(UTC), ahead), ""
+    return reserved_room(gpu, found, datetime.now(UTC), ahead, known), ""
 
 
 def _terms_of_classes(cluster: Cluster) -> list[ReservationTerm]:
-    """What the NodeClasses select, which is what the nodes come from where the model file names none."""
+    """Return the reservations that the NodeClasses select; they count where the model file names none."""
     terms = [t for c in cluster.list("NodeClass") for t in c["spec"].get("capacityReservationSelectorTerms") or []]
     return [ReservationTerm.model_validate(term) for term in terms]
 

@@ -1,7 +1,7 @@
-"""Two pods that prove the GPU pool: one that must not land on it, and one that a node must come for.
+"""Proves the GPU pool with two pods: one that must not land on it, and one that Karpenter must start a node for.
 
-What counts is the scheduler's and Karpenter's own word, read from the pods' events. A probe is always removed: at the
-end, by a rerun that finds one left over, and where nobody comes back by its own `activeDeadlineSeconds`.
+The answers are those of the scheduler and of Karpenter, read from the pods' events. A probe is always removed: at the
+end, by a rerun that finds it, or by its own `activeDeadlineSeconds`.
 """
 
 from __future__ import annotations
@@ -17,22 +17,30 @@ from genai_pipeline.core.model_spec import Gpu
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.verdict import Verdict, failed, inconclusive, passed
 from genai_pipeline.gateways.cluster.abc import Cluster, ClusterEvent
+from genai_pipeline.gateways.cluster.pods import has_ended
 from genai_pipeline.k8s.templating import render_template
-from genai_pipeline.rollout.pools.auto_mode_labels import FAMILY, NODE_POOL
+from genai_pipeline.rollout.pools.node_labels import FAMILY, NODE_POOL
 
 PROBE_LABEL = "genai-pipeline/probe"
 FENCE_DEADLINE_S = 30.0
 NODE_DEADLINE_S = 600.0
 REFUSED_FOR_S = 8.0
-"""So long Karpenter's no has to stand: right after a pool was applied it may not know it yet."""
+"""For so long Karpenter has to refuse. Right after an apply it may not know the pool yet."""
 GONE_DEADLINE_S = 30.0
 LOOK_S = 1.0
 KARPENTER_SAYS_NO = "Failed to schedule pod"
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What was said about a probe so far. `node` is where it landed; empty strings: nothing was said."""
+class ProbeAnswer:
+    """What the scheduler and Karpenter said of a probe so far; empty strings for nothing.
+
+    Args:
+        node: where the probe landed.
+        nominated: Karpenter's promise of a node.
+        scheduler, karpenter: their last refusal.
+        rows: all events.
+    """
 
     node: str
     nominated: str
@@ -42,7 +50,12 @@ class Answer:
 
 
 class NodeProbe:
-    """Args: deadlines are in seconds; `sleep` and `clock` are given by tests."""
+    """Runs the two probes.
+
+    Args:
+        fence_deadline_s, node_deadline_s: seconds to wait for the answers.
+        refused_for_s: seconds for which Karpenter has to refuse before the refusal counts.
+    """
 
     def __init__(
         self,
@@ -52,13 +65,14 @@ class NodeProbe:
         node_deadline_s: float = NODE_DEADLINE_S,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
+        refused_for_s: float = REFUSED_FOR_S,
     ) -> None:
         self._cluster, self._profile = cluster, profile
         self._fence_deadline_s, self._node_deadline_s = fence_deadline_s, node_deadline_s
-        self._sleep, self._clock = sleep, clock
+        self._refused_for_s, self._sleep, self._clock = refused_for_s, sleep, clock
 
     def fence(self, pool: str) -> Verdict:
-        """gpu_pool_fenced: a pod that asks for a node of the pool and does not tolerate its taint stays Pending."""
+        """Return gpu_pool_fenced: a pod that selects the pool and does not tolerate its taint stays Pending."""
         check = "gpu_pool_fenced"
         with self._running("fence", lambda name: self._fence_pod(name, pool)) as name:
             said = self._wait(name, self._fence_deadline_s, lambda a: bool(a.node or a.nominated or a.karpenter))
@@ -71,7 +85,7 @@ class NodeProbe:
         return passed(check, f"A pod without the toleration was kept off {pool}: {said.karpenter}", events=said.rows)
 
     def provision(self, gpu: Gpu) -> Verdict:
-        """gpu_node_comes: a pod that tolerates the taint and requests the GPUs of one replica gets a node."""
+        """Return gpu_node_comes: a pod that tolerates the taint and requests the GPUs of one replica gets a node."""
         check, asked = "gpu_node_comes", f"{gpu.count} GPU of {gpu.instance_family}"
         started = self._clock()
         with self._running(f"gpu-{gpu.instance_family}-{gpu.count}", lambda name: self._gpu_pod(name, gpu)) as name:
@@ -87,18 +101,18 @@ class NodeProbe:
             return inconclusive(check, f"{asked}: {why}. See its NodeClaim.", events=said.rows)
         if said.karpenter:
             return failed(check, f"{asked}: no node comes. {said.karpenter}", events=said.rows)
-        why = f"nobody brought a node within {seconds:g} s ({said.scheduler or 'the scheduler is silent'})"
+        why = f"no node came within {seconds:g} s ({said.scheduler or 'the scheduler said nothing'})"
         return inconclusive(check, f"{asked}: {why}. Is Karpenter running?", events=said.rows)
 
-    def _settled(self) -> Callable[[Answer], bool]:
+    def _settled(self) -> Callable[[ProbeAnswer], bool]:
         refused_since: list[float] = []
 
-        def settled(said: Answer) -> bool:
+        def settled(said: ProbeAnswer) -> bool:
             if said.node or said.nominated or not said.karpenter:
                 refused_since.clear()
                 return bool(said.node)
             refused_since.append(self._clock())
-            return self._clock() - refused_since[0] >= REFUSED_FOR_S
+            return self._clock() - refused_since[0] >= self._refused_for_s
 
         return settled
 
@@ -118,7 +132,7 @@ class NodeProbe:
         return probe_pod(self._profile, gpu, name, self._node_deadline_s)
 
     def _left_over(self, probe: str) -> str | None:
-        """One that an earlier run left and that is as good as new; those that have ended are removed."""
+        """Return a probe of an earlier run that still waits; probes that have ended are removed."""
         found = self._cluster.list("Pod", {PROBE_LABEL: probe})
         alive = [p["metadata"]["name"] for p in found if not _ended(p)]
         for pod in found:
@@ -126,26 +140,26 @@ class NodeProbe:
                 self._cluster.delete("Pod", pod["metadata"]["name"], GONE_DEADLINE_S)
         return alive[0] if alive else None
 
-    def _wait(self, pod: str, deadline_s: float, settled: Callable[[Answer], bool]) -> Answer:
+    def _wait(self, pod: str, deadline_s: float, settled: Callable[[ProbeAnswer], bool]) -> ProbeAnswer:
         end = self._clock() + deadline_s
         while True:
-            said = answer_of(self._cluster.events("Pod", pod))
+            said = probe_answer(self._cluster.events("Pod", pod))
             if settled(said) or self._clock() >= end:
                 return said
             self._sleep(LOOK_S)
 
 
 def probe_pod(profile: Profile, gpu: Gpu, name: str, deadline_s: float = NODE_DEADLINE_S) -> dict[str, Any]:
-    """The pod that asks for a GPU node: what an engine of one replica selects, tolerates and requests of GPUs."""
+    """Return the pod that asks for a GPU node: it selects, tolerates and requests what one engine replica does."""
     probe = f"gpu-{gpu.instance_family}-{gpu.count}"
     return _pod(profile, name, probe, {FAMILY: gpu.instance_family}, gpu.count, deadline_s)
 
 
-def answer_of(events: Sequence[ClusterEvent]) -> Answer:
-    """What the scheduler and Karpenter said about one pod, newest word last. Pure."""
+def probe_answer(events: Sequence[ClusterEvent]) -> ProbeAnswer:
+    """Return what the scheduler and Karpenter said about one pod. `events`: newest last."""
     refusals = [e.message for e in events if e.reason == "FailedScheduling"]
     landed = [e.message for e in events if e.reason == "Scheduled"]
-    return Answer(
+    return ProbeAnswer(
         node=landed[-1].rpartition(" ")[2] if landed else "",
         nominated=next((e.message for e in reversed(events) if e.reason == "Nominated"), ""),
         scheduler=next((m for m in reversed(refusals) if not m.startswith(KARPENTER_SAYS_NO)), ""),
@@ -162,5 +176,4 @@ def _pod(
 
 
 def _ended(pod: Mapping[str, Any]) -> bool:
-    phase = (pod.get("status") or {}).get("phase")
-    return "deletionTimestamp" in pod["metadata"] or phase in ("Succeeded", "Failed")
+    return "deletionTimestamp" in pod["metadata"] or has_ended(pod)

@@ -3,16 +3,16 @@
 | form | where | how |
 |---|---|---|
 | probed | Karpenter's nodes are simulated, or GENAI_PROBE_GPU=buy | two probe pods (`node_probe.py`) |
-| simulated | a GPU node would cost money (EKS) | what Karpenter would decide (`matching.py`); a dry run for admission |
-| static | nobody acts on NodePools: one machine, or no Karpenter | by the requirements alone |
+| simulated | a GPU node would cost money (EKS) | which node would fit (`node_fit.py`), and a dry run for admission |
+| static | nothing acts on NodePools: one machine, or no Karpenter | by the requirements alone |
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from genai_pipeline.core.errors import UnknownKind
 from genai_pipeline.core.model_spec import Gpu, ModelSpec
@@ -20,23 +20,24 @@ from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Verdict, failed, judge, passed
 from genai_pipeline.gateways.cluster.abc import Applied, Cluster
+from genai_pipeline.gateways.cluster.pods import Object
 from genai_pipeline.k8s.render import render_agent, render_engine, render_node_pools, render_platform
-from genai_pipeline.rollout.pools.matching import offers_gpus
-from genai_pipeline.rollout.pools.node_pools import is_undecided, judge_accepted, judge_gpu_fence, judge_selectors
+from genai_pipeline.rollout.pools.instance_types import packaged
+from genai_pipeline.rollout.pools.node_fit import offers_gpus
 from genai_pipeline.rollout.pools.node_probe import NodeProbe, probe_pod
 from genai_pipeline.rollout.pools.pool_requirements import judge_requirements
 from genai_pipeline.rollout.pools.pool_room import pool_rooms
+from genai_pipeline.rollout.pools.pool_verdicts import is_undecided, judge_accepted, judge_gpu_fence, judge_selectors
 
-Object = Mapping[str, Any]
 Form = Literal["probed", "simulated", "static"]
 
 LOOKS, LOOK_S = 30, 0.5
-"""Karpenter answers within seconds of an apply; after 15 it is taken for absent, or the pool for undecided."""
+"""Karpenter answers an apply within seconds. After 15 it counts as absent, or the pool as undecided."""
 
 
 @dataclass(frozen=True)
 class Proof:
-    """`form` is said by name, so that nobody takes a simulation for a node that came."""
+    """The pools and their verdicts. `form` says how they were proven, so that a simulation is not taken for a node."""
 
     form: Form
     pools: Sequence[Object]
@@ -44,40 +45,41 @@ class Proof:
 
 
 class PoolProof:
-    """Applies the pools of a platform and proves them; doing it again changes nothing."""
+    """Applies the pools of a platform and proves them. A second time changes nothing."""
 
     def __init__(
         self,
         cluster: Cluster,
         profile: Profile,
         probe: NodeProbe | None = None,
-        sleep: Callable[[float], None] | None = None,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._cluster, self._profile = cluster, profile
+        self._known = packaged(profile.region)
         self._probe = probe or NodeProbe(cluster, profile)
-        self._sleep = sleep or time.sleep
+        self._sleep = sleep
 
     def prove(self, specs: Sequence[ModelSpec]) -> Proof:
-        """Judge, apply, probe. Where a requirement can never be met nothing is applied.
+        """Judge the pools, apply and probe them. Where a requirement can never be met nothing is applied.
 
-        Raises: ClusterUnavailable; Refused: the API took an object for invalid.
+        Raises: ClusterUnavailable; Refused: the API does not accept an object.
         """
         objects = render_node_pools(self._profile, specs)
         pools, pods = [o for o in objects if o["kind"] == "NodePool"], _deployments(specs, self._profile)
-        requirements, fence = judge_requirements(pools, pods), judge_gpu_fence(pools)
-        judged = [requirements, fence, judge_selectors(pools, pods)]
+        requirements, fence = judge_requirements(pools, pods), judge_gpu_fence(pools, self._known)
+        judged = [requirements, fence, judge_selectors(pools, pods, self._known)]
         if not requirements.passed:
             why = "Nothing was applied, since a requirement can never be met: see requirements_known."
             return Proof("static", pools, [failed("accepted", why), *judged, failed("gpu_node_comes", why)])
         accepted, live = self._apply(objects)
         form = self._form(live)
-        gpus = _sorts_of_gpu(specs)
+        gpus = _kinds_of_gpu(specs)
         if form == "probed" and accepted.passed and fence.passed:
             judged[1] = self._fence(pools, fence)
         return Proof(form, pools, [accepted, *judged, self._node_comes(form, pools, live, gpus)])
 
     def _apply(self, objects: Sequence[Object]) -> tuple[Verdict, Sequence[Object]]:
-        """The verdict accepted, and the pools on which somebody acts."""
+        """Return the verdict accepted, and the pools that Karpenter acts on."""
         applied = self._cluster.apply(render_platform(self._profile))
         try:
             applied += self._cluster.apply(objects)
@@ -85,17 +87,17 @@ class PoolProof:
             why = "This cluster does not know NodePools (no Karpenter): they are judged and not applied."
             return passed("accepted", why), []
         live = self._answered([o["metadata"]["name"] for o in objects], applied)
-        changed = any(a.action != "unchanged" for a in applied)  # a dry run has just found the others the same
+        changed = any(a.action != "unchanged" for a in applied)  # the apply's dry run has compared the others
         return judge_accepted(applied, self._cluster.diff(objects) if changed else [], live), live
 
     def _answered(self, names: Sequence[str], applied: Sequence[Applied]) -> Sequence[Object]:
-        """The pools as the cluster has them once Karpenter has looked at them; none where nobody does."""
+        """Return the pools as the cluster has them once Karpenter has looked at them; none where it does not run."""
         just_made = any(a.kind == "NodePool" and a.action == "created" for a in applied)
         found: list[Object] = []
         for _ in range(LOOKS):
             found = [p for p in self._cluster.list("NodePool") if p["metadata"]["name"] in names]
-            nobody = not any(p.get("status") for p in found)
-            if (nobody and not just_made) or not any(is_undecided(p) for p in found):
+            unseen = not any(p.get("status") for p in found)
+            if (unseen and not just_made) or not any(is_undecided(p) for p in found):
                 break
             self._sleep(LOOK_S)
         return [p for p in found if p.get("status")]
@@ -109,16 +111,16 @@ class PoolProof:
         return "probed" if nodes and all(_is_simulated(n) for n in nodes) else "simulated"
 
     def _fence(self, pools: Sequence[Object], judged: Verdict) -> Verdict:
-        """The first GPU pool that does not keep the probe off, or the last one that does."""
+        """Return the verdict of the first GPU pool that does not keep the probe off, or of the last one that does."""
         verdict = judged
-        for pool in (p for p in pools if offers_gpus(p)):
+        for pool in (p for p in pools if offers_gpus(p, self._known)):
             verdict = self._probe.fence(pool["metadata"]["name"])
             if not verdict.passed:
                 break
         return replace(verdict, evidence={**judged.evidence, **verdict.evidence})
 
     def _node_comes(self, form: Form, pools: Sequence[Object], live: Sequence[Object], gpus: Sequence[Gpu]) -> Verdict:
-        """gpu_node_comes, for every sort of GPU that the models ask for."""
+        """Return the verdict gpu_node_comes, for every kind of GPU that the models ask for."""
         check = "gpu_node_comes"
         if not gpus:
             return passed(check, "No model asks for a GPU, so no node was asked for.", form=form)
@@ -135,7 +137,7 @@ class PoolProof:
         return replace(worst, summary=summary, evidence={**worst.evidence, "form": form, "gpus": rows})
 
     def _matches(self, gpu: Gpu, pools: Sequence[Object]) -> Verdict:
-        rooms = pool_rooms(_probe_spec(self._profile, gpu), pools, [], [])
+        rooms = pool_rooms(_probe_spec(self._profile, gpu), pools, [], [], self._known)
         where = f"NodePool {rooms[0].pool}" if rooms else "no NodePool"
         why = f"{_asked(gpu)}: by the requirements {where} would bring a node. Not tried: this cluster starts none."
         return judge("gpu_node_comes", bool(rooms), why)
@@ -144,7 +146,7 @@ class PoolProof:
         self, form: Form, gpu: Gpu, live: Sequence[Object], nodes: Sequence[Object], pods: Sequence[Object]
     ) -> Verdict:
         check, asked = "gpu_node_comes", _asked(gpu)
-        rooms = pool_rooms(_probe_spec(self._profile, gpu), live, nodes, pods)
+        rooms = pool_rooms(_probe_spec(self._profile, gpu), live, nodes, pods, self._known)
         rows = [room.row for room in rooms]
         if not rooms:
             return failed(check, f"{asked}: no NodePool can host such a pod.", pools=rows)
@@ -153,17 +155,16 @@ class PoolProof:
             return passed(check, f"{asked}: NodePool {rooms[0].pool} {full}", pools=rows)
         if form == "probed":
             return self._probe.provision(gpu)
-        self._cluster.diff(
-            [probe_pod(self._profile, gpu, "genai-probe-dry-run")]
-        )  # admitted, or Refused with the reason
-        type_name = rooms[0].new_node.name if rooms[0].new_node else "a type without a listed price"
+        # The API server admits the pod, or this raises Refused with its reason.
+        self._cluster.diff([probe_pod(self._profile, gpu, "genai-probe-dry-run")])
+        type_name = rooms[0].new_node.name if rooms[0].new_node else "a type of unknown size"
         how = "fits on a node that runs" if rooms[0].on_nodes else f"would bring a {type_name}"
         bought = "Simulated, since a GPU costs money; GENAI_PROBE_GPU=buy asks for a real one."
         return passed(check, f"{asked}: NodePool {rooms[0].pool} {how}. {bought}", pools=rows)
 
 
 def _deployments(specs: Sequence[ModelSpec], profile: Profile) -> list[Object]:
-    """The Deployments of a release of each model; the revision does not matter to where they can run."""
+    """Return the Deployments of a release of each model. Where they can run does not depend on the revision."""
     return [
         o
         for spec in specs
@@ -173,7 +174,7 @@ def _deployments(specs: Sequence[ModelSpec], profile: Profile) -> list[Object]:
     ]
 
 
-def _sorts_of_gpu(specs: Sequence[ModelSpec]) -> list[Gpu]:
+def _kinds_of_gpu(specs: Sequence[ModelSpec]) -> list[Gpu]:
     gpus = [s.serving.gpu for s in specs if s.serving.gpu]
     return list({(gpu.instance_family, gpu.count): gpu for gpu in gpus}.values())
 
@@ -187,6 +188,6 @@ def _asked(gpu: Gpu) -> str:
 
 
 def _is_simulated(node: Object) -> bool:
-    """A node of kwok, which costs nothing. Source: kwok documentation, "Manage Nodes"."""
+    """Return whether it is a node of kwok, which costs nothing. Source: kwok documentation, "Manage Nodes"."""
     provider = str((node.get("spec") or {}).get("providerID") or "")
     return provider.startswith("kwok://") or "kwok.x-k8s.io/node" in (node["metadata"].get("annotations") or {})

@@ -1,19 +1,21 @@
-"""Requirements that are misspelt, or that no node can ever meet, in node pools and in pods. Pure.
+"""Finds requirements of node pools and pods that are misspelt, or that no node can ever meet. Pure.
 
-Karpenter says nothing about them: a NodePool with a misspelt eks.amazonaws.com label stays Ready, and a pod that
-selects it is Pending for ever. So they are held against what EKS Auto Mode knows, before anything is applied.
+Karpenter does not report them: a NodePool with a misspelt eks.amazonaws.com label stays Ready, and a pod that selects
+it stays Pending for ever. So each requirement is compared with what EKS Auto Mode knows before it is applied.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from genai_pipeline.core.did_you_mean import closest
+from genai_pipeline.core.did_you_mean import closest, suggestion
 from genai_pipeline.core.verdict import Verdict, judge
-from genai_pipeline.rollout.pools.auto_mode_labels import (
+from genai_pipeline.gateways.cluster.pods import Object
+from genai_pipeline.rollout.pools.instance_types import packaged
+from genai_pipeline.rollout.pools.node_fit import OPERATORS, Requirement, pod_terms, some_instance_passes
+from genai_pipeline.rollout.pools.node_labels import (
     EKS,
     NODE_LABELS,
     NOT_IN_AUTO_MODE,
@@ -22,19 +24,16 @@ from genai_pipeline.rollout.pools.auto_mode_labels import (
     PATTERNS,
     POOL_LABELS,
     RESERVED_DOMAINS,
-    VALUES,
+    values_of,
 )
-from genai_pipeline.rollout.pools.requirement import OPERATORS, Requirement, excluding_each_other
 
-Object = Mapping[str, Any]
-ALIKE = 0.84
-"""How alike a label has to be to a known one to be taken for it misspelt."""
-SHOWN_VALUES = 12
+SIMILAR = 0.84
+"""From this similarity to a known label on, an unknown label counts as misspelt."""
 
 
 @dataclass(frozen=True)
-class Problem:
-    """One thing that no node can meet: where it stands, what is wrong, what would be right."""
+class RequirementProblem:
+    """One requirement that no node can meet: where it is, its label, what is wrong, what to do."""
 
     where: str
     label: str
@@ -46,7 +45,7 @@ class Problem:
 
 
 def judge_requirements(pools: Sequence[Object], deployments: Sequence[Object]) -> Verdict:
-    """Can every requirement of these pools and of these deployments' pods be met by a node of EKS Auto Mode?"""
+    """Return the verdict requirements_known: can a node of EKS Auto Mode meet each requirement of pools and pods?"""
     found = [*(p for pool in pools for p in pool_problems(pool)), *(p for d in deployments for p in pod_problems(d))]
     counted = f"{len(pools)} pools and {len(deployments)} deployments"
     summary = " · ".join(map(str, found)) if found else f"Every requirement of {counted} can be met."
@@ -54,8 +53,8 @@ def judge_requirements(pools: Sequence[Object], deployments: Sequence[Object]) -
     return judge("requirements_known", not found, summary, problems=rows)
 
 
-def pool_problems(pool: Object) -> list[Problem]:
-    """What is wrong with a NodePool's class, labels, operators and values, and which of them exclude each other."""
+def pool_problems(pool: Object) -> list[RequirementProblem]:
+    """Return what is wrong with a NodePool's class, labels, operators and values."""
     where, spec = f"NodePool {pool['metadata']['name']}", pool["spec"]["template"]["spec"]
     own = pool["spec"]["template"].get("metadata", {}).get("labels", {})
     required = [Requirement.of(r) for r in spec.get("requirements", [])]
@@ -66,95 +65,80 @@ def pool_problems(pool: Object) -> list[Problem]:
     ]
 
 
-def pod_problems(deployment: Object) -> list[Problem]:
-    """What is wrong with the node selector and the required node affinity of a Deployment's (or Job's) pods."""
+def pod_problems(deployment: Object) -> list[RequirementProblem]:
+    """Return what is wrong with the node selector and the required node affinity of a Deployment's or Job's pods."""
     where, pod = f"{deployment['kind']} {deployment['metadata']['name']}", deployment["spec"]["template"]["spec"]
-    # Terms are alternatives, and all the same each has to be right: a misspelt one is never meant.
+    # The terms are alternatives. Each of them has to be right: nobody writes a misspelt one on purpose.
     unique = {str(p): p for term in pod_terms(pod) for p in _problems(where, term, NODE_LABELS)}
     return list(unique.values())
 
 
-def pod_terms(pod: Object) -> list[list[Requirement]]:
-    """What a pod requires of its node: alternatives, each a list of requirements that hold together."""
-    selected = [Requirement(key, "In", (str(value),)) for key, value in (pod.get("nodeSelector") or {}).items()]
-    affinity = (pod.get("affinity") or {}).get("nodeAffinity") or {}
-    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
-    terms = [
-        [Requirement.of(r) for r in t.get("matchExpressions") or []] for t in required.get("nodeSelectorTerms", [])
-    ]
-    return [[*selected, *term] for term in terms] or [selected]
-
-
-def _class_problems(where: str, ref: Object) -> Iterator[Problem]:
-    """Karpenter ignores a pool whose class it does not know, without a word."""
+def _class_problems(where: str, ref: Object) -> Iterator[RequirementProblem]:
+    """Yield a problem for a class that Karpenter does not know. It ignores such a pool and does not say so."""
     found = f"{ref.get('kind')}.{ref.get('group')}"
     if found != "NodeClass.eks.amazonaws.com":
         what = f"nodeClassRef is {found}, which Auto Mode ignores."
-        yield Problem(where, "nodeClassRef", what, "Use kind NodeClass of group eks.amazonaws.com.")
+        yield RequirementProblem(where, "nodeClassRef", what, "Use kind NodeClass of group eks.amazonaws.com.")
 
 
-def _problems(where: str, requirements: Sequence[Requirement], known: frozenset[str]) -> Iterator[Problem]:
-    single = [Problem(where, r.key, what, remedy) for r in requirements for what, remedy in _wrong(r, known)]
-    yield from single
-    excluding = [] if single else excluding_each_other(requirements)
-    if len(excluding) == 1:
-        yield Problem(where, excluding[0].key, f"no node of Auto Mode has {excluding[0]}.", "Choose other values.")
-    elif excluding:
-        said = " and ".join(map(str, excluding))
-        yield Problem(where, excluding[0].key, f"{said} exclude each other: no instance meets all.", "Change one.")
+def _problems(where: str, requirements: Sequence[Requirement], labels: frozenset[str]) -> list[RequirementProblem]:
+    """Return misspelt requirements; where there is none, the requirements that no instance type meets together."""
+    single = [
+        RequirementProblem(where, r.key, what, remedy) for r in requirements for what, remedy in _wrong(r, labels)
+    ]
+    known = packaged("")
+    if single or some_instance_passes(requirements, known):
+        return single
+    alone = [r for r in requirements if not some_instance_passes([r], known)]
+    said = " and ".join(map(str, alone[:1] or requirements))
+    return [RequirementProblem(where, requirements[0].key, f"no instance of Auto Mode has {said}.", "Change a value.")]
 
 
-def _wrong(requirement: Requirement, known: frozenset[str]) -> Iterator[tuple[str, str]]:
+def _wrong(requirement: Requirement, labels: frozenset[str]) -> Iterator[tuple[str, str]]:
     key = requirement.key
-    if key in NOT_IN_AUTO_MODE and key not in known:
-        yield f"{key} is no label of Auto Mode's pools.", NOT_IN_AUTO_MODE[key]
-    elif key not in known:
-        yield from _unknown_label(key, known)
+    if key in NOT_IN_AUTO_MODE and key not in labels:
+        yield f"{key} is not a label of Auto Mode's pools.", NOT_IN_AUTO_MODE[key]
+    elif key not in labels:
+        yield from _unknown_label(key, labels)
     else:
         yield from _wrong_operator(requirement)
         yield from _wrong_values(requirement)
 
 
-def _unknown_label(key: str, known: frozenset[str]) -> Iterator[tuple[str, str]]:
+def _unknown_label(key: str, labels: frozenset[str]) -> Iterator[tuple[str, str]]:
+    domain = key.rpartition("/")[0]
     if key.startswith(OWN_KARPENTER):
         right = EKS + key.removeprefix(OWN_KARPENTER)
-        yield f"{key} is a label of Karpenter run by oneself, not of EKS Auto Mode.", _did_you_mean(right, known)
-    elif _domain(key).endswith(tuple(d.rstrip("/") for d in RESERVED_DOMAINS)) or closest(key, known, ALIKE):
-        yield f"no node carries the label {key}.", _did_you_mean(key, known)
+        yield f"{key} is a label of a self-managed Karpenter, not of EKS Auto Mode.", _suggestion(right, labels)
+    elif domain.endswith(tuple(d.rstrip("/") for d in RESERVED_DOMAINS)) or closest(key, labels, SIMILAR):
+        yield f"no node carries the label {key}.", _suggestion(key, labels)
 
 
 def _wrong_operator(requirement: Requirement) -> Iterator[tuple[str, str]]:
     key, operator, values = requirement.key, requirement.operator, requirement.values
     if operator not in OPERATORS:
-        yield f"{key}: {operator} is no operator.", _did_you_mean(operator, OPERATORS)
+        yield f"{key}: the operator {operator} is unknown.", _suggestion(operator, OPERATORS)
     elif operator in ("In", "NotIn") and not values:
         yield f"{key} {operator} [] {'matches nothing' if operator == 'In' else 'excludes nothing'}.", "Give it values."
     elif operator in ("Exists", "DoesNotExist") and values:
         yield f"{key} {operator} takes no values.", "Leave them out, or use In."
     elif operator in ("Gt", "Lt") and (len(values) != 1 or not values[0].isdigit() or key not in NUMBERS):
-        yield f"{key} {operator} [{', '.join(values)}] compares no number.", "Gt and Lt take one whole number."
+        yield f"{key} {operator} [{', '.join(values)}] does not compare numbers.", "Gt and Lt take one whole number."
 
 
 def _wrong_values(requirement: Requirement) -> Iterator[tuple[str, str]]:
-    key = requirement.key
+    key, allowed = requirement.key, values_of(requirement.key)
     if requirement.operator not in ("In", "NotIn"):
         return
     for value in requirement.values:
-        if key in VALUES and value not in VALUES[key]:
-            yield f"{key} is never {value!r}.", _did_you_mean(value, VALUES[key])
+        if allowed is not None and value not in allowed:
+            yield f"{key} is never {value!r}.", _suggestion(value, allowed)
         elif key in NUMBERS and not value.isdigit():
             yield f"{key} is never {value!r}.", "It is a whole number."
         elif key in PATTERNS and not re.fullmatch(PATTERNS[key][0], value):
             yield f"{key} is never {value!r}.", f"It is {PATTERNS[key][1]}."
 
 
-def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    close = closest(word, known, 0.6)
-    if close:
-        return f"Did you mean {close}?"
-    known = sorted(known, key=lambda k: (k[:1] != word[:1], k))
-    return f"Known: {', '.join(known[:SHOWN_VALUES])}{' …' if len(known) > SHOWN_VALUES else ''}."
-
-
-def _domain(key: str) -> str:
-    return key.rpartition("/")[0]
+def _suggestion(word: str, known: Iterable[str]) -> str:
+    """Return what was probably meant, or the allowed words, those with the same first letter first."""
+    return suggestion(word, sorted(known, key=lambda k: (k[:1] != word[:1], k)))

@@ -1,4 +1,4 @@
-"""Room for a candidate in the node pools: on nodes that run, and on the new ones that the limits allow. Pure.
+"""Counts the room for pods in node pools: on nodes that run, and on new nodes that the limits allow. Pure.
 
 Karpenter starts a node only while the pool's nodes, the new one included, stay within `limits`.
 Source: Karpenter documentation, "NodePools: spec.limits".
@@ -7,28 +7,33 @@ Source: Karpenter documentation, "NodePools: spec.limits".
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from genai_pipeline.rollout.pools.auto_mode_labels import NODE_POOL
-from genai_pipeline.rollout.pools.instance_types import InstanceType, instance_types
-from genai_pipeline.rollout.pools.matching import GPU, hosts_type, pools_for, tolerates_all
-from genai_pipeline.rollout.pools.pool_requirements import pod_terms
-from genai_pipeline.rollout.pools.quantity import GIB, quantity, requested
+from genai_pipeline.gateways.aws.abc import InstanceType
+from genai_pipeline.gateways.cluster.free_resources import free_on, limits_left
+from genai_pipeline.gateways.cluster.pods import GIB, GPU, Object, requests_of
+from genai_pipeline.rollout.pools.instance_types import InstanceTypes
+from genai_pipeline.rollout.pools.node_fit import pod_terms, tolerates_all, types_for, why_not_in
+from genai_pipeline.rollout.pools.node_labels import NODE_POOL
 
-Object = Mapping[str, Any]
 ANY_NUMBER = 10_000
-"""Nodes that a pool without a limit may have: more than anybody asks for."""
+"""Nodes that a pool without a limit may have: more than any model asks for."""
 FOR_PODS = 0.95
-"""Share of a node's CPU and memory that is left for pods; the kubelet and the add-ons keep the rest."""
+"""Share of a node's CPU and memory that is left for pods. The kubelet and the add-ons use the rest."""
 
 
 @dataclass(frozen=True)
 class PoolRoom:
-    """How many replicas one pool can still take: on nodes that run, and on the new ones its limits allow.
+    """How many replicas one pool can still take.
 
-    `new_node` is the cheapest type that can hold one replica; None where no type that we know can.
+    Args:
+        on_nodes: replicas on nodes that run.
+        on_new_nodes: replicas on nodes that the limits still allow.
+        per_node: replicas on one new node.
+        new_node: the cheapest type that can hold one replica; None where no such type is known.
+        limits: the pool's limits and their use, for people.
     """
 
     pool: str
@@ -49,34 +54,41 @@ class PoolRoom:
         return {"pool": self.pool, "limits": self.limits, **room, "new_node": new}
 
 
-def pool_rooms(pod: Object, pools: Sequence[Object], nodes: Sequence[Object], pods: Sequence[Object]) -> list[PoolRoom]:
-    """Room in each pool that can host a pod of this spec, best first.
+def pool_rooms(
+    pod: Object, pools: Sequence[Object], nodes: Sequence[Object], pods: Sequence[Object], known: InstanceTypes
+) -> list[PoolRoom]:
+    """Return the room in each pool that can host a pod of this spec, the most room first.
 
     Args:
-        pools: with Karpenter's status, which says what their nodes add up to.
-        pods: those that run or are about to; of other namespaces too where they can be read.
+        pools: with Karpenter's status, which sums up their nodes.
+        pods: those that run or are about to, of all namespaces that can be read.
     """
-    found = [_pool_room(pod, pool, nodes, pods) for pool in pools_for(pod, pools)]
+    found = [_pool_room(pod, pool, nodes, pods, known) for pool in pools if why_not_in(pod, pool, known) == ""]
     return sorted(found, key=lambda r: (-r.replicas, r.pool))
 
 
-def _pool_room(pod: Object, pool: Object, nodes: Sequence[Object], pods: Sequence[Object]) -> PoolRoom:
+def _pool_room(
+    pod: Object, pool: Object, nodes: Sequence[Object], pods: Sequence[Object], known: InstanceTypes
+) -> PoolRoom:
     name = pool["metadata"]["name"]
-    new_node = next((t for t in instance_types() if hosts_type(pool, pod, t)), None)
+    new_node = next(iter(types_for(pod, pool, known)), None)
     per_node = _per_node(pod, new_node)
-    mine = [n for n in nodes if (n["metadata"].get("labels") or {}).get(NODE_POOL) == name and _takes(n, pod)]
-    on_nodes = sum(_slots(node, pod, pods) for node in mine)
+    of_pool = [n for n in nodes if (n["metadata"].get("labels") or {}).get(NODE_POOL) == name and _takes(n, pod)]
+    on_nodes = sum(_replicas_on(node, pod, pods) for node in of_pool)
+    return PoolRoom(name, on_nodes, _new_nodes(pool, new_node, pod) * per_node, per_node, new_node, _limits_of(pool))
+
+
+def _limits_of(pool: Object) -> str:
     limits, used = pool["spec"].get("limits") or {}, (pool.get("status") or {}).get("resources") or {}
-    said = ", ".join(f"{k}: {used.get(k, 0)} of {v} in use" for k, v in sorted(limits.items())) or "none"
-    return PoolRoom(name, on_nodes, _new_nodes(limits, used, new_node, pod) * per_node, per_node, new_node, said)
+    return ", ".join(f"{k}: {used.get(k, 0)} of {v} in use" for k, v in sorted(limits.items())) or "none"
 
 
-def _new_nodes(limits: Object, used: Object, new_node: InstanceType | None, pod: Object) -> int:
-    """Nodes of that type that the pool's limits still allow; of the pod's own size where no type is known."""
-    size = requested(pod)
+def _new_nodes(pool: Object, new_node: InstanceType | None, pod: Object) -> int:
+    """Return how many such nodes the limits allow. Where no type is known, a node has the size of the pod."""
+    size = requests_of(pod)
     if new_node:
         size = {"cpu": new_node.vcpus, "memory": new_node.memory_gib * GIB, GPU: new_node.gpus, "nodes": 1}
-    left = {key: quantity(limit) - quantity(used.get(key, 0)) for key, limit in limits.items()}
+    left = limits_left(pool)
     return max(0, min((int(left[key] // size[key]) for key in left if size.get(key)), default=ANY_NUMBER))
 
 
@@ -84,7 +96,7 @@ def _per_node(pod: Object, node: InstanceType | None) -> int:
     if node is None:
         return 1
     has = {"cpu": node.vcpus * FOR_PODS, "memory": node.memory_gib * GIB * FOR_PODS, GPU: node.gpus}
-    fit = [int(has[key] // amount) for key, amount in requested(pod).items() if amount and key in has]
+    fit = [int(has[key] // amount) for key, amount in requests_of(pod).items() if amount and key in has]
     return max(1, min(fit, default=1))
 
 
@@ -95,16 +107,7 @@ def _takes(node: Object, pod: Object) -> bool:
     return any(all(r.allows(labels.get(r.key)) for r in term) for term in pod_terms(pod))
 
 
-def _slots(node: Object, pod: Object, pods: Sequence[Object]) -> int:
-    free = {k: quantity(v) for k, v in ((node.get("status") or {}).get("allocatable") or {}).items()}
-    on_it = [p for p in pods if p["spec"].get("nodeName") == node["metadata"]["name"] and not _ended(p)]
-    for other in on_it:
-        for key, amount in requested(other["spec"]).items():
-            free[key] = free.get(key, 0.0) - amount
-    free["pods"] = free.get("pods", 110.0) - len(on_it)
-    wants = {**requested(pod), "pods": 1.0}
+def _replicas_on(node: Object, pod: Object, pods: Sequence[Object]) -> int:
+    free = free_on(node, pods)
+    wants = {**requests_of(pod), "pods": 1.0}
     return max(0, min(math.floor(free.get(k, 0.0) / v) for k, v in wants.items() if v))
-
-
-def _ended(pod: Object) -> bool:
-    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")

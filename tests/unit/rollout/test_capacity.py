@@ -9,12 +9,13 @@ from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.gateways.aws.abc import Reservation, VcpuQuota
 from genai_pipeline.gateways.cluster.abc import Headroom
 from genai_pipeline.k8s.render import RELEASE_LABEL, render_agent, render_engine, render_node_pools
+from genai_pipeline.rollout.capacity.capacity_plan import plan_capacity
 from genai_pipeline.rollout.capacity.downtime import Downtime
-from genai_pipeline.rollout.capacity.plan import plan_capacity
 from genai_pipeline.rollout.capacity.reservation import reserved_room
 from genai_pipeline.rollout.capacity.room import Workload
 from genai_pipeline.rollout.capacity.standing import Standing
 from genai_pipeline.rollout.capacity.survey import Survey
+from genai_pipeline.rollout.pools.instance_types import packaged
 from genai_pipeline.rollout.pools.pool_room import pool_rooms
 from tests.fakes.world import PROFILE
 
@@ -56,7 +57,7 @@ def pod(on="n1", gpus=1, release="old"):
     }
 
 
-def survey(model, headroom=AMPLE, pools=(), nodes=(), pods=(), quotas=(), reserved=None, **more):
+def survey(model, headroom=AMPLE, pools=(), nodes=(), pods=(), quotas=(), reserved=None, region="us-east-1", **more):
     release = Release.of(model, "a" * 40)
     engine = Workload.of(render_engine(model, release, PROFILE)[0])
     agent = Workload.of(render_agent(release, PROFILE, "http://")[0])
@@ -64,14 +65,14 @@ def survey(model, headroom=AMPLE, pools=(), nodes=(), pods=(), quotas=(), reserv
     rooms = None
     if pools:
         staying = [p for p in pods if p not in live]
-        rooms = pool_rooms(engine.spec, pools, nodes, pods), pool_rooms(engine.spec, pools, nodes, staying)
-    return Survey(engine, agent, live, headroom, quotas, rooms, reserved, **more)
+        rooms = tuple(pool_rooms(engine.spec, pools, nodes, there, packaged(region)) for there in (pods, staying))
+    return Survey(engine, agent, live, headroom, quotas, rooms, packaged(region), reserved, **more)
 
 
-def plan(model, found=None, region="us-east-1", **standing):
+def plan(model, found=None, **standing):
     standing = {"live": "old"} | standing
     found = found or survey(model)
-    return plan_capacity(model, found, Standing(**standing), region, lambda: Downtime(7.5, "release old"))
+    return plan_capacity(model, found, Standing(**standing), lambda: Downtime(7.5, "release old"))
 
 
 def verdict(result, check):
@@ -107,11 +108,11 @@ def test_without_room_recreate_is_chosen_only_where_downtime_is_allowed(short):
     assert "rollout.allow_downtime: true" in verdict(refused, "surge_fits").summary
 
 
-def test_recreate_says_for_how_long_nobody_is_served():
+def test_recreate_says_for_how_long_users_are_not_served():
     result = plan(spec("recreate", downtime=True))
 
     assert result.downtime.minutes == 7.5
-    assert "nobody is served for about 7.5 minutes (release old)" in verdict(result, "strategy_chosen").summary
+    assert "not served for about 7.5 minutes (release old)" in verdict(result, "strategy_chosen").summary
     assert {"what": "expected downtime", "value": "7.5 minutes", "source": "release old"} in result.rows
 
 
@@ -266,7 +267,7 @@ def test_the_second_replicas_price_is_said_with_its_source_and_date():
     said = verdict(plan(model, survey(model, pools=[gpu_pool(model)])), "surge_fits").summary
 
     assert "A second replica costs 1.86 USD per hour" in said
-    assert "list price of 2025-07-01 for a g6e.xlarge on demand" in said
+    assert "on-demand price of 2025-07-01 for a g6e.xlarge in us-east-1" in said
 
 
 def test_a_surge_that_adds_nothing_to_the_bill_is_said_to():
@@ -299,12 +300,14 @@ def test_the_model_files_own_price_comes_first():
     assert "gates.serving.usd_per_hour" in result.price.source
 
 
-def test_a_region_without_a_price_list_is_said():
+def test_a_price_that_is_not_known_is_said_to_be_unknown():
     model = spec(gpu=GPU % "")
 
-    result = plan(model, survey(model, pools=[gpu_pool(model)]), region="eu-central-1")
+    result = plan(model, survey(model, pools=[gpu_pool(model)], region="eu-central-1"))
 
-    assert "eu-central-1 has prices of its own" in result.price.source
+    assert result.price.usd_per_hour is None
+    assert "g6e.xlarge in eu-central-1" in result.price.source
+    assert "unknown" in verdict(result, "surge_fits").summary
 
 
 def test_where_no_nodes_are_bought_there_is_no_price():
@@ -317,7 +320,7 @@ def reservation(state="active", available=1, total=1, days=30, kind="default", f
 
 
 def reserved(model, *found):
-    return reserved_room(model.serving.gpu, found, NOW, timedelta(seconds=600))
+    return reserved_room(model.serving.gpu, found, NOW, timedelta(seconds=600), packaged("us-east-1"))
 
 
 REQUIRED = GPU % ", reservation: required"

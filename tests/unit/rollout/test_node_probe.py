@@ -6,7 +6,7 @@ from genai_pipeline.core.errors import ClusterUnavailable
 from genai_pipeline.core.model_spec import Gpu
 from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.gateways.cluster.abc import ClusterEvent
-from genai_pipeline.rollout.pools.node_probe import PROBE_LABEL, NodeProbe, answer_of, probe_pod
+from genai_pipeline.rollout.pools.node_probe import PROBE_LABEL, NodeProbe, probe_answer, probe_pod
 from tests.fakes.world import PROFILE, FakeCluster
 
 GPU = Gpu.model_validate({"instance-family": "g6e", "count": 2})
@@ -150,5 +150,5 @@ def test_the_probe_asks_for_what_an_engine_asks_and_ends_by_itself():
 def test_the_newest_word_counts():
     events = [ClusterEvent("t", "Pod", "p", "Warning", "FailedScheduling", m) for m in ("0/1 a", "0/2 b")]
 
-    assert answer_of(events).scheduler == "0/2 b"
-    assert answer_of([]) == replace(answer_of([]), node="", karpenter="")
+    assert probe_answer(events).scheduler == "0/2 b"
+    assert probe_answer([]) == replace(probe_answer([]), node="", karpenter="")

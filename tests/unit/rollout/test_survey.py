@@ -6,7 +6,7 @@ from genai_pipeline.core.errors import ModelFileError, Refused, Unavailable
 from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.model_spec import ReservationTerm
 from genai_pipeline.core.release import Release
-from genai_pipeline.gateways.aws.abc import Aws, Reservation, VcpuQuota
+from genai_pipeline.gateways.aws.abc import Aws, InstanceType, Reservation, VcpuQuota
 from genai_pipeline.rollout.capacity.survey import survey
 from tests.fakes.world import PROFILE, World
 
@@ -15,6 +15,11 @@ TERMS = "name: big\nsource: {hub: a/b}\nserving: {gpu: {reservation: %s, reserva
 
 
 class FakeAws(Aws):
+    def instance_types(self):
+        if self.error:
+            raise self.error
+        return [InstanceType("g6e.xlarge", 4, 32, 1, "l40s", "amd64", 1.5)]
+
     def __init__(self, error=None):
         self.asked, self.error = [], error
 

@@ -1,4 +1,4 @@
-"""Whether the capacity of the live release lasts, and whether a next release would fit beside it."""
+"""Judges whether the capacity of the live release lasts, and whether a next release would fit beside it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.record import Record
 from genai_pipeline.core.verdict import Verdict, inconclusive, passed
 from genai_pipeline.gateways import Gateways
+from genai_pipeline.rollout.capacity.capacity_plan import plan_capacity
 from genai_pipeline.rollout.capacity.downtime import expected_downtime
-from genai_pipeline.rollout.capacity.plan import plan_capacity
 from genai_pipeline.rollout.capacity.reservation import judge_reservation
 from genai_pipeline.rollout.capacity.standing import Standing
 from genai_pipeline.rollout.capacity.survey import reservations, survey
@@ -24,16 +24,17 @@ AHEAD = timedelta(hours=24)
 
 
 def judge_live_capacity(gateways: Gateways, profile: Profile, spec: ModelSpec, record: Record | None) -> list[Verdict]:
-    """Verdicts reservation_lasts and next_surge_fits; `record` of the live release. Raises: ClusterUnavailable."""
+    """Return the verdicts reservation_lasts and next_surge_fits. `record`: of the live release.
+
+    Raises: ClusterUnavailable, StoreUnavailable.
+    """
     if record is None:
         return [passed(name, "No release is live: it needs no capacity.") for name in (LASTS, FITS)]
     own, release = as_released(spec, record)
-    room, unread = reservations(gateways, own, AHEAD)
-    lasts = judge_reservation(own, room, unread, needed=0)  # its replicas are in it already
     found = survey(gateways, profile, own, release, release.id)
-    plan = plan_capacity(
-        own, found, Standing(live=release.id), profile.region, lambda: expected_downtime(own, [record])
-    )
+    room, unread = reservations(gateways, own, AHEAD, found.instance_types)
+    lasts = judge_reservation(own, room, unread, needed=0)  # its replicas are in it already
+    plan = plan_capacity(own, found, Standing(live=release.id), lambda: expected_downtime(own, [record]))
     return [replace(lasts, check=LASTS), replace(plan.verdicts[0], check=FITS)]
 
 

@@ -7,8 +7,8 @@ from genai_pipeline.core.errors import Unavailable
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.record import Record
 from genai_pipeline.core.verdict import Outcome
-from genai_pipeline.gateways.aws.abc import Aws, Reservation
-from genai_pipeline.rollout.upkeep.live_capacity import judge_live_capacity
+from genai_pipeline.gateways.aws.abc import Aws, InstanceType, Reservation
+from genai_pipeline.rollout.upkeep.capacity_outlook import judge_live_capacity
 from tests.fakes.world import PROFILE, World
 
 
@@ -23,6 +23,9 @@ class OneReservation(Aws):
 
     def vcpu_quota(self, family):
         return None
+
+    def instance_types(self):
+        return [InstanceType("g6e.xlarge", 4, 32, 1, "l40s", "amd64", 1.5)]
 
 
 def lasts(aws, reservation="required"):

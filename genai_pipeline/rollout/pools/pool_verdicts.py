@@ -1,26 +1,24 @@
-"""What Kubernetes does not tell us about node pools, checked before anything waits for a node. Pure.
+"""Judges node pools before any pod waits for a node: accepted, fenced, and with room for our pods. Pure.
 
-A NodePool with a misspelt label stays Ready (`pool_requirements.py`), and a pod that no pool can host is Pending for
-ever. Source: Karpenter documentation, "NodePools".
+A pod that no pool can host stays Pending for ever. Source: Karpenter documentation, "NodePools".
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from genai_pipeline.core.verdict import Verdict, failed, inconclusive, judge
 from genai_pipeline.gateways.cluster.abc import Applied, Difference
-from genai_pipeline.rollout.pools.matching import GPU, is_fenced, offers_gpus, why_not_in
-
-Object = Mapping[str, Any]
+from genai_pipeline.gateways.cluster.pods import GPU, Object, condition_is
+from genai_pipeline.rollout.pools.instance_types import InstanceTypes
+from genai_pipeline.rollout.pools.node_fit import is_fenced, offers_gpus, why_not_in
 
 
 def judge_accepted(applied: Sequence[Applied], left: Sequence[Difference], live: Sequence[Object] = ()) -> Verdict:
-    """Did the API take every pool as we wrote it, and can Karpenter use it?
+    """Return the verdict accepted: did the API take every pool as it was written, and can Karpenter use it?
 
     Args:
-        left: what a dry run would still change.
+        left: differences that a dry run would still change.
         live: the pools as the cluster has them, with their conditions.
     """
     conditions = {_name(p): _not_ready(p) for p in live}
@@ -42,7 +40,7 @@ def judge_accepted(applied: Sequence[Applied], left: Sequence[Difference], live:
         why = f"Karpenter has not judged {', '.join(undecided)} yet: {'; '.join(unusable)}"
         return inconclusive("accepted", why, objects=rows, warnings=warnings)
     if changed:
-        summary = f"The API changed or dropped what we wrote: {', '.join(changed)}."
+        summary = f"The API changed or dropped fields: {', '.join(changed)}."
     elif unusable:
         summary = f"Karpenter cannot use {'; '.join(unusable)}"
     else:
@@ -52,14 +50,13 @@ def judge_accepted(applied: Sequence[Applied], left: Sequence[Difference], live:
 
 
 def is_undecided(pool: Object) -> bool:
-    """Whether Karpenter has still to say if it can use the pool."""
-    conditions = (pool.get("status") or {}).get("conditions") or []
-    return not any(c["type"] == "Ready" and c["status"] in ("True", "False") for c in conditions)
+    """Return whether Karpenter has yet to say if it can use the pool."""
+    return not (condition_is(pool, "Ready") or condition_is(pool, "Ready", "False"))
 
 
-def judge_gpu_fence(pools: Sequence[Object]) -> Verdict:
-    """Can a pod without the toleration land on a GPU node, by what the pools say?"""
-    rows = [{"pool": _name(p), "offers_gpus": offers_gpus(p), "fenced": is_fenced(p)} for p in pools]
+def judge_gpu_fence(pools: Sequence[Object], known: InstanceTypes) -> Verdict:
+    """Return the verdict gpu_pool_fenced: does a taint keep pods without the toleration off GPU nodes?"""
+    rows = [{"pool": _name(p), "offers_gpus": offers_gpus(p, known), "fenced": is_fenced(p)} for p in pools]
     open_pools = [str(row["pool"]) for row in rows if row["offers_gpus"] and not row["fenced"]]
     if open_pools:
         summary = f"{', '.join(open_pools)}: GPU nodes without the taint {GPU}:NoSchedule. Add it."
@@ -67,21 +64,21 @@ def judge_gpu_fence(pools: Sequence[Object]) -> Verdict:
     return judge("gpu_pool_fenced", True, f"Every pool with GPUs carries the taint {GPU}:NoSchedule.", pools=rows)
 
 
-def judge_selectors(pools: Sequence[Object], deployments: Sequence[Object]) -> Verdict:
-    """Is there a pool for every pod that we render: labels, taints, an instance large enough?"""
-    rows = [_hosts(deployment, pools) for deployment in deployments]
-    homeless = [f"{row['deployment']} ({row['kept_off']})" for row in rows if not row["pools"]]
+def judge_selectors(pools: Sequence[Object], deployments: Sequence[Object], known: InstanceTypes) -> Verdict:
+    """Return the verdict selectors_match: is there a pool for every pod, by labels, taints and size?"""
+    rows = [_hosts(deployment, pools, known) for deployment in deployments]
+    unplaced = [f"{row['deployment']} ({row['kept_off']})" for row in rows if not row["pools"]]
     summary = (
-        f"No pool can host {', '.join(homeless)}. Compare serving.gpu and serving.resources with the pools."
-        if homeless
+        f"No pool can host {', '.join(unplaced)}. Compare serving.gpu and serving.resources with the pools."
+        if unplaced
         else f"Each of {len(rows)} deployments fits a pool."
     )
-    return judge("selectors_match", not homeless, summary, deployments=rows)
+    return judge("selectors_match", not unplaced, summary, deployments=rows)
 
 
-def _hosts(deployment: Object, pools: Sequence[Object]) -> dict[str, str]:
+def _hosts(deployment: Object, pools: Sequence[Object], known: InstanceTypes) -> dict[str, str]:
     pod = deployment["spec"]["template"]["spec"]
-    reasons = {_name(pool): why_not_in(pod, pool) for pool in pools}
+    reasons = {_name(pool): why_not_in(pod, pool, known) for pool in pools}
     return {
         "deployment": _name(deployment),
         "pools": ", ".join(name for name, why in reasons.items() if not why),
@@ -90,16 +87,13 @@ def _hosts(deployment: Object, pools: Sequence[Object]) -> dict[str, str]:
 
 
 def _not_ready(pool: Object) -> str:
-    """The message of the condition that keeps a pool from being used; empty while it is Ready, or nobody says."""
+    """Return why a pool cannot be used, by its conditions; empty where it is Ready or has no such condition."""
     conditions = (pool.get("status") or {}).get("conditions") or []
     if all(c["status"] == "True" for c in conditions if c["type"] == "Ready"):
         return ""
-    said = [f"{c['type']} {c['status']}: {c.get('message') or c.get('reason')}" for c in conditions if _speaks(c)]
+    unmet = [c for c in conditions if c["type"] != "Ready" and c["status"] != "True"]
+    said = [f"{c['type']} {c['status']}: {c.get('message') or c.get('reason')}" for c in unmet]
     return "; ".join(said) or "not Ready"
-
-
-def _speaks(condition: Object) -> bool:
-    return condition["type"] != "Ready" and condition["status"] != "True"
 
 
 def _name(obj: Object) -> str:

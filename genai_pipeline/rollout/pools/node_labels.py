@@ -1,4 +1,4 @@
-"""The node labels that EKS Auto Mode knows, and their values: what a requirement or a node selector may say. Pure data.
+"""The node labels that EKS Auto Mode knows, and their values: what a requirement or a node selector may say. Pure.
 
 Sources: EKS documentation, "Create a node pool for EKS Auto Mode: supported labels" and "Control deployment of
 workloads into Capacity Reservations: scheduling labels"; Kubernetes documentation, "Well-Known Labels".
@@ -6,9 +6,11 @@ workloads into Capacity Reservations: scheduling labels"; Kubernetes documentati
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import cache
 
-from genai_pipeline.rollout.pools.instance_types import AUTO_MODE_FAMILIES, GPU_NAMES, category_of, generation_of
+from genai_pipeline.gateways.aws.abc import InstanceType
+from genai_pipeline.rollout.pools.instance_types import InstanceTypes, category_of, generation_of, packaged
 
 EKS = "eks.amazonaws.com/"
 FAMILY = f"{EKS}instance-family"
@@ -30,9 +32,6 @@ NODE_POOL = "karpenter.sh/nodepool"
 GPU_LABELS = frozenset({GPU_NAME, GPU_MANUFACTURER, GPU_COUNT, GPU_MEMORY})
 """Only nodes with a GPU carry them."""
 
-SOMETIMES_ABSENT = GPU_LABELS | {f"{EKS}capacity-reservation-{what}" for what in ("id", "type", "interruptible")}
-"""Labels that not every node carries: those of GPUs, and of reserved capacity."""
-
 NUMBERS = frozenset(
     {GENERATION, CPU, MEMORY, GPU_COUNT, GPU_MEMORY}
     | {EKS + name for name in ("instance-ebs-bandwidth", "instance-network-bandwidth", "instance-local-nvme")}
@@ -42,11 +41,7 @@ NUMBERS = frozenset(
 
 _TRUTH = frozenset({"true", "false"})
 
-VALUES: Mapping[str, frozenset[str]] = {
-    FAMILY: frozenset(AUTO_MODE_FAMILIES),
-    CATEGORY: frozenset(map(category_of, AUTO_MODE_FAMILIES)),
-    GENERATION: frozenset(map(generation_of, AUTO_MODE_FAMILIES)),
-    GPU_NAME: frozenset(GPU_NAMES.values()),
+_VALUES: Mapping[str, frozenset[str]] = {
     GPU_MANUFACTURER: frozenset({"nvidia", "amd"}),
     GPU_COUNT: frozenset({"1", "2", "4", "8"}),
     CAPACITY_TYPE: frozenset({"reserved", "on-demand", "spot"}),
@@ -59,7 +54,7 @@ VALUES: Mapping[str, frozenset[str]] = {
     f"{EKS}capacity-reservation-type": frozenset({"default", "capacity-block"}),
     f"{EKS}capacity-reservation-interruptible": _TRUTH,
 }
-"""Labels with a closed set of values."""
+"""Labels with a closed set of values. Those of `instance_types.json` come on top: see `values_of`."""
 
 PATTERNS: Mapping[str, tuple[str, str]] = {
     INSTANCE_TYPE: (r"[a-z]+\d[a-z0-9-]*\.(\d*x?large|medium|metal(-\d+xl)?)", "<family>.<size>, like g6e.2xlarge"),
@@ -71,7 +66,10 @@ PATTERNS: Mapping[str, tuple[str, str]] = {
 }
 """Labels whose values have a form: expression, and the form in words."""
 
-POOL_LABELS = frozenset(VALUES) | NUMBERS | frozenset(PATTERNS)
+INSTANCE_LABELS = GPU_LABELS | {FAMILY, CATEGORY, GENERATION, ARCHITECTURE, INSTANCE_TYPE, SIZE, CPU, MEMORY}
+"""Labels that the instance type decides."""
+
+POOL_LABELS = frozenset(_VALUES) | INSTANCE_LABELS | NUMBERS | frozenset(PATTERNS)
 """What a node pool's requirements may use besides labels of its own."""
 
 NODE_LABELS = POOL_LABELS | {NODE_POOL, "kubernetes.io/hostname", "kubernetes.io/os", f"{EKS}nodeclass"}
@@ -83,7 +81,56 @@ NOT_IN_AUTO_MODE: Mapping[str, str] = {
 }
 
 OWN_KARPENTER = "karpenter.k8s.aws/"
-"""Prefix of the same labels where Karpenter is run by its user; Auto Mode's nodes do not carry them."""
+"""Prefix of the same labels of a self-managed Karpenter. The nodes of Auto Mode do not carry them."""
 
 RESERVED_DOMAINS = (EKS, OWN_KARPENTER, "karpenter.sh/", "kubernetes.io/", "k8s.io/")
-"""Labels of these domains are never a pool's own: one that is not known is misspelt."""
+"""A pool's own labels are never in these domains. So an unknown label in one of them is misspelt."""
+
+Labels = Mapping[str, str | None]
+"""Labels of a node by its instance type. A missing key is not known; None means that the node does not carry it."""
+
+
+@cache
+def values_of(label: str) -> frozenset[str] | None:
+    """Return the values that a label can have; None for a label without a closed set of values."""
+    known = packaged("")
+    if label == FAMILY:
+        return frozenset(known.families)
+    if label == CATEGORY:
+        return frozenset(map(category_of, known.families))
+    if label == GENERATION:
+        return frozenset(map(generation_of, known.families))
+    if label == GPU_NAME:
+        return frozenset(t.gpu for t in known.types if t.gpu)
+    return _VALUES.get(label)
+
+
+def instances(known: InstanceTypes) -> Iterator[tuple[Labels, InstanceType | None]]:
+    """Yield the node labels of every type, cheapest first, and of every family without known sizes."""
+    for one in known.types:
+        yield labels_of(one), one
+    for family, architecture in known.families_without_sizes:
+        yield _labels_of_family(family, architecture) | dict.fromkeys(GPU_LABELS), None
+
+
+def labels_of(one: InstanceType) -> Labels:
+    """Return the labels of a node of this type."""
+    labels = _labels_of_family(one.family, one.architecture) | {
+        INSTANCE_TYPE: one.name,
+        SIZE: one.name.partition(".")[2],
+        CPU: str(one.vcpus),
+        MEMORY: str(int(one.memory_gib * 1024)),
+    }
+    if not one.gpus:
+        return labels | dict.fromkeys(GPU_LABELS)
+    manufacturer = "amd" if one.gpu.startswith("radeon") else "nvidia"
+    return labels | {GPU_NAME: one.gpu, GPU_MANUFACTURER: manufacturer, GPU_COUNT: str(one.gpus)}
+
+
+def _labels_of_family(family: str, architecture: str) -> dict[str, str | None]:
+    return {
+        FAMILY: family,
+        CATEGORY: category_of(family),
+        GENERATION: generation_of(family) or None,
+        ARCHITECTURE: architecture,
+    }

@@ -1,4 +1,4 @@
-"""Is there room for the candidate beside the live release, how will traffic move, and what does it cost? Pure."""
+"""Plans a candidate's capacity: whether it fits beside the live release, how traffic moves, what it costs. Pure."""
 
 from __future__ import annotations
 
@@ -8,22 +8,21 @@ from typing import Any, Literal
 
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.verdict import Verdict, failed, inconclusive, judge, passed
+from genai_pipeline.gateways.cluster.pods import GPU, requests_of, requests_together
 from genai_pipeline.rollout.capacity.downtime import Downtime
 from genai_pipeline.rollout.capacity.prices import Price, new_nodes_for, replica_price
 from genai_pipeline.rollout.capacity.reservation import ReservedRoom, judge_reservation
-from genai_pipeline.rollout.capacity.room import Room, ec2_room, headroom_rooms, quota_rooms, requests_of
+from genai_pipeline.rollout.capacity.room import Room, ec2_room, headroom_rooms, quota_rooms
 from genai_pipeline.rollout.capacity.standing import Standing
 from genai_pipeline.rollout.capacity.survey import Survey
-from genai_pipeline.rollout.pools.matching import GPU
 from genai_pipeline.rollout.pools.pool_room import PoolRoom
-from genai_pipeline.rollout.pools.quantity import requested
 
 Strategy = Literal["blue_green", "recreate"]
 
 
 @dataclass(frozen=True)
 class CapacityPlan:
-    """`downtime` is set where the plan interrupts service."""
+    """How traffic will move, with the verdicts on it. `downtime` is set where the plan interrupts service."""
 
     strategy: Strategy | None
     verdicts: Sequence[Verdict]
@@ -32,7 +31,7 @@ class CapacityPlan:
 
     @property
     def rows(self) -> list[dict[str, str]]:
-        """The plan as a table for a person."""
+        """Return the plan as a table for people."""
         rows = [{"what": "strategy", "value": self.strategy or "none possible", "source": ""}]
         if self.price.usd_per_hour is not None:
             cost = {"what": "a second replica", "value": f"{self.price.usd_per_hour:.2f} USD per hour"}
@@ -43,13 +42,11 @@ class CapacityPlan:
         return rows
 
 
-def plan_capacity(
-    spec: ModelSpec, found: Survey, standing: Standing, region: str, downtime: Callable[[], Downtime]
-) -> CapacityPlan:
+def plan_capacity(spec: ModelSpec, found: Survey, standing: Standing, downtime: Callable[[], Downtime]) -> CapacityPlan:
     """Judge the room for one candidate and choose how traffic will move.
 
     Args:
-        downtime: asked only where the plan interrupts service, or would have to.
+        downtime: called only where the plan interrupts service, or would have to.
     """
     rooms = rooms_for(spec, found)
     beside = standing.candidate_is_up or all(room.fits for room in rooms)
@@ -57,7 +54,7 @@ def plan_capacity(
     strategy = _strategy(spec, standing, beside, without_live)
     interrupted = strategy == "recreate" and standing.live is not None
     minutes = downtime() if interrupted or (standing.live and not beside) else None
-    price = replica_price(spec, found.pools[0][0] if found.pools and found.pools[0] else None, region)
+    price = replica_price(spec, found.pools[0][0] if found.pools and found.pools[0] else None, found.instance_types)
     verdicts = (
         _surge_fits(found, standing, strategy, rooms, price, minutes),
         _reservation(spec, found, standing, strategy),
@@ -67,8 +64,8 @@ def plan_capacity(
 
 
 def rooms_for(spec: ModelSpec, found: Survey) -> list[Room]:
-    """Every door that the candidate has to pass."""
-    replicas, live = found.engine.replicas, requests_of(found.live)
+    """Return every limit that the candidate has to stay within."""
+    replicas, live = found.engine.replicas, requests_together(found.live)
     needed = {k: found.engine.total.get(k, 0) + found.agent.total.get(k, 0) for k in found.engine.total}
     needed["pods"] = replicas + found.agent.replicas
     rooms = [*headroom_rooms(found.headroom, needed, live), *quota_rooms(found.quotas, needed, live)]
@@ -89,7 +86,7 @@ def _best(rooms: Sequence[PoolRoom]) -> PoolRoom:
 
 
 def _ec2(found: Survey, now: PoolRoom, after: PoolRoom) -> list[Room]:
-    """Instances of a reservation were counted against the quota when it was made."""
+    """Return the room in the account's quota. Reserved instances already count in it and are left out."""
     reserved = found.reserved.free_replicas if found.reserved else 0
     if found.quota is None or now.new_node is None or reserved >= found.engine.replicas:
         return []
@@ -98,8 +95,8 @@ def _ec2(found: Survey, now: PoolRoom, after: PoolRoom) -> list[Room]:
 
 
 def _with_live(reserved: ReservedRoom, found: Survey) -> ReservedRoom:
-    """The reservations once the live release has left them."""
-    engines = sum(bool(requested(pod["spec"]).get(GPU)) for pod in found.live)  # the agent's pod is not in them
+    """Return the reservations once the live release has left them."""
+    engines = sum(bool(requests_of(pod["spec"]).get(GPU)) for pod in found.live)  # agents have no GPU
     free = min(reserved.all_replicas, reserved.free_replicas + engines)
     return replace(reserved, free_replicas=free)
 
@@ -146,7 +143,7 @@ def _surge_fits(
 
 
 def _paid_already(found: Survey) -> str:
-    """Why the surge adds nothing to the bill, where that is so."""
+    """Return why the surge adds nothing to the bill; empty where it does."""
     if found.reserved and found.reserved.free_replicas >= found.engine.replicas:
         return "The surge has room in a capacity reservation, which is paid for either way."
     if found.pools and found.pools[0] and found.pools[0][0].on_nodes >= found.engine.replicas:
@@ -160,7 +157,7 @@ def _way_out(standing: Standing, rooms: Sequence[Room], downtime: Downtime | Non
         return f"{free}, or lower what the model file asks for."
     if not all(room.fits_without_live for room in rooms):
         return f"{free}, or lower what the model file asks for: it would not fit in the live release's place either."
-    return f"{free}, or set rollout.allow_downtime: true: nobody would be served for about {_minutes(downtime)}."
+    return f"{free}, or set rollout.allow_downtime: true: users would not be served for about {_minutes(downtime)}."
 
 
 def _minutes(downtime: Downtime) -> str:
@@ -182,7 +179,7 @@ def _strategy_chosen(
     evidence: dict[str, Any] = {"strategy": strategy}
     if strategy == "recreate" and standing.live and downtime:
         evidence["expected_downtime_minutes"] = downtime.minutes
-        why += f"; nobody is served for about {_minutes(downtime)}"
+        why += f"; users are not served for about {_minutes(downtime)}"
     elif (
         strategy is None and standing.live and not spec.rollout.allow_downtime and spec.rollout.strategy != "blue_green"
     ):

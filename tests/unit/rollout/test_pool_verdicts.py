@@ -6,11 +6,14 @@ from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.release import Release
 from genai_pipeline.gateways.cluster.abc import Applied, Difference
 from genai_pipeline.k8s.render import render_engine, render_node_pools
-from genai_pipeline.rollout.pools.node_pools import judge_accepted, judge_gpu_fence, judge_selectors
+from genai_pipeline.rollout.pools.instance_types import packaged
+from genai_pipeline.rollout.pools.pool_verdicts import judge_accepted, judge_gpu_fence, judge_selectors
 from tests.fakes.world import PROFILE
 
 GPU = parse_model("name: big\nsource: {hub: a/b}\nserving: {gpu: {instance-family: p5}}\n", "f")
 CPU = parse_model("name: tiny\nsource: {hub: a/b}\n", "f")
+
+KNOWN = packaged("us-east-1")
 
 
 @pytest.fixture
@@ -27,14 +30,14 @@ def gpu_pool(pools):
 
 
 def test_our_own_pools_are_fenced_and_host_our_own_pods(pools):
-    assert judge_gpu_fence(pools).passed
-    assert judge_selectors(pools, [deployment(GPU), deployment(CPU)]).passed
+    assert judge_gpu_fence(pools, KNOWN).passed
+    assert judge_selectors(pools, [deployment(GPU), deployment(CPU)], KNOWN).passed
 
 
 def test_a_gpu_pool_without_the_taint_is_found(pools):
     del gpu_pool(pools)["spec"]["template"]["spec"]["taints"]
 
-    verdict = judge_gpu_fence(pools)
+    verdict = judge_gpu_fence(pools, KNOWN)
 
     assert not verdict.passed
     assert "gpu: GPU nodes without the taint" in verdict.summary
@@ -43,14 +46,14 @@ def test_a_gpu_pool_without_the_taint_is_found(pools):
 def test_a_taint_that_only_prefers_is_no_fence(pools):
     gpu_pool(pools)["spec"]["template"]["spec"]["taints"][0]["effect"] = "PreferNoSchedule"
 
-    assert not judge_gpu_fence(pools).passed
+    assert not judge_gpu_fence(pools, KNOWN).passed
 
 
 def test_a_pod_that_selects_a_family_no_pool_offers_is_found(pools):
     pod = copy.deepcopy(deployment(GPU))
     pod["spec"]["template"]["spec"]["nodeSelector"]["eks.amazonaws.com/instance-family"] = "g99"
 
-    verdict = judge_selectors(pools, [pod])
+    verdict = judge_selectors(pools, [pod], KNOWN)
 
     assert not verdict.passed
     assert "No pool can host big-" in verdict.summary
@@ -60,7 +63,7 @@ def test_a_gpu_pod_without_its_toleration_is_found(pools):
     pod = copy.deepcopy(deployment(GPU))
     del pod["spec"]["template"]["spec"]["tolerations"]
 
-    assert not judge_selectors(pools, [pod]).passed
+    assert not judge_selectors(pools, [pod], KNOWN).passed
 
 
 def test_a_field_that_the_api_dropped_is_found():
