@@ -1,4 +1,7 @@
-"""m/live: user traffic on this release. Re-reads the record and refuses what is not all passed."""
+"""m/live: user traffic on this release. Re-reads the record and refuses a release that is not proven.
+
+Its own run (`promote_<group>`) follows once the rollout's run has proven the release.
+"""
 
 from datetime import datetime
 
@@ -9,19 +12,18 @@ from genai_pipeline.assets.tables import table
 from genai_pipeline.core.clock import utc_now
 from genai_pipeline.core.errors import GenaiError, NotReady, ReleaseRefused
 from genai_pipeline.core.record import ON_ITS_WAY, Record
-from genai_pipeline.rollout.control.plan import needs_approval, why_held
+from genai_pipeline.rollout.control.plan import why_not_yet
 from genai_pipeline.rollout.record.history import history_table
+
+PROMOTES_ITSELF = "Nothing else to do: the version sensor starts the promotion as soon as that has changed."
 
 
 def _go_live(hand: InHand) -> Findings:
     record = hand.platform.cut_over.refuse_unless_proven(hand.release)
     live = hand.platform.records.live(hand.release.model)
     if live is None or live.release != hand.release.id:  # else it was killed on the way, and only finishes
-        held = why_held(hand.spec, record, datetime.fromisoformat(utc_now()))
-        if held and needs_approval(hand.spec, record):
-            hand.platform.approvals.ask(record)
-        if held:
-            return Findings(held=held)
+        if wait := why_not_yet(hand.spec, record, datetime.fromisoformat(utc_now())):
+            raise ReleaseRefused(f"{record.model}@{record.release} gets no traffic yet: {wait}.", PROMOTES_ITSELF)
         if not hand.platform.candidates.is_up(hand.release):
             raise _not_up(record)
     return _cut_over(hand)

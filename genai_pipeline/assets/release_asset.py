@@ -27,15 +27,11 @@ CANDIDATES_POOL = "rollouts"
 
 @dataclass(frozen=True)
 class Findings:
-    """What the work of one asset gave: verdicts, metadata for people, facts for later assets.
-
-    `held` says why nothing was done and nothing went wrong: there is neither a verdict nor a materialization.
-    """
+    """What the work of one asset gave: verdicts, metadata for people, facts for later assets."""
 
     verdicts: Sequence[Verdict] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
-    held: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,7 @@ class ReleaseAsset:
     Args:
         deps: names of assets of the same model, or ``platform/<name>``.
         work: does it for the release in hand; raises GenaiError.
-        moves_traffic: it may be held back, and is never interrupted for a newer release.
+        moves_traffic: a newer release never interrupts it.
     """
 
     name: str
@@ -86,7 +82,6 @@ class ReleaseAsset:
             kinds=set(self.kinds),
             check_specs=checks,
             description=self.description,
-            output_required=not self.moves_traffic,
             freshness_policy=freshness_of(spec, self.name),
             pool=CANDIDATES_POOL if self.name == "capacity" else pool_of(spec),
         )
@@ -105,13 +100,9 @@ def pool_of(spec: ModelSpec) -> str:
 def _report(
     context: dg.AssetExecutionContext, platform: Platform, spec: ModelSpec, asset: ReleaseAsset
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
-    """Do the asset's work for the partition's release; yield its checks, and unless it is held a materialization."""
+    """Do the asset's work for the partition's release; yield its checks and a materialization."""
     hand = _in_hand(platform, spec, asset, context)
     findings, error = carry_out(asset, hand)
-    if findings.held:
-        context.log.info(findings.held)
-        yield from _held(spec.name, asset.name, hand.release, findings.held)
-        return
     results = [_check_result(spec.name, asset.name, hand.release, verdict) for verdict in findings.verdicts]
     if error:
         yield from results
@@ -139,8 +130,7 @@ def carry_out(asset: ReleaseAsset, hand: InHand) -> tuple[Findings, GenaiError |
     except GenaiError as caught:
         error, findings = caught, Findings(_verdicts_for(asset.name, caught))
     seconds = time.monotonic() - started
-    # Neither being held nor a refusal is a finding about the release: they change nothing.
-    if not findings.held and not isinstance(error, ReleaseRefused):
+    if not isinstance(error, ReleaseRefused):  # a refusal finds nothing out about the release, and changes nothing
         _write_down(hand, asset.name, findings, seconds)
     return replace(findings, metadata={**findings.metadata, "seconds": seconds}), error
 
@@ -173,19 +163,6 @@ def _write_down(hand: InHand, asset: str, findings: Findings, seconds: float) ->
     failures = [f"{asset}.{v.check}: {v.summary}" for v in findings.verdicts if v.outcome is Outcome.FAILED]
     if failures:
         hand.platform.ending.reject(release, " · ".join(dict.fromkeys(failures)))
-
-
-def _held(model: str, asset: str, release: Release, why: str) -> Iterator[dg.AssetCheckResult]:
-    """Dagster wants a word on every check. A warning stops nothing; without a materialization nothing follows."""
-    for check in CHECKS[asset]:
-        yield dg.AssetCheckResult(
-            asset_key=[model, asset],
-            check_name=check,
-            passed=False,
-            severity=dg.AssetCheckSeverity.WARN,
-            description=f"Held: {why}",
-            metadata={"release": release.id, "outcome": "held"},
-        )
 
 
 def _check_result(model: str, asset: str, release: Release, verdict: Verdict) -> dg.AssetCheckResult:

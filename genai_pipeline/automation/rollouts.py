@@ -16,8 +16,8 @@ from genai_pipeline.core.clock import utc_now
 from genai_pipeline.core.model_file import ModelFiles
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.resources.platform import Platform
-from genai_pipeline.resources.runs import MODEL_TAG, ROLLOUT_JOBS, runs_under_way
-from genai_pipeline.rollout.control.controller import SENSORS, Start
+from genai_pipeline.resources.runs import MODEL_TAG, runs_under_way
+from genai_pipeline.rollout.control.controller import PROMOTION_JOBS, ROLLOUT_JOBS, SENSORS, Start
 
 RELEASE_TAG = "genai/release"
 ATTEMPT_TAG = "genai/attempt"
@@ -33,28 +33,39 @@ def rollout_job_name(spec: ModelSpec) -> str:
 
 
 def promote_job_name(spec: ModelSpec) -> str:
-    return f"promote_{spec.group}"
+    return f"{PROMOTION_JOBS}{spec.group}"
 
 
 def rollout_job(spec: ModelSpec, upkeep: dg.AssetSelection) -> Any:
-    """The whole graph of one model for one release, with the platform assets around it, but without upkeep's checks."""
-    selection = dg.AssetSelection.groups(spec.group, "platform") - upkeep
+    """Return the job that proves one release: the graph up to `agent_report`, with the platform assets around it.
+
+    The promotion and the checks of upkeep are left out.
+    """
+    selection = dg.AssetSelection.groups(spec.group, "platform") - _promoted(spec) - upkeep
     return dg.define_asset_job(
         rollout_job_name(spec),
         selection=selection,
         tags={MODEL_TAG: spec.name},
-        description=f"Take one release of {spec.name} from the hub to user traffic.",
+        description=f"Take one release of {spec.name} from the hub to a proven candidate; its promotion follows.",
     )
 
 
 def promote_job(spec: ModelSpec) -> Any:
-    """The end of the graph alone: what is proven, and approved where it has to be, gets the traffic."""
+    """Return the job that moves the traffic to a release that is proven, and approved if it must be.
+
+    Its two steps take seconds, so they run in the run's own process: a process for each would cost more.
+    """
     return dg.define_asset_job(
         promote_job_name(spec),
-        selection=dg.AssetSelection.assets([spec.name, "live"], ["platform", "chat_ui"]),
+        selection=_promoted(spec),
+        executor_def=dg.in_process_executor,
         tags={MODEL_TAG: spec.name},
         description=f"Move the user traffic of {spec.name} to a release whose record is all passed.",
     )
+
+
+def _promoted(spec: ModelSpec) -> dg.AssetSelection:
+    return dg.AssetSelection.assets([spec.name, "live"], ["platform", "chat_ui"])
 
 
 def approve_job(approve: dg.OpDefinition) -> dg.JobDefinition:

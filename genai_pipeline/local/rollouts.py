@@ -105,6 +105,8 @@ def _at_rest(
 
 
 def _asset(spec: ModelSpec, name: str, record: Record | None, run: Run | None, now: float) -> AssetProgress:
+    if run and run.promotes and name != "live":  # the record has what the rollout's run found
+        run = None
     step = _step(run, f"{spec.group}__{name}")
     under_way = run is not None and not run.finished
     if step and step.status in ("IN_PROGRESS", "STARTED") and under_way:
@@ -150,7 +152,7 @@ class Watch:
             run = self.api.latest_run(spec.name, wanted.id)
             seen = rollout_of(spec, wanted, live, record, run, time.time())
             waits = seen.state in (State.WAITING, State.SUPERSEDED)
-            return replace(seen, note=self._note(spec)) if waits else seen
+            return replace(seen, note=self._note(spec, record)) if waits else seen
         except GenaiError as error:
             return Rollout(spec.name, State.WAITING, note=str(error))
 
@@ -161,11 +163,12 @@ class Watch:
             self._wanted[spec.name] = (time.monotonic(), release)
         return release
 
-    def _note(self, spec: ModelSpec) -> str:
-        """The sensor's words about this model."""
+    def _note(self, spec: ModelSpec, record: Record | None) -> str:
+        """Return what the version sensor said about this model."""
         broken = self.api.location_error()
         if broken:
             return f"Dagster cannot load the code location: {broken}"
         said = self.api.sensor_note(SENSORS[spec.source.kind])
         own = [line for line in said.splitlines() if line.startswith(f"{spec.name}: ")]
-        return own[0].removeprefix(f"{spec.name}: ") if own else said or "the version sensor has not ticked yet"
+        silent = "its next run is about to begin" if record else "the version sensor has not ticked yet"
+        return own[0].removeprefix(f"{spec.name}: ") if own else said or silent

@@ -7,7 +7,7 @@
              "endpoints": {"openai", "agent"},
              "releases": [{"release", "revision", "phase", "reason", "attempts",
                            "verdicts": {"passed", "failed", "inconclusive", "missing"},
-                           "not_passed": [{"check", "outcome", "summary"}], "timings"}]}],
+                           "not_passed": [{"check", "outcome", "summary"}], "timings", "waits_for"}]}],
  "problems": ["…"]}
 ```
 """
@@ -30,6 +30,7 @@ from genai_pipeline.k8s.render import stable_name
 from genai_pipeline.local.installation import Installation
 from genai_pipeline.local.ports import HOST
 from genai_pipeline.local.services import PORT_OF, SERVICES
+from genai_pipeline.rollout.control.plan import what_it_waits_for
 from genai_pipeline.rollout.record.records import Records
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def _model(spec: ModelSpec, gateways: Gateways, problems: list[str]) -> dict[str
         "since": live.since if live else None,
         "watched_until": live.watched_until if live else None,
         "endpoints": endpoints,
-        "releases": [release_status(record) for record in releases],
+        "releases": [release_status(record, spec) for record in releases],
     }
 
 
@@ -112,8 +113,8 @@ def _endpoint(model: str, component: str, gateways: Gateways) -> str | None:
     return gateways.cluster.endpoint(service) + path
 
 
-def release_status(record: Record) -> dict[str, Any]:
-    """One release: how many verdicts of each kind, and every one that is not passed."""
+def release_status(record: Record, spec: ModelSpec) -> dict[str, Any]:
+    """Return one release: how many verdicts of each kind, every one that is not passed, what it waits for."""
     outcomes = Counter(str(v.outcome) for v in record.verdicts.values())
     return {
         "release": record.release,
@@ -128,6 +129,7 @@ def release_status(record: Record) -> dict[str, Any]:
             if not v.passed
         ],
         "timings": dict(record.timings),
+        "waits_for": what_it_waits_for(spec, record, datetime.now(UTC)) or None,
     }
 
 
@@ -176,5 +178,7 @@ def _model_table(model: dict[str, Any]) -> RenderableType:
     for release in model["releases"]:
         counts = " ".join(f"{count} {kind}" for kind, count in release["verdicts"].items() if count)
         reasons = "\n".join(_shortened(f"{v['check']} {v['outcome']}: {v['summary']}") for v in release["not_passed"])
-        table.add_row(release["release"], release["phase"], counts, escape(reasons or release["reason"]))
+        table.add_row(
+            release["release"], release["phase"], counts, escape(reasons or release["waits_for"] or release["reason"])
+        )
     return table

@@ -4,12 +4,11 @@ from collections.abc import Iterable, Sequence
 
 import dagster as dg
 
-from genai_pipeline.rollout.control.controller import UnderWay
+from genai_pipeline.rollout.control.controller import ROLLOUT_JOBS, UnderWay
 from genai_pipeline.staging.prune import Reference
 
 PARTITION_TAG = "dagster/partition"
 MODEL_TAG = "genai/model"
-ROLLOUT_JOBS = "rollout_"
 TAKES_ROOM = "capacity"
 """The asset by which a run that somebody put together in the UI is known as a rollout."""
 

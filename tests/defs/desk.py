@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from genai_pipeline.automation.rollouts import releases_of, rollout_job_name
+from genai_pipeline.automation.rollouts import promote_job_name, releases_of
 from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.model_file import ModelFiles, parse_model
 from genai_pipeline.core.verdict import passed
@@ -46,8 +46,7 @@ class Desk:
         return list(result.run_requests or ()), ""
 
     def run(self, request):
-        job = self.defs.resolve_job_def(rollout_job_name(self.spec))
-        return job.execute_in_process(
+        return self.defs.resolve_job_def(request.job_name).execute_in_process(
             partition_key=request.partition_key,
             tags=request.tags,
             instance=self.instance,
@@ -55,10 +54,18 @@ class Desk:
             resources={"platform": self.platform},
         )
 
-    def roll_out(self):
-        """Tick, run what it asks for; returns the run's result."""
+    def prove(self):
+        """Tick, and run the rollout that it asks for; returns the run's result."""
         (request,), _ = self.tick()
         return self.run(request)
+
+    def roll_out(self):
+        """Prove a release, and promote it if the next tick asks for that; returns the result of the rollout's run."""
+        result = self.prove()
+        for request in self.tick()[0] if result.success else ():
+            assert request.job_name == promote_job_name(self.spec)
+            self.promotion = self.run(request)
+        return result
 
     def materialize(self, asset, partition):
         return dg.materialize(

@@ -5,7 +5,7 @@ import pytest
 from dagster._core.op_concurrency_limits_counter import GlobalOpConcurrencyLimitsCounter
 
 from genai_pipeline.assets.release_asset import CANDIDATES_POOL
-from genai_pipeline.automation.rollouts import hold_to_limits, promote_job_name
+from genai_pipeline.automation.rollouts import hold_to_limits
 from genai_pipeline.core.model_file import ModelFiles, parse_model, read_models
 from genai_pipeline.core.notice import NoticeKind
 from genai_pipeline.core.record import Phase
@@ -21,16 +21,6 @@ NOW = "genai_pipeline.automation.rollouts.utc_now", "genai_pipeline.assets.live.
 
 def load(desk, *texts):
     desk.load(ModelFiles(tuple(parse_model(text, "models/tiny.yaml") for text in texts), ()))
-
-
-def promote(desk, request):
-    return desk.defs.resolve_job_def(promote_job_name(desk.spec)).execute_in_process(
-        partition_key=request.partition_key,
-        tags=request.tags,
-        instance=desk.instance,
-        raise_on_error=False,
-        resources={"platform": desk.platform},
-    )
 
 
 def approve(desk, release):
@@ -51,18 +41,17 @@ def test_with_manual_approval_the_run_ends_well_without_moving_traffic_and_says_
     load(desk, MANUAL)
     desk.world.hub.publish("v1")
 
-    result = desk.roll_out()
+    result = desk.prove()
 
     assert result.success
-    assert not {"tiny/live", "platform/chat_ui"} & materialized(result)
     assert desk.live is None
     release = desk.releases[0]
+    assert f"genai approve tiny@{release}" in desk.tick()[1]
     assert desk.record(release).phase is Phase.AWAITING_APPROVAL
     (notice,) = desk.platform.notices.waiting()
     assert notice.kind is NoticeKind.AWAITING_APPROVAL
     assert f"genai approve tiny@{release}" in notice.text
     assert "http://dagster/assets/tiny/" in notice.text
-    assert f"genai approve tiny@{release}" in desk.tick()[1]
 
 
 def test_the_button_approves_and_the_next_tick_promotes_without_proving_anything_again(desk):
@@ -77,8 +66,7 @@ def test_the_button_approves_and_the_next_tick_promotes_without_proving_anything
     assert request.job_name == "promote_tiny"
     assert request.run_key == f"tiny:{release}:1:promote:1"
     assert "approved by ann" in request.tags["genai/reason"]
-    result = promote(desk, request)
-    assert materialized(result) == {"tiny/live", "platform/chat_ui"}
+    assert materialized(desk.run(request)) == {"tiny/live", "platform/chat_ui"}
     assert desk.live == release
     assert desk.record(release).attempt == 1
 
@@ -141,18 +129,76 @@ def test_a_closed_window_holds_a_proven_candidate_until_it_opens(desk, monkeypat
     load(desk, WEEKDAYS)
     desk.world.hub.publish("v1")
     monkeypatch.setattr(NOW[0], lambda: MONDAY)
-    monkeypatch.setattr(NOW[1], lambda: SUNDAY)
-
-    assert desk.roll_out().success
-    assert desk.live is None
-    assert desk.record(desk.releases[0]).phase is Phase.ROLLING_OUT
+    assert desk.prove().success
     monkeypatch.setattr(NOW[0], lambda: SUNDAY)
+
     assert "closed until 2026-01-05T09:00:00Z" in desk.tick()[1]
+    assert desk.record(desk.releases[0]).phase is Phase.ROLLING_OUT
     for name in NOW:
         monkeypatch.setattr(name, lambda: "2999-01-01T12:00:00Z")  # a Tuesday
     (request,), _ = desk.tick()
-    promote(desk, request)
+    desk.run(request)
     assert desk.live == desk.releases[0]
+
+
+@pytest.mark.parametrize(("model", "says"), [(MANUAL, "genai approve tiny@"), (WEEKDAYS, "closed until")])
+def test_a_promotion_by_hand_is_refused_until_the_release_may_have_the_traffic(desk, monkeypatch, model, says):
+    load(desk, model)
+    desk.world.hub.publish("v1")
+    monkeypatch.setattr(NOW[0], lambda: MONDAY)
+    monkeypatch.setattr(NOW[1], lambda: SUNDAY)
+    desk.prove()
+    before = desk.record(desk.releases[0])
+
+    result = desk.materialize("live", before.release)
+
+    assert not result.success
+    assert says in result.failure_data_for_node("tiny__live").error.message
+    assert desk.live is None
+    assert desk.record(before.release) == before
+    for name in NOW:
+        monkeypatch.setattr(name, lambda: "2999-01-01T12:00:00Z")
+    assert len(desk.tick()[0]) == (model is WEEKDAYS), "nothing is lost by it"
+
+
+def test_a_release_that_is_overtaken_between_its_proof_and_its_promotion_gives_way(desk):
+    desk.world.hub.publish("v1")
+    desk.prove()
+    (promotion,), _ = desk.tick()
+    desk.world.hub.publish("v2")
+    (second,), _ = desk.tick()
+
+    late = desk.run(promotion)
+
+    overtaken = promotion.partition_key
+    assert not late.success
+    assert "was superseded" in str(late.failure_data_for_node("tiny__live").user_failure_data)
+    assert desk.live is None
+    assert desk.record(overtaken).phase is Phase.SUPERSEDED
+    assert not [d for d in desk.world.cluster.list("Deployment") if overtaken in d["metadata"]["name"]]
+    assert desk.run(second).success
+    desk.run(desk.tick()[0][0])
+    assert desk.live == second.partition_key
+
+
+def test_a_candidate_that_is_gone_when_its_promotion_comes_is_proven_again(desk, monkeypatch):
+    desk.world.hub.publish("v1")
+    desk.prove()
+    (release,) = desk.releases
+    monkeypatch.setattr(NOW[0], lambda: "2999-01-01T00:00:00Z")
+    jobs = []
+    while desk.live is None:
+        desk.platform.candidates.stop(desk.record(release).as_release)
+        (request,), _ = desk.tick()
+        jobs.append(request.job_name)
+        if request.job_name == "rollout_tiny":
+            assert desk.run(request).success
+            desk.run(desk.tick()[0][0])
+        else:
+            assert not desk.run(request).success
+
+    assert jobs == ["promote_tiny", "promote_tiny", "rollout_tiny"]
+    assert desk.record(release).phase is Phase.LIVE
 
 
 def test_a_newer_version_supersedes_one_on_its_way_whose_run_gives_way_without_a_verdict(desk, monkeypatch):
@@ -180,6 +226,7 @@ def test_an_older_one_that_waits_for_approval_is_superseded_and_taken_away_in_th
     desk.world.hub.publish("v1")
     desk.roll_out()
     waiting = desk.releases[0]
+    assert desk.record(waiting).phase is Phase.AWAITING_APPROVAL
     desk.world.hub.publish("v2")
 
     requests, _ = desk.tick()
@@ -194,6 +241,7 @@ def test_the_reason_of_a_run_says_what_changed(desk):
     (first,), _ = desk.tick()
     assert "first release: revision" in first.tags["genai/reason"]
     desk.run(first)
+    desk.run(desk.tick()[0][0])
     load(
         desk,
         MANUAL.replace("approval: manual, ", "") + "serving: {args: {max-model-len: 512}, env: {HF_TOKEN: s3cret}}\n",

@@ -15,18 +15,23 @@ def checks_of(result):
     }
 
 
-def test_a_new_version_goes_through_the_whole_graph_to_live(desk):
+def test_a_new_version_is_proven_by_one_run_and_promoted_by_the_next(desk):
     desk.world.hub.publish("v1")
 
-    result = desk.roll_out()
+    proven = checks_of(desk.prove())
 
-    assert result.success
-    release = desk.live
-    assert release == desk.releases[0]
+    (release,) = desk.releases
+    assert desk.live is None
+    assert desk.record(release).may_go_live
+    (request,), _ = desk.tick()
+    assert (request.job_name, request.run_key) == ("promote_tiny", f"tiny:{release}:1:promote:1")
+    assert f"{release} is proven" in request.tags["genai/reason"]
+    promoted = checks_of(desk.run(request))
+    assert desk.live == release
     assert desk.record(release).phase is Phase.LIVE
-    found = checks_of(result)
-    assert set(found) == {(asset, check) for asset, checks in CHECKS.items() for check in checks}
-    assert all(e.passed for e in found.values())
+    assert set(proven) == {(asset, check) for asset in CHECKS if asset != "live" for check in CHECKS[asset]}
+    assert set(promoted) == {("live", check) for check in CHECKS["live"]}
+    assert all(e.passed for e in [*proven.values(), *promoted.values()])
 
 
 def test_the_release_stands_in_every_checks_evidence(desk):
@@ -34,7 +39,8 @@ def test_the_release_stands_in_every_checks_evidence(desk):
 
     result = desk.roll_out()
 
-    assert {e.metadata["release"].value for e in checks_of(result).values()} == {desk.live}
+    found = [*checks_of(result).values(), *checks_of(desk.promotion).values()]
+    assert {e.metadata["release"].value for e in found} == {desk.live}
 
 
 @pytest.mark.parametrize(
@@ -53,6 +59,7 @@ def test_one_failed_check_rejects_the_release_and_live_stays_live(desk, asset, c
     v2 = next(r for r in desk.releases if r != v1)
     assert not result.success
     assert not checks_of(result)[(asset, check)].passed
+    assert not [e for e in result.all_events if e.step_key == "tiny__live"], "what serves is not shown as failed"
     assert desk.live == v1
     assert desk.record(v2).phase is Phase.REJECTED
     assert f"{asset}.{check}: too slow" in desk.record(v2).reason
@@ -252,5 +259,8 @@ def test_run_keys_never_repeat(desk):
         assert request.run_key not in keys
         keys.add(request.run_key)
         desk.run(request)
+        (promotion,), _ = desk.tick()
+        keys.add(promotion.run_key)
+        desk.run(promotion)
 
-    assert len(keys) == 4
+    assert len(keys) == 8

@@ -32,7 +32,7 @@ changes = st.sampled_from(
     ]
 )
 STEPS = 8
-"""Assets of a whole rollout."""
+"""Assets of a rollout and its promotion."""
 
 
 class Rollouts(RuleBasedStateMachine):
@@ -131,12 +131,14 @@ class Rollouts(RuleBasedStateMachine):
     def all_is_done_that_can_be(self, fault: Fault | None, at: int) -> None:
         self.site.pass_time(900)
         self.site.watch()
-        self.site.tick()
-        for model in list(self.site.runs):
-            for step in range(1, STEPS + 1):
-                if model in self.site.runs:
-                    last = len(self.site.runs[model].left) == 1
-                    self.site.step(model, fault if step == at or (last and at == STEPS) else None)
+        steps = dict.fromkeys(MODELS, 0)
+        for _ in ("the proof", "the promotion"):
+            self.site.tick()
+            for model in list(self.site.runs):
+                while model in self.site.runs:
+                    steps[model] += 1
+                    moves = self.site.runs[model].left[0].moves_traffic
+                    self.site.step(model, fault if steps[model] == at or (moves and at == STEPS) else None)
 
     def one_of(self, model: str, chosen: Callable[[str], bool]) -> str:
         """`model` or the next one that is `chosen`, so that fewer steps of a sequence are in vain."""

@@ -257,7 +257,6 @@ class Site:
             replace(SERVING_REPORT, work=self._measure),
             replace(AGENT_CANDIDATE, work=self._start_agent),
             replace(AGENT_REPORT, work=lambda hand: _all("agent_report", self._outcome(hand))),
-            LIVE,
         )
 
     def _stage(self, hand: InHand) -> Findings:

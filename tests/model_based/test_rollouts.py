@@ -95,7 +95,6 @@ def test_it_finds_a_pruner_that_forgets_the_live_release(monkeypatch):
 @pytest.mark.long
 def test_it_finds_a_controller_that_promotes_without_approval(monkeypatch):
     monkeypatch.setattr("genai_pipeline.rollout.control.plan.needs_approval", lambda *_: False)
-    monkeypatch.setattr("genai_pipeline.assets.live.needs_approval", lambda *_: False)
 
     finds("nobody approved it")
 

@@ -37,6 +37,9 @@ SENSORS: Mapping[str, str] = MappingProxyType(
 )
 """Kind of source -> name of the sensor that ticks for models from there."""
 
+ROLLOUT_JOBS, PROMOTION_JOBS = "rollout_", "promote_"
+"""What the names of the jobs begin with; the model's group follows."""
+
 Revisions = Callable[[Sequence[ModelSpec]], Mapping[str, Answer]]
 
 
@@ -51,7 +54,7 @@ class UnderWay:
 
 @dataclass(frozen=True)
 class Start:
-    """A run to request. `rollout` is the whole graph, `promotion` its end."""
+    """A run to request. A `rollout` proves the release, a `promotion` moves the traffic to it."""
 
     kind: Literal["rollout", "promotion"]
     spec: ModelSpec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from genai_pipeline.core.model_spec import ModelSpec
@@ -124,9 +124,9 @@ def _plan_desired(of: Situation) -> Plan:
 def _promote(of: Situation, record: Record) -> Plan:
     """For a release that is all passed and has not got the traffic."""
     wanted = record.release
-    if held := why_held(of.spec, record, of.now):
+    if wait := why_not_yet(of.spec, record, of.now):
         asked = record.phase is Phase.AWAITING_APPROVAL or not needs_approval(of.spec, record)
-        return Plan(Step.NOTHING if asked else Step.ASK, held, wanted)
+        return Plan(Step.NOTHING if asked else Step.ASK, wait, wanted)
     if record.promotions >= of.spec.rollout.max_attempts:
         return _try(of, record)
     why = f"{wanted} is proven" + (f" and approved by {record.approved}" if record.approved else "")
@@ -134,11 +134,21 @@ def _promote(of: Situation, record: Record) -> Plan:
     return waiting or Plan(Step.PROMOTE, why, wanted)
 
 
-def why_held(spec: ModelSpec, record: Record, now: datetime) -> str:
-    """Why a proven release does not get the traffic yet; empty where it may."""
+def what_it_waits_for(spec: ModelSpec, record: Record, now: datetime) -> str:
+    """What a proven release waits for; empty for a release that is not proven, or that needs to wait no longer."""
+    if record.phase not in ON_ITS_WAY or not record.may_go_live:
+        return ""
+    if spec.rollout.paused:
+        return f"{record.release} is proven; {PAUSED}"
+    return why_not_yet(spec, record, now) or f"{record.release} is proven; its promotion comes next"
+
+
+def why_not_yet(spec: ModelSpec, record: Record, now: datetime) -> str:
+    """Return why a proven release does not get the traffic yet; empty when it may have it."""
     if needs_approval(spec, record):
         return f"{record.release} is proven and waits for `genai approve {record.model}@{record.release}`"
-    return why_closed(spec, now)
+    closed = why_closed(spec, now)
+    return f"{record.release} is proven; {closed}" if closed else ""
 
 
 def needs_approval(spec: ModelSpec, record: Record) -> bool:
@@ -178,9 +188,14 @@ def _wait_until(due: datetime, now: datetime, why: str) -> Plan | None:
 
 
 def _again_at(record: Record, tries: int) -> datetime:
-    """When the next try is due: 10 s after the last event, then 40 s, 160 s and so on, an hour at most."""
+    """Return when the next try is due: 10 s after the last event, then 40 s, 160 s and so on, an hour at most.
+
+    The first try is due at once: the clocks of the run and of the sensor may differ.
+    """
+    if not tries:
+        return datetime.min.replace(tzinfo=UTC)
     last = datetime.fromisoformat(record.history[-1].at)
-    return last + timedelta(seconds=min(BACK_OFF_S * 4 ** (tries - 1), LONGEST_BACK_OFF_S) if tries else 0)
+    return last + timedelta(seconds=min(BACK_OFF_S * 4 ** (tries - 1), LONGEST_BACK_OFF_S))
 
 
 def _since(record: Record, now: datetime) -> float:

@@ -72,6 +72,8 @@ def _who(record: Record) -> str:
 
 
 def _state(record: Record, live: Live | None) -> str:
+    if record.phase is Phase.ROLLING_OUT and record.may_go_live:
+        return f"{record.phase}, proven"
     if live is None:
         return str(record.phase)
     if record.release == live.release and record.phase is Phase.LIVE:

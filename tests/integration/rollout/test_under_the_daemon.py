@@ -22,9 +22,10 @@ def test_a_changed_serving_section_is_one_release_and_one_run_and_the_way_back_q
 
     assert second.revision == first.revision
     assert second.trigger == "serving.args.max-model-len: none -> 1024"
-    (run,) = [run for run in at.runs("changed", release=second.release) if run.job_name != "redeploy"]
-    assert run.status is dg.DagsterRunStatus.SUCCESS
-    assert run.tags["genai/reason"] == f"{second.trigger} ({second.release} is new)"
+    proof, promotion = [run for run in at.runs("changed", release=second.release) if run.job_name != "redeploy"]
+    assert {proof.status, promotion.status} == {dg.DagsterRunStatus.SUCCESS}
+    assert proof.tags["genai/reason"] == f"{second.trigger} ({second.release} is new)"
+    assert promotion.tags["genai/reason"] == f"{second.release} is proven"
     assert at.records.require("changed", first.release).phase is Phase.REPLACED
 
     at.press("roll_back", "roll_back_release", model="changed", reason="it is rude", by="bob")
@@ -35,7 +36,7 @@ def test_a_changed_serving_section_is_one_release_and_one_run_and_the_way_back_q
     assert bad.phase is Phase.ROLLED_BACK
     assert "it is rude" in bad.reason
     assert at.live("changed") == first.release
-    assert moves(at, "changed") == ["rollout_changed", "rollout_changed", "roll_back"]
+    assert moves(at, "changed") == [*["rollout_changed", "promote_changed"] * 2, "roll_back"]
 
 
 def test_drift_and_another_version_of_the_code_are_one_redeploy_each(at: Real) -> None:

@@ -113,6 +113,17 @@ def test_a_running_step_shows_its_seconds_so_far():
     assert (asset(seen, "candidate").state, asset(seen, "candidate").seconds) == ("running", 10.0)
 
 
+def test_a_promotion_shows_what_the_rollouts_run_proved_and_its_own_step():
+    record = RECORD.with_verdicts("candidate", [passed("tool_call_parsed", "yes")], 3.0, {})
+    promotion = replace(run(live=("IN_PROGRESS", 990.0, None)), job="promote_my_model")
+
+    seen = rollout(record=record, run=promotion)
+
+    assert seen.state is State.ROLLING_OUT
+    assert (asset(seen, "candidate").state, asset(seen, "candidate").seconds) == ("passed", 3.0)
+    assert (asset(seen, "live").state, asset(seen, "live").seconds) == ("running", 10.0)
+
+
 def test_verdicts_of_an_earlier_attempt_do_not_show_while_the_new_one_has_not_got_there():
     record = RECORD.with_verdicts("candidate", [failed("tool_call_parsed", "no tool call")], 3.0, {})
 

@@ -1,5 +1,6 @@
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -40,8 +41,8 @@ def profile(tmp_path):
     return Profile.load({"GENAI_HOME": str(tmp_path)})
 
 
-def status(profile, store, cluster=None):
-    return status_of(profile, Gateways(None, store, cluster or FakeCluster(), None, None, None), [SPEC])
+def status(profile, store, cluster=None, spec=SPEC):
+    return status_of(profile, Gateways(None, store, cluster or FakeCluster(), None, None, None), [spec])
 
 
 def test_the_json_has_the_fields_that_programs_read(profile, store):
@@ -96,3 +97,15 @@ def test_the_page_names_what_did_not_pass(profile, store):
     page = console.file.getvalue()
     assert "serving_report.ttft_p95 failed: 900 ms" in page
     assert "live r0" in page
+
+
+def test_a_proven_release_says_what_it_waits_for(profile, store):
+    paused = SPEC.model_copy(update={"rollout": SPEC.rollout.model_validate({"paused": True})})
+    proven = replace(RECORD, phase=Phase.ROLLING_OUT, verdicts={name: passed(name, "") for name in REQUIRED_FOR_LIVE})
+    store.put(record_key("weather", "r1"), proven.to_bytes())
+
+    (release,) = status(profile, store)["models"][0]["releases"]
+    (waits,) = status(profile, store, spec=paused)["models"][0]["releases"]
+
+    assert release["waits_for"] == "r1 is proven; its promotion comes next"
+    assert "rollout.paused" in waits["waits_for"]

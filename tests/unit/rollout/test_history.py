@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+from genai_pipeline.core.checks import REQUIRED_FOR_LIVE
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.record import Event, Live, Phase, Record
 from genai_pipeline.core.verdict import failed, inconclusive, passed
@@ -53,6 +54,11 @@ def test_a_release_without_anything_is_shown_all_the_same():
     (row,) = history_table([Record("tiny", "r1", "0" * 40, SPEC)])
     assert row["state"] == "rolling out"
     assert set(map(type, row.values())) == {str}
+
+
+def test_a_proven_release_without_traffic_says_so():
+    proven = record("r1", 1, verdicts={name: passed(name, "") for name in REQUIRED_FOR_LIVE})
+    assert history([proven])[0]["state"] == "rolling out, proven"
 
 
 def test_asked_for_again_it_began_when_its_newest_rollout_did():
