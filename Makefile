@@ -95,7 +95,7 @@ cluster: $(STAMP) ## start that Kubernetes: for root with a real node, else with
 	@$(BIN)/python -m tests.cluster.machine up
 
 .PHONY: cluster-build
-cluster-build: $(STAMP) ## only build what it needs
+cluster-build: $(STAMP) ## only build what it needs: 20 minutes of processor time the first time
 	@$(BIN)/python -m tests.cluster.machine build
 
 .PHONY: cluster-down

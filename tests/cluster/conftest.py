@@ -77,9 +77,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _programs_of_the_cluster() -> None:
-    """kubectl and helm are the cluster's own; beside a given cluster the ones of this machine."""
+    """Beside a cluster of ours kubectl is the one that was built for it, else the one of this machine."""
     if not _GIVEN:
-        os.environ["PATH"] = on_path(built())
+        os.environ["PATH"] = on_path(built("real" if node.can_run() else "simulated"))
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.cluster.machine import node
-from tests.cluster.machine.build import built, on_path
+from tests.cluster.machine.build import built, compile_packages, on_path
 from tests.cluster.machine.cluster import CannotStart, Form, RunningCluster, down, find, up
 
 FORMS: tuple[Form, ...] = ("simulated", "real")
@@ -27,7 +27,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.cluster.machine", description=__doc__)
     commands = parser.add_subparsers(required=True)
     for name, run, text in (
-        ("build", _build, "build the programs"),
+        ("build", _build, "build the programs of a form, or of all forms that run here"),
         ("up", _up, "start; one that runs is left alone"),
         ("down", _down, "end, and remove every trace"),
         ("status", _status, "what runs"),
@@ -49,8 +49,12 @@ def _form(args: argparse.Namespace) -> Form:
     return args.form or ("real" if node.can_run() else "simulated")
 
 
-def _build(_: argparse.Namespace) -> int:
-    _say(f"built: {built(_say)}")
+def _build(args: argparse.Namespace) -> int:
+    here: list[Form] = ["real", "simulated"] if node.can_run() else ["simulated"]
+    for form in [args.form] if args.form else here:
+        _say(f"programs of the {form} form: {built(form, _say)}")
+    if "real" in here and args.form != "simulated":
+        compile_packages(_say)
     return 0
 
 
@@ -80,7 +84,12 @@ def _run(args: argparse.Namespace) -> int:
     os.execvpe(
         command[0],
         command,
-        os.environ | {"PATH": on_path(built()), "KUBECONFIG": str(cluster.kubeconfig), "GENAI_TEST_CLUSTER": args.name},
+        os.environ
+        | {
+            "PATH": on_path(built(cluster.form)),
+            "KUBECONFIG": str(cluster.kubeconfig),
+            "GENAI_TEST_CLUSTER": args.name,
+        },
     )
 
 

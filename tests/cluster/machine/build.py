@@ -1,7 +1,8 @@
 """Build the cluster's programs from the Go module proxy, once per version and machine.
 
-What comes out lies outside the checkout: `bin/` with the programs and `crds/`, `stages/` with the files that the
-same Go modules carry. The folder's name is a digest of the sources, so a change builds anew and never mixes.
+The results lie outside the checkout: `bin/` with the programs, `crds/` and `stages/` with files that the same Go
+modules carry. The folder's name is a digest of the sources, so that a change never mixes with what was built before.
+Each form of cluster builds only what it runs.
 """
 
 from __future__ import annotations
@@ -11,33 +12,41 @@ import hashlib
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
+import sysconfig
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 SOURCES = Path(__file__).parents[1] / "go"
 KUBERNETES = "v1.34.4"
 PROMETHEUS_OPERATOR = "github.com/prometheus-operator/prometheus-operator@v0.85.0"
 OLDEST_GO = (1, 26)
 _VERSION = "k8s.io/component-base/version"
-_STAMP = "built"
 
-_PROGRAMS: tuple[tuple[str, tuple[str, ...], str], ...] = (
+Form = Literal["simulated", "real"]
+Say = Callable[[str], None]
+
+_BOTH = (
     (
         ".",
         ("./kubernetes", "./kubectl"),
         f"-X {_VERSION}.gitVersion={KUBERNETES} -X {_VERSION}.gitMajor=1 -X {_VERSION}.gitMinor=34",
     ),
-    (
-        ".",
-        ("./karpenter", "./dns", "./pause", "github.com/ray-project/kuberay/ray-operator", "helm.sh/helm/v3/cmd/helm"),
-        "",
-    ),
-    ("kwok", ("sigs.k8s.io/kwok/cmd/kwok",), ""),
 )
+_PROGRAMS: dict[Form, tuple[tuple[str, tuple[str, ...], str], ...]] = {
+    "real": (*_BOTH, (".", ("./dns", "./pause"), "")),
+    "simulated": (
+        *_BOTH,
+        (".", ("./karpenter", "github.com/ray-project/kuberay/ray-operator"), ""),
+        ("kwok", ("sigs.k8s.io/kwok/cmd/kwok",), ""),
+    ),
+}
 """Module folder, packages, linker flags. kwok needs newer Kubernetes libraries than the rest."""
 
 _CRDS: tuple[tuple[str, str, str], ...] = (
@@ -49,32 +58,67 @@ _CRDS: tuple[tuple[str, str, str], ...] = (
 _MONITOR_CRDS = "example/prometheus-operator-crd/monitoring.coreos.com_*monitors.yaml"
 _STAGES = ("node/fast/node-initialize.yaml", "node/heartbeat-with-lease/*.yaml", "pod/fast/pod-*.yaml")
 
-Say = Callable[[str], None]
 
+def built(form: Form, say: Say = lambda _: None) -> Path:
+    """Build what a form of cluster lacks, and return the folder.
 
-def built(say: Say = lambda _: None) -> Path:
-    """The folder with everything built; builds what is missing. Raises CalledProcessError with Go's own words."""
+    Raises: CalledProcessError: Go could not build it; Go's own words are on stderr.
+    """
     folder = _cache() / _digest()
+    stamp = folder / f"built-{form}"
     with _alone(folder.with_suffix(".lock")):
-        if not (folder / _STAMP).exists():
-            _build(folder, say)
-            (folder / _STAMP).touch()
+        if not stamp.exists():
+            _build(form, folder, say)
+            stamp.touch()
     return folder
 
 
+def compile_packages(say: Say = lambda _: None) -> None:
+    """Write the bytecode of the packages that pods mount read-only: else each of their processes compiles them again."""
+    packages = Path(sysconfig.get_path("purelib"))
+    stamp = Path(sys.prefix) / ".compiled"
+    with _alone(stamp.with_suffix(".lock")):
+        if not stamp.exists() or stamp.stat().st_mtime < packages.stat().st_mtime:
+            say("compiling the packages that pods import: a minute of processor time")
+            # Some packages carry templates that are no valid Python, so that the exit code says nothing.
+            subprocess.run([sys.executable, "-m", "compileall", "-qq", "-j", "0", str(packages)], check=False)
+            stamp.touch()
+
+
 def on_path(folder: Path) -> str:
-    """A PATH on which the built programs come first: kubectl and helm among them."""
-    return f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    """A PATH on which the built programs come first, then this environment's: kubectl, helm."""
+    return os.pathsep.join([str(folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
 
 
-def _build(folder: Path, say: Say) -> None:
+def _build(form: Form, folder: Path, say: Say) -> None:
     binaries = folder / "bin"
     binaries.mkdir(parents=True, exist_ok=True)
     go = _go(say)
-    for module, packages, flags in _PROGRAMS:
-        say(f"building {', '.join(p.rpartition('/')[2] for p in packages)} (minutes the first time)")
-        command = [go, "build", "-trimpath", f"-ldflags=-s -w {flags}", "-o", f"{binaries}/", *packages]
-        subprocess.run(command, cwd=SOURCES / module, env=_environment(), check=True)
+    for module, packages, flags in _PROGRAMS[form]:
+        names = [package.rpartition("/")[2] for package in packages]
+        if not all((binaries / name).exists() for name in names):
+            _build_programs(go, SOURCES / module, packages, flags, binaries, say)
+    if form == "simulated":
+        _collect_definitions(go, folder)
+
+
+def _build_programs(go: str, module: Path, packages: tuple[str, ...], flags: str, binaries: Path, say: Say) -> None:
+    names = ", ".join(package.rpartition("/")[2] for package in packages)
+    say(f"building {names}: minutes the first time, seconds while Go's cache has it")
+    started, used = time.monotonic(), _processor_s()
+    command = [go, "build", "-trimpath", f"-ldflags=-s -w {flags}", "-o", f"{binaries}/", *packages]
+    subprocess.run(command, cwd=module, env=_environment(), check=True)
+    took, used = time.monotonic() - started, _processor_s() - used
+    say(f"built {names} in {took:.0f} s ({used / 60:.1f} minutes of processor time)")
+
+
+def _processor_s() -> float:
+    """Seconds of processor time of the processes that this one has started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _collect_definitions(go: str, folder: Path) -> None:
     for module, name, pattern in _CRDS:
         _collect(_module_folder(go, module, name), pattern, folder / "crds")
     _collect(_downloaded(go, PROMETHEUS_OPERATOR), _MONITOR_CRDS, folder / "crds")

@@ -13,16 +13,15 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import psutil
 
 from tests.cluster.machine import dns, images, node, objects, programs
-from tests.cluster.machine.build import built
+from tests.cluster.machine.build import Form, built, compile_packages
 from tests.cluster.machine.control_plane import Addresses, control_plane, write_credentials, write_kubeconfig
 from tests.cluster.machine.simulation import simulation, simulation_objects
 
-Form = Literal["simulated", "real"]
 Say = Callable[[str], None]
 T = TypeVar("T")
 
@@ -112,9 +111,10 @@ def up(name: str, form: Form, say: Say = lambda _: None) -> RunningCluster:
     down(name, form)
     if form == "real":
         _require_root()
+        compile_packages(say)
     folder = folder_of(name, form)
     folder.mkdir(parents=True)
-    artefacts = built(say)
+    artefacts = built(form, say)
     say(f"starting a cluster with {'a real node' if form == 'real' else 'simulated nodes'}")
     cluster = _start(name, form, folder, artefacts / "bin")
     try:
