@@ -74,7 +74,7 @@ def built(form: Form, say: Say = lambda _: None) -> Path:
 
 
 def compile_packages(say: Say = lambda _: None) -> None:
-    """Write the bytecode of the packages that pods mount read-only: else each of their processes compiles them again."""
+    """Write bytecode of packages that pods mount read-only: else each of their processes compiles them again."""
     packages = Path(sysconfig.get_path("purelib"))
     stamp = Path(sys.prefix) / ".compiled"
     with _alone(stamp.with_suffix(".lock")):
