@@ -33,6 +33,7 @@ from genai_pipeline.core.release import Release
 from genai_pipeline.definitions import definitions_of
 from genai_pipeline.gateways.hub.huggingface import HuggingFaceHub
 from genai_pipeline.gateways.store.s3 import S3Store
+from genai_pipeline.gateways.store.s3_settings import S3Settings
 from genai_pipeline.resources.platform import Platform
 from genai_pipeline.rollout.record.records import Records
 from tests.fakes.world import PROFILE, World
@@ -72,7 +73,7 @@ def fill(records: Records, store: S3Store, found: tuple[ModelSpec, ...], hub: Hu
 
 
 def measure(hub_url: str, s3_url: str, models: int, releases: int, ticks: int) -> dict[str, Any]:
-    store, hub, found = S3Store(machine.BUCKET, s3_url), HuggingFaceHub(hub_url), specs(models)
+    store, hub, found = S3Store(machine.BUCKET, S3Settings(s3_url)), HuggingFaceHub(hub_url), specs(models)
     store.ensure_bucket()
     fill(Records(store), store, found, hub, releases)
     platform = Platform(PROFILE, replace(World().gateways(), store=store, hub=hub))

@@ -48,8 +48,11 @@ def read_hub(case: Case, url: str, paths: list[tuple[str, int]], threads: int) -
 def write_s3_from_memory(case: Case, url: str) -> float:
     """Seconds to send as many bytes as the case has from one buffer, by what this project sends with."""
     from genai_pipeline.gateways.store.s3 import S3Store
+    from genai_pipeline.gateways.store.s3_settings import S3Settings
 
-    store = S3Store(BUCKET, url, access_key=KEYS["AWS_ACCESS_KEY_ID"], secret_key=KEYS["AWS_SECRET_ACCESS_KEY"])
+    store = S3Store(
+        BUCKET, S3Settings(url, access_key=KEYS["AWS_ACCESS_KEY_ID"], secret_key=KEYS["AWS_SECRET_ACCESS_KEY"])
+    )
     body = memoryview(os.urandom(min(case.size, RANGE)))
     store.put("alone/first", b"")
     if case.size <= RANGE:

@@ -23,11 +23,12 @@ def gateways_for(profile: Profile) -> Gateways:
     from genai_pipeline.gateways.agent.http import HttpAgent
     from genai_pipeline.gateways.inference.openai import OpenAIInference
     from genai_pipeline.gateways.store.s3 import S3Store
+    from genai_pipeline.gateways.store.s3_settings import S3Settings
 
     cluster = _cluster(profile)
     return Gateways(
         hub=_hub(profile),
-        store=S3Store(profile.bucket, profile.s3_endpoint, profile.region, kms_key=profile.kms_key),
+        store=S3Store(profile.bucket, S3Settings(profile.s3_endpoint, profile.region, kms_key=profile.kms_key)),
         cluster=cluster,
         inference=OpenAIInference,
         agent=HttpAgent,

@@ -3,7 +3,7 @@
 In a test, within the process, each request asked of `fault` (see bad_replies.py for a catalogue):
 
     with Proxy(server.endpoint, fault=once(answer(503))) as proxy:
-        store = S3Store("bucket", proxy.url, …)
+        store = S3Store("bucket", S3Settings(proxy.url))
     proxy.exchanges   # what went through: method, path, part, bytes each way, status
 
 In a benchmark, as a process of its own, which takes no time of the interpreter that is measured:

@@ -1,7 +1,7 @@
 """`Proxy` as a process of its own, for benchmarks: it takes no time of the interpreter that is measured.
 
     with ProxyProcess(server.endpoint, latency_s=0.08, failing=0.01) as proxy:
-        S3Store("bucket", proxy.url, …)
+        S3Store("bucket", S3Settings(proxy.url))
 
 `latency_s` is added to every request. `failing` is the share of requests that fail, in turn as 503, a body that breaks
 off half way, 500, 429 with `Retry-After: 1`, a connection that breaks before the server sees the request, and one that

@@ -3,6 +3,7 @@
 import sys
 
 from genai_pipeline.gateways.store.s3 import S3Store
+from genai_pipeline.gateways.store.s3_settings import S3Settings
 from genai_pipeline.staging.stager import Stager
 from tests.fakes.weights import safetensors_of
 from tests.fakes.world import FakeHub
@@ -29,7 +30,7 @@ def hub_with(content: str) -> tuple[FakeHub, str]:
 def main() -> None:
     bucket, content, endpoint = sys.argv[1:4]
     hub, revision = hub_with(content)
-    store = S3Store(bucket, endpoint)
+    store = S3Store(bucket, S3Settings(endpoint))
     Stager(hub, store, PART).stage("tiny", hub.snapshot("owner/tiny", revision))
 
 

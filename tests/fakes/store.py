@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from genai_pipeline.core.errors import AlreadyExists, NotFound, StoreConflict, StoreUnavailable
 from genai_pipeline.gateways.store.abc import Body, ObjectStore, StoredObject, Upload, UploadedPart
-from genai_pipeline.gateways.store.s3_settings import located
+from genai_pipeline.gateways.store.s3_settings import bucket_and_key
 
 CHUNK = 64 * 1024
 
@@ -136,7 +136,7 @@ class MemoryStore(ObjectStore):
 
     def copy(self, source: str, target: str, etag: str | None = None) -> str:
         with self._changed("copy", target):
-            bucket, key = located(source, self.bucket)
+            bucket, key = bucket_and_key(source, self.bucket)
             origin = self.elsewhere(bucket, None, None)
             if etag not in (None, origin.etags.get(key, etag)):
                 raise StoreConflict(f"{source} was changed by somebody else.", "Read it again and retry.")

@@ -10,10 +10,12 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from genai_pipeline.gateways.store.s3 import S3Store
+from genai_pipeline.gateways.store.s3_settings import S3Settings
 from genai_pipeline.local.s3_server import HOST, s3_command
 
 
@@ -36,8 +38,13 @@ class S3Server:
             "AWS_REGION": "us-east-1",
         }
 
+    def settings(self, endpoint: str = "", **others: Any) -> S3Settings:
+        """The settings that reach this server, by way of another endpoint if one is given."""
+        others = {"access_key": self.access_key, "secret_key": self.secret_key, **others}
+        return S3Settings(endpoint or self.endpoint, **others)
+
     def store(self, bucket: str) -> S3Store:
-        return S3Store(bucket, self.endpoint, access_key=self.access_key, secret_key=self.secret_key)
+        return S3Store(bucket, self.settings())
 
 
 def free_port() -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from genai_pipeline.gateways.discretion import keep_secrets_out_of_logs
+from genai_pipeline.gateways.redaction import keep_secrets_out_of_logs
 
 VARIABLE = "AGENT_API_KEYS"
 REFUSED = (401, 403)

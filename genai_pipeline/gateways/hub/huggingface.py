@@ -17,8 +17,12 @@ from urllib.parse import quote
 
 from genai_pipeline.core.errors import AccessDenied, HubUnavailable, RevisionNotFound
 from genai_pipeline.core.snapshot import Snapshot, SnapshotFile
-from genai_pipeline.gateways.discretion import keep_secrets_out_of_logs, require_open_address, require_sendable
 from genai_pipeline.gateways.hub.abc import Hub
+from genai_pipeline.gateways.redaction import (
+    keep_secrets_out_of_logs,
+    require_address_without_password,
+    require_sendable,
+)
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -99,7 +103,7 @@ class HuggingFaceHub(Hub):
         if self._asked_endpoint == PUBLIC:
             return constants._HF_DEFAULT_ENDPOINT  # pyright: ignore[reportPrivateUsage]
         endpoint = (self._asked_endpoint or constants.ENDPOINT).rstrip("/")
-        require_open_address(endpoint, "HF_ENDPOINT")
+        require_address_without_password(endpoint, "HF_ENDPOINT")
         return endpoint
 
     @cached_property

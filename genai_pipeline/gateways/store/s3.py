@@ -1,94 +1,66 @@
-"""S3 and whatever speaks its protocol, through boto3.
+"""Amazon S3, and other servers that speak its protocol, through boto3.
 
-boto3 is imported at the first call, not at import: half a second that definitions must not pay.
+boto3 is imported at the first call, because its import takes half a second, which loading the definitions must not pay.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, suppress
+from dataclasses import replace
 from typing import Any
 
 from genai_pipeline.core.errors import AlreadyExists, NotFound, StoreConflict, StoreUnavailable
-from genai_pipeline.gateways.discretion import keep_secrets_out_of_logs
+from genai_pipeline.gateways.redaction import keep_secrets_out_of_logs
 from genai_pipeline.gateways.store.abc import CHUNK, Body, ObjectStore, StoredObject, Upload, UploadedPart
 from genai_pipeline.gateways.store.checksums import HEADER, of_parts
 from genai_pipeline.gateways.store.s3_client import S3Client
-from genai_pipeline.gateways.store.s3_copy import copy
-from genai_pipeline.gateways.store.s3_settings import encryption, encryption_headers, located, payer
+from genai_pipeline.gateways.store.s3_copy import copy_object
+from genai_pipeline.gateways.store.s3_settings import S3Settings, bucket_and_key
 
-GIB = 1024**3
 READ_ATTEMPTS = 4
-"""In a row without as much as `s3_pace.py` asks of one."""
+"""In a row of which none brought LEAST_READ bytes."""
 LEAST_READ = 2 * 1024**2
 
 
 class S3Store(ObjectStore):
-    """One bucket of an S3. Thread-safe; constructing it costs nothing and asks nobody.
+    """One bucket of an S3. Thread-safe. The constructor connects to nothing."""
 
-    Args:
-        endpoint: ``http://host:port`` of another S3; None means AWS's own in `region`.
-        access_key, secret_key: None means boto3's own chain (environment, IAM role).
-        connections: size of the connection pool; at least the parts sent at once.
-        largest_copy: bytes that one CopyObject may copy (S3: 5 GiB); above, parts of `copy_part` are copied.
-        kms_key: id, alias or ARN of the key that everything written here is encrypted with (SSE-KMS, with a bucket
-            key); None leaves it to the bucket.
-        requester_pays: read at this account's cost, which the bucket's owner asks for.
-    """
-
-    def __init__(
-        self,
-        bucket: str,
-        endpoint: str | None = None,
-        region: str = "us-east-1",
-        access_key: str | None = None,
-        secret_key: str | None = None,
-        connections: int = 32,
-        largest_copy: int = 5 * GIB,
-        copy_part: int = GIB,
-        kms_key: str | None = None,
-        requester_pays: bool = False,
-    ) -> None:
+    def __init__(self, bucket: str, settings: S3Settings | None = None) -> None:
         keep_secrets_out_of_logs()
         self.bucket = bucket
-        self.endpoint = endpoint
-        self._region = region
-        self._keys = (access_key, secret_key)
-        self._client = S3Client(bucket, endpoint, region, self._keys, connections)
-        self._largest_copy = largest_copy
-        self._copy_part = copy_part
-        self._encrypted = encryption(kms_key)
-        self._paid = payer(requester_pays)
-        self._kms_headers = encryption_headers(kms_key)
+        self.settings = settings or S3Settings()
+        self._client = S3Client(bucket, self.settings)
 
     def __repr__(self) -> str:
-        return f"S3Store({self.bucket!r}, {self.endpoint!r})"
+        return f"S3Store({self.bucket!r}, {self.settings.endpoint!r})"
 
     def requests(self) -> Mapping[str, int]:
         return dict(self._client.requests)
 
     def url(self, key: str) -> str:
-        return "s3://{}/{}".format(*located(key, self.bucket))
+        return "s3://{}/{}".format(*bucket_and_key(key, self.bucket))
 
     def elsewhere(self, bucket: str, region: str | None, endpoint: str | None, requester_pays: bool = False) -> S3Store:
-        place = (endpoint or self.endpoint, region or self._region)
-        return S3Store(bucket, *place, *self._keys, requester_pays=requester_pays)
+        own = self.settings
+        place = {"endpoint": endpoint or own.endpoint, "region": region or own.region}
+        return S3Store(bucket, replace(own, **place, kms_key=None, requester_pays=requester_pays))
 
     def head(self, key: str) -> StoredObject | None:
         try:
-            with self._asked("look up", key):
-                found = self._s3.head_object(Bucket=self.bucket, Key=key, **self._paid)
+            with self._translating_errors("look up", key):
+                found = self._s3.head_object(Bucket=self.bucket, Key=key, **self.settings.payer)
         except NotFound:
             return None
         return StoredObject(key, found["ContentLength"], _bare(found["ETag"]), found["LastModified"].timestamp())
 
     def get(self, key: str) -> tuple[bytes, str]:
-        with self._asked("read", key):
-            found = self._s3.get_object(Bucket=self.bucket, Key=key, **self._paid)
+        with self._translating_errors("read", key):
+            found = self._s3.get_object(Bucket=self.bucket, Key=key, **self.settings.payer)
             return found["Body"].read(), _bare(found["ETag"])
 
     def read(self, key: str, start: int = 0, end: int | None = None, etag: str | None = None) -> Iterator[bytes]:
-        """Bytes [start, end) in chunks; a broken connection is resumed where it broke, on the same object.
+        """Return bytes [start, end) in chunks. After a broken connection it goes on where it broke, on the same object.
 
         Raises: NotFound; StoreConflict: the object has another ETag, or was overwritten while it was read.
         """
@@ -105,39 +77,41 @@ class S3Store(ObjectStore):
             except _errors().BROKEN_STREAM as error:
                 attempt = 1 if at - began >= LEAST_READ else attempt + 1
                 if attempt >= READ_ATTEMPTS:
-                    with self._asked("read", key):
+                    with self._translating_errors("read", key):
                         raise error
 
     def _stream(self, key: str, start: int, end: int | None, condition: dict[str, str]) -> Iterator[tuple[bytes, str]]:
         wanted = {} if start == 0 and end is None else {"Range": f"bytes={start}-{'' if end is None else end - 1}"}
-        with self._asked("read", key):
-            found = self._s3.get_object(Bucket=self.bucket, Key=key, **wanted, **condition, **self._paid)
-        # Raised behind the last byte. Whoever reads this way compares a sha256, and not each S3 has right checksums.
+        with self._translating_errors("read", key):
+            found = self._s3.get_object(Bucket=self.bucket, Key=key, **wanted, **condition, **self.settings.payer)
+        # Raised behind the last byte. Callers compare a sha256, and not every S3 keeps right checksums.
         with closing(found["Body"]) as body, suppress(_errors().WRONG_CHECKSUM):
             for chunk in body.iter_chunks(CHUNK):
                 yield chunk, found["ETag"]
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        with self._asked("list", prefix):
-            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix, **self._paid)
+        with self._translating_errors("list", prefix):
+            pages = self._s3.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=prefix, **self.settings.payer
+            )
             for page in pages:
                 for found in page.get("Contents", ()):
                     modified_at = found["LastModified"].timestamp()
                     yield StoredObject(found["Key"], found["Size"], _bare(found["ETag"]), modified_at)
 
     def list_uploads(self, prefix: str) -> Iterator[Upload]:
-        with self._asked("list the uploads of", prefix):
+        with self._translating_errors("list the uploads of", prefix):
             for page in self._s3.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=prefix):
                 for found in page.get("Uploads", ()):
                     yield Upload(found["Key"], found["UploadId"], found["Initiated"].timestamp())
 
     def now(self) -> float:
-        with self._asked("look up", ""):
+        with self._translating_errors("look up", ""):
             return _unix_time(self._s3.head_bucket(Bucket=self.bucket)["ResponseMetadata"]["HTTPHeaders"].get("date"))
 
     def exists(self) -> bool:
         try:
-            with self._asked("look up", ""):
+            with self._translating_errors("look up", ""):
                 self._s3.head_bucket(Bucket=self.bucket)
         except NotFound:
             return False
@@ -146,9 +120,11 @@ class S3Store(ObjectStore):
     def ensure_bucket(self) -> None:
         if self.exists():
             return
-        with self._asked("create", ""):
-            elsewhere = self.endpoint is None and self._region != "us-east-1"  # us-east-1 refuses its own name
-            place = {"CreateBucketConfiguration": {"LocationConstraint": self._region}} if elsewhere else {}
+        with self._translating_errors("create", ""):
+            elsewhere = (
+                self.settings.endpoint is None and self.settings.region != "us-east-1"
+            )  # us-east-1 refuses its own name
+            place = {"CreateBucketConfiguration": {"LocationConstraint": self.settings.region}} if elsewhere else {}
             try:
                 self._s3.create_bucket(Bucket=self.bucket, **place)
             except _errors().ClientError as error:
@@ -156,12 +132,14 @@ class S3Store(ObjectStore):
                     raise
 
     def put(self, key: str, body: bytes) -> str:
-        with self._asked("write", key):
-            return _bare(self._s3.put_object(Bucket=self.bucket, Key=key, Body=body, **self._encrypted)["ETag"])
+        with self._translating_errors("write", key):
+            return _bare(
+                self._s3.put_object(Bucket=self.bucket, Key=key, Body=body, **self.settings.encryption)["ETag"]
+            )
 
     def put_file(self, key: str, body: Body) -> str:
-        with self._asked("write", key):
-            return _bare(self._client.sender.put("PutObject", key, {}, body, self._kms_headers)["ETag"])
+        with self._translating_errors("write", key):
+            return _bare(self._client.sender.put("PutObject", key, {}, body, self.settings.encryption_headers)["ETag"])
 
     def put_new(self, key: str, body: bytes) -> str:
         try:
@@ -176,12 +154,12 @@ class S3Store(ObjectStore):
             raise StoreConflict(f"{self.url(key)} was deleted meanwhile.", "Read it again and retry.") from error
 
     def _put_if(self, key: str, body: bytes, **condition: str) -> str:
-        with self._asked("write", key):
+        with self._translating_errors("write", key):
             try:
-                wanted = {**condition, **self._encrypted}
+                wanted = {**condition, **self.settings.encryption}
                 return _bare(self._s3.put_object(Bucket=self.bucket, Key=key, Body=body, **wanted)["ETag"])
             except _errors().ClientError as error:
-                # The answer to our own first try may have been lost, and the client's retry then met that object.
+                # The answer to the first try may have been lost; then the client's retry met the object of that try.
                 if _errors().is_conflict(error) and error.response["ResponseMetadata"].get("RetryAttempts"):
                     there, etag = self.get(key)
                     if there == body:
@@ -189,53 +167,54 @@ class S3Store(ObjectStore):
                 raise
 
     def delete(self, key: str) -> None:
-        with self._asked("delete", key):
+        with self._translating_errors("delete", key):
             self._s3.delete_object(Bucket=self.bucket, Key=key)
 
     def delete_many(self, keys: Sequence[str]) -> None:
         if not keys:
             return
         listed = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
-        with self._asked(f"delete {len(keys)} objects like", keys[0]):
+        with self._translating_errors(f"delete {len(keys)} objects like", keys[0]):
             done = self._s3.delete_objects(Bucket=self.bucket, Delete=listed)
-        for refused in done.get("Errors", ()):  # the request as a whole succeeds all the same
+        for refused in done.get("Errors", ()):  # the request as a whole succeeds nevertheless
             raise StoreUnavailable(
                 f"The object store did not delete {self.url(refused['Key'])} ({refused.get('Code', 'no reason')}).",
                 "Run this again; if it repeats, s3:DeleteObject is denied or the object is locked.",
             )
 
     def copy(self, source: str, target: str, etag: str | None = None) -> str:
-        limits = {"largest": self._largest_copy, "part_size": self._copy_part}
-        return copy(self, self._client, source, target, etag, **limits, **self._encrypted)
+        return copy_object(self, self._client, self.settings, source, target, etag)
 
     def begin_upload(self, key: str) -> Upload:
-        with self._asked("start an upload to", key):
+        with self._translating_errors("start an upload to", key):
             begun = self._begin(key)
             date = begun["ResponseMetadata"]["HTTPHeaders"].get("date")
             return Upload(key, begun["UploadId"], _unix_time(date))
 
     def _begin(self, key: str) -> Any:
-        """With a checksum over the whole object; a server that refuses this is not asked for it again."""
+        """Ask for a checksum over the whole object. A server that refuses it is not asked for it again."""
         sender = self._client.sender
         if sender.with_crc64:
             whole = {"ChecksumAlgorithm": "CRC64NVME", "ChecksumType": "FULL_OBJECT"}
             try:
-                return self._s3.create_multipart_upload(Bucket=self.bucket, Key=key, **whole, **self._encrypted)
+                return self._s3.create_multipart_upload(
+                    Bucket=self.bucket, Key=key, **whole, **self.settings.encryption
+                )
             except _errors().ClientError as error:
                 if not _errors().refuses_checksum(error):
                     raise
-        begun = self._s3.create_multipart_upload(Bucket=self.bucket, Key=key, **self._encrypted)
+        begun = self._s3.create_multipart_upload(Bucket=self.bucket, Key=key, **self.settings.encryption)
         sender.with_crc64 = False
         return begun
 
     def upload_part(self, upload: Upload, number: int, body: Body) -> UploadedPart:
         query = {"partNumber": str(number), "uploadId": upload.upload_id}
-        with self._asked(f"write part {number} of", upload.key):
+        with self._translating_errors(f"write part {number} of", upload.key):
             sent = self._client.sender.put("UploadPart", upload.key, query, body, {})
         return UploadedPart(number, memoryview(body).nbytes, _bare(sent["ETag"]), sent.get(HEADER))
 
     def list_parts(self, upload: Upload) -> Iterator[UploadedPart]:
-        with self._asked("list the parts of", upload.key):
+        with self._translating_errors("list the parts of", upload.key):
             for page in self._s3.get_paginator("list_parts").paginate(**self._of(upload)):
                 for part in page.get("Parts", ()):
                     checksum = part.get("ChecksumCRC64NVME")
@@ -246,13 +225,13 @@ class S3Store(ObjectStore):
         checksum = of_parts(ordered)
         listed = [_completed(part) for part in ordered]
         whole = {"ChecksumCRC64NVME": checksum, "ChecksumType": "FULL_OBJECT"} if checksum else {}
-        with self._asked("complete the upload to", upload.key):
+        with self._translating_errors("complete the upload to", upload.key):
             done = self._s3.complete_multipart_upload(**self._of(upload), MultipartUpload={"Parts": listed}, **whole)
             return _bare(done["ETag"])
 
     def abort_upload(self, upload: Upload) -> None:
         try:
-            with self._asked("abort the upload to", upload.key):
+            with self._translating_errors("abort the upload to", upload.key):
                 self._s3.abort_multipart_upload(**self._of(upload))
         except NotFound:
             return
@@ -261,8 +240,8 @@ class S3Store(ObjectStore):
     def _s3(self) -> Any:
         return self._client.boto3
 
-    def _asked(self, verb: str, key: str) -> AbstractContextManager[None]:
-        return self._client.asked(f"{verb} {self.url(key)}", self.url(key))
+    def _translating_errors(self, verb: str, key: str) -> AbstractContextManager[None]:
+        return self._client.translating_errors(f"{verb} {self.url(key)}", self.url(key))
 
     def _of(self, upload: Upload) -> dict[str, str]:
         return {"Bucket": self.bucket, "Key": upload.key, "UploadId": upload.upload_id}
@@ -285,7 +264,7 @@ def _unix_time(http_date: str | None) -> float:
 
 
 def _errors() -> Any:
-    """botocore's errors and what we make of them; imported when the first request is."""
+    """The module that translates botocore's errors, imported with the first request."""
     from genai_pipeline.gateways.store import s3_errors
 
     return s3_errors

@@ -2,51 +2,50 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from genai_pipeline.core.errors import StoreConflict
-from genai_pipeline.gateways.store.abc import UploadedPart
+from genai_pipeline.gateways.store.abc import ObjectStore, UploadedPart
 from genai_pipeline.gateways.store.s3_client import S3Client
-from genai_pipeline.gateways.store.s3_settings import located, payer
+from genai_pipeline.gateways.store.s3_settings import S3Settings, bucket_and_key, payer
 from genai_pipeline.gateways.threads import each
-
-if TYPE_CHECKING:
-    from genai_pipeline.gateways.store.s3 import S3Store
 
 COPY_THREADS = 8
 
 
-def copy(
-    store: S3Store, s3: S3Client, source: str, target: str, etag: str | None, largest: int, part_size: int,
-    **settings: Any,
-) -> str:  # fmt: skip
-    """The ETag of the copy; `source` that changes meanwhile ends it. `settings` go into a copy in one piece.
+def copy_object(
+    store: ObjectStore, s3: S3Client, settings: S3Settings, source: str, target: str, etag: str | None
+) -> str:
+    """Copy `source` to the key `target` of `store`, and return the ETag of the copy.
 
     Args:
-        etag: what the source's must be; None means the one that it has now.
-        largest: bytes that one CopyObject may copy; above, parts of `part_size` are copied.
+        source: a key of `store`, or `s3://bucket/key`.
+        etag: the ETag that the source must have; None means the one that it has now.
+    Raises: StoreConflict: the source has another ETag, or changes while it is copied.
     """
-    bucket, key = located(source, store.bucket)
-    other = payer(bucket != store.bucket)  # harmless where its owner pays
-    with s3.asked(f"copy {store.url(source)}", store.url(source)):
+    bucket, key = bucket_and_key(source, store.bucket)
+    other = payer(bucket != store.bucket)  # without effect where the owner pays
+    with s3.translating_errors(f"copy {store.url(source)}", store.url(source)):
         found = s3.boto3.head_object(Bucket=bucket, Key=key, **other)
     if etag not in (None, found["ETag"].strip('"')):
-        raise StoreConflict(f"{store.url(source)} was changed by somebody else meanwhile.", "Read it again and retry.")
+        raise StoreConflict(
+            f"{store.url(source)} was changed by another process meanwhile.", "Read it again and retry."
+        )
     origin = {"CopySource": {"Bucket": bucket, "Key": key}, "CopySourceIfMatch": found["ETag"], **other}
-    if found["ContentLength"] > largest:
-        return _in_parts(store, s3, origin, found["ContentLength"], target, part_size)
-    with s3.asked(f"copy to {store.url(target)}", store.url(target)):
-        done = s3.boto3.copy_object(Bucket=store.bucket, Key=target, **origin, **settings)
+    if found["ContentLength"] > settings.largest_copy:
+        return _in_parts(store, s3, origin, found["ContentLength"], target, settings.copy_part)
+    with s3.translating_errors(f"copy to {store.url(target)}", store.url(target)):
+        done = s3.boto3.copy_object(Bucket=store.bucket, Key=target, **origin, **settings.encryption)
         return done["CopyObjectResult"]["ETag"].strip('"')
 
 
-def _in_parts(store: S3Store, s3: S3Client, origin: dict[str, Any], size: int, target: str, part_size: int) -> str:
+def _in_parts(store: ObjectStore, s3: S3Client, origin: dict[str, Any], size: int, target: str, part_size: int) -> str:
     upload = store.begin_upload(target)
     place = {"Bucket": store.bucket, "Key": target, "UploadId": upload.upload_id}
 
     def copy_part(number: int) -> UploadedPart:
         start, end = (number - 1) * part_size, min(number * part_size, size)
-        with s3.asked(f"copy to {store.url(target)}", store.url(target)):
+        with s3.translating_errors(f"copy to {store.url(target)}", store.url(target)):
             done = s3.boto3.upload_part_copy(
                 **place, PartNumber=number, CopySourceRange=f"bytes={start}-{end - 1}", **origin
             )["CopyPartResult"]

@@ -1,54 +1,62 @@
-"""Breaks off answers that come in drips, so that they are tried again, as when a connection breaks.
+"""Breaks off answers of S3 that come too slowly, so that boto3 tries them again as it does after a broken connection.
 
-boto3's time-outs count from the last byte: a server that sends one each minute is waited for as long as it likes.
+boto3's time-outs count from the last byte. A server that sends one byte a minute would be waited for without end.
+The event `before-send` lets a handler answer a request itself: this one sends it with botocore's own HTTP session and
+reads the body under a `MinimumRate`.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+import socket
+from collections.abc import Iterator
 from typing import Any
 
 from botocore.exceptions import ConnectionClosedError, HTTPClientError, ReadTimeoutError
+from botocore.httpsession import URLLib3Session
+from botocore.utils import get_environ_proxies
 from urllib3 import exceptions
 
 from genai_pipeline.gateways import bounded_body
-from genai_pipeline.gateways.bounded_body import SLOWEST_BYTES_PER_S, MinimumRate
+from genai_pipeline.gateways.bounded_body import MinimumRate
 from genai_pipeline.gateways.store.abc import CHUNK
+from genai_pipeline.gateways.store.s3_settings import S3Settings
 
-GRACE_S = 60.0
-"""Of waiting for a body before it is held to that."""
 GRACE_OF_WRITES_S = 900.0
 """While S3 completes an upload or copies, it sends blanks. Source: S3 API reference, "CompleteMultipartUpload"."""
+CONNECT_S, READ_S = 3, 60
 
 
 class TooSlow(HTTPClientError):
     fmt = "the answer came too slowly: {why}"
 
 
-def keep_pace(client: Any, clock: Callable[[], float] = time.monotonic) -> None:
-    """Make a client of boto3 give up answers that are too slow."""
-    session = client._endpoint.http_session
-    send = session.send
+def bound_answers(client: Any, settings: S3Settings, ca_bundle: str | None) -> None:
+    """Make a client of boto3 give up answers that come too slowly."""
+    session = URLLib3Session(
+        proxies=get_environ_proxies(client.meta.endpoint_url),
+        verify=ca_bundle or True,  # pyright: ignore[reportArgumentType] (a file of certificates is allowed too)
+        timeout=(CONNECT_S, READ_S),
+        max_pool_connections=settings.connections,
+        socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
+    )
 
-    def paced(request: Any) -> Any:
-        streamed, request.stream_output = request.stream_output, True  # so that no body is read in there
-        answer = send(request)
-        grace_s = GRACE_S if request.method in ("GET", "HEAD") else GRACE_OF_WRITES_S
-        answer.raw = _Paced(answer.raw, request.url, grace_s, clock)
+    def send(request: Any, **_: Any) -> Any:
+        streamed, request.stream_output = request.stream_output, True  # so that the session reads no body
+        answer = session.send(request)
+        grace_s = settings.read_grace_s if request.method in ("GET", "HEAD") else GRACE_OF_WRITES_S
+        answer.raw = _BoundedBody(answer.raw, request.url, MinimumRate(grace_s, settings.slowest_bytes_per_s))
         if not streamed:
-            _ = answer.content  # reads it, and remembers it
+            _ = answer.content  # reads it, and keeps it
         return answer
 
-    session.send = paced
+    client.meta.events.register("before-send.s3", send)
 
 
-class _Paced:
-    """A body of urllib3 as botocore reads one. What the reader takes for itself between two reads does not count."""
+class _BoundedBody:
+    """A body of urllib3 as botocore reads one."""
 
-    def __init__(self, raw: Any, url: str, grace_s: float, clock: Callable[[], float]) -> None:
-        self._raw, self._url = raw, url
-        self._rate = MinimumRate(grace_s, SLOWEST_BYTES_PER_S, clock)
+    def __init__(self, raw: Any, url: str, rate: MinimumRate) -> None:
+        self._raw, self._url, self._rate = raw, url, rate
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._raw, name)
@@ -58,7 +66,7 @@ class _Paced:
             yield chunk
 
     def read(self, amount: int | None = None) -> bytes:
-        """What has come, at most `amount`; without one, all."""
+        """Return what has come, at most `amount` bytes; without an amount, everything."""
         if amount is None:
             return b"".join(self.stream())
         try:

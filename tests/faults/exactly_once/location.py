@@ -15,6 +15,7 @@ from genai_pipeline.core.model_file import read_models
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.definitions import definitions_of
 from genai_pipeline.gateways.store.s3 import S3Store
+from genai_pipeline.gateways.store.s3_settings import S3Settings
 from genai_pipeline.resources.platform import Platform
 from genai_pipeline.rollout.control import plan
 from tests.fakes.world import PROFILE, World
@@ -26,6 +27,6 @@ Profile.tick_s = 1  # type: ignore[assignment]
 @dg.definitions
 def defs() -> dg.Definitions:
     home = Path(os.environ["EXACTLY_ONCE_HOME"])
-    store = S3Store(os.environ["EXACTLY_ONCE_BUCKET"], os.environ["AWS_ENDPOINT_URL"])
+    store = S3Store(os.environ["EXACTLY_ONCE_BUCKET"], S3Settings(os.environ["AWS_ENDPOINT_URL"]))
     gateways = replace(World().gateways(), store=store)
     return definitions_of(read_models(home / "models"), Platform(replace(PROFILE, home=home), gateways))

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ def _stage_and_tell(addresses: Addresses) -> None:
     def show(what: object) -> None:
         sys.stderr.write(f"{what}\n")
 
-    show(addresses.stage(say=show, progress=show, sleep=lambda _: None))
+    show(replace(addresses, sleep=lambda _: None).stage(say=show, progress=show))
 
 
 def _interrupt(number: int, frame: Any) -> None:

@@ -4,7 +4,6 @@ from types import SimpleNamespace
 import pytest
 
 from genai_pipeline.core.errors import ChecksumMismatch, GenaiError
-from genai_pipeline.gateways.store.s3_sender import Sender
 from tests.fakes.bad_replies import always, times
 from tests.faults.staging.bad_hub import HUB_REPLIES, SNAPSHOT_REPLIES
 from tests.faults.staging.bad_s3 import S3_REPLIES
@@ -16,24 +15,24 @@ LONGEST_WAIT_S = 60.0
 
 
 @pytest.fixture
-def waits(monkeypatch):
-    """What would have been slept between two attempts, instead of sleeping it."""
+def waits(monkeypatch, small_world):
+    """The waits between two attempts, which are noted and not slept."""
     slept = []
     monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=slept.append))
-    monkeypatch.setattr(Sender.__init__, "__defaults__", (slept.append,))  # its `sleep`
+    small_world.sleep = slept.append
     return slept
 
 
-def survives(world, waits):
-    world.addresses.stage(sleep=waits.append)
+def survives(world):
+    world.addresses.stage()
     world.assert_right()
     world.assert_swept()
 
 
-def gives_up(world, waits, reply):
+def gives_up(world, reply):
     """With the right error, after a bounded number of tries, and without a manifest."""
     with pytest.raises(GenaiError) as raised:
-        world.addresses.stage(sleep=waits.append)
+        world.addresses.stage()
 
     assert isinstance(raised.value, reply.error), repr(raised.value)
     assert raised.value.remedy, "the message does not say what to do"
@@ -59,7 +58,7 @@ def in_bursts(replies):
 def test_bad_replies_of_a_hub_that_pass_are_survived(small_world, waits, reply, count):
     small_world.hub.fault = times(count, reply.fault, reply.which)
 
-    survives(small_world, waits)
+    survives(small_world)
 
     assert 1 <= sum(e.faulty for e in small_world.hub.exchanges) <= count
     sent = [e.part for e in small_world.s3.exchanges if e.part]
@@ -72,14 +71,14 @@ def test_bad_replies_of_a_hub_that_pass_are_survived(small_world, waits, reply, 
 def test_a_hub_that_only_replies_so_is_given_up_with_the_right_error(small_world, waits, reply):
     small_world.hub.fault = always(reply.fault, reply.which)
 
-    gives_up(small_world, waits, reply)
+    gives_up(small_world, reply)
 
 
 @pytest.mark.parametrize(("reply", "count"), in_bursts(S3_REPLIES))
 def test_bad_replies_of_an_s3_that_pass_are_survived(small_world, waits, reply, count):
     small_world.s3.fault = times(count, reply.fault, reply.which)
 
-    survives(small_world, waits)
+    survives(small_world)
 
     assert 1 <= sum(e.faulty for e in small_world.s3.exchanges) <= count
     assert all(wait <= LONGEST_WAIT_S for wait in waits)
@@ -89,7 +88,7 @@ def test_bad_replies_of_an_s3_that_pass_are_survived(small_world, waits, reply, 
 def test_an_s3_that_only_replies_so_is_given_up_with_the_right_error(small_world, waits, reply):
     small_world.s3.fault = always(reply.fault, reply.which)
 
-    gives_up(small_world, waits, reply)
+    gives_up(small_world, reply)
 
     assert all(wait <= LONGEST_WAIT_S for wait in waits)
 

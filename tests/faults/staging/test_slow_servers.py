@@ -29,7 +29,7 @@ IMPATIENT = ReadLimits(grace_s=0.2, slowest_bytes_per_s=8_000_000)
 def test_a_hub_that_drips_is_asked_again_on_another_connection(small_world):
     small_world.hub.fault = once(dripping(pieces=40, pause_s=0.1), RANGES)
 
-    small_world.addresses.stage(sleep=lambda _: None, limits=IMPATIENT)
+    small_world.addresses.stage(limits=IMPATIENT)
 
     small_world.assert_right()
     assert sum(HEADERS(e) for e in small_world.hub.exchanges) > 3
@@ -39,7 +39,7 @@ def test_a_hub_that_only_drips_is_given_up(small_world):
     small_world.hub.fault = always(dripping(pieces=40, pause_s=0.1), RANGES)
 
     with pytest.raises(HubUnavailable, match="no more than"):
-        small_world.addresses.stage(sleep=lambda _: None, limits=replace(IMPATIENT, longest_s=1.0))
+        small_world.addresses.stage(limits=replace(IMPATIENT, longest_s=1.0))
 
     assert small_world.manifest() is None
 

@@ -17,6 +17,7 @@ from genai_pipeline.core.manifest import MANIFEST_NAME, Manifest, manifest_key, 
 from genai_pipeline.gateways.hub.file_reader import ReadLimits
 from genai_pipeline.gateways.hub.huggingface import HuggingFaceHub
 from genai_pipeline.gateways.store.s3 import S3Store
+from genai_pipeline.gateways.store.s3_settings import S3Settings
 from genai_pipeline.local.hub_server import HubServer
 from genai_pipeline.staging.stager import Stager
 from genai_pipeline.staging.sweep import sweep
@@ -43,26 +44,20 @@ class Addresses:
     revision: str
     token: str | None = TOKEN
     part_size: int = PART
+    sleep: Callable[[float], None] = time.sleep
+    """Waits between two tries, on both sides."""
 
     @cache  # noqa: B019 (boto3 takes longer to make a client than a stager to use it)
     def store(self) -> S3Store:
         """Copies in parts what is larger than a part, so that both kinds of copy happen."""
         keys = {"access_key": self.access_key, "secret_key": self.secret_key}
-        return S3Store(self.bucket, self.s3, **keys, largest_copy=PART, copy_part=PART)
+        return S3Store(self.bucket, S3Settings(self.s3, **keys, largest_copy=PART, copy_part=PART, sleep=self.sleep))
 
-    def hub_gateway(
-        self, sleep: Callable[[float], None] = time.sleep, limits: ReadLimits | None = None
-    ) -> HuggingFaceHub:
-        return HuggingFaceHub(self.hub, self.token, sleep, limits)
+    def hub_gateway(self, limits: ReadLimits | None = None) -> HuggingFaceHub:
+        return HuggingFaceHub(self.hub, self.token, self.sleep, limits)
 
-    def stage(
-        self,
-        model: str = MODEL,
-        sleep: Callable[[float], None] = time.sleep,
-        limits: ReadLimits | None = None,
-        **options: Any,
-    ) -> Manifest:
-        hub = self.hub_gateway(sleep, limits)
+    def stage(self, model: str = MODEL, limits: ReadLimits | None = None, **options: Any) -> Manifest:
+        hub = self.hub_gateway(limits)
         snapshot = hub.snapshot(REPOSITORY, self.revision)
         return Stager(hub, self.store(), part_size=self.part_size).stage(model, snapshot, **options)
 
@@ -91,6 +86,7 @@ class World:
         self.kept: frozenset[str] = frozenset()
         self.copied = ""
         """The key whose bytes are in the bucket already. A copy that was begun is begun anew, and swept."""
+        self.sleep: Callable[[float], None] = time.sleep
         self.server = boto3.client(
             "s3",
             endpoint_url=s3.endpoint,
@@ -113,11 +109,14 @@ class World:
     @property
     def addresses(self) -> Addresses:
         s3 = self._s3
-        return Addresses(self.hub.url, self.s3.url, self.bucket, s3.access_key, s3.secret_key, self.revision)
+        return Addresses(
+            self.hub.url, self.s3.url, self.bucket, s3.access_key, s3.secret_key, self.revision, sleep=self.sleep
+        )
 
     def reset(self) -> None:
         """Forget what was staged, and what passed the proxies; no faults from here on."""
         self.hub.fault = self.s3.fault = no_fault
+        self.sleep = time.sleep
         self.quiet()
         if any(exchange.faulty for exchange in self.s3.exchanges):
             Addresses.store.cache_clear()  # a client of boto3 has a quota of retries

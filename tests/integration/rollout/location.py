@@ -21,6 +21,7 @@ from genai_pipeline.core.model_file import read_models
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.verdict import passed
 from genai_pipeline.gateways.store.s3 import S3Store
+from genai_pipeline.gateways.store.s3_settings import S3Settings
 from genai_pipeline.k8s import agent
 from genai_pipeline.resources.platform import Platform
 from genai_pipeline.rollout.control import plan
@@ -64,7 +65,7 @@ for _name in SHARED:
 def platform_of(home: Path, bucket: str, endpoint: str) -> Platform:
     """What the code location and the test both see."""
     world = World(cluster=FileCluster(home / "cluster.json"))
-    gateways = replace(world.gateways(), store=S3Store(bucket, endpoint))
+    gateways = replace(world.gateways(), store=S3Store(bucket, S3Settings(endpoint)))
     return Platform(replace(PROFILE, home=home), gateways)
 
 

@@ -45,9 +45,7 @@ def other(s3_server: Any) -> S3Store:
 
 
 def same_bucket(store: S3Store, s3_server: Any, **settings: Any) -> S3Store:
-    return S3Store(
-        store.bucket, s3_server.endpoint, access_key=s3_server.access_key, secret_key=s3_server.secret_key, **settings
-    )
+    return S3Store(store.bucket, s3_server.settings(**settings))
 
 
 def test_everything_that_is_written_is_encrypted_with_the_key(store: S3Store, other: S3Store, s3_server: Any):

@@ -33,5 +33,5 @@ def test_the_next_revision_copies_what_did_not_change(store):
 
 def test_wrong_credentials_are_named_and_not_shown(s3_server):
     with pytest.raises(AccessDenied, match="AWS_ACCESS_KEY_ID") as caught:
-        S3Store("genai", s3_server.endpoint, access_key="wrong", secret_key="topsecret").put("a", b"1")
+        S3Store("genai", s3_server.settings(access_key="wrong", secret_key="topsecret")).put("a", b"1")
     assert "topsecret" not in str(caught.value)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from genai_pipeline.core.errors import AccessDenied, Refused, StoreUnavailable
-from genai_pipeline.gateways.store import s3_pace, s3_sender
 from genai_pipeline.gateways.store.s3 import S3Store
+from genai_pipeline.gateways.store.s3_settings import S3Settings
 from tests.fakes import bad_replies as bad
 from tests.fakes.certificates import tls_for_loopback
 from tests.fakes.flaky_hub import FlakyHub
@@ -27,7 +27,7 @@ def behind(store: S3Store, s3_server: Any):
     """(The store behind a proxy, the proxy)."""
     store.put("k", b"content")
     with Proxy(s3_server.endpoint) as proxy:
-        yield S3Store(store.bucket, proxy.url, access_key=s3_server.access_key, secret_key=s3_server.secret_key), proxy
+        yield S3Store(store.bucket, s3_server.settings(proxy.url)), proxy
 
 
 @pytest.mark.parametrize(
@@ -87,45 +87,35 @@ def test_a_read_goes_on_where_the_connection_ended(behind: Any):
 
 
 @pytest.fixture
-def no_patience(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Every answer to a read is too slow, on whatever machine."""
-    monkeypatch.setattr(s3_pace, "GRACE_S", 0.0)
-    monkeypatch.setattr(s3_pace, "SLOWEST_BYTES_PER_S", 1e15)
-    return monkeypatch
+def impatient(behind: Any, s3_server: Any) -> S3Store:
+    """The store behind the proxy, to which every answer to a read is too slow."""
+    store, proxy = behind
+    return S3Store(store.bucket, s3_server.settings(proxy.url, read_grace_s=0.0, slowest_bytes_per_s=1e15))
 
 
 @pytest.mark.parametrize("asked", [lambda s: list(s.read("k")), lambda s: s.get("k"), lambda s: list(s.list(""))])
-@pytest.mark.usefixtures("no_patience")
-def test_an_answer_that_drips_is_tried_again_and_then_given_up(behind: Any, asked: Any):
-    store, _ = behind
+def test_an_answer_that_drips_is_tried_again_and_then_given_up(impatient: S3Store, asked: Any):
     with pytest.raises(StoreUnavailable, match=r"s3://.*no more than \d+ bytes in \d+ s"):
-        asked(store)
+        asked(impatient)
 
 
-def test_one_answer_that_drips_does_no_harm(behind: Any, no_patience: pytest.MonkeyPatch):
+def test_one_answer_that_drips_does_no_harm(behind: Any, s3_server: Any):
     store, proxy = behind
-
-    def better_from_the_second_on(_: Any) -> None:
-        if len(proxy.exchanges) > 1:
-            no_patience.setattr(s3_pace, "GRACE_S", 60.0)
-
-    proxy.fault = better_from_the_second_on
+    store = S3Store(store.bucket, s3_server.settings(proxy.url, read_grace_s=1.0, slowest_bytes_per_s=1e15))
+    proxy.fault = bad.once(bad.dripping(pieces=7, pause_s=0.3), bad.asks("GET"))
     assert b"".join(store.read("k")) == b"content"
     assert len(proxy.exchanges) == 2
 
 
-@pytest.mark.usefixtures("no_patience")
-def test_the_blanks_that_s3_sends_while_it_completes_an_upload_are_waited_for(behind: Any):
-    store, _ = behind
-    upload = store.begin_upload("k")
-    assert store.complete_upload(upload, [store.upload_part(upload, 1, b"1")])
+def test_the_blanks_that_s3_sends_while_it_completes_an_upload_are_waited_for(impatient: S3Store):
+    upload = impatient.begin_upload("k")
+    assert impatient.complete_upload(upload, [impatient.upload_part(upload, 1, b"1")])
 
 
 @pytest.mark.parametrize("asked", [lambda s: s.exists(), lambda s: s.put_file("k", b"1")], ids=["boto3", "sender"])
-def test_a_certificate_of_ones_own_is_told_where_to_put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: Any):
-    monkeypatch.setattr(s3_sender, "ATTEMPTS", 1)
+def test_a_certificate_of_ones_own_is_told_where_to_put(tmp_path: Path, asked: Any):
     with FlakyHub(tls=tls_for_loopback(tmp_path)[0]) as server, pytest.raises(StoreUnavailable, match="AWS_CA_BUNDLE"):
-        asked(S3Store("genai", server.url, access_key="a", secret_key="b"))
+        asked(S3Store("genai", S3Settings(server.url, access_key="a", secret_key="b", sleep=lambda _: None)))
 
 
 def _expired(home: Path) -> str:
@@ -163,4 +153,4 @@ def test_credentials_that_cannot_be_had_are_not_taken_for_a_store_that_is_away(
         monkeypatch.setenv(name, value)
 
     with pytest.raises(AccessDenied, match=rf"(?s)^There are no credentials to .*{says}"):
-        asked(S3Store("genai", NOBODY))
+        asked(S3Store("genai", S3Settings(NOBODY)))

@@ -11,6 +11,7 @@ import pytest
 from genai_pipeline.core.errors import AccessDenied, NotFound, StoreUnavailable
 from genai_pipeline.gateways.store.abc import CHUNK
 from genai_pipeline.gateways.store.s3 import S3Store
+from genai_pipeline.gateways.store.s3_settings import S3Settings
 from tests.fakes.store_contract import MIB, StoreContract
 
 
@@ -21,10 +22,7 @@ class TestS3Store(StoreContract):
 def test_a_copy_above_the_single_copy_limit_goes_in_parts(store: S3Store, s3_server: Any):
     body = bytes(range(256)) * 4096 * 11  # 11 MiB
     store.put("k", body)
-    small = S3Store(
-        store.bucket, s3_server.endpoint, access_key="genai-test", secret_key="genai-test-secret",
-        largest_copy=5 * MIB, copy_part=5 * MIB,
-    )  # fmt: skip
+    small = S3Store(store.bucket, s3_server.settings(largest_copy=5 * MIB, copy_part=5 * MIB))
     assert small.copy("k", "copy").endswith("-3")
     assert store.get("copy")[0] == body
 
@@ -38,7 +36,7 @@ def test_a_server_that_is_down_is_unavailable_not_a_traceback():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    store = S3Store("genai", f"http://127.0.0.1:{port}", access_key="a", secret_key="b")
+    store = S3Store("genai", S3Settings(f"http://127.0.0.1:{port}", access_key="a", secret_key="b"))
     with pytest.raises(StoreUnavailable, match=str(port)):
         store.put("k", b"")
 
@@ -48,7 +46,7 @@ def test_no_credentials_at_all_is_access_denied(s3_server: Any, monkeypatch: pyt
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     with pytest.raises(AccessDenied, match="IAM role"):
-        S3Store("genai", s3_server.endpoint).get("k")
+        S3Store("genai", S3Settings(s3_server.endpoint)).get("k")
 
 
 def test_a_read_whose_connection_breaks_goes_on_where_it_broke(store: S3Store):

@@ -14,6 +14,7 @@ from botocore.config import Config
 from genai_pipeline.core.errors import AccessDenied, NotFound, StoreConflict, StoreUnavailable
 from genai_pipeline.gateways.store.checksums import crc64nvme
 from genai_pipeline.gateways.store.s3 import S3Store
+from genai_pipeline.gateways.store.s3_settings import S3Settings
 from tests.fakes import bad_replies as bad
 from tests.fakes.exchange import no_fault
 from tests.fakes.proxy import Proxy
@@ -40,7 +41,7 @@ def proxy(s3_server: S3Server) -> Iterator[Proxy]:
 @pytest.fixture
 def behind(proxy: Proxy, store: S3Store, s3_server: S3Server) -> S3Store:
     """The same bucket, through the proxy."""
-    return S3Store(store.bucket, proxy.url, access_key=s3_server.access_key, secret_key=s3_server.secret_key)
+    return S3Store(store.bucket, s3_server.settings(proxy.url, sleep=lambda _: None))
 
 
 def uploaded(store: S3Store, key: str = "k") -> str:
@@ -90,8 +91,6 @@ def test_a_server_that_asks_for_less_gets_less(behind: S3Store, proxy: Proxy):
 
 
 def test_a_server_that_stays_busy_is_given_up_by_name(behind: S3Store, proxy: Proxy):
-    behind.head("k")
-    behind._client.sender._sleep = lambda _: None  # pyright: ignore[reportPrivateUsage]
     proxy.fault = lambda exchange: bad.s3_error(503, "SlowDown") if exchange.method == "PUT" else None
     with pytest.raises(StoreUnavailable, match="SlowDown"):
         behind.put_file("k", b"1")
@@ -113,8 +112,6 @@ def test_a_server_that_knows_no_crc64_is_given_an_md5(behind: S3Store, store: S3
 def test_a_server_that_takes_no_crc64_with_a_small_file_is_given_an_md5(
     behind: S3Store, store: S3Store, proxy: Proxy, status: int, code: str
 ):
-    behind.head("k")
-    behind._client.sender._sleep = lambda _: None  # pyright: ignore[reportPrivateUsage]
     proxy.fault = lambda e: bad.s3_error(status, code) if e.head.get("x-amz-checksum-crc64nvme") else None
 
     assert [behind.put_file(key, b"1") for key in ("k", "l")]
@@ -140,7 +137,7 @@ def test_parts_of_somebody_else_are_not_completed_as_ours(store: S3Store):
 
 def test_the_address_of_a_bucket_is_its_regions():
     for region, host in (("eu-central-1", "s3.eu-central-1.amazonaws.com"), ("cn-north-1", "amazonaws.com.cn")):
-        store = S3Store("some-bucket", None, region, "a", "b")
+        store = S3Store("some-bucket", S3Settings(None, region, "a", "b"))
         address = store._client.sender._bucket_url  # pyright: ignore[reportPrivateUsage]
         assert address.startswith("https://some-bucket.s3.")
         assert address.endswith(f"{host}/")
@@ -154,14 +151,13 @@ def test_a_part_for_an_upload_that_is_gone_is_not_found(store: S3Store):
 
 
 def test_wrong_keys_are_refused_without_being_shown(s3_server: S3Server, store: S3Store):
-    wrong = S3Store(store.bucket, s3_server.endpoint, access_key="wrong", secret_key="topsecret")
+    wrong = S3Store(store.bucket, s3_server.settings(access_key="wrong", secret_key="topsecret"))
     with pytest.raises(AccessDenied) as caught:
         wrong.put_file("k", b"1")
     assert "topsecret" not in str(caught.value)
 
 
 def test_requests_are_counted_by_operation_tries_included(behind: S3Store, proxy: Proxy):
-    behind._client.sender._sleep = lambda _: None  # pyright: ignore[reportPrivateUsage]
     proxy.fault = no_fault
     uploaded(behind)
     proxy.fault = bad.once(bad.s3_error(500, "InternalError"))
