@@ -11,7 +11,6 @@ from genai_pipeline.core.errors import (
     NotFound,
     Refused,
     RevisionNotFound,
-    StagingError,
 )
 from tests.fakes import bad_replies as bad
 from tests.fakes.exchange import Exchange
@@ -106,6 +105,24 @@ HUB_REPLIES = [
     BadReply("416", _ONE_PART, bad.answer(416), Refused, survived=0),
 ]
 
+HUB_REPLIES_IN_SHORT = frozenset(
+    {
+        "200 with a web page in place of a range",
+        "206 of another range",
+        "a body that ends early",
+        "a reset before the answer",
+        "other bytes of the same size",
+        "another commit",
+        "a redirect to an address that is none",
+        "500",
+        "503 with Retry-After",
+        "a signed address that has expired",
+        "a repository that is gated now",
+        "a file that is gone",
+    }
+)
+"""One of each class; the others take the same way through the code with other bytes."""
+
 SNAPSHOT_REPLIES = [
     BadReply("a web page", bad.every, _html(200), HubUnavailable),
     BadReply("half a JSON", bad.every, bad.truncated, HubUnavailable),
@@ -124,4 +141,4 @@ SNAPSHOT_REPLIES = [
     BadReply("an expired token", bad.every, _error(401, "", "Invalid credentials"), AccessDenied),
 ]
 
-__all__ = ["HUB_REPLIES", "SNAPSHOT_REPLIES", "StagingError"]
+SNAPSHOT_REPLIES_IN_SHORT = frozenset({"a web page", "an expired token"})

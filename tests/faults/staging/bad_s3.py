@@ -119,3 +119,23 @@ S3_REPLIES = [
         says="is not a manifest",
     ),
 ]
+
+S3_REPLIES_IN_SHORT = frozenset(
+    {
+        "SlowDown",
+        "InternalError",
+        "a web page for a part",
+        "a web page for a listing",
+        "an error in the 200 of a completion",
+        "a completion whose answer is lost",
+        "a part whose answer is lost",
+        "a manifest whose answer is lost",
+        "NoSuchUpload in the middle",
+        "BadDigest",
+        "412 though there is no manifest",
+        "keys that may not",
+        "a bucket in another region",
+        "a manifest that is something else",
+    }
+)
+"""One of each class; the others take the same way through the code with other bytes."""

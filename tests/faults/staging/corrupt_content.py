@@ -131,6 +131,22 @@ CONTENT = [
     ),
 ]
 
+CONTENT_IN_SHORT = frozenset(
+    {
+        "a pickle dressed as safetensors",
+        "an empty safetensors file",
+        "a header of absurd length",
+        "a header that is not JSON",
+        "two tensors that overlap",
+        "a pickle by its suffix",
+        "a pickle by its bytes under a harmless name",
+        "an index that names a missing shard",
+        "an index that is not JSON",
+        "a manifest of its own",
+    }
+)
+"""One of each class of mistake."""
+
 
 def _listed(name: str, path: str, shown: str | None = None, error: type[Exception] = UnsafePath) -> Corruption:
     def change(listing: Listing) -> None:
@@ -187,3 +203,17 @@ LISTINGS = [
     _entry("a sha256 that is too short", {"lfs": {"sha256": "abc", "size": 2, "pointerSize": 100}}),
     Corruption("an empty repository", list.clear, "holds no file", Refused),
 ]
+
+LISTINGS_IN_SHORT = frozenset(
+    {
+        "a path that leads up",
+        "a path with a line break",
+        "a path longer than a key",
+        "a twin in capitals",
+        "a path that is listed twice",
+        "no size",
+        "no digest",
+        "an empty repository",
+    }
+)
+"""One of each class of mistake."""

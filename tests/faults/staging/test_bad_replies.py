@@ -5,13 +5,15 @@ import pytest
 
 from genai_pipeline.core.errors import ChecksumMismatch, GenaiError
 from tests.fakes.bad_replies import always, times
-from tests.faults.staging.bad_hub import HUB_REPLIES, SNAPSHOT_REPLIES
-from tests.faults.staging.bad_s3 import S3_REPLIES
+from tests.fakes.tiers import one_per_class
+from tests.faults.staging.bad_hub import HUB_REPLIES, HUB_REPLIES_IN_SHORT, SNAPSHOT_REPLIES, SNAPSHOT_REPLIES_IN_SHORT
+from tests.faults.staging.bad_s3 import S3_REPLIES, S3_REPLIES_IN_SHORT
 from tests.faults.staging.world import REPOSITORY
 
 MOST_REQUESTS = 150
 """Of a stager that gets nothing but one bad reply; an undisturbed one needs about 25."""
 LONGEST_WAIT_S = 60.0
+SURVIVED_FOR_EVER = {"a completion whose answer is lost", "a manifest whose answer is lost"}
 
 
 @pytest.fixture
@@ -47,14 +49,19 @@ def waits_are_bounded_and_jittered(waits):
     assert len(set(own)) == len(own), "two that fail together try again together"
 
 
-def in_bursts(replies):
+def in_bursts(replies, short):
     """As many in a row as are survived; nightly one alone too."""
     counts = [(r, n) for r in replies for n in sorted({min(1, r.survived), r.survived}) if n]
-    alone = pytest.mark.nightly
-    return [pytest.param(r, n, id=f"{r}-{n}", marks=alone if n < r.survived else ()) for r, n in counts]
+    return [pytest.param(r, n, id=f"{r}-{n}", marks=_tier(r, n, short)) for r, n in counts]
 
 
-@pytest.mark.parametrize(("reply", "count"), in_bursts(HUB_REPLIES))
+def _tier(reply, count, short):
+    if count < reply.survived:
+        return pytest.mark.nightly
+    return () if reply.name in short else pytest.mark.long
+
+
+@pytest.mark.parametrize(("reply", "count"), in_bursts(HUB_REPLIES, HUB_REPLIES_IN_SHORT))
 def test_bad_replies_of_a_hub_that_pass_are_survived(small_world, waits, reply, count):
     small_world.hub.fault = times(count, reply.fault, reply.which)
 
@@ -67,14 +74,16 @@ def test_bad_replies_of_a_hub_that_pass_are_survived(small_world, waits, reply, 
     assert all(wait <= LONGEST_WAIT_S for wait in waits)
 
 
-@pytest.mark.parametrize("reply", [r for r in HUB_REPLIES if r.error], ids=str)
+@pytest.mark.parametrize(
+    "reply", one_per_class([r for r in HUB_REPLIES if r.error], HUB_REPLIES_IN_SHORT - {"a body that ends early"})
+)
 def test_a_hub_that_only_replies_so_is_given_up_with_the_right_error(small_world, waits, reply):
     small_world.hub.fault = always(reply.fault, reply.which)
 
     gives_up(small_world, reply)
 
 
-@pytest.mark.parametrize(("reply", "count"), in_bursts(S3_REPLIES))
+@pytest.mark.parametrize(("reply", "count"), in_bursts(S3_REPLIES, S3_REPLIES_IN_SHORT))
 def test_bad_replies_of_an_s3_that_pass_are_survived(small_world, waits, reply, count):
     small_world.s3.fault = times(count, reply.fault, reply.which)
 
@@ -84,7 +93,9 @@ def test_bad_replies_of_an_s3_that_pass_are_survived(small_world, waits, reply, 
     assert all(wait <= LONGEST_WAIT_S for wait in waits)
 
 
-@pytest.mark.parametrize("reply", [r for r in S3_REPLIES if r.error], ids=str)
+@pytest.mark.parametrize(
+    "reply", one_per_class([r for r in S3_REPLIES if r.error], S3_REPLIES_IN_SHORT - SURVIVED_FOR_EVER)
+)
 def test_an_s3_that_only_replies_so_is_given_up_with_the_right_error(small_world, waits, reply):
     small_world.s3.fault = always(reply.fault, reply.which)
 
@@ -93,7 +104,7 @@ def test_an_s3_that_only_replies_so_is_given_up_with_the_right_error(small_world
     assert all(wait <= LONGEST_WAIT_S for wait in waits)
 
 
-@pytest.mark.parametrize("reply", SNAPSHOT_REPLIES, ids=str)
+@pytest.mark.parametrize("reply", one_per_class(SNAPSHOT_REPLIES, SNAPSHOT_REPLIES_IN_SHORT))
 def test_a_hub_that_lists_no_files_is_named(small_world, reply):
     small_world.hub.fault = always(reply.fault, reply.which)
 

@@ -28,7 +28,17 @@ from genai_pipeline.local.hub_server import HubServer
 from genai_pipeline.staging.stager import Stager
 from genai_pipeline.staging.sweep import sweep
 from tests.fakes.model_repository import INDEX, model_files, write_repository
-from tests.faults.staging.corrupt_content import CONTENT, FIRST, LISTINGS, SECOND, Corruption, good_files
+from tests.fakes.tiers import one_per_class
+from tests.faults.staging.corrupt_content import (
+    CONTENT,
+    CONTENT_IN_SHORT,
+    FIRST,
+    LISTINGS,
+    LISTINGS_IN_SHORT,
+    SECOND,
+    Corruption,
+    good_files,
+)
 from tests.faults.staging.world import PART, TWO_DAYS_S
 from tests.integration.conftest import S3Server
 
@@ -102,7 +112,7 @@ def desk(server: HubServer, bucket: S3Store, monkeypatch: pytest.MonkeyPatch) ->
     return Desk(server, bucket, f"m{uuid.uuid4().hex[:10]}")
 
 
-@pytest.mark.parametrize("corruption", CONTENT, ids=str)
+@pytest.mark.parametrize("corruption", one_per_class(CONTENT, CONTENT_IN_SHORT))
 def test_a_revision_that_was_published_wrong_is_refused(desk: Desk, corruption: Corruption):
     files = good_files()
     corruption.change(files)
@@ -115,7 +125,7 @@ def test_a_revision_that_was_published_wrong_is_refused(desk: Desk, corruption: 
     assert not sent or "harmless name" in corruption.name
 
 
-@pytest.mark.parametrize("corruption", LISTINGS, ids=str)
+@pytest.mark.parametrize("corruption", one_per_class(LISTINGS, LISTINGS_IN_SHORT))
 def test_a_revision_that_is_listed_wrong_is_refused(
     desk: Desk, corruption: Corruption, monkeypatch: pytest.MonkeyPatch
 ):
@@ -190,9 +200,14 @@ IN_TRANSIT = {
     "a truncated configuration": ("config.json", lambda body: body.__delitem__(slice(-1, None))),
     "an emptied shard": (SECOND, lambda body: body.clear()),
 }
+IN_TRANSIT_IN_SHORT = {
+    "a byte on the border of two parts flipped",
+    "a byte of the configuration flipped",
+    "a truncated shard",
+}
 
 
-@pytest.mark.parametrize("name", IN_TRANSIT)
+@pytest.mark.parametrize("name", one_per_class(IN_TRANSIT, IN_TRANSIT_IN_SHORT))
 def test_bytes_that_are_not_the_published_ones_are_refused(desk: Desk, name: str, monkeypatch: pytest.MonkeyPatch):
     path, change = IN_TRANSIT[name]
     snapshot = desk.publish(model_files(LARGE, seed=8))
@@ -256,9 +271,7 @@ def test_a_part_that_is_stored_wrongly_never_becomes_a_model(
 ):
     monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None))
     snapshot = desk.publish(model_files(LARGE, seed=8))
-    store = WrongParts(
-        desk.store.bucket, s3_server.endpoint, access_key=s3_server.access_key, secret_key=s3_server.secret_key
-    )
+    store = WrongParts(desk.store.bucket, s3_server.settings())
 
     with pytest.raises(GenaiError, match=FIRST):
         desk.stage(snapshot, store)
@@ -285,6 +298,7 @@ AFTERWARDS: dict[str, tuple[Callable[[S3Store, str], object], str]] = {
     "one file more": (lambda s, p: s.put(p + "more.txt", b"x"), "nothing_extra"),
     "a pickle more": (lambda s, p: s.put(p + "pytorch_model.bin", b"x"), "nothing_extra"),
 }
+AFTERWARDS_IN_SHORT = {"a shard flipped", "a shard deleted", "the index broken", "one file more"}
 
 
 def flipped(store: S3Store, key: str) -> None:
@@ -293,7 +307,7 @@ def flipped(store: S3Store, key: str) -> None:
     store.put(key, bytes(body))
 
 
-@pytest.mark.parametrize("name", AFTERWARDS)
+@pytest.mark.parametrize("name", one_per_class(AFTERWARDS, AFTERWARDS_IN_SHORT))
 def test_what_is_changed_in_the_bucket_afterwards_is_seen(desk: Desk, name: str):
     breaks, check = AFTERWARDS[name]
     snapshot = desk.publish(good_files())
@@ -304,7 +318,9 @@ def test_what_is_changed_in_the_bucket_afterwards_is_seen(desk: Desk, name: str)
     assert desk.verdicts(snapshot)[check] is Outcome.FAILED
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b"not json", b'{"files": 1}'])
+@pytest.mark.parametrize(
+    "body", [b"not json", *(pytest.param(b, marks=pytest.mark.long) for b in (b"", b"{}", b'{"files": 1}'))]
+)
 def test_a_manifest_that_somebody_broke_is_named(desk: Desk, body: bytes):
     snapshot = desk.publish(good_files())
     desk.stage(snapshot)
