@@ -20,8 +20,8 @@ from strands.types.exceptions import ContextWindowOverflowException
 
 from genai_pipeline.agent.errors import AgentError
 from genai_pipeline.agent.events import Cycle, Delta, Emit, ToolEnded, ToolStarted, ToolUse, Turn
-from genai_pipeline.agent.sessions.keeper import Outcome
-from genai_pipeline.agent.sessions.messages import weighed
+from genai_pipeline.agent.sessions.keeper import TurnOutcome
+from genai_pipeline.agent.sessions.record import weighed
 from genai_pipeline.agent.settings import Settings
 
 _FINISHED = ("end_turn", "stop_sequence")
@@ -79,7 +79,7 @@ class Conversation:
         history: Sequence[Any],
         emit: Emit = lambda event: None,
         trace_attributes: Mapping[str, str] | None = None,
-    ) -> Outcome:
+    ) -> TurnOutcome:
         """Answer one prompt after a history, telling `emit` what happens. What it comes to is for the caller to keep.
 
         Raises: AgentError: the model never came to an answer; else what the model's client raised.
@@ -92,7 +92,7 @@ class Conversation:
             turn = await self._answer(prompt, notes)
             forgotten = self._turns.removed_message_count
             new, size = weighed(self._agent.messages[len(history) - forgotten :])
-            return Outcome(turn, new, forgotten, size)
+            return TurnOutcome(turn, new, forgotten, size)
         except BaseException:
             for use in notes.uses.values():
                 if use.status == "unfinished":

@@ -7,6 +7,7 @@ at the start may import this.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +15,11 @@ from genai_pipeline.agent.conversation import Conversation
 from genai_pipeline.agent.metrics import AgentMetrics
 from genai_pipeline.agent.models.chain import ModelChain
 from genai_pipeline.agent.readiness import ReadinessCheck
-from genai_pipeline.agent.sessions.keeper import SessionLimits, Sessions
-from genai_pipeline.agent.sessions.opening import open_ledger
-from genai_pipeline.agent.sessions.stored import StoredSessions
+from genai_pipeline.agent.sessions.keeper import Sessions
+from genai_pipeline.agent.sessions.leases import SessionLeases
+from genai_pipeline.agent.sessions.record import SessionLimits
+from genai_pipeline.agent.sessions.shared import SharedSessions
+from genai_pipeline.agent.sessions.store import open_store
 from genai_pipeline.agent.settings import Settings
 from genai_pipeline.agent.tools.builtin import build_tools
 from genai_pipeline.agent.tools.mcp import McpServers
@@ -48,13 +51,12 @@ class Parts:
         def tools() -> list[Any]:
             return [*own, *mcp.tools()]
 
-        ledger = open_ledger(settings.sessions, settings.session_ttl_s, settings.session_lease_s)
         sessions = Sessions(
             lambda: Conversation(models.model(), tools(), settings),
             SessionLimits(
                 settings.max_sessions, settings.session_ttl_s, settings.session_max_bytes, settings.max_history_messages
             ),
-            StoredSessions(ledger, settings.session_lease_s) if ledger else None,
+            _shared_sessions(settings),
         )
         readiness = ReadinessCheck(settings, models, [t.tool_spec for t in own], mcp.problems)
         return cls(models, weather, mcp, sessions, readiness, Tracing.begin(settings, names))
@@ -69,3 +71,11 @@ class Parts:
         await self.weather.close()
         await self.models.close()
         await asyncio.to_thread(self.tracing.end)
+
+
+def _shared_sessions(settings: Settings) -> SharedSessions | None:
+    store = open_store(settings.sessions)
+    if store is None:
+        return None
+    leases = SessionLeases(store, secrets.token_hex(8), settings.session_ttl_s, settings.session_lease_s)
+    return SharedSessions(leases, settings.session_lease_s)

@@ -153,7 +153,7 @@ class AgentService:
                 if told.status == 500:
                     logger.exception("code=<%s> | a turn failed unexpectedly", told.code)
                 raise told from error
-            await session.keep(outcome)
+            await parts.sessions.keep(session, outcome)
             return outcome.turn
 
     @asynccontextmanager

@@ -11,17 +11,14 @@ from typing import Any
 
 import boto3
 import pytest
-from strands import Agent
-from strands.session import FileSessionManager
 
 from genai_pipeline.agent.events import Turn
-from genai_pipeline.agent.sessions import stored as stored_module
 from genai_pipeline.agent.sessions.errors import Busy, NoSession, SessionBroken, StoreUnavailable, TakenOver
-from genai_pipeline.agent.sessions.heads import FileHeads, S3Heads
-from genai_pipeline.agent.sessions.keeper import Outcome, SessionLimits, Sessions
-from genai_pipeline.agent.sessions.ledger import Ledger
-from genai_pipeline.agent.sessions.messages import FileRepository, Messages, S3Repository
-from genai_pipeline.agent.sessions.stored import StoredSessions
+from genai_pipeline.agent.sessions.keeper import Sessions, TurnOutcome
+from genai_pipeline.agent.sessions.leases import SessionLeases
+from genai_pipeline.agent.sessions.record import SessionLimits, StoredTurn
+from genai_pipeline.agent.sessions.shared import SharedSessions
+from genai_pipeline.agent.sessions.store import BucketSessionStore, FolderSessionStore, SessionStore
 from genai_pipeline.gateways.store.s3 import S3Store
 from tests.integration.conftest import S3Server
 
@@ -51,23 +48,22 @@ class World:
         )
         self.client, self.bucket, self.kind = client, store.bucket, kind
 
-    def heads(self) -> FileHeads | S3Heads:
-        return FileHeads(self.folder) if self.kind == "file" else S3Heads(self.client, self.bucket, "agents/x")
+    def store(self) -> SessionStore:
+        if self.kind == "file":
+            return FolderSessionStore(self.folder)
+        return BucketSessionStore(self.client, self.bucket, "agents/x")
 
-    def ledger(self, ttl_s: float = 3600) -> Ledger:
-        repository = (
-            FileRepository(self.folder) if self.kind == "file" else S3Repository(self.client, self.bucket, "agents/x")
-        )
-        return Ledger(self.heads(), Messages(repository), secrets.token_hex(4), ttl_s, LEASE_S, self.clock)
+    def leases(self, ttl_s: float = 3600) -> SessionLeases:
+        return SessionLeases(self.store(), secrets.token_hex(4), ttl_s, LEASE_S, self.clock)
 
     def replica(self, max_messages: int = 40) -> Sessions:
         limits = SessionLimits(max_count=100, ttl_s=3600, max_bytes=100_000, max_messages=max_messages)
-        return Sessions(object, limits, StoredSessions(self.ledger(), LEASE_S), self.clock)
+        return Sessions(object, limits, SharedSessions(self.leases(), LEASE_S, (0.02, 0.05)), self.clock)
 
     def files(self) -> list[str]:
-        """What is in the store, but for locks."""
+        """The names of all objects in the store."""
         if self.kind == "file":
-            return sorted(p.name for p in self.folder.rglob("*") if p.is_file() and p.name != ".lock")
+            return sorted(p.name for p in self.folder.rglob("*") if p.is_file() and not p.name.startswith("."))
         found = self.client.list_objects_v2(Bucket=self.bucket, Prefix="agents/x").get("Contents", [])
         return sorted(entry["Key"].split("/")[-1] for entry in found)
 
@@ -81,16 +77,20 @@ def run(test: Callable[[], Awaitable[Any]]) -> None:
     asyncio.run(asyncio.wait_for(test(), 60))  # pyright: ignore[reportArgumentType]
 
 
-def said(text: str) -> Outcome:
+def said(text: str) -> TurnOutcome:
     messages = [{"role": "user", "content": [{"text": text}]}, {"role": "assistant", "content": [{"text": text}]}]
-    return Outcome(Turn(text), messages, 0, 10)
+    return TurnOutcome(Turn(text), messages, 0, 10)
+
+
+def stored_turn(text: str) -> StoredTurn:
+    return StoredTurn(time.time(), said(text).messages, 10)
 
 
 async def turn(sessions: Sessions, text: str, session_id: str = ID, owner: str = "") -> list[str]:
     """One turn; what was said before it."""
     async with sessions.use(session_id, owner) as session:
         before = [m["content"][0]["text"] for m in session.history if m["role"] == "user"]
-        await session.keep(said(text))
+        await sessions.keep(session, said(text))
         return before
 
 
@@ -116,9 +116,7 @@ def test_another_replica_continues_a_conversation_and_the_first_one_sees_it(worl
     run(test)
 
 
-def test_replicas_asked_at_once_keep_a_session_in_order_and_lose_nothing(world: World, monkeypatch: Any):
-    monkeypatch.setattr(stored_module, "LONGEST_PAUSE_S", 0.05)
-
+def test_replicas_asked_at_once_keep_a_session_in_order_and_lose_nothing(world: World):
     async def test():
         replicas = [world.replica() for _ in range(3)]
         names = [f"{i}" for i in range(12)]
@@ -133,54 +131,52 @@ def test_replicas_asked_at_once_keep_a_session_in_order_and_lose_nothing(world: 
 
 def test_a_dead_replicas_lease_runs_out_and_its_turn_does_not_count(world: World):
     async def test():
-        dead, alive = world.ledger(), world.ledger()
-        taken = dead.take(ID, "", None)
-        dead.messages.write(ID, taken.head.epoch * 1000, said("half").messages, True)
+        dead, alive = world.leases(), world.leases()
+        taken = dead.take(ID, "")
         with pytest.raises(Busy):
-            alive.take(ID, "", None)
+            alive.take(ID, "")
         world.clock.now += LEASE_S + 0.1
         assert await turn(world.replica(), "1") == []
         with pytest.raises(TakenOver):
-            dead.commit(taken, said("late").messages, 10, (), 0)
+            dead.commit(taken, stored_turn("late"), 0)
         assert await turn(world.replica(), "2") == ["1"]
 
     run(test)
 
 
 def test_a_lease_that_is_renewed_does_not_run_out(world: World):
-    ledger, other = world.ledger(), world.ledger()
-    held = ledger.take(ID, "", None)
+    leases, other = world.leases(), world.leases()
+    held = leases.take(ID, "")
     for _ in range(4):
         world.clock.now += LEASE_S * 0.6
-        held = ledger.renew(held)
+        held = leases.renew(held)
         with pytest.raises(Busy):
-            other.take(ID, "", None)
-    ledger.commit(held, said("1").messages, 10, (), 0)
+            other.take(ID, "")
+    leases.commit(held, stored_turn("1"), 0)
 
 
 @pytest.mark.parametrize("step", ["commit", "release", "take"])
 def test_an_answer_of_the_store_that_is_lost_changes_nothing(world: World, step: str):
     """The write happens, its answer does not come, and the client's second try meets the first one's object."""
-    ledger = world.ledger()
-    write, lost = ledger._heads.write, iter([True])
+    store = world.store()
+    leases = SessionLeases(store, "replica", 3600, LEASE_S, world.clock)
+    write, lost = store.write, iter([True])
 
     def losing(session_id: str, body: bytes, tag: str | None) -> str:
         written = write(session_id, body, tag)
         return write(session_id, body, tag) if next(lost, False) else written
 
-    held = ledger.take(ID, "", None)
-    held = ledger.commit(held, said("0").messages, 10, (), 0)
+    held = leases.commit(leases.take(ID, ""), stored_turn("0"), 0)
     if step == "take":
-        ledger._heads.write = losing  # pyright: ignore[reportAttributeAccessIssue]
-        held = ledger.take(ID, "", held)
-        held = ledger.commit(held, said("1").messages, 10, (), 0)
+        store.write = losing
+        held = leases.commit(leases.take(ID, "", held), stored_turn("1"), 0)
     else:
-        held = ledger.take(ID, "", held)
-        ledger._heads.write = losing  # pyright: ignore[reportAttributeAccessIssue]
-        held = ledger.commit(held, said("1").messages, 10, (), 0) if step == "commit" else ledger.release(held)
+        held = leases.take(ID, "", held)
+        store.write = losing
+        held = leases.commit(held, stored_turn("1"), 0) if step == "commit" else leases.release(held)
     assert held is not None
-    assert not held.head.holder
-    assert len(world.ledger().look(ID, "").head.turns) == (1 if step == "release" else 2)
+    assert not held.record.holder
+    assert len(world.leases().look(ID, "").turns) == (1 if step == "release" else 2)
 
 
 def test_a_request_that_is_given_up_gives_the_lease_back(world: World):
@@ -243,7 +239,7 @@ def test_dropped_turns_leave_the_store(world: World):
         await sessions.close()
 
     run(test)
-    assert len([name for name in world.files() if name.startswith("message_")]) == 6
+    assert len(world.leases().look(ID, "").turns) == 3
 
 
 def test_a_session_is_its_owners_alone_on_every_replica(world: World):
@@ -259,48 +255,32 @@ def test_a_session_is_its_owners_alone_on_every_replica(world: World):
 
 
 def test_expired_sessions_are_gone_at_once_and_swept_from_the_store(world: World):
-    ledger = world.ledger(ttl_s=10)
+    leases = world.leases(ttl_s=10)
     for name in (ID, "another-session-here"):
-        ledger.commit(ledger.take(name, "", None), said("old").messages, 10, (), 0)
+        leases.commit(leases.take(name, ""), stored_turn("old"), 0)
     world.clock.now += 200
     with pytest.raises(NoSession):
-        ledger.look(ID, "")
-    assert ledger.take(ID, "new owner", None).head.turns == ()
-    assert world.ledger(ttl_s=10).sweep() == 1
+        leases.look(ID, "")
+    assert leases.take(ID, "new owner").record.turns == ()
+    assert world.leases(ttl_s=10).sweep() == 1
 
-    assert [name for name in world.files() if ID not in name] == []
+    assert world.files() == [f"{ID}.json"]
 
 
-def test_a_sweep_leaves_what_is_used_and_ends_what_a_kill_left(world: World):
-    ledger = world.ledger(ttl_s=100)
-    ledger.commit(ledger.take(ID, "", None), said("1").messages, 10, (), 0)
-    marked = ledger._erase(ledger.look(ID, ""))  # killed here: marked and erased, the record not yet removed
-    assert marked.head.deleted
-    used = ledger.take("used-all-the-time-x", "", None)
+def test_a_sweep_leaves_a_session_whose_lease_is_renewed(world: World):
+    leases = world.leases(ttl_s=100)
+    used = leases.take(ID, "")
     world.clock.now += 300
-    ledger.renew(used)
+    leases.renew(used)
 
-    assert world.ledger(ttl_s=100).sweep() == 1
-    assert world.files() == ["used-all-the-time-x.json"]
+    assert world.leases(ttl_s=100).sweep() == 0
+    assert world.files() == [f"{ID}.json"]
 
 
-def test_a_session_that_began_again_after_a_kill_in_its_deletion_is_a_new_one(world: World):
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b'{"format": 2, "turns": []}', b'{"format": 1, "turns": 5}'])
+def test_a_stored_object_that_is_no_session_is_refused_and_nothing_is_made_up(world: World, body: bytes):
     async def test():
-        ledger = world.ledger()
-        ledger.commit(ledger.take(ID, "me", None), said("old").messages, 10, (), 0)
-        ledger._erase(ledger.look(ID, "me"))
-        world.clock.now += LEASE_S + 1
-        assert await turn(world.replica(), "new", owner="you") == []
-        assert await turn(world.replica(), "more", owner="you") == ["new"]
-
-    run(test)
-
-
-def test_messages_that_vanished_are_told_and_nothing_is_made_up(world: World):
-    async def test():
-        await turn(world.replica(), "1")
-        ledger = world.ledger()
-        ledger.messages.erase(ID, [ledger.look(ID, "").head.turns[0].first])
+        world.store().write(ID, body, None)
         with pytest.raises(SessionBroken):
             await turn(world.replica(), "2")
         with pytest.raises(SessionBroken):
@@ -337,7 +317,7 @@ def test_a_store_that_goes_away_is_told_and_the_conversation_is_as_before(
             s3.process.kill()
             s3.process.wait()
             with pytest.raises(StoreUnavailable):
-                await session.keep(said("lost"))
+                await sessions.keep(session, said("lost"))
         with pytest.raises(StoreUnavailable):
             await turn(sessions, "lost too")
         with pytest.raises(StoreUnavailable):
@@ -348,14 +328,3 @@ def test_a_store_that_goes_away_is_told_and_the_conversation_is_as_before(
     run(test)
     assert "code=<EndpointConnectionError>" in caplog.text
     assert ID not in caplog.text
-
-
-def test_strands_own_session_store_reads_what_we_keep(tmp_path: Path, s3_server: S3Server, store: S3Store):
-    async def test():
-        sessions = World("file", tmp_path, s3_server, store).replica()
-        await turn(sessions, "1")
-        await turn(sessions, "2")
-
-    run(test)
-    restored = Agent(agent_id="agent", session_manager=FileSessionManager(ID, storage_dir=str(tmp_path)))
-    assert [m["content"][0]["text"] for m in restored.messages if m["role"] == "user"] == ["1", "2"]

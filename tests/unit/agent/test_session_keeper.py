@@ -10,7 +10,8 @@ from genai_pipeline.agent.errors import AgentError
 from genai_pipeline.agent.events import ToolUse, Turn
 from genai_pipeline.agent.sessions.errors import NoSession, TurnTooLarge
 from genai_pipeline.agent.sessions.ids import SESSION_ID, new_session_id, owner_mark
-from genai_pipeline.agent.sessions.keeper import Outcome, SessionLimits, Sessions
+from genai_pipeline.agent.sessions.keeper import Sessions, TurnOutcome
+from genai_pipeline.agent.sessions.record import SessionLimits
 
 
 class Clock:
@@ -20,16 +21,16 @@ class Clock:
         return self.now
 
 
-def said(text: str, size: int = 10, forgotten: int = 0) -> Outcome:
+def said(text: str, size: int = 10, forgotten: int = 0) -> TurnOutcome:
     messages = [{"role": "user", "content": [{"text": text}]}, {"role": "assistant", "content": [{"text": text}]}]
-    return Outcome(Turn(text), messages, forgotten, size)
+    return TurnOutcome(Turn(text), messages, forgotten, size)
 
 
 async def turn(sessions: Sessions, session_id: str, text: str, owner: str = "", **more: Any) -> list[str]:
     """One turn; what was said before it."""
     async with sessions.use(session_id, owner) as session:
         before = [m["content"][0]["text"] for m in session.history if m["role"] == "user"]
-        await session.keep(said(text, **more))
+        await sessions.keep(session, said(text, **more))
         return before
 
 
@@ -87,7 +88,7 @@ def test_a_session_in_use_is_never_forgotten(sessions: Sessions, clock: Clock):
             clock.now += 100
             for name in ("b", "c", "d"):
                 await turn(sessions, name, name)
-            await session.keep(said("2"))
+            await sessions.keep(session, said("2"))
         assert await turn(sessions, "a", "3") == ["1", "2"]
 
     run(test)
@@ -117,7 +118,7 @@ def test_requests_of_one_session_keep_their_order_also_when_one_in_line_gives_up
         async def first() -> None:
             async with sessions.use("a", "") as session:
                 await go_on.wait()
-                await session.keep(said("1"))
+                await sessions.keep(session, said("1"))
 
         under_way = asyncio.create_task(first())
         await asyncio.sleep(0)
@@ -201,7 +202,7 @@ def test_a_conversation_can_be_read(sessions: Sessions, clock: Clock):
     async def test():
         async with sessions.use("a", "") as session:
             use = ToolUse("get_weather", {"a": 1}, "error", 12.5)
-            await session.keep(Outcome(Turn("None.", [use]), messages, 0, 50))
+            await sessions.keep(session, TurnOutcome(Turn("None.", [use]), messages, 0, 50))
         seen = await sessions.view("a", "")
         assert (seen["created"], seen["expires"]) == ("1970-01-12T13:46:40.000Z", "1970-01-12T13:46:50.000Z")
         tools = [{"name": "get_weather", "arguments": {"a": 1}, "status": "error", "ms": 12.5}]
