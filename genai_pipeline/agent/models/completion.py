@@ -83,25 +83,25 @@ class CompletionReader:
     def _counted(self, text: str) -> str:
         self._chars += len(text)
         if self._chars > self._max_chars:
-            raise UnusableAnswer(f"it is longer than {self._max_chars} characters")
+            raise UnusableAnswer(f"It is longer than {self._max_chars} characters.")
         return text
 
     def _call(self, call: dict[str, Any]) -> Iterable[Event]:
         name, written = call["start"].get("name"), _joined(call["input"])
         if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME_CHARS:
-            raise UnusableAnswer("it calls a tool without a usable name")
+            raise UnusableAnswer("It calls a tool without a usable name.")
         try:
             arguments = json.loads(written) if written.strip() else {}
             json.dumps(
                 [name, arguments], ensure_ascii=False, allow_nan=False
             ).encode()  # no model would take others back
         except (ValueError, RecursionError) as error:
-            raise UnusableAnswer(f"it calls {name[:40]!r} with arguments that are no JSON") from error
+            raise UnusableAnswer(f"It calls {name[:40]!r} with arguments that are not JSON.") from error
         if arguments is not None and not isinstance(arguments, dict):
-            raise UnusableAnswer(f"it calls {name[:40]!r} with arguments that are no JSON object")
+            raise UnusableAnswer(f"It calls {name[:40]!r} with arguments that are not a JSON object.")
         self._calls += 1
         if self._calls > MAX_TOOL_CALLS:
-            raise UnusableAnswer(f"it calls more than {MAX_TOOL_CALLS} tools at once")
+            raise UnusableAnswer(f"It calls more than {MAX_TOOL_CALLS} tools at once.")
         if not _PLAIN.fullmatch(name):  # Strands would not tell its hooks of such a call
             name = f"invalid_{re.sub(r'[^A-Za-z0-9_-]', '_', name)}"[:64]
         tool_use = {**call["start"], "name": name, "toolUseId": self._own_id(call["start"].get("toolUseId"))}
@@ -119,13 +119,13 @@ class CompletionReader:
 
     def _check_end(self) -> None:
         if self._stop is None:
-            raise BrokenStream("the stream ended before the answer did")
+            raise BrokenStream("The stream ended before the answer did.")
         if self._probe:
             return
         if self._stop == "tool_use" and not self._calls:
-            raise UnusableAnswer("it says that it calls tools and calls none")
+            raise UnusableAnswer("It announces tool calls but makes no call.")
         if self._stop in ("end_turn", "stop_sequence") and not self._calls and not self._said:
-            raise UnusableAnswer("it says nothing")
+            raise UnusableAnswer("It is empty.")
 
 
 def _joined(pieces: Iterable[str]) -> str:

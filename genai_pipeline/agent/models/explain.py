@@ -1,4 +1,4 @@
-"""What a caller is told about a completion that failed: a status, a code, a sentence with the remedy."""
+"""Errors of completions as the caller gets them: a status, a code, and a message with the remedy."""
 
 from __future__ import annotations
 
@@ -6,35 +6,35 @@ import math
 from collections.abc import Mapping
 
 from genai_pipeline.agent.errors import AgentError
-from genai_pipeline.agent.models.failures import BUSY, LeftOut, NoneAnswered, Stalled, bedrock_code, fault_of
+from genai_pipeline.agent.models.failures import BUSY, AllFailed, LeftOut, Stalled, bedrock_code, fault_of
 from genai_pipeline.agent.models.spec import EndpointSpec
 
 RETRY_AFTER_S = 5
 
 _TOLD: Mapping[str, tuple[int, str, str]] = {
-    "ModelThrottledException": (503, "model_busy", "The model at {where} takes no more requests now. Try again."),
+    "ModelThrottledException": (503, "model_busy", "The model at {where} accepts no more requests now. Try again."),
     "ContextWindowOverflowException": (
         413,
         "conversation_too_long",
-        "The conversation no longer fits the model. Shorten the prompt or start a new session.",
+        "The conversation no longer fits the model's context. Shorten the prompt or start a new session.",
     ),
     "MaxTokensReachedException": (
         502,
         "answer_cut_off",
         "The model did not finish within {max_tokens} tokens. Ask for less, or raise MODEL_MAX_TOKENS.",
     ),
-    "NotFoundError": (503, "model_unavailable", "{where} does not serve {model!r}. Check MODEL_ID, MODEL_BASE_URL."),
+    "NotFoundError": (503, "model_unavailable", "{where} does not serve {model!r}. Check MODEL_ID and MODEL_BASE_URL."),
     "AuthenticationError": (503, "model_unavailable", "{where} refused the key. Check MODEL_API_KEY."),
     "PermissionDeniedError": (503, "model_unavailable", "{where} refused the key. Check MODEL_API_KEY."),
     "NoCredentialsError": (
         503,
         "model_unavailable",
-        "No AWS credentials. Give the service a role that may use Bedrock.",
+        "The service has no AWS credentials. Give it a role that may use Bedrock.",
     ),
     "AccessDeniedException": (
         503,
         "model_unavailable",
-        "{where} does not let this service use {model!r}. Give its role bedrock:InvokeModelWithResponseStream for it.",
+        "{where} does not allow this service to use {model!r}. Give its role bedrock:InvokeModelWithResponseStream.",
     ),
     "ResourceNotFoundException": (
         503,
@@ -47,31 +47,34 @@ _TOLD: Mapping[str, tuple[int, str, str]] = {
     "BadRequestError": (502, "model_refused", "The model at {where} refused the request: {said:.200}"),
     "UnprocessableEntityError": (502, "model_refused", "The model at {where} refused the request: {said:.200}"),
     "ValidationException": (502, "model_refused", "The model at {where} refused the request: {said:.200}"),
-    "Stalled": (504, "model_stalled", "The model {model!r} at {where} stopped talking: {said}. Try again later."),
+    "Stalled": (504, "model_stalled", "The model {model!r} at {where} stopped answering: {said}. Try again later."),
     "BrokenStream": (
         502,
         "model_garbage",
-        "What came from {model!r} at {where} is no completion: {said}. Check that it speaks the chat completions API.",
+        "The answer of {model!r} at {where} is malformed. {said} Check that it speaks the chat completions API.",
     ),
-    "UnusableAnswer": (502, "no_answer", "The model {model!r} gave no usable answer: {said}. Ask in another way."),
+    "UnusableAnswer": (502, "no_answer", "The answer of {model!r} cannot be used. {said} Ask in another way."),
 }
 """By the name of an error's type, or by Bedrock's code, so that no client is imported only to name its errors."""
 _CLIENTS = ("openai", "httpx", "httpcore", "botocore", "urllib3")
 
 
 def explain(error: BaseException, spec: EndpointSpec, max_tokens: int) -> AgentError:
-    """What to tell a caller whose turn ended with this error. Args: spec: the endpoint that raised it."""
+    """Return what the caller gets for this error. Args: spec: the endpoint that raised it."""
     error = getattr(error, "original_exception", error)
-    if isinstance(error, NoneAnswered):
-        return _none_answered(error)
+    if isinstance(error, AllFailed):
+        return _all_failed(error)
     if isinstance(error, LeftOut):
         wait_s = max(1, math.ceil(error.left_s))
-        message = f"The model {spec.model!r} at {spec.where} failed again and again. It is asked anew in {wait_s} s."
-        return AgentError(503, "model_unavailable", f"{message} Check that it runs and is reachable.", wait_s)
+        message = (
+            f"The model {spec.model!r} at {spec.where} failed repeatedly and is not asked now. "
+            f"The next attempt is in {wait_s} s. Check that it runs and is reachable."
+        )
+        return AgentError(503, "model_unavailable", message, wait_s)
     too_large = getattr(error, "status_code", 0) == 413
     name = "ContextWindowOverflowException" if too_large else type(error).__name__
     code = bedrock_code(error)
-    if code == "ValidationException" and fault_of(error).elsewhere:  # of a model that is none, or not here
+    if code == "ValidationException" and fault_of(error).elsewhere:  # the model does not exist, or not in this region
         code = "ResourceNotFoundException"
     told = _TOLD.get(code) or _TOLD.get(name)
     if told is None and type(error).__module__.partition(".")[0] in _CLIENTS:
@@ -89,7 +92,7 @@ def explain(error: BaseException, spec: EndpointSpec, max_tokens: int) -> AgentE
     )
 
 
-def _none_answered(error: NoneAnswered) -> AgentError:
+def _all_failed(error: AllFailed) -> AgentError:
     causes = [cause for _, cause in error.failures]
     busy = all(fault_of(cause) is BUSY for cause in causes)
     waits = [math.ceil(cause.left_s) for cause in causes if isinstance(cause, LeftOut)]
@@ -97,7 +100,7 @@ def _none_answered(error: NoneAnswered) -> AgentError:
     return AgentError(
         503,
         "model_busy" if busy else "model_unavailable",
-        f"None of {len(causes)} models answered ({said}). Check that they run and are reachable, or try again.",
+        f"All {len(causes)} models failed ({said}). Check that they run and are reachable, or try again.",
         max(1, min(waits, default=RETRY_AFTER_S)),
     )
 

@@ -1,13 +1,13 @@
-"""What goes wrong with a completion, and what follows from it for the endpoint and for the request.
+"""The ways in which a completion fails, and what follows for the endpoint and for the request.
 
     CompletionFailed
-    ├── Stalled          the model said nothing for too long
-    ├── BrokenStream     what came is no completion: the endpoint is to blame
-    ├── UnusableAnswer   a completion, but of no use: this answer is to blame, not the endpoint
-    ├── LeftOut          its circuit breaker is open: it was not asked
-    └── NoneAnswered     several endpoints, and none answered
+    ├── Stalled          the model sent nothing for too long
+    ├── BrokenStream     the answer breaks the protocol: the endpoint is to blame
+    ├── UnusableAnswer   a well-formed answer that cannot be used: the endpoint is not to blame
+    ├── LeftOut          the endpoint was not asked, because its circuit breaker is open
+    └── AllFailed        several endpoints were asked and all failed
 
-What the clients raise is told apart by the names of its types, so that no client is imported only to name its errors.
+Errors of the clients are recognised by the names of their types, so that no client is imported only for its errors.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class CompletionFailed(Exception):
 
 
 class Stalled(CompletionFailed):
-    """Nothing came for `seconds`."""
+    """The model sent nothing for `seconds`."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -29,23 +29,23 @@ class Stalled(CompletionFailed):
 
 
 class BrokenStream(CompletionFailed):
-    """What came breaks the protocol: no JSON, no stream, cut short."""
+    """The answer breaks the protocol: it is not JSON, not a stream, or cut short. The text is a whole sentence."""
 
 
 class UnusableAnswer(CompletionFailed):
-    """Rightly formed and of no use: too large, empty, calls that are none."""
+    """The answer is well formed but cannot be used: too large, empty, or with malformed calls."""
 
 
 class LeftOut(CompletionFailed):
-    """Not asked, because it failed before. Args: left_s: seconds until it is tried again."""
+    """The endpoint failed before and was not asked. Args: left_s: seconds until the next attempt."""
 
     def __init__(self, left_s: float) -> None:
         self.left_s = left_s
-        super().__init__("it failed before and is left out")
+        super().__init__("it failed before and is not asked now")
 
 
-class NoneAnswered(CompletionFailed):
-    """`failures`: where, and why not, in the order in which they were asked."""
+class AllFailed(CompletionFailed):
+    """`failures`: place and error of each endpoint, in the order in which they were asked."""
 
     def __init__(self, failures: Sequence[tuple[str, BaseException]]) -> None:
         self.failures = list(failures)
@@ -54,12 +54,12 @@ class NoneAnswered(CompletionFailed):
 
 @dataclass(frozen=True)
 class Fault:
-    """What follows from a failure.
+    """The consequences of a failure.
 
     Args:
-        counts: towards opening the endpoint's breaker.
-        elsewhere: another endpoint may do better.
-        again: the same endpoint may do better right away.
+        counts: it counts towards opening the endpoint's breaker.
+        elsewhere: another endpoint may answer.
+        again: the same endpoint may answer when it is asked again at once.
         outcome: the label in `agent_completions_total`.
     """
 
@@ -71,12 +71,12 @@ class Fault:
 
 DOWN = Fault(counts=True, elsewhere=True, again=True, outcome="failed")
 SILENT = Fault(counts=True, elsewhere=True, again=False, outcome="failed")  # again would mean to wait twice
-SET_UP_WRONG = Fault(counts=True, elsewhere=True, again=False, outcome="failed")
+MISCONFIGURED = Fault(counts=True, elsewhere=True, again=False, outcome="failed")
 BUSY = Fault(counts=False, elsewhere=True, again=True, outcome="busy")
 UNUSABLE = Fault(counts=False, elsewhere=True, again=False, outcome="unusable")
 CALLERS = Fault(counts=False, elsewhere=False, again=False, outcome="refused")
 LEFT_OUT = Fault(counts=False, elsewhere=True, again=False, outcome="left_out")
-UNKNOWN = Fault(counts=False, elsewhere=False, again=False, outcome="failed")  # most likely ours
+UNKNOWN = Fault(counts=False, elsewhere=False, again=False, outcome="failed")  # most likely a mistake of this service
 
 _BY_TYPE = {
     "Stalled": SILENT,
@@ -89,7 +89,7 @@ _BY_TYPE = {
     "APIConnectionError": DOWN,
     "TimeoutException": SILENT,  # httpx
     "TransportError": DOWN,  # httpx
-    "NoCredentialsError": SET_UP_WRONG,
+    "NoCredentialsError": MISCONFIGURED,
     "ReadTimeoutError": SILENT,  # botocore and urllib3
     "ConnectTimeoutError": SILENT,
     "BotoCoreError": DOWN,
@@ -105,14 +105,14 @@ _BEDROCK_DOWN = (
 
 
 def fault_of(error: BaseException) -> Fault:
-    """What follows from what an endpoint raised."""
+    """Return the consequences of an endpoint's error."""
     for kind in type(error).__mro__:
         if kind.__name__ in _BY_TYPE:
             return _BY_TYPE[kind.__name__]
         if kind.__name__ == "APIStatusError":
             status = int(getattr(error, "status_code", 500))
-            return _BY_STATUS.get(status, DOWN if status >= 500 else SET_UP_WRONG)
-        if kind.__name__ == "APIError":  # told within a stream, where there is no status any more
+            return _BY_STATUS.get(status, DOWN if status >= 500 else MISCONFIGURED)
+        if kind.__name__ == "APIError":  # in a stream, which has no status any more
             return DOWN
         if kind.__name__ == "ClientError":
             return _bedrocks(error)
@@ -120,7 +120,7 @@ def fault_of(error: BaseException) -> Fault:
 
 
 def bedrock_code(error: BaseException) -> str:
-    """The code that Bedrock gave; streams write it with a small letter."""
+    """Return Bedrock's code of an error. In streams it begins with a small letter."""
     response = getattr(error, "response", None)
     code = str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
     return code[:1].upper() + code[1:]
@@ -132,4 +132,4 @@ def _bedrocks(error: BaseException) -> Fault:
         return BUSY
     if code in _BEDROCK_CALLERS and not any(words in str(error) for words in _BEDROCK_SET_UP):
         return CALLERS
-    return DOWN if code in _BEDROCK_DOWN else SET_UP_WRONG
+    return DOWN if code in _BEDROCK_DOWN else MISCONFIGURED

@@ -15,7 +15,7 @@ from typing import Any
 from strands.models import Model
 
 from genai_pipeline.agent.models.endpoint import Endpoint
-from genai_pipeline.agent.models.failures import NoneAnswered, fault_of
+from genai_pipeline.agent.models.failures import AllFailed, fault_of
 
 RETRY_PAUSE_S = (0.1, 0.4)
 """Before the last endpoint is asked a second time: somewhere between, lest all requests ask at once."""
@@ -41,7 +41,7 @@ class FallbackModel(Model):
     async def stream(
         self, messages: Any, tool_specs: Any = None, system_prompt: str | None = None, **rest: Any
     ) -> AsyncGenerator[Any, None]:
-        """Raises: the error of the only endpoint, or of the one that had begun; NoneAnswered where several failed."""
+        """Raises: the error of the only endpoint, or of the one that had begun; AllFailed where several failed."""
         failures: list[tuple[Endpoint, Exception]] = []
         for endpoint in self._endpoints:
             for attempt in (1, 2):
@@ -66,7 +66,7 @@ class FallbackModel(Model):
                     break
         if len(failures) == 1:
             raise failures[0][1]
-        raise NoneAnswered([(f"{e.spec.model} at {e.spec.where}", error) for e, error in failures]) from failures[0][1]
+        raise AllFailed([(f"{e.spec.model} at {e.spec.where}", error) for e, error in failures]) from failures[0][1]
 
     async def structured_output(
         self, output_model: type[Any], prompt: Any, system_prompt: str | None = None, **kwargs: Any

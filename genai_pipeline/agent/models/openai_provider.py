@@ -1,30 +1,26 @@
 """Any OpenAI-compatible endpoint: vLLM, Ray Serve, a gateway.
 
-One client for all sessions: Strands' default opens a connection for every completion.
+All sessions share one client. Strands' default opens a connection for each completion.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
-from openai import APIConnectionError, APIStatusError, AsyncOpenAI
-from openai._streaming import ServerSentEvent, SSEDecoder
+from openai import APIConnectionError, APIError, APIStatusError, AsyncOpenAI
 from strands.models.openai import OpenAIModel
 
 from genai_pipeline.agent.models.failures import BrokenStream, Stalled
-from genai_pipeline.agent.models.openai_chunks import checked_chunks
+from genai_pipeline.agent.models.openai_stream import Chunk, ErrorInStream, read_chunks
 from genai_pipeline.agent.models.spec import EndpointSpec
 from genai_pipeline.agent.settings import Settings
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
-"""Of one HTTP answer, as it is sent: a chunk for each token is some hundred bytes."""
-
-AFTER_DONE_S = 0.1
-"""For the end of the body after the last word; a connection is not worth more."""
+"""Of one HTTP answer. The chunk of one token has some hundred bytes."""
 
 
 class OpenAIProvider:
@@ -46,7 +42,7 @@ class OpenAIProvider:
                 follow_redirects=True,
             ),
         )
-        # Imported when first asked for, a second's work: now, before it holds up the event loop.
+        # The client imports these at their first use, which takes a second: better now than in the event loop.
         _ = self._client.chat.completions, self._client.models
 
     async def model(self, temperature: float, max_tokens: int) -> OpenAIModel:
@@ -55,7 +51,7 @@ class OpenAIProvider:
         return OpenAIModel(client=client, model_id=self._spec.model, params=params)
 
     async def listed_models(self) -> list[str] | None:
-        """Names that the endpoint serves; None where it does not say."""
+        """Return the names of the models that the endpoint serves; None if it does not list them."""
         try:
             return [str(model.id) async for model in self._client.models.list()]
         except APIStatusError as error:
@@ -63,86 +59,75 @@ class OpenAIProvider:
                 return None
             raise
         except APIConnectionError as error:
-            if isinstance(error.__cause__, BrokenStream):  # of `_bounded`; the client takes it for a lost connection
-                raise error.__cause__ from None
-            raise
+            raise _real_cause(error) from None
         except (ValueError, AttributeError, TypeError) as error:
-            raise BrokenStream("its list of models is none") from error
+            raise BrokenStream("The endpoint's list of models is malformed.") from error
 
     async def close(self) -> None:
         await self._client.close()
 
 
 class _CheckedClient:
-    """The client as Strands sees it: completions are read with distrust, all else is the client's own."""
+    """The client as Strands sees it: streamed completions are checked, the rest is the client's own."""
 
     def __init__(self, client: AsyncOpenAI, silence_s: float) -> None:
         self._client, self._silence_s = client, silence_s
+        self._streamed = client.chat.completions.with_streaming_response
         self.chat = self.completions = self  # client.chat.completions.create
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
 
-    async def create(self, **request: Any) -> AsyncIterator[Any]:
+    async def create(self, **request: Any) -> AsyncIterator[Chunk]:
         if not request.get("tools"):
             request.pop("tools", None)  # Strands sends an empty list, which vLLM refuses
-        # As a body of its own: what are arguments the client compares with its types, word by word, for 4 ms of CPU.
-        named = {"model": request.pop("model"), "messages": [], "stream": request.pop("stream", True)}
-        body = request.pop("extra_body", None) or {}
-        try:
-            async with asyncio.timeout(self._silence_s):  # the client's own is per read: it can be fed drop by drop
-                stream = await self._client.chat.completions.create(**named, extra_body=request | body)
-        except TimeoutError as error:
-            raise Stalled(self._silence_s) from error
-        except APIConnectionError as error:
-            if isinstance(error.__cause__, BrokenStream):  # of `_bounded`; the client takes it for a lost connection
-                raise error.__cause__ from None
-            raise
-        if not hasattr(stream, "response"):
-            raise BrokenStream("it is not streamed")
-        stream._decoder = _Events()
-        return checked_chunks(stream, self._silence_s)
+        return self._chunks(request)
+
+    async def _chunks(self, request: dict[str, Any]) -> AsyncGenerator[Chunk, None]:
+        # As a body of its own: the client compares arguments with its types, word by word, which costs 4 ms of CPU.
+        named: dict[str, Any] = {"model": request.pop("model"), "messages": [], "stream": request.pop("stream", True)}
+        body = request | request.pop("extra_body", {})
+        async with AsyncExitStack() as opened:
+            try:
+                async with asyncio.timeout(self._silence_s):  # the client's own timeout begins again with each byte
+                    answer = await opened.enter_async_context(self._streamed.create(**named, extra_body=body))
+            except TimeoutError as error:
+                raise Stalled(self._silence_s) from error
+            except APIConnectionError as error:
+                raise _real_cause(error) from None
+            try:
+                async for chunk in read_chunks(answer.iter_bytes(), self._silence_s):
+                    yield chunk
+            except ErrorInStream as error:  # as the client would raise it: Strands recognises overflow and throttling
+                raise APIError(str(error), answer.http_request, body=error.body) from error
 
 
-class _Events(SSEDecoder):
-    """Without those that hold no data, such as `retry: 1000`: the client would read them as JSON."""
-
-    def decode(self, line: str) -> ServerSentEvent | None:
-        event = super().decode(line)
-        return event if event and event.data else None
+def _real_cause(error: APIConnectionError) -> Exception:
+    """Return the error of `_bounded`, which the client takes for a lost connection; otherwise the error itself."""
+    return error.__cause__ if isinstance(error.__cause__, BrokenStream) else error
 
 
 async def _bounded(response: httpx.Response) -> None:
     if response.headers.get("content-encoding", "identity") != "identity":
         await response.aclose()
-        raise BrokenStream("it is compressed, though that was not asked for")
+        raise BrokenStream("The answer is compressed, although the request did not allow that.")
     stream: Any = response.stream
     response.stream = _Bounded(stream)
 
 
 class _Bounded(httpx.AsyncByteStream):
-    """Ends what would never end, and reads to its end what has ended.
-
-    The client puts a line together for as long as it has no end; and it stops at `[DONE]`, before the end of the
-    body, so that every completion would cost a new connection.
-    """
+    """The body of an answer up to MAX_ANSWER_BYTES. An endpoint may send without an end."""
 
     def __init__(self, stream: httpx.AsyncByteStream) -> None:
-        self._stream, self._parts = stream, aiter(stream)
-        self._done = False
+        self._stream = stream
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         size = 0
-        async for part in self._parts:
+        async for part in self._stream:
             size += len(part)
             if size > MAX_ANSWER_BYTES:
-                raise BrokenStream(f"it is larger than {MAX_ANSWER_BYTES >> 20} MiB")
-            self._done = b"[DONE]" in part[-64:]
+                raise BrokenStream(f"The answer is larger than {MAX_ANSWER_BYTES >> 20} MiB.")
             yield part
 
     async def aclose(self) -> None:
-        if self._done:
-            with suppress(Exception):
-                async with asyncio.timeout(AFTER_DONE_S):
-                    await anext(self._parts, b"")
         await self._stream.aclose()

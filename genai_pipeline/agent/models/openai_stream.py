@@ -1,9 +1,19 @@
-"""Read a stream of chat completion chunks with distrust: the client hands on whatever JSON the endpoint sent."""
+"""Read a streamed chat completion: server-sent events, each of them a chunk in JSON.
+
+The client of `openai` does not check what the endpoint sends, so every chunk is checked here. Source of the format:
+https://platform.openai.com/docs/api-reference/chat-streaming.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from contextlib import suppress
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, ValidatorFunctionWrapHandler
+from pydantic import WrapValidator as Wrap
 
 from genai_pipeline.agent.models.failures import BrokenStream
 from genai_pipeline.agent.models.silence import paced
@@ -20,106 +30,183 @@ FINISH_REASONS = {
     "max_tokens": "length",
     "model_length": "length",  # Mistral
 }
-"""The API's own on the right; on the left what endpoints say. Anything else (vLLM's abort, error) is no end."""
+"""What endpoints send, and the API's own word for it. Other reasons (vLLM's abort, error) do not end an answer well."""
 TAIL_S = 2.0
-"""After the last word only the usage may come; an answer that is whole does not wait for it any longer."""
+"""The usage may follow the last word. A whole answer waits no longer for it."""
 TAIL_CHUNKS = 64
+AFTER_DONE_S = 0.1
+"""The end of the body may follow `[DONE]`. Only a body that was read to its end leaves a connection to use again."""
 MAX_COUNT = 2**53
-"""Of tokens: more is no count, and no float."""
+"""Of tokens: a larger number is not a count."""
 
 
-async def checked_chunks(stream: Any, silence_s: float) -> AsyncGenerator[Any, None]:
-    """The stream's chunks, each of a form that Strands can read.
+class ErrorInStream(Exception):
+    """The endpoint sent an error instead of a chunk. Args: body: the error as it was sent."""
 
-    Raises: BrokenStream, Stalled; else what the client raises.
-    """
-    finished = False
-    try:
-        async for chunk in _readable(paced(stream, silence_s, lambda chunk: bool(getattr(chunk, "choices", None)))):
-            choice = _checked(chunk)
-            finished = finished or bool(choice and choice.finish_reason)
-            yield chunk
-            if finished:
-                break
-        if not finished:
-            raise BrokenStream("the stream ended before the answer did")
-        async for chunk in _tail(stream):
-            yield chunk
-    finally:
-        await stream.close()
+    def __init__(self, body: Any) -> None:
+        self.body = body
+        said = body.get("message") if isinstance(body, dict) else None
+        super().__init__(said if isinstance(said, str) and said else "An error occurred during streaming.")
 
 
-async def _readable(chunks: AsyncIterator[Any]) -> AsyncGenerator[Any, None]:
-    try:
-        async for chunk in chunks:
-            yield chunk
-    except (ValueError, RecursionError) as error:  # json's, and that of bytes that are no text
-        raise BrokenStream("a piece of the stream is no JSON") from error
+def _text(value: Any) -> Any:
+    # Not pydantic's `str`: a model that cuts a character in two sends halves of surrogate pairs, which it refuses.
+    if value is not None and not isinstance(value, str):
+        raise ValueError("must be a string")
+    return value
 
 
-async def _tail(stream: Any) -> AsyncGenerator[Any, None]:
-    """What follows the last word, if it comes at once and makes sense."""
-    count = 0
-    try:
-        async for chunk in _readable(paced(stream, TAIL_S, lambda chunk: False)):
-            count += 1
-            if _is_usage(getattr(chunk, "usage", None)):
-                chunk.choices = []
-                yield chunk
-            if count == TAIL_CHUNKS:
-                return
-    except Exception:  # the answer is whole: only its usage stays unknown
-        return
-
-
-def _checked(chunk: Any) -> Any:
-    """The chunk's choice, if it has one. Raises: BrokenStream."""
-    choices = getattr(chunk, "choices", None)
-    if isinstance(choices, list):  # one answer was asked for: what has another number is another one
-        chunk.choices = choices = [choice for choice in choices if not getattr(choice, "index", None)]
-    if not choices:
+def _finish_reason(value: Any) -> str | None:
+    if not value:
         return None
-    choice = choices[0] if isinstance(choices, list) else None
-    if choice is None or isinstance(choice, (str, int, float, list, dict)):
-        raise BrokenStream("a piece of the stream has choices that are none")
-    finish, delta = getattr(choice, "finish_reason", None) or None, getattr(choice, "delta", None)
-    if finish is not None and (not isinstance(finish, str) or finish not in FINISH_REASONS):
-        raise BrokenStream(f"it ended for a reason that is unknown ({str(finish)[:40]!r})")
-    if delta is None:  # Azure's notes of its filter have none
-        delta = _empty_delta()
-    if isinstance(delta, (str, int, float, list, dict)):
-        raise BrokenStream("a piece of the stream has no delta")
-    choice.finish_reason = FINISH_REASONS[finish] if finish is not None else None
-    choice.delta = _checked_delta(delta)
-    if not _is_usage(getattr(chunk, "usage", None)):
-        chunk.usage = None
-    return choice
+    if not isinstance(value, str) or value not in FINISH_REASONS:
+        raise ValueError(f"must be one of {', '.join(FINISH_REASONS)}, not {str(value)[:40]!r}")
+    return FINISH_REASONS[value]
 
 
-def _empty_delta() -> Any:
-    from openai.types.chat.chat_completion_chunk import ChoiceDelta
-
-    return ChoiceDelta()
-
-
-def _checked_delta(delta: Any) -> Any:
-    delta.content, delta.tool_calls = getattr(delta, "content", None), getattr(delta, "tool_calls", None)
-    if delta.content is not None and not isinstance(delta.content, str):
-        raise BrokenStream("a piece of the text is no text")
-    if delta.tool_calls is not None and not isinstance(delta.tool_calls, list):
-        raise BrokenStream("a tool call is none")
-    for call in delta.tool_calls or []:
-        function: Any = getattr(call, "function", None)
-        if not isinstance(getattr(call, "index", None), int) or getattr(function, "__dict__", None) is None:
-            raise BrokenStream("a tool call is none")
-        call.id = getattr(call, "id", None)
-        function.name, function.arguments = getattr(function, "name", None), getattr(function, "arguments", None)
-        if any(not isinstance(part, (str, type(None))) for part in (call.id, function.name, function.arguments)):
-            raise BrokenStream("a tool call is none")
-    return delta
+def _or_none(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    with suppress(ValidationError):
+        return check(value)
+    return None
 
 
-def _is_usage(usage: Any) -> bool:
-    counts = [getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens", "total_tokens")]
-    cached = getattr(getattr(usage, "prompt_tokens_details", None), "cached_tokens", None)
-    return all(isinstance(count, int) and 0 <= count <= MAX_COUNT for count in [*counts, cached or 0])
+Text = Annotated[Any, AfterValidator(_text)]
+Count = Annotated[int, Field(strict=True, ge=0, le=MAX_COUNT)]
+
+
+class FunctionDelta(BaseModel):
+    name: Text = None
+    arguments: Text = None
+
+
+class ToolCallDelta(BaseModel):
+    index: Annotated[int, Field(strict=True)]
+    id: Text = None
+    function: FunctionDelta
+
+
+class Delta(BaseModel):
+    content: Text = None
+    reasoning_content: Any = None
+    reasoning: Any = None
+    tool_calls: list[ToolCallDelta] | None = None
+
+
+class Choice(BaseModel):
+    index: Any = 0
+    delta: Annotated[Delta, BeforeValidator(lambda value: {} if value is None else value)] = Delta()  # Azure's notes
+    finish_reason: Annotated[str | None, BeforeValidator(_finish_reason)] = None
+
+
+class TokenDetails(BaseModel):
+    cached_tokens: Count | None = None
+
+
+class TokenUsage(BaseModel):
+    prompt_tokens: Count
+    completion_tokens: Count
+    total_tokens: Count
+    prompt_tokens_details: TokenDetails | None = None
+
+
+class Chunk(BaseModel):
+    """One chunk, with the attributes that Strands' OpenAIModel reads."""
+
+    choices: Annotated[list[Choice], BeforeValidator(lambda value: [] if value is None else value)] = []
+    usage: Annotated[TokenUsage | None, Wrap(_or_none)] = None
+
+
+async def read_chunks(parts: AsyncIterable[bytes], silence_s: float) -> AsyncGenerator[Chunk, None]:
+    """Yield the chunks of one answer, to its end.
+
+    Args:
+        parts: the body of the HTTP answer.
+        silence_s: longest time without a chunk that has a choice.
+    Raises: BrokenStream, ErrorInStream, Stalled; otherwise the error of `parts`.
+    """
+    chunks = _chunks(_events(aiter(parts)))
+    async for chunk in paced(chunks, silence_s, lambda chunk: bool(chunk.choices)):
+        yield chunk
+        if chunk.choices and chunk.choices[0].finish_reason:
+            break
+    else:
+        raise BrokenStream("The stream ended before the answer did.")
+    with suppress(Exception):  # the answer is whole: at worst its usage stays unknown
+        count = 0
+        async for chunk in paced(chunks, TAIL_S, lambda chunk: False):
+            count += 1
+            if chunk.usage:
+                yield Chunk(usage=chunk.usage)
+            if count == TAIL_CHUNKS:
+                break
+
+
+async def _chunks(events: AsyncIterable[bytes]) -> AsyncGenerator[Chunk, None]:
+    async for event in events:
+        try:
+            data = json.loads(event.decode())
+        except (ValueError, RecursionError) as error:  # not JSON, or not UTF-8
+            raise BrokenStream("A chunk of the stream is not JSON.") from error
+        if isinstance(data, dict) and data.get("error"):
+            raise ErrorInStream(data["error"])
+        try:
+            chunk = Chunk.model_validate(data)
+        except ValidationError as error:
+            raise BrokenStream(_sentence(error)) from error
+        # One answer was asked for. A choice with another index belongs to another answer.
+        chunk.choices = [choice for choice in chunk.choices if not choice.index]
+        yield chunk
+
+
+async def _events(parts: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """Yield the data of each event until `[DONE]`; events without data, such as `retry: 1000`, are left out."""
+    data: list[bytes] = []
+    async for line in _lines(parts):
+        if line.startswith(b"data:"):
+            data.append(line.removeprefix(b"data:").removeprefix(b" "))
+        elif not line and data:
+            event, data = b"\n".join(data), []
+            if event.startswith(b"[DONE]"):
+                with suppress(Exception):
+                    async with asyncio.timeout(AFTER_DONE_S):
+                        async for _ in parts:
+                            pass
+                return
+            yield event
+    if data:
+        yield b"\n".join(data)
+
+
+async def _lines(parts: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """Yield the lines; only bytes that end a line for server-sent events do so here."""
+    held = bytearray()
+    async for part in parts:
+        held += part
+        if b"\n" not in part and b"\r" not in part:
+            continue
+        end = len(held) - 1 if held.endswith(b"\r") else len(held)  # the `\n` of a `\r\n` may be in the next part
+        *lines, rest = bytes(held[:end]).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        held = bytearray(rest) + held[end:]
+        for line in lines:
+            yield line
+    yield bytes(held)
+
+
+_REQUIRED = {
+    "int_type": "must be an integer",
+    "list_type": "must be a list",
+    "model_type": "must be an object",
+    "missing": "is missing",
+}
+
+
+def _sentence(error: ValidationError) -> str:
+    """Say what is wrong with the first field that is wrong."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = first["loc"]
+    what = "A tool call" if "tool_calls" in where else "A chunk"
+    required = _REQUIRED.get(first["type"]) or first["msg"].removeprefix("Value error, ")
+    fields = [part for part in where if isinstance(part, str)]
+    if not fields:
+        return f"{what} in the stream is malformed: it {required}."
+    return f"{what} in the stream is malformed: the field `{fields[-1]}` {required}."

@@ -218,7 +218,7 @@ def test_the_only_model_that_is_left_out_is_told_with_when_to_come_back():
 
     assert (response.status_code, response.json()["error"]["code"]) == (503, "model_unavailable")
     assert 20 <= int(response.headers["Retry-After"]) <= 30
-    assert "failed again and again" in response.json()["error"]["message"]
+    assert "failed repeatedly" in response.json()["error"]["message"]
 
 
 def test_a_connection_that_was_dropped_is_no_failure():

@@ -371,5 +371,5 @@ def test_bedrock_without_credentials_is_told_as_such(monkeypatch: pytest.MonkeyP
         ready = HTTP.get(f"{agent.url}/readyz")
 
     assert error_of(response) == (503, "model_unavailable")
-    assert "No AWS credentials" in response.json()["error"]["message"]
+    assert "no AWS credentials" in response.json()["error"]["message"]
     assert (ready.status_code, ready.json()["model"]) == (503, "us.amazon.nova-pro-v1:0")

@@ -62,8 +62,8 @@ def test_a_model_that_stops_talking_is_left_after_its_time(when: str):
 
 GARBAGE: dict[str, Callable[[Talk], Any]] = {
     "broken JSON": lambda talk: talk.stream(text("Hi"), b"data: {broken\n\n"),
-    "bytes that are no text": lambda talk: talk.stream(text("Hi"), b"data: \xff\xfe\n\n"),
-    "JSON that is no object": lambda talk: talk.stream(b"data: 5\n\n"),
+    "bytes that are not UTF-8": lambda talk: talk.stream(text("Hi"), b"data: \xff\xfe\n\n"),
+    "JSON that is not an object": lambda talk: talk.stream(b"data: 5\n\n"),
     "a page": lambda talk: talk.raw(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n<html>Welcome</html>"),
     "a whole completion": lambda talk: talk.raw(
         b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n{"choices": []}'
@@ -71,18 +71,18 @@ GARBAGE: dict[str, Callable[[Talk], Any]] = {
     "nothing": lambda talk: talk.stream(),
     "no end": lambda talk: talk.stream(text("Half of an"), done=False),
     "only empty choices": lambda talk: talk.stream({"choices": []}, {"choices": []}),
-    "choices that are none": lambda talk: talk.stream({"choices": "many"}),
-    "a choice that is none": lambda talk: talk.stream({"choices": [None]}),
+    "choices that are not a list": lambda talk: talk.stream({"choices": "many"}),
+    "a choice that is not an object": lambda talk: talk.stream({"choices": [None]}),
     "no delta": lambda talk: talk.stream({"choices": [{"index": 0, "delta": None}]}),
-    "a delta that is none": lambda talk: talk.stream({"choices": [{"index": 0, "delta": "Hi"}]}),
-    "text that is none": lambda talk: talk.stream(delta(content=["Hi"])),
-    "calls that are none": lambda talk: talk.stream(delta(tool_calls="all")),
-    "a call that is none": lambda talk: talk.stream(delta(tool_calls=[None])),
+    "a delta that is not an object": lambda talk: talk.stream({"choices": [{"index": 0, "delta": "Hi"}]}),
+    "text that is not a string": lambda talk: talk.stream(delta(content=["Hi"])),
+    "calls that are not a list": lambda talk: talk.stream(delta(tool_calls="all")),
+    "a call that is not an object": lambda talk: talk.stream(delta(tool_calls=[None])),
     "a call without a function": lambda talk: talk.stream(delta(tool_calls=[{"index": 0}])),
     "a call without an index": lambda talk: talk.stream(call("get_current_time", UTC, index=None), CALLS),
     "arguments that are an object": lambda talk: talk.stream(call("get_current_time", {"timezone": "UTC"}), CALLS),
-    "an unknown end": lambda talk: talk.stream(text("Hi"), delta("banana")),
-    "an end that is none": lambda talk: talk.stream(text("Hi"), delta(7)),
+    "an unknown finish reason": lambda talk: talk.stream(text("Hi"), delta("banana")),
+    "a finish reason that is not a string": lambda talk: talk.stream(text("Hi"), delta(7)),
     "the engine's own abort": lambda talk: talk.stream(text("Hi"), delta("abort")),
     "deep JSON": lambda talk: talk.stream(b"data: " + b"[" * 100_000 + b"\n\n"),
     "compressed": lambda talk: talk.stream(text("Hi"), STOP, headers=HEADERS + b"Content-Encoding: gzip\r\n"),
@@ -91,7 +91,7 @@ GARBAGE: dict[str, Callable[[Talk], Any]] = {
 
 
 @pytest.mark.parametrize("what", GARBAGE)
-def test_what_is_no_completion_is_told_as_such(what: str):
+def test_an_answer_that_is_not_a_completion_ends_in_a_clear_error(what: str):
     response = ask(GARBAGE[what])
 
     assert told(response) == (502, "model_garbage")
@@ -108,10 +108,12 @@ USELESS: dict[str, Callable[[Talk], Any]] = {
     "only white space": lambda talk: talk.stream(text(" \n"), STOP),
     "only a stop": lambda talk: talk.stream(STOP),
     "a call that is not made": lambda talk: talk.stream(CALLS),
-    "arguments that are no JSON": lambda talk: talk.stream(call("get_current_time", "UTC, please"), CALLS),
+    "arguments that are not JSON": lambda talk: talk.stream(call("get_current_time", "UTC, please"), CALLS),
     "half of the arguments": lambda talk: talk.stream(call("get_current_time", '{"timezone": "U'), CALLS),
     "arguments that are a list": lambda talk: talk.stream(call("get_current_time", '["UTC"]'), CALLS),
-    "arguments that are no number": lambda talk: talk.stream(call("get_current_time", '{"timezone": NaN}'), CALLS),
+    "arguments with a number that JSON does not have": lambda talk: talk.stream(
+        call("get_current_time", '{"timezone": NaN}'), CALLS
+    ),
     "arguments without end in a number": lambda talk: talk.stream(call("get_current_time", '{"n": 1e999}'), CALLS),
     "half a character in the arguments": lambda talk: talk.stream(call("get_current_time", '{"n": "\\ud800"}'), CALLS),
     "half a character in a name": lambda talk: talk.stream(call("get_\ud800", UTC), CALLS),
@@ -129,7 +131,7 @@ USELESS: dict[str, Callable[[Talk], Any]] = {
 
 
 @pytest.mark.parametrize("what", USELESS)
-def test_an_answer_of_no_use_is_told_as_such_and_calls_nothing(what: str):
+def test_an_answer_that_cannot_be_used_ends_in_an_error_and_calls_nothing(what: str):
     with (
         WildModel(USELESS[what]) as model,
         running_agent(model.url, deadline_s=60.0, model_max_answer_chars=50_000) as agent,
@@ -233,7 +235,7 @@ def test_what_some_endpoints_say_beside_their_answer_is_passed_over(what: str):
 
 @pytest.mark.parametrize("count", [10**400, -4, "x"], ids=["endless", "negative", "text"])
 @pytest.mark.parametrize("name", ["prompt_tokens", "prompt_tokens_details"])
-def test_a_usage_that_is_none_takes_no_answer_with_it(name: str, count: Any):
+def test_a_malformed_usage_does_not_spoil_the_answer(name: str, count: Any):
     usage = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
     usage |= {name: {"cached_tokens": count} if name.endswith("details") else count}
     response = ask(lambda talk: talk.stream(text("Hello"), STOP, {"choices": [], "usage": usage}, done=False))
