@@ -1,26 +1,25 @@
-"""The service over HTTP: POST /agent, GET and DELETE /sessions/{session_id}, and what those need who run it."""
+"""The service over HTTP: POST /agent, GET and DELETE /sessions/{session_id}, and the endpoints for operators."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from genai_pipeline.agent.body import read_body
+from genai_pipeline.agent import openapi
 from genai_pipeline.agent.callers import caller_key
 from genai_pipeline.agent.errors import AgentError
 from genai_pipeline.agent.observed import Observed, answer_error
-from genai_pipeline.agent.openapi import document
-from genai_pipeline.agent.question import Question
+from genai_pipeline.agent.question import Question, limited_question, read_question
 from genai_pipeline.agent.service import AgentService
 from genai_pipeline.agent.sessions.ids import SESSION_ID
 from genai_pipeline.agent.streaming import EventStream, begun, until_disconnect, wants_events
@@ -29,7 +28,7 @@ PATHS = "POST /agent, GET and DELETE /sessions/{session_id}, GET /healthz, /read
 
 
 def create_app(service: AgentService) -> FastAPI:
-    """The ASGI application of one service."""
+    """Return the ASGI application of one service."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -38,21 +37,35 @@ def create_app(service: AgentService) -> FastAPI:
         await service.close()
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan, redirect_slashes=False)
-    _add_agent(app, service)
+    question = limited_question(service.settings.max_prompt_chars)
+    _add_agent(app, service, question)
     _add_sessions(app, service)
-    _add_probes(app, service)
+    _add_operators_endpoints(app, service, question)
     _add_error_answers(app)
     app.add_middleware(Observed, service=service)
     return app
 
 
-def _add_agent(app: FastAPI, service: AgentService) -> None:
-    @app.post("/agent", response_model=None)
+def _secured(service: AgentService, **described: Any) -> dict[str, Any]:
+    """Return the additions to the document of an operation that needs a key, if keys are set."""
+    return described | ({"security": [{"key": []}, {"keyHeader": []}]} if service.settings.keys else {})
+
+
+def _add_agent(app: FastAPI, service: AgentService, model: type[Question]) -> None:
+    settings = service.settings
+    failures = openapi.errors(settings, 400, 404, 408, 409, 413, 415, 429, 500, 502, 503, 504)
+
+    @app.post(
+        "/agent",
+        response_model=None,
+        operation_id="ask",
+        summary="One turn of a conversation",
+        responses=openapi.reply_answers() | failures,
+        openapi_extra=_secured(service, requestBody=openapi.QUESTION_BODY),
+    )
     async def agent(request: Request) -> Response:
-        key = caller_key(request.headers, service.settings.keys)
-        body = await read_body(request, service.settings.max_body_bytes)
-        content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        question = Question.parse(body, content_type, service.settings.max_prompt_chars)
+        key = caller_key(request.headers, settings.keys)
+        question = await read_question(request, model, settings.max_body_bytes)
         began, turn = time.perf_counter(), service.begin(question, key)
         if not wants_events(", ".join(request.headers.getlist("accept"))):
             return Json(await until_disconnect(request, turn))
@@ -61,56 +74,97 @@ def _add_agent(app: FastAPI, service: AgentService) -> None:
             service.metrics.first_byte.observe(time.perf_counter() - began)
 
         def failed(error: AgentError) -> None:
-            request.state.told = error.status
+            request.state.error_status = error.status
 
         return EventStream(await begun(turn), turn, first_text, failed)
 
 
 def _add_sessions(app: FastAPI, service: AgentService) -> None:
-    def asked(request: Request) -> tuple[str, str]:
+    described = _secured(service, parameters=[openapi.SESSION_PARAMETER])
+
+    def key_and_session(request: Request) -> tuple[str, str]:
         key = caller_key(request.headers, service.settings.keys)
         session_id = request.path_params["session_id"]
         if not SESSION_ID.fullmatch(session_id):
-            told = "A session's id has 16 to 64 letters, digits, hyphens or underscores."
-            raise AgentError(404, "no_session", f"There is no such session. {told}")
+            hint = "A session's id has 16 to 64 letters, digits, hyphens or underscores."
+            raise AgentError(404, "no_session", f"There is no such session. {hint}")
         return session_id, key
 
-    @app.get("/sessions/{session_id}", response_model=None)
+    @app.get(
+        "/sessions/{session_id}",
+        response_model=None,
+        operation_id="readSession",
+        summary="Read a conversation",
+        description="Its turns, oldest first.",
+        responses=openapi.answers(openapi.Session, "The conversation.", openapi.SESSION)
+        | openapi.errors(service.settings, 404, 500, 503, 504),
+        openapi_extra=described,
+    )
     async def view(request: Request) -> Response:
-        return Json(await service.view(*asked(request)))
+        return Json(await service.view(*key_and_session(request)))
 
-    @app.delete("/sessions/{session_id}", response_model=None)
+    @app.delete(
+        "/sessions/{session_id}",
+        response_model=None,
+        status_code=204,
+        operation_id="deleteSession",
+        summary="Delete a conversation",
+        description="After the turns that are under way.",
+        responses=openapi.errors(service.settings, 404, 409, 500, 503, 504),
+        openapi_extra=described,
+    )
     async def delete(request: Request) -> Response:
-        await service.delete(*asked(request))
+        await service.delete(*key_and_session(request))
         return Response(status_code=204)
 
 
-def _add_probes(app: FastAPI, service: AgentService) -> None:
-    described = document(service.settings)
+def _add_operators_endpoints(app: FastAPI, service: AgentService, question: type[Question]) -> None:
+    def readable(path: str, summary: str, **described: Any) -> Callable[[Any], Any]:
+        """Add GET, and HEAD for load balancers that ask so."""
 
-    @app.api_route("/healthz", methods=["GET", "HEAD"], response_model=None)
+        def add(endpoint: Any) -> Any:
+            app.get(path, response_model=None, summary=summary, **described)(endpoint)
+            bodiless = {status: {"description": summary} for status in described.get("responses", ())}
+            app.head(path, response_model=None, response_class=Response, summary=summary, responses=bodiless)(endpoint)
+            return endpoint
+
+        return add
+
+    @readable("/healthz", "The process answers")
     async def healthz() -> Response:
         return Json({"status": "alive"})
 
-    @app.api_route("/readyz", methods=["GET", "HEAD"], response_model=None)
+    ready = openapi.answers(openapi.ReadinessAnswer, "The service is ready.", openapi.READY)
+    not_ready = openapi.answers(openapi.ReadinessAnswer, "The service is not ready.", openapi.NOT_READY, 503)
+
+    @readable("/readyz", "The model answered lately", responses=ready | not_ready)
     async def readyz() -> Response:
         ready, reason = await service.ready()
         settings = service.settings
         answer = {"ready": ready, "release": settings.release_id, "model": settings.model}
-        told = {"note" if ready else "reason": reason} if reason else {}
-        return Json(answer | told, 200 if ready else 503)
+        if reason:
+            answer["note" if ready else "reason"] = reason
+        return Json(answer, 200 if ready else 503)
 
-    @app.api_route("/metrics", methods=["GET", "HEAD"], response_model=None)
+    @readable("/metrics", "Metrics for Prometheus", response_class=PlainText)
     async def metrics() -> Response:
         return Response(service.metrics.render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    @app.api_route("/openapi.json", methods=["GET", "HEAD"], response_model=None)
-    async def openapi() -> Response:
-        return Json(described)
+    described = cache(lambda: openapi.document(app, service.settings, question))
+
+    @readable("/openapi.json", "This document")
+    async def document() -> Response:
+        return Json(described())
+
+
+class PlainText(Response):
+    """Only for the document: the media type of the metrics."""
+
+    media_type = "text/plain"
 
 
 class Json(JSONResponse):
-    """What a model says may hold halves of surrogate pairs, which are no UTF-8: they are sent as escapes."""
+    """Sends halves of surrogate pairs, which a model's words may hold and UTF-8 does not have, as escapes."""
 
     def render(self, content: Any) -> bytes:
         text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -122,17 +176,13 @@ def _add_error_answers(app: FastAPI) -> None:
     async def agent_error(request: Request, error: AgentError) -> Response:
         return answer_error(error)
 
-    @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> Response:
-        return answer_error(AgentError(400, "bad_request", "The request is not understood."))
-
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
         path = request.url.path[:80]
         code, message = {
-            404: ("not_found", f"There is no {path}. There are {PATHS}."),
-            405: ("wrong_method", f"{request.method} does not go with {path}. There are {PATHS}."),
-        }.get(error.status_code, ("bad_request", f"The request is not understood ({error.detail})."))
+            404: ("not_found", f"{path} does not exist. The service has {PATHS}."),
+            405: ("wrong_method", f"{request.method} is not allowed for {path}. The service has {PATHS}."),
+        }.get(error.status_code, ("bad_request", f"The request is malformed ({error.detail})."))
         answer = answer_error(AgentError(error.status_code, code, message))
         if error.status_code == 405:
             answer.headers["Allow"] = ", ".join(sorted(_methods(app, request.scope)))
@@ -140,6 +190,6 @@ def _add_error_answers(app: FastAPI) -> None:
 
 
 def _methods(app: FastAPI, scope: Mapping[str, Any]) -> set[str]:
-    """All methods of a path: Starlette names those of the first route alone."""
+    """Return all methods of a path: Starlette names those of the first route only."""
     matching = [route for route in app.routes if route.matches({**scope})[0] != Match.NONE]
     return {method for route in matching for method in getattr(route, "methods", None) or ()}

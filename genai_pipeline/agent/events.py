@@ -1,39 +1,49 @@
-"""What happens during a turn, in the order in which it happens; the last one is Answered unless an error ends it."""
+"""The events of a turn, in their order. The last one is Answered unless an error ends the turn."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+
+Count = Annotated[int, Field(ge=0)]
+Milliseconds = Annotated[float, Field(ge=0)]
+_DOCUMENTED = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=True)
 
 
 @dataclass
 class ToolUse:
-    """A call as the model made it.
+    """A tool call as the model made it.
 
     Args:
-        status: success or error; unfinished where the turn ended first.
-        ms: how long the tool took, in milliseconds.
+        status: `unfinished` if the turn ended first.
+        ms: how long the tool took.
     """
+
+    __pydantic_config__ = _DOCUMENTED
 
     name: str
     arguments: dict[str, Any]
-    status: str = "unfinished"
-    ms: float = 0.0
+    status: Literal["success", "error", "unfinished"] = "unfinished"
+    ms: Milliseconds = 0.0
 
 
 @dataclass
 class Cycle:
-    """One completion of the model: its milliseconds without the tools that followed, and its tokens."""
+    """One completion of the model: its time without the tools that followed, and its tokens."""
 
-    ms: float
-    inputTokens: int = 0  # noqa: N815 (the names of the reply's usage)
-    outputTokens: int = 0  # noqa: N815
+    __pydantic_config__ = _DOCUMENTED
+
+    ms: Milliseconds
+    inputTokens: Count = 0  # noqa: N815 (the names of the reply's usage)
+    outputTokens: Count = 0  # noqa: N815
 
 
 @dataclass(frozen=True)
 class Turn:
-    """What the agent said, what it called in which order, and the tokens of all its completions."""
+    """The agent's answer, its tool calls in their order, and the tokens of all completions."""
 
     response: str
     tools: list[ToolUse] = field(default_factory=list)
@@ -46,14 +56,14 @@ class Turn:
 
 @dataclass(frozen=True)
 class Begun:
-    """The session is this turn's; what fails from here on fails within the turn."""
+    """The turn has its session. Errors from here on belong to the turn."""
 
     session_id: str
 
 
 @dataclass(frozen=True)
 class Delta:
-    """Text as it came from the model."""
+    """A piece of text from the model."""
 
     text: str
 
@@ -70,7 +80,7 @@ class ToolEnded:
 
 @dataclass(frozen=True)
 class Answered:
-    """The turn is over and kept; `reply` is the JSON of the answer."""
+    """The turn is over and counts; `reply` is the JSON of the answer."""
 
     reply: dict[str, Any]
 

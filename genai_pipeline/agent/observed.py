@@ -49,8 +49,10 @@ class Observed:
             await answer_error(AgentError(500, "internal_error", told))(scope, receive, send_marked)
         finally:
             if scope["path"] == "/agent":
-                told = scope.get("state", {}).get("told", status)  # a stream's status came before its error
-                self._service.metrics.requests.labels(str(told or ABORTED)).inc()
+                status = scope.get("state", {}).get(
+                    "error_status", status
+                )  # a stream's own status came before its error
+                self._service.metrics.requests.labels(str(status or ABORTED)).inc()
                 self._service.metrics.seconds.observe(time.perf_counter() - started)
 
     def _headers(self, status: int) -> list[tuple[bytes, bytes]]:

@@ -1,4 +1,4 @@
-"""Serve the application, and end politely: on SIGTERM what is under way is finished and nothing new is begun."""
+"""Serve the application. On SIGTERM, finish the requests under way and begin no new ones."""
 
 from __future__ import annotations
 
@@ -7,35 +7,38 @@ import logging
 import signal
 import socket
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
 from genai_pipeline.agent.app import create_app
 from genai_pipeline.agent.service import AgentService
 from genai_pipeline.agent.settings import Settings
-from genai_pipeline.agent.wire import AgentProtocol
 
 if TYPE_CHECKING:
     from types import FrameType
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 75
-"""Longer than the sixty seconds of most proxies: who ends an idle connection second loses no request by it."""
+"""Longer than the sixty seconds of most proxies: the side that closes an idle connection second loses no request."""
+READER_S = 60
+"""A connection is closed when its client takes nothing of an answer for so long. The kernel does it."""
+MAX_HEAD_BYTES = 64 * 1024
+"""Of a request's headers."""
 LAST_WORDS_S = 1.0
-"""How long connections that are open at the end may still bring a request, to be told where to go."""
+"""At the end, open connections may still send a request for so long. It is refused with 503 and `Retry-After`."""
 
 logger = logging.getLogger(__name__)
 
 
 class CannotListen(Exception):
-    """The address is taken, or not this machine's."""
+    """The address is in use, or it does not belong to this machine."""
 
 
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT.
 
-    Raises: CannotListen. What kept the service from starting, after it listened.
+    Raises: CannotListen; otherwise the error that kept the service from starting after it listened.
     """
     listener = listen(settings.host, settings.port)
     server = AgentServer(AgentService(settings))
@@ -47,22 +50,27 @@ def serve(settings: Settings) -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket, so that a taken port is known before anything else is done. Raises: CannotListen."""
+    """Return a listening socket, so that a port in use is found before anything else. Raises: CannotListen."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise CannotListen(str(error)) from error
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; accepted connections inherit it
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, READER_S * 1000)
+    return listener
 
 
 class AgentServer(uvicorn.Server):
-    """uvicorn, with an end of our own: it would refuse connections while what is under way is finished."""
+    """uvicorn with another shutdown: its own refuses connections while requests under way are finished."""
 
     def __init__(self, service: AgentService) -> None:
         super().__init__(
             uvicorn.Config(
                 create_app(service),
-                http=AgentProtocol,
+                http="h11",  # answers an offer of HTTP/2 in HTTP/1.1; httptools would lose the body of such a request
+                h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+                log_level="error",  # its warnings are about single requests: an offer of HTTP/2, a malformed one
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -82,11 +90,11 @@ class AgentServer(uvicorn.Server):
         await super().startup(sockets)
 
     async def on_tick(self, counter: int) -> bool:
-        """A service that could not start ends."""
+        """End a service that could not start."""
         return await super().on_tick(counter) or self.service.failure is not None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first signal drains, a second SIGINT ends at once."""
+        """Drain on the first signal; end at once on a second SIGINT."""
         if self.service.draining.is_set() and sig == signal.SIGINT:
             self.should_exit = self.force_exit = True
         elif self._loop is None:
@@ -109,7 +117,7 @@ class AgentServer(uvicorn.Server):
         self.should_exit = True
 
     async def _stop_listening(self) -> None:
-        """Take in what the kernel has accepted already; closing a socket under it would reset those connections."""
+        """Accept what the kernel has accepted already: closing the socket would reset those connections."""
         for server in self.servers:
             server.close()
         for listener in self._listeners:
@@ -118,8 +126,9 @@ class AgentServer(uvicorn.Server):
                 await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
             listener.close()
 
-    def _protocol(self) -> AgentProtocol:
-        return AgentProtocol(self.config, self.server_state, self.lifespan.state)
+    def _protocol(self) -> asyncio.Protocol:
+        protocol: Any = self.config.http_protocol_class
+        return protocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
 
 def _accepted(listener: socket.socket) -> socket.socket | None:

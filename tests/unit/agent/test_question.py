@@ -4,30 +4,31 @@ from typing import Any
 import pytest
 
 from genai_pipeline.agent.errors import AgentError
-from genai_pipeline.agent.question import Question
+from genai_pipeline.agent.question import limited_question, parse_question
 
 JSON = "application/json"
+Question = limited_question(max_prompt_chars=20)
 
 
 def refusal(body: bytes | dict[str, Any], content_type: str = JSON) -> AgentError:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     with pytest.raises(AgentError) as error:
-        Question.parse(raw, content_type, max_prompt_chars=20)
+        parse_question(raw, content_type, Question)
     return error.value
 
 
 def test_a_prompt_alone_starts_a_session():
-    assert Question.parse(b'{"prompt": "Hi"}', JSON, 20) == Question("Hi", None)
+    assert parse_question(b'{"prompt": "Hi"}', JSON, Question) == Question(prompt="Hi")
 
 
 def test_a_session_id_and_unicode_are_kept():
-    question = Question.parse('{"prompt": "Zürich ☂", "session_id": "abcdefgh-0123_XYZ"}'.encode(), JSON, 20)
+    question = parse_question('{"prompt": "Zürich ☂", "session_id": "abcdefgh-0123_XYZ"}'.encode(), JSON, Question)
 
-    assert question == Question("Zürich ☂", "abcdefgh-0123_XYZ")
+    assert question == Question(prompt="Zürich ☂", session_id="abcdefgh-0123_XYZ")
 
 
 @pytest.mark.parametrize("body", [b"", b"hello", b"{", b"[]", b'"x"', b"null", b"\xff\xfe", b"[" * 100_000])
-def test_what_is_no_json_object_is_refused_with_an_example(body: bytes):
+def test_a_body_that_is_not_a_json_object_is_refused_with_an_example(body: bytes):
     error = refusal(body)
 
     assert (error.status, error.code) == (400, "not_json")
@@ -53,7 +54,7 @@ def test_another_content_type_is_refused(content_type: str):
         ({"prompt": "x" * 21}, "prompt_too_long", "20 are allowed"),
         ({"prompt": "\ud800"}, "bad_prompt", "surrogate"),
         ({"promt": "Hi"}, "unknown_field", "Did you mean prompt?"),
-        ({"prompt": "Hi", "model": "x"}, "unknown_field", "Known are prompt and session_id"),
+        ({"prompt": "Hi", "model": "x"}, "unknown_field", "known fields are prompt and session_id"),
         ({"prompt": "Hi", "session_id": ""}, "bad_session_id", "16 to 64"),
         ({"prompt": "Hi", "session_id": "short"}, "bad_session_id", "16 to 64"),
         ({"prompt": "Hi", "session_id": "x" * 65}, "bad_session_id", "16 to 64"),
