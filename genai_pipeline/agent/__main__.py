@@ -1,4 +1,4 @@
-"""`python -m genai_pipeline.agent`: the agent service, set up by its environment (settings.py)."""
+"""`python -m genai_pipeline.agent`: run the agent service with the settings of its environment (settings.py)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def main() -> None:
     except CannotListen as error:
         sys.exit(f"The agent cannot listen on {settings.host}:{settings.port}: {error}. Set AGENT_HOST and AGENT_PORT.")
     except OSError as error:
-        sys.exit(f"The agent cannot keep sessions in {settings.sessions}: {error}. Set AGENT_SESSIONS.")
+        sys.exit(f"The agent cannot store sessions in {settings.sessions}: {error}. Set AGENT_SESSIONS.")
 
 
 main()

@@ -1,7 +1,7 @@
-"""Who asks: a bearer key out of AGENT_API_KEYS, or anybody where there are none.
+"""Check the caller's key against AGENT_API_KEYS. Without keys, everyone may ask.
 
-`X-Api-Key` is taken as well, and stands above: what is in front of a service may want the Authorization header for
-itself, as the service proxy of Kubernetes' API server does, which takes it off.
+`X-Api-Key` is accepted too, and has priority: a proxy may need the Authorization header for itself. The service
+proxy of Kubernetes' API server removes it.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ class Unauthorized(AgentError):
 
 
 def caller_key(headers: Mapping[str, str], keys: Sequence[str]) -> str:
-    """The caller's key; empty where none is asked for. Args: headers: of the request, whatever their case.
+    """Return the caller's key; empty if the service has no keys. Args: headers: of the request, in any case.
 
-    Raises: Unauthorized: no key, or one that is not known. Each known one is compared, in constant time.
+    Raises: Unauthorized: the key is missing or unknown. All known keys are compared, in constant time.
     """
     if not keys:
         return ""
     given = (headers.get("x-api-key") or _bearer(headers.get("authorization"))).strip().encode("latin-1", "replace")
     found = [key for key in keys if hmac.compare_digest(key.encode(), given)]
     if not found:
-        raise Unauthorized("The key is not known.")
+        raise Unauthorized("The key is unknown.")
     return found[0]
 
 
@@ -40,5 +40,5 @@ def _bearer(authorization: str | None) -> str:
         raise Unauthorized("This service needs a key.")
     scheme, _, given = authorization.partition(" ")
     if scheme.lower() != "bearer" or not given.strip():
-        raise Unauthorized("The Authorization header is not a bearer key.")
+        raise Unauthorized("The Authorization header does not hold a bearer key.")
     return given

@@ -1,8 +1,8 @@
-"""One session's conversation: a Strands agent of its own, one turn at a time.
+"""One session's conversation: its own Strands agent, one turn at a time.
 
-An agent keeps its history in itself. One agent for all would let a user read another one's conversation, and
-Strands refuses two turns at once; so each session has its agent, and sessions/keeper.py keeps its turns in order. The
-history is handed in, and the new messages are handed out: those of a turn that fails are nobody's.
+A Strands agent holds its history and refuses two turns at once. One agent for all sessions would show a user another
+user's conversation. So each session has its agent, and sessions/keeper.py keeps its turns in order. Each turn gets the
+history and returns the new messages; the messages of a failed turn are dropped.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NOTES = "notes"
 
 @dataclass
 class _Notes:
-    """What the hooks saw of one turn."""
+    """The hooks' record of one turn."""
 
     emit: Emit
     uses: dict[str, ToolUse] = field(default_factory=dict)
@@ -40,13 +40,13 @@ class _Notes:
 
 
 class WholeTurns(ConversationManager):
-    """Of a conversation that no longer fits the model the oldest turn goes, as a whole: a call keeps its result."""
+    """Drops the oldest turn as a whole when the conversation no longer fits the model: a call keeps its result."""
 
     def apply_management(self, agent: Agent, **kwargs: Any) -> None:
-        """Nothing between turns: the session's limits are applied where its turns are kept."""
+        """Do nothing between turns: sessions/keeper.py applies the limits of a session."""
 
     def reduce_context(self, agent: Agent, e: Exception | None = None, **kwargs: Any) -> None:
-        """Raises: e: there is only the turn under way."""
+        """Raises: e: the turn under way is the only one."""
         asked = [i for i, message in enumerate(agent.messages) if _is_prompt(message)]
         if len(asked) < 2:
             raise e or ContextWindowOverflowException("one turn alone does not fit the model")
@@ -80,9 +80,9 @@ class Conversation:
         emit: Emit = lambda event: None,
         trace_attributes: Mapping[str, str] | None = None,
     ) -> TurnOutcome:
-        """Answer one prompt after a history, telling `emit` what happens. What it comes to is for the caller to keep.
+        """Answer one prompt after a history and emit the events. The caller has to keep the outcome.
 
-        Raises: AgentError: the model never came to an answer; else what the model's client raised.
+        Raises: AgentError: the model gave no answer; otherwise the error of the model's client.
         """
         self._agent.messages[:] = history
         self._agent.trace_attributes = dict(trace_attributes or {})
@@ -102,7 +102,7 @@ class Conversation:
             self._agent.messages.clear()
 
     async def _answer(self, prompt: str, notes: _Notes) -> Turn:
-        self._agent.event_loop_metrics = EventLoopMetrics()  # else it keeps every turn of the session for ever
+        self._agent.event_loop_metrics = EventLoopMetrics()  # otherwise it keeps every turn of the session
         limits: Any = {"turns": self._max_cycles, "total_tokens": self._max_tokens}
         result: Any = None
         async for event in self._agent.stream_async(prompt, limits=limits, invocation_state={_NOTES: notes}):
@@ -118,14 +118,14 @@ class Conversation:
         return Turn(str(result).strip(), list(notes.uses.values()), notes.cycles, {**invocation.usage})
 
     def _no_answer(self, stop_reason: str) -> AgentError:
-        told = {
+        reasons = {
             "limit_turns": ("tool_loop", f"The model asked for tools {self._max_cycles} times and gave no answer."),
             "limit_total_tokens": (
                 "too_many_tokens",
                 f"The model used more than {self._max_tokens} tokens and gave no answer.",
             ),
         }
-        code, what = told.get(stop_reason, ("no_answer", f"The model ended without an answer ({stop_reason})."))
+        code, what = reasons.get(stop_reason, ("no_answer", f"The model ended without an answer ({stop_reason})."))
         return AgentError(502, code, f"{what} Ask in another way.")
 
 
@@ -134,7 +134,7 @@ def _is_prompt(message: Any) -> bool:
 
 
 def _model_asked(event: BeforeModelCallEvent) -> None:
-    # What it said before it called a tool: half a character in it is nothing that can be sent.
+    # The words before a tool call may hold half a character, which cannot be sent.
     event.agent.messages[-2:] = weighed(event.agent.messages[-2:])[0]
     event.invocation_state[_NOTES].asked_at = time.perf_counter()
 
@@ -147,7 +147,7 @@ def _model_answered(event: AfterModelCallEvent) -> None:
 def _tool_started(event: BeforeToolCallEvent) -> None:
     notes: _Notes = event.invocation_state[_NOTES]
     use = ToolUse(event.tool_use["name"], dict(event.tool_use["input"] or {}))
-    # Ids are the model's own, and some models count from zero in every completion.
+    # The ids are the model's, and some models count from zero in every completion.
     notes.uses[f"{event.tool_use['toolUseId']} {len(notes.uses)}"] = use
     notes.emit(ToolStarted(use))
 

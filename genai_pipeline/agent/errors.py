@@ -1,15 +1,15 @@
-"""What a caller is told when a request fails: a status, a code for programs, a sentence with the remedy."""
+"""Errors of the service as the caller gets them: a status, a code for programs, a message with the remedy."""
 
 from __future__ import annotations
 
 
 class AgentError(Exception):
-    """Answered as `{"error": {"code", "message"}}`.
+    """An error that is answered as `{"error": {"code", "message"}}`.
 
     Args:
         status: HTTP status.
-        code: stable, for programs.
-        retry_after_s: sent as Retry-After where trying again may help.
+        code: stable across versions, for programs.
+        retry_after_s: sent as Retry-After if a retry may help.
     """
 
     def __init__(self, status: int, code: str, message: str, retry_after_s: int | None = None) -> None:
@@ -18,7 +18,7 @@ class AgentError(Exception):
 
 
 class ToolError(ValueError):
-    """A tool could not answer; the model is told `Error: <message>`.
+    """A tool failed. The model gets `Error: <message>`.
 
-    A ValueError because Strands puts exactly that before the text of one; before others it puts the type's name.
+    It is a ValueError because Strands writes `Error: ` before a ValueError's text; before others it writes the type.
     """

@@ -1,4 +1,4 @@
-"""What Prometheus reads at /metrics. A label has few values, all known to the service: nobody outside adds series."""
+"""The metrics at /metrics. All values of a label are known to the service, so that no caller can add series."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ TOKEN_KINDS: Mapping[str, str] = {
     "completion": "outputTokens",
     "prompt_cached": "cacheReadInputTokens",
 }
-"""Label to the key in a completion's usage. Cached ones are part of the prompt's."""
+"""Label -> key in a completion's usage. Cached tokens are part of the prompt's."""
 OUTCOMES = ("answered", "failed", "busy", "refused", "unusable", "abandoned", "left_out")
 
 
 class AgentMetrics:
-    """A registry of its own, so that several services fit into one test process."""
+    """Each instance has its own registry, so that one test process can hold several services."""
 
     def __init__(self, tool_names: frozenset[str], sessions: Callable[[], int]) -> None:
         self._tool_names = tool_names
@@ -45,13 +45,13 @@ class AgentMetrics:
         self.tokens = Counter("agent_tokens", "Tokens by kind and endpoint.", ["kind", "endpoint"], registry=registry)
         self.completions = Counter(
             "agent_completions",
-            f"Completions by who was asked and what became of it: {', '.join(OUTCOMES)}.",
+            f"Completions by endpoint, model and outcome: {', '.join(OUTCOMES)}.",
             ["endpoint", "model", "outcome"],
             registry=registry,
         )
         self.breakers = Gauge(
             "agent_breaker_state",
-            "1 for the state that an endpoint's circuit breaker is in.",
+            "1 for the current state of an endpoint's circuit breaker.",
             ["endpoint", "model", "state"],
             registry=registry,
         )
@@ -59,11 +59,11 @@ class AgentMetrics:
         Gauge("agent_sessions", "Sessions in memory.", registry=registry).set_function(sessions)
 
     def knows_tools(self, names: frozenset[str]) -> None:
-        """These names get series of their own, beside those given before."""
+        """Let these tools have their own series, too."""
         self._tool_names |= names
 
     def tool_called(self, name: str, status: str, seconds: float | None = None) -> None:
-        """Names that a model made up share one label."""
+        """Count a call. Names that the model invented share one label."""
         tool = name if name in self._tool_names else "unknown"
         self.tool_calls.labels(tool, status).inc()
         if seconds is not None:
@@ -75,7 +75,7 @@ class AgentMetrics:
                 self.tokens.labels(kind, endpoint).inc(count)
 
     def completion(self, endpoint: str, model: str, outcome: str) -> None:
-        """One completion was asked of an endpoint. Args: outcome: one of `OUTCOMES`."""
+        """Count a completion of an endpoint. Args: outcome: one of `OUTCOMES`."""
         self.completions.labels(endpoint, model, outcome).inc()
 
     def breaker(self, endpoint: str, model: str, state: State) -> None:

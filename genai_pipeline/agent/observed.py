@@ -1,4 +1,4 @@
-"""Around every request: the release's header, the metrics, an answer in JSON for what nobody foresaw."""
+"""Middleware around every request: the release's header, the metrics, and a JSON answer to unexpected errors."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from genai_pipeline.agent.service import AgentService
 
 RELEASE_HEADER = "X-Genai-Release"
 _CLOSING = (408, 413)
-"""After these the rest of the body may still be on its way: it is no next request."""
+"""After these the rest of the body may still arrive, and must not be taken for the next request."""
 
 ABORTED = 499
-"""In the metrics, for a request that ended without an answer."""
+"""The status in the metrics of a request that ended without an answer."""
 
 logger = logging.getLogger(__name__)
 
 
 class Observed:
-    """ASGI middleware. While the service drains, each answer asks its client to leave the connection."""
+    """ASGI middleware. While the service drains, each answer asks its client to close the connection."""
 
     def __init__(self, app: ASGIApp, service: AgentService) -> None:
         self._app, self._service = app, service
@@ -44,9 +44,9 @@ class Observed:
         except Exception as error:
             logger.exception("path=<%s> | a request failed", scope["path"])
             if status:
-                raise  # the answer has begun: all that is left is to break it off
-            told = f"The agent failed unexpectedly ({type(error).__name__}). See the service's log."
-            await answer_error(AgentError(500, "internal_error", told))(scope, receive, send_marked)
+                raise  # the answer has begun: it can only be broken off
+            message = f"The agent failed unexpectedly ({type(error).__name__}). See the service's log."
+            await answer_error(AgentError(500, "internal_error", message))(scope, receive, send_marked)
         finally:
             if scope["path"] == "/agent":
                 status = scope.get("state", {}).get(

@@ -1,7 +1,7 @@
-"""What answers questions: model, tools and sessions. Built in a thread, after the service listens.
+"""The parts that answer questions: models, tools and sessions. They are built in a thread, after the service listens.
 
-Importing Strands takes more than a second, and a service that does not listen yet looks dead: nothing that is imported
-at the start may import this.
+Importing Strands takes more than a second, and a service that does not listen looks dead. So no module that is imported
+at the start may import this one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from genai_pipeline.agent.tracing import Tracing
 
 @dataclass(frozen=True)
 class Parts:
-    """Used within one event loop, which owns their connections."""
+    """Use them within one event loop, which owns their connections."""
 
     models: ModelChain
     weather: WeatherService
@@ -40,7 +40,7 @@ class Parts:
 
     @classmethod
     def build(cls, settings: Settings, metrics: AgentMetrics) -> Parts:
-        """Raises: OSError: the folder of the sessions cannot be written."""
+        """Raises: OSError: the folder of the sessions is not writable."""
         models = ModelChain(settings, metrics)
         weather = WeatherService(settings.weather_url, settings.weather_timeout_s)
         mcp = McpServers(settings.mcp_server_specs, settings.mcp_timeout_s)
@@ -62,7 +62,7 @@ class Parts:
         return cls(models, weather, mcp, sessions, readiness, Tracing.begin(settings, names))
 
     async def start(self) -> None:
-        """What needs the loop: connect to the tool servers."""
+        """Connect to the tool servers, which needs the event loop."""
         await self.mcp.start()
 
     async def close(self) -> None:

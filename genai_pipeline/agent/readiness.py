@@ -1,6 +1,6 @@
-"""Is the model behind the agent the expected one, and did it really complete a short while ago?
+"""Check that the endpoint serves the expected model and that the model completed something a short while ago.
 
-A health endpoint is not asked: vLLM's says 200 on an engine that fails every request.
+The endpoint's health check is not used: vLLM's answers 200 although its engine fails every request.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ FAILURE_CACHE_S = 0.5
 
 @dataclass(frozen=True)
 class Readiness:
-    """`reason` says why not, and what to do; where it is ready all the same, what is not as it should be."""
+    """`reason` says what is wrong and what to do. A service that is ready may have one too."""
 
     ready: bool
     reason: str = ""
 
 
 class ReadinessCheck:
-    """Answers from its cache for some seconds, so that probes are not load. Use it within one event loop.
+    """Keeps its answer for some seconds, so that probes cause no load. Use it within one event loop.
 
     Args:
         tool_specs: sent with the probe, as with every turn.
-        notes: what is not as it should be and yet no reason to take no requests: a tool server that is away.
+        notes: problems with which the service is still ready, such as a tool server that cannot be reached.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class ReadinessCheck:
         return Readiness(known.ready, " ".join(filter(None, [known.reason, *self._notes()])))
 
     async def _ask(self) -> Readiness:
-        """Side by side, so that a first endpoint that hangs costs no more than one that answers."""
+        """Ask all endpoints at the same time, so that one that hangs does not delay the others."""
         endpoints = self._chain.endpoints
         problems = await asyncio.gather(*(self._problem(endpoint) for endpoint in endpoints))
         wrong = [f"{e.spec.model} at {e.spec.where}: {p}" for e, p in zip(endpoints, problems, strict=True) if p]
@@ -68,12 +68,12 @@ class ReadinessCheck:
         return Readiness(len(wrong) < len(endpoints), reason or "")
 
     async def _problem(self, endpoint: Endpoint) -> str | None:
-        """Why this endpoint would not answer now, if so."""
+        """Return why this endpoint would not answer now, or None."""
         try:
             async with asyncio.timeout(PROBE_DEADLINE_S):
                 left_out = endpoint.breaker.state != "closed"
                 if left_out and any(other.breaker.state == "closed" for other in self._chain.endpoints):
-                    raise LeftOut(endpoint.breaker.left_s)  # no reason to wait for it
+                    raise LeftOut(endpoint.breaker.left_s)  # do not wait for it
                 names = await endpoint.listed_models()
                 if names is not None and endpoint.spec.model not in names:
                     served = ", ".join(names) or "nothing"

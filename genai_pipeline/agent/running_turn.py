@@ -1,4 +1,4 @@
-"""A turn under way, apart from whoever waits for it: they may read its events, wait for its end, or end it."""
+"""A turn under way, independent of the request that waits for it, which may read its events or end it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Work = Callable[[Emit], Coroutine[Any, Any, dict[str, Any]]]
 
 
 class RunningTurn:
-    """Starts at once, in a task of its own: Strands' context variables must be reset where they were set.
+    """Runs at once, in its own task: Strands' context variables must be reset in the task that set them.
 
     Args:
-        work: does the turn, tells what happens, and returns the answer's JSON.
+        work: makes the turn, emits its events, and returns the answer's JSON.
     """
 
     def __init__(self, work: Work) -> None:
@@ -25,9 +25,9 @@ class RunningTurn:
         self.task.add_done_callback(lambda _: self._events.put_nowait(None))
 
     async def next(self, patience_s: float) -> Event | None:
-        """The next event, at the end Answered; None when there was none for so long.
+        """Return the next event, at the end Answered; None if there was no event for so long.
 
-        Raises: AgentError: how the turn ended.
+        Raises: AgentError: the turn failed.
         """
         try:
             async with asyncio.timeout(patience_s):
@@ -37,11 +37,11 @@ class RunningTurn:
         return Answered(self.reply()) if event is None else event
 
     def reply(self) -> dict[str, Any]:
-        """The JSON of the answer of a turn that has ended. Raises: AgentError: how it ended instead."""
+        """Return the answer's JSON of a turn that has ended. Raises: AgentError: the turn failed."""
         if self.task.cancelled():
             raise AgentError(503, "shutting_down", "The service shut down before the answer came. Try again.", 1)
         return self.task.result()
 
     def cancel(self) -> None:
-        """End it if it has not ended. It tidies up by itself."""
+        """End the turn if it has not ended. It cleans up by itself."""
         self.task.cancel()

@@ -1,4 +1,4 @@
-"""The agent service without HTTP: limits, and turns side by side in one event loop."""
+"""The agent service without HTTP: its limits, and its turns in one event loop."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class AgentService:
-    """Answers questions. Use it within one event loop: `start` it, and give it back with `close`."""
+    """Answers questions. Use it within one event loop, between `start` and `close`."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -38,14 +38,14 @@ class AgentService:
         self.metrics = AgentMetrics(frozenset(), self._count_sessions)
 
     def start(self) -> None:
-        """Build what answers, in a thread; requests wait for it. `failure` says why it could not be."""
+        """Build the parts in a thread; requests wait for them. If that fails, `failure` holds the error."""
         self._parts = asyncio.ensure_future(self._build())
         self._parts.add_done_callback(self._built)
 
     def begin(self, question: Question, key: str = "") -> RunningTurn:
-        """Begin a turn of a session of this key's caller. Cancelled, it leaves no trace.
+        """Begin a turn in a session of this key's caller. A cancelled turn leaves no trace.
 
-        Raises: AgentError: 429 or 503; nothing is begun.
+        Raises: AgentError: 429 or 503; the turn did not begin.
         """
         self._refuse_while_draining()
         if len(self._turns) >= self.settings.max_concurrent:
@@ -61,18 +61,18 @@ class AgentService:
         return turn
 
     async def view(self, session_id: str, key: str) -> dict[str, Any]:
-        """The conversation as people read it. Raises: AgentError."""
+        """Return the conversation in a form for people. Raises: AgentError."""
         async with self._deadline():
             return await (await self._ready_parts()).sessions.view(session_id, owner_mark(session_id, key))
 
     async def delete(self, session_id: str, key: str) -> None:
-        """Forget a conversation, after the turns that came before. Raises: AgentError."""
+        """Delete a conversation after its earlier turns. Raises: AgentError."""
         self._refuse_while_draining()
         async with self._deadline():
             await (await self._ready_parts()).sessions.delete(session_id, owner_mark(session_id, key))
 
     async def ready(self) -> tuple[bool, str]:
-        """Whether it should be sent requests, and why not."""
+        """Return whether the service should get requests, and if not, why."""
         if self.draining.is_set():
             return False, "The service is shutting down."
         if self._parts is None or not self._parts.done():
@@ -81,7 +81,7 @@ class AgentService:
         return found.ready, found.reason
 
     async def drain(self, deadline_s: float) -> int:
-        """Wait until no turn is under way; how many were ended because they took longer."""
+        """Wait until all turns have ended; return how many were cancelled at the deadline."""
         self.draining.set()
         if not self._turns:
             return 0
@@ -113,7 +113,7 @@ class AgentService:
             self._sweeping = asyncio.ensure_future(parts.result().sessions.sweep_for_ever())
 
     async def _ready_parts(self) -> Parts:
-        """Raises: AgentError: they could not be built, and the service is about to end."""
+        """Raises: AgentError: the parts could not be built, and the service is about to end."""
         if self._parts is None or self.failure:
             raise AgentError(503, "not_started", "The service could not start. See its log.", 1)
         return await asyncio.shield(self._parts)
@@ -124,7 +124,9 @@ class AgentService:
 
     def _refuse_while_draining(self) -> None:
         if self.draining.is_set():
-            raise AgentError(503, "shutting_down", "The service is shutting down. Try again; another one answers.", 1)
+            raise AgentError(
+                503, "shutting_down", "The service is shutting down. Try again; another replica answers.", 1
+            )
 
     async def _answer(self, question: Question, key: str, emit: Emit) -> dict[str, Any]:
         session_id = question.session_id or new_session_id()
@@ -149,10 +151,10 @@ class AgentService:
             except AgentError:
                 raise
             except Exception as error:
-                told = parts.models.explain(error)
-                if told.status == 500:
-                    logger.exception("code=<%s> | a turn failed unexpectedly", told.code)
-                raise told from error
+                explained = parts.models.explain(error)
+                if explained.status == 500:
+                    logger.exception("code=<%s> | a turn failed unexpectedly", explained.code)
+                raise explained from error
             await parts.sessions.keep(session, outcome)
             return outcome.turn
 
@@ -166,7 +168,7 @@ class AgentService:
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            message = f"No answer within {seconds:g} s. Ask for less, or try again later."
+            message = f"There was no answer within {seconds:g} s. Ask for less, or try again later."
             raise AgentError(504, "deadline", message) from error
 
     def _watched(self, emit: Emit) -> Emit:

@@ -203,7 +203,7 @@ _REQUIRED = {
     "greater_than": "must be a positive number.",
     "less_than_equal": "must be at most {le:g}.",
     "bool_parsing": "must be true or false.",
-    "literal_error": "must be one of: {expected}.",
+    "literal_error": "must be {expected}.",
 }
 
 

@@ -1,4 +1,4 @@
-"""A turn as Server-Sent Events, and turns that end with their client.
+"""Send a turn as server-sent events, and end a turn when its client disconnects.
 
 Events: `delta {"text"}`, `tool_start {name, arguments}`, `tool_end {name, status, ms}`, `done {the whole reply}` or
 `error {code, message}`, which is the last.
@@ -21,12 +21,12 @@ from genai_pipeline.agent.running_turn import RunningTurn
 
 EVENTS = "text/event-stream"
 HEARTBEAT_S = 15.0
-"""Below the sixty seconds after which most proxies give an idle connection up."""
+"""Below the sixty seconds after which most proxies close an idle connection."""
 HEARTBEAT = ": still at work\n\n"
 
 
 def wants_events(accept: str) -> bool:
-    """Whether an Accept header names text/event-stream, and does not like JSON better."""
+    """Return whether an Accept header names text/event-stream and does not prefer JSON."""
     liked = dict(_preferences(accept.lower()))
     return liked.get(EVENTS, 0.0) > 0 and liked[EVENTS] >= liked.get("application/json", 0.0)
 
@@ -42,12 +42,12 @@ def _preferences(accept: str) -> Iterator[tuple[str, float]]:
 
 
 class EventStream(StreamingResponse):
-    """Starlette ends the body when the client goes; whether it had begun or not, the turn ends with it.
+    """Ends the turn with the response: Starlette ends the response when the client disconnects.
 
     Args:
-        first: the event that is there already.
+        first: the first event, which was already read.
         on_text: called once, with the first text.
-        on_error: called with the error that the stream ends in.
+        on_error: called with the error that ends the stream.
     """
 
     def __init__(
@@ -69,9 +69,9 @@ class EventStream(StreamingResponse):
 
 
 async def begun(turn: RunningTurn) -> Event | None:
-    """The first event, or None if it is long in coming.
+    """Return the first event, or None if it takes long.
 
-    Raises: AgentError: what fails before the turn begins has a status of its own, not a place in a stream.
+    Raises: AgentError: the turn did not begin. Such an error gets its own status, not a place in the stream.
     """
     try:
         return await turn.next(HEARTBEAT_S)
@@ -99,7 +99,7 @@ async def _frames(
 
 
 def frame_of(event: Event | None) -> str:
-    """As it is sent; empty for what only this service needs to know."""
+    """Return the event as it is sent; empty if it is for this service only."""
     match event:
         case None:
             return HEARTBEAT
@@ -116,17 +116,17 @@ def frame_of(event: Event | None) -> str:
 
 
 def _frame(name: str, data: dict[str, Any]) -> str:
-    """In ASCII: many readers take U+2028 for the end of a line, and halves of surrogate pairs are no UTF-8."""
+    """Return a frame in ASCII: many readers end a line at U+2028, and UTF-8 has no halves of surrogate pairs."""
     return f"event: {name}\ndata: {json.dumps(data)}\n\n"
 
 
 async def until_disconnect(request: Request, turn: RunningTurn) -> dict[str, Any]:
-    """The turn's answer; the turn is cancelled when nobody waits for it any more. Raises: AgentError, ClientGone."""
+    """Return the turn's answer; cancel the turn if the client disconnects. Raises: AgentError."""
     gone = asyncio.ensure_future(request.receive())  # the body is read: only the disconnect can follow
     try:
         await asyncio.wait([gone, turn.task], return_when=asyncio.FIRST_COMPLETED)
         if not turn.task.done():
-            raise AgentError(499, "client_gone", "The client went before the answer came.")
+            raise AgentError(499, "client_gone", "The client disconnected before the answer came.")
         return turn.reply()
     finally:
         gone.cancel()

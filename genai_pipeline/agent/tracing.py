@@ -1,8 +1,8 @@
-"""Traces by OpenTelemetry, switched on by the standard OTEL_EXPORTER_OTLP_ENDPOINT, without what people and models say.
+"""Traces by OpenTelemetry, without the words of people and models. OTEL_EXPORTER_OTLP_ENDPOINT switches them on.
 
-Strands writes prompts, answers and tool arguments into its spans: as events, as attributes, in the description of an
-error's status. Its own switch covers some of that. Here it is the other way round: exported is what stands in a list,
-unless AGENT_TRACE_PROMPTS=true.
+Strands writes prompts, answers and tool arguments into its spans: as events, as attributes, and in the description of
+an error's status. Its own switch covers only a part. So only the attributes in a list are exported, unless
+AGENT_TRACE_PROMPTS=true.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 SERVICE_NAME = "strands-agent"
 END_DEADLINE_S = 3.0
-"""For the last spans when the service ends; a receiver that is away holds nothing up."""
+"""For the last spans at the end of the service, whether or not the receiver answers."""
 
 _SHOWN = frozenset(
     (
@@ -40,17 +40,17 @@ logger = logging.getLogger(__name__)
 
 
 class Tracing:
-    """Where no endpoint is set it does nothing and imports nothing."""
+    """Without an endpoint it does nothing and imports nothing."""
 
     def __init__(self, settings: Settings, provider: TracerProvider | None = None) -> None:
         self._settings, self._provider = settings, provider
 
     @classmethod
     def begin(cls, settings: Settings, tool_names: frozenset[str] = frozenset()) -> Tracing:
-        """Once in a process, before the first agent is made.
+        """Set up the traces, once in a process, before the first agent is made.
 
         Args:
-            tool_names: those that spans may name; the model makes up others.
+            tool_names: the names that spans may show; a model may invent others.
         """
         if not any(os.environ.get(name) for name in ENDPOINT_VARIABLES):
             return cls(settings)
@@ -61,11 +61,11 @@ class Tracing:
         return cls(settings, provider)
 
     def attributes(self, session_id: str) -> dict[str, str]:
-        """For every span of a session (`Agent(trace_attributes=...)`)."""
+        """Return the attributes of all spans of a session (`Agent(trace_attributes=...)`)."""
         return {"session.id": session_id, "release.id": self._settings.release_id}
 
     def end(self) -> None:
-        """Send what is left. Returns within END_DEADLINE_S, whether or not anybody took it."""
+        """Send the remaining spans, within END_DEADLINE_S at most."""
         if self._provider is not None:
             ending = threading.Thread(target=self._provider.shutdown, name="traces-end", daemon=True)
             ending.start()
@@ -91,7 +91,7 @@ def _provider(settings: Settings, tool_names: frozenset[str]) -> TracerProvider:
 
 
 def withholding(exporter: SpanExporter, tool_names: frozenset[str]) -> SpanExporter:
-    """An exporter that hands on only what says nothing of a conversation's content."""
+    """Return an exporter that passes on nothing of a conversation's content."""
     from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
     class Withholding(SpanExporter):

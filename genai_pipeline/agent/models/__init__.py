@@ -1,1 +1,1 @@
-"""What answers the agent: endpoints in the order in which they are asked, each behind a circuit breaker."""
+"""The models of the agent: endpoints in the order in which they are asked, each behind a circuit breaker."""

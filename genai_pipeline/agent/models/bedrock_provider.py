@@ -20,8 +20,8 @@ from genai_pipeline.agent.settings import Settings
 class BedrockProvider:
     """Make and use it within one event loop.
 
-    Strands reads each stream in a thread of the loop's executor, whose default is six threads on two cores: the
-    loop gets one that holds a thread for every request.
+    Strands reads each stream in a thread of the loop's executor. The default executor has six threads on two cores, so
+    the loop gets one with a thread for each request.
     """
 
     def __init__(self, spec: EndpointSpec, settings: Settings) -> None:
@@ -36,12 +36,14 @@ class BedrockProvider:
         self._threads = ThreadPoolExecutor(settings.max_concurrent + 8, thread_name_prefix="bedrock")
         self._client: Any = None
 
-    async def model(self, temperature: float, max_tokens: int) -> _UnhurriedBedrock:
+    async def model(self, temperature: float, max_tokens: int) -> _CancellableBedrock:
         asyncio.get_running_loop().set_default_executor(self._threads)
-        return await asyncio.to_thread(self._build, temperature, max_tokens)  # reads the API's description: 0.2 s
+        return await asyncio.to_thread(
+            self._build, temperature, max_tokens
+        )  # it reads the API's description, which takes 0.2 s
 
-    def _build(self, temperature: float, max_tokens: int) -> _UnhurriedBedrock:
-        model = _UnhurriedBedrock(
+    def _build(self, temperature: float, max_tokens: int) -> _CancellableBedrock:
+        model = _CancellableBedrock(
             self._silence_s,
             model_id=self._spec.model,
             temperature=temperature,
@@ -50,11 +52,11 @@ class BedrockProvider:
             api_key=None if self._spec.api_key == "none" else self._spec.api_key,
         )
         self._client = self._client or model.client
-        model.client = self._client  # one pool of connections for all
+        model.client = self._client  # one pool of connections for all models
         return model
 
     async def listed_models(self) -> list[str] | None:
-        """None: in Bedrock nothing is served that is not asked for."""
+        """Return None: Bedrock has no list of served models."""
         return None
 
     async def close(self) -> None:
@@ -62,8 +64,8 @@ class BedrockProvider:
             self._client.close()
 
 
-class _UnhurriedBedrock(BedrockModel):
-    """Strands' model, whose thread ends soon after nobody listens to it any more."""
+class _CancellableBedrock(BedrockModel):
+    """Strands' model, whose thread ends soon after its reader has left."""
 
     def __init__(self, silence_s: float, **config: Any) -> None:
         super().__init__(**config)
@@ -81,7 +83,7 @@ class _UnhurriedBedrock(BedrockModel):
 
 
 class _Either:
-    """An event that is set once one of two is."""
+    """An event that is set as soon as one of several events is set."""
 
     def __init__(self, *events: threading.Event | None) -> None:
         self._events = [event for event in events if event is not None]

@@ -1,7 +1,7 @@
-"""A circuit breaker: an endpoint that fails is left out until it has proven that it answers again.
+"""A circuit breaker: an endpoint that fails is not asked until a probe has shown that it answers again.
 
-Own code, because the libraries look at calls: pybreaker knows no asyncio, purgatory and aiobreaker let a user's
-request be the one that finds out. Here nobody waits for a dead endpoint: half-open is asked by a probe (endpoint.py).
+It is own code because pybreaker has no asyncio, and purgatory and aiobreaker test an endpoint with a user's request.
+Here no user waits for a dead endpoint: only a probe (endpoint.py) asks it while the breaker is half-open.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Literal
 State = Literal["closed", "open", "half_open"]
 STATES: tuple[State, ...] = ("closed", "open", "half_open")
 WINDOW = 20
-"""Outcomes that the share of failures is taken of; with fewer it says nothing."""
+"""The share of failures is computed over so many outcomes, and not before there are so many."""
 
 
 class Breaker:
-    """Closed lets requests through, open does not, half-open lets one probe through. Use it within one event loop.
+    """Closed passes requests, open refuses them, half-open passes one probe. Use it within one event loop.
 
     Args:
-        failures: so many in a row open it.
-        share: so large a part of the last `WINDOW` outcomes opens it too.
-        pause_s: seconds from opening to a probe, and from one that failed to the next.
+        failures: so many failures in a row open it.
+        share: this share of failures in the last `WINDOW` outcomes opens it too.
+        pause_s: seconds from opening to the first probe, and from a failed probe to the next.
         on_change: called with the new state.
     """
 
@@ -44,11 +44,11 @@ class Breaker:
 
     @property
     def left_s(self) -> float:
-        """Seconds until the next probe."""
+        """The seconds until the next probe."""
         return max(0.0, self._open_until - self._clock())
 
     def succeeded(self) -> None:
-        """A completion, or a probe, came to its end. One that was on its way when it opened closes nothing."""
+        """Count a completion or a probe that ended well. One that began before the breaker opened does not close it."""
         if self.state == "half_open":
             self._recent.clear()
             self._become("closed")
@@ -66,7 +66,7 @@ class Breaker:
                 self._open()
 
     def half_open(self) -> None:
-        """The pause is over: a probe begins."""
+        """Begin a probe after the pause."""
         self._become("half_open")
 
     def _open(self) -> None:

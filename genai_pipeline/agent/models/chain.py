@@ -1,4 +1,4 @@
-"""The models behind the agent as the service sees them: one Strands model, what to tell of its errors, how it is."""
+"""The models behind the agent as the service uses them: one Strands model and the explanation of its errors."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from genai_pipeline.agent.settings import Settings
 
 
 class ModelChain:
-    """The endpoints of MODEL_* and MODEL_FALLBACKS, in order. Use it within one event loop, whose connections it keeps.
+    """The endpoints of MODEL_* and MODEL_FALLBACKS, in order. Use it within one event loop, which owns its connections.
 
-    Making it imports the providers' clients (0.8 s): make it where that holds nobody up.
+    The constructor imports the providers' clients, which takes 0.8 s: call it in a thread.
     """
 
     def __init__(self, settings: Settings, metrics: AgentMetrics) -> None:
@@ -24,15 +24,15 @@ class ModelChain:
 
     @property
     def completed_at(self) -> float:
-        """When the last completion ended well, on the monotonic clock."""
+        """The end of the last good completion, on the monotonic clock."""
         return max(endpoint.completed_at for endpoint in self.endpoints)
 
     def model(self) -> FallbackModel:
-        """The Strands model, which all sessions share."""
+        """Return the Strands model, which all sessions share."""
         return self._model
 
     def explain(self, error: BaseException, endpoint: Endpoint | None = None) -> AgentError:
-        """What to tell a caller whose turn ended with this error."""
+        """Return what the caller of a turn gets for this error."""
         error = getattr(error, "original_exception", error)
         spec = endpoint.spec if endpoint else getattr(error, RAISED_BY, self.endpoints[0].spec)
         return explain(error, spec, self._settings.model_max_tokens)
@@ -44,7 +44,7 @@ class ModelChain:
 
 
 def _provider(spec: EndpointSpec, settings: Settings) -> Provider:
-    """Imports only what is used: each client takes most of a second."""
+    """Import only the client in use: each one takes most of a second."""
     if spec.provider == "bedrock":
         from genai_pipeline.agent.models.bedrock_provider import BedrockProvider
 

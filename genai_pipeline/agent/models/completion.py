@@ -1,7 +1,7 @@
-"""Read one completion with distrust, whichever endpoint it comes from.
+"""Check one completion, from whichever endpoint it comes.
 
-Held back is what says nothing yet, so that another model may still answer; a tool call is passed on when it is
-whole, so that half a call, or one whose arguments are no JSON, is never made.
+Events without content are held back, so that another model may still answer. A tool call is passed on when it is
+whole, so that half a call, or one with malformed arguments, is never made.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from genai_pipeline.agent.models.failures import BrokenStream, UnusableAnswer
 Event = dict[str, Any]
 
 MAX_TOOL_CALLS = 32
-"""In one completion. Strands makes them side by side."""
+"""In one completion. Strands runs them at the same time."""
 MAX_NAME_CHARS = 128
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}")
-"""What every endpoint takes as a tool's name and as the id of its call; Bedrock takes nothing else."""
+"""The form of a tool's name and of a call's id that every endpoint accepts. Bedrock accepts no other."""
 _REDACTED = "redactContent"
 
 
 class CompletionReader:
-    """One completion's events, checked.
+    """Checks the events of one completion.
 
     Args:
         max_chars: of text, reasoning and arguments together.
-        taken_ids: ids of tool calls that the conversation holds already.
-        probe: a probe's answer may be empty: it has one token.
+        taken_ids: ids of tool calls that are already in the conversation.
+        probe: the answer may be empty, because a probe asks for one token.
     """
 
     def __init__(self, max_chars: int, taken_ids: Iterable[str] = (), probe: bool = False) -> None:
@@ -40,7 +40,7 @@ class CompletionReader:
         self._stop: str | None = None
 
     async def read(self, events: AsyncIterable[Event]) -> AsyncGenerator[Event, None]:
-        """The events. Raises: BrokenStream, UnusableAnswer; else what the endpoint raises."""
+        """Yield the checked events. Raises: BrokenStream, UnusableAnswer; otherwise the endpoint's error."""
         held: list[Event] = []
         async for event in self._whole_calls(events):
             held.append(event)
@@ -78,7 +78,7 @@ class CompletionReader:
             self._said = True
         if "messageStop" in event:
             self._stop = event["messageStop"].get("stopReason", "end_turn")
-            self._check_end()  # before it is passed on: what follows may be usage alone
+            self._check_end()  # before it is passed on: only the usage may follow
 
     def _counted(self, text: str) -> str:
         self._chars += len(text)
@@ -94,7 +94,7 @@ class CompletionReader:
             arguments = json.loads(written) if written.strip() else {}
             json.dumps(
                 [name, arguments], ensure_ascii=False, allow_nan=False
-            ).encode()  # no model would take others back
+            ).encode()  # no model would accept others in the history
         except (ValueError, RecursionError) as error:
             raise UnusableAnswer(f"It calls {name[:40]!r} with arguments that are not JSON.") from error
         if arguments is not None and not isinstance(arguments, dict):
@@ -102,7 +102,7 @@ class CompletionReader:
         self._calls += 1
         if self._calls > MAX_TOOL_CALLS:
             raise UnusableAnswer(f"It calls more than {MAX_TOOL_CALLS} tools at once.")
-        if not _PLAIN.fullmatch(name):  # Strands would not tell its hooks of such a call
+        if not _PLAIN.fullmatch(name):  # Strands would not call its hooks for such a call
             name = f"invalid_{re.sub(r'[^A-Za-z0-9_-]', '_', name)}"[:64]
         tool_use = {**call["start"], "name": name, "toolUseId": self._own_id(call["start"].get("toolUseId"))}
         yield {"contentBlockStart": {"start": {"toolUse": tool_use}}}
@@ -110,10 +110,10 @@ class CompletionReader:
         yield {"contentBlockStop": {}}
 
     def _own_id(self, given: Any) -> str:
-        """The model's own where nothing else has it; results are matched to calls by it."""
+        """Return the model's id if it is valid and unused, otherwise a new one: results are matched to calls by it."""
         own = given if isinstance(given, str) and _PLAIN.fullmatch(given) else ""
         while not own or own in self._taken:
-            own = f"{secrets.randbits(36):09x}"  # nine: Mistral's templates take no other length
+            own = f"{secrets.randbits(36):09x}"  # nine characters: Mistral's templates accept no other length
         self._taken.add(own)
         return own
 
@@ -129,11 +129,11 @@ class CompletionReader:
 
 
 def _joined(pieces: Iterable[str]) -> str:
-    """The pieces as one text; a character that the model cut in two is whole again."""
+    """Join the pieces; a character that the model cut in two becomes whole again."""
     return "".join(pieces).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def tool_use_ids(messages: Iterable[Any]) -> set[str]:
-    """The ids of all tool calls in a conversation."""
+    """Return the ids of all tool calls in a conversation."""
     blocks = (block for message in messages for block in message.get("content", ()))
     return {str(block["toolUse"]["toolUseId"]) for block in blocks if "toolUse" in block}

@@ -1,4 +1,4 @@
-"""One endpoint behind its circuit breaker: completes, counts what became of it, and is asked again once it failed."""
+"""One endpoint behind its circuit breaker: its completions, their outcomes, and the probes after a failure."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from genai_pipeline.agent.settings import Settings
 
 TEMPERATURE = 0.0
 PROBE_DEADLINE_S = 8.0
-"""Below the ten seconds that a readiness probe waits."""
+"""Shorter than the ten seconds that a readiness probe waits."""
 HELLO: list[Any] = [{"role": "user", "content": [{"text": "Hello"}]}]
 
 logger = logging.getLogger(__name__)
 
 
 class Provider(Protocol):
-    """A way to reach models: openai_provider.py, bedrock_provider.py."""
+    """An API for models: openai_provider.py, bedrock_provider.py."""
 
     async def model(self, temperature: float, max_tokens: int) -> Any: ...
 
@@ -37,7 +37,7 @@ class Provider(Protocol):
 
 
 class Endpoint:
-    """Use it within one event loop. `completed_at` is when the last completion ended well (monotonic seconds)."""
+    """Use it within one event loop. `completed_at`: end of the last good completion, in monotonic seconds."""
 
     def __init__(self, spec: EndpointSpec, provider: Provider, settings: Settings, metrics: AgentMetrics) -> None:
         self.spec, self.completed_at = spec, float("-inf")
@@ -54,14 +54,14 @@ class Endpoint:
         metrics.breaker(spec.name, spec.model, self.breaker.state)
 
     async def model(self, max_tokens: int | None = None) -> Any:
-        """The provider's own Strands model; `max_tokens` of the settings where none is given."""
+        """Return the provider's Strands model. Args: max_tokens: by default the setting's."""
         limit = max_tokens or self._settings.model_max_tokens
         if limit not in self._models:
             self._models[limit] = await self._provider.model(TEMPERATURE, limit)
         return self._models[limit]
 
     async def complete(self, messages: Any, tool_specs: Any, **rest: Any) -> AsyncGenerator[Event, None]:
-        """One completion's events, checked. Raises: LeftOut: the breaker is open; else what became of it."""
+        """Yield the checked events of one completion. Raises: LeftOut: the breaker is open; otherwise its error."""
         if self.breaker.state != "closed":
             self._metrics.completion(self.spec.name, self.spec.model, "left_out")
             raise LeftOut(self.breaker.left_s)
@@ -86,7 +86,7 @@ class Endpoint:
         self._succeeded()
 
     def failed(self, error: BaseException) -> None:
-        """A request gave up on it because of this; whether that counts is the error's."""
+        """Count the error of a request that gave this endpoint up, if such an error counts."""
         if fault_of(error).counts:
             logger.warning("endpoint=<%s>, error=<%s> | a completion failed", self.spec.name, type(error).__name__)
             self.breaker.failed()
@@ -95,7 +95,7 @@ class Endpoint:
         return await self._provider.listed_models()
 
     async def probe(self, tool_specs: list[Any] | None = None) -> None:
-        """Complete one token; one that was left out is taken in again by it. Raises: what was wrong."""
+        """Complete one token; success closes an open breaker. Raises: the probe's error."""
         if self.breaker.state == "open":
             self.breaker.half_open()
         try:
@@ -109,7 +109,7 @@ class Endpoint:
         except Exception as error:
             if fault_of(error).counts or isinstance(error, TimeoutError):
                 self.breaker.failed()
-            elif self.breaker.state == "half_open":  # it answers: what it says of a greeting is not why it was left out
+            elif self.breaker.state == "half_open":  # it answers; this error is not why the breaker opened
                 self.breaker.succeeded()
             raise
         self._succeeded()
@@ -133,7 +133,7 @@ class Endpoint:
             self._recovery = asyncio.get_running_loop().create_task(self._recover())
 
     async def _recover(self) -> None:
-        """Ask it after each pause until it answers, so that no request has to find out."""
+        """Probe it after each pause until it answers, so that no request has to."""
         while self.breaker.state != "closed":
             await asyncio.sleep(self.breaker.left_s)
             with suppress(Exception):

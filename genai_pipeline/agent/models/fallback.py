@@ -1,7 +1,7 @@
-"""The one Strands model of the service: asks the endpoints in their order until one answers.
+"""The one Strands model of the service: it asks the endpoints in their order until one answers.
 
-Another endpoint is asked only while nothing of an answer has been passed on: two models' words are never mixed in
-one completion. The next completion of the same conversation may well come from another one.
+Another endpoint is asked only while no part of an answer was passed on, so one completion never mixes the words of two
+models. The next completion of the same conversation may come from another endpoint.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from genai_pipeline.agent.models.endpoint import Endpoint
 from genai_pipeline.agent.models.failures import AllFailed, fault_of
 
 RETRY_PAUSE_S = (0.1, 0.4)
-"""Before the last endpoint is asked a second time: somewhere between, lest all requests ask at once."""
+"""Range of the random pause before the last endpoint is asked again, so that not all requests ask at once."""
 RAISED_BY = "genai_endpoint"
-"""The attribute by which `ModelChain.explain` knows where an error is from: its type must stay what Strands expects."""
+"""The attribute of an error with its endpoint, for `ModelChain.explain`. Strands needs the error's own type."""
 _DROPPED = ("RemoteProtocolError", "ReadError", "WriteError", "ConnectionClosedError")
 
 
 class FallbackModel(Model):
-    """Delegates `stream` to the endpoints. Use it within one event loop; sessions share it."""
+    """Delegates `stream` to the endpoints. Use it within one event loop; all sessions share it."""
 
     def __init__(self, endpoints: Sequence[Endpoint]) -> None:
         self._endpoints = list(endpoints)
@@ -35,13 +35,13 @@ class FallbackModel(Model):
         return self.config
 
     def update_config(self, **model_config: Any) -> None:
-        """Raises: NotImplementedError: sessions share the model, and one's change would be everyone's."""
-        raise NotImplementedError("The model is set up by the service's settings.")
+        """Raises: NotImplementedError: a change would affect all sessions."""
+        raise NotImplementedError("The settings of the service configure the model.")
 
     async def stream(
         self, messages: Any, tool_specs: Any = None, system_prompt: str | None = None, **rest: Any
     ) -> AsyncGenerator[Any, None]:
-        """Raises: the error of the only endpoint, or of the one that had begun; AllFailed where several failed."""
+        """Raises: the error of the only endpoint or of one that had begun to answer; AllFailed if several failed."""
         failures: list[tuple[Endpoint, Exception]] = []
         for endpoint in self._endpoints:
             for attempt in (1, 2):
@@ -59,7 +59,7 @@ class FallbackModel(Model):
                     if passed_on or not fault.elsewhere:
                         endpoint.failed(error)
                         raise
-                    if attempt == 1 and fault.again and await self._is_worth_a_retry(endpoint, error):
+                    if attempt == 1 and fault.again and await self._may_retry(endpoint, error):
                         continue
                     endpoint.failed(error)
                     failures.append((endpoint, error))
@@ -71,14 +71,14 @@ class FallbackModel(Model):
     async def structured_output(
         self, output_model: type[Any], prompt: Any, system_prompt: str | None = None, **kwargs: Any
     ) -> AsyncGenerator[dict[str, Any], None]:
-        """By the first endpoint that is not left out; it is not streamed, and no other one is asked."""
+        """Ask the first endpoint with a closed breaker, without a stream and without fallback."""
         endpoint = next((e for e in self._endpoints if e.breaker.state == "closed"), self._endpoints[0])
         model = await endpoint.model()
         async for event in model.structured_output(output_model, prompt, system_prompt, **kwargs):
             yield event
 
-    async def _is_worth_a_retry(self, endpoint: Endpoint, error: Exception) -> bool:
-        """At once where a kept connection was dropped, which says nothing; after a pause where no other one is left."""
+    async def _may_retry(self, endpoint: Endpoint, error: Exception) -> bool:
+        """Retry at once if a kept connection was dropped, or after a pause if no other endpoint is left."""
         if type(error.__cause__ or error).__name__ in _DROPPED:
             return True
         later = self._endpoints[self._endpoints.index(endpoint) + 1 :]

@@ -1,4 +1,4 @@
-"""Let nobody wait for a model that says nothing."""
+"""End a stream whose model has gone silent."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ T = TypeVar("T")
 async def paced(
     items: AsyncIterable[T], silence_s: float, says_something: Callable[[T], bool] = lambda item: True
 ) -> AsyncGenerator[T, None]:
-    """The items, as long as one that says something comes every `silence_s`; others are no sign of life.
+    """Yield the items as long as one with content comes every `silence_s`.
 
+    Args:
+        says_something: whether an item has content; others do not count as a sign of life.
     Raises: Stalled.
     """
     iterator = aiter(items)

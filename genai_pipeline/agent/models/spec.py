@@ -1,7 +1,7 @@
-"""Which models answer, in which order, as the environment names them.
+"""The models that are asked, in their order, as the environment names them.
 
-`MODEL_FALLBACKS=bedrock:us.amazon.nova-pro-v1:0,openai:gpt-x@https://host/v1`: provider, model, and for `openai`
-the address; without one it is MODEL_BASE_URL. Standard library only: settings.py reads this before Strands is there.
+`MODEL_FALLBACKS=bedrock:us.amazon.nova-pro-v1:0,openai:gpt-x@https://host/v1`: provider, model, and for `openai` the
+address, by default MODEL_BASE_URL. Standard library only: settings.py imports this before Strands is loaded.
 """
 
 from __future__ import annotations
@@ -28,33 +28,35 @@ class EndpointSpec:
 
     @property
     def where(self) -> str:
-        """For people."""
+        """The place, for messages."""
         return "Amazon Bedrock" if self.provider == "bedrock" else self.base_url
 
     @property
     def name(self) -> str:
-        """For labels of metrics: short, and without what a path or a user part may hold."""
+        """The place, for labels of metrics: without path and user, which may hold secrets."""
         return "bedrock" if self.provider == "bedrock" else urlsplit(self.base_url).netloc.rpartition("@")[2]
 
 
 def fallback_specs(text: str, keys: str, base_url: str, api_key: str) -> tuple[EndpointSpec, ...]:
     """Read MODEL_FALLBACKS and MODEL_FALLBACK_API_KEYS (as many keys as fallbacks; empty where none is needed).
 
-    A key goes only where it belongs: MODEL_API_KEY is sent to another address than MODEL_BASE_URL by no default.
+    MODEL_API_KEY is never sent to another address than that of MODEL_BASE_URL.
 
-    Raises: ValueError: says which entry is wrong and how one is written.
+    Raises: ValueError: names the wrong entry and shows a right one.
     """
     entries = [entry.strip() for entry in text.split(",") if entry.strip()]
     given = [key.strip() for key in keys.split(",")] if keys.strip() else [""] * len(entries)
     if len(given) != len(entries):
-        raise ValueError(f"{len(entries)} fallbacks and {len(given)} keys. Give one for each, empty where none is.")
+        raise ValueError(
+            f"{len(entries)} fallbacks but {len(given)} keys. Give one key for each; leave it empty if none is needed."
+        )
     return tuple(_spec(entry, key, base_url, api_key) for entry, key in zip(entries, given, strict=True))
 
 
 def _spec(entry: str, key: str, base_url: str, api_key: str) -> EndpointSpec:
     provider, _, rest = entry.partition(":")
     if provider not in get_args(Provider):
-        raise ValueError(f"{entry!r} begins with neither openai: nor bedrock:. Write it like {EXAMPLE}.")
+        raise ValueError(f"{entry!r} must begin with openai: or bedrock:. Write it like {EXAMPLE}.")
     model, *address = _ADDRESS.split(rest, maxsplit=1)
     if provider == "bedrock":
         if address:
@@ -70,7 +72,7 @@ def _spec(entry: str, key: str, base_url: str, api_key: str) -> EndpointSpec:
 
 
 def is_address(text: str) -> bool:
-    """Whether it is an http(s) address with a host."""
+    """Return whether the text is an http(s) address with a host."""
     try:
         parts = urlsplit(text)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0

@@ -1,1 +1,1 @@
-"""Conversations by id: one agent each, in order, bound to their callers, and kept where a setting says."""
+"""Conversations by id: each has its own agent, an order of turns, an owner, and a place where it is stored."""

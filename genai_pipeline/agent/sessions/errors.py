@@ -1,13 +1,13 @@
-"""How sessions fail.
+"""The errors of sessions.
 
 AgentError
-├── NoSession          404  there is none of this id, or it is another caller's
-├── StoreUnavailable   503  the store does not answer; nothing is lost, and nothing was kept
+├── NoSession          404  the session does not exist, or it is another caller's
+├── StoreUnavailable   503  the store does not answer; the conversation is as before
 ├── TakenOver          409  another replica took the session over, because this one did not renew its lease
-├── TurnTooLarge       413  one turn alone is larger than a session may be
-└── SessionBroken      500  the store holds something that cannot be a session
-Busy                        another replica has the session now: wait
-Conflict                    the record is no longer the one that was read
+├── TurnTooLarge       413  one turn is larger than a session may be
+└── SessionBroken      500  the stored object is not a session
+Busy                        another replica has the session's lease: wait
+Conflict                    the stored object is no longer the version that was read
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from genai_pipeline.agent.errors import AgentError
 
 
 class NoSession(AgentError):
-    """The same words for both cases: nobody learns that another caller's session exists."""
+    """The same words for both cases, so that a caller cannot find out that another caller's session exists."""
 
     def __init__(self) -> None:
         super().__init__(404, "no_session", "There is no such session. Leave session_id out to start one.")
@@ -24,19 +24,19 @@ class NoSession(AgentError):
 
 class StoreUnavailable(AgentError):
     def __init__(self, what: str) -> None:
-        message = f"The sessions' store did not answer ({what}). The conversation is as it was before. Try again."
+        message = f"The store of the sessions did not answer ({what}). The conversation is as before. Try again."
         super().__init__(503, "sessions_unavailable", message, 2)
 
 
 class TakenOver(AgentError):
     def __init__(self) -> None:
-        message = "The session went on elsewhere meanwhile, and this turn is no part of it. Ask again."
+        message = "Another replica has continued the session, and this turn does not count. Ask again."
         super().__init__(409, "session_taken_over", message, 1)
 
 
 class TurnTooLarge(AgentError):
     def __init__(self, size: int, limit: int) -> None:
-        message = f"This turn takes {size} bytes; a whole session may hold {limit}. Ask for less."
+        message = f"This turn has {size} bytes; a whole session may have {limit}. Ask for less."
         super().__init__(413, "turn_too_large", message)
 
 

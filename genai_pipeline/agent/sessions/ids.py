@@ -1,4 +1,4 @@
-"""Ids of sessions, and whose a session is."""
+"""Ids and owners of sessions."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import re
 import secrets
 
 SESSION_ID = re.compile(r"[A-Za-z0-9_-]{16,64}")
-"""Without keys, whoever knows an id reads the conversation: short ones, which people guess, are refused."""
+"""Short ids, which people can guess, are refused: without keys, an id is all that a reader needs."""
 
 
 def new_session_id() -> str:
-    """192 random bits."""
+    """Return a new id of 192 random bits."""
     return secrets.token_urlsafe(24)
 
 
 def owner_mark(session_id: str, key: str) -> str:
-    """What a session remembers of its caller's key: enough to know it again, different in every session.
+    """Return the digest by which a session recognises its caller's key. It is different in each session.
 
-    Empty where no keys are asked for.
+    It is empty if the service needs no key.
     """
     return hashlib.sha256(f"{session_id}\n{key}".encode()).hexdigest() if key else ""

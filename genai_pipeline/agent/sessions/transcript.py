@@ -1,4 +1,4 @@
-"""A conversation as people read it: what was asked, what was answered, what was called."""
+"""A conversation in a form for people: prompts, answers and tool calls."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 
 def turn_of(messages: Sequence[Any], ms: Sequence[float], at: float) -> dict[str, Any]:
-    """One turn out of its messages.
+    """Return one turn, made from its messages.
 
     Args:
-        ms: how long each tool took, in the order of the calls.
+        ms: duration of each tool call in milliseconds, in the order of the calls.
         at: Unix time of its end.
     """
     uses = [block["toolUse"] for message in messages for block in message["content"] if "toolUse" in block]
@@ -30,12 +30,12 @@ def turn_of(messages: Sequence[Any], ms: Sequence[float], at: float) -> dict[str
 
 
 def moment(unix_time: float) -> str:
-    """`2026-11-24T14:32:05.123Z`."""
+    """Return a time as `2026-11-24T14:32:05.123Z`."""
     return datetime.fromtimestamp(unix_time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _in_order(uses: Sequence[Any], results: Sequence[Any]) -> list[Any]:
-    """Results come as tools end; some models give the ids of a completion again in the next one."""
+    """Match results to calls. Results come as tools end, and some models use the same ids in each completion."""
     left, ordered = list(results), []
     for use in uses:
         found = next((r for r in left if r["toolUseId"] == use["toolUseId"]), None)

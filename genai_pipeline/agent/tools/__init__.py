@@ -1,1 +1,1 @@
-"""What the agent can do: its own tools, and those of MCP servers."""
+"""The agent's tools: its own, and those of MCP servers."""

@@ -1,4 +1,4 @@
-"""The agent's tools. Their replies are worded as the demo model was taught to read them."""
+"""The agent's own tools. The demo model was trained on the wording of their replies."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def utc_clock() -> datetime:
 
 
 def build_tools(weather: WeatherService, clock: Clock = utc_clock) -> list[Any]:
-    """The tools as Strands wants them; `clock` says what time it is."""
+    """Return the tools in Strands' form. Args: clock: returns the current time."""
 
     @tool
     def get_current_time(timezone: str) -> str:

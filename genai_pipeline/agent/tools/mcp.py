@@ -1,4 +1,4 @@
-"""The tools of MCP servers. A server that is away takes only its own tools with it, never the service."""
+"""The tools of MCP servers. A server that cannot be reached costs only its own tools, never the service."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 from genai_pipeline.agent.tools.mcp_spec import McpServerSpec
 
 START_S = 3.0
-"""The first sessions wait so long for the servers; later ones find what has come since."""
+"""The first sessions wait at most so long for the servers. Later sessions also get tools that came later."""
 
 
 class McpServers:
-    """Use it within one event loop. Without servers it does nothing, and imports nothing."""
+    """Use it within one event loop. Without servers it does nothing and imports nothing."""
 
     def __init__(self, specs: Sequence[McpServerSpec], timeout_s: float) -> None:
         self._specs, self._timeout_s = tuple(specs), timeout_s
@@ -22,7 +22,7 @@ class McpServers:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Begin to connect; returns when each was tried once, or after START_S."""
+        """Begin to connect. Return when each server was tried once, or after START_S."""
         if not self._specs:
             return
         from genai_pipeline.agent.tools.mcp_server import McpServer
@@ -35,15 +35,15 @@ class McpServers:
 
     @property
     def tool_names(self) -> frozenset[str]:
-        """All that may be called, whether or not their server is there."""
+        """The names of all tools that may be called, whether or not their server is connected."""
         return frozenset(tool for spec in self._specs for tool in spec.tools)
 
     def tools(self) -> list[Any]:
-        """As Strands wants them: of every server that has been connected once."""
+        """Return the tools, in Strands' form, of each server that was connected at least once."""
         return [tool for server in self._servers for tool in server.tools.values()]
 
     def problems(self) -> list[str]:
-        """A sentence for each server that is not as it should be."""
+        """Return one sentence for each server with a problem."""
         return [server.problem for server in self._servers if server.problem]
 
     async def close(self) -> None:

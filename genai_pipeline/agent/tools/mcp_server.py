@@ -1,7 +1,7 @@
-"""One MCP server: connected by Strands' client, connected again when it was away, its replies cut to size.
+"""One MCP server: connect to it by Strands' client, connect again when it was lost, and cut its replies to size.
 
-Strands' client starts, stops and lists tools with blocking calls, some without a deadline. They run in daemon
-threads here, so that a server that hangs neither stops the event loop nor the end of the process.
+Strands' client starts, stops and lists tools with blocking calls, and some of them have no deadline. They run in daemon
+threads here, so a server that hangs blocks neither the event loop nor the end of the process.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import httpx2
 from mcp import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from strands.tools.mcp import MCPAgentTool, MCPClient
-from strands.types._events import ToolResultEvent
+from strands.types.events import ToolResultEvent
 from strands.types.tools import ToolUse
 
 from genai_pipeline.agent.tools.mcp_spec import McpServerSpec
@@ -30,20 +30,20 @@ T = TypeVar("T")
 CONNECT_S = 10
 STOP_S = 2.0
 HTTP_TIMEOUT = httpx2.Timeout(30.0, read=300.0)
-"""As mcp sets it: a server may be silent for long while it listens."""
+"""The values of mcp itself: a server may be silent for a long time while it listens."""
 RETRY_S = (1.0, 60.0)
-"""The pause between attempts to connect: from, doubling, to."""
+"""The first and the longest pause between attempts to connect; each pause is twice the one before."""
 MAX_REPLY_CHARS = 8_000
-"""Of a tool's reply that the model reads."""
+"""Of a tool's reply; the model does not get the rest."""
 MAX_DESCRIPTION_CHARS = 1_000
 _STRANDS_OWN_ERROR = "Tool execution failed: "
-"""So Strands' client begins what it says itself; what a tool says of its own failure begins as the tool likes."""
+"""The beginning of an error of Strands' client itself, in contrast to an error that the tool reports."""
 
 logger = logging.getLogger(__name__)
 
 
 class McpServer:
-    """Use it within one event loop. `problem` says what is wrong with it now; `tools` stay when it goes away."""
+    """Use it within one event loop. `problem` says what is wrong now. `tools` stay when the connection is lost."""
 
     def __init__(self, spec: McpServerSpec, timeout_s: float) -> None:
         self.spec, self.problem = spec, f"The tool server {spec.name} is not connected yet."
@@ -54,7 +54,7 @@ class McpServer:
         self._suspected = asyncio.Event()
 
     async def keep_connected(self) -> None:
-        """Connect, and again whenever it was lost. Runs until it is cancelled."""
+        """Connect, and connect again when the connection was lost, until this task is cancelled."""
         pause_s = RETRY_S[0]
         while True:
             connection = _Connection(self.spec)
@@ -74,7 +74,7 @@ class McpServer:
             pause_s = min(2 * pause_s, RETRY_S[1])
 
     async def call(self, tool: str, tool_use_id: str, arguments: Any) -> dict[str, Any]:
-        """The tool's result as Strands wants it; a server that is away is a failed call, never an exception."""
+        """Return the tool's result in Strands' form; a failed one if the server cannot be reached."""
         client = self._client
         if client is None:
             return self._failed(tool_use_id, "no connection")
@@ -85,7 +85,7 @@ class McpServer:
         except TimeoutError:
             self._suspected.set()
             return self._failed(tool_use_id, "timeout")
-        except Exception:  # what Strands raises where the session is gone
+        except Exception:  # Strands raises several types
             self._suspected.set()
             return self._failed(tool_use_id, "no connection")
         text = _text_of(result)
@@ -107,7 +107,7 @@ class McpServer:
         self.tried.set()
 
     async def _until_lost(self, client: MCPClient) -> None:
-        """Look at it when a call failed. Raises: what it answers then."""
+        """List the tools again after a failed call. Raises: the error of that, when the connection is lost."""
         while True:
             await self._suspected.wait()
             self._suspected.clear()
@@ -120,7 +120,7 @@ class McpServer:
 
 
 class McpTool(MCPAgentTool):
-    """A tool of a server, as all sessions share it."""
+    """A tool of a server; all sessions share it."""
 
     def __init__(self, mcp_tool: Any, client: MCPClient, server: McpServer) -> None:
         super().__init__(mcp_tool, client)
@@ -128,7 +128,7 @@ class McpTool(MCPAgentTool):
 
     @property
     def tool_spec(self) -> Any:
-        """What the model reads of it; without what is for programs alone."""
+        """The part of the specification that the model needs."""
         spec = super().tool_spec
         description = spec["description"][:MAX_DESCRIPTION_CHARS]
         return {"name": spec["name"], "description": description, "inputSchema": spec["inputSchema"]}
@@ -141,10 +141,10 @@ class McpTool(MCPAgentTool):
 
 
 class _Connection:
-    """Strands' client, which can be left: its `stop` waits for ever for a server that hangs while it is greeted.
+    """Strands' client with an end that never blocks: its own `stop` waits for ever for a server that hangs.
 
-    The client keeps a connection in one task of a loop and a thread of its own. Both are known by the transport, which
-    that task opens; cancelled, the transport says an error, by which the client ends them.
+    The client keeps the connection in one task of its own loop and thread. That task opens the transport, so the
+    transport knows the task. When the task is cancelled, the transport raises an error, and the client ends both.
     """
 
     def __init__(self, spec: McpServerSpec) -> None:
@@ -156,7 +156,7 @@ class _Connection:
         )
 
     async def end(self, connected: bool) -> None:
-        """Part from the server; one that does not react is left."""
+        """Close the connection; give up a server that does not react."""
         if connected:
             stopped = asyncio.wrap_future(_in_thread(lambda: self.client.stop(None, None, None)))
             stopped.add_done_callback(lambda future: future.cancelled() or future.exception())
@@ -175,7 +175,7 @@ class _Connection:
             async with _opened(self._spec) as streams:
                 yield streams
         except asyncio.CancelledError as error:
-            raise ConnectionAbortedError("the tool server was left") from error
+            raise ConnectionAbortedError("the connection to the tool server was closed") from error
 
 
 @asynccontextmanager
@@ -187,7 +187,7 @@ async def _opened(spec: McpServerSpec) -> AsyncGenerator[Any, None]:
         ):
             yield streams
     else:
-        # Only what is named: the process gets no secret of this one, and its environment is mcp's short list.
+        # Only mcp's short list and the named variables: the process gets none of this service's secrets.
         program = StdioServerParameters(command=spec.command, args=list(spec.args), env=dict(spec.env) or None)
         async with stdio_client(program) as streams:
             yield streams
@@ -195,7 +195,7 @@ async def _opened(spec: McpServerSpec) -> AsyncGenerator[Any, None]:
 
 def _listed(client: MCPClient) -> list[MCPAgentTool]:
     tools, token = [], None
-    for _ in range(100):  # pages; a server that never ends its list is none
+    for _ in range(100):  # pages; the list of a faulty server may have no end
         page = client.list_tools_sync(token)
         tools += page
         token = page.pagination_token

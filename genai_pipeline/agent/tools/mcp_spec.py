@@ -1,4 +1,4 @@
-"""Which MCP servers the agent uses, as AGENT_MCP_SERVERS names them, and which of their tools the model may call.
+"""Read AGENT_MCP_SERVERS: the MCP servers of the agent and the tools that the model may call.
 
     [{"name": "files", "url": "https://files.example/mcp", "headers": {"X-Key": "${KEY}"}, "tools": ["search"]},
      {"name": "sums", "command": "sums-mcp", "args": ["--fast"], "tools": ["add"], "env": {"KEY": "${SUMS_KEY}"}}]
@@ -20,14 +20,14 @@ from typing import Any
 from genai_pipeline.agent.models.spec import is_address
 
 BUILT_IN = ("get_current_time", "get_weather")
-"""The agent's own tools (builtin.py); no server may take their place."""
+"""The agent's own tools (builtin.py). No server may replace them."""
 _KEYS = ("name", "url", "headers", "command", "args", "env", "tools")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True)
 class McpServerSpec:
-    """A server reached over streamable HTTP (`url`), or one that is started here and spoken to over its stdio."""
+    """A server behind streamable HTTP (`url`), or a program that is started here and used over stdio (`command`)."""
 
     name: str
     tools: tuple[str, ...]
@@ -41,7 +41,7 @@ class McpServerSpec:
 def mcp_server_specs(text: str, environment: Mapping[str, str] | None = None) -> tuple[McpServerSpec, ...]:
     """Read AGENT_MCP_SERVERS. `${VAR}` in headers and env is taken from the environment.
 
-    Raises: ValueError: says what is wrong with which server; it never shows what headers and env hold.
+    Raises: ValueError: names the server and the mistake, and never shows the values of headers and env.
     """
     if not text.strip():
         return ()
@@ -56,10 +56,10 @@ def mcp_server_specs(text: str, environment: Mapping[str, str] | None = None) ->
     owners: dict[str, str] = dict.fromkeys(BUILT_IN, "this service")
     for number, spec in enumerate(specs):
         if spec.name in [other.name for other in specs[:number]]:
-            raise ValueError(f"two servers are named {spec.name!r}. Name each one differently.")
+            raise ValueError(f"two servers have the name {spec.name!r}. Give each server its own name.")
         for tool in spec.tools:
             if tool in owners:
-                raise ValueError(f"{spec.name}: {owners[tool]} has a tool {tool!r} already. Leave one of them out.")
+                raise ValueError(f"{spec.name}: {owners[tool]} already has a tool {tool!r}. Remove one of them.")
             owners[tool] = spec.name
     return specs
 
@@ -72,7 +72,8 @@ def _spec(number: int, entry: Any, environment: Mapping[str, str]) -> McpServerS
         raise ValueError(f"server {number} is not a JSON object. Write a list like {_EXAMPLE}.")
     for key in sorted(entry.keys() - set(_KEYS)):
         close = difflib.get_close_matches(key, _KEYS, n=1)
-        raise ValueError(f"server {number}: unknown key {key[:40]!r}. Known are {', '.join(close or _KEYS)}.")
+        hint = f"Did you mean {close[0]}?" if close else f"The known keys are {', '.join(_KEYS)}."
+        raise ValueError(f"server {number}: unknown key {key[:40]!r}. {hint}")
     name = entry.get("name")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ValueError(f"server {number}: `name` must be 1 to 64 letters, digits, hyphens or underscores.")
@@ -112,4 +113,4 @@ def _filled(name: str, entry: Mapping[str, Any], key: str, environment: Mapping[
     except KeyError as error:
         raise ValueError(f"{name}: `{key}` needs the variable {error.args[0]}, which is not set.") from error
     except ValueError as error:
-        raise ValueError(f"{name}: `{key}` has a $ that begins no variable. Write $$ for a plain one.") from error
+        raise ValueError(f"{name}: `{key}` has a $ without a variable name. Write $$ for a plain $.") from error

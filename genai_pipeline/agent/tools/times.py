@@ -11,7 +11,7 @@ from genai_pipeline.agent.errors import ToolError
 
 
 def current_time(timezone: str, now: datetime) -> str:
-    """`2026-11-24T14:32:05+09:00 (Asia/Tokyo)`. Raises: ToolError: no such zone."""
+    """Return for example `2026-11-24T14:32:05+09:00 (Asia/Tokyo)`. Raises: ToolError: the zone does not exist."""
     name = timezone.strip()
     if name not in _zones():  # never a path: ZoneInfo would read any file below the time zone folder
         raise ToolError(f"unknown time zone '{name[:60]}'; use an IANA name such as {_near(name[:60])}")
@@ -19,7 +19,7 @@ def current_time(timezone: str, now: datetime) -> str:
 
 
 def _near(name: str) -> str:
-    """The name that may have been meant, or one as an example: the sentence is one that the demo model was taught."""
+    """Return the name that was probably meant, or an example. The demo model was trained on the sentence around it."""
     wanted = name.replace(" ", "_").casefold()
     by_name, by_city = _spellings()
     if wanted in by_name:
@@ -30,11 +30,11 @@ def _near(name: str) -> str:
 
 @cache
 def _spellings() -> tuple[dict[str, str], dict[str, str]]:
-    """Zones by their name and by its last part, both without case; of several the first in the alphabet."""
+    """Return the zones by their whole name and by its last part, in lower case; the first of several wins."""
     zones = sorted((zone for zone in _zones() if "/" in zone), reverse=True)
     return {z.casefold(): z for z in zones}, {z.rpartition("/")[2].casefold(): z for z in zones}
 
 
 @cache
 def _zones() -> frozenset[str]:
-    return frozenset(available_timezones()) - {"localtime", "Factory"}  # the machine's own, and a placeholder
+    return frozenset(available_timezones()) - {"localtime", "Factory"}  # the zone of this machine, and a placeholder

@@ -1,8 +1,7 @@
-"""The weather of a place, from a service that speaks wttr.in's JSON (`GET /<place>?format=j1`).
+"""The weather of a place, from a service with wttr.in's JSON (`GET /<place>?format=j1`).
 
-What the service says is data from outside: its size is bounded as it is sent and it may not be compressed, redirects
-are followed to the same host and scheme only, and the one free text in it, the description, is cut to a plain phrase
-before a model reads it.
+The service's answers are untrusted. Their size is bounded and they may not be compressed. Redirects are followed to the
+same scheme and host only. The only free text, the description, is cut to a plain phrase before a model reads it.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ ATTEMPTS = 2
 REDIRECTS = 2
 _REDIRECTED = (301, 302, 303, 307, 308)
 _PLACE = re.compile(r"['’‘-]?[^\W_][\w .,'’‘()–-]{0,79}")
-"""Names of places. No slash, colon, percent, question or hash sign: a place is one path segment, never an address."""
+"""Names of places. Slash, colon, percent, question and hash sign are not allowed: a place is one path segment."""
 
 
 class WeatherService:
@@ -37,9 +36,9 @@ class WeatherService:
         self._client = httpx.AsyncClient(follow_redirects=False, timeout=timeout_s, transport=transport)
 
     async def current(self, place: str) -> str:
-        """The weather as one line: `Zürich: light rain, 12°C, humidity 81%, wind 14 km/h`.
+        """Return the weather as one line: `Zürich: light rain, 12°C, humidity 81%, wind 14 km/h`.
 
-        Raises: ToolError: no such place, no answer, or an answer that makes no sense.
+        Raises: ToolError: the place is unknown, the service did not answer, or its answer is malformed.
         """
         place = " ".join(unicodedata.normalize("NFC", place).split())
         letters = "".join(char for char in place if unicodedata.category(char)[0] != "M")  # `\w` has no vowel signs
@@ -56,7 +55,7 @@ class WeatherService:
         await self._client.aclose()
 
     async def _get(self, url: str) -> tuple[int, bytes]:
-        """Status and body. Tries again once where that may help."""
+        """Return status and body. Try once more if that may help."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 async with asyncio.timeout(self._timeout_s):  # the client's own timeout is per read, not for the whole
@@ -75,7 +74,7 @@ class WeatherService:
 
     async def _get_once(self, url: str) -> tuple[int, bytes]:
         for _ in range(REDIRECTS + 1):
-            # Not compressed: what is sent would say nothing of the size of what is read.
+            # Not compressed: the size of a compressed answer does not bound what it unpacks to.
             headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
             async with self._client.stream("GET", url, headers=headers) as response:
                 target = response.headers.get("location")
@@ -87,7 +86,7 @@ class WeatherService:
         raise ToolError("the weather service did not answer (too many redirects)")
 
     def _same_place(self, asked: httpx.URL, target: str) -> str:
-        """Where a redirect leads, if that is the same service; else nothing. Others would be reached from in here."""
+        """Return the target of a redirect within the same service, else "": others may be internal hosts."""
         try:
             there = asked.join(target)
         except (httpx.InvalidURL, ValueError):
@@ -108,7 +107,7 @@ async def _read(response: httpx.Response) -> bytes:
 
 
 def describe(place: str, body: bytes) -> str:
-    """The one line that the model reads. Raises: ToolError: the body is not wttr.in's JSON."""
+    """Return the line that the model reads. Raises: ToolError: the body is not wttr.in's JSON."""
     try:
         data: dict[str, Any] = json.loads(body)
         now = data["current_condition"][0]

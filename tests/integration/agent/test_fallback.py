@@ -259,11 +259,11 @@ def test_a_client_that_leaves_says_nothing_of_the_model():
 @pytest.mark.parametrize(
     ("fallbacks", "keys", "said"),
     [
-        ("gpt-4", "", "begins with neither openai: nor bedrock:"),
+        ("gpt-4", "", "must begin with openai: or bedrock:"),
         ("openai:", "", "names no model"),
         ("openai:m@http://", "", "is not an http(s) address"),
         ("bedrock:m@https://h/v1", "", "Bedrock has no address"),
-        ("openai:a,openai:b", "k", "2 fallbacks and 1 keys"),
+        ("openai:a,openai:b", "k", "2 fallbacks but 1 key"),
         ("openai:a@http://h/v1,openai:a@http://h/v1", "", "would be asked twice"),
         ("openai:weather-agent", "", "would be asked twice"),
     ],

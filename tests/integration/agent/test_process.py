@@ -98,7 +98,7 @@ def test_bad_settings_are_told_without_a_traceback():
     assert ended.stderr.splitlines() == [
         "The agent cannot start:",
         "AGENT_PORT='http': must be a positive whole number.",
-        "MODEL_PROVIDER='azure': must be one of: openai, bedrock.",
+        "MODEL_PROVIDER='azure': must be 'openai' or 'bedrock'.",
     ]
 
 
@@ -120,7 +120,7 @@ def test_a_folder_that_cannot_hold_sessions_is_told_without_a_traceback(tmp_path
     ended = subprocess.run(COMMAND, env=env, capture_output=True, text=True, timeout=60)
 
     assert ended.returncode == 1
-    assert "The agent cannot keep sessions in file:" in ended.stderr
+    assert "The agent cannot store sessions in file:" in ended.stderr
     assert "Set AGENT_SESSIONS." in ended.stderr
     assert "Traceback" not in ended.stderr
 

@@ -32,7 +32,7 @@ def test_without_servers_there_are_none():
         ("{", "not JSON"),
         ({}, "not a JSON list"),
         (["files"], "server 1 is not a JSON object"),
-        ([GOOD | {"tool": ["x"]}], "unknown key 'tool'. Known are tools"),
+        ([GOOD | {"tool": ["x"]}], "unknown key 'tool'. Did you mean tools?"),
         ([GOOD | {"name": "a b"}], "`name` must be"),
         ([GOOD | {"command": "x"}], "give either `url` or `command`"),
         ([{"name": "files", "tools": ["x"]}], "give either `url` or `command`"),
@@ -44,10 +44,10 @@ def test_without_servers_there_are_none():
         ([GOOD | {"tools": ["a", "a"]}], "`tools` must name the tools"),
         ([GOOD | {"tools": "search"}], "`tools` must be a list of strings"),
         ([GOOD | {"headers": {"Authorization": "${NOT_SET}"}}], "needs the variable NOT_SET"),
-        ([GOOD | {"headers": {"A": "x$"}}], "Write $$ for a plain one"),
-        ([GOOD, GOOD | {"tools": ["other"]}], "two servers are named 'files'"),
-        ([GOOD, GOOD | {"name": "more"}], "more: files has a tool 'search' already"),
-        ([GOOD | {"tools": ["get_weather"]}], "this service has a tool 'get_weather' already"),
+        ([GOOD | {"headers": {"A": "x$"}}], "Write $$ for a plain"),
+        ([GOOD, GOOD | {"tools": ["other"]}], "two servers have the name 'files'"),
+        ([GOOD, GOOD | {"name": "more"}], "more: files already has a tool 'search'"),
+        ([GOOD | {"tools": ["get_weather"]}], "this service already has a tool 'get_weather'"),
     ],
 )
 def test_each_mistake_is_named_with_its_server(servers: Any, said: str):
