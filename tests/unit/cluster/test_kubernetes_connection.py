@@ -10,8 +10,8 @@ import pytest
 
 from genai_pipeline.core.errors import AccessDenied, ClusterUnavailable, NotFound, Refused
 from genai_pipeline.gateways.cluster.kubernetes import KubernetesCluster
-from genai_pipeline.gateways.cluster.kubernetes.answers import Answer, worth_another_try
-from genai_pipeline.gateways.cluster.kubernetes.retrying import Backoff
+from genai_pipeline.gateways.cluster.kubernetes.answers import ApiAnswer
+from genai_pipeline.gateways.cluster.kubernetes.connection import pause_s
 from tests.unit.cluster.stub_api import TOKEN, Reply, StubApi, kubeconfig, status, stub_api
 
 PATH = "/api/v1/namespaces/ns/configmaps/a"
@@ -47,11 +47,14 @@ def test_a_lost_race_with_another_writer_is_tried_again(api: StubApi, cluster: K
     assert len(api.seen) == 2
 
 
-def test_the_pause_is_what_the_server_asks_for() -> None:
-    assert Backoff().next_s(7.0) == 7.0
-    pauses = Backoff(first_s=1, most_s=4)
-    assert [round(pauses.next_s()) <= most for most in (1, 2, 4, 4)] == [True] * 4
-    assert not worth_another_try(Answer(409, {"details": {"causes": [{"field": ".a"}]}, "reason": "Conflict"}))
+def test_the_pause_is_what_the_server_asks_for_or_doubles_up_to_a_limit() -> None:
+    assert pause_s(1, 7.0) == 7.0
+    assert [0.1 * 2**n <= pause_s(n + 1, None) <= 0.1 + 0.125 * 2**n for n in range(4)] == [True] * 4
+    assert pause_s(50, None) < 3
+
+
+def test_a_conflict_of_field_managers_is_not_tried_again() -> None:
+    assert not ApiAnswer(409, {"details": {"causes": [{"field": ".a"}]}, "reason": "Conflict"}).is_worth_another_try
 
 
 def test_a_server_that_asks_for_more_time_than_there_is_left_ends_the_call(api: StubApi) -> None:

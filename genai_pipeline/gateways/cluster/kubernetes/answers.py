@@ -1,4 +1,4 @@
-"""What the API server's answers mean: which are worth another try, and which error the others are. Pure.
+"""Decides which answers of the API server are worth another try, and which error stands for the others. Pure.
 
 Source: Kubernetes documentation, "API conventions", status kinds and codes.
 """
@@ -11,32 +11,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from genai_pipeline.core.errors import AccessDenied, ClusterUnavailable, GenaiError, NotFound, Refused, UnknownKind
+from genai_pipeline.gateways.cluster.kubernetes.kinds import ApiRequest
 
 AGAIN = frozenset({429, 500, 502, 503, 504})
 ROLE = "genai-pipeline"
 
 
 @dataclass(frozen=True)
-class Request:
-    """What was asked, in the words of a Role: verb, resource, and where."""
-
-    verb: str
-    resource: str
-    namespace: str = ""
-    name: str = ""
-
-    def __str__(self) -> str:
-        where = f" in namespace {self.namespace}" if self.namespace else ""
-        return f"{self.verb} {self.resource}{' ' + self.name if self.name else ''}{where}"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An answer of the API server, read whole. `content` is parsed JSON, or text where it is none."""
+class ApiAnswer:
+    """A whole answer of the API server. `content` is parsed JSON, or text where it is not JSON."""
 
     status: int
     content: Any
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
     warnings: tuple[str, ...] = ()
 
     @property
@@ -54,8 +41,22 @@ class Answer:
     def reason(self) -> str:
         return str(self.content.get("reason") or "") if isinstance(self.content, Mapping) else ""
 
+    @property
+    def is_worth_another_try(self) -> bool:
+        """Whether the same request may get another answer in a moment. All requests here are idempotent."""
+        if self.status == 409:
+            # A conflict of field managers stays. A lost race with another writer does not.
+            return not self.causes and self.reason in ("Conflict", "AlreadyExists", "")
+        return self.status in AGAIN and not self.is_malformed
+
+    @property
+    def is_malformed(self) -> bool:
+        """Whether a field has a wrong type or name: server-side apply answers 500 to it."""
+        return self.status == 500 and "failed to create typed patch object" in self.message
+
 
 def parsed(body: bytes) -> Any:
+    """Return the JSON in a body, or its text."""
     text = body.decode("utf-8", "replace")
     try:
         return json.loads(text)
@@ -63,22 +64,8 @@ def parsed(body: bytes) -> Any:
         return text
 
 
-def worth_another_try(answer: Answer) -> bool:
-    """Whether the same request may be answered otherwise in a moment. All of ours are idempotent."""
-    if answer.status == 409:
-        # A conflict of field managers stays one; a lost race with another writer does not.
-        return not answer.causes and answer.reason in ("Conflict", "AlreadyExists", "")
-    return answer.status in AGAIN and not _malformed(answer)
-
-
-def retry_after_s(answer: Answer) -> float | None:
-    """Seconds that the server asks us to wait, None where it does not say."""
-    value = answer.headers.get("Retry-After", "")
-    return float(value) if value.isdigit() else None
-
-
-def error_of(answer: Answer, request: Request) -> GenaiError:
-    """The error of our tree for an answer that no further try will change."""
+def error_of(answer: ApiAnswer, request: ApiRequest) -> GenaiError:
+    """Return the error for an answer that no further try will change."""
     if answer.status == 401:
         return AccessDenied(
             f"The cluster does not accept our credentials ({request}).", "Renew those of the kubeconfig and run again."
@@ -87,24 +74,16 @@ def error_of(answer: Answer, request: Request) -> GenaiError:
         return _forbidden(answer, request)
     if answer.status == 404:
         return _not_found(answer, request)
-    if answer.status in (400, 405, 409, 413, 415, 422) or _malformed(answer):
+    if answer.status in (400, 405, 409, 413, 415, 422) or answer.is_malformed:
         fields = [f"{c['field']}: {c.get('message', '')}" for c in answer.causes if c.get("field")]
-        return Refused(f"The cluster refused to {request}: {answer.message}.", _what_to_do(fields))
+        remedy = f"Correct {'; '.join(fields)}." if fields else "Correct the manifest and apply it again."
+        return Refused(f"The cluster refused to {request}: {answer.message}.", remedy)
     return ClusterUnavailable(
         f"The cluster's API answered {answer.status} to {request}: {answer.message}.", "Try again later."
     )
 
 
-def _what_to_do(fields: list[str]) -> str:
-    return f"Correct {'; '.join(fields)}." if fields else "Correct the manifest and apply it again."
-
-
-def _malformed(answer: Answer) -> bool:
-    """A field of a wrong type or name comes as a 500 from server-side apply."""
-    return answer.status == 500 and "failed to create typed patch object" in answer.message
-
-
-def _forbidden(answer: Answer, request: Request) -> Refused:
+def _forbidden(answer: ApiAnswer, request: ApiRequest) -> Refused:
     if "cannot " in answer.message:
         where = f"in namespace {request.namespace}" if request.namespace else "in the whole cluster"
         return AccessDenied(
@@ -114,7 +93,7 @@ def _forbidden(answer: Answer, request: Request) -> Refused:
     return Refused(f"The cluster refused to {request}: {answer.message}.", "Change what the message names.")
 
 
-def _not_found(answer: Answer, request: Request) -> GenaiError:
+def _not_found(answer: ApiAnswer, request: ApiRequest) -> GenaiError:
     if answer.reason != "NotFound":
         return UnknownKind(
             f"The cluster does not know {request.resource}.", "Install the operator or CRD that brings this kind."

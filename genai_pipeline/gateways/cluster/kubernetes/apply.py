@@ -1,7 +1,7 @@
-"""Server-side apply: all objects are tried dry first, so that one refused object keeps the whole from happening.
+"""Applies objects server-side. All are tried in a dry run first, so that one refused object stops the whole apply.
 
-A dry run answers with the live object's resourceVersion, so it also tells whether the apply that follows changes
-anything: two calls an object, one where nothing changes. Source: Kubernetes documentation, "Server-Side Apply".
+A dry run answers with the live object's resourceVersion. So it also shows whether the apply changes anything: an object
+costs two calls, or one where nothing changes. Source: Kubernetes documentation, "Server-Side Apply".
 """
 
 from __future__ import annotations
@@ -10,36 +10,36 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from genai_pipeline.core.errors import NotFound, Refused
 from genai_pipeline.gateways.cluster.abc import OURS_BY_DESIGN, Applied, Difference, Manifest, as_json
 from genai_pipeline.gateways.cluster.differences import differences
-from genai_pipeline.gateways.cluster.kubernetes.answers import Answer, Request, error_of
-from genai_pipeline.gateways.cluster.kubernetes.connection import APPLY_PATCH, Connection
-from genai_pipeline.gateways.cluster.kubernetes.kinds import Kind, kind_of
-from genai_pipeline.gateways.cluster.kubernetes.retrying import Deadline
+from genai_pipeline.gateways.cluster.kubernetes.answers import ApiAnswer, error_of
+from genai_pipeline.gateways.cluster.kubernetes.connection import Connection
+from genai_pipeline.gateways.cluster.kubernetes.kinds import KINDS, ApiRequest, Kind, Verb, kind_of
 
 CLOCK_GRAIN_S = 2.0
 """managedFields and the Date header count whole seconds."""
 COMPARISONS_MAX = 5
-"""A controller may write between a dry run and the look at the live object; then both are taken again."""
+"""A controller may write between a dry run and the read of the live object. Then both are repeated."""
 
 
 @dataclass(frozen=True)
-class Preview:
-    """What a dry run said. `answer` is None where it cannot be asked: the namespace comes with the same apply."""
+class DryRun:
+    """The answer to a dry run. `answer` is None where none is possible: the namespace comes with the same apply."""
 
     kind: Kind
     manifest: dict[str, Any]
-    answer: Answer | None = None
+    answer: ApiAnswer | None = None
     force: bool = False
     changes: bool = True
 
 
 class Applier:
-    """Args: manager: the field manager in whose name everything is written."""
+    """Applies objects. `manager`: the field manager in whose name everything is written."""
 
     def __init__(self, connection: Connection, namespace: str, manager: str) -> None:
         self._connection, self._namespace, self._manager = connection, namespace, manager
@@ -67,9 +67,9 @@ class Applier:
             found = [Difference(kind, name, *d) for d in differences(live, preview.answer.content)]
             if live["metadata"]["resourceVersion"] == _version(preview.answer):
                 return found
-        return found  # somebody writes all the time: better too many than none
+        return found  # another writer changes it all the time: too many differences are better than none
 
-    def _applied(self, preview: Preview) -> Applied:
+    def _applied(self, preview: DryRun) -> Applied:
         manifest = preview.manifest
         kind, name = manifest["kind"], manifest["metadata"]["name"]
         before = preview.answer
@@ -81,95 +81,92 @@ class Applier:
         same = before is not None and _version(before) == _version(answer)
         return Applied(kind, name, "unchanged" if same else "configured", warnings=answer.warnings)
 
-    def _preview(self, manifest: dict[str, Any], coming: set[Any], take_back: bool) -> Preview:
+    def _preview(self, manifest: dict[str, Any], coming: set[Any], take_back: bool) -> DryRun:
         kind = kind_of(manifest)
         begun = time.monotonic()
         try:
             answer, force = self._patched(kind, manifest, dry_run=True, take_back=take_back)
         except NotFound:
-            if self._place(kind, manifest) not in coming:
+            if self._request("patch", kind, manifest).namespace not in coming:
                 raise
-            return Preview(kind, manifest)
+            return DryRun(kind, manifest)
         except Refused as error:
             if "dry run" not in str(error):
                 raise
-            return Preview(kind, manifest)  # an admission webhook that cannot be asked without doing
+            return DryRun(kind, manifest)  # an admission webhook that does not support dry runs
         changes = force or answer.status == 201 or _changed_just_now(answer, self._manager, time.monotonic() - begun)
-        return Preview(kind, manifest, answer, force, changes)
+        return DryRun(kind, manifest, answer, force, changes)
 
     def _patched(
         self, kind: Kind, manifest: dict[str, Any], dry_run: bool, force: bool = False, take_back: bool = False
-    ) -> tuple[Answer, bool]:
-        """The answer, and whether fields were taken back: those that are ours by design, or with `take_back` all."""
-        space, name = self._place(kind, manifest), manifest["metadata"]["name"]
-        request = Request("patch", kind.resource, space, name)
-        query = [("fieldManager", self._manager)] + [("dryRun", "All")] * dry_run + [("force", "true")] * force
+    ) -> tuple[ApiAnswer, bool]:
+        """Return the answer, and whether fields were taken from another manager.
+
+        Fields of OURS_BY_DESIGN are taken, and with `take_back` all of them.
+        """
+        request = self._request("patch", kind, manifest)
+        query = [("fieldManager", self._manager)]
+        if dry_run:
+            query.append(("dryRun", "All"))
+        if force:
+            query.append(("force", "true"))
         body = manifest
-        if space:
-            body = manifest | {"metadata": manifest["metadata"] | {"namespace": space}}
-        answer = self._connection.call(
-            request, "PATCH", kind.path(space, name), query, body, APPLY_PATCH, accept=(409,)
-        )
+        if request.namespace:
+            body = manifest | {"metadata": manifest["metadata"] | {"namespace": request.namespace}}
+        answer = self._connection.call(request, query, body, "application/apply-patch+yaml", accept=(409,))
         if answer.status != 409:
             return answer, force
-        if not force and answer.causes and (take_back or all(_ours(manifest["kind"], c) for c in answer.causes)):
+        if not force and answer.causes and (take_back or all(_is_ours(manifest["kind"], c) for c in answer.causes)):
             return self._patched(kind, manifest, dry_run, force=True)
         raise _conflict(manifest, answer) if answer.causes else error_of(answer, request)
 
-    def scale(self, deployment: str, replicas: int, deadline: Deadline | None = None) -> None:
-        """Raises NotFound. A merge patch: an apply of the replicas alone would give up every other field."""
-        kind = kind_of({"kind": "Deployment", "apiVersion": "apps/v1", "metadata": {"name": deployment}})
+    def scale(self, deployment: str, replicas: int) -> None:
+        """Set the replicas. A merge patch: an apply of the replicas alone would give up every other field."""
         self._connection.call(
-            Request("patch", kind.resource, self._namespace, deployment),
-            "PATCH",
-            kind.path(self._namespace, deployment),
+            KINDS["Deployment"].request("patch", self._namespace, deployment),
             [("fieldManager", self._manager)],
             {"spec": {"replicas": replicas}},
             "application/merge-patch+json",
-            deadline,
         )
 
     def _live(self, kind: Kind, manifest: Mapping[str, Any]) -> Any:
-        space, name = self._place(kind, manifest), manifest["metadata"]["name"]
-        request = Request("get", kind.resource, space, name)
-        answer = self._connection.call(request, "GET", kind.path(space, name), accept=(404,))
+        answer = self._connection.call(self._request("get", kind, manifest), accept=(404,))
         return answer.content if answer.status < 300 else None
 
-    def _place(self, kind: Kind, manifest: Mapping[str, Any]) -> str:
-        return (manifest["metadata"].get("namespace") or self._namespace) if kind.namespaced else ""
+    def _request(self, verb: Verb, kind: Kind, manifest: Mapping[str, Any]) -> ApiRequest:
+        meta = manifest["metadata"]
+        return kind.request(verb, meta.get("namespace") or self._namespace, meta["name"])
 
 
-def _version(answer: Answer) -> str:
+def _version(answer: ApiAnswer) -> str:
     return answer.content["metadata"].get("resourceVersion", "")
 
 
-def _changed_just_now(answer: Answer, manager: str, took_s: float) -> bool:
-    """Whether this dry run changed our fields; True where it cannot be told.
+def _changed_just_now(answer: ApiAnswer, manager: str, took_s: float) -> bool:
+    """Return whether this dry run changed our fields; True where that is not known.
 
-    The server stamps our entry only when the apply changes something, so an old stamp is proof of no change.
+    The server writes our time stamp only when the apply changes something. So an old stamp proves that nothing changed.
     """
     entries = answer.content["metadata"].get("managedFields") or []
     stamps = [e["time"] for e in entries if e["manager"] == manager and e["operation"] == "Apply" and "time" in e]
     date = answer.headers.get("Date")
     if len(stamps) != 1 or not date:
         return True
-    from datetime import datetime
-
     age_s = (parsedate_to_datetime(date) - datetime.fromisoformat(stamps[0])).total_seconds()
     return age_s <= took_s + CLOCK_GRAIN_S
 
 
-def _ours(kind: str, cause: Mapping[str, Any]) -> bool:
+def _is_ours(kind: str, cause: Mapping[str, Any]) -> bool:
     field = str(cause.get("field", "")).lstrip(".")
     return any(field == f or field.startswith(f"{f}.") for k, f in OURS_BY_DESIGN if k == kind)
 
 
-def _conflict(manifest: Mapping[str, Any], answer: Answer) -> Refused:
+def _conflict(manifest: Mapping[str, Any], answer: ApiAnswer) -> Refused:
     held = [(str(c.get("field", "")).lstrip("."), _owner(str(c.get("message", "")))) for c in answer.causes]
-    told = "; ".join(f"{field} is owned by {owner!r}" for field, owner in held)
+    conflicts = "; ".join(f"{field} is owned by {owner!r}" for field, owner in held)
     fields, owners = ", ".join(f for f, _ in held), " and ".join(sorted({repr(o) for _, o in held}))
     return Refused(
-        f"{manifest['kind']} {manifest['metadata']['name']}: {told}.",
+        f"{manifest['kind']} {manifest['metadata']['name']}: {conflicts}.",
         f"Leave {fields} out or set the value that is there, or let {owners} release it.",
     )
 

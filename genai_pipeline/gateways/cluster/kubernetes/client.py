@@ -1,4 +1,4 @@
-"""KubernetesCluster: the Cluster that is a Kubernetes. It puts the parts together; each topic has its module."""
+"""KubernetesCluster: the gateway to a real Kubernetes. It puts the parts together; each topic has its module."""
 
 from __future__ import annotations
 
@@ -20,28 +20,26 @@ from genai_pipeline.gateways.cluster.abc import (
     Headroom,
     Manifest,
 )
-from genai_pipeline.gateways.cluster.kubernetes.answers import Request
 from genai_pipeline.gateways.cluster.kubernetes.apply import Applier
-from genai_pipeline.gateways.cluster.kubernetes.calls import Calls
-from genai_pipeline.gateways.cluster.kubernetes.connection import PATIENCE_S, Connection
+from genai_pipeline.gateways.cluster.kubernetes.connection import PATIENCE_S, CallCounter, Connection, Deadline
 from genai_pipeline.gateways.cluster.kubernetes.events import about_deployment, cluster_events
 from genai_pipeline.gateways.cluster.kubernetes.headroom import headroom_of
-from genai_pipeline.gateways.cluster.kubernetes.kinds import KINDS, Kind, kind_called
-from genai_pipeline.gateways.cluster.kubernetes.logs import Logs
+from genai_pipeline.gateways.cluster.kubernetes.kinds import KINDS, kind_called
+from genai_pipeline.gateways.cluster.kubernetes.logs import PodLogs, labels_selector
 from genai_pipeline.gateways.cluster.kubernetes.relay import Relay
-from genai_pipeline.gateways.cluster.kubernetes.retrying import Deadline
-from genai_pipeline.gateways.cluster.kubernetes.waits import Rollout, wait_until_gone
+from genai_pipeline.gateways.cluster.kubernetes.waits import DeploymentWait, wait_until_gone
 from genai_pipeline.gateways.cluster.kubernetes.watching import Watching
 
 Access = Literal["proxy", "direct"]
 POOLS_S = 2.0
-"""For looking at the node pools during a wait, which only makes its diagnosis richer."""
+"""Seconds for listing the node pools during a wait. They only add to its diagnosis."""
 
 
 class KubernetesCluster(Cluster):
     """Thread-safe; connects when it is first used.
 
-    Args: namespace: where objects without one of their own live.
+    Args:
+        namespace: of objects whose metadata has none.
         kubeconfig: None takes $KUBECONFIG, then the pod's own account, then ~/.kube/config.
         field_manager: in whose name fields are written.
         access: how `endpoint` reaches a Service: "direct" by its ClusterIP, "proxy" through the API server. None
@@ -60,18 +58,18 @@ class KubernetesCluster(Cluster):
         self.namespace = namespace
         self._connection = Connection(kubeconfig, patience_s)
         self._applier = Applier(self._connection, namespace, field_manager)
-        self._logs = Logs(self._connection, namespace)
+        self._logs = PodLogs(self._connection, namespace)
         self._access = access or _access_here()
         self._relays: dict[str, Relay] = {}
         self._lock = threading.Lock()
 
     @property
-    def calls(self) -> Calls:
-        """Every request sent to the API server so far, those of the relays left out."""
+    def calls(self) -> CallCounter:
+        """The requests sent to the API server so far, without those of the relays."""
         return self._connection.calls
 
     def close(self) -> None:
-        """End the relays and the connections; the object connects anew when it is used again."""
+        """End the relays and the connections. The object connects again when it is used again."""
         atexit.unregister(self.close)
         with self._lock:
             relays, self._relays = self._relays, {}
@@ -82,15 +80,11 @@ class KubernetesCluster(Cluster):
     # -- queries
 
     def get(self, kind: str, name: str) -> dict[str, Any] | None:
-        spoken = kind_called(kind)
-        space = self.namespace if spoken.namespaced else ""
-        request = Request("get", spoken.resource, space, name)
-        answer = self._connection.call(request, "GET", spoken.path(self.namespace, name), accept=(404,))
+        answer = self._connection.call(kind_called(kind).request("get", self.namespace, name), accept=(404,))
         return answer.content if answer.status < 300 else None
 
     def list(self, kind: str, labels: Mapping[str, str] | None = None) -> builtins.list[dict[str, Any]]:
-        selector = ",".join(f"{key}={value}" for key, value in sorted((labels or {}).items()))
-        found = self._listed(kind, [("labelSelector", selector)] if selector else [])
+        found = self._listed(kind, [("labelSelector", labels_selector(labels))] if labels else [])
         return sorted(found, key=lambda o: o["metadata"]["name"])
 
     def diff(self, objects: Sequence[Manifest], take_back: bool = False) -> builtins.list[Difference]:
@@ -121,7 +115,8 @@ class KubernetesCluster(Cluster):
 
     def headroom(self) -> Headroom:
         nodes = self._listed("Node", [])
-        pods = self._listed("Pod", [("fieldSelector", "status.phase!=Succeeded,status.phase!=Failed")], everywhere=True)
+        running = "status.phase!=Succeeded,status.phase!=Failed"
+        pods = self._listed("Pod", [("fieldSelector", running)], namespace="")
         return headroom_of(nodes, pods, self._listed("NodePool", []), self._listed("ResourceQuota", []))
 
     # -- changes
@@ -133,13 +128,11 @@ class KubernetesCluster(Cluster):
         self._applier.scale(deployment, replicas)
 
     def delete(self, kind: str, name: str, deadline_s: float = 60) -> None:
-        spoken, deadline = kind_called(kind), Deadline(deadline_s)
-        space = self.namespace if spoken.namespaced else ""
-        request = Request("delete", spoken.resource, space, name)
-        # Foreground: the object stays until what it owns is gone, so that its end is the end of its pods.
-        how = {"propagationPolicy": "Foreground" if spoken.has_pods else "Background"}
-        path = spoken.path(self.namespace, name)
-        answer = self._connection.call(request, "DELETE", path, body=how, deadline=deadline, accept=(404,))
+        found, deadline = kind_called(kind), Deadline(deadline_s)
+        # Foreground: the object stays until its pods are gone, so that its end is theirs too.
+        how = {"propagationPolicy": "Foreground" if found.has_pods else "Background"}
+        request = found.request("delete", self.namespace, name)
+        answer = self._connection.call(request, body=how, deadline=deadline, accept=(404,))
         if answer.status < 300 and answer.content.get("kind") != "Status":
             self._wait_gone(kind, {"fieldSelector": f"metadata.name={name}"}, f"{kind} {name}", deadline)
 
@@ -150,11 +143,12 @@ class KubernetesCluster(Cluster):
     ) -> dict[str, Any]:
         deadline = Deadline(deadline_s)
         with Watching(self._connection, self.namespace, deadline) as watching:
-            return Rollout(watching, deployment, self._logs, deadline, self._pools_now).wait(on_progress)
+            return DeploymentWait(watching, deployment, self._logs, deadline, self._pools_now).wait(on_progress)
 
     def wait_gone(self, labels: Mapping[str, str], deadline_s: float) -> None:
-        selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
-        self._wait_gone("Pod", {"labelSelector": selector}, f"pods with {dict(labels)}", Deadline(deadline_s))
+        self._wait_gone(
+            "Pod", {"labelSelector": labels_selector(labels)}, f"pods with {dict(labels)}", Deadline(deadline_s)
+        )
 
     # -- the rest
 
@@ -166,16 +160,15 @@ class KubernetesCluster(Cluster):
         return self._listed("NodePool", [], deadline=Deadline(POOLS_S))
 
     def _listed(
-        self, kind: str, query: Sequence[tuple[str, Any]], everywhere: bool = False, deadline: Deadline | None = None
+        self,
+        kind: str,
+        query: Sequence[tuple[str, Any]],
+        namespace: str | None = None,
+        deadline: Deadline | None = None,
     ) -> builtins.list[dict[str, Any]]:
-        """Empty for a kind whose CRD is not installed."""
-        spoken = kind_called(kind)
-        if everywhere:
-            spoken = Kind(spoken.group, spoken.version, spoken.plural, namespaced=False)
-        request = Request("list", spoken.resource, self.namespace if spoken.namespaced else "")
-        answer = self._connection.call(
-            request, "GET", spoken.path(self.namespace), query, deadline=deadline, accept=(404,)
-        )
+        """Return the objects; none for a kind whose CRD is not installed. An empty `namespace` means all of them."""
+        request = kind_called(kind).request("list", self.namespace if namespace is None else namespace)
+        answer = self._connection.call(request, query, deadline=deadline, accept=(404,))
         items = (answer.content.get("items") or []) if answer.status < 300 else []
         return [{"kind": kind, "apiVersion": KINDS[kind].api_version} | item for item in items]
 

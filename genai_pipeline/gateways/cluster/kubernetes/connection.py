@@ -1,51 +1,96 @@
-"""The way to the API server: credentials, one retried call, one open stream. Knows no kinds and no objects."""
+"""The connection to the API server: credentials, deadlines, one repeated call, one open stream.
+
+Credentials, TLS and connections are the official client's. Requests go through its pool of connections and not through
+its generated methods, because those log whole bodies, Secrets too, and have no deadline for all tries together.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from genai_pipeline.core.errors import ClusterUnavailable
-from genai_pipeline.gateways.cluster.kubernetes.answers import (
-    Answer,
-    Request,
-    error_of,
-    parsed,
-    retry_after_s,
-    worth_another_try,
-)
-from genai_pipeline.gateways.cluster.kubernetes.calls import Calls
-from genai_pipeline.gateways.cluster.kubernetes.retrying import Backoff, Deadline
+from genai_pipeline.gateways.backoff import backoff_s, retry_after_s
+from genai_pipeline.gateways.cluster.kubernetes.answers import ApiAnswer, error_of, parsed
+from genai_pipeline.gateways.cluster.kubernetes.kinds import ApiRequest
 
 CONNECT_S, READ_S = 4.0, 15.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 PATIENCE_S = 30.0
-"""A plain call is repeated for so long: an API server that restarts is back within seconds."""
+"""A call without a deadline is repeated for so long: an API server that restarts is back within seconds."""
 CONNECTIONS_MAX = 128
-APPLY_PATCH = "application/apply-patch+yaml"
-MERGE_PATCH = "application/merge-patch+json"
+
+Query = Sequence[tuple[str, Any]]
+
+
+class Deadline:
+    """A point in time that all calls of one wait share.
+
+    Args:
+        seconds: from now.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self.seconds = seconds
+        self._end = clock() + seconds
+
+    @property
+    def left_s(self) -> float:
+        return max(0.0, self._end - self._clock())
+
+    @property
+    def over(self) -> bool:
+        return self.left_s <= 0
+
+
+class CallCounter:
+    """Counts the requests to the API server, so that a rollout's number can be shown and limited. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[tuple[str, str]] = Counter()
+
+    def add(self, request: ApiRequest) -> None:
+        with self._lock:
+            self._counts[(request.verb, request.resource)] += 1
+
+    @property
+    def total(self) -> int:
+        with self._lock:
+            return self._counts.total()
+
+    def by_verb_and_resource(self) -> Mapping[tuple[str, str], int]:
+        """Return the requests by verb and resource, as a Role names them. A repeated request counts again."""
+        with self._lock:
+            return dict(self._counts)
 
 
 class Connection:
     """Connects when it is first used. Thread-safe.
 
-    Args: kubeconfig: a file; None takes $KUBECONFIG, then the pod's own account, then ~/.kube/config.
-        patience_s: for how long a call without a deadline of its own is repeated.
+    Args:
+        kubeconfig: None takes $KUBECONFIG, then the pod's own account, then ~/.kube/config.
+        patience_s: how long a call without a deadline is repeated.
     """
 
     def __init__(self, kubeconfig: Path | None, patience_s: float = PATIENCE_S) -> None:
-        self.calls = Calls()
+        self.calls = CallCounter()
         self._kubeconfig = kubeconfig
         self._patience_s = patience_s
         self._lock = threading.Lock()
         self._client: Any = None
 
     def client(self) -> Any:
-        """The official client's ApiClient. Raises ClusterUnavailable where there is no usable configuration."""
+        """Return the official client's ApiClient. Raises ClusterUnavailable: there is no usable kubeconfig."""
         with self._lock:
             if self._client is None:
                 self._client = _client(self._kubeconfig)
@@ -60,130 +105,116 @@ class Connection:
 
     def call(
         self,
-        request: Request,
-        method: str,
-        path: str,
-        query: Sequence[tuple[str, Any]] = (),
+        request: ApiRequest,
+        query: Query = (),
         body: Any = None,
         content_type: str = "application/json",
         deadline: Deadline | None = None,
         accept: Sequence[int] = (),
-    ) -> Answer:
-        """One request, repeated until it has an answer or the deadline. `accept`: failures that the caller handles.
+    ) -> ApiAnswer:
+        """Send one request, and repeat it until it has an answer or the deadline is over.
 
-        Raises: the error of the tree that the answer stands for; ClusterUnavailable at the deadline.
+        Args:
+            body: sent as JSON, which every content type of the API takes.
+            accept: statuses of failures that the caller handles.
+        Raises: the error that the answer stands for; ClusterUnavailable at the deadline.
         """
         deadline = deadline or Deadline(self._patience_s)
-        backoff, renewed, said = Backoff(), False, ""
+        failures, renewed, answered = 0, False, ""
         while True:
-            asked_s, why = None, ""
+            asked_s = None
             try:
-                answer = self._once(request, method, path, query, body, content_type, deadline)
+                answer = self._once(request, query, body, content_type, deadline)
             except OSError as error:
-                # The last try has only what is left of the deadline: what the server said before tells more.
-                why = f"{said}, then {_reason(error)}" if said else _reason(error)
+                # The last try has only the rest of the deadline. What the server said before tells more.
+                why = f"{answered}, then {error}" if answered else str(error)
             else:
-                if answer.status < 300 or (answer.status in accept and not worth_another_try(answer)):
+                if answer.status < 300 or (answer.status in accept and not answer.is_worth_another_try):
                     return answer
                 if answer.status == 401 and not renewed:
-                    renewed = True  # a token that has expired meanwhile is read or asked for anew
+                    renewed = True  # the token may have expired: the kubeconfig is read again
                     self.close()
                     continue
-                if not worth_another_try(answer):
+                if not answer.is_worth_another_try:
                     raise error_of(answer, request)
-                asked_s, why = retry_after_s(answer), f"{answer.status} {answer.message}"
-                said = why
-            pause = backoff.next_s(asked_s)
+                asked_s, why = retry_after_s(answer.headers), f"{answer.status} {answer.message}"
+                answered = why
+            failures += 1
+            pause = pause_s(failures, asked_s)
             if pause >= deadline.left_s:
-                raise unavailable(request, why)
+                raise _unavailable(request, why)
             time.sleep(pause)
 
-    def stream(self, request: Request, path: str, query: Sequence[tuple[str, Any]], silence_s: float) -> Any:
-        """An open answer, whose reads fail after `silence_s` without a byte. Not repeated.
+    def stream(self, request: ApiRequest, query: Query, silence_s: float) -> Any:
+        """Return an open answer, whose reads fail after `silence_s` without a byte. It is not repeated.
 
-        Raises: OSError: no answer, TooOld and TemporaryAnswer among them; else the error that the answer stands for.
+        Raises: OSError: no answer, ForgottenVersion and TemporaryAnswer among them; else the error that the answer
+            stands for.
         """
-        answer = self._send(request, "GET", path, query, None, "application/json", (CONNECT_S, silence_s))
-        if isinstance(answer, Answer):
-            if answer.status == 410:
-                raise TooOld(answer.message)
-            if worth_another_try(answer):
-                raise TemporaryAnswer(answer)
-            raise error_of(answer, request)
-        return answer
+        response = self._send(request, query, None, "application/json", (CONNECT_S, silence_s))
+        if response.status < 300:
+            return response
+        answer = _read(response)
+        if answer.status == 410:
+            raise ForgottenVersion(answer.message)
+        if answer.is_worth_another_try:
+            raise TemporaryAnswer(answer)
+        raise error_of(answer, request)
 
-    def _once(
-        self,
-        request: Request,
-        method: str,
-        path: str,
-        query: Sequence[tuple[str, Any]],
-        body: Any,
-        content_type: str,
-        deadline: Deadline,
-    ) -> Answer:
+    def _once(self, request: ApiRequest, query: Query, body: Any, content_type: str, deadline: Deadline) -> ApiAnswer:
         left = max(0.05, deadline.left_s)
-        timeout = (min(CONNECT_S, left), min(READ_S, left))
-        answer = self._send(request, method, path, query, body, content_type, timeout)
-        return answer if isinstance(answer, Answer) else _read(answer)
+        return _read(self._send(request, query, body, content_type, (min(CONNECT_S, left), min(READ_S, left))))
 
     def _send(
-        self,
-        request: Request,
-        method: str,
-        path: str,
-        query: Sequence[tuple[str, Any]],
-        body: Any,
-        content_type: str,
-        timeout: tuple[float, float],
+        self, request: ApiRequest, query: Query, body: Any, content_type: str, timeout_s: tuple[float, float]
     ) -> Any:
-        """The open answer of urllib3 where it is a success, else the Answer. Raises OSError."""
+        """Return urllib3's open answer, whatever its status. Raises OSError."""
         import urllib3
-        from kubernetes.client.exceptions import ApiException
 
-        self.calls.add(request.verb, request.resource)
+        self.calls.add(request)
         client = self.client()
+        headers = {"Accept": "application/json", "Content-Type": content_type, "User-Agent": client.user_agent}
+        client.update_params_for_auth(headers, [], ["BearerToken"])
+        url = client.configuration.host + request.path + (f"?{urlencode(query)}" if query else "")
         try:
-            # Not preloaded: the client would write every body, Secrets too, into its debug log.
-            return client.call_api(
-                path,
-                method,
-                query_params=list(query),
-                header_params={"Accept": "application/json", "Content-Type": content_type},
-                body=body,
-                auth_settings=["BearerToken"],
-                _preload_content=False,
-                _request_timeout=timeout,
+            return client.rest_client.pool_manager.request(
+                request.method,
+                url,
+                body=None if body is None else json.dumps(body),
+                headers=headers,
+                preload_content=False,
+                redirect=False,
+                retries=False,
+                timeout=urllib3.Timeout(connect=timeout_s[0], read=timeout_s[1]),
             )
-        except ApiException as error:
-            if not error.status:
-                raise ConnectionError(str(error.reason).strip()) from error
-            text = error.body or ""
-            content = parsed(text.encode() if isinstance(text, str) else text)
-            return Answer(int(error.status), content, _plain(error.headers))
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise ConnectionError(_reason(error)) from error
 
 
-class TemporaryAnswer(OSError):
-    """An answer that may be another one in a moment; `pause_s` where the server says when."""
+def pause_s(failures: int, asked_s: float | None, first_s: float = FIRST_PAUSE_S) -> float:
+    """Return the seconds until the next try, at least what the server asked for."""
+    return max(asked_s or 0.0, backoff_s(failures, first_s, longest_s=LONGEST_PAUSE_S))
 
-    def __init__(self, answer: Answer) -> None:
-        self.pause_s = retry_after_s(answer)
+
+class TemporaryAnswer(OSError):
+    """An answer that may be another one in a moment; `asked_s`: the pause that the server asks for."""
+
+    def __init__(self, answer: ApiAnswer) -> None:
+        self.asked_s = retry_after_s(answer.headers)
         super().__init__(f"{answer.status} {answer.message}")
 
 
-class TooOld(OSError):
-    """The server has forgotten the version that a watch was to begin at (410)."""
+class ForgottenVersion(OSError):
+    """The server no longer has the version at which a watch was to begin (410)."""
 
 
-def unavailable(request: Request, why: str) -> ClusterUnavailable:
+def _unavailable(request: ApiRequest, why: str) -> ClusterUnavailable:
     return ClusterUnavailable(
         f"The cluster's API did not answer {request}: {why}.", "Check that it runs and that the kubeconfig names it."
     )
 
 
-def _read(response: Any) -> Answer:
+def _read(response: Any) -> ApiAnswer:
     import urllib3
 
     try:
@@ -192,20 +223,16 @@ def _read(response: Any) -> Answer:
         response.close()
         raise ConnectionError(_reason(error)) from error
     response.release_conn()
-    warnings = response.headers.getlist("Warning")
-    json_ = response.headers.get("Content-Type", "").startswith("application/json")
-    content = parsed(body) if json_ else body.decode("utf-8", "replace")
-    return Answer(response.status, content, _plain(response.headers), tuple(_warning(w) for w in warnings))
+    is_log = response.status < 300 and not response.headers.get("Content-Type", "").startswith("application/json")
+    content = body.decode("utf-8", "replace") if is_log else parsed(body)
+    warnings = tuple(_warning(header) for header in response.headers.getlist("Warning"))
+    return ApiAnswer(response.status, content, response.headers, warnings)
 
 
 def _warning(header: str) -> str:
-    """The text of ``299 - "text"``. Source: RFC 7234, section 5.5."""
+    """Return the text of `299 - "text"`. Source: RFC 7234, section 5.5."""
     text = header.split('"', 1)[-1].removesuffix('"') if '"' in header else header
     return text.replace('\\"', '"')
-
-
-def _plain(headers: Any) -> Mapping[str, str]:
-    return {"-".join(part.capitalize() for part in key.split("-")): value for key, value in (headers or {}).items()}
 
 
 def _reason(error: BaseException) -> str:
@@ -217,7 +244,7 @@ def _reason(error: BaseException) -> str:
 def _client(kubeconfig: Path | None) -> Any:
     from kubernetes import client, config
 
-    # As Configuration() but without the process's shared default, which another library may have set.
+    # Configuration() itself copies a default of the process, which another library may have set.
     settings = type.__call__(client.Configuration)
     try:
         if kubeconfig is None and not os.environ.get("KUBECONFIG") and os.environ.get("KUBERNETES_SERVICE_HOST"):
@@ -232,12 +259,12 @@ def _client(kubeconfig: Path | None) -> Any:
             "Set KUBECONFIG to the file of the cluster.",
         ) from error
     if _on_this_machine(settings.host):
-        settings.proxy = None  # as kubectl does: HTTPS_PROXY is not for what listens here
-    settings.retries = False  # ours are counted and have a deadline
+        settings.proxy = None  # as kubectl does: HTTPS_PROXY does not apply to this machine
+    settings.retries = False  # `call` repeats, counts and has a deadline
     if not settings.verify_ssl:
         import urllib3
 
-        # The kubeconfig asks for it by name; urllib3 would say so once a call.
+        # The kubeconfig asks for it. urllib3 would warn about it at every call.
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     settings.connection_pool_maxsize = CONNECTIONS_MAX
     made = client.ApiClient(settings)

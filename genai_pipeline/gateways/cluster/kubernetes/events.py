@@ -1,4 +1,4 @@
-"""Events as the API has them, turned into ours. Pure."""
+"""Turns the API's events into ClusterEvents. Pure."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ POD_NAME_MAX, SUFFIX = 63, 5
 
 
 def cluster_events(events: Iterable[Mapping[str, Any]]) -> list[ClusterEvent]:
-    """Newest last; a repeated one once, with its count."""
+    """Return the events, newest last. A repeated event is in it once, with its count."""
     return sorted((_event(e) for e in events), key=lambda e: moment(e.at))
 
 
 def moment(timestamp: str) -> str:
-    """A timestamp that sorts: the API writes some with fractions of a second and some without."""
+    """Return a timestamp that sorts. The API writes some with fractions of a second and some without."""
     return timestamp.removesuffix("Z")
 
 
 def about_deployment(event: Mapping[str, Any], name: str) -> bool:
-    """Whether it is about the Deployment, a ReplicaSet or a pod of it, told by their names.
+    """Return whether an event is about the Deployment, one of its ReplicaSets or one of its pods, by their names.
 
-    Controllers name them `<deployment>-<template hash>` and `<that>-<5 letters>`, cut to 63 letters.
+    Controllers name these `<deployment>-<template hash>` and `<that>-<5 letters>`, cut to 63 letters.
     """
     about = event.get("involvedObject") or {}
     kind, called = about.get("kind"), about.get("name") or ""

@@ -1,4 +1,4 @@
-"""The last lines of the pods' containers, of crashed predecessors too."""
+"""Reads the last lines of the pods' containers, and of containers that crashed before them."""
 
 from __future__ import annotations
 
@@ -6,24 +6,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from genai_pipeline.core.errors import GenaiError
-from genai_pipeline.gateways.cluster.kubernetes.answers import Request
-from genai_pipeline.gateways.cluster.kubernetes.connection import Connection
-from genai_pipeline.gateways.cluster.kubernetes.kinds import KINDS
-from genai_pipeline.gateways.cluster.kubernetes.retrying import Deadline
+from genai_pipeline.gateways.cluster.kubernetes.connection import Connection, Deadline
+from genai_pipeline.gateways.cluster.kubernetes.kinds import KINDS, ApiRequest
 
 LOG_BYTES = 512 * 1024
 PATIENCE_S = 5.0
-"""For one log: a node that does not answer must not hold up those of the others."""
+"""For one log: a node that does not answer must not delay the logs of other nodes."""
 
 
-class Logs:
-    """Reads logs of one namespace."""
+class PodLogs:
+    """Reads the logs of pods in one namespace."""
 
     def __init__(self, connection: Connection, namespace: str) -> None:
         self._connection, self._namespace = connection, namespace
 
     def of_pods(self, pods: Sequence[Mapping[str, Any]], lines: int, deadline: Deadline | None = None) -> str:
-        """Predecessors first, each under a heading; a log that cannot be had is a line that says why."""
+        """Return the logs under headings, crashed containers first; for an unreadable log the reason."""
         parts: list[str] = []
         for pod in pods:
             name = pod["metadata"]["name"]
@@ -36,13 +34,14 @@ class Logs:
         return "\n".join(parts)
 
     def _text(self, pod: str, container: str, lines: int, previous: bool, deadline: Deadline | None) -> str:
-        request = Request("get", "pods/log", self._namespace, pod)
-        query: list[tuple[str, Any]] = [("container", container), ("tailLines", lines), ("limitBytes", LOG_BYTES)]
-        query += [("previous", "true")] * previous
         path = KINDS["Pod"].path(self._namespace, pod) + "/log"
+        request = ApiRequest("get", "pods/log", path, self._namespace, pod)
+        query: list[tuple[str, Any]] = [("container", container), ("tailLines", lines), ("limitBytes", LOG_BYTES)]
+        if previous:
+            query.append(("previous", "true"))
         left = min(PATIENCE_S, deadline.left_s) if deadline else PATIENCE_S
         try:
-            answer = self._connection.call(request, "GET", path, query, deadline=Deadline(left), accept=(400, 404))
+            answer = self._connection.call(request, query, deadline=Deadline(left), accept=(400, 404))
         except GenaiError as error:
             return f"(the log cannot be read: {error})"
         if answer.status >= 400:
@@ -50,10 +49,16 @@ class Logs:
         return answer.content if isinstance(answer.content, str) else str(answer.content)
 
 
+def labels_selector(labels: Mapping[str, str]) -> str:
+    """Return the label selector for objects with all of these labels."""
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+
+
 def selector_of(workload: Mapping[str, Any]) -> str:
-    """The label selector of a Deployment, as the API wants it in a query."""
+    """Return the label selector of a Deployment as a query has it."""
     selector = workload["spec"]["selector"]
-    parts = [f"{key}={value}" for key, value in sorted((selector.get("matchLabels") or {}).items())]
+    labels = selector.get("matchLabels") or {}
+    parts = [labels_selector(labels)] if labels else []
     for rule in selector.get("matchExpressions") or []:
         values, key = ",".join(rule.get("values") or []), rule["key"]
         forms = {"In": f"{key} in ({values})", "NotIn": f"{key} notin ({values})", "Exists": key}
@@ -62,7 +67,7 @@ def selector_of(workload: Mapping[str, Any]) -> str:
 
 
 def _containers(pod: Mapping[str, Any]) -> list[tuple[str, bool]]:
-    """Name, and whether it has run before."""
+    """Return each container's name, and whether it has run before."""
     status = pod.get("status") or {}
     found = (status.get("initContainerStatuses") or []) + (status.get("containerStatuses") or [])
     return [(c["name"], c.get("restartCount", 0) > 0) for c in found]

@@ -1,10 +1,11 @@
-"""Reaches a Service from outside the cluster: a port of this process that passes requests through the API server.
+"""Reaches a Service from outside the cluster, through a local port whose requests go by way of the API server.
 
-One listener per Service, with a thread and a connection upstream per client connection. Nothing is buffered: a
-piece of a body goes on as soon as it is there, in both directions, so server-sent events arrive one by one.
-The client's credentials go to the API server only; it takes them off before the request reaches the pod, and with
-them any Authorization header of the caller's own. Source: Kubernetes documentation, "Access services running on
-clusters".
+Each Service has a listener, and each client connection a thread and a connection to the API server. Nothing is
+buffered: a piece of a body goes on as soon as it arrives, in both directions, so that server-sent events arrive one by
+one. The kubeconfig's credentials go to the API server only. It removes them before the request reaches the pod, and
+with them any Authorization header of the caller.
+
+Source: Kubernetes documentation, "Access services running on clusters".
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _FRAMING = frozenset({"connection", "keep-alive", "transfer-encoding", "content-
 
 
 class Relay:
-    """Listens on 127.0.0.1 until `close`. Args: prefix: the path of the Service's proxy at the API server."""
+    """Listens on 127.0.0.1 until `close`. `prefix`: the path of the Service's proxy at the API server."""
 
     def __init__(self, connection: Connection, prefix: str) -> None:
         handler = type("Handler", (_Handler,), {"connection_upstream": connection, "prefix": prefix.rstrip("/")})
@@ -50,7 +51,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        log.debug("a client of the relay went away", exc_info=True)
+        log.debug("a client of the relay closed its connection", exc_info=True)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -61,7 +62,7 @@ class _Handler(BaseHTTPRequestHandler):
     prefix: str
 
     def __getattr__(self, name: str) -> Any:
-        """Every method is passed on, whatever it is called."""
+        """Pass on requests of every method."""
         if name.startswith("do_"):
             return self._pass
         raise AttributeError(name)
@@ -77,7 +78,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             self._answer(response)
         except (urllib3.exceptions.HTTPError, OSError):
-            # Half an answer cannot be taken back: the client sees a broken connection, as it would from the pod.
+            # A part of the answer is sent already. The client sees a broken connection, as it would from the pod.
             self.close_connection = True
             response.close()
         else:
@@ -90,7 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = [(k, v) for k, v in self.headers.items() if k.lower() not in HOP_BY_HOP]
         secret: dict[str, str] = {}
         client.update_params_for_auth(secret, [], ["BearerToken"])
-        # A connection that the API server closed while at rest is replaced; what it began to answer is not sent twice.
+        # An idle connection that the API server closed is replaced. A request with a begun answer is not sent twice.
         retries = urllib3.Retry(connect=1, read=1, redirect=0, status=0, other=0, allowed_methods={"GET", "HEAD"})
         return client.rest_client.pool_manager.urlopen(
             self.command,
@@ -105,7 +106,7 @@ class _Handler(BaseHTTPRequestHandler):
         )
 
     def _path(self) -> str:
-        """Links in a page and redirects name the proxy's own path already: the API server rewrites them."""
+        """Return the path at the API server. Links and redirects that it rewrote name the proxy's path already."""
         return self.path if self.path.startswith(f"{self.prefix}/") else self.prefix + self.path
 
     def _framing(self) -> list[tuple[str, str]]:
@@ -128,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
             yield from self._pieces(size)
             self.rfile.readline()
         while self.rfile.readline().strip():
-            pass  # trailers, which nobody of ours sends
+            pass  # trailers are not passed on
 
     def _answer(self, response: Any) -> None:
         length = response.headers.get("Content-Length")

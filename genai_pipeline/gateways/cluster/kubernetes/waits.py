@@ -1,4 +1,4 @@
-"""Waiting on the cluster's own word, with a deadline that neither a hanging nor a lying API server can stretch."""
+"""Waits for Deployments and pods by watching them. A hanging API server cannot stretch the deadline."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from genai_pipeline.core.errors import ClusterUnavailable, GenaiError, NotReady
 from genai_pipeline.gateways.cluster.abc import ClusterEvent
 from genai_pipeline.gateways.cluster.diagnosis.likeliest_cause import claims_of, crashes, newest_of
 from genai_pipeline.gateways.cluster.diagnosis.readiness import Readiness, not_ready, readiness_of
+from genai_pipeline.gateways.cluster.kubernetes.connection import Deadline
 from genai_pipeline.gateways.cluster.kubernetes.events import about_deployment, cluster_events, moment
-from genai_pipeline.gateways.cluster.kubernetes.logs import Logs, selector_of
-from genai_pipeline.gateways.cluster.kubernetes.retrying import Deadline
+from genai_pipeline.gateways.cluster.kubernetes.logs import PodLogs, selector_of
 from genai_pipeline.gateways.cluster.kubernetes.watching import Watched, Watching
 from genai_pipeline.gateways.cluster.pods import is_of_deployment, is_ready
 
 SILENCE_S = 30.0
-"""The Deployment decides: a watch on it that says nothing for so long is opened anew."""
+"""A watch on the Deployment that is silent for so long is opened again. Its state decides the wait."""
 DIAGNOSIS_S = 3.0
-"""Beyond the deadline, for reading the logs that the diagnosis shows."""
+"""Seconds after the deadline for reading the logs that the diagnosis shows."""
 LOG_LINES = 50
 
 
-class Rollout:
-    """One wait for one Deployment. Args: pools: lists the cluster's NodePools; asked once a pod finds no node."""
+class DeploymentWait:
+    """One wait for one Deployment. `pools` lists the cluster's NodePools; it is called once a pod finds no node."""
 
     def __init__(
         self,
         watching: Watching,
         deployment: str,
-        logs: Logs,
+        logs: PodLogs,
         deadline: Deadline,
         pools: Callable[[], list[dict[str, Any]]] = list,
     ) -> None:
@@ -43,8 +43,8 @@ class Rollout:
         self._crashes, self._crash_log = 0, ""
 
     def wait(self, on_progress: Callable[[str], None]) -> dict[str, Any]:
-        """Until the newest generation is available. Raises NotReady, ClusterUnavailable."""
-        said, progress = "", Readiness(False, "nothing is known about it")
+        """Wait until the newest generation is available, and return it. Raises NotReady, ClusterUnavailable."""
+        said, progress = "", Readiness(False, "the cluster has not answered yet")
         while True:
             found = self._found()
             if found is not None:
@@ -58,7 +58,7 @@ class Rollout:
                 raise NotReady(f"There is no Deployment {self._name} to wait for.", "Apply it first.")
             self._watch_the_rest(found)
             if found is not None and self._pools_seen and (progress.hopeless or self._deadline.over):
-                # Nothing is given up for what a pool was when it was first looked at.
+                # The pools may have changed since they were first read.
                 self._look_at_pools()
                 progress = self._progress_of(found)
             if progress.hopeless or self._deadline.over:
@@ -69,7 +69,7 @@ class Rollout:
         return next(iter(self._deployments.objects), None)
 
     def _watch_the_rest(self, found: Mapping[str, Any] | None) -> None:
-        """Pods and events are only of interest once it is known that there is something to wait for."""
+        """Watch pods and events too, once the Deployment is known to exist and not to be ready."""
         if found is None or self._pods is not None:
             return
         self._pods = self._watching.watch("Pod", {"labelSelector": selector_of(found)})
@@ -80,7 +80,7 @@ class Rollout:
         events = self._own_events(found, pods)
         newest = newest_of(pods)
         if crashes(newest) != self._crashes:
-            # The log of a crash is read once: it may show what no further start mends.
+            # The log of each crash is read once. It may show a cause that no further start mends.
             self._crashes, self._crash_log = crashes(newest), self._logs_of([p for p in newest if crashes([p])])
         if not self._pools_seen and any(e.reason == "FailedScheduling" for e in events):
             self._look_at_pools()
@@ -91,10 +91,10 @@ class Rollout:
         try:
             self._pools = self._list_pools()
         except GenaiError:
-            self._pools = None  # not ours to read: the diagnosis then says less
+            self._pools = None  # we may not read them: the diagnosis then says less
 
     def _own_events(self, found: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> list[ClusterEvent]:
-        """Of the Deployment, its ReplicaSets, pods and their claims; a predecessor of the same name had its own."""
+        """Return the events of the Deployment, its ReplicaSets, pods and claims, without those of a predecessor."""
         begun = moment(found["metadata"].get("creationTimestamp") or "")
         claims = {name for pod in pods for name in claims_of(pod)}
         mine = [
@@ -112,7 +112,7 @@ class Rollout:
         trouble = self._watching.trouble
         if found is None:
             return ClusterUnavailable(
-                f"The cluster's API told nothing about Deployment {self._name} within {self._deadline.seconds:g} s"
+                f"The cluster's API did not answer about Deployment {self._name} within {self._deadline.seconds:g} s"
                 + (f": {trouble}." if trouble else "."),
                 "Check that it runs and that the kubeconfig names it.",
             )
@@ -132,7 +132,7 @@ class Rollout:
 
 
 def wait_until_gone(watching: Watching, kind: str, selectors: Mapping[str, str], what: str, deadline: Deadline) -> None:
-    """Raises NotReady naming what is left, ClusterUnavailable where that was never told."""
+    """Wait until no such object is left. Raises NotReady: some are left; ClusterUnavailable: the API was silent."""
     watched = watching.watch(kind, selectors, SILENCE_S)
     while not watched.listed or watched.objects:
         if deadline.over:
@@ -140,11 +140,11 @@ def wait_until_gone(watching: Watching, kind: str, selectors: Mapping[str, str],
             trouble = f" The API does not answer: {watching.trouble}." if watching.trouble else ""
             if not watched.listed:
                 raise ClusterUnavailable(
-                    f"The cluster's API told nothing about {what} within {deadline.seconds:g} s.{trouble}",
+                    f"The cluster's API did not answer about {what} within {deadline.seconds:g} s.{trouble}",
                     "Check that it runs and that the kubeconfig names it.",
                 )
             raise NotReady(
-                f"Of {what} these are still there after {deadline.seconds:g} s: {names}.{trouble}",
+                f"These {what} are still there after {deadline.seconds:g} s: {names}.{trouble}",
                 "Wait for terminationGracePeriodSeconds and finalizers, or see their logs and events.",
             )
         watching.wait(deadline.left_s)
