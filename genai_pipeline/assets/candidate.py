@@ -3,6 +3,7 @@
 import dagster as dg
 
 from genai_pipeline.assets.release_asset import Findings, InHand, ReleaseAsset
+from genai_pipeline.k8s.engine import engine_args
 from genai_pipeline.k8s.render import weights_url
 
 
@@ -21,7 +22,12 @@ def _start(hand: InHand) -> Findings:
     verdicts = accept_candidate(
         inference, platform.gateways.metrics, release.model, weights_url(platform.profile, release)
     )
-    metadata = {"endpoint": dg.MetadataValue.url(f"{url}/v1"), "object": release.object_name}
+    arguments = engine_args(hand.spec.serving, release, platform.profile)
+    metadata = {
+        "endpoint": dg.MetadataValue.url(f"{url}/v1"),
+        "object": release.object_name,
+        "engine_arguments": " ".join(arguments),
+    }
     return Findings(verdicts, metadata, {DEPLOYED: deployed(hand.spec, release, platform.profile)})
 
 

@@ -52,7 +52,7 @@ def engine_args(serving: Serving, release: Release, profile: Profile) -> list[st
         f"--port={ENGINE_PORT}",
         f"--middleware={MIDDLEWARE}.Leaving",
     ]
-    args = _default_args(serving) | serving.args
+    args = _default_args(serving, profile) | serving.args
     return own + [_flag(name, value) for name, value in sorted(args.items()) if value is not False]
 
 
@@ -97,10 +97,12 @@ def shared_memory_gib(serving: Serving) -> int:
     return 2 * (serving.gpu.count if serving.gpu else 1)
 
 
-def _default_args(serving: Serving) -> dict[str, Any]:
+def _default_args(serving: Serving, profile: Profile) -> dict[str, Any]:
     defaults: dict[str, Any] = {"load-format": "runai_streamer", "shutdown-timeout": DRAIN_S}
     if serving.gpu:
         defaults["attention-backend"] = "FLASHINFER"
+    elif profile.engine_dtype:
+        defaults["dtype"] = profile.engine_dtype
     said = {_spelt(name) for name in serving.args}
     if "attention-config" in said:  # vLLM takes the backend from one of the two only
         said.add("attention-backend")

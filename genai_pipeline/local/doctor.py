@@ -11,6 +11,7 @@ from typing import Literal
 
 from genai_pipeline.core.errors import GenaiError, NotReady, Refused
 from genai_pipeline.core.model_file import ModelFiles, read_models
+from genai_pipeline.core.processor import DtypeChoice, local_dtype
 from genai_pipeline.core.profile import LOCAL_PORTS, Profile
 from genai_pipeline.core.source_spec import Source
 from genai_pipeline.gateways.cluster.local.supervisor import Supervisor
@@ -51,6 +52,7 @@ def quick_findings(profile: Profile, env: Mapping[str, str]) -> list[Finding]:
     existing = next(p for p in (profile.home, *profile.home.parents) if p.exists())
     findings = [
         *version_findings(sys.version_info[:2], installed_version),
+        dtype_finding(local_dtype()),
         disk_finding(existing, shutil.disk_usage(existing).free / GB),
         *port_findings(env, installation.ports(), ours(running) if running or not orphans else frozenset(LOCAL_PORTS)),
     ]
@@ -124,6 +126,11 @@ def disk_finding(folder: Path, free_gb: float) -> Finding:
     if free_gb < INSTALL_GB:
         return Finding("warn", what, f"A new installation needs {INSTALL_GB:.0f} GB beside the state.")
     return Finding("ok", what)
+
+
+def dtype_finding(choice: DtypeChoice) -> Finding:
+    """Say in which number format engines compute, and why."""
+    return Finding("ok", f"engines compute in {choice.dtype or 'the format of their weights'}: {choice.reason}")
 
 
 def memory_finding(available_gb: float) -> Finding:

@@ -1,6 +1,7 @@
 """What an engine is told when the model file leaves it open, and what it is never told."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -45,6 +46,20 @@ def test_weights_are_streamed_unless_the_model_file_says_otherwise():
 )
 def test_flashinfer_is_the_default_where_there_is_a_gpu(serving, backend):
     assert flags(args_of(serving), "attention-backend") == backend
+
+
+@pytest.mark.parametrize(
+    ("serving", "dtype"),
+    [
+        ("{}", ["--dtype=float32"]),
+        ("{args: {dtype: bfloat16}}", ["--dtype=bfloat16"]),
+        ("{args: {dtype: false}}", []),
+        ("{gpu: {}}", []),
+    ],
+)
+def test_the_profiles_dtype_is_the_default_where_there_is_no_gpu(serving, dtype):
+    assert flags(args_of(serving, replace(PROFILES["local"], engine_dtype="float32")), "dtype") == dtype
+    assert flags(args_of("{}"), "dtype") == []
 
 
 def test_no_flag_is_given_twice():

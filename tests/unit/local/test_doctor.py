@@ -1,10 +1,12 @@
 import pytest
 
 from genai_pipeline.core.model_file import read_models
+from genai_pipeline.core.processor import DtypeChoice
 from genai_pipeline.core.profile import LOCAL_PORTS
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.local.doctor import (
     disk_finding,
+    dtype_finding,
     failures,
     memory_finding,
     model_findings,
@@ -63,6 +65,14 @@ def test_another_dagster_than_the_tested_one_is_warned_about():
 @pytest.mark.parametrize(("free_gb", "level"), [(1.9, "fail"), (5, "warn"), (11, "ok")])
 def test_disk_space_fails_below_the_state_and_warns_below_an_installation(tmp_path, free_gb, level):
     assert disk_finding(tmp_path, free_gb).level == level
+
+
+def test_the_number_format_of_engines_is_named_with_its_reason():
+    finding = dtype_finding(DtypeChoice("float32", "no bfloat16"))
+
+    assert finding.level == "ok"
+    assert "float32" in finding.what
+    assert "no bfloat16" in finding.what
 
 
 @pytest.mark.parametrize(("available_gb", "level"), [(2.5, "fail"), (5, "warn"), (7, "ok")])
