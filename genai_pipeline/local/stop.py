@@ -19,7 +19,7 @@ from genai_pipeline.local.start import marked_processes, running_services
 
 STOP_S = 8.0
 SHUTDOWN_S = 3.0
-KILL_S = 2.0
+KILL_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Left:
 def stop_services(installation: Installation, say: Callable[[str], None]) -> None:
     """Stop every pod and service within 15 s. Nothing running is fine.
 
+    As at the shutdown of a machine no preStop hook runs, and what is left of a request is cut off after 8 s.
+
     Raises: NotReady: something is left, by name.
     """
     supervisor = Supervisor(installation.home)
@@ -43,7 +45,7 @@ def stop_services(installation: Installation, say: Callable[[str], None]) -> Non
         _stop_all(supervisor, say)
     supervisor.shutdown(deadline_s=SHUTDOWN_S)
     _kill_the_rest(installation, say)
-    left = [*processes_of(installation), *_still_open(addresses)]
+    left = _left_after(KILL_S, installation, addresses)
     if left:
         raise NotReady(
             f"Still there: {'; '.join(one.what for one in left)}.", "End them by hand, then run `genai down` again."
@@ -84,9 +86,14 @@ def _kill_the_rest(installation: Installation, say: Callable[[str], None]) -> No
         say(f"killing {_name(pid)} (pid {pid}), which did not end by itself")
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
-    end = time.monotonic() + KILL_S
-    while pids and time.monotonic() < end and marked_processes(installation.home):
+
+
+def _left_after(deadline_s: float, installation: Installation, addresses: Sequence[Address]) -> list[Left]:
+    """Wait for the end of what was killed: a large process keeps its ports until its memory is given back."""
+    end = time.monotonic() + deadline_s
+    while (left := [*processes_of(installation), *_still_open(addresses)]) and time.monotonic() < end:
         time.sleep(0.05)
+    return left
 
 
 def _name(pid: int) -> str:

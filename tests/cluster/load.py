@@ -66,7 +66,8 @@ class Client:
         body = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": WORDS}
         sent = json.dumps(body | {"stream": streams}).encode()
         rest = "" if keeps else "Connection: close\r\n"
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {at.netloc}\r\nContent-Length: {len(sent)}\r\n{rest}\r\n"
+        form = f"Content-Type: application/json\r\nContent-Length: {len(sent)}\r\n"
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {at.netloc}\r\n{form}{rest}\r\n"
         self._request = head.encode() + sent
         self._used = 0.0
         self._reader: Any = None
