@@ -26,9 +26,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from figures import write_figures
 
-from genai_pipeline.gateways.cluster.local.client import LocalCluster
-from genai_pipeline.gateways.cluster.local.supervisor import Supervisor
+from genai_pipeline.gateways.cluster.local import LocalCluster
 from genai_pipeline.k8s.render import release_alias
+from genai_pipeline.local.supervision.supervisor import Supervisor
 from tests.faults.rollback.conftest import Stage
 from tests.faults.rollout.conftest import EngineDaemon
 

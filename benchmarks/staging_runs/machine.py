@@ -81,7 +81,8 @@ def _header(size: int) -> bytes:
 def hub(folder: Path) -> Iterator[str]:
     """The address of a hub over `folder`, in a process of its own."""
     port = _free_port()
-    command = [sys.executable, "-m", "genai_pipeline.local.hub_server", "--folder", str(folder), "--port", str(port)]
+    module = "genai_pipeline.local.hub.hub_server"
+    command = [sys.executable, "-m", module, "--folder", str(folder), "--port", str(port)]
     url = f"http://127.0.0.1:{port}"
     with _running([*command, "--state", str(folder.parent / "hub-state")], os.environ, f"{url}/"):
         for described in folder.glob("*/*/repo.yaml"):  # it hashes everything at the first question

@@ -29,10 +29,10 @@ def announce(command: Command) -> None:
 
 
 def _render(context: Context) -> int:
+    from genai_pipeline.cli.manifests import as_yaml, rbac_objects, rendered, write_objects
+    from genai_pipeline.cli.up import read_valid_models
     from genai_pipeline.core.release import Release
     from genai_pipeline.local.installation import adopt
-    from genai_pipeline.local.manifests import as_yaml, rbac_objects, rendered, write_objects
-    from genai_pipeline.local.up import read_valid_models
 
     profile = adopt(context.profile)
     if context.args.rbac:
@@ -62,8 +62,8 @@ def _revision(context: Context, source: Source, profile: Profile) -> str:
 
 
 def _publish(context: Context) -> int:
-    from genai_pipeline.local.publish import publish
-    from genai_pipeline.local.up import read_valid_models
+    from genai_pipeline.cli.up import read_valid_models
+    from genai_pipeline.local.hub.publish import publish
 
     require_local(context, "publish")
     specs = read_valid_models(context.models, context.args.model, context.say)
@@ -73,9 +73,9 @@ def _publish(context: Context) -> int:
 
 
 def _break(context: Context) -> int:
+    from genai_pipeline.cli.up import read_valid_models
     from genai_pipeline.local.breaking import break_live
     from genai_pipeline.local.installation import adopt
-    from genai_pipeline.local.up import read_valid_models
     from genai_pipeline.resources.platform import Platform
 
     require_local(context, "break")

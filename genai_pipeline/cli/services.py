@@ -25,7 +25,7 @@ def announce(command: Command) -> None:
 
 
 def _up(context: Context) -> int:
-    from genai_pipeline.local import doctor, up
+    from genai_pipeline.cli import doctor, up
 
     require_local(context, "up")
     specs = up.read_valid_models(context.models, context.args.model, context.say)
@@ -59,9 +59,9 @@ def _down(context: Context) -> int:
 def _status(context: Context) -> int:
     import json
 
+    from genai_pipeline.cli.status import status_of, status_page
     from genai_pipeline.core.model_file import read_models
     from genai_pipeline.local.installation import adopt
-    from genai_pipeline.local.status import status_of, status_page
     from genai_pipeline.resources.profile import gateways_for
 
     profile = adopt(context.profile)
@@ -77,7 +77,7 @@ def _status(context: Context) -> int:
 
 
 def _doctor(context: Context) -> int:
-    from genai_pipeline.local import doctor
+    from genai_pipeline.cli import doctor
     from genai_pipeline.local.installation import adopt
     from genai_pipeline.resources.profile import gateways_for
 
@@ -85,7 +85,7 @@ def _doctor(context: Context) -> int:
     if profile.name == "local":
         findings = doctor.all_findings(profile, context.env, context.models, gateways_for(profile).source)
     else:
-        from genai_pipeline.local.cluster_doctor import cluster_findings
+        from genai_pipeline.cli.cluster_doctor import cluster_findings
 
         findings = cluster_findings(profile, context.env, context.models, gateways_for(profile))
     for finding in findings:
@@ -94,7 +94,7 @@ def _doctor(context: Context) -> int:
 
 
 def _logs(context: Context) -> int:
-    from genai_pipeline.local.show_logs import show_logs
+    from genai_pipeline.cli.show_logs import show_logs
 
     for line in show_logs(context.profile, context.models, context.args.name, context.args.lines, context.args.follow):
         sys.stdout.write(line + "\n")
@@ -116,7 +116,7 @@ def _env(context: Context) -> int:
 
 
 def _print_finding(context: Context, finding: object) -> None:
-    from genai_pipeline.local.doctor import Finding
+    from genai_pipeline.cli.doctor import Finding
 
     assert isinstance(finding, Finding)
     what = finding.what.removesuffix(".") if finding.remedy else finding.what

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from genai_pipeline.core.snapshot import Snapshot
     from genai_pipeline.evaluation.pruning import StaleResults
     from genai_pipeline.gateways import Gateways
+    from genai_pipeline.gateways.dagster_api import DagsterApi
     from genai_pipeline.gateways.hub.abc import Hub
     from genai_pipeline.gateways.store.abc import ObjectStore
-    from genai_pipeline.local.dagster_api import DagsterApi
     from genai_pipeline.staging.prune import Decision, Reference, References
     from genai_pipeline.staging.pruner import Pruned, Pruner
 
@@ -156,7 +156,7 @@ def _pruner(context: Context) -> tuple[Pruner, list[str], Callable[[bool], list[
     """The pruner of this profile, the one model that it is for, if there is one, and what prunes results."""
     from genai_pipeline.core.model_file import read_models
     from genai_pipeline.evaluation.pruning import prune_results
-    from genai_pipeline.local.dagster_api import DagsterApi
+    from genai_pipeline.gateways.dagster_api import DagsterApi
     from genai_pipeline.local.installation import adopt
     from genai_pipeline.resources.profile import gateways_for
     from genai_pipeline.staging.inventory import models_staged
@@ -225,8 +225,8 @@ def _as_json(
 
 def _opened(context: Context, model: str) -> tuple[Gateways, ModelSpec]:
     """The doors of this profile, and the model by its name. Raises: NotReady: unknown; says which are known."""
+    from genai_pipeline.cli.up import read_valid_models
     from genai_pipeline.local.installation import adopt
-    from genai_pipeline.local.up import read_valid_models
     from genai_pipeline.resources.profile import gateways_for
 
     profile = adopt(context.profile)

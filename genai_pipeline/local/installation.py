@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from genai_pipeline.core.profile import LOCAL_PORTS, Profile
-from genai_pipeline.gateways.cluster.local.program import write_private
 from genai_pipeline.local.ports import HOST
+from genai_pipeline.local.private_file import write_private
 
 PROJECT = Path(__file__).parents[2]
 """Where models/ and demo/ are."""

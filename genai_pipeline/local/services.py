@@ -10,10 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from genai_pipeline.gateways.cluster.local.program import Program
 from genai_pipeline.local.installation import PROJECT, Installation
 from genai_pipeline.local.ports import HOST
 from genai_pipeline.local.s3_server import STOP_WAIT_S, s3_command
+from genai_pipeline.local.supervision.program import Program
 
 SERVICES = ("s3", "hub", "weather-server", "cluster", "code", "webserver", "daemon")
 PORT_OF = {"s3": "s3", "hub": "hub", "weather-server": "weather", "cluster": "cluster", "webserver": "dagster"}
@@ -41,7 +41,7 @@ def services(installation: Installation, ports: Mapping[str, int], env: Mapping[
     """Every service. The same arguments give the same programs, so a running one is left alone."""
     make = _Maker(installation, installation.service_environment(ports, env))
     home = installation.home
-    hub = ["hub_server", "--folder", str(PROJECT / "demo" / "hub"), "--state", str(home / "hub")]
+    hub = ["hub.hub_server", "--folder", str(PROJECT / "demo" / "hub"), "--state", str(home / "hub")]
     key, secret = installation.credentials
     s3 = s3_command(home, ports["s3"], key, secret)
     workspace = ["-w", str(home / "dagster" / "workspace.yaml")]
@@ -49,7 +49,7 @@ def services(installation: Installation, ports: Mapping[str, int], env: Mapping[
     code += ["-m", "genai_pipeline.definitions", "-d", str(PROJECT), "--location-name", "genai_pipeline"]
     webserver = ["-m", "dagster_webserver", *workspace, "-h", HOST, "-p", str(ports["dagster"])]
     daemon = ["-m", "dagster._daemon", "run", *workspace]
-    cluster = ["-m", "genai_pipeline.gateways.cluster.local", "--home", str(home), "--port", str(ports["cluster"])]
+    cluster = ["-m", "genai_pipeline.local.cluster", "--home", str(home), "--port", str(ports["cluster"])]
     return [
         _on_port(ports["s3"], make.program("s3", s3.argv, env=s3.env, stop_wait_s=STOP_WAIT_S)),
         _on_port(ports["hub"], make.module("hub", *hub, "--port", str(ports["hub"])), "/"),

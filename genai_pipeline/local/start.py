@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genai_pipeline.core.errors import ClusterUnavailable, NotReady, Refused
-from genai_pipeline.gateways.cluster.local.program import SUPERVISED_BY
-from genai_pipeline.gateways.cluster.local.supervisor import Supervisor
 from genai_pipeline.local.dagster_home import prepare_dagster_home
 from genai_pipeline.local.installation import Installation, uses_own_hub
 from genai_pipeline.local.logs import last_lines
 from genai_pipeline.local.ports import HOST, PortChoice, any_free, choose_ports, holder_of, is_free, listening
 from genai_pipeline.local.services import PORT_OF, Service, services
+from genai_pipeline.local.supervision.program import SUPERVISED_BY
+from genai_pipeline.local.supervision.supervisor import Supervisor
 
 READY_DEADLINE_S = 120.0
 POLL_S = 0.1

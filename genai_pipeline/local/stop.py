@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from genai_pipeline.core.errors import ClusterUnavailable, GenaiError, NotReady
 from genai_pipeline.core.profile import LOCAL_PORTS
-from genai_pipeline.gateways.cluster.local.supervisor import STOPPED, Supervisor
-from genai_pipeline.local.dagster_api import DagsterApi
+from genai_pipeline.gateways.dagster_api import DagsterApi
 from genai_pipeline.local.installation import Installation
 from genai_pipeline.local.ports import Address, listening
 from genai_pipeline.local.start import marked_processes, running_services
+from genai_pipeline.local.supervision.supervisor import STOPPED, Supervisor
 
 STOP_S = 8.0
 SHUTDOWN_S = 3.0

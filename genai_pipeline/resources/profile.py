@@ -48,7 +48,7 @@ def _hub(profile: Profile) -> Hub:
 
 def _cluster(profile: Profile) -> Cluster:
     if profile.name == "local":
-        from genai_pipeline.gateways.cluster.local.client import LocalCluster
+        from genai_pipeline.gateways.cluster.local import LocalCluster
 
         if profile.cluster_endpoint is None:
             raise Refused("The local profile has no address of its cluster.", "Run `genai up`, which writes it.")

@@ -18,7 +18,7 @@ import yaml
 from genai_pipeline.core.checks import PLATFORM_CHECKS, REQUIRED_FOR_LIVE
 from genai_pipeline.core.record import Phase, Record
 from genai_pipeline.loadtest.probe import ContinuousProbe, ProbeResult
-from genai_pipeline.local import hub_refs
+from genai_pipeline.local.hub import hub_refs
 from tests.cluster.life.documentation import DOCUMENT, commands, run_as_reader
 from tests.cluster.life.images import PROJECT, image_name
 from tests.cluster.life.rollouts import Ended, checks_of_last_run, wait_until_ended

@@ -6,10 +6,10 @@ import dataclasses
 
 import pytest
 
+from genai_pipeline.cli.manifests import rbac_objects, rendered, write_objects
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.gateways.cluster.kubernetes.client import KubernetesCluster
 from genai_pipeline.k8s.render import render_engine, render_namespace
-from genai_pipeline.local.manifests import rbac_objects, rendered, write_objects
 from tests.cluster.identities import kubectl
 from tests.cluster.machine.cluster import until
 from tests.unit.k8s.everything import MODELS, PROFILES, SMALL, Object, everything, release_of

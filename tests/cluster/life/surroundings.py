@@ -20,8 +20,8 @@ import pytest
 import yaml
 
 from genai_pipeline.core.profile import Profile
-from genai_pipeline.local import hub_refs
 from genai_pipeline.local.dagster_home import prepare_dagster_home
+from genai_pipeline.local.hub import hub_refs
 from genai_pipeline.local.s3_server import s3_command
 from genai_pipeline.resources.platform import Platform
 from tests.cluster.identities import kubeconfig_of, kubectl
@@ -159,7 +159,7 @@ def _start_services(processes: Processes, folder: Path, ports: Ports) -> None:
     s3 = s3_command(folder, ports.s3, KEY, SECRET, host=NODE_ADDRESS)
     processes.start("s3", s3.argv, lambda: _answers(NODE_ADDRESS, ports.s3, "/healthz"), s3.env)
     local = [sys.executable, "-m"]
-    hub = ["genai_pipeline.local.hub_server", "--folder", str(HUB_FOLDER), "--state", str(folder / "hub")]
+    hub = ["genai_pipeline.local.hub.hub_server", "--folder", str(HUB_FOLDER), "--state", str(folder / "hub")]
     processes.start("hub", [*local, *hub, "--port", str(ports.hub)], lambda: _answers(LOOPBACK, ports.hub, "/"))
     weather = ["genai_pipeline.local.weather_server", "--host", NODE_ADDRESS, "--port", str(ports.weather)]
     processes.start("weather", [*local, *weather], lambda: _answers(NODE_ADDRESS, ports.weather, "/healthz"))

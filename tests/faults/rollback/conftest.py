@@ -17,11 +17,11 @@ from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import passed
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.agent.http import HttpAgent
-from genai_pipeline.gateways.cluster.local.client import LocalCluster
-from genai_pipeline.gateways.cluster.local.supervisor import Supervisor
+from genai_pipeline.gateways.cluster.local import LocalCluster
 from genai_pipeline.gateways.inference.openai import OpenAIInference
 from genai_pipeline.gateways.metrics.engine import EngineMetricsReader
 from genai_pipeline.loadtest.probe import ContinuousProbe
+from genai_pipeline.local.supervision.supervisor import Supervisor
 from genai_pipeline.resources.platform import Platform
 from genai_pipeline.rollout.watch.reading import Asked
 from tests.fakes.world import PROFILE, World

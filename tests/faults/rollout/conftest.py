@@ -19,10 +19,10 @@ from genai_pipeline.core.verdict import passed
 from genai_pipeline.evaluation.report import AgentReport
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.agent.http import HttpAgent
-from genai_pipeline.gateways.cluster.local.client import LocalCluster
-from genai_pipeline.gateways.cluster.local.supervisor import Supervisor
+from genai_pipeline.gateways.cluster.local import LocalCluster
 from genai_pipeline.gateways.inference.openai import OpenAIInference
 from genai_pipeline.gateways.metrics.engine import EngineMetricsReader
+from genai_pipeline.local.supervision.supervisor import Supervisor
 from tests.defs.desk import Desk
 from tests.fakes.world import PROFILE, World
 from tests.integration.cluster.conftest import Daemon
@@ -34,7 +34,7 @@ class EngineDaemon(Daemon):
     """A local cluster that knows the image `test/engine`."""
 
     def spawn(self, **kwargs):
-        command = [sys.executable, "-m", "genai_pipeline.gateways.cluster.local"]
+        command = [sys.executable, "-m", "genai_pipeline.local.cluster"]
         images = json.dumps({"test/engine": [sys.executable, str(ENGINE)]})
         options = ["--home", str(self.home), "--port", str(self.port), "--backoff", "0.1"]
         return subprocess.Popen([*command, *options], env=os.environ | {"GENAI_LOCAL_IMAGES": images}, **kwargs)

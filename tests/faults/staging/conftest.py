@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from genai_pipeline.gateways.hub.huggingface import HuggingFaceHub
-from genai_pipeline.local.hub_server import HubServer
+from genai_pipeline.local.hub.hub_server import HubServer
 from genai_pipeline.staging.stager import Stager
 from tests.fakes.exchange import no_fault
 from tests.fakes.model_repository import model_files, write_repository

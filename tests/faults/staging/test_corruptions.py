@@ -23,8 +23,8 @@ from genai_pipeline.gateways.hub.huggingface import HuggingFaceHub
 from genai_pipeline.gateways.store.abc import Upload, UploadedPart
 from genai_pipeline.gateways.store.checksums import crc64nvme
 from genai_pipeline.gateways.store.s3 import S3Store
-from genai_pipeline.local import hub_api, hub_refs, hub_server
-from genai_pipeline.local.hub_server import HubServer
+from genai_pipeline.local.hub import hub_api, hub_refs, hub_server
+from genai_pipeline.local.hub.hub_server import HubServer
 from genai_pipeline.staging.stager import Stager
 from genai_pipeline.staging.sweep import sweep
 from tests.fakes.model_repository import INDEX, model_files, write_repository

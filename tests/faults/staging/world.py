@@ -18,7 +18,7 @@ from genai_pipeline.gateways.hub.file_reader import ReadLimits
 from genai_pipeline.gateways.hub.huggingface import HuggingFaceHub
 from genai_pipeline.gateways.store.s3 import S3Store
 from genai_pipeline.gateways.store.s3_settings import S3Settings
-from genai_pipeline.local.hub_server import HubServer
+from genai_pipeline.local.hub.hub_server import HubServer
 from genai_pipeline.staging.stager import Stager
 from genai_pipeline.staging.sweep import sweep
 from tests.fakes.exchange import Exchange, no_fault

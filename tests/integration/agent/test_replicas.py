@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from genai_pipeline.gateways.cluster.local.forwarder import Forwarder
+from genai_pipeline.local.cluster.forwarder import Forwarder
 from tests.fakes.scripted_model import Messages, Say, ScriptedModel, text_of
 from tests.integration.agent.test_process import agent_process, free_port
 from tests.integration.conftest import S3Server

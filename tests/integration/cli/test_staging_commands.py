@@ -18,7 +18,7 @@ from genai_pipeline.cli.main import main
 from genai_pipeline.core.manifest import manifest_key, staged_prefix
 from genai_pipeline.gateways.hub import content
 from genai_pipeline.gateways.hub.files import FolderFiles
-from genai_pipeline.local.hub_server import HubServer
+from genai_pipeline.local.hub.hub_server import HubServer
 from genai_pipeline.staging.lease import LEASES
 from tests.fakes.weights import safetensors
 

@@ -17,8 +17,8 @@ import pytest
 
 from genai_pipeline.core.errors import ClusterUnavailable
 from genai_pipeline.gateways.cluster.abc import FIELD_MANAGER, Cluster, Manifest
-from genai_pipeline.gateways.cluster.local.client import LocalCluster
-from genai_pipeline.gateways.cluster.local.supervisor import Supervisor
+from genai_pipeline.gateways.cluster.local import LocalCluster
+from genai_pipeline.local.supervision.supervisor import Supervisor
 from tests.conformance.world import World, until
 
 ECHO_SERVER = Path(__file__).parents[2] / "fakes" / "echo_server.py"
@@ -56,7 +56,7 @@ class Daemon:
         return f"http://127.0.0.1:{self.port}"
 
     def spawn(self, **kwargs: Any) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "genai_pipeline.gateways.cluster.local"]
+        command = [sys.executable, "-m", "genai_pipeline.local.cluster"]
         env = os.environ | {"GENAI_LOCAL_IMAGES": json.dumps({"test/echo": ["python", "-I", "-S", str(ECHO_SERVER)]})}
         options = ["--home", str(self.home), "--port", str(self.port), "--backoff", "0.1"]
         return subprocess.Popen([*command, *options], env=env, **kwargs)

@@ -18,7 +18,7 @@ from tests.conformance.probing import *  # noqa: F403
 from tests.conformance.rolling_out import *  # noqa: F403
 from tests.conformance.traffic import *  # noqa: F403
 
-README = Path(__file__).parents[3] / "genai_pipeline" / "gateways" / "cluster" / "local" / "README.md"
+README = Path(__file__).parents[3] / "genai_pipeline" / "local" / "cluster" / "README.md"
 
 NOT_ON_LOCAL: Mapping[str, str] = {
     "test_what_an_identity_may_not_do_is_refused_with_verb_resource_and_namespace": "no identities",

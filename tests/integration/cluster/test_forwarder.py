@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from genai_pipeline.gateways.cluster.local.forwarder import Forwarder
+from genai_pipeline.local.cluster.forwarder import Forwarder
 from tests.integration.cluster.conftest import free_port
 
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from genai_pipeline.core.errors import ClusterUnavailable, NotReady, Refused
-from genai_pipeline.gateways.cluster.local.client import LocalCluster
+from genai_pipeline.gateways.cluster.local import LocalCluster
 from tests.conformance.world import World, config_map, until
 from tests.integration.cluster.conftest import Daemon, free_port
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from genai_pipeline.core.errors import ClusterUnavailable, Refused
-from genai_pipeline.gateways.cluster.local.supervisor import Program, Supervisor
+from genai_pipeline.local.supervision.supervisor import Program, Supervisor
 from tests.integration.cluster.conftest import until
 
 SLEEP = "import time; time.sleep(60)"

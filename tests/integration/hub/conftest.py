@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from genai_pipeline.gateways.hub.huggingface import HuggingFaceHub
-from genai_pipeline.local.hub_server import HubServer
+from genai_pipeline.local.hub.hub_server import HubServer
 
 WEIGHTS = bytes(range(251)) * 8000
 

@@ -16,8 +16,8 @@ import httpx
 import pytest
 from huggingface_hub import HfApi, RepoFile, constants, errors, hf_hub_download, snapshot_download
 
-from genai_pipeline.local.hub_refs import publish
-from genai_pipeline.local.hub_server import HubServer
+from genai_pipeline.local.hub.hub_refs import publish
+from genai_pipeline.local.hub.hub_server import HubServer
 
 MODEL, GATED = "owner/model", "owner/gated"
 
@@ -156,7 +156,7 @@ def test_the_program_serves_on_loopback_and_ends_on_sigterm(server: HubServer, t
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     options = ["--folder", str(server.folder), "--state", str(tmp_path), "--port", str(port)]
-    command = [sys.executable, "-m", "genai_pipeline.local.hub_server", *options]
+    command = [sys.executable, "-m", "genai_pipeline.local.hub.hub_server", *options]
     process = subprocess.Popen(command, env={**os.environ, "GENAI_HUB_TOKENS": " a, good ,"})
     try:
         ready = httpx.Client(transport=httpx.HTTPTransport(), base_url=f"http://127.0.0.1:{port}")

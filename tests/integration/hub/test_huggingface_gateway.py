@@ -21,8 +21,8 @@ from genai_pipeline.core.errors import (
 from genai_pipeline.core.source_spec import Source
 from genai_pipeline.gateways.hub.huggingface import HuggingFaceHub
 from genai_pipeline.gateways.hub.sources import SelectedFiles
-from genai_pipeline.local.hub_refs import publish
-from genai_pipeline.local.hub_server import HubServer
+from genai_pipeline.local.hub.hub_refs import publish
+from genai_pipeline.local.hub.hub_server import HubServer
 from tests.fakes.flaky_hub import COMMIT, CONTENT, FlakyHub
 
 MODEL, GATED = "owner/model", "owner/gated"

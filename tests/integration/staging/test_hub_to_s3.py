@@ -15,9 +15,9 @@ from genai_pipeline.core.manifest import manifest_key, staged_prefix
 from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.gateways.hub.huggingface import HuggingFaceHub
 from genai_pipeline.gateways.store.s3 import S3Store
-from genai_pipeline.local import hub_server
-from genai_pipeline.local.hub_digests import HubFile
-from genai_pipeline.local.hub_server import HubServer
+from genai_pipeline.local.hub import hub_server
+from genai_pipeline.local.hub.hub_digests import HubFile
+from genai_pipeline.local.hub.hub_server import HubServer
 from genai_pipeline.staging.judge import judge_snapshot
 from genai_pipeline.staging.stager import Stager
 from tests.fakes.weights import safetensors

@@ -9,8 +9,8 @@ import pytest
 from genai_pipeline.gateways.cluster.abc import ClusterEvent
 from genai_pipeline.gateways.cluster.diagnosis.known_causes import likely_cause
 from genai_pipeline.gateways.cluster.diagnosis.readiness import not_ready, readiness_of
-from genai_pipeline.gateways.cluster.local import pod_status
-from genai_pipeline.gateways.cluster.local.objects import seconds_of, timestamp
+from genai_pipeline.local.cluster import pod_status
+from genai_pipeline.local.cluster.objects import seconds_of, timestamp
 
 
 def deployment(replicas: int = 1, available: int = 0, observed: int = 1, **condition: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
 from genai_pipeline.gateways.aws.ec2 import Ec2
 from genai_pipeline.gateways.cluster.kubernetes import KubernetesCluster
-from genai_pipeline.gateways.cluster.local.client import LocalCluster
+from genai_pipeline.gateways.cluster.local import LocalCluster
 from genai_pipeline.gateways.metrics.engine import EngineMetricsReader
 from genai_pipeline.gateways.metrics.prometheus import PrometheusMetrics
 from genai_pipeline.gateways.metrics.sigv4 import SigV4

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from genai_pipeline.local.hub_ranges import Unsatisfiable, byte_range
+from genai_pipeline.local.hub.hub_ranges import Unsatisfiable, byte_range
 
 
 @pytest.mark.parametrize(

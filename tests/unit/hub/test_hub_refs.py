@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from genai_pipeline.core.errors import GenaiError, Refused, RepositoryNotFound, RevisionNotFound
-from genai_pipeline.local.hub_digests import files_under, git_blob_id
-from genai_pipeline.local.hub_refs import publish, published, repository
+from genai_pipeline.local.hub.hub_digests import files_under, git_blob_id
+from genai_pipeline.local.hub.hub_refs import publish, published, repository
 
 REPOSITORY = "owner/model"
 
@@ -88,7 +88,7 @@ def test_a_start_of_a_sha_that_two_revisions_share_is_refused(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shas = iter(["a" * 39 + "1", "a" * 39 + "2"])
-    monkeypatch.setattr("genai_pipeline.local.hub_refs.commit_sha", lambda _: next(shas))
+    monkeypatch.setattr("genai_pipeline.local.hub.hub_refs.commit_sha", lambda _: next(shas))
     with pytest.raises(RevisionNotFound):
         resolve(folder, tmp_path, "a" * 10)
 

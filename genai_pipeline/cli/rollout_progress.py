@@ -1,0 +1,174 @@
+"""How far each model's rollout is: what the record, the live pointer and Dagster's newest run say, put together.
+
+The run knows what is under way, the record what was found. Neither starts anything: the version sensor does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from genai_pipeline.core.checks import CHECKS
+from genai_pipeline.core.errors import GenaiError
+from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.record import ENDED_BADLY, Live, Phase, Record
+from genai_pipeline.core.release import Release
+from genai_pipeline.core.verdict import Verdict
+from genai_pipeline.gateways import Gateways
+from genai_pipeline.gateways.dagster_api import DagsterApi, Run, Step
+from genai_pipeline.rollout.control.controller import SENSORS
+from genai_pipeline.rollout.control.plan import needs_approval, why_closed
+from genai_pipeline.rollout.record.records import Records
+
+RESOLVE_EVERY_S = 10.0
+
+
+class State(StrEnum):
+    """Where a rollout stands. All but the first three are ends: somebody has to do something, or it is done."""
+
+    WAITING = "waiting"
+    ROLLING_OUT = "rolling out"
+    SUPERSEDED = "superseded"
+    LIVE = "live"
+    REJECTED = "rejected"
+    PAUSED = "paused"
+    AWAITING_APPROVAL = "awaiting approval"
+    OUTSIDE_WINDOW = "outside its window"
+
+
+ENDS = frozenset({State.LIVE, State.REJECTED, State.PAUSED, State.AWAITING_APPROVAL, State.OUTSIDE_WINDOW})
+
+
+@dataclass(frozen=True)
+class AssetProgress:
+    """One asset of the release in hand.
+
+    Args:
+        state: waiting, running, skipped, or the outcome: passed, failed, inconclusive.
+        seconds: so far, or altogether; None while it waits.
+    """
+
+    name: str
+    state: str
+    seconds: float | None
+    verdicts: tuple[Verdict, ...] = ()
+
+    @property
+    def not_passed(self) -> tuple[Verdict, ...]:
+        return tuple(v for v in self.verdicts if not v.passed)
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One model. `note` is what is being waited for, in somebody's own words."""
+
+    model: str
+    state: State
+    release: str | None = None
+    live: Live | None = None
+    record: Record | None = None
+    run: Run | None = None
+    assets: tuple[AssetProgress, ...] = ()
+    note: str = ""
+
+
+def rollout_of(
+    spec: ModelSpec, wanted: Release, live: Live | None, record: Record | None, run: Run | None, now: float
+) -> Rollout:
+    """Put together what is known of a model whose source and model file ask for `wanted`. Pure."""
+    under_way = run is not None and not run.finished
+    assets = tuple(_asset(spec, name, record, run, now) for name in CHECKS)
+    found = (State.ROLLING_OUT, "") if under_way else _at_rest(spec, wanted, live, record, now)
+    return Rollout(spec.name, found[0], wanted.id, live, record, run, assets, found[1])
+
+
+def _at_rest(
+    spec: ModelSpec, wanted: Release, live: Live | None, record: Record | None, now: float
+) -> tuple[State, str]:
+    """The state of a model that no run is about, and what to do where it is somebody's turn."""
+    if live and live.release == wanted.id:
+        return State.LIVE, ""
+    if record and record.phase in ENDED_BADLY:
+        return State.REJECTED, ""
+    if spec.rollout.paused:
+        return State.PAUSED, ""
+    if record and record.phase is Phase.AWAITING_APPROVAL and needs_approval(spec, record):
+        return State.AWAITING_APPROVAL, record.reason
+    if closed := why_closed(spec, datetime.fromtimestamp(now, UTC)):
+        return State.OUTSIDE_WINDOW, closed
+    if record and record.phase is Phase.SUPERSEDED:
+        return State.SUPERSEDED, record.reason
+    return State.WAITING, ""
+
+
+def _asset(spec: ModelSpec, name: str, record: Record | None, run: Run | None, now: float) -> AssetProgress:
+    if run and run.promotes and name != "live":  # the record has what the rollout's run found
+        run = None
+    step = _step(run, f"{spec.group}__{name}")
+    under_way = run is not None and not run.finished
+    if step and step.status in ("IN_PROGRESS", "STARTED") and under_way:
+        return AssetProgress(name, "running", now - step.started_at if step.started_at else None)
+    if under_way and (step is None or step.status is None):
+        return AssetProgress(name, "waiting", None)
+    found = _verdicts(record, name)
+    if record and found:
+        return AssetProgress(name, str(record.outcome_of(name)), record.timings.get(name), found)
+    if step and step.status == "FAILURE":
+        return AssetProgress(name, "failed", _seconds(step))
+    if step and step.status == "SUCCESS":
+        return AssetProgress(name, "passed", _seconds(step))
+    return AssetProgress(name, "skipped" if step else "waiting", None)
+
+
+def _verdicts(record: Record | None, asset: str) -> tuple[Verdict, ...]:
+    given: Mapping[str, Verdict] = record.verdicts if record else {}
+    return tuple(v for name, v in given.items() if name.startswith(f"{asset}."))
+
+
+def _step(run: Run | None, key: str) -> Step | None:
+    return next((s for s in run.steps if s.key == key), None) if run else None
+
+
+def _seconds(step: Step) -> float | None:
+    return step.ended_at - step.started_at if step.started_at and step.ended_at else None
+
+
+@dataclass
+class Watch:
+    """Looks at the models, as often as it is asked. What does not answer becomes a rollout's note."""
+
+    gateways: Gateways
+    api: DagsterApi
+    _wanted: dict[str, tuple[float, Release]] = field(default_factory=dict[str, tuple[float, Release]])
+
+    def look(self, spec: ModelSpec) -> Rollout:
+        records = Records(self.gateways.store)
+        try:
+            wanted = self._release_wanted(spec)
+            live, record = records.live(spec.name), records.get(spec.name, wanted.id)
+            run = self.api.latest_run(spec.name, wanted.id)
+            seen = rollout_of(spec, wanted, live, record, run, time.time())
+            waits = seen.state in (State.WAITING, State.SUPERSEDED)
+            return replace(seen, note=self._note(spec, record)) if waits else seen
+        except GenaiError as error:
+            return Rollout(spec.name, State.WAITING, note=str(error))
+
+    def _release_wanted(self, spec: ModelSpec) -> Release:
+        asked_at, release = self._wanted.get(spec.name, (0.0, None))
+        if release is None or time.monotonic() - asked_at > RESOLVE_EVERY_S:
+            release = Release.of(spec, self.gateways.source(spec.source).resolve(spec.source.address, spec.source.ref))
+            self._wanted[spec.name] = (time.monotonic(), release)
+        return release
+
+    def _note(self, spec: ModelSpec, record: Record | None) -> str:
+        """Return what the version sensor said about this model."""
+        broken = self.api.location_error()
+        if broken:
+            return f"Dagster cannot load the code location: {broken}"
+        said = self.api.sensor_note(SENSORS[spec.source.kind])
+        own = [line for line in said.splitlines() if line.startswith(f"{spec.name}: ")]
+        silent = "its next run is about to begin" if record else "the version sensor has not ticked yet"
+        return own[0].removeprefix(f"{spec.name}: ") if own else said or silent

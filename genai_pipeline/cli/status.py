@@ -1,0 +1,184 @@
+"""`genai status`: what runs and what is live, as plain data. The JSON is an interface: fields are only added.
+
+```
+{"schema": 1, "profile": "local", "home": "…",
+ "services": [{"name", "state", "pid", "address", "since"}],
+ "models": [{"name", "live", "last_good", "since", "watched_until",
+             "endpoints": {"openai", "agent"},
+             "releases": [{"release", "revision", "phase", "reason", "attempts",
+                           "verdicts": {"passed", "failed", "inconclusive", "missing"},
+                           "not_passed": [{"check", "outcome", "summary"}], "timings", "waits_for"}]}],
+ "problems": ["…"]}
+```
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from genai_pipeline.core.errors import ClusterUnavailable, GenaiError
+from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.profile import Profile
+from genai_pipeline.core.record import Record
+from genai_pipeline.core.verdict import Outcome
+from genai_pipeline.gateways import Gateways
+from genai_pipeline.k8s.render import stable_name
+from genai_pipeline.local.installation import Installation
+from genai_pipeline.local.ports import HOST
+from genai_pipeline.local.services import PORT_OF, SERVICES
+from genai_pipeline.rollout.control.plan import what_it_waits_for
+from genai_pipeline.local.supervision.supervisor import ProcessInfo, Supervisor
+from genai_pipeline.rollout.record.records import Records
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+SCHEMA = 1
+LINE = 160
+T = TypeVar("T")
+
+
+def status_of(profile: Profile, gateways: Gateways, specs: Sequence[ModelSpec]) -> dict[str, Any]:
+    """Everything, as far as it answers; what does not is in `problems`."""
+    problems: list[str] = []
+    services = _services(profile, problems) if profile.name == "local" else []
+    models = [_model(spec, gateways, problems) for spec in specs]
+    return {
+        "schema": SCHEMA,
+        "profile": profile.name,
+        "home": str(profile.home),
+        "services": services,
+        "models": models,
+        "problems": list(dict.fromkeys(problems)),
+    }
+
+
+def _services(profile: Profile, problems: list[str]) -> list[dict[str, Any]]:
+    installation = Installation.of(profile)
+    try:
+        known = {info.name: info for info in Supervisor(profile.home).all()}
+    except ClusterUnavailable:
+        known = {}
+        problems.append("Nothing runs: supervisord does not answer. Run `genai up`.")
+    ports = installation.ports()
+    found = [_service(name, known.get(name), ports) for name in SERVICES]
+    if known:
+        problems.extend(
+            f"The service {s['name']} is {s['state']}. See `genai logs {s['name']}`; `genai up` starts it."
+            for s in found
+            if s["state"] != "running"
+        )
+    return found
+
+
+def _service(name: str, info: ProcessInfo | None, ports: dict[str, int]) -> dict[str, Any]:
+    port = ports.get(PORT_OF.get(name, ""))
+    return {
+        "name": name,
+        "state": info.state.lower() if info else "stopped",
+        "pid": info.pid if info else None,
+        "address": f"http://{HOST}:{port}" if port else None,
+        "since": _iso(info.started_at) if info and info.running else None,
+    }
+
+
+def _model(spec: ModelSpec, gateways: Gateways, problems: list[str]) -> dict[str, Any]:
+    records = Records(gateways.store)
+    live = _tried(lambda: records.live(spec.name), None, problems)
+    releases, damaged = _tried(lambda: records.readable(spec.name), ([], []), problems)
+    problems.extend(str(error) for error in damaged)
+    endpoints = {
+        name: _tried(lambda c=component: _endpoint(spec.name, c, gateways), None, problems)
+        for name, component in (("openai", "engine"), ("agent", "agent"))
+    }
+    return {
+        "name": spec.name,
+        "live": live.release if live else None,
+        "last_good": live.last_good if live else None,
+        "since": live.since if live else None,
+        "watched_until": live.watched_until if live else None,
+        "endpoints": endpoints,
+        "releases": [release_status(record, spec) for record in releases],
+    }
+
+
+def _endpoint(model: str, component: str, gateways: Gateways) -> str | None:
+    service = stable_name(model, component)
+    if gateways.cluster.get("Service", service) is None:
+        return None
+    path = "/v1" if component == "engine" else "/agent"
+    return gateways.cluster.endpoint(service) + path
+
+
+def release_status(record: Record, spec: ModelSpec) -> dict[str, Any]:
+    """Return one release: how many verdicts of each kind, every one that is not passed, what it waits for."""
+    outcomes = Counter(str(v.outcome) for v in record.verdicts.values())
+    return {
+        "release": record.release,
+        "revision": record.revision,
+        "phase": str(record.phase),
+        "reason": record.reason,
+        "attempts": record.attempt,
+        "verdicts": {str(o): outcomes.get(str(o), 0) for o in Outcome} | {"missing": len(record.missing)},
+        "not_passed": [
+            {"check": name, "outcome": str(v.outcome), "summary": v.summary}
+            for name, v in sorted(record.verdicts.items())
+            if not v.passed
+        ],
+        "timings": dict(record.timings),
+        "waits_for": what_it_waits_for(spec, record, datetime.now(UTC)) or None,
+    }
+
+
+def _tried(ask: Callable[[], T], otherwise: T, problems: list[str]) -> T:
+    try:
+        return ask()
+    except GenaiError as error:
+        problems.append(str(error))
+        return otherwise
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def status_page(status: dict[str, Any]) -> list[RenderableType]:
+    """The same for a terminal."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    services = Table(title="services", title_justify="left", box=None)
+    for column in ("name", "state", "pid", "address"):
+        services.add_column(column)
+    for service in status["services"]:
+        services.add_row(service["name"], service["state"], str(service["pid"] or ""), service["address"] or "")
+    page: list[RenderableType] = [services] if status["services"] else []
+    page += [_model_table(model) for model in status["models"]]
+    return page + [f"[yellow]{escape(problem)}[/]" for problem in status["problems"]]
+
+
+def _shortened(text: str) -> str:
+    """The JSON has all of it."""
+    return text if len(text) <= LINE else text[: LINE - 1] + "…"
+
+
+def _model_table(model: dict[str, Any]) -> RenderableType:
+    from rich.markup import escape
+    from rich.table import Table
+
+    addresses = " · ".join(address for address in model["endpoints"].values() if address)
+    title = f"{model['name']}: live {model['live'] or 'none'}" + (f" at {addresses}" if addresses else "")
+    title += f" · watched until {model['watched_until']}" if model.get("watched_until") else ""
+    table = Table(title=title, title_justify="left", box=None)
+    for column in ("release", "phase", "checks", "not passed"):
+        table.add_column(column)
+    for release in model["releases"]:
+        counts = " ".join(f"{count} {kind}" for kind, count in release["verdicts"].items() if count)
+        reasons = "\n".join(_shortened(f"{v['check']} {v['outcome']}: {v['summary']}") for v in release["not_passed"])
+        table.add_row(
+            release["release"], release["phase"], counts, escape(reasons or release["waits_for"] or release["reason"])
+        )
+    return table

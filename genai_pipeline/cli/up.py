@@ -1,0 +1,243 @@
+"""`genai up`: services, then the rollout that the version sensor starts, then a question to the live agent.
+
+It only watches: killed at any time, everything goes on, and the next one shows the rest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genai_pipeline.cli.progress_view import check_table, grouped, progress_on
+from genai_pipeline.cli.rollout_progress import ENDS, Rollout, State, Watch
+from genai_pipeline.core.errors import GenaiError, NotReady, ReleaseRefused
+from genai_pipeline.core.model_file import read_models
+from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.profile import Profile
+from genai_pipeline.core.release import Release
+from genai_pipeline.gateways import Gateways
+from genai_pipeline.gateways.dagster_api import DagsterApi
+from genai_pipeline.k8s.render import render_agent_keys, stable_name
+from genai_pipeline.local.installation import Installation, adopt
+from genai_pipeline.local.logs import last_lines
+from genai_pipeline.local.start import Say, Started, start_services
+from genai_pipeline.local.supervision.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+POLL_S = 1.0
+QUESTIONS = {"weather": "What is the weather in Paris?"}
+"""Per suite of the agent's gates: something that needs a tool."""
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What is up: the addresses as they are, and the doors to them."""
+
+    installation: Installation
+    profile: Profile
+    gateways: Gateways
+    api: DagsterApi
+
+
+def bring_up(profile: Profile, env: Mapping[str, str], models: Path, say: Say) -> Platform:
+    """Start the services, and set right what an interrupted predecessor left.
+
+    Args:
+        env: the user's environment, before `adopt`.
+    """
+    from genai_pipeline.resources.profile import gateways_for
+
+    installation = Installation.of(profile)
+    started = start_services(installation, env, say)
+    profile = adopt(profile)
+    platform = Platform(installation, profile, gateways_for(profile), DagsterApi(profile.dagster_url))
+    platform.gateways.store.ensure_bucket()
+    hand_over_keys(platform, env)
+    _load_models(platform, models, started, say)
+    end_lost_runs(platform.api, Supervisor(installation.home), say)
+    return platform
+
+
+def hand_over_keys(platform: Platform, env: Mapping[str, str]) -> None:
+    """Callers' keys, where there are some, into the Secret that the agents' pods take them from."""
+    if platform.profile.agent_keys_secret:
+        platform.gateways.cluster.apply(render_agent_keys(platform.profile, env["AGENT_API_KEYS"]))
+
+
+def end_lost_runs(api: DagsterApi, supervisor: Supervisor, say: Say) -> None:
+    """Runs are children of the code server: one that is older than it has no process, and Dagster does not notice."""
+    code = supervisor.info("code")
+    for run in api.unfinished_runs():
+        if code and run.status != "QUEUED" and run.created_at < code.started_at:
+            api.cancel(run.id)
+            say(f"the run {run.id[:8]} of {run.release or run.job} lost its process; the sensor starts another one")
+
+
+def watch_rollouts(
+    platform: Platform, specs: Sequence[ModelSpec], console: Console, deadline_s: float
+) -> list[Rollout]:
+    """Show the rollouts until each has ended.
+
+    Raises: NotReady: the deadline passed; says what was being waited for.
+    """
+    watch, end = Watch(platform.gateways, platform.api), time.monotonic() + deadline_s
+    with progress_on(console) as progress:
+        while True:
+            seen = [watch.look(spec) for spec in specs]
+            progress.show(seen)
+            if all(rollout.state in ENDS for rollout in seen):
+                return seen
+            if time.monotonic() > end:
+                raise NotReady(
+                    f"Not live within {deadline_s / 60:.0f} min. " + diagnosis(platform, seen),
+                    "It goes on by itself: `genai up` shows it again, `genai logs` the logs.",
+                )
+            time.sleep(POLL_S)
+
+
+def diagnosis(platform: Platform, rollouts: Sequence[Rollout]) -> str:
+    """What each model waits for, and the log lines nearest to it."""
+    parts: list[str] = []
+    for rollout in rollouts:
+        if rollout.state in ENDS:
+            continue
+        running = [a.name for a in rollout.assets if a.state == "running"]
+        what = f"{', '.join(running)} still at work" if running else rollout.note or "its run has not begun"
+        parts.append(f"{rollout.model}: {what}.\n{_nearest_log(platform, rollout, running)}")
+    return "\n".join(parts)
+
+
+def _nearest_log(platform: Platform, rollout: Rollout, running: Sequence[str]) -> str:
+    component = "agent" if {"agent_candidate", "agent_report"} & set(running) else "engine"
+    if rollout.release and {"candidate", "serving_report", "agent_candidate", "agent_report", "live"} & set(running):
+        labels = {"genai-pipeline/release": rollout.release, "app.kubernetes.io/component": component}
+        try:
+            return platform.gateways.cluster.logs(labels, 15)
+        except GenaiError as error:
+            return str(error)
+    service = "code" if running else "daemon"
+    return last_lines(platform.installation.log(service), 15)
+
+
+def require_live(rollouts: Sequence[Rollout], console: Console, api: DagsterApi) -> None:
+    """Say why a rollout was rejected. Raises ReleaseRefused if one was."""
+    rejected = [rollout for rollout in rollouts if rollout.state is State.REJECTED]
+    for rollout in rejected:
+        for asset in rollout.assets:
+            for names, about in grouped(asset.not_passed):
+                console.print(f"\n{asset.name}: {names}\n{about}", markup=False, soft_wrap=True)
+        if rollout.run:
+            console.print(f"\nRun: {api.run_url(rollout.run.id)}", markup=False, soft_wrap=True)
+    if rejected:
+        still = [f"{r.model} {r.live.release}" for r in rejected if r.live]
+        raise ReleaseRefused(
+            f"Rejected: {', '.join(_why_rejected(r) for r in rejected)}. "
+            + (f"Still live: {', '.join(still)}." if still else "Nothing is live."),
+            "Publish a better revision or change the model file: the sensor starts a new rollout by itself.",
+        )
+
+
+def _why_rejected(rollout: Rollout) -> str:
+    """The checks by name, as the table above has their words; else the record's reason."""
+    checks = [f"{asset.name}.{verdict.check}" for asset in rollout.assets for verdict in asset.not_passed]
+    reason = ", ".join(checks) or (rollout.record.reason if rollout.record else "")
+    return f"{rollout.model} {rollout.release} ({reason})"
+
+
+def wait_until_served(platform: Platform, spec: ModelSpec, rollout: Rollout, say: Say) -> None:
+    """After a `genai down` the live release is live at once, but its processes need their time to load.
+
+    Raises: NotReady: they did not answer within the model's start-up deadline.
+    """
+    from genai_pipeline.rollout.switch.traffic import Traffic
+
+    if rollout.live is None:
+        return
+    release = Release(spec.name, rollout.live.revision, rollout.live.release.partition("-")[2])
+    traffic, end, said = (
+        Traffic(platform.gateways, platform.profile),
+        time.monotonic() + spec.serving.startup_deadline_s,
+        "",
+    )
+    while why := traffic.why_not_served_by(release):
+        if why != said:
+            say(f"{spec.name}: waiting for the live release to answer: {why}")
+            said = why
+        if time.monotonic() > end:
+            raise NotReady(
+                f"{spec.name} {release.id} is live but does not answer: {why}", f"See `genai logs {spec.name}`."
+            )
+
+
+def question_for(spec: ModelSpec) -> str:
+    return QUESTIONS.get(spec.gates.agent.suite, "Hello! What can you help me with?")
+
+
+def _load_models(platform: Platform, models: Path, started: Started, say: Say) -> None:
+    """Have a code server that was running before read model files that changed since."""
+    digest = hashlib.sha256(
+        b"".join(path.name.encode() + path.read_bytes() for path in sorted(models.glob("*.yaml")))
+    ).hexdigest()
+    loaded = platform.installation.dagster_home / "models.sha256"
+    if "code" not in started.fresh and (not loaded.exists() or loaded.read_text() != digest):
+        say("reading the model files again")
+        platform.api.reload()
+    loaded.write_text(digest)
+
+
+def read_valid_models(folder: Path, only: str | None, say: Say) -> list[ModelSpec]:
+    """The models of the folder, or one of them; wrong files are reported and left out.
+
+    Raises: NotReady: there is none.
+    """
+    files = read_models(folder)
+    for error in files.errors:
+        say(str(error))
+    specs = [spec for spec in files.specs if only in (None, spec.name)]
+    if not specs:
+        known = ", ".join(spec.name for spec in files.specs) or "none"
+        raise NotReady(
+            f"There is no {'model ' + only if only else 'valid model file'} in {folder}.", f"Known models: {known}."
+        )
+    return specs
+
+
+def present(platform: Platform, spec: ModelSpec, rollout: Rollout, console: Console) -> None:
+    """What `genai up` ends with: the checks, the addresses, and an answer of the live agent."""
+    if rollout.state is not State.LIVE:
+        console.print(f"{spec.name}: {rollout.state} {rollout.note}", markup=False)
+        return
+    wait_until_served(platform, spec, rollout, lambda text: console.print(text, markup=False, soft_wrap=True))
+    cluster = platform.gateways.cluster
+    engine, agent = (
+        cluster.endpoint(stable_name(spec.name, "engine")),
+        cluster.endpoint(stable_name(spec.name, "agent")),
+    )
+    question = question_for(spec)
+    answer = platform.gateways.agent(agent).ask(question)
+    console.print(check_table(rollout))
+    tools = ", ".join(f"{tool.get('name')}({tool.get('arguments')})" for tool in answer.tools)
+    for line in (
+        "",
+        f"Dagster UI    {platform.profile.dagster_url}",
+        f"OpenAI API    {engine}/v1   (model {spec.name})",
+        f"Agent         {agent}/agent",
+        *_chat_page(platform),
+        "",
+        f"You:   {question}",
+        f"Agent: {answer.text}" + (f"   [{tools}]" if tools else ""),
+    ):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _chat_page(platform: Platform) -> list[str]:
+    try:
+        return [f"Chat page     {platform.gateways.cluster.endpoint('chat-ui')}"]
+    except GenaiError:
+        return []

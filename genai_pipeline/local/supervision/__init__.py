@@ -1,0 +1,1 @@
+"""Keeps processes: one supervisord for each home, and what it is told."""

