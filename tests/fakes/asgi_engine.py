@@ -12,71 +12,58 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable
 from typing import Any
 
 import uvicorn
 
-HEADERS = {"json": [(b"content-type", b"application/json")], "sse": [(b"content-type", b"text/event-stream")]}
 STOPPING = {"error": {"message": "EngineCore is shutting down.", "type": "ServiceUnavailable", "code": 503}}
 
 
 class AsgiEngine:
-    """What the tests of a switch ask of an engine. Args: engine: a FakeEngine, whose state and answers these are."""
+    """Passes each request on to a FakeEngine on a port of its own, whose answers and faults these are."""
 
-    def __init__(self, engine: Any, answer: Callable[[dict[str, Any], Any], Any]) -> None:
-        self._engine, self._answer = engine, answer
+    def __init__(self, engine: Any) -> None:
+        host, _, port = engine.url.removeprefix("http://").partition(":")
+        self._behind = host, int(port)
+        self.running = 0
         self.stopping = False
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             return
-        engine = self._engine
-        card = {"object": "model", "root": engine.root, "owned_by": "fake", "max_model_len": 2048}
-        if scope["path"] == "/v1/chat/completions":
-            await self._complete(json.loads(await body_of(receive)), send)
-        elif scope["path"] == "/v1/models":
-            await _reply(send, 200, {"object": "list", "data": [{"id": name} | card for name in engine.names]})
-        elif scope["path"] == "/metrics":
-            await _reply(send, 200, engine.metrics_text())
-        else:
-            await _reply(send, 200 if scope["path"] == "/health" else 404, "")
-
-    async def _complete(self, body: dict[str, Any], send: Any) -> None:
-        engine, counters = self._engine, self._engine.counters
-        if self.stopping:
+        body = await body_of(receive)
+        if self.stopping and scope["path"] == "/v1/chat/completions":
             await _reply(send, 503, STOPPING)
             return
-        if body.get("model") not in engine.names:
-            await _reply(send, 404, {"error": {"message": f"The model `{body.get('model')}` does not exist."}})
-            return
-        answer = self._answer(body, engine.faults)
-        counters.running += 1
+        self.running += 1
+        reader, writer = await asyncio.open_connection(*self._behind)
         try:
-            frame = {"id": "chatcmpl-1", "created": 0, "model": body["model"], "system_fingerprint": engine.names[-1]}
-            if body.get("stream"):
-                await self._stream(frame, answer, send)
-            else:
-                message = {"role": "assistant", "content": answer.text or None, "tool_calls": answer.tool_calls}
-                choice = {"index": 0, "message": message, "finish_reason": answer.reason}
-                whole = {"object": "chat.completion", "choices": [choice], "usage": answer.usage}
-                await _reply(send, 200, frame | whole)
-            engine.finished(answer.prompt_tokens, answer.tokens, answer.reason)
+            head = f"{scope['method']} {scope['path']} HTTP/1.1\r\nConnection: close\r\n"
+            writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            await _pass_on(reader, send)
         finally:
-            counters.running -= 1
-
-    async def _stream(self, frame: dict[str, Any], answer: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": HEADERS["sse"]})
-        for word in answer.text.split():
-            event = frame | {"choices": [{"index": 0, "delta": {"content": f"{word} "}, "finish_reason": None}]}
-            await _part(send, f"data: {json.dumps(event)}\n\n", more=True)
-            await asyncio.sleep(self._engine.faults.token_s)
-        await _part(send, "data: [DONE]\n\n")
+            writer.close()
+            self.running -= 1
 
 
-def serve(engine: Any, answer: Callable[[dict[str, Any], Any], Any], args: Any) -> None:
+async def _pass_on(reader: asyncio.StreamReader, send: Any) -> None:
+    """The answer as it comes. Raises IncompleteReadError where the engine drops it: uvicorn then closes too."""
+    lines = (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
+    headers = [(name.lower(), value.strip()) for name, _, value in (line.partition(b":") for line in lines[1:]) if name]
+    told = dict(headers)
+    kept = [(name, value) for name, value in headers if name != b"transfer-encoding"]
+    await send({"type": "http.response.start", "status": int(lines[0].split()[1]), "headers": kept})
+    if b"transfer-encoding" not in told:
+        await _part(send, await reader.readexactly(int(told[b"content-length"])), more=False)
+        return
+    while size := int(await reader.readuntil(b"\r\n"), 16):
+        await _part(send, (await reader.readexactly(size + 2))[:-2], more=True)
+    await _part(send, b"", more=False)
+
+
+def serve(engine: Any, args: Any) -> None:
     """Until SIGTERM, and then as vLLM: refuse what is new, finish what runs in --shutdown-timeout, abort the rest."""
-    app = AsgiEngine(engine, answer)
+    app = AsgiEngine(engine)
     module, _, name = args.middleware.rpartition(".")
     wrapped = getattr(importlib.import_module(module), name)(app)
     kept_s = int(os.environ.get("VLLM_HTTP_TIMEOUT_KEEP_ALIVE", "5"))
@@ -104,7 +91,7 @@ async def _run(server: uvicorn.Server, app: AsgiEngine, shutdown_timeout_s: floa
     await told.wait()
     app.stopping = True
     end = time.monotonic() + shutdown_timeout_s
-    while app._engine.counters.running and time.monotonic() < end:
+    while app.running and time.monotonic() < end:
         await asyncio.sleep(0.02)
     server.should_exit = server.force_exit = True
     await asyncio.wait({serving}, timeout=0.5)
@@ -121,11 +108,11 @@ async def body_of(receive: Any) -> bytes:
 
 
 async def _reply(send: Any, status: int, content: Any) -> None:
-    body = content.encode() if isinstance(content, str) else json.dumps(content).encode()
-    headers = [*HEADERS["json"], (b"content-length", b"%d" % len(body))]
+    body = json.dumps(content).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
-async def _part(send: Any, text: str, more: bool = False) -> None:
-    await send({"type": "http.response.body", "body": text.encode(), "more_body": more})
+async def _part(send: Any, data: bytes, more: bool) -> None:
+    await send({"type": "http.response.body", "body": data, "more_body": more})

@@ -334,17 +334,22 @@ class _Handler(BaseHTTPRequestHandler):
             send = self._stream if body.get("stream") else self._whole
             return send(body, answer)
 
+    def _frame(self, kind: str, body: dict[str, Any]) -> dict[str, Any]:
+        """The fingerprint tells which release answered."""
+        said = {"id": "chatcmpl-1", "object": kind, "created": 0, "model": body["model"]}
+        return said | {"system_fingerprint": self.engine.names[-1]}
+
     def _whole(self, body: dict[str, Any], answer: Answer) -> None:
         self.engine.stopped.wait(self.engine.faults.token_s * answer.tokens)
         self.engine.finished(answer.prompt_tokens, answer.tokens, answer.reason)
         message = {"role": "assistant", "content": answer.text or None, "tool_calls": answer.tool_calls}
         choice = {"index": 0, "message": message, "finish_reason": answer.reason}
-        frame = {"id": "chatcmpl-1", "object": "chat.completion", "created": 0, "model": body["model"]}
+        frame = self._frame("chat.completion", body)
         self._json(200, frame | {"choices": [choice], "usage": answer.usage})
 
     def _stream(self, body: dict[str, Any], answer: Answer) -> None:
         faults = self.engine.faults
-        frame = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 0, "model": body["model"]}
+        frame = self._frame("chat.completion.chunk", body)
 
         def event(delta: dict[str, Any], reason: str | None = None) -> bytes:
             return _sse(frame | {"choices": [{"index": 0, "delta": delta, "finish_reason": reason}]})
@@ -468,8 +473,8 @@ def main() -> None:
     if args.middleware:
         from asgi_engine import serve  # lies beside this file; uvicorn is not everywhere
 
-        state = FakeEngine(names[0], args.model, faults, "127.0.0.1", 0, aliases=tuple(names[1:]))
-        return serve(state, _answer, args)
+        with FakeEngine(names[0], args.model, faults, "127.0.0.1", 0, aliases=tuple(names[1:])) as behind:
+            return serve(behind, args)
     engine = FakeEngine(names[0], args.model, faults, args.host, args.port, aliases=tuple(names[1:]))
     print(f"listening on {engine.url}", flush=True)  # noqa: T201
     with suppress(KeyboardInterrupt):
