@@ -19,7 +19,7 @@ from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Verdict
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.dagster_api import DagsterApi, Run, Step
-from genai_pipeline.rollout.control.controller import SENSORS
+from genai_pipeline.rollout.control.controller import PROMOTION_JOBS, SENSORS
 from genai_pipeline.rollout.control.plan import needs_approval, why_closed
 from genai_pipeline.rollout.record.records import Records
 
@@ -105,7 +105,7 @@ def _at_rest(
 
 
 def _asset(spec: ModelSpec, name: str, record: Record | None, run: Run | None, now: float) -> AssetProgress:
-    if run and run.promotes and name != "live":  # the record has what the rollout's run found
+    if run and run.job.startswith(PROMOTION_JOBS) and name != "live":  # the record has what the rollout's run found
         run = None
     step = _step(run, f"{spec.group}__{name}")
     under_way = run is not None and not run.finished

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from genai_pipeline.core.errors import NotFound, Unavailable
-from genai_pipeline.rollout.control.controller import PROMOTION_JOBS
 
 LOCATION = "genai_pipeline"
 MODEL_TAG = "genai/model"
@@ -80,11 +79,6 @@ class Run:
     @property
     def finished(self) -> bool:
         return self.status not in UNFINISHED
-
-    @property
-    def promotes(self) -> bool:
-        """Whether it moves traffic, and proves nothing."""
-        return self.job.startswith(PROMOTION_JOBS)
 
 
 class DagsterApi:
