@@ -1,9 +1,5 @@
 import pytest
 
-from genai_pipeline.core.model_file import read_models
-from genai_pipeline.core.processor import DtypeChoice
-from genai_pipeline.core.profile import LOCAL_PORTS
-from genai_pipeline.gateways import Gateways
 from genai_pipeline.cli.doctor import (
     disk_finding,
     dtype_finding,
@@ -16,6 +12,7 @@ from genai_pipeline.cli.doctor import (
     version_findings,
 )
 from genai_pipeline.core.model_file import read_models
+from genai_pipeline.core.processor import DtypeChoice
 from genai_pipeline.core.profile import LOCAL_PORTS
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.local.installation import Installation
