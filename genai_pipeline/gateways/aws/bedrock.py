@@ -1,4 +1,4 @@
-"""One answer of a Bedrock model in a given form, through boto3's Converse. Needs bedrock:InvokeModel."""
+"""Asks a Bedrock model for one answer in a given form, through boto3's Converse. Needs bedrock:InvokeModel."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _ATTEMPTS = 3
 
 
 class Bedrock:
-    """Safe to use from many threads.
+    """A client of Bedrock models. Thread-safe.
 
     Args:
-        region: None: as boto3 finds it.
-        timeout_s: for one attempt, of which there are three.
-        client: for tests.
+        region: None takes the region that boto3 finds.
+        timeout_s: seconds for one of three attempts.
+        client: a boto3 client; None makes one.
     """
 
     def __init__(self, region: str | None = None, timeout_s: float = 60.0, client: Any = None) -> None:
@@ -54,9 +54,9 @@ class Bedrock:
         temperature: float | None,
         max_tokens: int,
     ) -> Any:
-        """What the model gave to the one tool that it must call, unchecked; its text if it called none.
+        """Return what the model gave to the one tool that it must call, unchecked; its text if it called no tool.
 
-        Raises: Unavailable: no answer now. Refused: not with these settings.
+        Raises: Unavailable: no answer now. Refused: these settings cannot work.
         """
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -71,11 +71,11 @@ class Bedrock:
                 toolConfig={"tools": [{"toolSpec": tool}], "toolChoice": {"tool": {"name": "answer"}}},
             )
         except ClientError as error:
-            told = error.response.get("Error", {})
-            kind = Unavailable if told.get("Code") in _BUSY else Refused
+            answered = error.response.get("Error", {})
+            kind = Unavailable if answered.get("Code") in _BUSY else Refused
             remedy = "Check the model's id, its access in this region and bedrock:InvokeModel."
-            raise kind(f"Bedrock: {told.get('Code')}: {told.get('Message', '')[:300]}", remedy) from error
-        except (BotoCoreError, OSError, RuntimeError) as error:  # the last two of credentials: no token, expired anew
+            raise kind(f"Bedrock: {answered.get('Code')}: {answered.get('Message', '')[:300]}", remedy) from error
+        except (BotoCoreError, OSError, RuntimeError) as error:  # the last two: credentials that cannot be renewed
             raise Unavailable(f"Bedrock did not answer ({error}).", "Check region, credentials and network.") from error
         blocks = reply.get("output", {}).get("message", {}).get("content", [])
         used = next((block["toolUse"]["input"] for block in blocks if "toolUse" in block), None)

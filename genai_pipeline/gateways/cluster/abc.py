@@ -1,4 +1,4 @@
-"""A cluster that speaks Kubernetes objects. Nothing outside this package knows which one it is."""
+"""The interface to a cluster of Kubernetes objects. Only this package knows which cluster it is."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ def _mapping_as_dict(value: Any) -> Any:
 
 
 OURS_BY_DESIGN: Mapping[tuple[str, str], str] = {
-    ("Service", "spec.selector"): "the selector is the traffic, which only a cut-over may move",
-    ("Deployment", "spec.replicas"): "how many run is decided by the rollout, which scales up, drains and ends",
+    ("Service", "spec.selector"): "the selector decides the traffic, which only a cut-over may move",
+    ("Deployment", "spec.replicas"): "the rollout decides how many run: it scales up, drains and ends",
 }
-"""Kind and field -> why an apply takes it back from another field manager. Every other conflict is refused."""
+"""Kind and field -> why an apply takes the field from another manager. Every other conflict is refused."""
 
 
 @dataclass(frozen=True)
 class Applied:
-    """What an apply did to one object. `enforced` is False for kinds that the cluster only keeps."""
+    """What an apply did to one object. `enforced` is False for kinds that the cluster stores and does not act on."""
 
     kind: str
     name: str
@@ -52,7 +52,7 @@ class Applied:
 
 @dataclass(frozen=True)
 class ClusterEvent:
-    """An event about an object, newest last; `at` is ISO 8601 UTC."""
+    """An event about an object; `at` is ISO 8601 in UTC. Lists of them have the newest last."""
 
     at: str
     kind: str
@@ -64,7 +64,7 @@ class ClusterEvent:
 
 @dataclass(frozen=True)
 class Difference:
-    """A field whose value in the cluster is not the one we render. `live` is None for a missing object."""
+    """A field whose value in the cluster is not the rendered one. A missing object has no `live` value."""
 
     kind: str
     name: str
@@ -75,7 +75,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Headroom:
-    """Room for more pods. None means unlimited or unknown to this cluster; `source` says where it was read."""
+    """Room for more pods. None means unlimited, or unknown to this cluster. `source`: where it was read."""
 
     memory_gib: float | None
     cpu: float | None
@@ -84,53 +84,56 @@ class Headroom:
 
 
 class Cluster(ABC):
-    """kubectl's verbs. Every method raises ClusterUnavailable when the API does not answer.
+    """The verbs of kubectl. Every method raises ClusterUnavailable when the API does not answer.
 
-    `kind` is the Kubernetes kind (``Deployment``); objects without a namespace in their metadata go
-    to the gateway's own one.
+    `kind` is the Kubernetes kind (`Deployment`). Objects without a namespace in their metadata belong to
+    `namespace`.
     """
 
     namespace: str
 
     @abstractmethod
     def get(self, kind: str, name: str) -> dict[str, Any] | None:
-        """The object as the API has it (with status), or None."""
+        """Return the object as the API has it, with its status; None where there is no such object."""
 
     @abstractmethod
     def list(self, kind: str, labels: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
-        """Objects of a kind whose labels include `labels`, by name."""
+        """Return the objects of a kind whose labels include `labels`, ordered by name."""
 
     @abstractmethod
     def diff(self, objects: Sequence[Manifest], take_back: bool = False) -> list[Difference]:
-        """What `apply` would change, without changing it."""
+        """Return what `apply` would change, without changing it."""
 
     @abstractmethod
     def events(self, kind: str, name: str) -> list[ClusterEvent]:
-        """Events of the object, and of the pods of a Deployment."""
+        """Return the events of the object; of a Deployment those of its pods too."""
 
     @abstractmethod
     def logs(self, labels: Mapping[str, str], lines: int = 100) -> str:
-        """The last lines of every container of the pods that match, of crashed predecessors too."""
+        """Return the last lines of every container of the pods that match, and of containers that crashed before."""
 
     @abstractmethod
     def endpoint(self, service: str, port: int | None = None) -> str:
-        """An ``http://host:port`` that reaches the service from here. Raises NotFound."""
+        """Return an `http://host:port` that reaches the Service from this process. Raises NotFound."""
 
     @abstractmethod
     def headroom(self) -> Headroom:
-        """What is free for further pods, new nodes within the pools' limits included."""
+        """Return what is free for further pods, new nodes within the pools' limits included."""
 
     @abstractmethod
     def apply(self, objects: Sequence[Manifest], take_back: bool = False) -> list[Applied]:
-        """Server-side apply as field manager `genai-pipeline`.
+        """Apply objects server-side as field manager `genai-pipeline`.
 
-        Nothing is changed where one of the objects is refused. Kubernetes has no transaction: all are tried dry first,
-        so what is refused only in the moment between, or lies in a Namespace that comes with the same apply, may
-        leave those before it applied; applying again is safe. Fields of OURS_BY_DESIGN are taken back from others.
+        Nothing is changed where one of the objects is refused: all are tried in a dry run first. Kubernetes has no
+        transaction. So where an object passes its dry run and is refused afterwards, those before it stay applied. The
+        same is true of objects in a Namespace of the same apply. Applying again is safe. Fields of OURS_BY_DESIGN are
+        taken from other field managers.
 
         Args:
-            take_back: take every field that we render from whoever owns it, as one that somebody edited by hand.
-        Raises Refused on an invalid object or a conflict, with the field and who owns it; NotFound without a namespace.
+            take_back: take every rendered field from its owner, for example a field that was edited by hand.
+        Raises:
+            Refused: an invalid object, or a conflict; it names the field and its owner.
+            NotFound: the namespace does not exist.
         """
 
     @abstractmethod
@@ -139,16 +142,20 @@ class Cluster(ABC):
 
     @abstractmethod
     def delete(self, kind: str, name: str, deadline_s: float = 60) -> None:
-        """Delete the object and wait until it and its pods are gone; absent is fine. Raises NotReady."""
+        """Delete the object and wait until it and its pods are gone. It may be absent. Raises NotReady."""
 
     @abstractmethod
     def wait_ready(
         self, deployment: str, deadline_s: float, on_progress: Callable[[str], None] = lambda _: None
     ) -> dict[str, Any]:
-        """Wait until the Deployment's newest generation is available; returns it.
+        """Wait until the Deployment's newest generation is available, and return it.
 
-        Ends before the deadline when it can never come true. Raises NotReady, whose message is the
-        diagnosis: what the pods wait for, the last events, the last log lines and the likely cause.
+        The wait ends before the deadline when the Deployment can never become ready.
+
+        Args:
+            on_progress: called with a sentence whenever the state changes.
+        Raises:
+            NotReady: its message is the diagnosis: what the pods wait for, events, log lines, likely cause, remedy.
         """
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""What differs between an object as it is and as it would be. Pure; for every sort of cluster."""
+"""Compares an object as it is with the object as it would be. Pure; for both clusters."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 BOOK_KEEPING = frozenset({"managedFields", "generation", "resourceVersion", "uid", "creationTimestamp", "selfLink"})
-"""Metadata that the cluster writes about an object."""
+"""Metadata that the cluster itself writes."""
 _MISSING = object()
 
 
 def differences(live: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """Field, wanted and live value of every leaf that changes; a Secret's values are not shown."""
+    """Yield field, wanted and live value of every leaf that changes. A Secret's values are not shown."""
     hide = live.get("kind") == "Secret"
     for field, wanted, now in _leaf_differences(_presentable(after), _presentable(live), ""):
         hidden = hide and field.startswith(("data", "stringData"))

@@ -1,4 +1,4 @@
-"""What an engine says of itself."""
+"""The interface to the metrics of engines and their GPUs."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ class EngineMetrics:
     """One reading, summed over the replicas of a release.
 
     Args:
-        kv_cache_usage: largest fraction of the KV cache in use, 0 to 1.
-        running, waiting: requests.
+        kv_cache_usage: largest share of the KV cache in use, 0 to 1.
+        running, waiting: requests now.
         prompt_tokens, generation_tokens, requests_finished: counters since the engine started.
-        ttft_buckets: upper bound in seconds (inf included) -> cumulative count.
-        inter_token_buckets: the same of the time between two tokens; empty where the engine has none.
-        responses: status class ("2xx") -> answers to what users ask for; None where nobody counts.
-        started_at: Unix time at which the youngest replica started; None where it does not say.
-        age_s: how long ago it was so.
+        ttft_buckets: upper bound in seconds (inf included) -> cumulative count of times to the first token.
+        inter_token_buckets: the same for the time between two tokens; empty where the engine does not export it.
+        responses: status class ("2xx") -> answers to user requests; None where the engine does not count them.
+        started_at: Unix time at which the youngest replica started; None where it is not exported.
+        age_s: seconds since this was measured.
     """
 
     kv_cache_usage: float
@@ -44,7 +44,7 @@ class GpuReading:
     Args:
         xid_error: code of the last Xid error, 0 for none.
         double_bit_errors: uncorrectable ECC errors since the driver started.
-        row_remap_failures: the GPU is out of spare rows and wants replacing.
+        row_remap_failures: above 0 the GPU has no spare rows left and has to be replaced.
         temperature_c: None where it is not exported.
     """
 
@@ -56,19 +56,19 @@ class GpuReading:
 
 
 class Metrics(ABC):
-    """Raises EngineUnavailable when the metrics cannot be read or lack what we need."""
+    """A source of metrics. Raises EngineUnavailable when they cannot be read, or when a needed metric is missing."""
 
     @abstractmethod
     def read(self, base_url: str) -> EngineMetrics:
-        """One reading of the engine behind `base_url` (``http://host:port``)."""
+        """Return one reading of the engine behind `base_url` (`http://host:port`), taken after this call began."""
 
     def latest(self, base_url: str) -> EngineMetrics:
-        """What is known now, without waiting for more; `age_s` says how old it is."""
+        """Return the last reading without waiting for a new one; `age_s` says how old it is."""
         return self.read(base_url)
 
     def gpus(self, base_url: str) -> list[GpuReading]:
-        """The GPUs that the engine runs on; only a source that sees DCGM's exporter has them."""
+        """Return the GPUs that the engine runs on. Only a source with DCGM's exporter has them."""
         raise EngineUnavailable(
-            f"{base_url} itself says nothing about GPUs.",
+            f"{base_url} itself has no metrics of GPUs.",
             "Let Prometheus scrape dcgm-exporter and set GENAI_PROMETHEUS_URL.",
         )

@@ -1,7 +1,6 @@
-"""The engine's own /metrics, read directly: exact and at once, but one replica at a time.
+"""Reads an engine's own /metrics: exact and at once, but of one replica.
 
-Behind an address that spreads over several replicas each reading is another replica's: use
-`prometheus.py` there.
+Behind an address of several replicas each reading may be of another one. Use `prometheus.py` there.
 """
 
 from __future__ import annotations
@@ -42,8 +41,7 @@ class EngineMetricsReader(Metrics):
 
 
 def _samples(text: str, address: str) -> list[tuple[str, dict[str, str], float]]:
-    # vLLM exports ~1,500 lines. Parsing all of them four times a second would slow down the very
-    # load that is being measured.
+    # vLLM exports some 1,500 lines. Parsing all of them four times a second would slow down the load test.
     ours = "\n".join(line for line in text.splitlines() if line.startswith(_WANTED)) + "\n"
     try:
         families = list(text_string_to_metric_families(ours))

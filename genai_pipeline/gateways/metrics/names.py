@@ -1,7 +1,7 @@
 """vLLM's metric names (0.26 to 0.33), as the engine exports them and as Ray does.
 
-Ray replaces the colon, puts `ray_` before it, and keeps a second, deprecated series without `_total`
-for every counter: only the names below may be summed, or counters count twice.
+Ray replaces the colon and puts `ray_` first. For every counter it also keeps a deprecated series without `_total`.
+Only the names below may be summed, or counters count twice.
 """
 
 from __future__ import annotations
@@ -23,19 +23,23 @@ TTFT_BUCKET = "time_to_first_token_seconds_bucket"
 ALL = (KV_CACHE, RUNNING, WAITING, PROMPT_TOKENS, GENERATION_TOKENS, FINISHED, TTFT_BUCKET)
 INTER_TOKEN_BUCKET = "inter_token_latency_seconds_bucket"
 RESPONSES = "http_requests_total"
-"""By handler and status class, of the API server's own; Ray has no such thing. No prefix."""
+"""Answers of vLLM's API server by handler and status class, without a prefix. Ray does not export it."""
 STARTED = "process_start_time_seconds"
 ASKED_FOR_BY_USERS = re.compile(r"/v1/(?!models\b).+")
-"""Handlers whose answers count."""
+"""Handlers of user requests: only their answers count."""
 
 Sample = tuple[str, Mapping[str, str], float]
 """Name as exported, labels, value."""
 
 
 def metrics_from(samples: Iterable[Sample], where: str) -> EngineMetrics:
-    """Sum samples over engines and replicas; the KV cache is that of the fullest one, the start that of the youngest.
+    """Return the sum of samples over engines and replicas.
 
-    Raises: EngineUnavailable: names that we need are not among the samples.
+    The KV cache is that of the fullest replica, the start that of the youngest one.
+
+    Args:
+        where: the source, for errors.
+    Raises: EngineUnavailable: a needed metric is not among the samples.
     """
     values: dict[str, float] = {}
     buckets: dict[str, dict[float, float]] = {TTFT_BUCKET: {}, INTER_TOKEN_BUCKET: {}}
@@ -73,7 +77,7 @@ def metrics_from(samples: Iterable[Sample], where: str) -> EngineMetrics:
 
 
 def _plain(exported: str) -> str:
-    """The name without its prefix; empty for names that are not ours."""
+    """Return the name without its prefix; empty for a name that is not vLLM's."""
     if exported in (RESPONSES, STARTED):
         return exported
     for prefix in PREFIXES:

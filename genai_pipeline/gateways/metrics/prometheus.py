@@ -1,8 +1,7 @@
-"""Engines' metrics through Prometheus' HTTP API (Prometheus, or AMP with `sigv4.py`).
+"""Reads engines' metrics through Prometheus' HTTP API (Prometheus, or AMP with `sigv4.py`).
 
-Sees every replica of a release, but only as of the last scrape. A reading must not be older than
-the question, or the load just sent is not in it: `read` waits until every series has a sample
-scraped after it was asked.
+It sees every replica of a release, but only as of the last scrape. A reading must not be older than the call, or the
+load just sent is not in it. So `read` waits until every series has a sample that was scraped after the call began.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ _THROUGH_API = re.compile(r"/namespaces/(?P<namespace>[^/]+)/services/(?:https?:
 
 
 def service_labels(base_url: str) -> Mapping[str, str]:
-    """Labels that a ServiceMonitor gives the series of the Service behind an address.
+    """Return the labels that a ServiceMonitor gives the series of the Service behind an address.
 
     Raises: EngineUnavailable: the address names no Service, as a forwarded port does not.
     """
@@ -58,11 +57,11 @@ def service_labels(base_url: str) -> Mapping[str, str]:
 
 
 class PrometheusMetrics(Metrics):
-    """Instant queries, summed over the series of one release's Service.
+    """Reads metrics with instant queries, summed over the series of one release's Service.
 
     Args:
         url: address of the API, without `/api/v1`.
-        fresh_within_s: deadline for the next scrape; more than the scrape interval.
+        fresh_within_s: seconds to wait for the next scrape; more than the scrape interval.
         labels_of: address of an engine -> labels that select its series.
     """
 
@@ -119,7 +118,7 @@ class PrometheusMetrics(Metrics):
         return [_gpu(name, values) for name, values in sorted(found.items())]
 
     def _fresh_time(self, labels: Mapping[str, str]) -> float:
-        """A moment, by Prometheus' clock, at which every replica was scraped after we asked."""
+        """Return a moment by Prometheus' clock at which every replica was scraped after this call began."""
         asked_at = now = self._now()
         oldest = f"min(timestamp({_series(labels, RUNNING)}))"
         while True:

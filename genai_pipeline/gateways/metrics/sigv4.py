@@ -1,4 +1,4 @@
-"""Sign requests to Amazon Managed Prometheus with the credentials that boto3 would use."""
+"""Signs requests to Amazon Managed Prometheus with the credentials that boto3 would use."""
 
 from __future__ import annotations
 
@@ -38,7 +38,11 @@ class SigV4(httpx.Auth):
         try:
             credentials = self._session.get_credentials()
             keys = credentials and credentials.get_frozen_credentials()
-        except (BotoCoreError, OSError, RuntimeError) as error:  # RuntimeError: got anew, and expired all the same
+        except (
+            BotoCoreError,
+            OSError,
+            RuntimeError,
+        ) as error:  # RuntimeError: renewed credentials that have expired already
             raise EngineUnavailable(
                 f"Prometheus cannot be asked: there are no AWS credentials now ({' '.join(str(error).split())}).",
                 "Get new ones (aws sso login, or a new role session).",

@@ -1,1 +1,1 @@
-"""Where people are told of things: a webhook that takes Slack's JSON."""
+"""Posts notices to people, through a webhook that takes Slack's JSON."""

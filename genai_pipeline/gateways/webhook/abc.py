@@ -1,4 +1,4 @@
-"""A webhook that posts text where people read it. Its address is a secret: whoever has it may post."""
+"""The interface to a webhook that posts text to people. Its address is a secret: everyone who has it can post."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from abc import ABC, abstractmethod
 
 
 class Webhook(ABC):
-    """The address is in no error, log or representation."""
+    """A webhook. No error, log or representation contains its address."""
 
     @abstractmethod
     def post(self, text: str) -> None:
-        """Returns once it is taken.
+        """Post a text, and return once the webhook has accepted it.
 
-        Raises: WebhookUnavailable: it did not answer, or not now; Refused: it takes nothing of this kind.
+        Raises: WebhookUnavailable: no answer, or one that may change; Refused: it does not accept such requests.
         """

@@ -1,6 +1,6 @@
-"""The webhook of Slack and of what is compatible with it: POST {"text": …}. Source: Slack, "Incoming webhooks".
+"""Posts to Slack's webhook and compatible ones: POST {"text": …}. Source: Slack, "Incoming webhooks".
 
-urllib rather than httpx, which logs the address of every request.
+It uses urllib, because httpx logs the address of every request.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from genai_pipeline.gateways.webhook.abc import Webhook
 
 VARIABLE = "GENAI_WEBHOOK_URL"
 TIMEOUT_S = 5.0
-"""For connecting, and for each read; who calls us bounds the whole."""
+"""Seconds for connecting, and for each read. The caller bounds the whole."""
 AGAIN = frozenset({408, 425, 429})
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect would carry the text elsewhere, and as a GET."""
+    """Refuses redirects: one would send the text to another address, as a GET."""
 
     def redirect_request(self, *args: Any, **kwargs: Any) -> None:
         return None
 
 
 class HttpWebhook(Webhook):
-    """Args: url: `http://` or `https://`; another one is refused only by `post`, so that it holds nothing else up."""
+    """A webhook over HTTP. `url`: http:// or https://. Only `post` refuses another one, so that nothing else fails."""
 
     def __init__(self, url: str, timeout_s: float = TIMEOUT_S) -> None:
         self._url, self._timeout_s = url, timeout_s
@@ -40,7 +40,7 @@ class HttpWebhook(Webhook):
     def post(self, text: str) -> None:
         if not self._url.startswith(("https://", "http://")):
             raise Refused(
-                f"{VARIABLE} is no address of a webhook.", "It begins with https://; unset it for no notices."
+                f"{VARIABLE} is not an address of a webhook.", "It begins with https://. Unset it to turn notices off."
             )
         body = json.dumps({"text": text}, ensure_ascii=False).encode()
         try:
@@ -50,12 +50,12 @@ class HttpWebhook(Webhook):
         except urllib.error.HTTPError as error:
             error.close()
             why = _refused(error.code) if 300 <= error.code < 500 and error.code not in AGAIN else None
-            failure = why or WebhookUnavailable(f"The webhook answered {error.code}.", "It is tried again.")
+            failure = why or WebhookUnavailable(f"The webhook answered {error.code}.", "The pipeline tries again.")
         except (OSError, ValueError, http.client.HTTPException) as error:
             kind = type(getattr(error, "reason", error)).__name__  # its words may hold the address
-            failure = WebhookUnavailable(f"The webhook did not answer ({kind}).", "It is tried again.")
+            failure = WebhookUnavailable(f"The webhook did not answer ({kind}).", "The pipeline tries again.")
         raise failure from None
 
 
 def _refused(status: int) -> Refused:
-    return Refused(f"The webhook answered {status}.", f"Correct {VARIABLE}, or unset it for no notices.")
+    return Refused(f"The webhook answered {status}.", f"Correct {VARIABLE}, or unset it to turn notices off.")

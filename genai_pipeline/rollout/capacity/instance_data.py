@@ -23,11 +23,11 @@ KEPT_FOR = timedelta(days=7)
 def instance_types_of(
     aws: Aws | None, store: ObjectStore, region: str, today: Callable[[], date] = lambda: datetime.now(UTC).date()
 ) -> InstanceTypes:
-    """Return the instance types of a region with the newest prices that can be had.
+    """Return the instance types of a region with the newest known prices.
 
     Args:
         aws: None where there are no AWS credentials; then the data of the package counts.
-    Returns: Never fails for want of AWS: `source` then says what could not be read.
+    Returns: The instance types. Where AWS does not answer they are older, and `source` says why.
     Raises: StoreUnavailable.
     """
     if aws is None:

@@ -15,7 +15,7 @@ class Standing:
 
     Args:
         candidate_is_up: its replicas run already, so they need no more room.
-        live: id of the release that has the traffic and would make room; None where there is none.
+        live: id of the release that has the traffic and would make room, or None.
         made_room: an earlier attempt has stopped the live release; users are not served until the next one is live.
     """
 

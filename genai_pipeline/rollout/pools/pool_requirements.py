@@ -68,7 +68,7 @@ def pool_problems(pool: Object) -> list[RequirementProblem]:
 def pod_problems(deployment: Object) -> list[RequirementProblem]:
     """Return what is wrong with the node selector and the required node affinity of a Deployment's or Job's pods."""
     where, pod = f"{deployment['kind']} {deployment['metadata']['name']}", deployment["spec"]["template"]["spec"]
-    # The terms are alternatives. Each of them has to be right: nobody writes a misspelt one on purpose.
+    # The terms are alternatives. Each of them has to be right, because a misspelt one is never meant.
     unique = {str(p): p for term in pod_terms(pod) for p in _problems(where, term, NODE_LABELS)}
     return list(unique.values())
 
@@ -82,7 +82,7 @@ def _class_problems(where: str, ref: Object) -> Iterator[RequirementProblem]:
 
 
 def _problems(where: str, requirements: Sequence[Requirement], labels: frozenset[str]) -> list[RequirementProblem]:
-    """Return misspelt requirements; where there is none, the requirements that no instance type meets together."""
+    """Return misspelt requirements; without any, the requirements that no instance type meets together."""
     single = [
         RequirementProblem(where, r.key, what, remedy) for r in requirements for what, remedy in _wrong(r, labels)
     ]

@@ -1,4 +1,4 @@
-"""Any Kubernetes cluster, from within it or from outside, through the official client."""
+"""Any Kubernetes cluster, from inside it or from outside, through the official client."""
 
 from genai_pipeline.gateways.cluster.kubernetes.client import KubernetesCluster
 

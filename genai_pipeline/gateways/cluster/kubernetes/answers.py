@@ -43,7 +43,7 @@ class ApiAnswer:
 
     @property
     def is_worth_another_try(self) -> bool:
-        """Whether the same request may get another answer in a moment. All requests here are idempotent."""
+        """Tells whether the same request may get another answer in a moment. All requests here are idempotent."""
         if self.status == 409:
             # A conflict of field managers stays. A lost race with another writer does not.
             return not self.causes and self.reason in ("Conflict", "AlreadyExists", "")
@@ -51,7 +51,7 @@ class ApiAnswer:
 
     @property
     def is_malformed(self) -> bool:
-        """Whether a field has a wrong type or name: server-side apply answers 500 to it."""
+        """Tells whether a field has a wrong type or name: server-side apply answers 500 to it."""
         return self.status == 500 and "failed to create typed patch object" in self.message
 
 

@@ -1,7 +1,7 @@
 """The connection to the API server: credentials, deadlines, one repeated call, one open stream.
 
 Credentials, TLS and connections are the official client's. Requests go through its pool of connections and not through
-its generated methods, because those log whole bodies, Secrets too, and have no deadline for all tries together.
+its generated methods. Those log whole bodies, Secrets too, and have no deadline for all tries together.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ class Watching:
 
     @property
     def trouble(self) -> str:
-        """Why a watch gets no answers now; empty where all do."""
+        """Return why a watch gets no answers now; empty where all do."""
         return next((w.watched.trouble for w in self._watches if w.watched.trouble), "")
 
 
