@@ -86,8 +86,8 @@ def defs() -> dg.Definitions:
 def definitions_of(files: ModelFiles, platform: Platform) -> dg.Definitions:
     """The graph, jobs, sensors and schedules of these models on this platform."""
     upkeep = upkeep_of(files)
-    rollouts = [rollout_job(spec, dg.AssetSelection.checks(*upkeep.checks)) for spec in files.specs]
-    rollouts += [promote_job(spec) for spec in files.specs]
+    kept_out = dg.AssetSelection.checks(*upkeep.checks)
+    rollouts = [job(spec, kept_out) for job in (rollout_job, promote_job) for spec in files.specs]
     back, tick_s = roll_back_job(), platform.profile.tick_s
     models = [asset.build(spec, releases_of(spec)) for spec in files.specs for asset in MODEL_ASSETS]
     return dg.Definitions(

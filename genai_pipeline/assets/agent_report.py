@@ -4,6 +4,7 @@ from genai_pipeline.assets.evaluation_metadata import evaluation_metadata, over_
 from genai_pipeline.assets.held_against import against_live, keep, unless_it_moved
 from genai_pipeline.assets.release_asset import Findings, InHand, ReleaseAsset
 from genai_pipeline.assets.tool_calls import put_to_the_engine
+from genai_pipeline.core.facts import AgentFigures, Facts
 
 
 def _evaluate(hand: InHand) -> Findings:
@@ -24,10 +25,12 @@ def _evaluate(hand: InHand) -> Findings:
         usd_per_million_tokens=hand.record.usd_per_million_tokens,
     )
     verdicts = unless_it_moved(platform, hand.release.model, against, found.verdicts)
-    facts = {**found.summary, "unsolved": unsolved(found.cases), **keep(platform, hand.release, found.results)}
-    metadata = over_releases(platform, hand.record, facts, gates.agent) | evaluation_metadata(found, gates.agent)
+    kept = {"unsolved": unsolved(found.cases), **keep(platform, hand.release, found.results)}
+    figures = AgentFigures.model_validate({**found.summary, **kept})
+    metadata = over_releases(platform, hand.record, figures, gates.agent) | evaluation_metadata(found, gates.agent)
     calls = put_to_the_engine(hand)
-    return Findings([*verdicts, *calls.verdicts], {**metadata, **calls.metadata}, {"agent": facts, **calls.facts})
+    facts = Facts(agent=figures).updated(calls.facts)
+    return Findings([*verdicts, *calls.verdicts], {**metadata, **calls.metadata}, facts)
 
 
 AGENT_REPORT = ReleaseAsset(

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from genai_pipeline.assets.release_asset import Findings, InHand, ReleaseAsset
+from genai_pipeline.core.facts import Facts
 from genai_pipeline.k8s.engine import engine_args
 from genai_pipeline.k8s.render import weights_url
 
@@ -11,10 +12,10 @@ def _start(hand: InHand) -> Findings:
     from genai_pipeline.loadtest.acceptance import accept_candidate
     from genai_pipeline.rollout.capacity.downtime import refuse_unless_allowed
     from genai_pipeline.rollout.capacity.standing import standing_of
-    from genai_pipeline.rollout.upkeep.drift import DEPLOYED, deployed
+    from genai_pipeline.rollout.upkeep.drift_detection import deployed
 
     platform, release = hand.platform, hand.release
-    if hand.record.facts.get("strategy") == "recreate":
+    if hand.record.facts.strategy == "recreate":
         refuse_unless_allowed(hand.spec, standing_of(hand.record, platform.records, platform.candidates))
         platform.cut_over.make_room_for(hand.spec, release, hand.say)
     url = platform.candidates.start_engine(hand.spec, release, hand.say)
@@ -28,7 +29,7 @@ def _start(hand: InHand) -> Findings:
         "object": release.object_name,
         "engine_arguments": " ".join(arguments),
     }
-    return Findings(verdicts, metadata, {DEPLOYED: deployed(hand.spec, release, platform.profile)})
+    return Findings(verdicts, metadata, Facts(deployed=deployed(hand.spec, release, platform.profile)))
 
 
 CANDIDATE = ReleaseAsset(

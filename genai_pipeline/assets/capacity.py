@@ -2,6 +2,7 @@
 
 from genai_pipeline.assets.release_asset import Findings, InHand, ReleaseAsset
 from genai_pipeline.assets.tables import table
+from genai_pipeline.core.facts import Facts
 
 
 def _plan(hand: InHand) -> Findings:
@@ -19,8 +20,8 @@ def _plan(hand: InHand) -> Findings:
         standing,
         downtime=lambda: expected_downtime(spec, platform.records.readable(release.model)[0]),
     )
-    facts = {"strategy": plan.strategy or "none"}
-    return Findings(plan.verdicts, {**facts, "plan": table(plan.rows)}, facts)
+    strategy = plan.strategy or "none"
+    return Findings(plan.verdicts, {"strategy": strategy, "plan": table(plan.rows)}, Facts(strategy=strategy))
 
 
 CAPACITY = ReleaseAsset(

@@ -9,7 +9,7 @@ from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.verdict import Verdict, inconclusive, passed
 from genai_pipeline.resources.platform import Platform
-from genai_pipeline.resources.quiet import why_not_quiet
+from genai_pipeline.resources.quiet import why_busy
 from genai_pipeline.resources.runs import runs_under_way
 
 
@@ -35,20 +35,20 @@ def drift_checks(specs: Sequence[ModelSpec]) -> dg.AssetChecksDefinition:
 
 def _compared(instance: dg.DagsterInstance, platform: Platform, spec: ModelSpec) -> tuple[str, Verdict]:
     """Never while somebody moves what is compared: then it is inconclusive."""
-    from genai_pipeline.rollout.upkeep.drift import CHECK, DEPLOYED, as_released, judge_drift, rendered_live
+    from genai_pipeline.rollout.upkeep.drift_detection import CHECK, as_released, judge_drift, rendered_live
 
     try:
         live = platform.records.live(spec.name)
         if live is None:
             return "none", passed(CHECK, "No release is live: there is nothing to compare.")
-        why_not = why_not_quiet(platform, spec, runs_under_way(instance))
+        why_not = why_busy(platform, spec, runs_under_way(instance))
         if why_not:
             return live.release, inconclusive(CHECK, f"Not compared now: {why_not}.")
         record = platform.records.require(spec.name, live.release)
         own, release = as_released(spec, record)
         objects = rendered_live(own, release, platform.profile)
         verdict, drift = judge_drift(platform.gateways.cluster, objects, release.id)
-        same_code = (record.facts.get(DEPLOYED) or {}) == platform.redeploy.deployed(spec, record)
+        same_code = record.facts.deployed == platform.redeploy.deployed(spec, record)
         if same_code and verdict.outcome != "inconclusive":  # else it is the sensor `redeploys` that acts
             platform.redeploy.note_drift(spec, record, drift)
         return live.release, verdict

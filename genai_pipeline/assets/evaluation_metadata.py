@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from genai_pipeline.assets.tables import table
+from genai_pipeline.core.facts import AgentFigures
 from genai_pipeline.core.gates import AgentGates
 from genai_pipeline.core.record import Record
 from genai_pipeline.resources.platform import Platform
@@ -35,19 +36,20 @@ def unsolved(cases: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def over_releases(
-    platform: Platform, record: Record, facts: Mapping[str, Any], gates: AgentGates
+    platform: Platform, record: Record, figures: AgentFigures, gates: AgentGates
 ) -> dict[str, dg.MetadataValue]:
     """The pass rate of all releases of a model that were asked the same suite; the one in hand comes last."""
     from genai_pipeline.evaluation.pass_rate_chart import RatePoint, pass_rate_chart
 
     live = platform.records.live(record.model)
     live_release = live.release if live else None
-    others = [(r.release, r.facts.get("agent", {})) for r in platform.records.readable(record.model)[0]]
-    asked = [*(other for other in others if other[0] != record.release), (record.release, facts)]
+    others = [(r.release, r.facts.agent) for r in platform.records.readable(record.model)[0]]
+    asked = [*(other for other in others if other[0] != record.release), (record.release, figures)]
     points = [
-        RatePoint(release, agent["solved"], agent["cases"] - agent["not_measured"], release == live_release)
+        RatePoint(release, agent.solved, agent.cases - agent.not_measured, release == live_release)
         for release, agent in asked
-        if {"solved", "cases", "not_measured", "suite"} <= agent.keys() and agent["suite"] == facts.get("suite")
+        if agent and agent.suite and agent.suite == figures.suite
+        if agent.solved is not None and agent.cases is not None and agent.not_measured is not None
     ]
     drawn = pass_rate_chart([point for point in points if point.cases > 0], gates.task_success_min)
     return {"over_releases": dg.MetadataValue.md(drawn)} if drawn else {}

@@ -12,7 +12,7 @@ from genai_pipeline.assets.tables import table
 from genai_pipeline.core.clock import utc_now
 from genai_pipeline.core.errors import GenaiError, NotReady, ReleaseRefused
 from genai_pipeline.core.record import ON_ITS_WAY, Record
-from genai_pipeline.rollout.control.plan import why_not_yet
+from genai_pipeline.rollout.control.rollout_plan import why_not_yet
 from genai_pipeline.rollout.record.history import history_table
 
 PROMOTES_ITSELF = "Nothing else to do: the version sensor starts the promotion as soon as that has changed."

@@ -4,7 +4,6 @@ What comes of it moves no traffic. Measured, it is a materialization of the live
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -15,6 +14,7 @@ from genai_pipeline.assets.tables import table
 from genai_pipeline.assets.upkeep_check import upkeep_result, upkeep_specs
 from genai_pipeline.core.clock import utc_now
 from genai_pipeline.core.errors import GenaiError
+from genai_pipeline.core.facts import Facts, Reevaluation
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.notice import Notice, NoticeKind
 from genai_pipeline.core.record import Record
@@ -24,7 +24,6 @@ from genai_pipeline.resources.platform import Platform
 
 PASSES, WITHIN = "still_passes", "still_within_gates"
 REPORTS: Mapping[str, str] = {PASSES: "agent_report", WITHIN: "serving_report"}
-FACT = "evaluated_again"
 
 
 def live_evaluation_checks(spec: ModelSpec) -> dg.AssetChecksDefinition:
@@ -108,16 +107,16 @@ def _remember(platform: Platform, record: Record, verdict: Verdict) -> None:
     """In the record, and as a notice where it did pass the time before. An inconclusive one changes nothing."""
     if verdict.outcome is Outcome.INCONCLUSIVE:
         return
-    before = record.facts.get(FACT, {}).get("outcome", str(Outcome.PASSED))
-    changed = before != str(verdict.outcome)
-    found = {"outcome": str(verdict.outcome), "at": utc_now()}
+    before = record.facts.evaluated_again
+    changed = (before.outcome if before else Outcome.PASSED) != verdict.outcome
+    found = Reevaluation(outcome=str(verdict.outcome), at=utc_now())
     if changed and verdict.outcome is Outcome.FAILED:
         platform.notices.write(
-            Notice(NoticeKind.NO_LONGER_PASSES, record.model, record.release, verdict.summary, found["at"])
+            Notice(NoticeKind.NO_LONGER_PASSES, record.model, record.release, verdict.summary, found.at)
         )
     event = f"evaluated again: {verdict.outcome}: {verdict.summary}" if changed else ""
-    change = {FACT: found}
-    platform.records.update(record.model, record.release, lambda r: replace(r, facts={**r.facts, **change}), event)
+    facts = Facts(evaluated_again=found)
+    platform.records.update(record.model, record.release, lambda r: r.with_facts(facts), event)
 
 
 def _materializations(

@@ -101,9 +101,10 @@ def _materialization(spec: ModelSpec, one: Found) -> dg.AssetMaterialization:
         "verdicts": table([{"check": v.check, "outcome": str(v.outcome), "evidence": v.summary} for v in one.verdicts]),
         "rebuilt": True,
     }
-    figures = record.facts.get({"serving_report": "serving", "agent_report": "agent"}.get(one.asset, ""))
-    if isinstance(figures, Mapping):
-        metadata["figures"] = table([{"figure": k, "value": v} for k, v in figures.items() if not isinstance(v, list)])
+    reports = {"serving_report": record.facts.serving, "agent_report": record.facts.agent}
+    if report := reports.get(one.asset):
+        figures = {k: v for k, v in report.figures.items() if not isinstance(v, list | tuple)}
+        metadata["figures"] = table([{"figure": k, "value": v} for k, v in figures.items()])
     return dg.AssetMaterialization([spec.name, one.asset], partition=record.release, metadata=metadata)
 
 

@@ -15,8 +15,9 @@ from genai_pipeline.assets.freshness import freshness_of
 from genai_pipeline.assets.tables import shown
 from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.errors import GenaiError, Refused, ReleaseRefused, StagingError, Superseded
+from genai_pipeline.core.facts import Facts
 from genai_pipeline.core.model_spec import ModelSpec
-from genai_pipeline.core.record import Record
+from genai_pipeline.core.record import NO_FACTS, Record
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Outcome, Verdict
 from genai_pipeline.resources.platform import Platform
@@ -31,7 +32,7 @@ class Findings:
 
     verdicts: Sequence[Verdict] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Facts = NO_FACTS
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import dagster as dg
 
 from genai_pipeline.assets.release_asset import Findings, InHand, ReleaseAsset
 from genai_pipeline.assets.tables import table
+from genai_pipeline.core.facts import Facts, ServingFigures
 
 
 def _measure(hand: InHand) -> Findings:
@@ -24,7 +25,7 @@ def _measure(hand: InHand) -> Findings:
         "plot": dg.MetadataValue.md(result.plot),
         "figures": table([{"figure": k, "value": v} for k, v in result.summary.items()]),
     }
-    return Findings(result.verdicts, metadata, {"serving": result.summary})
+    return Findings(result.verdicts, metadata, Facts(serving=ServingFigures.model_validate(result.summary)))
 
 
 SERVING_REPORT = ReleaseAsset(

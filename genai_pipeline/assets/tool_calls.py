@@ -5,6 +5,7 @@ from dataclasses import replace
 from genai_pipeline.assets.held_against import keep
 from genai_pipeline.assets.release_asset import Findings, InHand
 from genai_pipeline.assets.tables import table
+from genai_pipeline.core.facts import Facts, ToolCallingFigures
 from genai_pipeline.k8s.render import release_alias
 
 
@@ -29,8 +30,8 @@ def put_to_the_engine(hand: InHand) -> Findings:
     found = measure_tool_calls(url, alias, suite, concurrency, gates.agent.repeat, hand.say)
     verdict = judge_tool_calling(found.cases, gates.agent.tool_calling_min)
     results = replace(found, usd_per_million_tokens=hand.record.usd_per_million_tokens)
-    facts = {name: verdict.evidence[name] for name in ("cases", "solved", "not_measured", "flaky")}
-    facts |= {"suite": suite.name, "seconds": results.seconds, **keep(hand.platform, hand.release, results)}
+    figures = {name: verdict.evidence[name] for name in ("cases", "solved", "not_measured", "flaky")}
+    figures |= {"suite": suite.name, "seconds": results.seconds, **keep(hand.platform, hand.release, results)}
     wrong = [{"case": c.name, "tags": ", ".join(c.tags), "reason": c.reason} for c in results.cases if not c.solved]
     metadata = {"tool_calling_unsolved": table(wrong)} if wrong else {}
-    return Findings([verdict], metadata, {"tool_calling": facts})
+    return Findings([verdict], metadata, Facts(tool_calling=ToolCallingFigures.model_validate(figures)))

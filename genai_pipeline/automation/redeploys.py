@@ -2,19 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
 
 import dagster as dg
 
 from genai_pipeline.automation.rollouts import REASON_TAG, RELEASE_TAG
 from genai_pipeline.core.clock import utc_now
 from genai_pipeline.core.errors import GenaiError
+from genai_pipeline.core.facts import Deployed
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.resources.platform import Platform
-from genai_pipeline.resources.quiet import why_not_quiet
+from genai_pipeline.resources.quiet import why_busy
 from genai_pipeline.resources.runs import MODEL_TAG, runs_under_way
-from genai_pipeline.rollout.control.controller import UnderWay
-from genai_pipeline.rollout.control.plan import why_not_now
+from genai_pipeline.rollout.control.controller import ActiveRun
+from genai_pipeline.rollout.control.rollout_plan import why_not_now
 
 TICK_S = 60
 
@@ -27,7 +27,7 @@ def redeploy_job(redeploy: dg.OpDefinition) -> dg.JobDefinition:
 
 def redeploy_sensor(specs: Sequence[ModelSpec], job: dg.JobDefinition) -> dg.SensorDefinition:
     """Compares digests and asks no cluster: what has drifted was written down by the hourly comparison."""
-    known: dict[tuple[str, str], dict[str, Any]] = {}  # this code's own: another one is another process
+    known: dict[tuple[str, str], Deployed] = {}  # this code's own: another one is another process
 
     @dg.sensor(
         name="redeploys",
@@ -58,8 +58,8 @@ def redeploy_sensor(specs: Sequence[ModelSpec], job: dg.JobDefinition) -> dg.Sen
 def _requests(
     platform: Platform,
     spec: ModelSpec,
-    under_way: Sequence[UnderWay],
-    known: dict[tuple[str, str], dict[str, Any]],
+    under_way: Sequence[ActiveRun],
+    known: dict[tuple[str, str], Deployed],
     notes: list[str],
 ) -> Iterator[dg.RunRequest]:
     from genai_pipeline.rollout.upkeep.redeploy import due
@@ -73,7 +73,7 @@ def _requests(
         known[key] = platform.redeploy.deployed(spec, record)
     wanted = due(spec, record, known[key])
     now = datetime.fromisoformat(utc_now())
-    why_not = wanted and (why_not_quiet(platform, spec, under_way) or why_not_now(spec, now))
+    why_not = wanted and (why_busy(platform, spec, under_way) or why_not_now(spec, now))
     if wanted is None or why_not:
         notes += [f"{spec.name}: {wanted.reason}; it waits: {why_not}"] if wanted else []
         return

@@ -17,7 +17,7 @@ from genai_pipeline.core.model_file import ModelFiles
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.resources.platform import Platform
 from genai_pipeline.resources.runs import MODEL_TAG, runs_under_way
-from genai_pipeline.rollout.control.controller import PROMOTION_JOBS, ROLLOUT_JOBS, SENSORS, Start
+from genai_pipeline.rollout.control.controller import PROMOTION_JOBS, ROLLOUT_JOBS, SENSORS, RequestedRun
 
 RELEASE_TAG = "genai/release"
 ATTEMPT_TAG = "genai/attempt"
@@ -50,14 +50,15 @@ def rollout_job(spec: ModelSpec, upkeep: dg.AssetSelection) -> Any:
     )
 
 
-def promote_job(spec: ModelSpec) -> Any:
+def promote_job(spec: ModelSpec, upkeep: dg.AssetSelection) -> Any:
     """Return the job that moves the traffic to a release that is proven, and approved if it must be.
 
+    The checks of upkeep are left out: they would compare what the promotion is about to change.
     Its two steps take seconds, so they run in the run's own process: a process for each would cost more.
     """
     return dg.define_asset_job(
         promote_job_name(spec),
-        selection=_promoted(spec),
+        selection=_promoted(spec) - upkeep,
         executor_def=dg.in_process_executor,
         tags={MODEL_TAG: spec.name},
         description=f"Move the user traffic of {spec.name} to a release whose record is all passed.",
@@ -112,7 +113,7 @@ def _version_sensor(kind: str, files: ModelFiles, jobs: Sequence[Any], tick_s: i
     return new_versions
 
 
-def _request(start: Start) -> dg.RunRequest:
+def _request(start: RequestedRun) -> dg.RunRequest:
     name = rollout_job_name if start.kind == "rollout" else promote_job_name
     return dg.RunRequest(
         job_name=name(start.spec),

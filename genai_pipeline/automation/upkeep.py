@@ -12,7 +12,7 @@ import dagster as dg
 from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.resources.platform import Platform
-from genai_pipeline.resources.quiet import why_not_quiet
+from genai_pipeline.resources.quiet import why_busy
 from genai_pipeline.resources.runs import runs_under_way
 
 RUNNING = dg.DefaultScheduleStatus.RUNNING
@@ -132,6 +132,6 @@ def _schedule(
 def _why_not(context: dg.ScheduleEvaluationContext, platform: Platform, spec: ModelSpec) -> str:
     """What cannot be known is found out, and shown, by the run."""
     try:
-        return why_not_quiet(platform, spec, runs_under_way(context.instance))
+        return why_busy(platform, spec, runs_under_way(context.instance))
     except GenaiError:
         return ""

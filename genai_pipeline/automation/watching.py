@@ -16,7 +16,7 @@ from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.record import Record
 from genai_pipeline.resources.platform import Platform
 from genai_pipeline.resources.runs import runs_under_way
-from genai_pipeline.rollout.watch.live_watch import LiveWatch, Observed
+from genai_pipeline.rollout.watch.live_watch import LiveObservation, LiveWatch
 from genai_pipeline.rollout.watch.reading import Asked
 
 LONGEST_TICK_S = 10
@@ -54,16 +54,16 @@ def _watch_of(platform: Platform) -> LiveWatch:
     def ask(spec: ModelSpec, record: Record, number: int, url: str) -> Asked:
         from genai_pipeline.evaluation.canary import ask_one
 
-        unsolved = record.facts.get("agent", {}).get("unsolved") or ()
+        unsolved = record.facts.agent.unsolved if record.facts.agent else ()
         answered = ask_one(url, spec.gates.agent.suite, number, platform.profile.weather_url, unsolved)
         return Asked(answered.case, answered.right, answered.said)
 
     return platform.live_watch(ask)
 
 
-def _observation(observed: Observed) -> dg.AssetObservation:
+def _observation(observed: LiveObservation) -> dg.AssetObservation:
     looked = observed.looked
-    metadata: dict[str, Any] = {"watch": looked.told}
+    metadata: dict[str, Any] = {"watch": looked.message}
     if looked.finding:
         signals = looked.finding.signals
         rows = [
@@ -76,7 +76,7 @@ def _observation(observed: Observed) -> dg.AssetObservation:
     if drawn:
         metadata["picture"] = dg.MetadataValue.md(drawn)
     if looked.ended:
-        metadata["seen"] = table([{"figure": name, "value": value} for name, value in looked.ended.items()])
+        metadata["seen"] = table([{"figure": name, "value": value} for name, value in looked.ended.figures.items()])
     return dg.AssetObservation([observed.model, "live"], partition=observed.release, metadata=metadata)
 
 

@@ -20,7 +20,7 @@ from genai_pipeline.core.verdict import Verdict
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.dagster_api import DagsterApi, Run, Step
 from genai_pipeline.rollout.control.controller import PROMOTION_JOBS, SENSORS
-from genai_pipeline.rollout.control.plan import needs_approval, why_closed
+from genai_pipeline.rollout.control.rollout_plan import needs_approval, why_closed
 from genai_pipeline.rollout.record.records import Records
 
 RESOLVE_EVERY_S = 10.0

@@ -30,7 +30,7 @@ from genai_pipeline.local.installation import Installation
 from genai_pipeline.local.ports import HOST
 from genai_pipeline.local.services import PORT_OF, SERVICES
 from genai_pipeline.local.supervision.supervisor import ProcessInfo, Supervisor
-from genai_pipeline.rollout.control.plan import what_it_waits_for
+from genai_pipeline.rollout.control.rollout_plan import what_it_waits_for
 from genai_pipeline.rollout.record.records import Records
 
 if TYPE_CHECKING:

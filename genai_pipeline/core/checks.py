@@ -1,6 +1,6 @@
 """Every check of the product: the asset it belongs to, its name, and the question it answers.
 
-The one list behind the Dagster check specs, the record and the interlock.
+The Dagster check specs, the record and the interlock all use this one list.
 """
 
 from __future__ import annotations
@@ -62,13 +62,13 @@ CHECKS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 PLATFORM_CHECKS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "model_files": {
-            "valid": "Is every file below models/ right?",
+            "valid": "Is every file in models/ valid?",
         },
         "node_pools": {
             "accepted": "Did the cluster's API accept the node pools?",
-            "requirements_known": "Can every requirement of the pools and of our pods be met by a node at all?",
+            "requirements_known": "Can some node meet every requirement of the pools and of the pipeline's pods?",
             "gpu_pool_fenced": "Is a pod without the toleration kept off the GPU pool?",
-            "selectors_match": "Do the selectors of our pods match a pool?",
+            "selectors_match": "Do the selectors of the pipeline's pods match a pool?",
             "gpu_node_comes": "Does a pod with the toleration get a GPU node (simulated where one would cost money)?",
         },
         "observability": {
@@ -83,30 +83,30 @@ PLATFORM_CHECKS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 UPKEEP_CHECKS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "staged_model": {
-            "bytes_unchanged": "Are the staged bytes of the live and the last good release still their manifests'?",
+            "bytes_unchanged": "Do the staged bytes of the live and last good releases match their manifests?",
         },
         "capacity": {
-            "reservation_lasts": "Is the live release's capacity reservation active, and for another day at least?",
+            "reservation_lasts": "Is the capacity reservation of the live release active for at least another day?",
             "next_surge_fits": "Is there room for a next release beside the live one?",
         },
         "serving_report": {
-            "still_within_gates": "Is the live engine within the gates while the suite is put to its agent?",
+            "still_within_gates": "Does the live engine stay within the gates while its agent answers the suite?",
         },
         "agent_report": {
             "still_passes": "Does the live agent still pass the suite that it was promoted for?",
         },
         "live": {
-            "matches_rendered": "Are the live release's objects in the cluster those that this code renders?",
+            "matches_rendered": "Are the objects of the live release in the cluster as this code renders them?",
         },
     }
 )
-"""Asked by a schedule of what is in use, long after a rollout; no release waits for them."""
+"""Schedules ask these about live releases, long after a rollout. No release waits for them."""
 
 GENERATION = 2
 ADDED_LATER: Mapping[str, int] = MappingProxyType(
     {"agent_report.not_worse_than_live": 2, "agent_report.tool_calling": 2}
 )
-"""Checks that releases from before did not have to pass -> the first generation of records that has to."""
+"""Checks that earlier releases did not have to pass -> the first generation of records that must pass them."""
 
 REQUIRED_FOR_LIVE: tuple[str, ...] = tuple(
     f"{asset}.{check}" for asset, checks in CHECKS.items() if asset != "live" for check in checks

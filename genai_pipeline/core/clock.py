@@ -15,5 +15,16 @@ def later(at: str, seconds: float) -> str:
     return _iso(datetime.fromisoformat(at) + timedelta(seconds=seconds))
 
 
+def growing_pause_s(tries: int, first_s: float, factor: float, longest_s: float) -> float:
+    """Return the seconds to wait after `tries` failed tries in a row, for pauses that outlive a process.
+
+    Args:
+        tries: at least 1.
+        first_s: the pause after the first try; each further try multiplies it by `factor`.
+        longest_s: upper bound.
+    """
+    return min(first_s * factor ** min(tries - 1, 30), longest_s)
+
+
 def _iso(at: datetime) -> str:
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""What people are told of without asking."""
+"""Notices: what the pipeline reports to people without being asked."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from enum import StrEnum
 
 
 class NoticeKind(StrEnum):
+    """What happened. The value is part of the message."""
+
     REJECTED = "rejected"
     ROLLED_BACK = "rolled back"
     INCONCLUSIVE = "inconclusive"
@@ -22,7 +24,12 @@ class NoticeKind(StrEnum):
 
 @dataclass(frozen=True)
 class Notice:
-    """One thing that happened to a release; `at` is ISO 8601 UTC, `text` one sentence with the reason."""
+    """One thing that happened to a release.
+
+    Args:
+        text: one sentence with the reason.
+        at: ISO 8601 in UTC.
+    """
 
     kind: NoticeKind
     model: str
@@ -32,13 +39,13 @@ class Notice:
 
     @property
     def key(self) -> str:
-        """The same for the same thing, so that a step that runs again announces it once."""
-        said = hashlib.sha256(self.text.encode()).hexdigest()[:8]
-        return f"notices/{self.model}/{self.release}-{self.kind.replace(' ', '-')}-{said}.json"
+        """Return the key in the store. The same text has the same key, so a step that runs again sends it once."""
+        digest = hashlib.sha256(self.text.encode()).hexdigest()[:8]
+        return f"notices/{self.model}/{self.release}-{self.kind.replace(' ', '-')}-{digest}.json"
 
     @property
     def sent_key(self) -> str:
-        """Of the marker that it has been sent."""
+        """Return the key of the marker of a sent notice."""
         return f"notices-sent/{self.key.removeprefix('notices/')}"
 
     def to_bytes(self) -> bytes:

@@ -1,7 +1,7 @@
-"""The record of a release: every verdict and timing, kept at `releases/<model>/<release>.json`.
+"""The record of a release: its verdicts, timings and facts, kept at `releases/<model>/<release>.json`.
 
-Pure data; `rollout/record/records.py` reads and writes it. The cut-over re-reads it and lets nothing
-through that is not all passed.
+Pure data; `rollout/record/records.py` reads and writes it. A release is proven when every required check passed. The
+cut-over reads the record again and refuses a release that is not proven.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ from typing import Any, TypeVar
 
 from genai_pipeline.core.checks import ADDED_LATER, GENERATION, REQUIRED_FOR_LIVE
 from genai_pipeline.core.errors import Unreadable
+from genai_pipeline.core.facts import Facts
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Outcome, Verdict, worst
 
+NO_FACTS = Facts()
+
 
 class Phase(StrEnum):
-    """How far a release got. All but the first three are ends."""
+    """How far a release got. All phases but the first three are ends."""
 
     ROLLING_OUT = "rolling out"
     AWAITING_APPROVAL = "awaiting approval"
@@ -34,14 +37,14 @@ class Phase(StrEnum):
 
 
 ENDED_BADLY = frozenset({Phase.REJECTED, Phase.ROLLED_BACK})
-"""In quarantine: not tried again until the revision or the serving section changes, which makes another release."""
+"""In quarantine: not tried again. A change of the revision or of the section `serving` makes another release."""
 ENDED = ENDED_BADLY | {Phase.REPLACED, Phase.SUPERSEDED}
 ON_ITS_WAY = frozenset({Phase.ROLLING_OUT, Phase.AWAITING_APPROVAL})
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to a release; `at` is ISO 8601 UTC."""
+    """Something that happened to a release. `at` is ISO 8601 in UTC."""
 
     at: str
     what: str
@@ -49,17 +52,20 @@ class Event:
 
 @dataclass(frozen=True)
 class Record:
-    """Verdicts are keyed `asset.check`, timings (seconds) by asset.
+    """What is known about one release.
 
     Args:
         spec: the model file as it was when the release was made, so that it can be served again as it was.
-        attempt: runs started for this release, ever; it never goes back, so that run keys stay unique.
-        attempts_before: those that belong to an earlier rollout of the same release.
+        reason: why it is in its phase; empty if the phase says enough.
+        attempt: rollout runs that were requested for this release, ever. It never decreases, so run keys stay unique.
+        attempts_before: those of them that belong to earlier rollouts of the same release.
         trigger: what started this rollout, as "new revision 0123abcd of owner/name@main" or "serving.image changed".
-        approved: who approved it and when; empty where nobody did.
-        promotions: runs started since the last attempt that only move the traffic.
-        leftover: it ended, and its objects may still be in the cluster and its end be untold.
-        generation: of the list of checks that it is held to; a check that was added later is not missed.
+        approved: who approved it and when; empty if it is not approved.
+        promotions: promotion runs that were requested since the last attempt.
+        leftover: it ended, and its objects may still be in the cluster and its notice unwritten.
+        generation: of the list of required checks. Checks that were added later are not missing.
+        verdicts: `asset.check` -> verdict.
+        timings: asset -> seconds.
     """
 
     model: str
@@ -77,12 +83,12 @@ class Record:
     generation: int = GENERATION
     verdicts: Mapping[str, Verdict] = field(default_factory=dict[str, Verdict])
     timings: Mapping[str, float] = field(default_factory=dict[str, float])
-    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    facts: Facts = NO_FACTS
     history: tuple[Event, ...] = ()
 
     @property
     def model_spec(self) -> ModelSpec:
-        """The model file as it was when the release was made. Raises: Unreadable."""
+        """Return the model file as it was when the release was made. Raises: Unreadable: it is not valid."""
         try:
             return ModelSpec.model_validate(dict(self.spec))
         except (ValueError, TypeError) as error:
@@ -94,13 +100,13 @@ class Record:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Required verdicts that were never given."""
+        """Return the required checks without a verdict."""
         asked = (name for name in REQUIRED_FOR_LIVE if ADDED_LATER.get(name, 1) <= self.generation)
         return tuple(name for name in asked if name not in self.verdicts)
 
     @property
     def not_passed(self) -> Mapping[str, Verdict]:
-        """Verdicts of the required checks that are not passed."""
+        """Return the verdicts of required checks that are not passed."""
         given = ((name, self.verdicts.get(name)) for name in REQUIRED_FOR_LIVE)
         return {name: verdict for name, verdict in given if verdict is not None and not verdict.passed}
 
@@ -110,7 +116,7 @@ class Record:
 
     @property
     def usd_per_million_tokens(self) -> float | None:
-        """What a million generated tokens cost in the load test; None where no price was given or nothing measured."""
+        """Return what a million generated tokens cost in the load test; None without a price or a measurement."""
         cost = self.verdicts.get("serving_report.cost")
         value = cost.evidence.get("value_usd") if cost else None
         return float(value) if isinstance(value, int | float) else None
@@ -119,33 +125,35 @@ class Record:
         mine = (v.outcome for name, v in self.verdicts.items() if name.startswith(f"{asset}."))
         return worst(mine)
 
-    def with_verdicts(
-        self, asset: str, verdicts: Iterable[Verdict], seconds: float, facts: Mapping[str, Any]
-    ) -> Record:
-        """This record with what one asset found; what the asset found before is replaced."""
+    def with_verdicts(self, asset: str, verdicts: Iterable[Verdict], seconds: float, facts: Facts = NO_FACTS) -> Record:
+        """Return this record with what one asset found; what the asset found before is replaced."""
         kept = {k: v for k, v in self.verdicts.items() if not k.startswith(f"{asset}.")}
         return replace(
             self,
             verdicts=kept | {f"{asset}.{v.check}": v for v in verdicts},
             timings={**self.timings, asset: round(seconds, 3)},
-            facts={**self.facts, **facts},
+            facts=self.facts.updated(facts),
         )
 
+    def with_facts(self, facts: Facts) -> Record:
+        """Return this record with the sections that were given to `facts`; the others stay."""
+        return replace(self, facts=self.facts.updated(facts))
+
     def attempted(self) -> Record:
-        """This record with one more run started."""
+        """Return this record with one more rollout run."""
         return replace(self, phase=Phase.ROLLING_OUT, attempt=self.attempt + 1, promotions=0)
 
     def promoted(self) -> Record:
-        """This record with one more run started that only moves the traffic."""
+        """Return this record with one more promotion run."""
         return replace(self, promotions=self.promotions + 1)
 
     @property
     def attempts(self) -> int:
-        """Runs started in this rollout of the release."""
+        """Return how many runs were requested in this rollout of the release."""
         return self.attempt - self.attempts_before
 
     def reopened(self) -> Record:
-        """A fresh rollout of the same release: what was proven before counts no more."""
+        """Return this record at the start of a new rollout: earlier verdicts no longer count."""
         return replace(
             self,
             phase=Phase.ROLLING_OUT,
@@ -165,18 +173,19 @@ class Record:
         return replace(self, phase=phase, reason=reason, leftover=False)
 
     def ended(self, phase: Phase, reason: str) -> Record:
-        """This record at its end, with its candidate still to be taken away."""
+        """Return this record at its end, with its candidate still to be removed."""
         return replace(self, phase=phase, reason=reason, leftover=True)
 
     @property
     def glance(self) -> Record:
-        """What a plan needs of it: of a release that is through, neither proof nor history but the last event."""
+        """Return what a plan needs. Of a release that ended it drops proof and facts, and all events but the last."""
         if self.phase in ON_ITS_WAY:
             return self
-        return replace(self, spec={}, verdicts={}, timings={}, facts={}, history=self.history[-1:])
+        return replace(self, spec={}, verdicts={}, timings={}, facts=NO_FACTS, history=self.history[-1:])
 
     def to_bytes(self) -> bytes:
-        data = asdict(self) | {"verdicts": {k: v.to_json() for k, v in self.verdicts.items()}}
+        data = asdict(self) | {"facts": self.facts.to_json()}
+        data["verdicts"] = {k: v.to_json() for k, v in self.verdicts.items()}
         return json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False, default=str).encode()
 
     @classmethod
@@ -184,12 +193,13 @@ class Record:
         data: dict[str, Any] = json.loads(body)
         data["phase"] = Phase(data["phase"])
         data.setdefault("generation", 1)
+        data["facts"] = Facts.model_validate(data.get("facts", {}))
         data["verdicts"] = {k: Verdict.from_json(v) for k, v in data["verdicts"].items()}
         data["history"] = tuple(Event(**e) for e in data["history"])
         record = cls(**data)
         _require(str, record.model, record.release, record.revision)
         _require_times(*(each.at for each in record.history))
-        _require(Mapping, record.spec, record.timings, record.facts)
+        _require(Mapping, record.spec, record.timings)
         _require(int, record.attempt, record.attempts_before, record.promotions, record.generation)
         return record
 
@@ -199,18 +209,18 @@ def record_key(model: str, release: str) -> str:
 
 
 def live_key(model: str) -> str:
-    """Key of the pointer to the live and the last good release."""
+    """Return the key of the pointer to the live and the last good release."""
     return f"releases/{model}/live.json"
 
 
 @dataclass(frozen=True)
 class Live:
-    """Which release has user traffic, and which one had it before and can have it again.
+    """The pointer: which release has user traffic, and which one had it before and can get it back.
 
     Args:
-        since: ISO 8601 UTC, as is `watched_until`.
-        watched_until: until then it is watched and the last good one kept warm; None: it has been, or never is.
-        rolled_back: the release that lost the traffic to this one by a rollback and is still to be taken away.
+        since: ISO 8601 in UTC, as `watched_until`.
+        watched_until: until then the release is watched and the last good one kept warm; None: no watch.
+        rolled_back: the release that lost the traffic to this one by a rollback and is still to be removed.
     """
 
     release: str
@@ -248,7 +258,7 @@ Kept = TypeVar("Kept", Record, Live)
 
 
 def read(kind: type[Kept], key: str, body: bytes) -> Kept:
-    """What stands under a key of the store. Raises: Unreadable."""
+    """Read a record or a pointer from the body of an object. Raises: Unreadable."""
     try:
         return kind.from_bytes(body)
     except (ValueError, TypeError, KeyError, AttributeError) as error:

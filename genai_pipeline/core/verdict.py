@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Outcome(StrEnum):
-    """Worst first is `failed`, then `inconclusive`: an error while measuring is never a pass."""
+    """The outcome of a check. `failed` is worse than `inconclusive`; an error while measuring never passes."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -24,10 +24,10 @@ class Verdict:
     """One check's outcome.
 
     Args:
-        check: name of the check, e.g. ``ttft_p95``; the asset it belongs to is not part of it.
+        check: name of the check without its asset, for example `ttft_p95`.
         outcome: passed, failed or inconclusive.
         summary: one sentence with the value and the limit, for a person.
-        evidence: JSON-serialisable facts. A list of flat dicts is shown as a table.
+        evidence: values that JSON can hold. A list of flat dicts is shown as a table.
     """
 
     check: str
@@ -70,10 +70,10 @@ def inconclusive(check: str, summary: str, **evidence: Any) -> Verdict:
 
 
 def judge(check: str, ok: bool, summary: str, **evidence: Any) -> Verdict:
-    """Passed where `ok`, failed otherwise. For measurements that were made; else use `inconclusive`."""
+    """Return a verdict on something that was measured: passed if `ok`, else failed."""
     return Verdict(check, Outcome.PASSED if ok else Outcome.FAILED, summary, evidence)
 
 
 def worst(outcomes: Iterable[Outcome]) -> Outcome:
-    """The outcome of a whole: its worst part's. Nothing measured is inconclusive."""
+    """Return the worst outcome. Without any outcome it is inconclusive."""
     return max(outcomes, key=_SEVERITY.__getitem__, default=Outcome.INCONCLUSIVE)

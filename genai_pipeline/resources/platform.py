@@ -12,10 +12,10 @@ from genai_pipeline.rollout.control.controller import Controller
 from genai_pipeline.rollout.control.overtaking import Overtaking
 from genai_pipeline.rollout.control.resolving import Resolver
 from genai_pipeline.rollout.record.delivery import Delivery
-from genai_pipeline.rollout.record.ledger import Ledger
 from genai_pipeline.rollout.record.notices import Notices
+from genai_pipeline.rollout.record.record_cache import RecordCache
 from genai_pipeline.rollout.record.records import Records
-from genai_pipeline.rollout.switch.candidate import Candidates
+from genai_pipeline.rollout.switch.candidates import Candidates
 from genai_pipeline.rollout.switch.cutover import CutOver
 from genai_pipeline.rollout.switch.ending import Ending
 from genai_pipeline.rollout.switch.rollback import RollBack
@@ -87,7 +87,7 @@ class Platform:
 
     @cached_property
     def controller(self) -> Controller:
-        ledger, resolver = Ledger(self.gateways.store), Resolver(self.gateways.source)
+        ledger, resolver = RecordCache(self.gateways.store), Resolver(self.gateways.source)
         return Controller(
             self.records, ledger, self.ending, self.approvals, resolver.revisions, self.profile.max_rollouts
         )
@@ -100,4 +100,4 @@ class Platform:
         """`ask` puts a question to a live agent: the engines do not know each other, so it is handed in."""
         reader = Reader(self.gateways, self.candidates, self.traffic)
         watcher = Watcher(reader, self.records, self.candidates, self.roll_back, self.notices, ask)
-        return LiveWatch(Ledger(self.gateways.store), self.records, self.roll_back, watcher, self.traffic)
+        return LiveWatch(RecordCache(self.gateways.store), self.records, self.roll_back, watcher, self.traffic)

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.record import Phase
 from genai_pipeline.resources.platform import Platform
-from genai_pipeline.rollout.control.controller import UnderWay
+from genai_pipeline.rollout.control.controller import ActiveRun
 
 
-def why_not_quiet(platform: Platform, spec: ModelSpec, under_way: Sequence[UnderWay]) -> str:
+def why_busy(platform: Platform, spec: ModelSpec, under_way: Sequence[ActiveRun]) -> str:
     """Empty where nothing is under way. Raises: StoreUnavailable."""
     busy = next((run.what for run in under_way if run.model == spec.name), "")
     if busy:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import dagster as dg
 
-from genai_pipeline.rollout.control.controller import ROLLOUT_JOBS, UnderWay
+from genai_pipeline.rollout.control.controller import ROLLOUT_JOBS, ActiveRun
 from genai_pipeline.staging.prune import Reference
 
 PARTITION_TAG = "dagster/partition"
@@ -21,20 +21,20 @@ UNDER_WAY: Sequence[dg.DagsterRunStatus] = (
 )
 
 
-def runs_under_way(instance: dg.DagsterInstance) -> list[UnderWay]:
+def runs_under_way(instance: dg.DagsterInstance) -> list[ActiveRun]:
     """What is at work on models, whoever launched it: one query for all of them."""
     records = instance.get_run_records(dg.RunsFilter(statuses=UNDER_WAY))
     return [found for record in records for found in _of(record.dagster_run)]
 
 
-def _of(run: dg.DagsterRun) -> Iterable[UnderWay]:
+def _of(run: dg.DagsterRun) -> Iterable[ActiveRun]:
     """A run of a job of ours names its model; one that selects assets has it in their keys."""
     selected = {tuple(key.path) for key in run.asset_selection or () if len(key.path) == 2}
     models = {run.tags[MODEL_TAG]} if MODEL_TAG in run.tags else {model for model, _ in selected} - {"platform"}
     release = run.tags.get(PARTITION_TAG) or ""
     for model in models:
         rolls_out = run.job_name.startswith(ROLLOUT_JOBS) or (model, TAKES_ROOM) in selected
-        yield UnderWay(model, f"{run.job_name} of {release or model} (run {run.run_id[:8]})", rolls_out)
+        yield ActiveRun(model, f"{run.job_name} of {release or model} (run {run.run_id[:8]})", rolls_out)
 
 
 def references_of_runs(instance: dg.DagsterInstance) -> list[Reference]:

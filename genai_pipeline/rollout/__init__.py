@@ -1,10 +1,10 @@
-"""How a release comes to have user traffic, keeps it, and loses it. Each folder may import only those below it:
+"""How a release gets user traffic, keeps it, and loses it. Each folder imports only from the folders below it.
 
-| folder | what |
+| folder | what it does |
 |---|---|
-| control | what to do about each model now; the tick that the sensors ask |
-| watch, upkeep | what is live: the watch after promotion and the way back; drift, redeploys |
-| capacity | room for the candidate, and what it costs |
-| switch | candidate, traffic, drain, roll back, end |
-| pools, record | what node pools offer; what is remembered in the store |
+| control | decides the next step of each model, at every tick of the version sensor |
+| watch, upkeep | watches a new live release and rolls it back; finds drift and redeploys |
+| capacity | finds out whether the candidate fits, and what that costs |
+| switch | starts candidates, moves traffic, drains, rolls back, ends releases |
+| pools, record | knows what node pools offer; reads and writes records |
 """

@@ -27,7 +27,7 @@ from genai_pipeline.gateways.metrics.engine import EngineMetricsReader
 from genai_pipeline.k8s.render import RELEASE_LABEL, package_version, stable_name
 from genai_pipeline.loadtest.probe import ContinuousProbe
 from genai_pipeline.rollout.record.records import Records
-from genai_pipeline.rollout.switch.candidate import Candidates
+from genai_pipeline.rollout.switch.candidates import Candidates
 from genai_pipeline.rollout.switch.cutover import CutOver
 from genai_pipeline.rollout.switch.traffic import Traffic
 from tests.cluster.machine.images import Image
@@ -130,7 +130,7 @@ class Lane:
         for name in REQUIRED_FOR_LIVE:
             asset = name.split(".")[0]
             mine = [passed(n.split(".")[1], "fine") for n in REQUIRED_FOR_LIVE if n.startswith(f"{asset}.")]
-            self.records.update(MODEL, new.id, lambda r, a=asset, m=mine: r.with_verdicts(a, m, 1, {}))
+            self.records.update(MODEL, new.id, lambda r, a=asset, m=mine: r.with_verdicts(a, m, 1))
 
     def go_live(self, new: Release, spec: ModelSpec = SPEC) -> list[Verdict]:
         return self.cut_over.go_live(spec, new, ContinuousProbe, lambda _: None)

@@ -130,7 +130,7 @@ def test_the_second_revision_takes_over_without_a_failed_request(installation, v
     assert not_passed(v2.ended.record) == {}
     assert v2.seen.total_failed == 0, v2.seen.causes
     assert min(v2.seen.sent.values()) > 20
-    assert v2.ended.record.facts["strategy"] == "blue_green"
+    assert v2.ended.record.facts.strategy == "blue_green"
 
 
 def test_clients_saw_the_one_revision_and_then_the_other(installation, v1, v2):

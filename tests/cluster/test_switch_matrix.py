@@ -21,7 +21,7 @@ import pytest
 from kubernetes import client
 
 from genai_pipeline.core.release import Release
-from genai_pipeline.rollout.switch import candidate, cutover, traffic
+from genai_pipeline.rollout.switch import candidates, cutover, traffic
 from tests.cluster.lane import MODEL, SPEC, Lane, release
 from tests.cluster.load import Load, Seen
 from tests.cluster.machine.cluster import until
@@ -123,7 +123,7 @@ def test_no_request_fails_and_a_rerun_converges(matrix, record_property, path, a
 
 
 def test_the_aborts_are_all_the_states_that_a_cut_over_has():
-    sources = [Path(module.__file__).read_text() for module in (candidate, cutover, traffic)]
+    sources = [Path(module.__file__).read_text() for module in (candidates, cutover, traffic)]
 
     states = set(re.findall(r'crash_point\("([\w.]+)"\)', "".join(sources)))
 

@@ -78,7 +78,7 @@ def test_what_does_not_wait_for_approval_cannot_be_approved(desk):
     result = approve(desk, desk.releases[0])
 
     assert not result.success
-    assert "waits for no approval" in str(result.failure_data_for_node("approve_release").user_failure_data)
+    assert "does not wait for approval" in str(result.failure_data_for_node("approve_release").user_failure_data)
 
 
 def test_a_promotion_whose_run_died_is_tried_again_under_another_key_and_not_for_ever(desk, monkeypatch):

@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 
 from genai_pipeline.core.errors import ClusterUnavailable
+from genai_pipeline.core.facts import Facts
 from genai_pipeline.core.model_file import ModelFiles, parse_model
 from genai_pipeline.resources.platform import Platform
 from tests.defs.upkeep_desk import evaluations, publish, redeploy, run, tick
@@ -31,7 +32,7 @@ def edit(desk, image="nginx:1"):
 
 def upgrade(desk, monkeypatch, version="9.9.9"):
     """Another version of this package: its agent's image is another one."""
-    for module in ("k8s.agent", "rollout.upkeep.drift"):
+    for module in ("k8s.agent", "rollout.upkeep.drift_detection"):
         monkeypatch.setattr(f"genai_pipeline.{module}.package_version", lambda: version)
     reload_as_it_is(desk)
 
@@ -213,9 +214,8 @@ def test_an_autoscaler_that_is_switched_off_goes(desk):
 
 def test_where_nothing_differs_after_all_that_is_noted_and_nothing_is_applied(desk, monkeypatch):
     publish(desk, "v1")
-    record = desk.record(desk.live)
-    facts = {**record.facts, "deployed": {}}  # as of a release from before anybody wrote it down
-    desk.platform.records.update("tiny", desk.live, lambda r: replace(r, facts=facts))
+    facts = Facts(deployed=None)  # as of a release from before anybody wrote it down
+    desk.platform.records.update("tiny", desk.live, lambda r: r.with_facts(facts))
     monkeypatch.setattr(desk.world.cluster, "apply", lambda *a, **k: pytest.fail("nothing is to be applied"))
 
     result = redeploy(desk)

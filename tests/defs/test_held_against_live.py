@@ -66,7 +66,7 @@ def test_the_first_release_is_held_against_nothing_and_its_results_are_kept(desk
     assert (evaluated.against.release, evaluated.against.itself) == (None, False)
     kept = ResultsStore(desk.world.store).read("tiny", desk.live, "weather")
     assert kept == replace(evaluated.found, model="tiny", release=desk.live)
-    assert desk.record(desk.live).facts["agent"]["results"].endswith(results_key("tiny", desk.live, "weather"))
+    assert desk.record(desk.live).facts.agent.results.endswith(results_key("tiny", desk.live, "weather"))
     assert [r.release for r in desk.platform.records.all("tiny")] == [desk.live]
 
 

@@ -101,5 +101,5 @@ def test_a_rerun_that_finds_the_live_release_stopped_goes_on_as_it_began(desk, m
 
     assert result.success
     assert desk.live == v2
-    assert desk.record(v2).facts["strategy"] == "recreate"
+    assert desk.record(v2).facts.strategy == "recreate"
     assert "interrupted by design" in desk.record(v2).verdicts["live.no_failed_request"].summary

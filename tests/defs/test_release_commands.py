@@ -209,7 +209,7 @@ def test_a_way_back_that_was_begun_leads_where_it_was_begun_to(desk, genai, monk
     code, said = genai("rollback", "tiny", "--to", v1)
 
     assert code == 1
-    assert f"tiny@{v3} is on its way back to {last_good} already" in said
+    assert f"tiny@{v3} is being rolled back to {last_good} already" in said
     assert genai("rollback", "tiny")[0] == 0
     assert desk.live == last_good
 

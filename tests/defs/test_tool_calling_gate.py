@@ -53,7 +53,7 @@ def test_a_model_that_calls_its_tools_right_goes_live_and_its_results_are_kept(d
 
     assert {request["model"] for request in asked} == {f"tiny@{desk.live}"}
     assert "3 of 3 cases solved" in desk.record(desk.live).verdicts[CHECK].summary
-    assert desk.record(desk.live).facts["tool_calling"]["solved"] == 3
+    assert desk.record(desk.live).facts.tool_calling.solved == 3
     kept = ResultsStore(desk.platform.gateways.store).read("tiny", desk.live, "tool_calling")
     assert [case.name for case in kept.cases] == [case.name for case in SUITE.cases]
 

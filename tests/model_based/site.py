@@ -23,6 +23,7 @@ from genai_pipeline.assets.snapshot import SNAPSHOT
 from genai_pipeline.assets.staged_model import STAGED_MODEL
 from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.errors import GenaiError
+from genai_pipeline.core.facts import Facts
 from genai_pipeline.core.manifest import Manifest, ManifestFile, manifest_key, staged_prefix
 from genai_pipeline.core.model_file import ModelFiles, parse_model
 from genai_pipeline.core.model_spec import ModelSpec
@@ -31,10 +32,10 @@ from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Outcome, Verdict
 from genai_pipeline.resources.platform import Platform
 from genai_pipeline.rollout.control.approval import Approvals
-from genai_pipeline.rollout.control.controller import Controller, Start, Tick, UnderWay
-from genai_pipeline.rollout.record.ledger import Ledger
+from genai_pipeline.rollout.control.controller import ActiveRun, Controller, ControllerTick, RequestedRun
+from genai_pipeline.rollout.record.record_cache import RecordCache
 from genai_pipeline.rollout.record.records import Records
-from genai_pipeline.rollout.switch.candidate import Candidates
+from genai_pipeline.rollout.switch.candidates import Candidates
 from genai_pipeline.rollout.switch.rollback import RollBack
 from genai_pipeline.rollout.switch.traffic import Traffic
 from genai_pipeline.staging.prune import Reference
@@ -78,7 +79,7 @@ class InMemory(Platform):
 
     @cached_property
     def controller(self) -> Controller:
-        ledger = Ledger(self.gateways.store)
+        ledger = RecordCache(self.gateways.store)
         return Controller(self.records, ledger, self.ending, self.approvals, self._site.revisions, MOST)
 
 
@@ -156,11 +157,11 @@ class Site:
 
     # What Dagster does
 
-    def tick(self, fault: Fault | None = None, requests_are_lost: bool = False) -> Tick:
+    def tick(self, fault: Fault | None = None, requests_are_lost: bool = False) -> ControllerTick:
         """One tick of the version sensor and the launch of what it asks for; a run key is launched once, ever."""
-        tick = Tick()
+        tick = ControllerTick()
         with surviving(fault):
-            under_way = [UnderWay(run.model, f"{run.kind} of {run.release}") for run in self.runs.values()]
+            under_way = [ActiveRun(run.model, f"{run.kind} of {run.release}") for run in self.runs.values()]
             tick = self.platform.controller.tick(list(self.specs.values()), under_way, self.now)
         self.said = tick.notes
         for start in tick.starts:
@@ -171,7 +172,7 @@ class Site:
                 self.runs[start.spec.name] = self._run_of(start)
         return tick
 
-    def _run_of(self, start: Start) -> Run:
+    def _run_of(self, start: RequestedRun) -> Run:
         assets = list(self.assets) if start.kind == "rollout" else [LIVE]
         return Run(start.kind, start.spec, start.release, assets)
 
@@ -252,7 +253,7 @@ class Site:
         return (
             replace(SNAPSHOT, work=lambda hand: _all("snapshot", Outcome.PASSED)),
             replace(STAGED_MODEL, work=self._stage),
-            replace(CAPACITY, work=lambda hand: replace(_all("capacity"), facts={"strategy": "blue_green"})),
+            replace(CAPACITY, work=lambda hand: replace(_all("capacity"), facts=Facts(strategy="blue_green"))),
             replace(CANDIDATE, work=self._start),
             replace(SERVING_REPORT, work=self._measure),
             replace(AGENT_CANDIDATE, work=self._start_agent),

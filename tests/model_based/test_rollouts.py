@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from genai_pipeline.core.record import Record
-from genai_pipeline.rollout.control.controller import Controller, Start
+from genai_pipeline.rollout.control.controller import Controller, RequestedRun
 from genai_pipeline.rollout.switch.ending import Ending
 from tests.model_based.faulty import TROUBLE
 from tests.model_based.machine import Rollouts
@@ -24,7 +24,7 @@ STANDING_STILL = SimpleNamespace(monotonic=lambda: 0.0, sleep=lambda seconds: No
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
     monkeypatch.setattr("genai_pipeline.rollout.switch.traffic.SETTLE_DEADLINE_S", 0.3)
-    for module in ("control.controller", "record.ledger", "switch.settling"):
+    for module in ("control.controller", "record.record_cache", "switch.settling"):
         monkeypatch.setattr(f"genai_pipeline.rollout.{module}.time", STANDING_STILL)
     monkeypatch.setattr("genai_pipeline.loadtest.probe.ContinuousProbe", _watch_traffic)
     monkeypatch.setattr("genai_pipeline.assets.live.utc_now", None)  # each site has its own clock
@@ -77,7 +77,7 @@ def test_it_finds_an_interlock_that_lets_the_unproven_through(monkeypatch):
 def test_it_finds_a_tick_that_hands_a_run_out_before_it_is_written_down(monkeypatch):
     def without_writing(controller, of, plan):
         attempt = (of.record.attempt if of.record else 0) + 1
-        return Start("rollout", of.spec, of.desired.id, attempt, f"{of.spec.name}:{of.desired.id}:{attempt}", "")
+        return RequestedRun("rollout", of.spec, of.desired.id, attempt, f"{of.spec.name}:{of.desired.id}:{attempt}", "")
 
     monkeypatch.setattr(Controller, "_start", without_writing)
 
@@ -94,7 +94,7 @@ def test_it_finds_a_pruner_that_forgets_the_live_release(monkeypatch):
 
 @pytest.mark.long
 def test_it_finds_a_controller_that_promotes_without_approval(monkeypatch):
-    monkeypatch.setattr("genai_pipeline.rollout.control.plan.needs_approval", lambda *_: False)
+    monkeypatch.setattr("genai_pipeline.rollout.control.rollout_plan.needs_approval", lambda *_: False)
 
     finds("nobody approved it")
 

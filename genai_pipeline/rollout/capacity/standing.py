@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from genai_pipeline.core.record import Record
 from genai_pipeline.rollout.record.records import Records
-from genai_pipeline.rollout.switch.candidate import Candidates
+from genai_pipeline.rollout.switch.candidates import Candidates
 
 
 @dataclass(frozen=True)
@@ -33,5 +33,5 @@ def standing_of(record: Record, records: Records, candidates: Candidates) -> Sta
     return Standing(
         candidate_is_up=candidates.is_up(record.as_release),
         live=live,
-        made_room=stopped and record.facts.get("strategy") == "recreate",
+        made_room=stopped and record.facts.strategy == "recreate",
     )

@@ -1,1 +1,1 @@
-"""What to do about each model now: one tick compares what is asked for with what is, and takes the next step."""
+"""Decide what to do about each model now: a tick compares what is asked for with what is, and takes the next step."""

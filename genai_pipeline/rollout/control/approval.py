@@ -1,4 +1,4 @@
-"""Promotion by hand: a proven candidate waits, people are told where its reports are, and one of them says yes."""
+"""Approval by a person: a proven release waits, a notice says where its reports are, and a person approves it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from genai_pipeline.rollout.record.records import Records
 
 
 class Approvals:
-    """Asks for approvals and takes them. Every method may be repeated.
+    """Ask for approvals and record them. Every method may be repeated.
 
     Args:
-        ui: address of the Dagster UI, where the reports are to look at.
+        ui: address of the Dagster UI, which shows the reports.
     """
 
     def __init__(self, records: Records, notices: Notices, ui: str, now: Callable[[], str] = utc_now) -> None:
@@ -27,7 +27,10 @@ class Approvals:
         self._now = now
 
     def ask(self, record: Record) -> Record:
-        """Let a proven release wait. The notice goes first: told twice is better than never."""
+        """Let a proven release wait for approval.
+
+        The notice is written first: if this is killed, it is better sent twice than never.
+        """
         if not _may_wait(record):
             return record
         reason = self._question(record)
@@ -40,18 +43,18 @@ class Approvals:
         )
 
     def approve(self, model: str, release: str, by: str) -> Record:
-        """Let a waiting release have the traffic; the next tick moves it.
+        """Record that a person approves a waiting release. The next tick of the version sensor promotes it.
 
         Args:
-            by: who says so.
-        Raises: NotFound. Refused: it waits for no approval.
+            by: the person's name.
+        Raises: NotFound: the release has no record. Refused: the release does not wait for approval.
         """
         record = self._records.require(model, release)
         if record.approved:
             return record
         if record.phase is not Phase.AWAITING_APPROVAL:
-            why = f"{model}@{release} waits for no approval: it is {record.phase}. {record.reason}".strip()
-            raise Refused(why, "Only a release whose checks are all passed can be approved: see `genai status`.")
+            why = f"{model}@{release} does not wait for approval: it is {record.phase}. {record.reason}".strip()
+            raise Refused(why, "Only a proven release with `approval: manual` can be approved. See `genai status`.")
         approved = f"{by} at {self._now()}"
         return self._records.update(model, release, lambda r: _approved(r, approved), f"approved by {by}")
 
@@ -69,5 +72,5 @@ def _may_wait(record: Record) -> bool:
 
 
 def _approved(record: Record, approved: str) -> Record:
-    """Nothing is approved that was overtaken meanwhile."""
+    """Return the approved record, unless the release was superseded meanwhile."""
     return replace(record, approved=approved) if record.phase is Phase.AWAITING_APPROVAL else record

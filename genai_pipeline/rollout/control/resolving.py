@@ -1,4 +1,4 @@
-"""Ask every source of a tick side by side, and wait for none of them longer than the tick may take."""
+"""Ask the sources of all models at once, and wait for each no longer than a tick may take."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ from genai_pipeline.gateways.threads import Workers
 AT_ONCE = 16
 BUDGET_S = 2.0
 
-Answer = str | GenaiError
-"""The revision, or why there is none."""
+ResolvedRevision = str | GenaiError
+"""The revision, or the error that kept it from being known."""
 
 
 class Resolver:
-    """Resolves what model files ask for.
+    """Resolve what model files ask for to revisions.
 
-    A question that was not answered in time goes on: its answer is taken at the next tick, so that a slow source is
-    asked once, and not once more at every tick.
+    A request that does not end in time goes on, and the next tick takes its result. So a slow source is asked once,
+    and not once more at every tick.
 
     Args:
-        source: opens a source; connects to nothing.
+        source: opens a source; opening does not connect.
+        at_once: requests under way at once.
+        budget_s: seconds that one call waits for all of them.
     """
 
     def __init__(self, source: Callable[[Source], Hub], at_once: int = AT_ONCE, budget_s: float = BUDGET_S) -> None:
@@ -41,8 +43,8 @@ class Resolver:
     def _workers(self) -> Workers:
         return Workers(self._at_once, "resolve")
 
-    def revisions(self, specs: Sequence[ModelSpec]) -> Mapping[str, Answer]:
-        """Model -> the revision that it asks for now, or the error instead."""
+    def revisions(self, specs: Sequence[ModelSpec]) -> Mapping[str, ResolvedRevision]:
+        """Return for each model the revision that it asks for now, or the error instead."""
         sources = list(dict.fromkeys(spec.source for spec in specs))
         for source in sources:
             if source not in self._asked:
@@ -58,18 +60,18 @@ class Resolver:
         except BaseException as error:
             answer.set_exception(error)
 
-    def _wait_for(self, source: Source, end: float) -> Answer:
+    def _wait_for(self, source: Source, end: float) -> ResolvedRevision:
         asked = self._asked[source]
         try:
             found = asked.result(max(0.0, end - time.monotonic()))
         except Late:
             if not asked.done():
                 said = f"{source.title} has not answered within {self._budget_s:g} s."
-                return Unavailable(said, "Its answer is looked for again at the next tick.")
-            found = Unavailable(f"{source.title} did not answer in time.", "It is asked again at the next tick.")
+                return Unavailable(said, "The next tick looks for its answer again.")
+            found = Unavailable(f"{source.title} did not answer in time.", "The next tick asks it again.")
         except GenaiError as error:
             found = error
-        except Exception as error:  # a mistake about one source must not hold the others back
+        except Exception as error:  # an error about one source must not stop the other models
             found = Unavailable(f"{source.title} could not be asked ({type(error).__name__}: {error}).", "See the log.")
         del self._asked[source]
         return found

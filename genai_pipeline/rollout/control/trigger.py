@@ -1,4 +1,4 @@
-"""What is new about a release: exactly what changed against the one that is live."""
+"""Say what is new about a release: what changed compared with the live one."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from genai_pipeline.core.record import Record
 from genai_pipeline.core.release import Release
 
 SHOWN = 80
-"""Characters of a value; a chat template may be pages long."""
+"""Longest value that is shown, in characters. A chat template may be pages long."""
 
 
 def trigger_of(spec: ModelSpec, desired: Release, live: Record | None) -> str:
-    """As "new revision 0123abcd4567 of owner/name@main" or "serving.image: a -> b". Values of `env` are not told."""
+    """Return what started a rollout, as "new revision 0123abcd4567 of owner/name@main" or "serving.image: a -> b".
+
+    Values of `env` may be secret, so only their names are shown.
+    """
     title = f"revision {desired.revision[:12]} of {spec.source.title}"
     if live is None:
         return f"first release: {title}"
@@ -24,7 +27,7 @@ def trigger_of(spec: ModelSpec, desired: Release, live: Record | None) -> str:
 
 
 def _section(record: Record) -> Mapping[str, Any]:
-    """As written, and not by today's rules: they may refuse what was served yesterday."""
+    """Return the section as it was written: today's rules may refuse what was served yesterday."""
     return record.spec.get("serving") or {}
 
 
@@ -33,10 +36,10 @@ def _changes(path: str, before: Any, after: Any) -> Iterator[str]:
         for key in sorted({*before, *after}, key=str):
             yield from _changes(f"{path}.{key}", before.get(key), after.get(key))  # pyright: ignore
     elif before != after:
-        told = f"{_said(before)} -> {_said(after)}"
-        yield f"{path} changed" if path.startswith("serving.env") else f"{path}: {told}"
+        is_secret = path.startswith("serving.env")
+        yield f"{path} changed" if is_secret else f"{path}: {_shortened(before)} -> {_shortened(after)}"
 
 
-def _said(value: Any) -> str:
+def _shortened(value: Any) -> str:
     text = "none" if value is None else str(value)
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"

@@ -1,7 +1,8 @@
-"""Send the notices that wait to the webhook, beside whatever else goes on.
+"""Send waiting notices to the webhook without delaying anything else.
 
-A round runs in a thread of its own, because a webhook may hang, and the sensors of an installation are evaluated one
-after another. What could not be sent is tried again later and later; a notice is deleted only when the webhook took it.
+A round runs in its own thread: a webhook may hang, and Dagster evaluates the sensors of an installation one after
+another. A notice that could not be sent is tried again after growing pauses. It is deleted only when the webhook has
+accepted it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from genai_pipeline.core.clock import growing_pause_s
 from genai_pipeline.core.errors import GenaiError, Unavailable
 from genai_pipeline.core.faults import crash_point
 from genai_pipeline.core.notice import Notice, NoticeKind
@@ -17,17 +19,18 @@ from genai_pipeline.gateways.webhook.abc import Webhook
 from genai_pipeline.rollout.record.notices import Notices
 
 PATIENCE_S = 1.5
-"""How long a tick waits for its round: a webhook that answers has answered by then."""
-FIRST_RETRY, LAST_RETRY = timedelta(seconds=30), timedelta(hours=1)
+"""Seconds that a tick waits for its round. A webhook that works has answered by then."""
+FIRST_RETRY_S, LAST_RETRY_S = 30, 3600
 ROUND_MAX = 20
-"""Slack takes about one a second; the rest goes with the next tick."""
+"""Slack accepts about one message a second. The next tick sends the rest."""
 
 
 class Delivery:
-    """One per process.
+    """Send notices. There is one object per process.
 
     Args:
-        page: address of a page of the Dagster UI, as assets/m/live; empty where nobody knows the UI's address.
+        page: returns the address of a page of the Dagster UI, for example of assets/m/live; empty if the address of
+            the UI is not known.
     """
 
     def __init__(
@@ -41,35 +44,35 @@ class Delivery:
         self._tries: dict[str, int] = {}
         self._due: dict[str, datetime] = {}
         self._round: threading.Thread | None = None
-        self._said = ""
+        self._outcome = ""
 
     def tick(self, patience_s: float = PATIENCE_S) -> str:
-        """Start a round unless one goes on still; what came of it, or of the one before."""
+        """Start a round, unless one is under way. Returns: What the latest finished round did, in words."""
         if self._round is None or not self._round.is_alive():
             self._round = threading.Thread(target=self._run, name="notices", daemon=True)
             self._round.start()
         self._round.join(patience_s)
-        return "The webhook has not answered yet." if self._round.is_alive() else self._said
+        return "The webhook has not answered yet." if self._round.is_alive() else self._outcome
 
     def _run(self) -> None:
         try:
-            self._said = self.round()
+            self._outcome = self.round()
         except GenaiError as error:
-            self._said = str(error)
+            self._outcome = str(error)
 
     def round(self) -> str:
-        """Send what is due, oldest first. Raises: StoreUnavailable."""
+        """Send the notices that are due, oldest first. Raises: StoreUnavailable: the notices could not be read."""
         now = self._now()
         expired = self._notices.expire(now, is_sent_anywhere=self._webhook is not None)
         waiting = self._notices.waiting()
         if self._webhook is None:
-            return f"GENAI_WEBHOOK_URL is not set: nothing is sent. {len(waiting)} notices wait; they go after a day."
+            return f"GENAI_WEBHOOK_URL is not set: nothing is sent. {len(waiting)} notices wait, for a day at most."
         self._forget_all_but(waiting)
         sent, problem = 0, ""
         for notice in [n for n in waiting if self._due.get(n.key, now) <= now][:ROUND_MAX]:
             try:
                 sent += self._send(self._webhook, notice)
-            except Unavailable as error:  # nor would it take the next one
+            except Unavailable as error:  # the next notice would fail too
                 problem = self._again_later(notice, error, now)
                 break
             except GenaiError as error:
@@ -87,9 +90,9 @@ class Delivery:
 
     def _again_later(self, notice: Notice, error: GenaiError, now: datetime) -> str:
         tries = self._tries[notice.key] = self._tries.get(notice.key, 0) + 1
-        wait = min(FIRST_RETRY * 4 ** min(tries - 1, 6), LAST_RETRY)
-        self._due[notice.key] = now + wait
-        return f"{error} Next try of {notice.model}@{notice.release} in {wait.total_seconds():.0f} s."
+        pause_s = growing_pause_s(tries, FIRST_RETRY_S, 4, LAST_RETRY_S)
+        self._due[notice.key] = now + timedelta(seconds=pause_s)
+        return f"{error} Next try of {notice.model}@{notice.release} in {pause_s:.0f} s."
 
     def _forget_all_but(self, waiting: list[Notice]) -> None:
         keys = {notice.key for notice in waiting}
@@ -98,7 +101,7 @@ class Delivery:
 
 
 def worded(notice: Notice, link: str) -> str:
-    """Model, release, what and why; and where to look. `&`, `<` and `>` as Slack wants them."""
+    """Return the text of a notice and a link. `&`, `<` and `>` are escaped as Slack requires."""
     text = f"{notice.model}@{notice.release}: {notice.kind}. {notice.text}".strip()
     for char, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
         text = text.replace(char, entity)

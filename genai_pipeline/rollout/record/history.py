@@ -1,4 +1,4 @@
-"""The history of a model: one row per release, from its records. Pure; the command line and m/live show it."""
+"""Make the history of a model from its records: one row per release. Pure. The command line and m/live show it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from genai_pipeline.core.verdict import Outcome
 
 BY_ITSELF = "the sensor"
 MOST_OF_A_REASON = 200
-"""Characters in a table; all of it is in the record, and in `history`."""
+"""Characters of a reason in a table. The record and `history` have all of it."""
 
 
 def history(records: Sequence[Record], live: Live | None = None) -> list[dict[str, Any]]:
-    """Newest first by when it last began. What nobody knows is None; times are ISO 8601 UTC, timings seconds."""
+    """Return a row per release, newest first by the start of its latest rollout.
+
+    Returns: Rows; a value that is not known is None, times are ISO 8601 in UTC, timings seconds.
+    """
     return [_row(record, live) for record in sorted(records, key=_began, reverse=True)]
 
 
 def history_table(records: Sequence[Record], live: Live | None = None) -> list[dict[str, Any]]:
-    """The same as flat rows of text."""
+    """Return the history as flat rows of text."""
     return [
         {
             "release": row["release"],
@@ -41,12 +44,13 @@ def history_table(records: Sequence[Record], live: Live | None = None) -> list[d
 
 
 def _short(at: str | None) -> str:
-    """To the second, for a person."""
+    """Return a time to the second, for people."""
     return f"{at[:10]} {at[11:19]}Z" if at else ""
 
 
 def _row(record: Record, live: Live | None) -> dict[str, Any]:
     outcomes = Counter(str(verdict.outcome) for verdict in record.verdicts.values())
+    rollback = record.facts.rollback
     return {
         "release": record.release,
         "revision": record.revision,
@@ -59,7 +63,7 @@ def _row(record: Record, live: Live | None) -> dict[str, Any]:
         "seconds": round(sum(record.timings.values()), 3),
         "state": _state(record, live),
         "why": record.reason or None,
-        "ended_by": (record.facts.get("rollback") or {}).get("by") if record.phase is Phase.ROLLED_BACK else None,
+        "ended_by": rollback.by if rollback and record.phase is Phase.ROLLED_BACK else None,
         "began": _began(record) or None,
         "ended": _last(record) if record.phase in ENDED or record.phase is Phase.LIVE else None,
         "events": [{"at": event.at, "what": event.what} for event in record.history],
@@ -67,7 +71,7 @@ def _row(record: Record, live: Live | None) -> dict[str, Any]:
 
 
 def _who(record: Record) -> str:
-    """A trigger that a person pulled names the person."""
+    """Return who started the rollout: a trigger that a person caused names the person."""
     return record.trigger.rpartition(" by ")[2] if " by " in record.trigger else BY_ITSELF
 
 
@@ -82,14 +86,14 @@ def _state(record: Record, live: Live | None) -> str:
 
 
 def _began(record: Record) -> str:
-    """When its newest rollout began: a release that was asked for again has more than one."""
+    """Return when its latest rollout began: a release that was asked for again has had more than one."""
     requested = [event.at for event in record.history if event.what.startswith("run requested")]
     first = record.history[0].at if record.history else ""
     return requested[-record.attempts] if 0 < record.attempts <= len(requested) else first
 
 
 def _last(record: Record) -> str | None:
-    """The last event that is about its end, and not about what is looked after since."""
+    """Return the time of the last event that is about its end, and not about upkeep after it."""
     words = (str(record.phase), "went live", "has the traffic again", "replaced by", "superseded", "rolled back")
     ends = [event.at for event in record.history if event.what.startswith(words)]
     return ends[-1] if ends else record.history[-1].at if record.history else None

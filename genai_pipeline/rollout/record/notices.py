@@ -1,8 +1,7 @@
-"""Notices that wait in the store until somebody sends them on.
+"""Keep notices in the store until a sensor sends them.
 
-They are written where something happens, by whichever process that is; a sensor sends them. So neither a webhook
-that hangs nor one that is down can hold a rollout back. What was sent leaves a marker for as long as the step that
-wrote it might run again.
+The process in which something happens writes the notice, and a sensor sends it. So a webhook that hangs or is down
+cannot delay a rollout. A sent notice leaves a marker for as long as the step that wrote it might run again.
 """
 
 from __future__ import annotations
@@ -18,29 +17,29 @@ from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject
 PREFIX, SENT = "notices/", "notices-sent/"
 EXPIRES_AFTER = timedelta(days=7)
 EXPIRES_UNSENT_AFTER = timedelta(days=1)
-"""Where there is nobody to send them to."""
+"""Used when no webhook is set."""
 SAID_FOR = timedelta(days=1)
-"""For so long the same words about the same release are no news; an end that hangs for days is a reminder a day."""
+"""How long the same text about the same release is not sent again. A state that lasts for days is sent once a day."""
 
 
 class Notices:
-    """An outbox. Every method may be repeated."""
+    """The outbox of notices. Every method may be repeated."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
 
     def write(self, notice: Notice) -> None:
-        """Once for the same thing, whether it waits still or has been sent."""
+        """Write a notice, unless the same one is waiting or was sent."""
         if self._store.head(notice.sent_key) is None:
             with suppress(AlreadyExists):
                 self._store.put_new(notice.key, notice.to_bytes())
 
     def waiting(self) -> list[Notice]:
-        """Oldest first. What cannot be read as a notice is left to `expire`."""
+        """Return the notices to send, oldest first. An object that is not a notice is left to `expire`."""
         return sorted((n for _, n in self._read() if n), key=lambda notice: notice.at)
 
     def sent(self, notice: Notice) -> None:
-        """The marker comes first: killed between the two, the next `sent` finds the rest."""
+        """Note that a notice was sent. The marker comes first: after a kill, the next call does the rest."""
         self._store.put(notice.sent_key, b"")
         self._store.delete(notice.key)
 
@@ -48,7 +47,7 @@ class Notices:
         return self._store.head(notice.sent_key) is not None
 
     def expire(self, now: datetime, is_sent_anywhere: bool) -> int:
-        """Delete what is too old to be news, and markers that nobody needs any more; returns how many notices."""
+        """Delete old notices and old markers. Returns: How many notices were deleted."""
         after = EXPIRES_AFTER if is_sent_anywhere else EXPIRES_UNSENT_AFTER
         old = [listed.key for listed, n in self._read() if _age(listed, n, now) > after]
         markers = [m.key for m in self._store.list(SENT) if _age(m, None, now) > SAID_FOR]
@@ -62,12 +61,12 @@ class Notices:
                 yield listed, Notice.from_bytes(self._store.get(listed.key)[0])
             except NotFound:  # sent and deleted since it was listed
                 continue
-            except (ValueError, TypeError, KeyError):  # of another version, or not ours
+            except (ValueError, TypeError, KeyError):  # from another version, or not a notice
                 yield listed, None
 
 
 def _age(listed: StoredObject, notice: Notice | None, now: datetime) -> timedelta:
-    """Of an unreadable one, by the store's clock."""
+    """Return the age; of an object that cannot be read, by the store's clock."""
     with suppress(ValueError):
         if notice:
             return now - datetime.fromisoformat(notice.at)

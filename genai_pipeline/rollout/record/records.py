@@ -1,7 +1,7 @@
-"""The records of a model's releases, and the pointer to the live one, in the object store.
+"""Read and change the records of releases and the pointer to the live release, in the object store.
 
-Several steps of a run write to one record at once, so every change is a compare-and-swap on the
-object's ETag: read, change, write if nobody else did, else again.
+Several steps of a run write to one record at once. So every change is a compare-and-swap on the object's ETag: read,
+change, write if the object is still the one that was read, else start again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _TRIES = 20
 
 
 class Records:
-    """Records and live pointers; every change is idempotent. Whatever reads one may raise Unreadable."""
+    """Read and change records and live pointers. Every change is idempotent; every read may raise Unreadable."""
 
     def __init__(self, store: ObjectStore, now: Callable[[], str] = utc_now) -> None:
         self._store = store
@@ -33,24 +33,24 @@ class Records:
             return None
 
     def require(self, model: str, release: str) -> Record:
-        """The record, or NotFound."""
+        """Return the record. Raises: NotFound: the release has no record."""
         record = self.get(model, release)
         if record is None:
             raise NotFound(
                 f"{model}@{release} has no record.",
-                "The version sensor makes it; see `genai status` for known releases.",
+                "The version sensor makes it. `genai status` shows the known releases.",
             )
         return record
 
     def all(self, model: str) -> list[Record]:
-        """Every record of a model, oldest first by its first event. Raises: Unreadable: one of them is."""
+        """Return every record of a model, oldest first by its first event. Raises: Unreadable: one cannot be read."""
         records, damaged = self.readable(model)
         for error in damaged:
             raise error
         return records
 
     def readable(self, model: str) -> tuple[list[Record], list[Unreadable]]:
-        """For what is only shown, or compared with: the records that can be read as `all` has them, and the others."""
+        """Return the records that can be read, ordered as in `all`, and the errors of the others."""
         records: list[Record] = []
         damaged: list[Unreadable] = []
         for key in [o.key for o in self._store.list(f"releases/{model}/") if o.key != live_key(model)]:
@@ -61,11 +61,11 @@ class Records:
         return sorted(records, key=lambda r: r.history[0].at if r.history else ""), damaged
 
     def models(self) -> list[str]:
-        """Every model that has a record, by name; files of theirs may be gone."""
+        """Return the names of all models that have a record; their model files may be gone."""
         return sorted({o.key.split("/")[1] for o in self._store.list("releases/")})
 
     def open(self, spec: ModelSpec, release: Release, why: str, trigger: str = "") -> Record:
-        """Make the record of a release; an existing one is returned as it is."""
+        """Make the record of a release. An existing record is returned as it is."""
         as_it_is = spec.model_dump(mode="json", by_alias=True)
         record = Record(spec.name, release.id, release.revision, as_it_is, trigger=trigger)
         record = record.with_event(self._now(), why)
@@ -76,9 +76,13 @@ class Records:
         return record
 
     def update(self, model: str, release: str, change: Callable[[Record], Record], event: str = "") -> Record:
-        """Change a record; `change` may run again, on what somebody else wrote meanwhile.
+        """Change a record.
 
-        Raises: NotFound; StoreConflict: it changed under us every time.
+        Args:
+            change: may run again, on what another process wrote meanwhile.
+            event: is added to the record's history; empty: nothing is added.
+        Returns: The record as it is stored now.
+        Raises: NotFound: there is no record. StoreConflict: it kept changing during the tries.
         """
         key = record_key(model, release)
         for _ in range(_TRIES):
@@ -94,15 +98,20 @@ class Records:
             except StoreConflict:
                 continue
             return after
-        raise StoreConflict(f"{key} changed under us {_TRIES} times.", "Is somebody else writing it in a loop?")
+        raise StoreConflict(
+            f"{key} changed during each of {_TRIES} tries.", "Look for another process that writes it in a loop."
+        )
 
     def live(self, model: str) -> Live | None:
         return self._pointer(live_key(model))[0]
 
     def move_pointer(self, model: str, change: Callable[[Live | None], Live]) -> Live:
-        """Change the pointer; `change` may run again, on what somebody else wrote meanwhile, and may raise.
+        """Change the pointer.
 
-        Raises: StoreConflict: it changed under us every time.
+        Args:
+            change: may run again, on what another process wrote meanwhile, and may raise.
+        Returns: The pointer as it is stored now.
+        Raises: StoreConflict: it kept changing during the tries.
         """
         key = live_key(model)
         for _ in range(_TRIES):
@@ -118,15 +127,17 @@ class Records:
             except StoreConflict:
                 continue
             return after
-        raise StoreConflict(f"{key} changed under us {_TRIES} times.", "Is somebody else writing it in a loop?")
+        raise StoreConflict(
+            f"{key} changed during each of {_TRIES} tries.", "Look for another process that writes it in a loop."
+        )
 
     def set_live(self, release: Release, watched_for_s: float = 0, over: str | None = None) -> Live:
-        """Point at `release`; what was live before becomes the last good one, unless it ended badly.
+        """Point at `release`. The release that was live becomes the last good one, unless it ended badly.
 
         Args:
-            watched_for_s: how long it is watched from now on; with 0 the end of the watch is due at once.
-            over: the release that must still be live, where one is named.
-        Raises: StoreConflict: another one is live.
+            watched_for_s: seconds that `release` is watched from now on; with 0 the watch is due to end at once.
+            over: the release that must still be live; None: any.
+        Raises: StoreConflict: another release than `over` is live.
         """
 
         def change(before: Live | None) -> Live:
@@ -134,8 +145,8 @@ class Records:
                 return before
             if over and (before is None or before.release != over):
                 raise StoreConflict(
-                    f"{release.model}: {before.release if before else 'nothing'} is live, and no longer {over}.",
-                    "Somebody moved the traffic meanwhile; the next attempt starts from there.",
+                    f"{release.model}: {before.release if before else 'nothing'} is live, and {over} is not any more.",
+                    "The traffic was moved meanwhile. The next attempt starts from there.",
                 )
             last_good = before.release if before else None
             bad = last_good if last_good and self._ended_badly(release.model, last_good) else None
@@ -147,7 +158,7 @@ class Records:
         return self.move_pointer(release.model, change)
 
     def go_back(self, to: Release, bad: str) -> Live:
-        """Point at `to` instead of the release `bad`, which is still to be taken away; nothing is watched any more.
+        """Point at `to` instead of the release `bad`, which is still to be removed. No watch is set.
 
         Raises: StoreConflict: neither of the two is live.
         """
@@ -157,19 +168,19 @@ class Records:
                 return before
             if before is None or before.release != bad:
                 raise StoreConflict(
-                    f"{to.model}: {before.release if before else 'nothing'} is live, and no longer {bad}.",
-                    "Somebody moved the traffic meanwhile: look at it, and go back from there.",
+                    f"{to.model}: {before.release if before else 'nothing'} is live, and {bad} is not any more.",
+                    "The traffic was moved meanwhile. See `genai status`, and roll back from there.",
                 )
             return Live(to.id, to.revision, self._now(), rolled_back=bad)
 
         return self.move_pointer(to.model, change)
 
     def taken_away(self, model: str, bad: str) -> None:
-        """Nothing is left of the release that was rolled back."""
+        """Note that the release that was rolled back is removed."""
         self._amend(model, lambda live: replace(live, rolled_back=None) if live.rolled_back == bad else live)
 
     def end_watch(self, model: str, release: str) -> None:
-        """The watch over `release` is over; of no consequence where another one is live."""
+        """Note that the watch over `release` has ended. Changes nothing if another release is live."""
         self._amend(model, lambda live: replace(live, watched_until=None) if live.release == release else live)
 
     def _amend(self, model: str, change: Callable[[Live], Live]) -> None:

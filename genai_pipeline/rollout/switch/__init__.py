@@ -1,1 +1,1 @@
-"""A release comes and goes: candidate, traffic, drain, roll back, end."""
+"""Start a candidate, move traffic to it, drain, roll back, and end a release."""

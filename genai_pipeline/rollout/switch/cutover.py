@@ -1,9 +1,9 @@
-"""The cut-over: refuse, or move the traffic, prove it, and drain what had it before.
+"""Cut over: refuse, or move the traffic, prove it, and drain the release that had it before.
 
 refuse -> move selectors -> prove through the stable address -> pointer -> drain -> scale to zero, or stay warm while
 the new release is watched. Killed anywhere, a rerun ends the same. If the proof fails the traffic goes back before
-anything else. If somebody else moved the pointer meanwhile (a rollback by hand), this one gives up and puts the
-selectors where the pointer says.
+anything else. If the pointer was moved meanwhile (by a rollback), the cut-over gives up and moves the selectors to
+where the pointer says.
 """
 
 from __future__ import annotations
@@ -17,37 +17,38 @@ from typing import Any, Protocol
 from genai_pipeline.core.errors import ReleaseRefused, StoreConflict, Superseded
 from genai_pipeline.core.faults import crash_point
 from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.progress import Log
 from genai_pipeline.core.record import ENDED_BADLY, Phase, Record
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Verdict, failed, passed
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.rollout.record.records import Records
-from genai_pipeline.rollout.switch.candidate import Candidates
+from genai_pipeline.rollout.switch.candidates import Candidates
 from genai_pipeline.rollout.switch.drain import Drained, drain
 from genai_pipeline.rollout.switch.traffic import Traffic, follow_pointer
 
 SEEN_BEFORE, SEEN_AFTER = 4, 10
-"""Requests that the watch must have seen before the switch and after the old release is gone."""
+"""Requests that the traffic watch must see before the switch, and after the old release stopped."""
 WATCH_DEADLINE_S = 10
 
 
 class TrafficWatch(Protocol):
-    """Sends requests through the stable address while traffic moves, and counts what failed."""
+    """Sends requests through the stable address while traffic moves, and counts failures."""
 
     @property
     def failed(self) -> int: ...
 
     def see(self, more: int, deadline_s: float) -> bool:
-        """Wait until `more` further requests have ended; False if the deadline came first."""
+        """Wait until `more` further requests have ended. Returns: False if the deadline passed first."""
         ...
 
     def verdict(self) -> Verdict:
-        """The verdict no_failed_request on everything seen."""
+        """Return the verdict no_failed_request on all requests so far."""
         ...
 
 
 WatchTraffic = Callable[[str, str], AbstractContextManager[TrafficWatch]]
-"""(stable base address, model name) -> a watch that runs inside the `with`."""
+"""(stable base address, model name) -> a watch that runs inside a `with` block."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,9 @@ class _Move:
     """One change of traffic.
 
     Args:
-        before: the release that had it and can have it back; None for a first one.
-        over: the release that the pointer named when we began; somebody else's move ends ours.
-        watched_for_s: how long it is watched, and `before` kept warm, from then on.
+        before: the release that had the traffic and can get it back; None for a first one.
+        over: the release that the pointer named at the start; if it names another one later, this move gives up.
+        watched_for_s: how long the new release is watched, and `before` kept warm, after the move.
     """
 
     release: Release
@@ -67,7 +68,7 @@ class _Move:
 
 
 class CutOver:
-    """Moves user traffic forward; `rollback.py` moves it back, and nothing else does."""
+    """Move user traffic forward. Only `rollback.py` moves it back."""
 
     def __init__(self, gateways: Gateways, records: Records, candidates: Candidates, traffic: Traffic) -> None:
         self._gateways = gateways
@@ -76,9 +77,9 @@ class CutOver:
         self._traffic = traffic
 
     def refuse_unless_proven(self, release: Release) -> Record:
-        """The interlock: re-read the record of exactly this release.
+        """Read the record of exactly this release again: the interlock.
 
-        Raises: ReleaseRefused: naming every check that is missing or not passed.
+        Raises: ReleaseRefused: it names every check that is missing or not passed. Superseded.
         """
         record = self._still_wanted(release)
         who = f"{release.model}@{release.id}"
@@ -90,25 +91,27 @@ class CutOver:
             )
         return record
 
-    def go_live(
-        self, spec: ModelSpec, release: Release, watch_traffic: WatchTraffic, on_progress: Callable[[str], None]
-    ) -> list[Verdict]:
+    def go_live(self, spec: ModelSpec, release: Release, watch_traffic: WatchTraffic, log: Log) -> list[Verdict]:
         """Move the traffic of a model to `release` and prove it.
 
-        Returns: verdicts serves_this_release and no_failed_request. After a failed one the old
-            release has the traffic again. Raises: ReleaseRefused; Superseded; StoreConflict: another release went live
-            meanwhile, and has the traffic.
+        Returns: The verdicts serves_this_release and no_failed_request. If the first failed, the old release has the
+            traffic again.
+        Raises: ReleaseRefused, Superseded: nothing moved. StoreConflict: another release went live meanwhile, and has
+            the traffic.
         """
         record = self.refuse_unless_proven(release)
-        recreate = record.facts.get("strategy") == "recreate"
+        recreate = record.facts.strategy == "recreate"
         move = self._move_of(spec, release, watched=not recreate)
         stable_url = self._traffic.url(release.model)
         if move.before is None or stable_url is None:
-            return [*self._first(move), passed("no_failed_request", "No release was live before: nothing switched.")]
+            return [
+                *self._first(move),
+                passed("no_failed_request", "No release was live before: no traffic was switched."),
+            ]
         if recreate:
             verdict = self._switch(move, move.before, lambda: 0)
             if verdict.passed:
-                self._retire(spec, move.before, on_progress)
+                self._retire(spec, move.before, log)
                 self._records.end_watch(release.model, release.id)
             return [
                 verdict,
@@ -117,18 +120,18 @@ class CutOver:
         with watch_traffic(stable_url, release.model) as watch:
             watch.see(SEEN_BEFORE, WATCH_DEADLINE_S)
             verdict = self._switch(move, move.before, lambda: watch.failed)
-            drained = self._let_go(spec, move, move.before, on_progress) if verdict.passed else Drained()
+            drained = self._let_go(spec, move, move.before, log) if verdict.passed else Drained()
             watch.see(SEEN_AFTER, WATCH_DEADLINE_S)
         return [verdict, _with_outlived(watch.verdict(), drained, spec.rollout.drain_deadline_s)]
 
-    def make_room_for(self, spec: ModelSpec, release: Release, on_progress: Callable[[str], None]) -> None:
-        """For the recreate strategy: drain and stop the release that has the traffic."""
+    def make_room_for(self, spec: ModelSpec, release: Release, log: Log) -> None:
+        """Drain and stop the release that has the traffic, as the strategy `recreate` asks."""
         before = self._previous(release)
         if before:
-            self._retire(spec, before, on_progress)
+            self._retire(spec, before, log)
 
     def _previous(self, release: Release) -> Release | None:
-        """The release to go back to: the one with the traffic, or after a kill the one the pointer names."""
+        """Return the release to go back to: the one with the traffic, or after a kill the one the pointer names."""
         on = self._traffic.on(release.model)
         live = self._records.live(release.model)
         if on == release.id:
@@ -143,12 +146,12 @@ class CutOver:
         return _Move(release, self._previous(release), over, spec.rollout.watch_minutes * 60 if watched else 0)
 
     def _still_wanted(self, release: Release) -> Record:
-        """The record, unless the release ended. Raises: ReleaseRefused, Superseded."""
+        """Return the record. Raises: ReleaseRefused, Superseded: the release ended."""
         record = self._records.require(release.model, release.id)
         who = f"{release.model}@{release.id}"
         if record.phase in ENDED_BADLY:
             raise ReleaseRefused(f"{who} was {record.phase}: {record.reason}.", "Publish a new revision.")
-        if record.phase is Phase.SUPERSEDED and not self._is_live(release):  # if it is, that came too late
+        if record.phase is Phase.SUPERSEDED and not self._is_live(release):  # superseding a live release came too late
             raise Superseded(f"{who} was superseded: {record.reason}")
         return record
 
@@ -188,9 +191,9 @@ class CutOver:
         return passed("serves_this_release", f"The stable address serves {release.id} after {seconds} s.", **facts)
 
     def _settle(self, move: _Move) -> None:
-        """Write down that the traffic moved; where somebody else moved it or ended the release, give way.
+        """Record that the traffic moved, unless another process moved it or ended the release.
 
-        Raises: StoreConflict, ReleaseRefused, Superseded: the selectors are where the pointer says.
+        Raises: StoreConflict, ReleaseRefused, Superseded: this move gave up; the selectors are where the pointer says.
         """
         release = move.release
         try:
@@ -202,15 +205,15 @@ class CutOver:
             follow_pointer(self._traffic, self._records, release.model)
             raise
         crash_point("rollout.pointer_written")
-        mark_live(self._records, release, move.before.id if move.before else None)
-        # A rollback by hand may have moved the selectors between our move and our pointer, and then given way to it.
+        record_live(self._records, release, move.before.id if move.before else None)
+        # A rollback may have moved the selectors before the pointer was written, and then given way to it.
         follow_pointer(self._traffic, self._records, release.model)
         self._traffic.guard(release)
         if not move.watched_for_s and not move.before:
             self._records.end_watch(release.model, release.id)
 
     def _forget_all_but(self, release: Release, before: Release) -> None:
-        """Remove the objects of the release before the last good one: nothing goes back to it."""
+        """Remove the objects of releases older than the last good one: no rollback goes there by itself."""
         live = self._records.live(release.model)
         kept = {release.id, before.id}
         for old in {live.release, live.last_good, live.rolled_back} - kept if live else ():
@@ -218,29 +221,27 @@ class CutOver:
             if record:
                 self._candidates.remove(record.as_release)
 
-    def _let_go(self, spec: ModelSpec, move: _Move, before: Release, on_progress: Callable[[str], None]) -> Drained:
-        """Drain what had the traffic; while the new release is watched it stays warm, so that nothing of it is cut."""
+    def _let_go(self, spec: ModelSpec, move: _Move, before: Release, log: Log) -> Drained:
+        """Drain the old release. It stays warm while the new one is watched, so no request is cut off."""
         if not move.watched_for_s:
-            drained = self._retire(spec, before, on_progress)
+            drained = self._retire(spec, before, log)
             self._records.end_watch(move.release.model, move.release.id)
             return drained
-        drained = self._drain(spec, before, on_progress)
-        on_progress(
-            f"{before.id} stays warm for {move.watched_for_s / 60:g} minutes, while {move.release.id} is watched"
-        )
+        drained = self._drain(spec, before, log)
+        log(f"{before.id} stays warm for {move.watched_for_s / 60:g} minutes, while {move.release.id} is watched")
         return replace(drained, reason="", outlived=())
 
-    def _retire(self, spec: ModelSpec, before: Release, on_progress: Callable[[str], None]) -> Drained:
-        drained = self._drain(spec, before, on_progress)
+    def _retire(self, spec: ModelSpec, before: Release, log: Log) -> Drained:
+        drained = self._drain(spec, before, log)
         if drained.reason:
-            on_progress(f"{before.id} is stopped all the same: {drained.reason} {' · '.join(drained.outlived)}".strip())
+            log(f"{before.id} is stopped in spite of this: {drained.reason} {' · '.join(drained.outlived)}".strip())
         crash_point("rollout.drained")
         self._candidates.stop(before)
-        on_progress(f"{before.id} is scaled to zero and remembered as last good")
+        log(f"{before.id} is scaled to zero and remembered as last good")
         return drained
 
-    def _drain(self, spec: ModelSpec, before: Release, on_progress: Callable[[str], None]) -> Drained:
-        on_progress(f"draining {before.id}")
+    def _drain(self, spec: ModelSpec, before: Release, log: Log) -> Drained:
+        log(f"draining {before.id}")
         replicas = self._candidates.replicas_up(before)
         if not replicas:
             return Drained()
@@ -251,15 +252,15 @@ class CutOver:
         return f"{self._traffic.url(release.model)}/v1"
 
 
-def mark_live(records: Records, release: Release, before: str | None, event: str = "went live") -> None:
-    """Say in both records who has the traffic; idempotent. A release that ended badly meanwhile stays as it is."""
-    _into(records, release.model, release.id, Phase.LIVE, "", event)
+def record_live(records: Records, release: Release, before: str | None, event: str = "went live") -> None:
+    """Record in both records which release has the traffic. Idempotent; a release in quarantine stays there."""
+    _in_phase(records, release.model, release.id, Phase.LIVE, "", event)
     if before:
         replaced_by = f"replaced by {release.id}"
-        _into(records, release.model, before, Phase.REPLACED, replaced_by, replaced_by)
+        _in_phase(records, release.model, before, Phase.REPLACED, replaced_by, replaced_by)
 
 
-def _into(records: Records, model: str, release: str, phase: Phase, reason: str, event: str) -> None:
+def _in_phase(records: Records, model: str, release: str, phase: Phase, reason: str, event: str) -> None:
     def change(record: Record) -> Record:
         return record if record.phase in ENDED_BADLY else record.in_phase(phase, reason)
 
@@ -268,14 +269,14 @@ def _into(records: Records, model: str, release: str, phase: Phase, reason: str,
 
 
 def _with_outlived(verdict: Verdict, drained: Drained, deadline_s: float) -> Verdict:
-    """The verdict, and in it the requests that outlived the drain: the one thing that a switch may cut."""
+    """Return the verdict with the requests that outlived the drain: only those may a switch cut off."""
     if not drained.reason:
         return verdict
     n = len(drained.outlived)
-    said = f"{verdict.summary} {n} outlived the drain deadline of {deadline_s:g} s and may have been cut"
+    summary = f"{verdict.summary} {n} outlived the drain deadline of {deadline_s:g} s and may have been cut"
     rows = [{"request": name} for name in drained.outlived]
     return replace(
         verdict,
-        summary=f"{said}: {' · '.join(drained.outlived) or drained.reason}.",
+        summary=f"{summary}: {' · '.join(drained.outlived) or drained.reason}.",
         evidence={**verdict.evidence, "outlived_the_drain": rows},
     )

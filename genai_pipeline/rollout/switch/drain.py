@@ -1,8 +1,8 @@
-"""Drain: wait until a release has nothing under way and no connection kept, so that stopping it cuts nobody off.
+"""Drain a release: wait until no request runs and no connection is kept, so that stopping it cuts no client off.
 
-A selector moves new connections only. Kept ones stay with the old pods for as long as their clients are busy, so
-each pod is asked to close them with its next answer (k8s/leaving.py) and says itself when nothing is left. An
-engine that cannot be asked is drained when its own metrics say that nothing runs.
+A selector moves only new connections. A kept connection stays with the old pods for as long as its client is busy. So
+each pod is asked to close its connections with the next answer (k8s/leaving.py), and reports when none is left. An
+engine that cannot be asked counts as drained when its own metrics say that nothing runs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from genai_pipeline.rollout.switch.settling import why_unsettled
 POLL_S = 0.25
 QUIET_READINGS = 2
 ASKED_AT_ONCE = 3
-"""Questions per replica and round: which one answers is the Service's choice."""
+"""Questions per replica and round. The Service chooses the replica that answers."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Drained:
     """How a drain ended.
 
     Args:
-        reason: empty when all was drained, else what was still missing at the deadline.
-        outlived: requests that still ran at the deadline, named; stopping the release may cut them.
+        reason: what was missing at the deadline; empty if all replicas were drained.
+        outlived: names of requests that still ran at the deadline. Stopping the release may cut them off.
     """
 
     reason: str = ""
@@ -37,12 +37,12 @@ class Drained:
 
 @dataclass
 class _Release:
-    """What the replicas of one release said last."""
+    """What the replicas of one release reported last."""
 
     inference: Inference
     metrics: Metrics
     replicas: int
-    said: dict[str, Leaving] = field(default_factory=dict[str, Leaving])
+    reported: dict[str, Leaving] = field(default_factory=dict[str, Leaving])
     busy: str = ""
 
     def why_not_drained(self) -> str:
@@ -53,24 +53,27 @@ class _Release:
                 return self._waiting_for(str(error))
             if leaving is None:
                 return self._why_busy()
-            self.said[leaving.pod] = leaving
+            self.reported[leaving.pod] = leaving
             if not self._waiting_for():
                 return ""
         return self._waiting_for()
 
     @property
     def outlived(self) -> tuple[str, ...]:
-        running = tuple(f"{name} on {pod.pod}" for _, pod in sorted(self.said.items()) for name in pod.running)
+        running = tuple(f"{name} on {pod.pod}" for _, pod in sorted(self.reported.items()) for name in pod.running)
         return running or ((self.busy,) if self.busy else ())
 
     def _waiting_for(self, trouble: str = "") -> str:
-        """An engine that never answered has nothing to drain; one that fell silent while it was busy has."""
-        left = [pod for pod, leaving in sorted(self.said.items()) if not leaving.drained]
+        """Return what is still missing.
+
+        An engine that never answered has nothing to drain. An engine that was busy and then stopped answering has.
+        """
+        left = [pod for pod, leaving in sorted(self.reported.items()) if not leaving.drained]
         if left:
             return f"{', '.join(left)} still has requests or kept connections. {trouble}".strip()
-        if trouble or len(self.said) >= self.replicas:
+        if trouble or len(self.reported) >= self.replicas:
             return ""
-        return f"only {len(self.said)} of {self.replicas} replicas answered"
+        return f"only {len(self.reported)} of {self.replicas} replicas answered"
 
     def _why_busy(self) -> str:
         try:
@@ -91,7 +94,12 @@ def drain(
 ) -> Drained:
     """Wait until every replica behind the address is drained, twice in a row, or until the deadline.
 
-    vLLM aborts what runs when it is told to stop, so this comes before every scale-down.
+    vLLM aborts running requests when it has to stop, so this comes before every scale-down.
+
+    Args:
+        inference: an engine at the release's own address.
+        replicas: how many replicas are expected to answer.
+        deadline_s: seconds to wait.
     """
     release = _Release(inference, metrics, max(1, replicas))
     reason = why_unsettled(release.why_not_drained, QUIET_READINGS, POLL_S, deadline_s, sleep)

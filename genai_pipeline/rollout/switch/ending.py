@@ -1,6 +1,7 @@
-"""The end of a release that does not go live: say why in its record, tell of it, take its candidate away.
+"""End a release that does not go live: record why, write a notice, give traffic back, remove its candidate.
 
-The record comes first and says that something is left to do; whoever finds it so, a run or a tick, does the rest again.
+The record is written first and says that something is left to do. A run or a tick that finds such a record does the
+rest again.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.rollout.record.notices import Notices
 from genai_pipeline.rollout.record.records import Records
-from genai_pipeline.rollout.switch.candidate import GONE_DEADLINE_S, Candidates
+from genai_pipeline.rollout.switch.candidates import GONE_DEADLINE_S, Candidates
 from genai_pipeline.rollout.switch.traffic import Traffic
 
 
 class Ending:
-    """Ends releases. Every method may be repeated."""
+    """End releases. Every method may be repeated."""
 
     def __init__(self, records: Records, candidates: Candidates, traffic: Traffic, notices: Notices) -> None:
         self._records = records
@@ -26,7 +27,12 @@ class Ending:
         self._notices = notices
 
     def reject(self, release: Release, reason: str, within_s: float = GONE_DEADLINE_S) -> Record:
-        """Put `release` in quarantine, unless it is live already: then its watch judges it."""
+        """Put `release` into quarantine, unless it is live already: then its watch judges it.
+
+        Args:
+            within_s: seconds to wait until each object is deleted.
+        Raises: NotReady: something is not deleted in time. Call it again.
+        """
         live = self._records.live(release.model)
         if live and live.release == release.id:
             return self._records.require(release.model, release.id)
@@ -37,7 +43,7 @@ class Ending:
         return self.finish(record, within_s)
 
     def supersede(self, release: Release, reason: str) -> Record:
-        """Mark `release` as overtaken, if it is still on its way. Its run, where there is one, takes note by itself."""
+        """Mark `release` as superseded if it is still on its way. A run of it notices that by itself."""
         return self._records.update(
             release.model,
             release.id,
@@ -46,11 +52,11 @@ class Ending:
         )
 
     def finish(self, record: Record, within_s: float = GONE_DEADLINE_S) -> Record:
-        """What is left to do of an end: tell of it, give the traffic back, remove the objects.
+        """Do what is left of an end: write the notice, give the traffic back, remove the objects.
 
         Args:
             within_s: seconds to wait for each object.
-        Raises: NotReady: something is not gone, or not back, within that time. Do it again.
+        Raises: NotReady: something is not removed or not restarted in time. Call it again.
         """
         live = self._records.live(record.model)
         if not live or live.release != record.release:
@@ -73,7 +79,7 @@ class Ending:
             self._candidates.stop(release, within_s)
         else:
             self._candidates.remove(release, within_s)
-        if before and record.facts.get("strategy") == "recreate":
+        if before and record.facts.strategy == "recreate":
             self._candidates.restart(before.model_spec, before.as_release, within_s)
 
 

@@ -1,4 +1,4 @@
-"""Wait until a question gets the same good answer several times in a row, or any answer at all, or until a deadline."""
+"""Ask a question until it gets a good answer several times in a row, or until a deadline."""
 
 from __future__ import annotations
 
@@ -14,9 +14,15 @@ REACHABLE_DEADLINE_S, REACHABLE_POLL_S = 15.0, 0.1
 def why_unsettled(
     question: Callable[[], str], in_a_row: int, poll_s: float, deadline_s: float, sleep: Callable[[float], None]
 ) -> str:
-    """Ask until `question` returned an empty string `in_a_row` times; empty then, else the last reason.
+    """Ask until `question` returns an empty string `in_a_row` times.
 
     The time that an answer takes counts: something that hangs must not stretch the deadline.
+
+    Args:
+        question: returns why the state is not the wanted one; empty if it is.
+        in_a_row: good answers that are needed one after another.
+        poll_s, deadline_s: seconds between two questions, and for all of them.
+    Returns: Empty, or the last reason when the deadline passed.
     """
     reason, agreeing, waited = "nothing answered", 0, 0.0
     while waited < deadline_s:
@@ -31,15 +37,15 @@ def why_unsettled(
 
 
 def wait_reachable(ask: Callable[[], object], sleep: Callable[[float], None] = time.sleep) -> None:
-    """Ask a Service whose pods are ready until it lets a question through.
+    """Ask a Service whose pods are ready until it passes a question on.
 
-    Nodes follow a pod's readiness within about a second, and refuse connections to its Service until then. One that
-    does not answer by the deadline is left to the checks, which say so with evidence.
+    Nodes learn that a pod is ready within about a second, and refuse connections to its Service until then. If it does
+    not answer by the deadline, nothing is raised here: the checks that follow report it with evidence.
     """
 
     def why_not() -> str:
         try:
-            with suppress(Refused):  # an answer, if not the one that was hoped for
+            with suppress(Refused):  # a refusal is an answer too
                 ask()
         except Unavailable as error:
             return str(error)

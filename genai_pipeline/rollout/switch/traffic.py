@@ -1,4 +1,4 @@
-"""Where user traffic goes: the selectors of the stable Services."""
+"""Read and move user traffic: the selectors of the stable Services."""
 
 from __future__ import annotations
 
@@ -39,41 +39,41 @@ class Traffic:
         self._sleep = sleep
 
     def on(self, model: str, component: str = "engine") -> str | None:
-        """Id of the release that has the traffic, or None before the first one."""
+        """Return the id of the release that has the traffic; None before the first one."""
         service = self._cluster.get("Service", stable_name(model, component))
         return (service or {}).get("spec", {}).get("selector", {}).get(RELEASE_LABEL)
 
     def everywhere(self) -> Mapping[str, str]:
-        """Name of every Service of ours -> the release behind it; one question for all models."""
+        """Return for each of the pipeline's Services the release behind it, with one request for all models."""
         services = self._cluster.list("Service", MANAGED_BY)
         return {s["metadata"]["name"]: s["spec"].get("selector", {}).get(RELEASE_LABEL, "") for s in services}
 
     def is_on(self, release: str, model: str) -> bool:
-        """Whether engine and agent both have `release` behind their stable addresses."""
+        """Return whether `release` is behind the stable addresses of both engine and agent."""
         return all(self.on(model, component) == release for component in PORTS)
 
     def url(self, model: str, component: str = "engine") -> str | None:
-        """The stable address, or None before the first release."""
+        """Return the stable address; None before the first release."""
         try:
             return self._cluster.endpoint(stable_name(model, component))
         except NotFound:
             return None
 
     def move(self, release: Release) -> None:
-        """Point both stable Services at `release`; new connections follow at once."""
+        """Point both stable Services at `release`. New connections follow at once."""
         self._cluster.apply([o for c in PORTS for o in render_stable(release, self._profile, c)])
 
     def guard(self, release: Release) -> None:
-        """Keep the pods that have the traffic where they are, and those that had it before no longer."""
+        """Protect the pods that have the traffic from eviction, and no longer those that had it before."""
         self._cluster.apply(render_guards(release, self._profile))
 
     def close(self, model: str) -> None:
-        """Take the stable Services away: there is no release to point them at."""
+        """Delete the stable Services: they have no release to point at."""
         for component in PORTS:
             self._cluster.delete("Service", stable_name(model, component))
 
     def why_not_served_by(self, release: Release) -> str:
-        """Ask through the stable addresses until they agree on `release`; empty when they do, else the reason."""
+        """Ask through the stable addresses until they agree on `release`. Returns: Empty, or why they do not."""
         engine, agent = (self.url(release.model, component) or "" for component in ("engine", "agent"))
         return why_unsettled(
             lambda: self._disagreement(release, engine, agent),
@@ -101,10 +101,10 @@ class Traffic:
 
 
 def follow_pointer(traffic: Traffic, records: Records, model: str) -> Live | None:
-    """Put the selectors where the pointer says, until the two agree; what the pointer says.
+    """Move the selectors to the release that the pointer names, until the two agree. Returns: The pointer.
 
-    Whoever moves traffic writes the pointer with a compare-and-swap and calls this when it lost, so that two who
-    move it at once end in one state.
+    A process that moves traffic writes the pointer by compare-and-swap, and calls this if it lost. So two processes
+    that move traffic at once end in one state.
     """
     for _ in range(_AGREEMENT_TRIES):
         live = records.live(model)

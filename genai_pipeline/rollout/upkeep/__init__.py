@@ -1,1 +1,1 @@
-"""The live release between rollouts: drift from what this code renders, deploying it again, does its capacity last."""
+"""Look after the live release between rollouts: find drift, redeploy, check that its capacity lasts."""

@@ -1,4 +1,4 @@
-"""Judges whether the capacity of the live release lasts, and whether a next release would fit beside it."""
+"""Judge whether the capacity of the live release lasts, and whether a next release would fit beside it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from genai_pipeline.rollout.capacity.downtime import expected_downtime
 from genai_pipeline.rollout.capacity.reservation import judge_reservation
 from genai_pipeline.rollout.capacity.standing import Standing
 from genai_pipeline.rollout.capacity.survey import reservations, survey
-from genai_pipeline.rollout.upkeep.drift import as_released
+from genai_pipeline.rollout.upkeep.drift_detection import as_released
 
 LASTS, FITS = "reservation_lasts", "next_surge_fits"
 AHEAD = timedelta(hours=24)
@@ -24,8 +24,10 @@ AHEAD = timedelta(hours=24)
 
 
 def judge_live_capacity(gateways: Gateways, profile: Profile, spec: ModelSpec, record: Record | None) -> list[Verdict]:
-    """Return the verdicts reservation_lasts and next_surge_fits. `record`: of the live release.
+    """Return the verdicts reservation_lasts and next_surge_fits.
 
+    Args:
+        record: of the live release; None: no release is live.
     Raises: ClusterUnavailable, StoreUnavailable.
     """
     if record is None:
@@ -33,7 +35,7 @@ def judge_live_capacity(gateways: Gateways, profile: Profile, spec: ModelSpec, r
     own, release = as_released(spec, record)
     found = survey(gateways, profile, own, release, release.id)
     room, unread = reservations(gateways, own, AHEAD, found.instance_types)
-    lasts = judge_reservation(own, room, unread, needed=0)  # its replicas are in it already
+    lasts = judge_reservation(own, room, unread, needed=0)  # its replicas use the reservation already
     plan = plan_capacity(own, found, Standing(live=release.id), lambda: expected_downtime(own, [record]))
     return [replace(lasts, check=LASTS), replace(plan.verdicts[0], check=FITS)]
 

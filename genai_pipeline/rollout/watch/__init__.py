@@ -1,1 +1,1 @@
-"""Does what was just promoted behave? Look at its real traffic, judge it, and go back where that must be."""
+"""Watch the real traffic of a release that was just promoted, judge it, and roll it back if it misbehaves."""

@@ -1,8 +1,8 @@
-"""Does a live release misbehave? Measuring is elsewhere (reading.py); this is pure.
+"""Judge whether a live release misbehaves. Pure; reading.py measures.
 
-Each look turns a reading into signals: passed, failed, or inconclusive where nothing can be said. A signal that stays
-failed for as long as the model file says is a breach; a dead engine and a crash loop are one earlier. What was not
-measured neither begins nor ends anything. After the watch a release is only guarded: `guarded` says what counts then.
+Each look turns a reading into signals: passed, failed, or inconclusive if nothing can be said. A signal that stays
+failed for as long as the model file says is a breach. A dead engine and a crash loop are a breach earlier. A missing
+measurement neither begins nor ends a breach. After its watch a release is only guarded: see `guarded`.
 """
 
 from __future__ import annotations
@@ -15,34 +15,39 @@ from genai_pipeline.core.verdict import Outcome, worst
 from genai_pipeline.rollout.watch.limits import Limits
 from genai_pipeline.rollout.watch.metrics import Signal, judged, metrics_signals
 from genai_pipeline.rollout.watch.reading import Asked, Canary, Pods, Reading
-from genai_pipeline.rollout.watch.state import State, Streak
+from genai_pipeline.rollout.watch.state import Streak, WatchState
 
 MIN_LOOKS = 3
-"""One sample is none, and two may be the same mistake."""
+"""Looks that a breach needs at least: two may share the same mistake."""
 DEAD_AFTER, CRASHING_AFTER = 3, 2
-"""Looks in a row after which a dead engine and a crash loop count at once, whatever the file says of holding."""
+"""Looks in a row after which a dead engine and a crash loop are a breach, whatever `breach.for` says."""
 BLIND_LOOKS = 3
-"""After so many looks in a row without an answer, what was wrong before counts no more."""
+"""After so many looks in a row without an answer, earlier failures no longer count."""
 MOST_POINTS = 120
 GUARDED = frozenset({"canary", "crash_loop", "error_rate"})
-"""What counts after the watch: times drift with the traffic, and the nightly evaluation asks the agent."""
+"""Signals that count after the watch. Times change with the traffic, and the nightly evaluation asks the agent."""
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What a look came to. `breach` says what must be acted on, empty where nothing must."""
+class Judgement:
+    """The result of a look. `breach` says why the release must be rolled back; empty if it need not be."""
 
     signals: Sequence[Signal]
     breach: str = ""
 
     @property
     def outcome(self) -> Outcome:
-        """Failed where something is wrong now; passed where something was measured and nothing is wrong."""
+        """Return failed if something is wrong now; passed if something was measured and nothing is wrong."""
         return worst(signal.outcome for signal in self.signals if _says_something(signal))
 
 
-def look(state: State, reading: Reading, limits: Limits, guarding: bool = False) -> tuple[State, Finding]:
-    """Judge one reading in the light of what came before it. Args: guarding: the watch is over."""
+def look(state: WatchState, reading: Reading, limits: Limits, guarding: bool = False) -> tuple[WatchState, Judgement]:
+    """Judge one reading together with what came before it.
+
+    Args:
+        guarding: the watch is over.
+    Returns: The state for the next look, and the judgement.
+    """
     state = state.at(reading.wall, reading.mono)
     state, from_metrics, moved = metrics_signals(state, reading, limits)
     signals = [*from_metrics, *_canary(reading, limits, moved), *_crash_loop(state, reading.pods)]
@@ -56,27 +61,27 @@ def look(state: State, reading: Reading, limits: Limits, guarding: bool = False)
             streaks[signal.name] = streak
     state = replace(_counted(state, reading, signals), streaks=streaks)
     breach = next((b for s in signals if (b := _breach(streaks.get(s.name), s, limits))), "")
-    return state, Finding(signals, breach)
+    return state, Judgement(signals, breach)
 
 
 def _says_something(signal: Signal) -> bool:
-    """Pods that do not crash are no proof that anybody is served."""
+    """Return whether a signal says something about the service. Pods that do not crash prove nothing about it."""
     mere_pods = signal.name == "crash_loop" and signal.outcome is Outcome.PASSED
     return signal.outcome is not Outcome.INCONCLUSIVE and not mere_pods
 
 
 def guarded(signals: Sequence[Signal], pods: Pods | None) -> list[Signal]:
-    """What a release does by itself long after it went live: it answers with errors, or crashes, and goes on doing so.
+    """Return the signals that count after the watch: errors and crashes, only if they hold.
 
-    Pods that are gone prove nothing against it: a node that dies takes healthy ones with it.
+    Missing pods prove nothing against the release: a node that dies takes healthy pods with it.
     """
     gone = pods is None or not (pods.ready or pods.crashing)
     outcomes = {Outcome.FAILED: Outcome.INCONCLUSIVE if gone else Outcome.FAILED}
     return [replace(s, outcome=outcomes.get(s.outcome, s.outcome), at_once=0) for s in signals if s.name in GUARDED]
 
 
-def is_wrong(state: State) -> bool:
-    """Whether something is wrong that has not held for long enough yet."""
+def is_wrong(state: WatchState) -> bool:
+    """Return whether something is wrong that has not held for long enough to be a breach."""
     return bool(state.streaks)
 
 
@@ -112,7 +117,7 @@ def _canary(reading: Reading, limits: Limits, moved: bool | None) -> Iterator[Si
         yield Signal("canary", Outcome.PASSED, "a completion came through the stable address")
         yield _canary_latency(canary, limits)
     elif canary.kind == "broken":
-        # Others may still be served, and then the share of errors has to hold as any other does.
+        # Other clients may still be served. Then this has to hold as long as any other signal.
         at_once = 0 if moved else DEAD_AFTER
         yield Signal("canary", Outcome.FAILED, f"a completion failed: {canary.said}", at_once=at_once)
     else:
@@ -120,32 +125,32 @@ def _canary(reading: Reading, limits: Limits, moved: bool | None) -> Iterator[Si
 
 
 def _canary_latency(canary: Canary, limits: Limits) -> Signal:
-    said = f"a short completion took {canary.seconds:.1f} s, at most {limits.canary_s:.1f} s may be"
+    text = f"a short completion took {canary.seconds:.1f} s, at most {limits.canary_s:.1f} s are allowed"
     if canary.seconds > limits.canary_s and canary.way_s > limits.canary_s / 4:
-        return Signal("canary_latency", Outcome.INCONCLUSIVE, f"{said}, but the way there is slow, too")
-    return judged("canary_latency", canary.seconds <= limits.canary_s, said, canary.seconds, limits.canary_s)
+        return Signal("canary_latency", Outcome.INCONCLUSIVE, f"{text}, but the network is slow too")
+    return judged("canary_latency", canary.seconds <= limits.canary_s, text, canary.seconds, limits.canary_s)
 
 
 def _silence(canary: Canary, reading: Reading, moved: bool | None) -> Signal:
-    """No answer: the engine's fault only if something besides our own connection says so."""
+    """Judge a missing answer: it is the engine's fault only if something besides this connection says so."""
     said = f"the stable address does not answer: {canary.said}"
     pods, metrics = reading.pods, reading.metrics
     if pods is not None and pods.ready == 0:
         return Signal("canary", Outcome.FAILED, f"no pod is ready, and {said}", at_once=DEAD_AFTER)
     if pods is not None and moved is False and metrics is not None and metrics.running + metrics.waiting > 0:
         return Signal("canary", Outcome.FAILED, f"the engine finishes nothing, and {said}")
-    return Signal("canary", Outcome.INCONCLUSIVE, f"{said} Nothing else says that the engine is to blame")
+    return Signal("canary", Outcome.INCONCLUSIVE, f"{said} Nothing else points to the engine")
 
 
-def _crash_loop(state: State, pods: Pods | None) -> list[Signal]:
+def _crash_loop(state: WatchState, pods: Pods | None) -> list[Signal]:
     if pods is None:
-        return [Signal("crash_loop", Outcome.INCONCLUSIVE, "the cluster does not say how the pods are")]
+        return [Signal("crash_loop", Outcome.INCONCLUSIVE, "the cluster does not report the state of the pods")]
     more = pods.restarts - (state.restarts if state.restarts is not None else pods.restarts)
     if not pods.crashing:
-        # Between two crashes it runs: only a release that was never restarted has not been crashing.
+        # Between two crashes a pod runs. Only a release without restarts has not been crashing.
         outcome = Outcome.INCONCLUSIVE if more else Outcome.PASSED
         return [Signal("crash_loop", outcome, f"{more} restarts since the watch began", more)]
-    said = f"{pods.crashing} crashes again and again ({pods.restarts} restarts), {pods.ready} pods are ready"
+    said = f"{pods.crashing} crashes repeatedly ({pods.restarts} restarts), {pods.ready} pods are ready"
     at_once = 0 if pods.ready else CRASHING_AFTER
     return [Signal("crash_loop", Outcome.FAILED, said, more, at_once=at_once)]
 
@@ -157,8 +162,8 @@ def _agent(asked: Asked | None) -> list[Signal]:
     return [Signal("agent", outcome, f"the agent was asked {asked.case}: {asked.said}")]
 
 
-def _counted(state: State, reading: Reading, signals: Sequence[Signal]) -> State:
-    """The state with this look in its totals, and in the picture."""
+def _counted(state: WatchState, reading: Reading, signals: Sequence[Signal]) -> WatchState:
+    """Return the state with this look added to its totals and to its picture."""
     by_name: Mapping[str, Any] = {s.name: s for s in signals}
     totals, metrics = state.totals, reading.metrics
     if metrics and "kv_cache" in by_name and by_name["kv_cache"].value is not None:

@@ -1,32 +1,30 @@
-"""What a watched release must keep to: the gates of the model file, and what the last good release did. Pure."""
+"""Compute the limits of a watched release from the gates of its model file and the last good release. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.record import Record
 
 TTFT_FLOOR_S, INTER_TOKEN_FLOOR_S, CANARY_FLOOR_S = 0.1, 0.05, 3.0
-"""Below these a user notices nothing, however many times the baseline it is."""
+"""Seconds. A user does not notice less, however many times the baseline it is."""
 ERROR_RATE_FLOOR = 0.02
-"""A share that a gate of 0 still lets pass: with real traffic a single failure is no trend."""
+"""The lowest limit of the share of errors: with real traffic a single failure is not a trend."""
 CANARY_TOKENS = 8
-FACT = "watch"
-"""Name of the fact in a record that holds what the watch over the release saw."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Seconds and shares; None: nothing to compare with.
+    """Limits in seconds and shares. None: there is no baseline to compare with.
 
     Args:
-        hold_s: how long a breach must hold. min_requests: fewer in the time looked at prove nothing.
-        ttft_s, inter_token_s: so many times what the last good release did.
+        hold_s: how long a breach must hold.
+        min_requests: fewer requests in the time that is judged prove nothing.
+        ttft_s, inter_token_s: a multiple of what the last good release did.
         canary_s: for one short completion through the stable address.
-        compared_with: whose figures the baseline is; empty where there is none.
+        compared_with: the release of the baseline; empty if there is none.
     """
 
     hold_s: float
@@ -42,13 +40,17 @@ class Limits:
 
 
 def limits_of(spec: ModelSpec, last_good: Record | None) -> Limits:
-    """The limits for the release that replaced `last_good`."""
+    """Return the limits for the release that replaced `last_good`."""
     gates, breach = spec.gates.serving, spec.rollout.breach
-    facts: Mapping[str, Any] = last_good.facts if last_good else {}
-    ttft, gaps = (_baseline_s(facts, name) for name in ("ttft_p95_ms", "inter_token_p95_ms"))
+    load_test = last_good.facts.serving if last_good else None
+    watched = last_good.facts.watch if last_good else None
+    both = [figures for figures in (load_test, watched) if figures]
+    ttft = _baseline_s(figures.ttft_p95_ms for figures in both)
+    gaps = _baseline_s(figures.inter_token_p95_ms for figures in both)
     gate_s = gates.ttft_p95_ms / 1e3
     times = breach.times_baseline
-    whole = max(float(facts.get(FACT, {}).get("canary_s") or 0), (ttft or 0) + CANARY_TOKENS * (gaps or 0)) or gate_s
+    canary_s = (watched.canary_s if watched else None) or 0.0
+    whole = max(canary_s, (ttft or 0) + CANARY_TOKENS * (gaps or 0)) or gate_s
     return Limits(
         hold_s=breach.hold_s,
         min_requests=breach.min_requests,
@@ -63,7 +65,6 @@ def limits_of(spec: ModelSpec, last_good: Record | None) -> Limits:
     )
 
 
-def _baseline_s(facts: Mapping[str, Any], name: str) -> float | None:
-    """The larger of what real traffic and the load test showed: neither is the load of now."""
-    known = [facts.get(report, {}).get(name) for report in (FACT, "serving")]
-    return max((float(value) / 1e3 for value in known if value), default=None)
+def _baseline_s(figures_ms: Iterable[float | None]) -> float | None:
+    """Return the larger one of what real traffic and the load test showed, in seconds: today's load may differ."""
+    return max((value / 1e3 for value in figures_ms if value), default=None)

@@ -1,7 +1,7 @@
-"""One tick over everything that is live: finish what was begun, look at what is watched, go back where it must be.
+"""Tick over all live releases: finish rollbacks, look at what is watched, roll back a release that misbehaves.
 
-All models side by side, within a budget of time: one that hangs is left behind, and looked at again when it has come
-back. Knows no Dagster.
+All models are looked at side by side, within a budget of time. A look that hangs is left to itself, and its result is
+taken at a later tick. Knows nothing of Dagster.
 """
 
 from __future__ import annotations
@@ -12,30 +12,32 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
 
-from genai_pipeline.core.clock import utc_now
+from genai_pipeline.core.clock import growing_pause_s, utc_now
 from genai_pipeline.core.errors import GenaiError
+from genai_pipeline.core.facts import Facts, FinishingRuns
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.record import ON_ITS_WAY, Live, Phase, Record
 from genai_pipeline.k8s.render import PORTS, stable_name
-from genai_pipeline.rollout.record.ledger import Book, Ledger
+from genai_pipeline.rollout.record.record_cache import ModelRecords, RecordCache
 from genai_pipeline.rollout.record.records import Records
 from genai_pipeline.rollout.switch.rollback import RollBack
 from genai_pipeline.rollout.switch.traffic import Traffic
-from genai_pipeline.rollout.watch.state import State
-from genai_pipeline.rollout.watch.watcher import Looked, Watcher
+from genai_pipeline.rollout.watch.state import WatchState
+from genai_pipeline.rollout.watch.watcher import LookResult, Watcher
 
 BUDGET_S = 20.0
 OBSERVE_EVERY_S = 30.0
 BACK_OFF_S, LONGEST_BACK_OFF_S = 10.0, 600.0
-FINISHING = "finishing"
-"""Name of the fact that counts the runs that were asked to finish a rollback."""
 
 
 @dataclass(frozen=True)
-class Finish:
-    """A run to request. `number` of this kind for this release, ever."""
+class FinishRequest:
+    """A run to request that finishes a rollback.
+
+    Args:
+        number: counts such runs of this release, ever; it keeps the run key unique.
+    """
 
     model: str
     release: str
@@ -44,30 +46,30 @@ class Finish:
 
 
 @dataclass(frozen=True)
-class Observed:
-    """What the UI is shown of a live release."""
+class LiveObservation:
+    """What the UI shows about a live release."""
 
     model: str
     release: str
-    looked: Looked
+    looked: LookResult
 
 
 @dataclass
 class WatchTick:
-    """What came of a tick; `cursor` is a cache for the next one."""
+    """The result of a tick; `cursor` is a cache for the next one."""
 
-    finishes: list[Finish] = field(default_factory=list[Finish])
-    observed: list[Observed] = field(default_factory=list[Observed])
+    finishes: list[FinishRequest] = field(default_factory=list[FinishRequest])
+    observed: list[LiveObservation] = field(default_factory=list[LiveObservation])
     notes: list[str] = field(default_factory=list[str])
     cursor: str = ""
 
 
 class LiveWatch:
-    """Ticks. One instance per process, so that it knows who has not come back yet."""
+    """Look at all live releases. One object per process, so that it knows which looks are still under way."""
 
     def __init__(
         self,
-        ledger: Ledger,
+        cache: RecordCache,
         records: Records,
         roll_back: RollBack,
         watcher: Watcher,
@@ -75,7 +77,7 @@ class LiveWatch:
         budget_s: float = BUDGET_S,
         now: Callable[[], str] = utc_now,
     ) -> None:
-        self._ledger = ledger
+        self._cache = cache
         self._records = records
         self._roll_back = roll_back
         self._watcher = watcher
@@ -83,31 +85,36 @@ class LiveWatch:
         self._services: Mapping[str, str] | None = None
         self._budget_s = budget_s
         self._now = now
-        self._out: dict[str, tuple[Live, Future[Looked]]] = {}
+        self._out: dict[str, tuple[Live, Future[LookResult]]] = {}
 
     def tick(self, specs: Sequence[ModelSpec], busy: Collection[str], cursor: str) -> WatchTick:
-        """Args: busy: models with a run at work on them; they are looked at, and not touched."""
+        """Look at the live releases of these models.
+
+        Args:
+            busy: models with an active run. They are looked at, and nothing is changed.
+            cursor: of the last tick.
+        """
         tick, states = WatchTick(), _states(cursor)
         try:
-            books = self._ledger.read([spec.name for spec in specs]) if specs else {}
+            known = self._cache.read([spec.name for spec in specs]) if specs else {}
         except GenaiError as error:
             return WatchTick(notes=[str(error)], cursor=cursor)
         self._services = self._selectors(tick)
-        looks: dict[str, tuple[Live, Future[Looked]]] = {}
+        looks: dict[str, tuple[Live, Future[LookResult]]] = {}
         for spec in specs:
-            book = books[spec.name]
-            if not isinstance(book, Book):
-                tick.notes.append(f"{spec.name}: {book}")
+            found = known[spec.name]
+            if not isinstance(found, ModelRecords):
+                tick.notes.append(f"{spec.name}: {found}")
                 continue
             try:
-                self._begin(tick, spec, book, spec.name not in busy, states, looks)
+                self._begin(tick, spec, found, spec.name not in busy, states, looks)
             except GenaiError as error:
                 tick.notes.append(f"{spec.name}: {error}")
         wait([future for _, future in looks.values()], timeout=self._budget_s)
         for model, (live, future) in looks.items():
             self._end(tick, model, live, future, states)
-        known = {spec.name for spec in specs}
-        kept = {model: state.to_json() for model, state in states.items() if model in known}
+        names = {spec.name for spec in specs}
+        kept = {model: state.to_json() for model, state in states.items() if model in names}
         tick.cursor = json.dumps(kept, separators=(",", ":"))
         return tick
 
@@ -115,24 +122,24 @@ class LiveWatch:
         self,
         tick: WatchTick,
         spec: ModelSpec,
-        book: Book,
+        found: ModelRecords,
         may_act: bool,
-        states: Mapping[str, State],
-        looks: dict[str, tuple[Live, Future[Looked]]],
+        states: Mapping[str, WatchState],
+        looks: dict[str, tuple[Live, Future[LookResult]]],
     ) -> None:
-        live = book.live
+        live = found.live
         if live is None:
             return
-        left = self._left_to_do(spec.name, live, book.records.get(live.release)) if may_act else ""
+        left = self._left_to_do(spec.name, live, found.records.get(live.release)) if may_act else ""
         if left:
             tick.notes.append(f"{spec.name}: {left}")
             self._ask_to_finish(tick, spec.name, live, left)
-        elif not _is_half_done(book, live) and self._watcher.is_due(spec, live, states.get(spec.name)):
+        elif not _is_half_done(found, live) and self._watcher.is_due(spec, live, states.get(spec.name)):
             state = states.get(spec.name)
             looks[spec.name] = live, self._look(spec, live, state, may_act)
 
     def _left_to_do(self, model: str, live: Live, record: Record | None) -> str:
-        """A cut-over that died on the way is the controller's to finish; what was rolled back is ours."""
+        """Return what is left of a rollback. A cut-over that died is left to the controller."""
         if record is not None and record.phase in ON_ITS_WAY | {Phase.SUPERSEDED}:
             return ""
         names = (stable_name(model, component) for component in PORTS)
@@ -141,19 +148,19 @@ class LiveWatch:
         return self._roll_back.unfinished(model) if suspicious else ""
 
     def _selectors(self, tick: WatchTick) -> Mapping[str, str] | None:
-        """Where all traffic is, asked once; None where the cluster does not say."""
+        """Return where all traffic is, with one request; None if the cluster does not answer."""
         try:
             return self._traffic.everywhere()
         except GenaiError as error:
             tick.notes.append(f"where the traffic is: {error}")
             return None
 
-    def _look(self, spec: ModelSpec, live: Live, state: State | None, may_act: bool) -> Future[Looked]:
-        """In a thread of its own, which a process that is told to end does not wait for."""
+    def _look(self, spec: ModelSpec, live: Live, state: WatchState | None, may_act: bool) -> Future[LookResult]:
+        """Look in a thread that does not keep the process from ending."""
         begun = self._out.get(spec.name)
         if begun and (begun[0] == live or not begun[1].done()):
-            return begun[1]  # of an earlier tick, which did not wait for it
-        future: Future[Looked] = Future()
+            return begun[1]  # an earlier tick did not wait for its end
+        future: Future[LookResult] = Future()
 
         def work() -> None:
             try:
@@ -165,9 +172,11 @@ class LiveWatch:
         threading.Thread(target=work, name=f"watch-{spec.name}", daemon=True).start()
         return future
 
-    def _end(self, tick: WatchTick, model: str, live: Live, future: Future[Looked], states: dict[str, State]) -> None:
+    def _end(
+        self, tick: WatchTick, model: str, live: Live, future: Future[LookResult], states: dict[str, WatchState]
+    ) -> None:
         if not future.done():
-            tick.notes.append(f"{model}: looking at it takes longer than {self._budget_s:g} s; the others go on")
+            tick.notes.append(f"{model}: the look takes longer than {self._budget_s:g} s; the other models go on")
             return
         about, _ = self._out.pop(model, (live, future))
         if about != live:
@@ -180,44 +189,43 @@ class LiveWatch:
             tick.notes.append(f"{model}: {error}")
             return
         looked = future.result()
-        tick.notes.append(f"{model}: {looked.told}")
+        tick.notes.append(f"{model}: {looked.message}")
         if looked.state is None:
             states.pop(model, None)
         else:
             states[model] = looked.state
         if _is_worth_showing(looked, live):
-            tick.observed.append(Observed(model, live.release, looked))
+            tick.observed.append(LiveObservation(model, live.release, looked))
             if looked.state:
                 states[model] = replace(looked.state, observed=looked.state.clock)
         if looked.went_back:
-            self._ask_to_finish(tick, model, live, looked.told)
+            self._ask_to_finish(tick, model, live, looked.message)
 
     def _ask_to_finish(self, tick: WatchTick, model: str, live: Live, reason: str) -> None:
-        """Written down first: a tick that dies here costs a wait, and never makes two runs."""
+        """Request a run that finishes the rollback. It is counted first: a tick that dies makes no second run."""
         release = live.rolled_back or live.release
         now, asked = self._now(), False
 
         def count(record: Record) -> Record:
             nonlocal asked
-            before: Mapping[str, Any] = record.facts.get(FINISHING) or {}
-            runs = int(before.get("runs", 0))
-            asked = not runs or _seconds(before["at"], now) >= min(BACK_OFF_S * 2 ** (runs - 1), LONGEST_BACK_OFF_S)
-            fact = {"runs": runs + 1, "at": now}
-            return replace(record, facts={**record.facts, FINISHING: fact}) if asked else record
+            before = record.facts.finishing
+            asked = before is None or _seconds(before.at, now) >= _pause_s(before.runs)
+            runs = before.runs + 1 if before else 1
+            return record.with_facts(Facts(finishing=FinishingRuns(runs=runs, at=now))) if asked else record
 
-        record = self._records.update(model, release, count)
-        if asked:
-            tick.finishes.append(Finish(model, release, record.facts[FINISHING]["runs"], reason))
+        finishing = self._records.update(model, release, count).facts.finishing
+        if asked and finishing:
+            tick.finishes.append(FinishRequest(model, release, finishing.runs, reason))
 
 
-def _is_half_done(book: Book, live: Live) -> bool:
-    """Whether the cut-over to the live release is still to be finished, by its run or by the next one."""
-    record = book.records.get(live.release)
+def _is_half_done(found: ModelRecords, live: Live) -> bool:
+    """Return whether the cut-over to the live release is still to be finished, by its run or by the next one."""
+    record = found.records.get(live.release)
     return record is None or record.phase is not Phase.LIVE
 
 
-def _is_worth_showing(looked: Looked, live: Live) -> bool:
-    """While it is watched now and then, and always what has just gone wrong."""
+def _is_worth_showing(looked: LookResult, live: Live) -> bool:
+    """Return whether to show a look: during the watch every 30 s, and always when something has just gone wrong."""
     state = looked.state
     if state is None:
         return True
@@ -226,14 +234,18 @@ def _is_worth_showing(looked: Looked, live: Live) -> bool:
     return bool(live.watched_until and rested) or (wrong and any(s.looks == 1 for s in state.streaks.values()))
 
 
+def _pause_s(runs: int) -> float:
+    return growing_pause_s(runs, BACK_OFF_S, 2, LONGEST_BACK_OFF_S)
+
+
 def _seconds(since: str, until: str) -> float:
     return abs((datetime.fromisoformat(until) - datetime.fromisoformat(since)).total_seconds())
 
 
-def _states(cursor: str) -> dict[str, State]:
-    """What the last tick left behind; whatever cannot be read is measured anew."""
+def _states(cursor: str) -> dict[str, WatchState]:
+    """Read the states that the last tick left. If they cannot be read, the watch measures from the beginning."""
     try:
         found = json.loads(cursor or "{}")
-        return {model: State.from_json(state) for model, state in found.items()}
+        return {model: WatchState.from_json(state) for model, state in found.items()}
     except (ValueError, TypeError, KeyError, AttributeError):
         return {}

@@ -1,4 +1,4 @@
-"""What an engine's own figures say of a live release, and when they say nothing. Pure."""
+"""Judge a live release by its engine's own metrics, and find out when they say nothing. Pure."""
 
 from __future__ import annotations
 
@@ -11,20 +11,24 @@ from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.gateways.metrics.abc import EngineMetrics
 from genai_pipeline.rollout.watch.limits import Limits
 from genai_pipeline.rollout.watch.reading import Reading
-from genai_pipeline.rollout.watch.state import Sample, State
+from genai_pipeline.rollout.watch.state import CounterSample, WatchState
 
 MIN_ERRORS = 3
 OLDEST_S = 90.0
-"""Metrics older than this say nothing of now."""
+"""Older metrics say nothing about now."""
 SURE = 1.5
-"""How far below the limit of a comparison the bucket may begin that the quantile lies in."""
+"""How many times lower than the limit of a comparison the bucket of the quantile may begin."""
 LOOK_BACK_S = 60.0
 MOST_SAMPLES = 40
 
 
 @dataclass(frozen=True)
 class Signal:
-    """One thing that was looked at. `at_once`: looks in a row that are a breach without holding; 0: none are."""
+    """One judged figure.
+
+    Args:
+        at_once: failed looks in a row that are a breach at once; 0: the failure has to hold as the model file says.
+    """
 
     name: str
     outcome: Outcome
@@ -38,8 +42,14 @@ def judged(name: str, ok: bool, said: str, value: float, limit: float) -> Signal
     return Signal(name, Outcome.PASSED if ok else Outcome.FAILED, said, value, limit)
 
 
-def metrics_signals(state: State, reading: Reading, limits: Limits) -> tuple[State, list[Signal], bool | None]:
-    """Signals of the engine's own figures, and whether it finished something since the last look; None: unknown."""
+def metrics_signals(
+    state: WatchState, reading: Reading, limits: Limits
+) -> tuple[WatchState, list[Signal], bool | None]:
+    """Judge the engine's own figures.
+
+    Returns: The next state, the signals, and whether the engine finished a request since the last look (None: that is
+        not known).
+    """
     metrics = reading.metrics
     doubt = reading.metrics_error if metrics is None else implausible(metrics)
     if metrics is None or doubt:
@@ -47,7 +57,7 @@ def metrics_signals(state: State, reading: Reading, limits: Limits) -> tuple[Sta
     now = _sample(state, reading, metrics)
     before = state.samples[-1] if state.samples else None
     if before and now.scraped - before.scraped < 0.05 and metrics.age_s:
-        return state, [], None  # the same scrape again: nothing new
+        return state, [], None  # the same scrape again
     if before and not before.is_before(now):
         return replace(state, samples=(now,)), _unknown("the engine's counters were reset"), None
     kept = tuple(s for s in state.samples if now.clock - s.clock <= max(LOOK_BACK_S, limits.hold_s))[-MOST_SAMPLES:]
@@ -58,7 +68,7 @@ def metrics_signals(state: State, reading: Reading, limits: Limits) -> tuple[Sta
 
 
 def implausible(metrics: EngineMetrics) -> str:
-    """Why a reading cannot be true, or cannot be of now; empty where it can."""
+    """Return why the metrics cannot be true or current; empty if they can."""
     plain = [metrics.kv_cache_usage, metrics.running, metrics.waiting, metrics.requests_finished, metrics.age_s]
     counts = [
         *metrics.ttft_buckets.values(),
@@ -81,9 +91,9 @@ def _unknown(why: str) -> list[Signal]:
     return [Signal(name, Outcome.INCONCLUSIVE, why) for name in names]
 
 
-def _sample(state: State, reading: Reading, metrics: EngineMetrics) -> Sample:
+def _sample(state: WatchState, reading: Reading, metrics: EngineMetrics) -> CounterSample:
     answers = metrics.responses
-    return Sample(
+    return CounterSample(
         clock=state.clock,
         scraped=reading.mono - metrics.age_s,
         finished=metrics.requests_finished,
@@ -103,8 +113,8 @@ def _gauges(metrics: EngineMetrics, limits: Limits) -> Iterator[Signal]:
     yield judged("queue", waiting < limits.queue or waiting == 0, said, waiting, limits.queue)
 
 
-def _counters(samples: Sequence[Sample], limits: Limits) -> Iterator[Signal]:
-    def ttft(sample: Sample) -> Buckets:
+def _counters(samples: Sequence[CounterSample], limits: Limits) -> Iterator[Signal]:
+    def ttft(sample: CounterSample) -> Buckets:
         return sample.ttft
 
     yield _error_rate(samples, limits)
@@ -114,43 +124,45 @@ def _counters(samples: Sequence[Sample], limits: Limits) -> Iterator[Signal]:
         yield _quantile(gaps, samples, limits)
 
 
-def _error_rate(samples: Sequence[Sample], limits: Limits) -> Signal:
+def _error_rate(samples: Sequence[CounterSample], limits: Limits) -> Signal:
     if any(s.ok is None or s.bad is None for s in samples[-2:]):
         return Signal("error_rate", Outcome.INCONCLUSIVE, "the engine does not count its answers")
     counted = [s for s in samples if s.ok is not None]
     then = _least_look_back(counted, lambda s: (s.ok or 0) + (s.bad or 0), limits.min_requests)
     if then is None:
-        return Signal("error_rate", Outcome.INCONCLUSIVE, "too few requests were answered lately")
+        return Signal("error_rate", Outcome.INCONCLUSIVE, "too few requests were answered recently")
     bad = (samples[-1].bad or 0) - (then.bad or 0)
     answers = bad + (samples[-1].ok or 0) - (then.ok or 0)
     share = bad / answers
-    said = f"{bad:.0f} of {answers:.0f} requests failed ({share:.0%}), at most {limits.error_rate:.0%} may"
+    said = f"{bad:.0f} of {answers:.0f} requests failed ({share:.0%}), the limit is {limits.error_rate:.0%}"
     return judged("error_rate", share <= limits.error_rate or bad < MIN_ERRORS, said, share, limits.error_rate)
 
 
 @dataclass(frozen=True)
 class _Figure:
-    """A histogram, its gate, and what the last good release allows; `times_s` None: nothing to compare with."""
+    """A histogram, its gate, and the limit from the last good release (`times_s`; None: there is no baseline)."""
 
     name: str
     title: str
-    of: Callable[[Sample], Buckets]
+    of: Callable[[CounterSample], Buckets]
     gate_s: float
     times_s: float | None
 
 
-def _quantile(figure: _Figure, samples: Sequence[Sample], limits: Limits) -> Signal:
-    """A histogram knows its quantile to within a bucket. What may lie on either side of a limit says nothing; only
-    the comparison with another release, which is no sharp limit, is content to begin not far below it.
+def _quantile(figure: _Figure, samples: Sequence[CounterSample], limits: Limits) -> Signal:
+    """Judge the 95th percentile of a histogram.
+
+    A histogram knows a quantile only to within a bucket. If the bucket lies on both sides of the gate, the signal is
+    inconclusive. The comparison with another release is not a sharp limit: there the bucket may begin a little below.
     """
     then = _least_look_back(samples, lambda s: total(figure.of(s)), limits.min_requests)
     if then is None:
-        return Signal(figure.name, Outcome.INCONCLUSIVE, "too few requests were answered lately")
+        return Signal(figure.name, Outcome.INCONCLUSIVE, "too few requests were answered recently")
     seen = increase(figure.of(then), figure.of(samples[-1]))
     value, (low, _) = histogram_quantile(seen, 0.95), quantile_bounds(seen, 0.95)
     times_s = math.inf if figure.times_s is None else figure.times_s
     limit_s = min(figure.gate_s, times_s)
-    source = "the gate" if figure.gate_s <= times_s else f"what {limits.compared_with} did allows"
+    source = "the gate is" if figure.gate_s <= times_s else f"compared with {limits.compared_with} the limit is"
     said = f"{figure.title} p95 is {value * 1e3:.0f} ms, {source} {limit_s * 1e3:.0f} ms"
     if low >= figure.gate_s or (value > times_s and low * SURE >= times_s * 0.999):
         return Signal(figure.name, Outcome.FAILED, said, value, limit_s)
@@ -158,8 +170,13 @@ def _quantile(figure: _Figure, samples: Sequence[Sample], limits: Limits) -> Sig
     return Signal(figure.name, outcome, said, value, limit_s)
 
 
-def _least_look_back(samples: Sequence[Sample], count: Callable[[Sample], float], least: int) -> Sample | None:
-    """The latest sample since which enough happened; None where too little did, or nothing since the last look."""
+def _least_look_back(
+    samples: Sequence[CounterSample], count: Callable[[CounterSample], float], least: int
+) -> CounterSample | None:
+    """Return the latest sample since which enough happened.
+
+    Returns: None if too little happened, or nothing since the last look.
+    """
     now = count(samples[-1])
     if len(samples) < 2 or now <= count(samples[-2]):
         return None

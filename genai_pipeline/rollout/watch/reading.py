@@ -1,6 +1,6 @@
-"""Look at a live release from every side: as a user, through its own metrics, and through the cluster.
+"""Read the state of a live release: as a user sees it, from its own metrics, and from the cluster.
 
-Nothing here judges, and nothing here raises what a look may come to: what could not be read is part of the reading.
+Nothing here judges. What could not be read is part of the reading, and raises nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.inference.abc import Inference
 from genai_pipeline.gateways.metrics.abc import EngineMetrics
 from genai_pipeline.k8s.render import release_alias, release_labels
-from genai_pipeline.rollout.switch.candidate import Candidates
+from genai_pipeline.rollout.switch.candidates import Candidates
 from genai_pipeline.rollout.switch.traffic import Traffic
 from genai_pipeline.rollout.watch.limits import CANARY_TOKENS
 
@@ -30,9 +30,10 @@ class Canary:
     """One short completion through the stable address, as a user would ask for it.
 
     Args:
-        kind: broken: answered with an error that only the engine can have given. silent: no answer, or one that may
-            come from the way there. elsewhere: another release answered, so this says nothing of the one watched.
-        seconds: for the completion. way_s: for the question before it, which no model has to answer.
+        kind: broken: an error that only the engine can have sent. silent: no answer, or an error that may come from the
+            network. elsewhere: another release answered, so this says nothing about the watched one.
+        seconds: for the completion.
+        way_s: for the question before it, which needs no model.
     """
 
     kind: Literal["answered", "broken", "silent", "elsewhere"]
@@ -43,7 +44,12 @@ class Canary:
 
 @dataclass(frozen=True)
 class Pods:
-    """`crashing` names a pod in a crash loop; empty where there is none. `restarts` of all containers together."""
+    """The state of the engine's pods.
+
+    Args:
+        restarts: of all containers together.
+        crashing: name of a pod in a crash loop; empty if there is none.
+    """
 
     ready: int
     restarts: int
@@ -52,7 +58,7 @@ class Pods:
 
 @dataclass(frozen=True)
 class Asked:
-    """One question to the stable agent. `right` is None where it could not be judged."""
+    """One question to the live agent, and its result. `right` is None if it could not be judged."""
 
     case: str
     right: bool | None
@@ -61,7 +67,12 @@ class Asked:
 
 @dataclass(frozen=True)
 class Reading:
-    """What one look saw. `wall` is Unix time, `mono` monotonic; `metrics_error` says why there are no metrics."""
+    """What one look read.
+
+    Args:
+        wall, mono: Unix time and monotonic time, in seconds.
+        metrics_error: why there are no metrics.
+    """
 
     wall: float
     mono: float
@@ -73,7 +84,7 @@ class Reading:
 
 
 class Reader:
-    """Reads live releases. Every question has a deadline of its own."""
+    """Read live releases. Every request has its own deadline."""
 
     def __init__(
         self,
@@ -91,15 +102,19 @@ class Reader:
 
     @property
     def clocks(self) -> tuple[float, float]:
-        """Unix time and monotonic time."""
+        """Return Unix time and monotonic time, in seconds."""
         return self._wall(), self._mono()
 
     def read(self, release: Release, ask: Callable[[str], Asked] | None = None) -> Reading:
-        """Args: ask: puts a question to the agent behind an address; None: not this time."""
+        """Read a live release.
+
+        Args:
+            ask: asks the agent at an address; None: the agent is not asked this time.
+        """
         pods = self._pods(release)
         canary = self._canary(release)
         metrics, error = self._metrics(release)
-        # Without a quick engine the agent's answer would only take its time to say the same.
+        # If the engine is slow, the answer of the agent would be slow too and say nothing new.
         able = canary.kind == "answered" and canary.seconds < ABLE_S
         asked = self._asked(release, ask) if ask and able else None
         return Reading(*self.clocks, canary, metrics, error, pods, asked)
@@ -138,7 +153,7 @@ class Reader:
         return Canary("answered", seconds=seconds, way_s=way_s)
 
     def _metrics(self, release: Release) -> tuple[EngineMetrics | None, str]:
-        """Asked at the release's own address, so that they are nobody else's."""
+        """Read the metrics at the release's own address: there no other release answers."""
         try:
             return self._gateways.metrics.latest(self._candidates.engine_url(release)), ""
         except GenaiError as error:

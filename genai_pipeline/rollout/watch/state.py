@@ -1,5 +1,6 @@
-"""What the watch over a release remembers from one look to the next. Kept in a sensor's cursor, which is a cache:
-where it is lost, everything is measured anew.
+"""What the watch over a release remembers from one look to the next.
+
+It is kept in the cursor of a sensor, which is a cache: if it is lost, the watch measures from the beginning.
 """
 
 from __future__ import annotations
@@ -12,18 +13,18 @@ from typing import Any
 from genai_pipeline.core.histogram import Buckets, increase
 
 LONGEST_GAP_S = 60.0
-"""Between two looks; after a longer one, or on another machine, nothing is known of the time between."""
+"""Longest time between two looks, in seconds. After a longer one nothing is known about the time between."""
 CLOCKS_AGREE_S = 2.0
 
 
 @dataclass(frozen=True)
-class Sample:
+class CounterSample:
     """The engine's counters at one look.
 
     Args:
         clock: seconds of this watch that both clocks agree on.
-        scraped: the monotonic time at which they were so.
-        ok, bad: answers 2xx and 5xx; None where nobody counts.
+        scraped: monotonic time of the scrape.
+        ok, bad: answers 2xx and 5xx; None if the engine does not count them.
     """
 
     clock: float
@@ -35,8 +36,8 @@ class Sample:
     gaps: Buckets
     started: float | None = None
 
-    def is_before(self, other: Sample) -> bool:
-        """Whether `other` can be the same counters later; else something was restarted."""
+    def is_before(self, other: CounterSample) -> bool:
+        """Return whether `other` can be the same counters later. If not, the engine was restarted."""
         pairs = [(self.finished, other.finished), (self.ok or 0, other.ok or 0), (self.bad or 0, other.bad or 0)]
         pairs += [(self.ttft.get(math.inf, 0), other.ttft.get(math.inf, 0))]
         same = self.started is None or other.started is None or abs(self.started - other.started) < 1
@@ -45,11 +46,12 @@ class Sample:
 
 @dataclass(frozen=True)
 class Streak:
-    """How long one thing was wrong without being right in between.
+    """How long a signal has failed without passing in between.
 
     Args:
-        since, last: clock of its first and its latest look; time in which nothing was known does not count.
-        looks: how many found it wrong. blind: looks since that found nothing.
+        since, last: clock of its first and its latest failed look. Time in which nothing was known does not count.
+        looks: how many looks found it failed.
+        blind: looks since then that could not tell.
     """
 
     since: float
@@ -65,9 +67,10 @@ class Streak:
 
 @dataclass(frozen=True)
 class Totals:
-    """What was seen over the whole watch; it becomes the baseline of the next release.
+    """What the whole watch saw. It becomes the baseline of the next release.
 
-    Args: wrong: looks that found something wrong, for however short a time.
+    Args:
+        wrong: looks that found something wrong, even for a short time.
     """
 
     ttft: Buckets = field(default_factory=dict[float, float])
@@ -81,7 +84,7 @@ class Totals:
     wrong: int = 0
     canary_s: tuple[float, ...] = ()
 
-    def plus(self, before: Sample, after: Sample) -> Totals:
+    def plus(self, before: CounterSample, after: CounterSample) -> Totals:
         return replace(
             self,
             ttft=_added(self.ttft, increase(before.ttft, after.ttft)),
@@ -92,14 +95,16 @@ class Totals:
 
 
 @dataclass(frozen=True)
-class State:
-    """Everything that is remembered of one model.
+class WatchState:
+    """What is remembered about one model.
 
     Args:
-        release: the one that it is about; of another one nothing counts.
-        wall, mono: the two clocks at the latest look. clock: seconds that they agreed on since the first.
+        release: the watched release; for another release the state starts from the beginning.
+        wall, mono: the two clocks at the latest look.
+        clock: seconds since the first look that both clocks agree on.
         restarts: of the engine's containers at the first look.
-        asked: clock of the latest question to the agent. case: how many were asked.
+        asked: clock of the latest question to the agent.
+        case: how many questions were asked.
         observed: clock of the latest observation for the UI.
         series: (clock, TTFT p95 in ms or None, share of errors or None), for the picture at the end.
     """
@@ -108,7 +113,7 @@ class State:
     wall: float
     mono: float
     clock: float = 0.0
-    samples: tuple[Sample, ...] = ()
+    samples: tuple[CounterSample, ...] = ()
     streaks: Mapping[str, Streak] = field(default_factory=dict[str, Streak])
     totals: Totals = Totals()
     restarts: int | None = None
@@ -117,14 +122,14 @@ class State:
     observed: float | None = None
     series: tuple[tuple[float, float | None, float | None], ...] = ()
 
-    def at(self, wall: float, mono: float) -> State:
-        """This state at a later look; a fresh one where the time between is not known.
+    def at(self, wall: float, mono: float) -> WatchState:
+        """Return this state at a later look, or a fresh one if the time between is not known.
 
-        Clocks that disagree let no time pass: one of them was set, or is another machine's.
+        If the clocks disagree, no time passes: one of them was set, or belongs to another machine.
         """
         passed, by_wall = mono - self.mono, wall - self.wall
         if not 0 <= passed <= LONGEST_GAP_S:
-            return State(self.release, wall, mono, case=self.case)
+            return WatchState(self.release, wall, mono, case=self.case)
         agreed = passed if abs(passed - by_wall) <= CLOCKS_AGREE_S else 0.0
         return replace(self, wall=wall, mono=mono, clock=self.clock + agreed)
 
@@ -136,10 +141,10 @@ class State:
         return data
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> State:
-        """Raises: KeyError, TypeError, ValueError: it was not written by this version."""
+    def from_json(cls, data: Mapping[str, Any]) -> WatchState:
+        """Read a state. Raises: KeyError, TypeError, ValueError: another version wrote it."""
         samples = tuple(
-            Sample(**s | {"ttft": _buckets(s["ttft"]), "gaps": _buckets(s["gaps"])}) for s in data["samples"]
+            CounterSample(**s | {"ttft": _buckets(s["ttft"]), "gaps": _buckets(s["gaps"])}) for s in data["samples"]
         )
         totals = dict(data["totals"])
         totals |= {"ttft": _buckets(totals["ttft"]), "gaps": _buckets(totals["gaps"])}

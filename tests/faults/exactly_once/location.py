@@ -17,10 +17,10 @@ from genai_pipeline.definitions import definitions_of
 from genai_pipeline.gateways.store.s3 import S3Store
 from genai_pipeline.gateways.store.s3_settings import S3Settings
 from genai_pipeline.resources.platform import Platform
-from genai_pipeline.rollout.control import plan
+from genai_pipeline.rollout.control import rollout_plan
 from tests.fakes.world import PROFILE, World
 
-plan.BACK_OFF_S = 0.1
+rollout_plan.BACK_OFF_S = 0.1
 Profile.tick_s = 1  # type: ignore[assignment]
 
 

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from genai_pipeline.core.checks import REQUIRED_FOR_LIVE
+from genai_pipeline.core.facts import Facts, ServingFigures
 from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import passed
@@ -84,7 +85,7 @@ class Stage:
         release = Release.of(spec, "1" * 40)
         records, candidates = self.platform.records, self.platform.candidates
         records.open(spec, release, "opened")
-        facts = {"serving": {"ttft_p95_ms": 60.0, "inter_token_p95_ms": 5.0}}
+        facts = Facts(serving=ServingFigures(ttft_p95_ms=60.0, inter_token_p95_ms=5.0))
         for name in REQUIRED_FOR_LIVE:
             asset = name.split(".")[0]
             mine = [passed(n.split(".")[1], "fine") for n in REQUIRED_FOR_LIVE if n.startswith(f"{asset}.")]

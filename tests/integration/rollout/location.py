@@ -24,7 +24,7 @@ from genai_pipeline.gateways.store.s3 import S3Store
 from genai_pipeline.gateways.store.s3_settings import S3Settings
 from genai_pipeline.k8s import agent
 from genai_pipeline.resources.platform import Platform
-from genai_pipeline.rollout.control import plan
+from genai_pipeline.rollout.control import rollout_plan
 from tests.fakes.measuring import replace_engines
 from tests.fakes.world import PROFILE, FakeCluster, World
 
@@ -70,7 +70,7 @@ def platform_of(home: Path, bucket: str, endpoint: str) -> Platform:
 
 
 def _speed_up() -> None:
-    plan.BACK_OFF_S = 0.1
+    rollout_plan.BACK_OFF_S = 0.1
     redeploys.TICK_S = 1
     Profile.tick_s = 1  # type: ignore[assignment]
     definitions.EXECUTOR = dg.in_process_executor

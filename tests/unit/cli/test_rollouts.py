@@ -114,7 +114,7 @@ def test_a_running_step_shows_its_seconds_so_far():
 
 
 def test_a_promotion_shows_what_the_rollouts_run_proved_and_its_own_step():
-    record = RECORD.with_verdicts("candidate", [passed("tool_call_parsed", "yes")], 3.0, {})
+    record = RECORD.with_verdicts("candidate", [passed("tool_call_parsed", "yes")], 3.0)
     promotion = replace(run(live=("IN_PROGRESS", 990.0, None)), job="promote_my_model")
 
     seen = rollout(record=record, run=promotion)
@@ -125,14 +125,14 @@ def test_a_promotion_shows_what_the_rollouts_run_proved_and_its_own_step():
 
 
 def test_verdicts_of_an_earlier_attempt_do_not_show_while_the_new_one_has_not_got_there():
-    record = RECORD.with_verdicts("candidate", [failed("tool_call_parsed", "no tool call")], 3.0, {})
+    record = RECORD.with_verdicts("candidate", [failed("tool_call_parsed", "no tool call")], 3.0)
 
     assert asset(rollout(record=record, run=run()), "candidate").state == "waiting"
 
 
 def test_a_finished_asset_shows_its_worst_verdict_and_its_time():
     verdicts = [passed("expected_model_answers", "yes"), failed("tool_call_parsed", "no tool call")]
-    record = RECORD.with_verdicts("candidate", verdicts, 3.0, {})
+    record = RECORD.with_verdicts("candidate", verdicts, 3.0)
 
     found = asset(rollout(record=record, run=run(candidate=("FAILURE", 1.0, 4.0))), "candidate")
 

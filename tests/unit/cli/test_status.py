@@ -20,8 +20,8 @@ SPEC = ModelSpec.model_validate({"name": "weather", "source": {"hub": "owner/mod
 RECORD = (
     Record("weather", "r1", "a" * 40, {})
     .with_event("2026-01-01T00:00:00Z", "found")
-    .with_verdicts("candidate", [passed("expected_model_answers", "yes")], 2.0, {})
-    .with_verdicts("serving_report", [failed("ttft_p95", "900 ms"), inconclusive("cost", "no price")], 3.0, {})
+    .with_verdicts("candidate", [passed("expected_model_answers", "yes")], 2.0)
+    .with_verdicts("serving_report", [failed("ttft_p95", "900 ms"), inconclusive("cost", "no price")], 3.0)
     .in_phase(Phase.REJECTED, "too slow")
 )
 

@@ -13,7 +13,7 @@ from genai_pipeline.gateways.metrics.prometheus import PrometheusMetrics
 from genai_pipeline.gateways.metrics.sigv4 import SigV4
 from genai_pipeline.k8s.agent import sessions_url
 from genai_pipeline.resources.profile import gateways_for, labels_by_endpoint
-from genai_pipeline.rollout.switch.candidate import Candidates
+from genai_pipeline.rollout.switch.candidates import Candidates
 from tests.fakes.world import FakeCluster, World
 
 AMP = "https://aps-workspaces.eu-west-1.amazonaws.com/workspaces/ws-0123"

@@ -93,7 +93,7 @@ def test_a_later_check_that_was_given_counts_in_an_old_record_and_is_required_on
 
 
 def test_verdicts_of_an_asset_replace_its_former_ones_and_no_others():
-    record = all_passed().with_verdicts("agent_report", [failed("task_success", "0.2")], 1.0, {})
+    record = all_passed().with_verdicts("agent_report", [failed("task_success", "0.2")], 1.0)
 
     assert record.outcome_of("agent_report") is Outcome.FAILED
     assert "agent_report.latency" in record.missing

@@ -9,8 +9,8 @@ from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.record import Phase, record_key
 from genai_pipeline.core.release import Release
 from genai_pipeline.resources.platform import Platform
-from genai_pipeline.rollout.control.controller import Controller, UnderWay
-from genai_pipeline.rollout.record.ledger import Ledger
+from genai_pipeline.rollout.control.controller import ActiveRun, Controller
+from genai_pipeline.rollout.record.record_cache import RecordCache
 from tests.fakes.world import PROFILE, World
 
 MONDAY = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
@@ -32,7 +32,7 @@ class Bench:
 
     def controller(self):
         p = self.platform
-        ledger = Ledger(self.world.store)
+        ledger = RecordCache(self.world.store)
         return Controller(p.records, ledger, p.ending, p.approvals, self.revisions, self.most)
 
     def revisions(self, specs):
@@ -74,14 +74,14 @@ def test_a_tick_that_dies_anywhere_never_makes_a_second_run_of_an_attempt(bench,
 def test_of_two_ticks_that_saw_the_same_one_starts(bench):
     """What the other wrote between the listing and the step makes this one stand back."""
     one, other = bench.controller(), bench.controller()
-    seen = other._ledger.read(["a"])
+    seen = other._cache.read(["a"])
     bench.tick(spec("a"), controller=one)
-    other._ledger.read = lambda models: seen
+    other._cache.read = lambda models: seen
 
     tick = bench.tick(spec("a"), controller=other)
 
     assert tick.starts == []
-    assert "changed while it was looked at" in tick.notes[0]
+    assert "changed during this tick" in tick.notes[0]
     assert bench.record(spec("a")).attempt == 1
 
 
@@ -109,7 +109,7 @@ def test_no_more_rollouts_than_allowed_and_what_is_under_way_counts(bench):
     specs = [spec(name) for name in "abcd"]
 
     assert [s.spec.name for s in bench.tick(*specs).starts] == ["a", "b"]
-    busy = [UnderWay("z", "a run by hand"), UnderWay("a", "a promotion", rolls_out=False)]
+    busy = [ActiveRun("z", "a run by hand"), ActiveRun("a", "a promotion", rolls_out=False)]
     tick = bench.tick(*specs[2:], under_way=busy)
     assert [s.spec.name for s in tick.starts] == ["c"]
     assert "2 rollouts are under way, as many as GENAI_MAX_ROLLOUTS allows" in tick.notes[1]
@@ -119,7 +119,7 @@ def test_a_release_is_superseded_while_its_run_is_at_work_and_the_next_waits_for
     (first,) = bench.tick(spec("a")).starts
     bench.answers["a"] = "2" * 40
 
-    tick = bench.tick(spec("a"), under_way=[UnderWay("a", "its run")])
+    tick = bench.tick(spec("a"), under_way=[ActiveRun("a", "its run")])
 
     record = bench.record(spec("a"))
     assert (record.phase, record.leftover) == (Phase.SUPERSEDED, True)
@@ -139,7 +139,7 @@ def test_what_does_not_go_away_in_time_is_tried_again_at_the_next_tick(bench):
         raise NotReady(f"{name} is still there after {deadline_s} s")
 
     bench.world.cluster.delete = stuck
-    tick = bench.tick(spec("a"), under_way=[UnderWay("b", "")])
+    tick = bench.tick(spec("a"), under_way=[ActiveRun("b", "")])
     assert "still there after" in tick.notes[0]
     assert bench.record(spec("a")).leftover
     bench.world.cluster.delete = deleted

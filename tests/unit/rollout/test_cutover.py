@@ -4,13 +4,14 @@ import pytest
 
 from genai_pipeline.core.checks import REQUIRED_FOR_LIVE
 from genai_pipeline.core.errors import ReleaseRefused, StoreConflict, Superseded
+from genai_pipeline.core.facts import Facts
 from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.record import Phase
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Outcome, failed, inconclusive, passed
 from genai_pipeline.rollout.record.notices import Notices
 from genai_pipeline.rollout.record.records import Records
-from genai_pipeline.rollout.switch.candidate import Candidates
+from genai_pipeline.rollout.switch.candidates import Candidates
 from genai_pipeline.rollout.switch.cutover import CutOver
 from genai_pipeline.rollout.switch.drain import Drained
 from genai_pipeline.rollout.switch.ending import Ending
@@ -41,7 +42,7 @@ class Bench:
             asset = name.split(".")[0]
             mine = [v for n, v in verdicts.items() if n.startswith(asset + ".") and v]
             if verdict:
-                self.records.update("tiny", release.id, lambda r, a=asset, m=mine: r.with_verdicts(a, m, 1, {}))
+                self.records.update("tiny", release.id, lambda r, a=asset, m=mine: r.with_verdicts(a, m, 1))
         self.candidates.start_engine(SPEC, release, lambda _: None)
         self.candidates.start_agent(release, lambda _: None)
 
@@ -230,7 +231,7 @@ def test_the_live_release_cannot_be_rejected(bench):
 
 
 def test_recreate_stops_the_live_release_first_and_brings_it_back_on_rejection(bench):
-    bench.records.update("tiny", V2.id, lambda r: r.with_verdicts("x", [], 0, {"strategy": "recreate"}))
+    bench.records.update("tiny", V2.id, lambda r: r.with_facts(Facts(strategy="recreate")))
     bench.cut_over.make_room_for(SPEC, V2, lambda _: None)
     assert not bench.running(V1)
 
@@ -302,7 +303,7 @@ def test_without_a_watch_its_end_is_due_from_the_pointer_on_and_over_once_the_ol
 
 
 def test_after_recreate_nothing_is_watched_and_nothing_stays_warm(bench):
-    bench.records.update("tiny", V2.id, lambda r: r.with_verdicts("x", [], 0, {"strategy": "recreate"}))
+    bench.records.update("tiny", V2.id, lambda r: r.with_facts(Facts(strategy="recreate")))
     bench.cut_over.make_room_for(WATCHED, V2, lambda _: None)
 
     bench.go(V2, spec=WATCHED)

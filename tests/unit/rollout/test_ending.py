@@ -76,7 +76,7 @@ def test_the_live_release_cannot_be_rejected(platform, world):
 )
 def test_people_are_told_which_kind_of_end_it_was(platform, verdict, kind):
     asset, found = verdict
-    platform.records.update("tiny", V2.id, lambda r: r.with_verdicts(asset, [found], 1.0, {}))
+    platform.records.update("tiny", V2.id, lambda r: r.with_verdicts(asset, [found], 1.0))
 
     platform.ending.reject(V2, "why")
 
@@ -143,7 +143,7 @@ def test_the_live_release_is_not_overtaken_by_a_word_that_came_too_late(platform
 def proven(platform):
     for asset, checks in CHECKS.items():
         found = [passed(check, "fine") for check in checks]
-        platform.records.update("tiny", V2.id, lambda r, a=asset, f=found: r.with_verdicts(a, f, 1.0, {}))
+        platform.records.update("tiny", V2.id, lambda r, a=asset, f=found: r.with_verdicts(a, f, 1.0))
     return platform.records.require("tiny", V2.id)
 
 

@@ -9,8 +9,8 @@ from genai_pipeline.core.errors import EngineBroken, EngineUnavailable, StoreUna
 from genai_pipeline.core.faults import ARMED_BY, Crash
 from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.record import Phase
-from genai_pipeline.rollout.record.ledger import Ledger
 from genai_pipeline.rollout.record.notices import Notices
+from genai_pipeline.rollout.record.record_cache import RecordCache
 from genai_pipeline.rollout.switch.rollback import RollBack
 from genai_pipeline.rollout.watch.live_watch import LiveWatch
 from genai_pipeline.rollout.watch.reading import Asked, Reader
@@ -36,7 +36,7 @@ class Night:
         self.watcher = Watcher(
             reader, bench.records, bench.candidates, bench.back, Notices(bench.world.store), self.ask, self.now
         )
-        ledger = Ledger(bench.world.store)
+        ledger = RecordCache(bench.world.store)
         self.watch = LiveWatch(ledger, bench.records, bench.back, self.watcher, bench.traffic, budget_s=5, now=self.now)
         for release in (V1,) if first_only else (V1, V2):
             bench.candidate(release)
@@ -121,7 +121,7 @@ def test_a_healthy_release_is_watched_to_the_end_and_then_the_last_good_one_stop
     assert (night.live.release, night.live.last_good) == (V2.id, V1.id)
     assert not night.bench.candidates.is_up(V1)
     record = night.bench.records.require("tiny", V2.id)
-    assert record.facts["watch"]["looks"] == 23
+    assert record.facts.watch.looks == 23
     assert "watched until 2026-01-01T00:02:00.000Z" in record.history[-1].what
 
 
@@ -290,7 +290,7 @@ def test_one_model_that_hangs_does_not_hold_the_others_back(night, monkeypatch):
     let_go.set()
 
     for tick in (first, again):
-        assert any(note.startswith("slow: looking at it takes longer") for note in tick.notes)
+        assert any(note.startswith("slow: the look takes longer") for note in tick.notes)
         assert any(note.startswith(f"tiny: {V2.id} is watched until") for note in tick.notes)
     assert len([t for t in threading.enumerate() if t.name == "watch-slow"]) <= 1
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from genai_pipeline.core.errors import AgentUnavailable, EngineUnavailable
 from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.release import Release
-from genai_pipeline.rollout.switch.candidate import Candidates
+from genai_pipeline.rollout.switch.candidates import Candidates
 from tests.fakes.world import PROFILE, World
 
 SPEC = parse_model("name: tiny\nsource: {hub: a/b}\n", "f")

@@ -39,10 +39,8 @@ def test_two_writers_at_once_lose_nothing(records, store):
     def change(record):
         if not interrupted:
             interrupted.append(True)
-            other.update(
-                "tiny", RELEASE.id, lambda r: r.with_verdicts("capacity", [passed("surge_fits", "yes")], 1, {})
-            )
-        return record.with_verdicts("snapshot", [passed("revision_pinned", "yes")], 1, {})
+            other.update("tiny", RELEASE.id, lambda r: r.with_verdicts("capacity", [passed("surge_fits", "yes")], 1))
+        return record.with_verdicts("snapshot", [passed("revision_pinned", "yes")], 1)
 
     records.update("tiny", RELEASE.id, change)
 
@@ -57,7 +55,7 @@ def test_a_record_that_never_holds_still_ends_in_an_error(records, store):
         store.put(key, record.with_event("2026-01-02T00:00:00Z", "y").to_bytes())
         return record.in_phase(Phase.LIVE)
 
-    with pytest.raises(StoreConflict, match="changed under us"):
+    with pytest.raises(StoreConflict, match="changed during each"):
         records.update("tiny", RELEASE.id, race)
 
 

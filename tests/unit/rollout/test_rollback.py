@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from genai_pipeline.core.errors import NotReady, Refused, StoreConflict
+from genai_pipeline.core.facts import Facts
 from genai_pipeline.core.faults import ARMED_BY, Crash
 from genai_pipeline.core.manifest import manifest_key
 from genai_pipeline.core.notice import NoticeKind
@@ -110,7 +111,7 @@ def test_a_target_whose_objects_are_gone_is_made_anew(bench):
 
 
 def test_where_there_is_no_room_for_both_the_bad_one_stops_first(bench):
-    bench.records.update("tiny", V2.id, lambda r: replace(r, facts={"strategy": "recreate"}))
+    bench.records.update("tiny", V2.id, lambda r: replace(r, facts=Facts(strategy="recreate")))
     bench.candidates.stop(V1)
     bench.world.cluster.log.clear()
     begin(bench)

@@ -1,4 +1,4 @@
-"""A candidate: a release running beside the live one, without user traffic."""
+"""Start, find, stop and remove the objects of a release, which may be a candidate or live."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from genai_pipeline.core.faults import crash_point
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
+from genai_pipeline.core.progress import Log
 from genai_pipeline.core.release import Release
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.cluster.abc import Cluster
@@ -27,13 +28,12 @@ from genai_pipeline.rollout.switch.settling import wait_reachable
 AGENT_DEADLINE_S = 120
 GONE_DEADLINE_S = 90
 
-Progress = Callable[[str], None]
-
 
 def raise_to_fewest(cluster: Cluster, release: Release, profile: Profile) -> None:
-    """Where an autoscaler decides how many agents run, none of ours says so: start with the fewest that it allows.
+    """Start with the fewest agents that the autoscaler allows, if an autoscaler decides how many there are.
 
-    Kubernetes makes one of a Deployment without a number, and takes them down to one where a number was dropped.
+    What is rendered then names no number of replicas. Kubernetes starts one replica for a Deployment without a number,
+    and scales down to one if the number is dropped.
     """
     if not profile.agent_is_autoscaled:
         return
@@ -43,7 +43,7 @@ def raise_to_fewest(cluster: Cluster, release: Release, profile: Profile) -> Non
 
 
 class Candidates:
-    """Start, find and remove the objects of a release. Every method may be repeated."""
+    """Handle the objects of a release. Every method may be repeated."""
 
     def __init__(self, gateways: Gateways, profile: Profile, sleep: Callable[[float], None] = time.sleep) -> None:
         self._gateways = gateways
@@ -51,27 +51,28 @@ class Candidates:
         self._profile = profile
         self._sleep = sleep
 
-    def start_engine(self, spec: ModelSpec, release: Release, on_progress: Progress) -> str:
-        """Apply the engine and wait until it is available; returns its address.
+    def start_engine(self, spec: ModelSpec, release: Release, log: Log) -> str:
+        """Apply the engine and wait until it is available.
 
-        Raises: NotReady: with a diagnosis.
+        Returns: Its address.
+        Raises: NotReady: it did not start in time; the message is the diagnosis.
         """
         self._cluster.apply(render_namespace(self._profile))
         self._apply_store_access()
         self._cluster.apply(render_engine(spec, release, self._profile))
         crash_point("rollout.candidate_applied")
-        self._cluster.wait_ready(release.object_name, spec.serving.startup_deadline_s, on_progress)
+        self._cluster.wait_ready(release.object_name, spec.serving.startup_deadline_s, log)
         url = self.engine_url(release)
         wait_reachable(lambda: self._gateways.inference(url).models(), self._sleep)
         return url
 
-    def start_agent(self, release: Release, on_progress: Progress) -> str:
-        """Apply the agent on the release's own engine and wait; returns its address. Raises: NotReady."""
+    def start_agent(self, release: Release, log: Log) -> str:
+        """Apply the agent on the release's own engine and wait. Returns: Its address. Raises: NotReady."""
         engine = service_url(release.object_name, "engine", self._profile)
         self._cluster.apply(render_agent(release, self._profile, engine))
         raise_to_fewest(self._cluster, release, self._profile)
         crash_point("rollout.agent_applied")
-        self._cluster.wait_ready(release.agent_object_name, AGENT_DEADLINE_S, on_progress)
+        self._cluster.wait_ready(release.agent_object_name, AGENT_DEADLINE_S, log)
         url = self.agent_url(release)
         wait_reachable(lambda: self._gateways.agent(url).release(), self._sleep)
         return url
@@ -86,51 +87,51 @@ class Candidates:
         return self.replicas_up(release) > 0
 
     def replicas_up(self, release: Release) -> int:
-        """How many of its engine's replicas can answer."""
+        """Return how many replicas of its engine can answer."""
         return self._available(release.object_name)
 
     def agent_is_up(self, release: Release) -> bool:
         return self._available(release.agent_object_name) > 0
 
     def remove(self, release: Release, within_s: float = GONE_DEADLINE_S) -> None:
-        """Delete everything of a release; agent first, since it talks to the engine. Raises: NotReady: it stays."""
+        """Delete the objects of a release, the agent first: it talks to the engine. Raises: NotReady: not in time."""
         for kind in AGENT_KINDS:
             self._cluster.delete(kind, release.agent_object_name, within_s)
         self._cluster.delete("Service", release.object_name)
         self._cluster.delete("Deployment", release.object_name, within_s)
 
     def stop(self, release: Release, within_s: float = GONE_DEADLINE_S) -> None:
-        """Scale to zero but keep the objects, so that going back is a scale-up. Agent first: it talks to the engine."""
+        """Scale to zero, the agent first. The objects stay, so that a rollback only has to scale up."""
         self._scale_to_zero(release.agent_object_name, release_labels(release, "agent"), within_s)
         self._scale_to_zero(release.object_name, release_labels(release, "engine"), within_s)
 
     def tell_to_stop(self, release: Release) -> None:
-        """Tell a release to stop, and wait for nothing."""
+        """Scale a release to zero without waiting."""
         for name in (release.agent_object_name, release.object_name):
             if self._cluster.get("Deployment", name):
                 self._cluster.scale(name, 0)
 
     def stop_agent(self, release: Release, unless_live: str | None) -> None:
-        """Scale the agent to zero, unless it is the one with the traffic."""
+        """Scale the agent to zero, unless it has the traffic."""
         if release.id != unless_live:
             self._scale_to_zero(release.agent_object_name, release_labels(release, "agent"))
 
     def restart(self, spec: ModelSpec, release: Release, within_s: float = math.inf) -> None:
-        """Bring a stopped release back; one that runs is left alone. Raises: NotFound, NotReady."""
+        """Scale a stopped release up. A running release is left as it is. Raises: NotFound, NotReady."""
         self._scale_up(release.object_name, spec.serving.replicas.min, min(within_s, spec.serving.startup_deadline_s))
         self._scale_up(release.agent_object_name, self._profile.agent_replicas, min(within_s, AGENT_DEADLINE_S))
 
-    def revive(self, spec: ModelSpec, release: Release, on_progress: Progress) -> None:
-        """Bring a release back whatever is left of it: scaled up, or made anew. Raises: NotReady."""
+    def revive(self, spec: ModelSpec, release: Release, log: Log) -> None:
+        """Start a release from what is left of it: scale it up, or apply its objects again. Raises: NotReady."""
         names = (release.object_name, release.agent_object_name)
         if all(self._cluster.get(kind, name) for name in names for kind in ("Deployment", "Service")):
             self.restart(spec, release)
             return
-        self.start_engine(spec, release, on_progress)
-        self.start_agent(release, on_progress)
+        self.start_engine(spec, release, log)
+        self.start_agent(release, log)
 
     def is_warm(self, release: Release) -> bool:
-        """Whether engine and agent can take traffic at once."""
+        """Return whether engine and agent can take traffic at once."""
         names = (release.object_name, release.agent_object_name)
         return all(self._available(name) for name in names)
 
@@ -151,7 +152,7 @@ class Candidates:
         self._cluster.wait_ready(deployment, deadline_s)
 
     def _apply_store_access(self) -> None:
-        """Where there is no Pod Identity, engines read S3 with the credentials that we have ourselves."""
+        """Give engines this process's credentials for S3 if there is no Pod Identity."""
         key_id, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
         if self._profile.s3_endpoint and key_id and secret and not self._profile.has_pod_identity:
             self._cluster.apply(render_store_access(self._profile, key_id, secret))

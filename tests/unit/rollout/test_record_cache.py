@@ -4,7 +4,7 @@ from genai_pipeline.core.errors import StoreUnavailable, Unavailable
 from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.record import Phase, live_key, record_key
 from genai_pipeline.core.release import Release
-from genai_pipeline.rollout.record.ledger import Ledger
+from genai_pipeline.rollout.record.record_cache import RecordCache
 from genai_pipeline.rollout.record.records import Records
 from tests.fakes.store import MemoryStore
 
@@ -43,7 +43,7 @@ def asked(store, ledger, *models):
 
 
 def test_unchanged_records_cost_one_listing_for_all_models(store, records):
-    ledger = Ledger(store)
+    ledger = RecordCache(store)
     ledger.read(["a", "b"])
 
     books, gets, lists = asked(store, ledger, "a", "b")
@@ -54,7 +54,7 @@ def test_unchanged_records_cost_one_listing_for_all_models(store, records):
 
 
 def test_what_somebody_else_wrote_is_read_at_once(store, records):
-    ledger, release = Ledger(store), Release.of(spec("a"), "1" * 40)
+    ledger, release = RecordCache(store), Release.of(spec("a"), "1" * 40)
     ledger.read(["a", "b"])
     records.update("a", release.id, lambda r: r.in_phase(Phase.REJECTED, "bad"))
     store.delete(record_key("a", Release.of(spec("a"), "2" * 40).id))
@@ -70,7 +70,7 @@ def test_of_what_is_through_only_a_glance_is_remembered(store, records):
     release = Release.of(spec("a"), "1" * 40)
     records.update("a", release.id, lambda r: r.in_phase(Phase.REPLACED), "replaced")
 
-    book = Ledger(store).read(["a"])["a"]
+    book = RecordCache(store).read(["a"])["a"]
 
     assert book.records[release.id].spec == {}
     assert [e.what for e in book.records[release.id].history] == ["replaced"]
@@ -78,7 +78,7 @@ def test_of_what_is_through_only_a_glance_is_remembered(store, records):
 
 
 def test_what_is_not_read_in_time_is_said_and_read_at_the_next_tick(store, records):
-    ledger = Ledger(store, budget_s=-1)
+    ledger = RecordCache(store, budget_s=-1)
 
     found = ledger.read(["a"])["a"]
 
@@ -92,7 +92,7 @@ def test_a_damaged_record_is_named_and_the_others_are_read(store, records):
     release = Release.of(spec("a"), "1" * 40)
     store.put(record_key("a", release.id), b"{}")
 
-    book = Ledger(store).read(["a"])["a"]
+    book = RecordCache(store).read(["a"])["a"]
 
     assert "cannot be read" in book.damaged[release.id]
     assert len(book.records) == 4
@@ -101,7 +101,7 @@ def test_a_damaged_record_is_named_and_the_others_are_read(store, records):
 def test_a_damaged_pointer_holds_its_own_model_back_and_no_other(store, records):
     store.put(live_key("a"), b"not json")
 
-    books = Ledger(store).read(["a", "b"])
+    books = RecordCache(store).read(["a", "b"])
 
     assert isinstance(books["a"], Unavailable)
     assert len(books["b"].records) == 5
@@ -111,7 +111,7 @@ def test_a_store_that_does_not_answer_is_said(store, records):
     store.go_down()
 
     with pytest.raises(StoreUnavailable):
-        Ledger(store).read(["a"])
+        RecordCache(store).read(["a"])
 
 
 def test_conversations_of_agents_are_no_part_of_the_listing(store, records):
@@ -121,6 +121,6 @@ def test_conversations_of_agents_are_no_part_of_the_listing(store, records):
     listing = store.list
     store.list = lambda prefix: seen.append(prefix) or listing(prefix)
 
-    Ledger(store).read(("a", "b"))
+    RecordCache(store).read(("a", "b"))
 
     assert seen == ["releases/"]

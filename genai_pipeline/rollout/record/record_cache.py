@@ -1,7 +1,7 @@
-"""Every record and pointer at a glance, for a controller that compares all of them on every tick.
+"""Read all records and pointers at every tick, and only those that changed since the last one.
 
-One listing tells what changed by its ETags, and only that is read. What is remembered is a cache: it may be thrown away
-at any time, and nothing is written by it; who writes compares with the store once more.
+One listing shows by its ETags what changed. What is remembered is only a cache: it may be thrown away at any time. A
+step that writes a record compares it with the store once more.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ READ_AT_ONCE = 8
 BUDGET_S = 2.5
 
 Body = Record | Live | str
-"""A record, a pointer, or why it cannot be read."""
+"""A record, a pointer, or the reason why it cannot be read."""
 
 
 @dataclass(frozen=True)
-class Book:
-    """What stands in the store about one model.
+class ModelRecords:
+    """What the store holds about one model.
 
     Args:
-        records: by release; of those that are through, only what a plan needs (`Record.glance`).
+        records: release -> record; of a release that ended, only what a plan needs (`Record.glance`).
         damaged: release -> why its record cannot be read.
     """
 
@@ -39,11 +39,11 @@ class Book:
     damaged: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-class Ledger:
-    """Reads books. Thread-safe: each kind of source has a sensor of its own.
+class RecordCache:
+    """Read what the store holds about models. Thread-safe: each kind of source has its own sensor.
 
     Args:
-        budget_s: seconds for reading what changed; the rest is read the next time.
+        budget_s: seconds for reading what changed. The next call reads the rest.
     """
 
     def __init__(self, store: ObjectStore, budget_s: float = BUDGET_S) -> None:
@@ -52,24 +52,27 @@ class Ledger:
         self._known: dict[str, tuple[str, Body]] = {}
         self._lock = threading.Lock()
 
-    def read(self, models: Collection[str]) -> Mapping[str, Book | Unavailable]:
-        """The book of each model, or why it is not read yet. Raises: StoreUnavailable."""
+    def read(self, models: Collection[str]) -> Mapping[str, ModelRecords | Unavailable]:
+        """Return what the store holds about each model, or why that is not known yet.
+
+        Raises: StoreUnavailable: the records could not be listed.
+        """
         with self._lock:
             listed = self._list(models)
             self._known = {key: known for key, known in self._known.items() if key in listed or not _is_of(key, models)}
             self._read_changed([o for o in listed.values() if self._known.get(o.key, ("",))[0] != o.etag])
-            return {model: self._book(model, listed) for model in models}
+            return {model: self._found(model, listed) for model in models}
 
     def _list(self, models: Collection[str]) -> dict[str, StoredObject]:
         prefix = f"{PREFIX}{next(iter(models))}/" if len(models) == 1 else PREFIX
         return {o.key: o for o in self._store.list(prefix) if _is_of(o.key, models)}
 
     def _read_changed(self, changed: list[StoredObject]) -> None:
-        """Pointers first, then the newest: after a restart those are what matters most."""
+        """Read pointers first, then the newest records: after a restart those matter most."""
         changed.sort(key=lambda o: (not o.key.endswith("/live.json"), -o.modified_at))
         end = time.monotonic() + self._budget_s
         if len(changed) > READ_AT_ONCE:
-            each(lambda o: self._read_one(o.key, end), changed, READ_AT_ONCE, "ledger")
+            each(lambda o: self._read_one(o.key, end), changed, READ_AT_ONCE, "records")
         else:
             for o in changed:
                 self._read_one(o.key, end)
@@ -83,19 +86,19 @@ class Ledger:
             return
         self._known[key] = (etag, _understood(key, body))
 
-    def _book(self, model: str, listed: Mapping[str, StoredObject]) -> Book | Unavailable:
-        """Whoever wrote between the listing and the reading is believed: what was read is newer."""
+    def _found(self, model: str, listed: Mapping[str, StoredObject]) -> ModelRecords | Unavailable:
+        """Put together what is known. What was written between listing and reading is newer, and counts."""
         mine = [key for key in listed if _is_of(key, (model,))]
         unread = [key for key in mine if key not in self._known]
         if unread:
-            said = f"{len(mine) - len(unread)} of {len(mine)} records of {model} are read."
-            return Unavailable(said, "The next tick reads on.")
+            known = f"{len(mine) - len(unread)} of {len(mine)} records of {model} are read."
+            return Unavailable(known, "The next tick reads on.")
         bodies = {key: self._known[key][1] for key in mine}
         live = bodies.pop(live_key(model), None)
         if isinstance(live, str):
-            return Unavailable(live, "Mend it or delete it; `genai status` shows what has the traffic.")
+            return Unavailable(live, "Repair it or delete it. `genai status` shows which release has the traffic.")
         found = {key.rpartition("/")[2].removesuffix(".json"): body for key, body in bodies.items()}
-        return Book(
+        return ModelRecords(
             live if isinstance(live, Live) else None,
             {release: body for release, body in found.items() if isinstance(body, Record)},
             {release: body for release, body in found.items() if isinstance(body, str)},

@@ -1,4 +1,7 @@
-"""What to do about a model now: its desired release against what is. Pure; the controller acts on it."""
+"""Decide the next step for a model from its desired release and the state of its releases. Pure.
+
+The controller acts on it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from genai_pipeline.core.clock import growing_pause_s
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.record import ENDED_BADLY, ON_ITS_WAY, Live, Phase, Record
 from genai_pipeline.core.release import Release
@@ -14,14 +18,14 @@ from genai_pipeline.core.release import Release
 BACK_OFF_S = 10
 LONGEST_BACK_OFF_S = 3600
 WAY_BACK_S = 1800
-"""How long a rollback has the model for itself; then a new release may be the way out."""
+"""Seconds in which a rollback has the model to itself. After that a new release may start: it may be the way out."""
 PAUSED = "rollout.paused is true"
 UNFINISHED = ON_ITS_WAY | {Phase.SUPERSEDED}
-"""Phases in which the release that the pointer names cannot be but by a run that died, or a tick that came late."""
+"""Phases of the live release that only a dead run or a late tick can leave behind."""
 
 
-class Step(StrEnum):
-    """What a tick does about one model. `promote` moves the traffic to what is proven, and proves nothing again."""
+class RolloutStep(StrEnum):
+    """What a tick does about one model. `promote` moves the traffic to a proven release, and measures nothing again."""
 
     NOTHING = "nothing"
     START = "start"
@@ -32,25 +36,25 @@ class Step(StrEnum):
 
 
 @dataclass(frozen=True)
-class Plan:
-    """One step, the release that it is about, and the reason for it, worded for the tick's log."""
+class RolloutPlan:
+    """One step, its release, and the reason for it, worded for the log of the tick."""
 
-    step: Step
+    step: RolloutStep
     why: str
     release: str = ""
 
 
 @dataclass(frozen=True)
 class Situation:
-    """All that is known of a model.
+    """What is known about a model.
 
     Args:
-        spec: its model file of today.
+        spec: the model file of today.
         desired: the release that the source and the model file ask for.
-        records: release id -> record; absent for a release never seen.
-        busy: what is queued or under way for this model; empty where nothing is.
-        full: why the cluster takes no further rollout; empty where it does.
-        now: with its zone.
+        records: release id -> record; a release that was never seen has no record.
+        busy: the run of this model that is queued or under way; empty without one.
+        full: why no further rollout may start; empty if one may.
+        now: the time, with its zone.
     """
 
     spec: ModelSpec
@@ -71,71 +75,75 @@ class Situation:
 
     @property
     def superseded(self) -> list[Record]:
-        """Releases that are on their way though another one is asked for; never the one that users talk to."""
+        """Return the releases on their way that are no longer asked for; never the live one."""
         if self.spec.rollout.paused:
             return []
         wanted = {self.desired.id, self.live.release if self.live else ""}
         return [r for r in self.records.values() if r.phase in ON_ITS_WAY and r.release not in wanted]
 
 
-def plan_rollout(of: Situation) -> Plan:
-    """The next step for the release that is asked for. One thing at a time: nothing starts beside a run."""
+def plan_rollout(of: Situation) -> RolloutPlan:
+    """Return the next step for the desired release. Nothing starts while a run of the model is under way."""
     live, wanted = of.live_record, of.desired.id
     if of.busy:
-        return Plan(Step.NOTHING, f"{of.busy} is under way")
+        return RolloutPlan(RolloutStep.NOTHING, f"{of.busy} is under way")
     if of.spec.rollout.paused:
-        return Plan(Step.NOTHING, PAUSED)
+        return RolloutPlan(RolloutStep.NOTHING, PAUSED)
     if live and live.phase in UNFINISHED and live.promotions < of.spec.rollout.max_attempts:
         return _finish(live, of.now)
     if of.live and live and live.phase is Phase.ROLLED_BACK and _since(live, of.now) < WAY_BACK_S:
-        return Plan(Step.NOTHING, f"the way back from {live.release} is not finished")
+        return RolloutPlan(RolloutStep.NOTHING, f"the rollback from {live.release} is not finished")
     if of.live and of.live.release == wanted:
-        return Plan(Step.NOTHING, f"{wanted} is live")
+        return RolloutPlan(RolloutStep.NOTHING, f"{wanted} is live")
     if of.live and of.live.watched_until and of.live.last_good:
         until = f"{of.live.release} is being watched until {of.live.watched_until}"
-        return Plan(Step.NOTHING, f"{until}; the next rollout starts then")
+        return RolloutPlan(RolloutStep.NOTHING, f"{until}; the next rollout starts then")
     return _plan_desired(of)
 
 
-def _finish(live: Record, now: datetime) -> Plan:
-    """The pointer was written, and the run ended before the rest was done."""
+def _finish(live: Record, now: datetime) -> RolloutPlan:
+    """Return the step for a cut-over whose run ended after it wrote the pointer and before the rest was done."""
     why = f"the cut-over to {live.release} was interrupted"
-    return _wait_until(_again_at(live, live.promotions), now, why) or Plan(Step.PROMOTE, why, live.release)
+    return _wait_until(_again_at(live, live.promotions), now, why) or RolloutPlan(
+        RolloutStep.PROMOTE, why, live.release
+    )
 
 
-def _plan_desired(of: Situation) -> Plan:
-    """For a desired release that is not live, with nothing in its way."""
+def _plan_desired(of: Situation) -> RolloutPlan:
+    """Return the step for a desired release that is not live, when nothing is in its way."""
     record, wanted = of.record, of.desired.id
     if record is None:
-        return _when_it_may(of, Plan(Step.START, f"{wanted} is new", wanted))
+        return _when_it_may(of, RolloutPlan(RolloutStep.START, f"{wanted} is new", wanted))
     if record.phase in ENDED_BADLY:
         why = f"{wanted} was {record.phase}: {record.reason}. It is tried again when its revision or serving changes"
-        return Plan(Step.NOTHING, why)
+        return RolloutPlan(RolloutStep.NOTHING, why)
     if record.phase in (Phase.REPLACED, Phase.LIVE):
-        return _when_it_may(of, Plan(Step.REOPEN, f"{wanted} was live before and is asked for again", wanted))
+        return _when_it_may(
+            of, RolloutPlan(RolloutStep.REOPEN, f"{wanted} was live before and is asked for again", wanted)
+        )
     if record.phase is Phase.SUPERSEDED:
-        # A ref that goes to and fro would otherwise start and end rollouts for ever, each for nothing.
-        again = Plan(Step.REOPEN, f"{wanted} was superseded and is asked for again", wanted)
+        # Without a pause, a ref that alternates between two revisions would start and end rollouts for ever.
+        again = RolloutPlan(RolloutStep.REOPEN, f"{wanted} was superseded and is asked for again", wanted)
         waiting = _wait_until(_again_at(record, record.attempt), of.now, f"{wanted} was superseded")
         return waiting or _when_it_may(of, again)
     return _promote(of, record) if record.may_go_live else _try(of, record)
 
 
-def _promote(of: Situation, record: Record) -> Plan:
-    """For a release that is all passed and has not got the traffic."""
+def _promote(of: Situation, record: Record) -> RolloutPlan:
+    """Return the step for a proven release that does not have the traffic."""
     wanted = record.release
     if wait := why_not_yet(of.spec, record, of.now):
         asked = record.phase is Phase.AWAITING_APPROVAL or not needs_approval(of.spec, record)
-        return Plan(Step.NOTHING if asked else Step.ASK, wait, wanted)
+        return RolloutPlan(RolloutStep.NOTHING if asked else RolloutStep.ASK, wait, wanted)
     if record.promotions >= of.spec.rollout.max_attempts:
         return _try(of, record)
     why = f"{wanted} is proven" + (f" and approved by {record.approved}" if record.approved else "")
     waiting = _wait_until(_again_at(record, record.promotions), of.now, f"{why}, but its traffic did not move")
-    return waiting or Plan(Step.PROMOTE, why, wanted)
+    return waiting or RolloutPlan(RolloutStep.PROMOTE, why, wanted)
 
 
 def what_it_waits_for(spec: ModelSpec, record: Record, now: datetime) -> str:
-    """What a proven release waits for; empty for a release that is not proven, or that needs to wait no longer."""
+    """Return what a proven release on its way waits for; empty for any other release."""
     if record.phase not in ON_ITS_WAY or not record.may_go_live:
         return ""
     if spec.rollout.paused:
@@ -155,53 +163,55 @@ def needs_approval(spec: ModelSpec, record: Record) -> bool:
     return spec.rollout.approval == "manual" and not record.approved
 
 
-def _try(of: Situation, record: Record) -> Plan:
+def _try(of: Situation, record: Record) -> RolloutPlan:
     allowed = of.spec.rollout.max_attempts
     if record.attempts >= allowed:
-        return Plan(Step.GIVE_UP, f"{record.attempts} attempts ended without a verdict", record.release)
+        return RolloutPlan(RolloutStep.GIVE_UP, f"{record.attempts} attempts ended without a verdict", record.release)
     due = _again_at(record, record.attempts)
     waiting = _wait_until(due, of.now, f"attempt {record.attempts} ended without a verdict")
-    return waiting or _when_it_may(of, Plan(Step.START, f"attempt {record.attempts + 1} of {allowed}", record.release))
+    return waiting or _when_it_may(
+        of, RolloutPlan(RolloutStep.START, f"attempt {record.attempts + 1} of {allowed}", record.release)
+    )
 
 
-def _when_it_may(of: Situation, start: Plan) -> Plan:
-    """`start`, unless the window is closed or the cluster has its hands full."""
+def _when_it_may(of: Situation, start: RolloutPlan) -> RolloutPlan:
+    """Return `start`, unless the window is closed or as many rollouts as allowed are under way."""
     why_not = why_closed(of.spec, of.now) or of.full
-    return Plan(Step.NOTHING, f"{start.why}; {why_not}") if why_not else start
+    return RolloutPlan(RolloutStep.NOTHING, f"{start.why}; {why_not}") if why_not else start
 
 
 def why_not_now(spec: ModelSpec, now: datetime) -> str:
-    """Why nothing is begun with what is live either; empty where it may."""
+    """Return why the live release may not be redeployed now; empty if it may."""
     return PAUSED if spec.rollout.paused else why_closed(spec, now)
 
 
 def why_closed(spec: ModelSpec, now: datetime) -> str:
-    """Why nothing starts and no traffic moves at this time; empty where it may."""
+    """Return why the window forbids starting and moving traffic now; empty if it does not."""
     window = spec.rollout.window
     if window is None or window.is_open(now):
         return ""
-    return f"the window {window.text} is closed until {_said(window.next_opening(now))}"
+    return f"the window {window.text} is closed until {_iso(window.next_opening(now))}"
 
 
-def _wait_until(due: datetime, now: datetime, why: str) -> Plan | None:
-    return Plan(Step.NOTHING, f"{why}; the next try is due at {_said(due)}") if due > now else None
+def _wait_until(due: datetime, now: datetime, why: str) -> RolloutPlan | None:
+    return RolloutPlan(RolloutStep.NOTHING, f"{why}; the next try is due at {_iso(due)}") if due > now else None
 
 
 def _again_at(record: Record, tries: int) -> datetime:
-    """Return when the next try is due: 10 s after the last event, then 40 s, 160 s and so on, an hour at most.
+    """Return when the next try is due: 10 s after the last event, then 40 s, 160 s and so on, at most an hour.
 
     The first try is due at once: the clocks of the run and of the sensor may differ.
     """
     if not tries:
         return datetime.min.replace(tzinfo=UTC)
     last = datetime.fromisoformat(record.history[-1].at)
-    return last + timedelta(seconds=min(BACK_OFF_S * 4 ** (tries - 1), LONGEST_BACK_OFF_S))
+    return last + timedelta(seconds=growing_pause_s(tries, BACK_OFF_S, 4, LONGEST_BACK_OFF_S))
 
 
 def _since(record: Record, now: datetime) -> float:
-    """Seconds since the last event."""
+    """Return the seconds since the last event of the record."""
     return abs(now - datetime.fromisoformat(record.history[-1].at)).total_seconds()
 
 
-def _said(at: datetime) -> str:
+def _iso(at: datetime) -> str:
     return at.isoformat(timespec="seconds").replace("+00:00", "Z")

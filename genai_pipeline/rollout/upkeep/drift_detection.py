@@ -1,7 +1,7 @@
-"""What this code renders for the live release, against what the cluster has.
+"""Compare what this code renders for the live release with what the cluster has.
 
-The digest of what is rendered stands in the release's record since its candidate was started: another one now means
-that this code, its images or the profile changed. The diff is asked of the cluster.
+The record holds the digest of what was rendered when the candidate was started. If the digest is another one now, this
+code, its images or the profile changed. The cluster itself is asked for the differences.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from genai_pipeline.core.errors import GenaiError
+from genai_pipeline.core.facts import Deployed
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.record import Record
@@ -32,16 +33,12 @@ from genai_pipeline.k8s.render import (
 )
 
 CHECK = "matches_rendered"
-DEPLOYED = "deployed"
-"""Key of a record's facts."""
-AGENT = "agent"
-"""Key within it: the agent's settings."""
 SHOWN_MAX = 3
 
 
 @dataclass(frozen=True)
 class Drift:
-    """Fields whose values are not the rendered ones; empty where all are."""
+    """Fields whose values in the cluster are not the rendered ones; empty if all are."""
 
     differences: Sequence[Difference] = ()
 
@@ -50,19 +47,19 @@ class Drift:
 
     @property
     def fingerprint(self) -> str:
-        """The same for the same differences."""
+        """Return a digest: the same differences have the same one."""
         return _digest([[d.kind, d.name, d.field, d.wanted, d.live] for d in self.differences])
 
     @property
     def reason(self) -> str:
-        """As `drift: Deployment tiny-0123 spec.replicas: 2, rendered 1`."""
+        """Return the differences in words, as `drift: Deployment tiny-0123 spec.replicas: 2, rendered 1`."""
         said = [f"{d.kind} {d.name} {_what(d)}" for d in self.differences[:SHOWN_MAX]]
         more = len(self.differences) - SHOWN_MAX
         return f"drift: {'; '.join(said)}" + (f"; and {more} more" if more > 0 else "")
 
     @property
     def rows(self) -> list[dict[str, str]]:
-        """A table for a person."""
+        """Return the differences as rows of a table."""
         return [
             {
                 "object": f"{d.kind} {d.name}",
@@ -75,13 +72,13 @@ class Drift:
 
 
 def as_released(spec: ModelSpec, record: Record) -> tuple[ModelSpec, Release]:
-    """The model file of today with the release's own serving section, as its rollout had it."""
+    """Return the model file of today with the release's own serving section, and the release."""
     own = spec.model_copy(update={"serving": record.model_spec.serving})
     return own, Release.of(own, record.revision)
 
 
 def rendered_live(spec: ModelSpec, release: Release, profile: Profile) -> Objects:
-    """Every object of a release that has the traffic: engine, agent, their Services, the stable ones, the guards."""
+    """Return all objects of a live release: engine, agent, their Services, the stable Services, the guards."""
     engine = service_url(release.object_name, "engine", profile)
     return [
         *render_engine(spec, release, profile),
@@ -91,22 +88,25 @@ def rendered_live(spec: ModelSpec, release: Release, profile: Profile) -> Object
     ]
 
 
-def deployed(spec: ModelSpec, release: Release, profile: Profile) -> dict[str, Any]:
-    """What the record remembers of who rendered its objects, how, and of what its agent was told."""
+def deployed(spec: ModelSpec, release: Release, profile: Profile) -> Deployed:
+    """Return what the record remembers of this code, of what it renders, and of the agent's settings."""
     engine = service_url(release.object_name, "engine", profile)
-    return {
-        "version": package_version(),
-        "fingerprint": _digest(rendered_live(spec, release, profile)),
-        AGENT: agent_settings(release, profile, engine),
-    }
+    return Deployed(
+        version=package_version(),
+        fingerprint=_digest(rendered_live(spec, release, profile)),
+        agent=agent_settings(release, profile, engine),
+    )
 
 
 def agent_changes(had: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> str:
-    """As `agent: image changed from a:1 to a:2`, in the chart's words; empty where nothing did, or nothing is known."""
+    """Return changes in the chart's words, as `agent: image changed from a:1 to a:2`.
+
+    Returns: Empty if nothing changed, or if one of the two is not known.
+    """
     if not had or not now:
         return ""
     names = [name for name in sorted({*had, *now}, key=_image_first) if had.get(name) != now.get(name)]
-    if "image" in names:  # its parts say the same again
+    if "image" in names:  # its parts repeat that
         names = [name for name in names if not name.startswith("image.")]
     said = [f"{name} changed from {_text(had.get(name), 80)} to {_text(now.get(name), 80)}" for name in names]
     more = len(said) - SHOWN_MAX
@@ -119,12 +119,12 @@ def _image_first(name: str) -> tuple[bool, str]:
 
 
 def drift_of(cluster: Cluster, objects: Objects) -> Drift:
-    """Raises: ClusterUnavailable; Refused: an object that the cluster would not take at all."""
+    """Return the drift. Raises: ClusterUnavailable. Refused: the cluster would not accept an object at all."""
     return Drift(tuple(cluster.diff(objects, take_back=True)))
 
 
 def judge_drift(cluster: Cluster, objects: Objects, release: str) -> tuple[Verdict, Drift]:
-    """The verdict matches_rendered; a cluster that cannot be asked makes it inconclusive."""
+    """Return the verdict matches_rendered and the drift. It is inconclusive if the cluster cannot be asked."""
     try:
         drift = drift_of(cluster, objects)
     except GenaiError as error:
