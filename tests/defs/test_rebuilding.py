@@ -15,7 +15,7 @@ from tests.fakes.world import PROFILE
 @pytest.fixture
 def told(desk, monkeypatch):
     """A desk with a history: two that went live, one rejected, one whose engine never came up."""
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         desk.instance = instance
         publish(desk, "v1", "v2")
         desk.verdicts["agent_report"], good = (
@@ -87,7 +87,7 @@ def differing(before, after):
 
 def test_what_the_ui_showed_comes_back_from_the_records(told):
     before = facts(told.instance, told.spec)
-    with dg.instance_for_test() as empty:
+    with dg.DagsterInstance.ephemeral() as empty:
         assert facts(empty, told.spec) != before
 
         said = rebuild(empty, told.spec, told.platform.records.all("tiny"), "tiny_releases")
@@ -99,7 +99,7 @@ def test_what_the_ui_showed_comes_back_from_the_records(told):
 
 def test_doing_it_again_reports_nothing(told):
     records = told.platform.records.all("tiny")
-    with dg.instance_for_test() as empty:
+    with dg.DagsterInstance.ephemeral() as empty:
         rebuild(empty, told.spec, records, "tiny_releases")
         before = facts(empty, told.spec)
 
@@ -113,7 +113,7 @@ def test_doing_it_again_reports_nothing(told):
 def test_old_proof_does_not_look_fresh(told):
     record = told.record(told.live)
     records = [r for r in told.platform.records.all("tiny") if r.release == record.release]
-    with dg.instance_for_test() as empty:
+    with dg.DagsterInstance.ephemeral() as empty:
         rebuild(empty, told.spec, records, "tiny_releases")
         (found,) = empty.fetch_materializations(dg.AssetKey(["tiny", "live"]), limit=5).records
     from datetime import datetime
@@ -124,7 +124,7 @@ def test_old_proof_does_not_look_fresh(told):
 
 def test_after_the_loss_nothing_is_started_again_for_what_is_live(told):
     told.world.hub.refs["main"] = told.record(told.live).revision
-    with dg.instance_for_test() as empty:
+    with dg.DagsterInstance.ephemeral() as empty:
         told.instance = empty
         assert told.tick()[0] == []
         rebuild(empty, told.spec, told.platform.records.all("tiny"), "tiny_releases")
