@@ -11,7 +11,7 @@ from typing import Literal
 
 from genai_pipeline.core.errors import GenaiError, NotReady, Refused
 from genai_pipeline.core.model_file import ModelFiles, read_models
-from genai_pipeline.core.processor import DtypeChoice, local_dtype
+from genai_pipeline.core.processor import EngineTuning, local_tuning
 from genai_pipeline.core.profile import LOCAL_PORTS, Profile
 from genai_pipeline.core.source_spec import Source
 from genai_pipeline.gateways.hub.abc import Hub
@@ -52,7 +52,7 @@ def quick_findings(profile: Profile, env: Mapping[str, str]) -> list[Finding]:
     existing = next(p for p in (profile.home, *profile.home.parents) if p.exists())
     findings = [
         *version_findings(sys.version_info[:2], installed_version),
-        dtype_finding(local_dtype()),
+        tuning_finding(local_tuning()),
         disk_finding(existing, shutil.disk_usage(existing).free / GB),
         *port_findings(env, installation.ports(), ours(running) if running or not orphans else frozenset(LOCAL_PORTS)),
     ]
@@ -128,9 +128,11 @@ def disk_finding(folder: Path, free_gb: float) -> Finding:
     return Finding("ok", what)
 
 
-def dtype_finding(choice: DtypeChoice) -> Finding:
-    """Say in which number format engines compute, and why."""
-    return Finding("ok", f"engines compute in {choice.dtype or 'the format of their weights'}: {choice.reason}")
+def tuning_finding(tuning: EngineTuning) -> Finding:
+    """Say in which number format and with how many threads engines compute, and why."""
+    threads = f" on {tuning.threads} thread{'s' if tuning.threads > 1 else ''}" if tuning.threads else ""
+    form = tuning.dtype or "the number format of their weights"
+    return Finding("ok", f"engines compute in {form}{threads}: {tuning.reason}")
 
 
 def memory_finding(available_gb: float) -> Finding:

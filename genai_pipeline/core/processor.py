@@ -1,4 +1,4 @@
-"""Which number format vLLM's CPU build computes fastest in on this machine's processor."""
+"""How vLLM's CPU build serves fastest on this machine's processor: its number format and its threads."""
 
 from __future__ import annotations
 
@@ -14,14 +14,20 @@ CPUINFO = Path("/proc/cpuinfo")
 
 
 @dataclass(frozen=True)
-class DtypeChoice:
-    """vLLM's `--dtype` and the reason for it.
+class EngineTuning:
+    """What engines of this machine are started with, and the reason.
 
     Args:
-        dtype: None leaves the choice to vLLM, which takes the format of the weights.
+        dtype: vLLM's `--dtype`; None leaves the choice to vLLM, which takes the format of the weights.
+        threads: how many threads compute, in the process of the engine's scheduler. None leaves it to vLLM, which
+            starts one more process for them: on two cores of an AMD EPYC 31 s of processor time until the engine is
+            ready instead of 24 s, 3.0 GB of memory instead of 2.4, and 331 tokens per second of processor time
+            instead of 462.
+        reason: the reason for the number format.
     """
 
     dtype: str | None
+    threads: int | None
     reason: str
 
 
@@ -34,26 +40,31 @@ def flags_of(cpuinfo: str) -> frozenset[str]:
     return frozenset()
 
 
-def choose_dtype(flags: frozenset[str]) -> DtypeChoice:
-    """Choose the format for a processor with these features."""
+def tune(flags: frozenset[str], cores: int) -> EngineTuning:
+    """Choose for a processor with these features. One of its cores is left to the API server, as vLLM does."""
+    threads = max(1, cores - 1)
     fast = [flag for flag in MULTIPLIES_BFLOAT16 if flag in flags]
     if fast:
-        return DtypeChoice(None, f"the processor multiplies bfloat16 itself ({fast[0]})")
+        return EngineTuning(None, threads, f"the processor multiplies bfloat16 itself ({fast[0]})")
     if "avx2" in flags:
-        return DtypeChoice("float32", "the processor has avx2 and no bfloat16, so that it would convert each number")
-    return DtypeChoice(None, "the processor's features are not known")
+        reason = "the processor has avx2 and no bfloat16, so that it would convert each number"
+        return EngineTuning("float32", threads, reason)
+    return EngineTuning(None, threads, "the processor's features are not known")
 
 
 @cache
-def local_dtype() -> DtypeChoice:
-    """Choose the format for the engines of this machine. Reads one file and asks no network."""
+def local_tuning() -> EngineTuning:
+    """Choose for the engines of this machine. Reads one file and asks no network."""
     from importlib.metadata import PackageNotFoundError, version
+
+    import psutil
 
     try:
         version(CPU_BUILD)
     except PackageNotFoundError:
-        return DtypeChoice(None, f"{CPU_BUILD} is not installed")
+        return EngineTuning(None, None, f"{CPU_BUILD} is not installed")
+    cores = psutil.cpu_count(logical=False) or 1
     try:
-        return choose_dtype(flags_of(CPUINFO.read_text()))
+        return tune(flags_of(CPUINFO.read_text()), cores)
     except OSError:
-        return choose_dtype(frozenset())
+        return tune(frozenset(), cores)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from genai_pipeline.core.processor import local_dtype
+from genai_pipeline.core.processor import local_tuning
 
 ProfileName = Literal["local", "kubernetes", "eks"]
 ClusterAccess = Literal["proxy", "direct"]
@@ -54,6 +54,7 @@ class Profile:
         s3_endpoint_for_pods: S3 as pods reach it, where that is not how the pipeline does.
         cluster_access: how the pipeline reaches Services; None finds out (KubernetesCluster's `access`).
         engine_dtype: vLLM's `--dtype` where a model file names none; None leaves the choice to vLLM.
+        engine_threads: threads of an engine without GPU, within its scheduler's process; None leaves them to vLLM.
         max_rollouts: candidates that may be on their way at once, of all models.
         kms_key: what everything in the bucket is encrypted with (SSE-KMS); None leaves it to the bucket.
         agent_replicas: pods of each release's agent; up to `agent_replicas_max` where an autoscaler may add some.
@@ -85,6 +86,7 @@ class Profile:
     cluster_access: ClusterAccess | None = None
     kms_key: str | None = None
     engine_dtype: str | None = None
+    engine_threads: int | None = None
     max_rollouts: int = 2
     agent_replicas: int = 1
     agent_replicas_max: int | None = None
@@ -161,7 +163,8 @@ class Profile:
             s3_endpoint_for_pods=None if local else env.get("GENAI_PODS_S3_ENDPOINT") or None,
             cluster_access=_one_of(get_args(ClusterAccess), "GENAI_CLUSTER_ACCESS", env),
             kms_key=None if local else env.get("GENAI_KMS_KEY") or None,
-            engine_dtype=local_dtype().dtype if local else None,
+            engine_dtype=local_tuning().dtype if local else None,
+            engine_threads=local_tuning().threads if local else None,
             max_rollouts=_count("GENAI_MAX_ROLLOUTS", env, 2),
             **_of_agents(env, local),
         )

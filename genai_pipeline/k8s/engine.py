@@ -79,7 +79,8 @@ def engine_env(serving: Serving, profile: Profile) -> dict[str, str]:
     Raises: Refused: a variable of the model file looks like a credential.
     """
     _refuse_secrets(serving.env)
-    return _caches() | _store(serving, profile) | {"PYTHONPATH": MIDDLEWARE_FOLDER} | serving.env
+    ours = {"PYTHONPATH": MIDDLEWARE_FOLDER} | _threads(serving, profile)
+    return _caches() | _store(serving, profile) | ours | serving.env
 
 
 def requests(serving: Serving) -> dict[str, str]:
@@ -151,6 +152,13 @@ def _store(serving: Serving, profile: Profile) -> dict[str, str]:
         "RUNAI_STREAMER_S3_USE_VIRTUAL_ADDRESSING": "0",
         "AWS_EC2_METADATA_DISABLED": "true",
     }
+
+
+def _threads(serving: Serving, profile: Profile) -> dict[str, str]:
+    """Let the engine compute in its scheduler's process; without this vLLM starts a process for it even on a CPU."""
+    if serving.gpu or not profile.engine_threads:
+        return {}
+    return {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": str(profile.engine_threads)}
 
 
 def _gpus(serving: Serving) -> dict[str, str]:

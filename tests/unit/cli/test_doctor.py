@@ -2,17 +2,17 @@ import pytest
 
 from genai_pipeline.cli.doctor import (
     disk_finding,
-    dtype_finding,
     failures,
     memory_finding,
     model_findings,
     port_findings,
     source_findings,
     stale_findings,
+    tuning_finding,
     version_findings,
 )
 from genai_pipeline.core.model_file import read_models
-from genai_pipeline.core.processor import DtypeChoice
+from genai_pipeline.core.processor import EngineTuning
 from genai_pipeline.core.profile import LOCAL_PORTS
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.local.installation import Installation
@@ -68,10 +68,11 @@ def test_disk_space_fails_below_the_state_and_warns_below_an_installation(tmp_pa
 
 
 def test_the_number_format_of_engines_is_named_with_its_reason():
-    finding = dtype_finding(DtypeChoice("float32", "no bfloat16"))
+    finding = tuning_finding(EngineTuning("float32", 3, "no bfloat16"))
 
     assert finding.level == "ok"
     assert "float32" in finding.what
+    assert "3 threads" in finding.what
     assert "no bfloat16" in finding.what
 
 

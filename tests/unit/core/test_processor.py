@@ -1,9 +1,9 @@
-"""The number format follows what the processor can multiply, and nothing else of it."""
+"""The number format follows what the processor can multiply, the threads follow its cores."""
 
 import pytest
 
 from genai_pipeline.core import processor
-from genai_pipeline.core.processor import choose_dtype, flags_of, local_dtype
+from genai_pipeline.core.processor import flags_of, local_tuning, tune
 from genai_pipeline.core.profile import Profile
 
 ZEN4 = "processor\t: 0\nmodel name\t: AMD EPYC\nflags\t\t: fpu sse2 avx2 avx512f avx512_bf16 avx512_vnni\n"
@@ -25,31 +25,39 @@ GRAVITON3 = "processor\t: 0\nFeatures\t: fp asimd sve bf16 i8mm\n"
     ],
 )
 def test_only_a_processor_that_would_convert_bfloat16_gets_float32(cpuinfo, dtype):
-    assert choose_dtype(flags_of(cpuinfo)).dtype == dtype
+    assert tune(flags_of(cpuinfo), 2).dtype == dtype
 
 
 def test_the_flag_that_decides_is_named():
-    assert "amx_bf16" in choose_dtype(flags_of(SAPPHIRE_RAPIDS)).reason
+    assert "amx_bf16" in tune(flags_of(SAPPHIRE_RAPIDS), 2).reason
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (8, 7)])
+def test_one_core_is_left_to_the_api_server_where_there_are_several(cores, threads):
+    assert tune(flags_of(ZEN3), cores).threads == threads
 
 
 @pytest.fixture
 def zen3(tmp_path, monkeypatch):
-    """This machine seems to have a processor without bfloat16."""
+    """This machine seems to have a processor without bfloat16, and vLLM's CPU build."""
     (tmp_path / "cpuinfo").write_text(ZEN3)
     monkeypatch.setattr(processor, "CPUINFO", tmp_path / "cpuinfo")
-    local_dtype.cache_clear()
+    monkeypatch.setattr(processor, "CPU_BUILD", "pytest")
+    local_tuning.cache_clear()
     yield
-    local_dtype.cache_clear()
+    local_tuning.cache_clear()
 
 
 @pytest.mark.usefixtures("zen3")
 def test_only_the_local_profile_looks_at_the_processor():
     assert Profile.load({}).engine_dtype == "float32"
-    assert Profile.load({"GENAI_PROFILE": "eks"}).engine_dtype is None
+    assert Profile.load({}).engine_threads
+    eks = Profile.load({"GENAI_PROFILE": "eks"})
+    assert (eks.engine_dtype, eks.engine_threads) == (None, None)
 
 
 @pytest.mark.usefixtures("zen3")
 def test_a_build_for_gpus_chooses_by_itself(monkeypatch):
     monkeypatch.setattr(processor, "CPU_BUILD", "a-distribution-that-is-not-installed")
 
-    assert local_dtype().dtype is None
+    assert (local_tuning().dtype, local_tuning().threads) == (None, None)

@@ -62,6 +62,17 @@ def test_the_profiles_dtype_is_the_default_where_there_is_no_gpu(serving, dtype)
     assert flags(args_of("{}"), "dtype") == []
 
 
+def test_engines_without_a_gpu_compute_in_one_process_on_the_profiles_threads():
+    local = replace(PROFILES["local"], engine_threads=3)
+    one_process = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": "3"}
+
+    assert one_process.items() <= engine.engine_env(model().serving, local).items()
+    assert not one_process.keys() & engine.engine_env(model("{gpu: {}}").serving, local).keys()
+    assert not one_process.keys() & engine.engine_env(model().serving, EKS).keys()
+    said = engine.engine_env(model('{env: {OMP_NUM_THREADS: "1"}}').serving, local)
+    assert said["OMP_NUM_THREADS"] == "1"
+
+
 def test_no_flag_is_given_twice():
     arguments = args_of("{gpu: {}, args: {shutdown_timeout: 90, load_format: auto, attention_backend: X}}")
     names = [a.split("=")[0].replace("_", "-") for a in arguments if a.startswith("--")]
