@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,9 +40,7 @@ def hub_server(tmp_path_factory: pytest.TempPathFactory, revisions: dict[str, di
 def serving(home: Path) -> Iterator[HubServer]:
     """A hub over `home/hub` that wants TOKEN."""
     with HubServer(home / "hub", home / "state", tokens=frozenset({TOKEN})) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
-        server.shutdown()
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -94,9 +93,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
     home = tmp_path_factory.mktemp("corrupt")
     (home / "hub").mkdir()
     with HubServer(home / "hub", home / "state") as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
-        server.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -249,8 +246,8 @@ def test_a_ref_that_moves_mid_way_changes_nothing_of_what_is_staged(desk: Desk):
 
 def test_a_hub_that_sends_files_of_another_commit_is_refused(desk: Desk, monkeypatch: pytest.MonkeyPatch):
     snapshot = desk.publish(good_files())
-    honest = hub_server._about
-    monkeypatch.setattr(hub_server, "_about", lambda commit, file: honest("d" * 40, file))
+    honest = hub_server.file_headers
+    monkeypatch.setattr(hub_server, "file_headers", lambda commit, file: honest("d" * 40, file))
 
     desk.refuses(snapshot, "commit dddddddddddd", RevisionNotFound)
 

@@ -36,11 +36,7 @@ def hub(tmp_path):
         "{license: mit, refs: {main: v1}, revisions: {v1: {title: One}, v2: {title: Two}}}"
     )
     with HubServer(tmp_path / "hub", tmp_path / "state") as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
         yield server
-        server.shutdown()
-        thread.join(10)
 
 
 class Dagster(ThreadingHTTPServer):

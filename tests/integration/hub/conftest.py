@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,11 +27,8 @@ def server(tmp_path: Path) -> Iterator[HubServer]:
     write_repository(tmp_path / "hub/owner/model", gated=False)
     write_repository(tmp_path / "hub/owner/gated", gated=True)
     (tmp_path / "hub/secret.txt").write_text("not to be told")
-    server = HubServer(tmp_path / "hub", tmp_path / "state", tokens=frozenset({"good"}))
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with HubServer(tmp_path / "hub", tmp_path / "state", tokens=frozenset({"good"})) as server:
+        yield server
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,11 +46,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def server(folder: Path, tmp_path: Path) -> Iterator[HubServer]:
     with HubServer(folder, tmp_path / "state", tokens=frozenset({"secret"}), link_valid_s=600) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
         yield server
-        server.shutdown()
-        thread.join(10)
 
 
 def test_a_gated_model_goes_from_hub_to_s3_and_passes_every_check(server: HubServer, folder: Path, store: S3Store):
@@ -72,13 +67,13 @@ def test_a_gated_model_goes_from_hub_to_s3_and_passes_every_check(server: HubSer
 def test_a_repository_in_xet_is_staged_through_its_ordinary_addresses(
     server: HubServer, folder: Path, store: S3Store, monkeypatch: pytest.MonkeyPatch
 ):
-    honest = hub_server._about
+    honest = hub_server.file_headers
 
     def in_xet(commit: str, file: HubFile) -> dict[str, str]:
         link = f'<{server.url}/api/models/{NAME}/xet-read-token/{commit}>; rel="xet-auth"'
         return honest(commit, file) | ({"X-Xet-Hash": "e" * 64, "Link": link} if file.lfs else {})
 
-    monkeypatch.setattr(hub_server, "_about", in_xet)
+    monkeypatch.setattr(hub_server, "file_headers", in_xet)
     hub = HuggingFaceHub(server.url, "secret")
     snapshot = hub.snapshot(NAME, hub.resolve(NAME, "main"))
 
