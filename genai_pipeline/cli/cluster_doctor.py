@@ -19,7 +19,7 @@ ROLE_REMEDY = "An administrator applies `genai render --rbac`; see docs/kubernet
 
 
 def cluster_findings(profile: Profile, env: Mapping[str, str], models: Path, gateways: Gateways) -> list[Finding]:
-    """Everything that can be looked at from here; pods may see other addresses, which is said."""
+    """Return everything that can be checked from here. Pods may see other addresses; the findings say so."""
     files = read_models(models)
     return [
         *python_findings(sys.version_info[:2], installed_version),
@@ -44,7 +44,7 @@ def _store(profile: Profile, gateways: Gateways) -> Finding:
 
 
 def pods_store_findings(profile: Profile, env: Mapping[str, str]) -> list[Finding]:
-    """Whether engines will find S3 and may read it, as far as settings tell."""
+    """Check that engines will find S3 and may read it, as far as settings show."""
     found: list[Finding] = []
     seen = urlsplit(profile.pods_s3_endpoint or "").hostname or ""
     if seen.startswith(LOOPBACK):
@@ -58,7 +58,7 @@ def pods_store_findings(profile: Profile, env: Mapping[str, str]) -> list[Findin
 
 
 def agent_key_findings(profile: Profile, env: Mapping[str, str]) -> list[Finding]:
-    """Whether the pipeline may ask the agents that it deploys."""
+    """Check that the pipeline may ask the agents that it deploys."""
     if not profile.agent_keys_secret or env.get("AGENT_API_KEYS"):
         return []
     what = f"agents take only keys of the Secret {profile.agent_keys_secret}, and the pipeline has none to show"

@@ -1,4 +1,4 @@
-"""`genai doctor`: what keeps this machine from running the local profile, each with what to do about it."""
+"""`genai doctor`: report what keeps this machine from running the local profile, with the remedy of each."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SourceGateway = Callable[[Source], Hub]
 
 @dataclass(frozen=True)
 class Finding:
-    """One line. `remedy` is empty where nothing is to be done."""
+    """One line of the report. `remedy` is empty where the user need not do anything."""
 
     level: Literal["ok", "warn", "fail"]
     what: str
@@ -44,7 +44,7 @@ class Finding:
 
 
 def quick_findings(profile: Profile, env: Mapping[str, str]) -> list[Finding]:
-    """What can be looked at without asking anybody: before every `genai up`."""
+    """Return what can be checked without a request to a service. Run before every `genai up`."""
     import psutil
 
     running, installation = running_services(Supervisor(profile.home)), Installation.of(profile)
@@ -62,7 +62,7 @@ def quick_findings(profile: Profile, env: Mapping[str, str]) -> list[Finding]:
 
 
 def all_findings(profile: Profile, env: Mapping[str, str], models: Path, gateway: SourceGateway) -> list[Finding]:
-    """Everything that `genai doctor` looks at."""
+    """Return everything that `genai doctor` checks."""
     files = read_models(models)
     running = bool(running_services(Supervisor(profile.home)))
     return [
@@ -74,7 +74,7 @@ def all_findings(profile: Profile, env: Mapping[str, str], models: Path, gateway
 
 
 def version_findings(python: tuple[int, ...], installed: Callable[[str], str | None]) -> list[Finding]:
-    """The versions of everything that runs on this machine."""
+    """Check the versions of everything that runs on this machine."""
     found = python_findings(python, installed, PACKAGES)
     engines = {name: version for name in ENGINES if (version := installed(name))}
     if engines:
@@ -89,7 +89,7 @@ def python_findings(
     installed: Callable[[str], str | None],
     packages: Mapping[str, str] = ORCHESTRATION,
 ) -> list[Finding]:
-    """The interpreter, and distributions that have to be of tested versions."""
+    """Check the interpreter, and the packages that must have a tested version."""
     text = ".".join(map(str, python))
     good = (3, 11) <= python < (3, 14)
     found = [
@@ -144,7 +144,7 @@ def memory_finding(available_gb: float) -> Finding:
 
 
 def port_findings(env: Mapping[str, str], remembered: Mapping[str, int], running: frozenset[str]) -> list[Finding]:
-    """A usual port that somebody else has is only a warning: `genai up` takes another one."""
+    """Warn of a usual port that another program holds: `genai up` takes another one."""
     try:
         choice = choose_ports(env, remembered, running, is_free, lambda: 0)
     except Refused as error:
@@ -156,11 +156,11 @@ def port_findings(env: Mapping[str, str], remembered: Mapping[str, int], running
         for port in [remembered.get(service, LOCAL_PORTS[service])]
     ]
     free = [str(port) for port in choice.ports.values() if port]
-    return [*found, Finding("ok", f"ports {', '.join(free)} are free or ours")]
+    return [*found, Finding("ok", f"ports {', '.join(free)} are free or held by this installation")]
 
 
 def model_findings(folder: Path, files: ModelFiles) -> list[Finding]:
-    """Each mistake with file, line, field and remedy."""
+    """Return each mistake in a model file with its line, field and remedy."""
     found = [Finding("fail", problem) for error in files.errors for problem in error.problems]
     if files.specs:
         return [*found, Finding("ok", f"models: {', '.join(spec.name for spec in files.specs)}")]
@@ -168,7 +168,7 @@ def model_findings(folder: Path, files: ModelFiles) -> list[Finding]:
 
 
 def stale_findings(installation: Installation, running: bool) -> list[Finding]:
-    """What a killed predecessor left behind."""
+    """Report what an earlier start that was killed left behind."""
     if running:
         return [Finding("ok", "supervisord runs")]
     left = processes_of(installation)
@@ -184,10 +184,10 @@ def stale_findings(installation: Installation, running: bool) -> list[Finding]:
 
 
 def source_findings(gateway: SourceGateway, files: ModelFiles, profile: Profile, running: bool) -> list[Finding]:
-    """Whether every model's source answers. The embedded hub and S3 only can while they run."""
+    """Ask the source of every model. The embedded hub and S3 can answer only while they run."""
     embedded = profile.hub_endpoint is None or "127.0.0.1" in profile.hub_endpoint
     if embedded and not running and profile.name == "local":
-        return [Finding("ok", "the embedded hub is down, as is everything else")]
+        return [Finding("ok", "the embedded hub is not running, because no service runs")]
     return [_source_finding(gateway(spec.source), spec.source) for spec in files.specs]
 
 

@@ -1,6 +1,6 @@
 """`genai render`: the objects as YAML, for a reader or for GitOps. Secrets are never among them.
 
-DIR/kustomization.yaml            what `kubectl apply -k DIR` applies, in this order
+DIR/kustomization.yaml            the list that `kubectl apply -k DIR` applies, in its order.
 DIR/platform/<kind>-<name>.yaml   what every model shares
 DIR/<model>/<kind>-<name>.yaml    one release of one model, with the traffic on it
 """
@@ -41,7 +41,7 @@ PLATFORM, RBAC = "platform", "rbac"
 
 
 def platform_objects(specs: Sequence[ModelSpec], profile: Profile) -> Objects:
-    """What every model shares: namespace, policies, node pools, monitoring, the chat page."""
+    """Return what every model shares: namespace, policies, node pools, monitoring, the chat page."""
     urls = {spec.name: service_url(stable_name(spec.name, "engine"), "engine", profile) for spec in specs}
     return [
         *render_platform(profile),
@@ -52,7 +52,7 @@ def platform_objects(specs: Sequence[ModelSpec], profile: Profile) -> Objects:
 
 
 def release_objects(spec: ModelSpec, release: Release, profile: Profile) -> Objects:
-    """Everything that the pipeline applies for a release that is live."""
+    """Return everything that the pipeline applies for a live release."""
     return [
         *render_engine(spec, release, profile),
         *render_agent(release, profile, service_url(release.object_name, "engine", profile)),
@@ -62,13 +62,13 @@ def release_objects(spec: ModelSpec, release: Release, profile: Profile) -> Obje
 
 
 def rendered(releases: Sequence[tuple[ModelSpec, Release]], profile: Profile) -> Folders:
-    """The platform's objects first, then each model's."""
+    """Return the platform's objects first, then those of each model."""
     models = [(spec.name, release_objects(spec, release, profile)) for spec, release in releases]
     return [(PLATFORM, platform_objects([spec for spec, _ in releases], profile)), *models]
 
 
 def rbac_objects(profile: Profile) -> Folders:
-    """What an administrator applies once, so that the pipeline may do its work and nothing else."""
+    """Return what an administrator applies once. With it the pipeline may do its work and nothing else."""
     return [(RBAC, render_rbac(profile))]
 
 
@@ -82,7 +82,7 @@ def write_objects(folders: Folders, out: Path) -> list[Path]:
     """Write one file per object and the kustomization; returns the files.
 
     What an earlier render wrote and this one does not is removed, so that no old release lingers.
-    Raises: Refused: there is a kustomization that somebody else wrote.
+    Raises: Refused: there is a kustomization that `genai render` did not write.
     """
     before = _listed(out)
     texts = {f"{folder}/{_file_name(o)}": as_yaml([o]) for folder, objects in folders for o in objects}

@@ -24,7 +24,7 @@ MARKS = {
 
 
 class Progress(Protocol):
-    """A context manager that is told what is, again and again."""
+    """A context manager that shows each state it is given."""
 
     def __enter__(self) -> Progress: ...
 

@@ -27,7 +27,7 @@ RESOLVE_EVERY_S = 10.0
 
 
 class State(StrEnum):
-    """Where a rollout stands. All but the first three are ends: somebody has to do something, or it is done."""
+    """Where a rollout stands. The first three go on by themselves; every other one is an end, or waits for a user."""
 
     WAITING = "waiting"
     ROLLING_OUT = "rolling out"
@@ -44,7 +44,7 @@ ENDS = frozenset({State.LIVE, State.REJECTED, State.PAUSED, State.AWAITING_APPRO
 
 @dataclass(frozen=True)
 class AssetProgress:
-    """One asset of the release in hand.
+    """One asset of the release that is rolled out.
 
     Args:
         state: waiting, running, skipped, or the outcome: passed, failed, inconclusive.
@@ -63,7 +63,7 @@ class AssetProgress:
 
 @dataclass(frozen=True)
 class Rollout:
-    """One model. `note` is what is being waited for, in somebody's own words."""
+    """One model. `note` says what the rollout waits for."""
 
     model: str
     state: State
@@ -88,7 +88,7 @@ def rollout_of(
 def _at_rest(
     spec: ModelSpec, wanted: Release, live: Live | None, record: Record | None, now: float
 ) -> tuple[State, str]:
-    """The state of a model that no run is about, and what to do where it is somebody's turn."""
+    """Return the state of a model without a run, and what the user has to do, if anything."""
     if live and live.release == wanted.id:
         return State.LIVE, ""
     if record and record.phase in ENDED_BADLY:

@@ -63,7 +63,7 @@ def _pods(profile: Profile, model: str, component: str, lines: int, following: b
 
 
 def _files(gateways: Gateways, profile: Profile, labels: dict[str, str]) -> Callable[[], list[Path]]:
-    """The log files of the pods that match, asked anew each time: pods come and go."""
+    """Return the log files of the pods that match. Each call asks the cluster again: pods come and go."""
 
     def files() -> list[Path]:
         pods = [pod["metadata"] for pod in gateways.cluster.list("Pod", labels)]

@@ -36,8 +36,8 @@ QUESTIONS = {"weather": "What is the weather in Paris?"}
 
 
 @dataclass(frozen=True)
-class Platform:
-    """What is up: the addresses as they are, and the doors to them."""
+class RunningInstallation:
+    """An installation whose services run, with its gateways."""
 
     installation: Installation
     profile: Profile
@@ -45,7 +45,7 @@ class Platform:
     api: DagsterApi
 
 
-def bring_up(profile: Profile, env: Mapping[str, str], models: Path, say: Say) -> Platform:
+def bring_up(profile: Profile, env: Mapping[str, str], models: Path, say: Say) -> RunningInstallation:
     """Start the services, and set right what an interrupted predecessor left.
 
     Args:
@@ -56,7 +56,7 @@ def bring_up(profile: Profile, env: Mapping[str, str], models: Path, say: Say) -
     installation = Installation.of(profile)
     started = start_services(installation, env, say)
     profile = adopt(profile)
-    platform = Platform(installation, profile, gateways_for(profile), DagsterApi(profile.dagster_url))
+    platform = RunningInstallation(installation, profile, gateways_for(profile), DagsterApi(profile.dagster_url))
     platform.gateways.store.ensure_bucket()
     hand_over_keys(platform, env)
     _load_models(platform, models, started, say)
@@ -64,7 +64,7 @@ def bring_up(profile: Profile, env: Mapping[str, str], models: Path, say: Say) -
     return platform
 
 
-def hand_over_keys(platform: Platform, env: Mapping[str, str]) -> None:
+def hand_over_keys(platform: RunningInstallation, env: Mapping[str, str]) -> None:
     """Callers' keys, where there are some, into the Secret that the agents' pods take them from."""
     if platform.profile.agent_keys_secret:
         platform.gateways.cluster.apply(render_agent_keys(platform.profile, env["AGENT_API_KEYS"]))
@@ -80,7 +80,7 @@ def end_lost_runs(api: DagsterApi, supervisor: Supervisor, say: Say) -> None:
 
 
 def watch_rollouts(
-    platform: Platform, specs: Sequence[ModelSpec], console: Console, deadline_s: float
+    platform: RunningInstallation, specs: Sequence[ModelSpec], console: Console, deadline_s: float
 ) -> list[Rollout]:
     """Show the rollouts until each has ended.
 
@@ -101,8 +101,8 @@ def watch_rollouts(
             time.sleep(POLL_S)
 
 
-def diagnosis(platform: Platform, rollouts: Sequence[Rollout]) -> str:
-    """What each model waits for, and the log lines nearest to it."""
+def diagnosis(platform: RunningInstallation, rollouts: Sequence[Rollout]) -> str:
+    """Say what each model waits for, with the log lines nearest to it."""
     parts: list[str] = []
     for rollout in rollouts:
         if rollout.state in ENDS:
@@ -113,7 +113,7 @@ def diagnosis(platform: Platform, rollouts: Sequence[Rollout]) -> str:
     return "\n".join(parts)
 
 
-def _nearest_log(platform: Platform, rollout: Rollout, running: Sequence[str]) -> str:
+def _nearest_log(platform: RunningInstallation, rollout: Rollout, running: Sequence[str]) -> str:
     component = "agent" if {"agent_candidate", "agent_report"} & set(running) else "engine"
     if rollout.release and {"candidate", "serving_report", "agent_candidate", "agent_report", "live"} & set(running):
         labels = {"genai-pipeline/release": rollout.release, "app.kubernetes.io/component": component}
@@ -150,7 +150,7 @@ def _why_rejected(rollout: Rollout) -> str:
     return f"{rollout.model} {rollout.release} ({reason})"
 
 
-def wait_until_served(platform: Platform, spec: ModelSpec, rollout: Rollout, say: Say) -> None:
+def wait_until_served(platform: RunningInstallation, spec: ModelSpec, rollout: Rollout, say: Say) -> None:
     """After a `genai down` the live release is live at once, but its processes need their time to load.
 
     Raises: NotReady: they did not answer within the model's start-up deadline.
@@ -179,7 +179,7 @@ def question_for(spec: ModelSpec) -> str:
     return QUESTIONS.get(spec.gates.agent.suite, "Hello! What can you help me with?")
 
 
-def _load_models(platform: Platform, models: Path, started: Started, say: Say) -> None:
+def _load_models(platform: RunningInstallation, models: Path, started: Started, say: Say) -> None:
     """Have a code server that was running before read model files that changed since."""
     digest = hashlib.sha256(
         b"".join(path.name.encode() + path.read_bytes() for path in sorted(models.glob("*.yaml")))
@@ -194,7 +194,7 @@ def _load_models(platform: Platform, models: Path, started: Started, say: Say) -
 def read_valid_models(folder: Path, only: str | None, say: Say) -> list[ModelSpec]:
     """The models of the folder, or one of them; wrong files are reported and left out.
 
-    Raises: NotReady: there is none.
+    Raises: NotReady: there is no valid one.
     """
     files = read_models(folder)
     for error in files.errors:
@@ -208,8 +208,8 @@ def read_valid_models(folder: Path, only: str | None, say: Say) -> list[ModelSpe
     return specs
 
 
-def present(platform: Platform, spec: ModelSpec, rollout: Rollout, console: Console) -> None:
-    """What `genai up` ends with: the checks, the addresses, and an answer of the live agent."""
+def present(platform: RunningInstallation, spec: ModelSpec, rollout: Rollout, console: Console) -> None:
+    """Print the end of `genai up`: the checks, the addresses, and an answer of the live agent."""
     if rollout.state is not State.LIVE:
         console.print(f"{spec.name}: {rollout.state} {rollout.note}", markup=False)
         return
@@ -236,7 +236,7 @@ def present(platform: Platform, spec: ModelSpec, rollout: Rollout, console: Cons
         console.print(line, markup=False, soft_wrap=True)
 
 
-def _chat_page(platform: Platform) -> list[str]:
+def _chat_page(platform: RunningInstallation) -> list[str]:
     try:
         return [f"Chat page     {platform.gateways.cluster.endpoint('chat-ui')}"]
     except GenaiError:

@@ -1,4 +1,7 @@
-"""What we ask the local Dagster webserver, over its GraphQL."""
+"""Dagster's webserver, asked over GraphQL.
+
+The client of dagster-graphql can start, end and reload; it cannot list runs with their steps, nor sensors.
+"""
 
 from __future__ import annotations
 
@@ -111,7 +114,7 @@ class DagsterApi:
         self._ask(_RELOAD, {"name": LOCATION})
 
     def location_error(self) -> str | None:
-        """Why the code location is not loaded; None where it is."""
+        """Return why the code location is not loaded, or None if it is."""
         found = self._ask(_LOCATION)["workspaceOrError"]
         for entry in found.get("locationEntries", ()):
             loaded = entry["locationOrLoadError"]
@@ -121,7 +124,7 @@ class DagsterApi:
         return found.get("message", "the workspace is empty")
 
     def sensor_note(self, sensor: str) -> str:
-        """What a sensor said on its last tick; empty before the first one."""
+        """Return what a sensor said on its last tick; empty before the first one."""
         selector = {"repositoryName": "__repository__", "repositoryLocationName": LOCATION, "sensorName": sensor}
         state = (self._ask(_SENSOR, {"sensor": selector})["sensorOrError"] or {}).get("sensorState") or {}
         if state.get("status") == "STOPPED":
@@ -144,7 +147,7 @@ class DagsterApi:
                 found = json.load(answer)
         except urllib.error.HTTPError as error:
             raise NotFound(
-                f"{self.url} is not a Dagster webserver of ours ({error.code}).", "Run `genai up`."
+                f"{self.url} is not the webserver of this installation: it answered {error.code}.", "Run `genai up`."
             ) from error
         except (OSError, ValueError) as error:
             raise Unavailable(f"Dagster at {self.url} does not answer ({error}).", "Run `genai up`.") from error
@@ -162,6 +165,6 @@ def _run(raw: Mapping[str, Any]) -> Run:
         created_at=raw["creationTime"],
         ended_at=raw["endTime"],
         model=tags.get(MODEL_TAG),
-        release=tags.get(RELEASE_TAG) or tags.get(PARTITION_TAG),  # of a run that somebody launched by hand
+        release=tags.get(RELEASE_TAG) or tags.get(PARTITION_TAG),  # a run that a user launched by hand has no tag
         steps=tuple(Step(s["stepKey"], s["status"], s["startTime"], s["endTime"]) for s in raw["stepStats"]),
     )

@@ -1,4 +1,4 @@
-"""What one release's agent is told, in the words of charts/strands-agent/values.yaml. Pure.
+"""The settings of one release's agent, named as in charts/strands-agent/values.yaml. Pure.
 
 The chart with these values gives the objects that `render_agent` gives: a test holds the two together. A release's
 record remembers them, so that a change of one is a reason to deploy the agent again, by name.
@@ -74,7 +74,7 @@ def agent_settings(release: Release, profile: Profile, model_url: str) -> dict[s
 
 
 def sessions_url(model: str, profile: Profile) -> str:
-    """Where conversations are kept: one place for all releases of a model, so that the next one goes on with them."""
+    """Return where conversations are kept: one place for all releases of a model, so that the next continues them."""
     if profile.agent_sessions == MEMORY:
         return MEMORY
     return f"{(profile.agent_sessions or f's3://{profile.bucket}/sessions').rstrip('/')}/{model}"
@@ -86,12 +86,12 @@ def _store_secret(profile: Profile) -> str:
 
 
 def binds_callers(profile: Profile) -> bool:
-    """Whether a caller has to come back to the pod that knows the conversation."""
+    """Return whether a caller must return to the pod that knows the conversation."""
     return profile.agent_sessions == MEMORY and (profile.agent_replicas > 1 or profile.agent_is_autoscaled)
 
 
 def may_move(profile: Profile) -> bool:
-    """Whether Karpenter may move an agent of its own accord: others answer meanwhile, and know the conversation."""
+    """Return whether Karpenter may move an agent: others answer meanwhile, and know the conversation."""
     return profile.agent_sessions != MEMORY and profile.agent_replicas > 1
 
 

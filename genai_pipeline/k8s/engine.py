@@ -1,4 +1,4 @@
-"""What one release's engine is told: vLLM's command line, its environment, its share of a node. Pure."""
+"""One release's engine: vLLM's command line, its environment, its share of a node. Pure."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ GIB = 2**30
 
 
 def weights_url(profile: Profile, release: Release) -> str:
-    """What the engine is told to load: the staged model's prefix, with its trailing slash."""
+    """Return what the engine loads: the prefix of the staged model, with its trailing slash."""
     return f"s3://{profile.bucket}/{staged_prefix(release.model, release.revision)}"
 
 
 def release_alias(release: Release) -> str:
-    """A second model name that only this release serves: how an answer behind a stable address is told apart."""
+    """Return the second model name, which only this release serves. It shows who answered at a stable address."""
     return f"{release.model}@{release.id}"
 
 
@@ -58,18 +58,18 @@ def engine_args(serving: Serving, release: Release, profile: Profile) -> list[st
 
 @cache
 def middleware_source() -> str:
-    """`leaving.py` as the pod gets it."""
+    """Return `leaving.py` as the pod gets it."""
     return (Path(__file__).parent / "leaving.py").read_text()
 
 
 def drain_s(serving: Serving) -> int:
-    """Seconds that a stopping engine gives to what it runs."""
+    """Return how many seconds a stopping engine gives to the requests that it runs."""
     said = next((v for k, v in serving.args.items() if _spelt(k) == "shutdown-timeout"), DRAIN_S)
     return said if isinstance(said, int) else DRAIN_S
 
 
 def grace_s(serving: Serving) -> int:
-    """Seconds from the order to stop to SIGKILL: the stop delay, the drain and the teardown must fit."""
+    """Return the seconds from the order to stop to SIGKILL. Stop delay, drain and teardown must fit."""
     return STOP_DELAY_S + drain_s(serving) + TEARDOWN_S
 
 
@@ -89,7 +89,7 @@ def requests(serving: Serving) -> dict[str, str]:
 
 
 def limits(serving: Serving) -> dict[str, str]:
-    """No limit on CPU: throttling would cost tokens and save nobody anything."""
+    """Limit memory and GPUs, but not the CPU: throttling would cost tokens and save nothing."""
     return {"memory": f"{round(serving.resources.memory_gib * LIMIT_OVER_REQUEST * 1024)}Mi"} | _gpus(serving)
 
 
@@ -169,6 +169,6 @@ def _refuse_secrets(env: Mapping[str, str]) -> None:
     for name, value in env.items():
         if SECRET_NAME.search(name) or SECRET_VALUE.search(value):
             raise Refused(
-                f"serving.env.{name} looks like a credential, and everybody who may read a Deployment would read it.",
+                f"serving.env.{name} looks like a credential, and everyone who may read a Deployment could read it.",
                 "Remove it: engines load the staged model and need none. Credentials belong into a Secret.",
             )

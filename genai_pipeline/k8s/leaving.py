@@ -1,13 +1,13 @@
 """Runs inside an engine's pod as vLLM's `--middleware`: gives up kept connections before the pod is stopped.
 
 A Service's selector moves new connections only, and a stopping vLLM closes kept ones whether or not the next
-request is already on its way. The one end of a kept connection that costs nobody a request is an answer that
-says `Connection: close`. Source: RFC 9112, "Connection Management", 9.6.
+request is already on its way. Only an answer with `Connection: close` ends a kept connection without a lost request.
+Source: RFC 9112, "Connection Management", 9.6.
 
     GET /drain                  answers close their connection from now on, for a minute, or longer if asked again
     GET /drain?least=5&most=35  the same for good; answered once nothing is left that a stop could cut off (preStop)
 
-Standard library only: the engine's image has nothing of ours, and this file comes to it as an annotation.
+It needs the standard library only: the engine's image does not hold this package. An annotation brings this file.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 PATH = "/drain"
-NOT_OURS_TO_WAIT_FOR = frozenset({PATH, "/health", "/metrics", "/ping"})
+NOT_WAITED_FOR = frozenset({PATH, "/health", "/metrics", "/ping"})
 LEASE_S = 60.0
-"""A drain that nobody goes on with ends by itself: the pod may have been given its traffic back."""
+"""A drain ends by itself unless it is asked for again: the pod may get its traffic back."""
 MARGIN_S = 0.25
 POLL_S = 0.05
 
@@ -55,7 +55,7 @@ class Leaving:
             await self._pass(scope, receive, send)
 
     async def _pass(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        counted = scope["path"] not in NOT_OURS_TO_WAIT_FOR
+        counted = scope["path"] not in NOT_WAITED_FOR
         if counted:
             self._running[id(scope)] = (self._clock(), _name(scope))
         closes = False

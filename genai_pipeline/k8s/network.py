@@ -46,7 +46,7 @@ _IN_CLUSTER = re.compile(r"[^.]+\.(?P<namespace>[^.]+)\.svc(\.cluster\.local)?")
 
 
 def network_values(profile: Profile) -> dict[str, Any]:
-    """What the template of the network policies needs."""
+    """Return what the template of the network policies needs."""
 
     def callers_of(components: Sequence[str]) -> list[Peer]:
         return callers(profile, components)
@@ -61,9 +61,9 @@ def network_values(profile: Profile) -> dict[str, Any]:
 
 
 def callers(profile: Profile, components: Sequence[str]) -> list[Peer]:
-    """Who may ask: labelled namespaces, pods of ours, and the API server's service proxy."""
+    """Return who may ask: labelled namespaces, the pipeline's pods, and the API server's service proxy."""
     return [
-        # Whoever uses the models: label the namespace (`kubectl label namespace NAME genai-pipeline/client=true`).
+        # Clients of the models: `kubectl label namespace NAME genai-pipeline/client=true`.
         {"namespaceSelector": {"matchLabels": {"genai-pipeline/client": "true"}}},
         {
             "podSelector": {
@@ -77,7 +77,7 @@ def callers(profile: Profile, components: Sequence[str]) -> list[Peer]:
 
 
 def agent_egress(profile: Profile) -> list[Rule]:
-    """Where an agent has business: DNS, engines, the weather, its sessions, its traces, its AWS identity."""
+    """Return where an agent may connect to: DNS, engines, the weather, its sessions, its traces, its AWS identity."""
     in_s3 = profile.agent_sessions != MEMORY
     return [
         {"ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]},
@@ -92,8 +92,8 @@ def agent_egress(profile: Profile) -> list[Rule]:
 def egress_to(url: str) -> Rule:
     """The narrowest rule that lets a pod reach an address.
 
-    An IP address is itself, a Service's name (``name.namespace.svc``, or ``name`` of the same namespace) any pod of
-    its namespace, every other name may be anywhere. Policies see a pod's port and not its Service's: the two must be
+    An IP address is itself. A Service's name (``name.namespace.svc``, or ``name`` of the same namespace) is any pod of
+    its namespace. Every other name may be anywhere. Policies see a pod's port and not its Service's: the two must be
     the same.
     """
     parts = urlsplit(url)
@@ -111,7 +111,7 @@ def _peers(host: str) -> Sequence[Peer]:
 
 
 def store_ports(profile: Profile) -> list[int]:
-    """Ports on which S3 answers: always 443, and that of an endpoint of one's own."""
+    """Ports on which S3 answers: always 443, and the port of the profile's own endpoint."""
     if profile.pods_s3_endpoint is None:
         return [HTTPS]
     url = urlsplit(profile.pods_s3_endpoint)

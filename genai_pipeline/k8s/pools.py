@@ -15,7 +15,7 @@ NODE_CLASS = "genai"
 
 
 def pool_values(profile: Profile, specs: Sequence[ModelSpec]) -> dict[str, Any]:
-    """What the templates of the pools need."""
+    """Return what the templates of the pools need."""
     gpus = [s.serving.gpu for s in specs if s.serving.gpu]
     return {
         "gpu_families": sorted({gpu.instance_family for gpu in gpus} or {DEFAULT_FAMILY}),
@@ -44,7 +44,7 @@ def gpus_of_node(gpu: Gpu) -> int:
 
 
 def needs_node_class(profile: Profile, specs: Sequence[ModelSpec]) -> bool:
-    """Whether a NodeClass of our own is needed, and can be written."""
+    """Return whether the pools need their own NodeClass, and the profile says enough to write it."""
     return bool(reservation_terms(specs) and profile.node_role and profile.eks_cluster)
 
 

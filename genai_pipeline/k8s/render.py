@@ -1,8 +1,7 @@
 """Everything that is applied, as functions of the model files, the release and the profile.
 
-Who applies what: `render_platform`, `render_node_pools` and `render_monitoring` once for the platform,
-`render_engine` and `render_agent` per candidate, `render_stable` and `render_guards` at the cut-over,
-`render_rbac` by an administrator before everything else.
+Once for the platform: `render_platform`, `render_node_pools`, `render_monitoring`. For each candidate: `render_engine`,
+`render_agent`. At the cut-over: `render_stable`, `render_guards`. An administrator applies `render_rbac` first.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ OPTIONAL_KINDS: Mapping[str, str] = {
 
 
 def render_namespace(profile: Profile) -> Objects:
-    """What a pod of ours needs before it can be made: namespace, accounts, priority. Repeating it is harmless."""
+    """Return what a pod needs before it can be made: namespace, accounts, priority. Repeating it is harmless."""
     return [
         *render_template("namespace.yaml", profile),
         *render_template("service_accounts.yaml", profile),
@@ -72,7 +71,7 @@ def render_namespace(profile: Profile) -> Objects:
 
 
 def render_platform(profile: Profile) -> Objects:
-    """What every model shares and needs no CRD: the namespace's objects and its network policies."""
+    """Return what every model shares and needs no CRD: the namespace's objects and its network policies."""
     policies = render_template("network_policies.yaml", profile, **network_values(profile))
     return [*render_namespace(profile), *policies]
 
@@ -80,8 +79,8 @@ def render_platform(profile: Profile) -> Objects:
 def render_node_pools(profile: Profile, specs: Sequence[ModelSpec]) -> Objects:
     """The system, general and GPU pools; the GPU pool offers what the models ask for, with room for a surge.
 
-    A NodeClass of our own comes first, where a model asks for a capacity reservation and the profile says
-    which role and cluster it is for; else the pools use Auto Mode's `default`.
+    Where a model asks for a capacity reservation, and the profile names role and cluster, a NodeClass comes first. Else
+    the pools use Auto Mode's `default`.
     """
     values = pool_values(profile, specs)
     names = ["node_pool_system", "node_pool_general", "node_pool_gpu"]
@@ -91,7 +90,7 @@ def render_node_pools(profile: Profile, specs: Sequence[ModelSpec]) -> Objects:
 
 
 def render_monitoring(profile: Profile) -> Objects:
-    """What tells a Prometheus operator to scrape engines and agents."""
+    """Return what makes a Prometheus operator scrape engines and agents."""
     return render_template("pod_monitor.yaml", profile)
 
 
@@ -156,7 +155,7 @@ def render_stable(release: Release, profile: Profile, component: str) -> Objects
 
 
 def render_guards(release: Release, profile: Profile) -> Objects:
-    """What keeps the pods with user traffic where they are: it follows the traffic, as the stable Service does."""
+    """Return what keeps the pods with user traffic in place. It follows the traffic, as the stable Service does."""
     return render_template("pod_disruption_budget.yaml", profile, release, name=stable_name(release.model, "engine"))
 
 

@@ -60,7 +60,7 @@ def _names(profile: Profile, release: Release | None) -> dict[str, Any]:
 
 
 def bind_address(profile: Profile) -> str:
-    """Where a container listens: on one machine every pod has an address of its own and 0.0.0.0 would clash.
+    """Return the address on which a container listens. On one machine each pod has its own: 0.0.0.0 would clash.
 
     Elsewhere on all, since `kubectl port-forward` comes in through the pod's loopback.
     """

@@ -24,7 +24,7 @@ def prepare_dagster_home(home: Path, code_socket: Path) -> None:
 
 
 def _make_storage(home: Path) -> None:
-    """Aside, then moved into place: killed half-way, the next start makes it anew."""
+    """Make the storage aside, then move it into place. Killed half-way, the next start makes it again."""
     from dagster import DagsterInstance  # two seconds, paid once
 
     aside = home / "new"

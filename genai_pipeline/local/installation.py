@@ -98,7 +98,7 @@ class Installation:
         return made["access_key"], made["secret_key"]
 
     def environment(self, ports: Mapping[str, int], env: Mapping[str, str]) -> dict[str, str]:
-        """What a tool needs to find the services, `genai env` prints it. Holds the credentials."""
+        """Return what a tool needs to find the services, credentials included. `genai env` prints it."""
         key, secret = self.credentials
         found = addresses(ports, env)
         return {

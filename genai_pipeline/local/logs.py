@@ -10,7 +10,7 @@ TAIL_BYTES = 256 * 1024
 
 
 def last_lines(file: Path, count: int) -> str:
-    """The last lines of a log; a sentence where there is none."""
+    """Return the last lines of a log, or a sentence where the log is missing."""
     try:
         with file.open("rb") as opened:
             opened.seek(0, 2)

@@ -40,7 +40,7 @@ def choose_ports(
         remembered: what the services got last time.
         ours: services that run now, on their remembered port.
 
-    Raises: Refused: a port that the user fixed is not a port, or somebody else has it.
+    Raises: Refused: a port that the user fixed is not a port, or another program holds it.
     """
     ports: dict[str, int] = {}
     notes: list[str] = []
@@ -67,7 +67,7 @@ def choose_ports(
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on the loopback port now."""
+    """Return whether a server could listen on the loopback port now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -85,7 +85,7 @@ def any_free() -> int:
 
 
 def listening() -> dict[Address, int | None]:
-    """Every TCP address on which somebody listens, with the pid where we may see it."""
+    """Return every TCP address on which a process listens, with its pid where we may see it."""
     import psutil
 
     with suppress(psutil.Error, OSError):
@@ -95,7 +95,7 @@ def listening() -> dict[Address, int | None]:
 
 
 def holder_of(port: int) -> str:
-    """Who listens on the port, for a message: name and pid where we may see them."""
+    """Describe the program that listens on the port: name and pid where we may see them."""
     holders = [pid for (_, held), pid in listening().items() if held == port]
     return _described(holders[0]) if holders else "another program"
 

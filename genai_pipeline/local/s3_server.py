@@ -108,7 +108,7 @@ def _binary() -> str:
 
 
 def _inner_ports(remembered: Path, port: int) -> dict[str, int]:
-    """Loopback ports that nobody but the server itself talks to; kept while they are free or the server runs."""
+    """Return loopback ports that only the server itself uses; kept while they are free or the server runs."""
     try:
         ports: dict[str, int] = json.loads(remembered.read_text())
     except (FileNotFoundError, ValueError):

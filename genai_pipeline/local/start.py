@@ -63,11 +63,13 @@ def start_services(
             except PortLost as lost:
                 say(str(lost))
                 supervisor.stop(lost.service)
-    raise NotReady("Ports are taken as fast as they are chosen.", "Run `genai up` again, or fix ports; see README.md.")
+    raise NotReady(
+        "Other programs took the chosen ports three times.", "Run `genai up` again, or fix ports; see README.md."
+    )
 
 
 class PortLost(Refused):
-    """Somebody else took a service's port between our look and its start, and answers in its place."""
+    """Another program took a service's port between our look and its start, and answers in its place."""
 
     def __init__(self, service: Service) -> None:
         self.service = service.name

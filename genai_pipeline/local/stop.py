@@ -24,7 +24,7 @@ KILL_S = 3.0
 
 @dataclass(frozen=True)
 class Left:
-    """A process of ours, or a port of ours in somebody's hands."""
+    """A process or a port of this installation that is still there."""
 
     what: str
 
@@ -47,9 +47,7 @@ def stop_services(installation: Installation, say: Callable[[str], None]) -> Non
     _kill_the_rest(installation, say)
     left = _left_after(KILL_S, installation, addresses)
     if left:
-        raise NotReady(
-            f"Still there: {'; '.join(one.what for one in left)}.", "End them by hand, then run `genai down` again."
-        )
+        raise NotReady(f"Still there: {'; '.join(one.what for one in left)}.", "End them, then run `genai down` again.")
 
 
 def processes_of(installation: Installation) -> list[Left]:

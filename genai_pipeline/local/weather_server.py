@@ -1,10 +1,10 @@
-"""A weather service of one's own: wttr.in's JSON for some seventy cities, made up, known and labelled as such.
+"""A weather service on this machine: wttr.in's JSON for some seventy cities, made up, known and labelled as such.
 
     python -m genai_pipeline.local.weather_server --port 8592
 
 GET /<place>?format=j1 answers like wttr.in; a place that is not in weather_data.yaml is 404. Two places are broken
-on purpose and one's description is an instruction (weather_data.yaml says which), so that an evaluation can see
-what an agent does then. Standard library and PyYAML only.
+on purpose, and the description of one is an instruction: weather_data.yaml says which. So an evaluation can see what an
+agent does then. Standard library and PyYAML only.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def known_weather(place: str) -> Weather | None:
 
 
 def broken_place(place: str) -> str | None:
-    """How the place is broken: error, hang, or None."""
+    """Return how the place is broken: error, hang, or None."""
     return _data()[1].get(_folded(place))
 
 

@@ -1,4 +1,4 @@
-"""The daemon's HTTP interface, for LocalCluster in client.py and for nobody else.
+"""The daemon's HTTP interface, for LocalCluster (gateways/cluster/local.py) only.
 
 Loopback only. Applying an object runs a command, so a web page in the user's browser must not be able to:
 a request has to name a loopback host and carry a header that browsers do not let pages of other origins send.

@@ -1,9 +1,8 @@
 """From a container of a pod to the program that stands for it: command, environment, volumes.
 
-One machine has no mount namespaces here, so a volume lies below the pod's folder and every occurrence of a
-mountPath in command, args and environment values is replaced by where the volume really is; it is also in
-`GENAI_VOLUME_<NAME>`. There is no DNS, so `<service>.<namespace>.svc` and `….svc.cluster.local` become the
-Service's address.
+One machine has no mount namespaces here, so a volume lies below the pod's folder. A mountPath in command, args and
+environment values is replaced by where the volume really is, which is also in `GENAI_VOLUME_<NAME>`. There is no DNS:
+`<service>.<namespace>.svc` and `….svc.cluster.local` become the Service's address.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ class PodContext:
 
 
 def program_of(container: Mapping[str, Any], context: PodContext) -> Program:
-    """What to run. Writes the volumes. Raises UnknownImage or ConfigMissing."""
+    """Write the volumes and return what to run. Raises UnknownImage or ConfigMissing."""
     command, environment = command_and_environment(container, context)
     work = context.folder / "work"
     work.mkdir(parents=True, exist_ok=True)
@@ -156,7 +155,7 @@ def _data_of(kind: str, name: str, context: PodContext, optional: bool = False) 
 
 
 def _volume_path(volume: Mapping[str, Any], context: PodContext) -> Path:
-    """Where the volume is; what it holds is written."""
+    """Write what the volume holds and return where it lies."""
     if "hostPath" in volume:
         return Path(volume["hostPath"]["path"])
     folder = context.folder / "volumes" / volume["name"]

@@ -61,7 +61,7 @@ class Node:
 
 
 def tail(path: Path, size: int) -> str:
-    """The end of a text file; empty where there is none."""
+    """Return the end of a text file; empty where the file is missing."""
     try:
         with path.open("rb") as file:
             file.seek(0, 2)

@@ -98,7 +98,7 @@ def pod_ready(pod: Mapping[str, Any]) -> bool:
 
 
 def says_ready(pod: Mapping[str, Any]) -> bool:
-    """Whether its probes succeeded last; a pod that is about to end may still say so."""
+    """Return whether its probes succeeded last. A pod that is about to end may still say so."""
     return condition(pod, "Ready").get("status") == "True"
 
 
@@ -108,6 +108,6 @@ def template_hash(template: Mapping[str, Any]) -> str:
 
 
 def program_name(pod: Mapping[str, Any], container: str) -> str:
-    """What supervisord calls the process of a container."""
+    """Return the name of a container's process in supervisord."""
     meta = pod["metadata"]
     return f"pod.{meta['namespace']}.{meta['name']}.{container}"

@@ -1,7 +1,7 @@
 """Startup, readiness and liveness probes of one container, with Kubernetes' defaults and thresholds.
 
-One difference: while nothing listens yet, a probe of the first period is repeated every 0.1 s without
-counting, so that a server that is up in a second need not wait for the next period.
+One difference: while nothing listens yet, a probe of the first period is repeated every 0.1 s and not counted. So a
+server that is up in a second need not wait for the next period.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Prober:
             self._changed()
 
     async def _probe(self, probe: Mapping[str, Any]) -> tuple[str | None, bool]:
-        """What is wrong, if anything, and whether nothing listens."""
+        """Return what is wrong, if anything, and whether nothing listens."""
         timeout = probe.get("timeoutSeconds", 1)
         try:
             if "httpGet" in probe:

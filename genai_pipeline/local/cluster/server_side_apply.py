@@ -1,8 +1,8 @@
 """Server-side apply: what an object becomes when a field manager applies a manifest. Pure.
 
-As in Kubernetes, a field that its manager stops sending disappears, a field that another manager sent with
-another value is a conflict, and `metadata.generation` grows with the spec only. Lists are replaced whole: with
-one manager per object that is the same as Kubernetes' merging by key.
+As in Kubernetes, a field that its manager stops sending disappears. A field that another manager sent with another
+value is a conflict. Lists are replaced whole: with one manager per object that is the same as Kubernetes' merging by
+key. Each of these behaviours is a case of tests/conformance, which real clusters pass too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from genai_pipeline.local.cluster.objects import Object
 def applied(live: Object | None, manifest: Mapping[str, Any], manager: str, take_back: bool = False) -> Object:
     """The object after the apply, without resourceVersion, generation and uid of a new one.
 
-    With `take_back` every field of the manifest is taken from whoever owns it.
+    With `take_back` every field of the manifest is taken from its owner.
 
     Raises: Refused: another manager owns a field with another value, or an immutable field changes.
     """

@@ -48,7 +48,7 @@ class HubFile:
 
     @property
     def unchanged(self) -> bool:
-        """Whether the file on disk is as old and as large as when it was described."""
+        """Return whether the file on disk is as old and as large as when it was described."""
         try:
             stat = self.on_disk.stat()
         except OSError:

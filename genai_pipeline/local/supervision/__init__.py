@@ -1,1 +1,1 @@
-"""Keeps processes: one supervisord for each home, and what it is told."""
+"""Keeps processes: one supervisord for each home, and its configuration."""

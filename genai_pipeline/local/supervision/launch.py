@@ -1,9 +1,9 @@
 """Become a program: `python launch.py <program.json> <digest>`.
 
-supervisord's configuration cannot hold every environment (no value with both kinds of quotes, none with
-a line break, and it adds its own environment), so it starts this file, which replaces itself by the real
-program with exactly the environment, directory and arguments of the JSON file. The digest only makes
-supervisord see that the JSON changed. Run with `-I -S`: 11 ms.
+supervisord's configuration cannot hold every environment: a value may not have both kinds of quotes, nor a line
+break, and supervisord adds its own variables. So it starts this file, which replaces itself by the real program, with
+exactly the environment, directory and arguments of the JSON file. The digest only shows supervisord that the JSON
+changed. Run with `-I -S`: 11 ms.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What supervisord is told: the description of a program, and the files that hold it."""
+"""The description of a program, and the configuration files from which supervisord reads it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from genai_pipeline.core.errors import Refused
 
 SUPERVISED_BY = "GENAI_SUPERVISED_BY"
-"""In every program's environment: the home it belongs to, so that orphans can be told from strangers."""
+"""In every program's environment: the home it belongs to, so that orphans can be recognised."""
 
 
 @dataclass(frozen=True)

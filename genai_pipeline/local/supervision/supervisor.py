@@ -232,7 +232,7 @@ class Supervisor:
         return 20
 
     def _pid(self) -> int | None:
-        """The live supervisord of this home. Its pid file may name a process that is somebody else's by now."""
+        """The live supervisord of this home. Its pid file may name another program's process by now."""
         import psutil
 
         try:
@@ -252,7 +252,7 @@ class Supervisor:
             )
 
     def _end_orphans(self) -> None:
-        """Kill what a supervisord that died by SIGKILL left behind: nobody would supervise or stop it."""
+        """Kill what a supervisord that died by SIGKILL left behind: it has no supervisor any more."""
         import psutil
 
         for process in psutil.process_iter():
