@@ -67,7 +67,7 @@ class HubServer:
         self._socket = socket.create_server(("127.0.0.1", port), backlog=128)
         self.server_port: int = self._socket.getsockname()[1]
         config = uvicorn.Config(
-            Starlette(routes=[Route("/{path:path}", self._answer)]),
+            Starlette(routes=[Route("/{path:path}", self.answer)]),
             log_level="critical",  # addresses carry signatures
             access_log=False,
             lifespan="off",
@@ -90,7 +90,8 @@ class HubServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
 
-    def _answer(self, request: Request) -> Response:
+    def answer(self, request: Request) -> Response:
+        """Return the response to one request. Called in a worker thread, so that it may read and hash files."""
         try:
             response = self._route(request)
         except _Refusal as refusal:
