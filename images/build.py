@@ -1,7 +1,7 @@
 """Build the agent's image with buildah, without a container engine: `python images/build.py agent [--base IMAGE]`.
 
-Without --base the image stands on Debian's packages, which this machine's own apt fetches: no registry is asked. The
-packages are unpacked and not installed, so that there is no shell and no package manager in what is served.
+Without --base the image is built on Debian's packages, which apt of this machine fetches: no registry is used. The
+packages are unpacked and not installed, so the served image has no shell and no package manager.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PROJECT = Path(__file__).parents[1]
 PYTHON = ("python3", "libpython3-stdlib", "ca-certificates", "netbase", "tzdata")
 BUILD = (*PYTHON, "python3-pip", "dash", "coreutils")
 NO_USE = frozenset({"debconf", "dpkg", "openssl", "tar"})
-"""What Debian's packages need to be installed, and nobody to serve."""
+"""Dependencies that only the installation of Debian's packages needs."""
 _CONTAINERFILE = "FROM scratch\nCOPY root/ /\nENV PATH=/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8\n"
 _PASSWD = "root:x:0:0:root:/root:/bin/sh\nagent:x:2000:2000:agent:/tmp:/usr/sbin/nologin\n"
 
@@ -29,13 +29,15 @@ _PASSWD = "root:x:0:0:root:/root:/bin/sh\nagent:x:2000:2000:agent:/tmp:/usr/sbin
 def main(words: Sequence[str] | None = None) -> None:
     given = argparse.ArgumentParser(prog="images/build.py", description="Build an image with buildah.")
     given.add_argument("image", choices=["agent"])
-    given.add_argument("--base", default=os.environ.get("BASE", ""), help="a base with Python; else Debian's packages")
+    given.add_argument(
+        "--base", default=os.environ.get("BASE", ""), help="a base with Python; by default Debian's packages"
+    )
     given.add_argument("--tag", default="", help="name of the image")
     given.add_argument("--out", default="dist", help="folder of the SBOM and, with --archive, of the image")
     given.add_argument("--archive", action="store_true", help="write the image as a docker-archive too")
     options = given.parse_args(words)
     if not shutil.which("buildah"):
-        sys.exit("error: there is no buildah. Install it (apt-get install buildah), or build with docker or podman.")
+        sys.exit("error: buildah is missing. Install it (apt-get install buildah), or build with docker or podman.")
     version = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"]
     tag = options.tag or f"localhost/genai-pipeline/strands-agent:{version}"
     with tempfile.TemporaryDirectory(prefix="genai-images-") as work:
@@ -44,7 +46,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def build_agent(work: Path, tag: str, version: str, bases: Sequence[str], out: Path, archive: bool) -> None:
-    """The image under `tag`, its SBOM in `out`."""
+    """Build the image as `tag` and write its SBOM into `out`."""
     arguments = [*bases, f"VERSION={version}", f"REVISION={revision()}"]
     how = ["--isolation", "chroot", "--layers", "--file", "genai_pipeline/agent/Dockerfile"]
     settings = pip_conf(work)
@@ -62,9 +64,9 @@ def build_agent(work: Path, tag: str, version: str, bases: Sequence[str], out: P
 
 
 def debian_bases(work: Path) -> list[str]:
-    """Two bases out of Debian's packages: what serves, and the same with what builds."""
+    """Build two bases of Debian's packages: one to serve, and one with the build tools."""
     if not shutil.which("apt-get"):
-        sys.exit("error: without --base (BASE=…) the base is made of Debian's packages, which needs apt-get.")
+        sys.exit("error: without --base (BASE=…) the base is built of Debian's packages, which needs apt-get.")
     bases: list[str] = []
     for name, packages in (("BASE", PYTHON), ("BUILD_BASE", BUILD)):
         tag, context = f"localhost/genai-pipeline/debian-{name.lower().replace('_', '-')}:1", work / name
@@ -77,7 +79,7 @@ def debian_bases(work: Path) -> list[str]:
 
 
 def debian_root(root: Path, packages: Sequence[str], state: Path) -> None:
-    """Unpack packages and all that they depend on. Their scripts do not run: what those would do here is done below."""
+    """Unpack packages and their dependencies. Their scripts do not run; the needed part of them is done below."""
     for folder in (
         "tmp",
         "etc/ssl/certs",
@@ -117,9 +119,9 @@ _NOT_READ = [
 
 
 def fetched(packages: Sequence[str], state: Path) -> list[Path]:
-    """The packages with all that they depend on, from apt's own sources but for an empty system.
+    """Return the packages with their dependencies, from apt's own sources but for an empty system.
 
-    What an earlier call with the same `state` fetched comes along: ask for the smaller set first.
+    The result includes the packages of earlier calls with the same `state`: ask for the smaller set first.
     """
     for folder in ("lists/partial", "archives/partial"):
         (state / folder).mkdir(parents=True, exist_ok=True)
@@ -135,7 +137,7 @@ def fetched(packages: Sequence[str], state: Path) -> list[Path]:
 
 
 def read_from_image(tag: str, path: str) -> str:
-    """A file of an image, which holds no program that could show it."""
+    """Return a file of an image that has no program to print it."""
     script = 'c=$(buildah from --pull-never "$1") && m=$(buildah mount "$c") && cat "$m/$2"; buildah rm "$c" >/dev/null'
     alone = [] if os.geteuid() == 0 else ["buildah", "unshare"]
     return subprocess.run(
@@ -146,11 +148,11 @@ def read_from_image(tag: str, path: str) -> str:
 def buildah(*words: str) -> None:
     done = subprocess.run(["buildah", *words], cwd=PROJECT, check=False)
     if done.returncode:
-        sys.exit(f"error: buildah {words[0]} failed; its words are above.")
+        sys.exit(f"error: buildah {words[0]} failed; see its output above.")
 
 
 def pip_conf(work: Path) -> Path:
-    """This machine's own settings of pip, from its files and from PIP_* variables."""
+    """Write this machine's settings of pip, from its files and from PIP_* variables."""
     settings = ConfigParser(strict=False, interpolation=None)
     settings.read(["/etc/pip.conf", Path.home() / ".config/pip/pip.conf", Path.home() / ".pip/pip.conf"])
     own = {key.removeprefix("PIP_"): value for key, value in os.environ.items() if key.startswith("PIP_")}
@@ -161,7 +163,7 @@ def pip_conf(work: Path) -> Path:
 
 
 def paths_of(pip_conf: Path) -> list[str]:
-    """Files and folders of this machine that its settings of pip name: certificates, folders of wheels."""
+    """Return the files and folders that the settings of pip name: certificates, folders of wheels."""
     settings = ConfigParser(strict=False, interpolation=None)
     settings.read(pip_conf)
     words = [word for section in settings.values() for value in section.values() for word in value.split()]

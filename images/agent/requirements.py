@@ -1,4 +1,4 @@
-"""The requirements of the extra `agent`, one a line: `python3 requirements.py pyproject.toml`."""
+"""Write the requirements of the extra `agent`, one on each line: `python3 requirements.py pyproject.toml`."""
 
 import sys
 import tomllib

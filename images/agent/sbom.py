@@ -1,7 +1,7 @@
 """A CycloneDX document of an image: `python3 sbom.py PACKAGES BASE VERSION`, with cyclonedx-bom installed.
 
-PACKAGES is the folder of the agent's own packages. BASE is the root of the base image, of which its Debian packages
-and its Python's site-packages are told. What is written was checked against the schema. Runs in the image's build only.
+PACKAGES is the folder of the agent's own packages. BASE is the root of the base image; the document lists its Debian
+packages and its Python's site-packages. The document is checked against the schema. Runs in the image's build only.
 """
 
 import json
@@ -28,12 +28,12 @@ def main(packages: Path, base: Path, version: str) -> None:
     }
     bom["components"] += debian_packages(base)
     document = json.dumps(bom, indent=1, sort_keys=True)
-    refuse_what_is_invalid(document)
+    refuse_invalid(document)
     sys.stdout.write(document + "\n")
 
 
 def python_packages(folders: list[Path]) -> dict[str, Any]:
-    """What cyclonedx-bom says of a Python that sees these folders and no others."""
+    """Return the document of cyclonedx-bom for a Python that sees only these folders."""
     with tempfile.TemporaryDirectory() as work:
         python = Path(work) / "python"
         path = os.pathsep.join(map(str, folders))
@@ -45,7 +45,7 @@ def python_packages(folders: list[Path]) -> dict[str, Any]:
 
 
 def debian_packages(base: Path) -> Iterator[dict[str, Any]]:
-    """Of dpkg's own list, or of those that images without dpkg keep."""
+    """Yield the packages in dpkg's list, or in the files that images without dpkg have."""
     folder = base / "var" / "lib" / "dpkg"
     for file in [folder / "status", *sorted((folder / "status.d").glob("*"))]:
         if not file.is_file() or file.suffix == ".md5sums":
@@ -58,13 +58,13 @@ def debian_packages(base: Path) -> Iterator[dict[str, Any]]:
                 yield {"type": "library", "name": name, "version": version, "purl": purl, "bom-ref": purl}
 
 
-def refuse_what_is_invalid(document: str) -> None:
+def refuse_invalid(document: str) -> None:
     from cyclonedx.schema import SchemaVersion
     from cyclonedx.validation.json import JsonStrictValidator
 
     error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(document)
     if error:
-        sys.exit(f"The SBOM is not what CycloneDX 1.6 says it may be: {error}")
+        sys.exit(f"The SBOM does not meet CycloneDX 1.6: {error}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Take away from installed packages what the agent never reads: `python3 slim.py packages`.
+"""Remove the parts of installed packages that the agent never reads: `python3 slim.py packages`.
 
-botocore brings a description of each of 400 services of AWS, 30 MB of files; an agent talks to Bedrock and S3, and to
-those that give it credentials. Tests and console scripts go as well.
+botocore has descriptions of 400 services of AWS, 30 MB of files. The agent uses Bedrock and S3, and the services that
+give it credentials. Tests and console scripts are removed too.
 """
 
 import shutil

@@ -1,4 +1,4 @@
-{{- /* What the agent is told: genai_pipeline/agent/settings.py reads it. Secrets by reference only. */ -}}
+{{- /* The environment of the agent, which genai_pipeline/agent/settings.py reads. Secrets by reference only. */ -}}
 {{- define "strands-agent.env" -}}
 - {name: POD_IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}
 - {name: HOME, value: /tmp}

@@ -41,7 +41,7 @@ class SessionRecord:
 
     Args:
         owner: digest of the caller's key (`owner_mark`); empty if the service needs no key.
-        holder: name of the replica that works on the session; empty if there is none.
+        holder: name of the replica that works on the session; empty if no replica does.
         held_until: end of that replica's lease.
     """
 

@@ -31,33 +31,33 @@ from tests.unit.k8s.everything import Object
         ({"priorityClassName": "a: b"}, "priorityClassName: Does not match pattern"),
         ({"service": {"port": 70000}}, "service.port: Must be less than or equal to 65535"),
         ({"model": {"baseUrl": ""}}, "model.baseUrl is empty: the agent would have no model"),
-        ({"model": {"baseUrl": "vllm:8000"}}, 'model.baseUrl is "vllm:8000", which is no http.s. address'),
-        ({"model": {"fallbacks": ["gpt-x"]}}, '"gpt-x" is neither bedrock:<model> nor openai:<model>@'),
-        ({"model": {"provider": "bedrock"}}, "aws.region is empty: say in which region Bedrock is asked"),
+        ({"model": {"baseUrl": "vllm:8000"}}, 'model.baseUrl is "vllm:8000", which is not an http.s. address'),
+        ({"model": {"fallbacks": ["gpt-x"]}}, '"gpt-x" must be bedrock:<model> or openai:<model>@'),
+        ({"model": {"provider": "bedrock"}}, "aws.region is empty. Set the region of Bedrock"),
         ({"weather": {"url": "wttr.in"}}, 'weather.url is "wttr.in"'),
         ({"weather": {"url": ""}}, "weather.url is empty"),
         ({"sessions": {"store": "file:/data"}}, "Use memory, or s3://bucket/prefix"),
-        ({"sessions": {"store": "s3://bucket/x"}}, "aws.region is empty: say in which region the bucket"),
+        ({"sessions": {"store": "s3://bucket/x"}}, "aws.region is empty. Set the region of the bucket"),
         ({"autoscaling": {"enabled": True, "maxReplicas": 2}}, r"maxReplicas \(2\) is below replicaCount \(3\)"),
         ({"terminationGracePeriodSeconds": 5}, "requests under way would be cut off"),
         ({"image": {"tag": "latest"}}, "another image tomorrow"),
         ({"image": {"digest": "sha256:abc"}}, "64 hexadecimal digits"),
-        ({"image": {"repository": "registry:5000/agent:1"}}, "its tag belongs into image.tag"),
+        ({"image": {"repository": "registry:5000/agent:1"}}, "move its tag to image.tag"),
         ({"fullnameOverride": "My_Agent"}, "Use lower case letters, digits and dashes"),
         ({"extraEnv": [{"name": "OPENAI_API_KEY", "value": "sk"}]}, "OPENAI_API_KEY looks like a credential"),
         ({"mcpServers": [{"name": "docs", "url": "http://m/mcp"}]}, "docs has no list of tools"),
         ({"mcpServers": [{"name": "docs", "tools": []}]}, "docs needs either a url or a command"),
         ({"otlp": {"endpoint": "collector:4318"}}, 'otlp.endpoint is "collector:4318"'),
-        ({"autoscaling": {"targetCPU": "80%"}}, 'autoscaling.targetCPU is "80%", which is no quantity'),
-        ({"resources": {"limits": {"memory": "1 GB"}}}, 'resources.limits.memory is "1 GB", which is no quantity'),
-        ({"podDisruptionBudget": {"maxUnavailable": "half"}}, "Write a count, as 1, or a percentage, as 25%"),
-        ({"image": {"repository": "Reg/Agent"}}, "no name of an image. Use lower case"),
-        ({"image": {"tag": "a b"}}, "no name of an image"),
-        ({"auth": {"existingSecret": {"name": "My_Keys"}}}, "no Secret may be called"),
+        ({"autoscaling": {"targetCPU": "80%"}}, 'autoscaling.targetCPU is "80%", which is not a quantity'),
+        ({"resources": {"limits": {"memory": "1 GB"}}}, 'resources.limits.memory is "1 GB", which is not a quantity'),
+        ({"podDisruptionBudget": {"maxUnavailable": "half"}}, "Write a count, for example 1, or a percentage"),
+        ({"image": {"repository": "Reg/Agent"}}, "not a valid name of an image. Use lower case"),
+        ({"image": {"tag": "a b"}}, "not a valid name of an image"),
+        ({"auth": {"existingSecret": {"name": "My_Keys"}}}, "not a valid name of a Secret"),
         ({"extraEnv": [{"name": "AGENT_PORT", "value": "9000"}]}, "the chart sets AGENT_PORT itself"),
-        ({"extraEnv": [{"name": "A B", "value": "x"}]}, '"A B" can be no variable'),
+        ({"extraEnv": [{"name": "A B", "value": "x"}]}, '"A B" is not a valid name of a variable'),
         ({"mcpServers": [{"name": "docs", "url": "http://m", "tools": []}]}, "docs has no list of tools"),
-        ({"mcpServers": [{"name": "a b", "url": "http://m", "tools": ["x"]}]}, '"a b" is no name'),
+        ({"mcpServers": [{"name": "a b", "url": "http://m", "tools": ["x"]}]}, '"a b" is malformed'),
         ({"mcpServers": [{"name": "a", "url": "http://m", "tools": ["get_weather"]}]}, "the agent has it already"),
         (
             {"mcpServers": [{"name": "a", "url": "http://m", "tools": ["x"], "headers": {"X-Api-Key": "sk"}}]},
@@ -65,10 +65,10 @@ from tests.unit.k8s.everything import Object
         ),
         ({"model": {"fallbacks": ["openai:weather"]}}, '"openai:weather" would be asked twice'),
         ({"model": {"fallbacks": ["bedrock:a", "bedrock:a"]}}, '"bedrock:a" would be asked twice'),
-        ({"model": {"fallbacksExistingSecret": {"name": "keys"}}}, "model.fallbacks names no model"),
+        ({"model": {"fallbacksExistingSecret": {"name": "keys"}}}, "model.fallbacks is empty"),
         (
             {"model": {"provider": "bedrock", "fallbacks": ["openai:x"]}, "aws": {"region": "eu-west-1"}},
-            '"openai:x" names no address',
+            '"openai:x" has no address',
         ),
         ({"sessions": {"store": "s3://bucket/a b"}, "aws": {"region": "eu-west-1"}}, "sessions.store is"),
         *((empty, "The values cannot be used|is required") for empty in (
@@ -76,7 +76,7 @@ from tests.unit.k8s.everything import Object
             {"sessions": {"store": None}}, {"image": {"repository": None}}, {"bindAddress": None},
             {"networkPolicy": {"from": None}}, {"service": {"port": None}},
         )),
-        ({"model": {"baseUrl": "http://x:abc/v1"}}, "which is no http.s. address"),
+        ({"model": {"baseUrl": "http://x:abc/v1"}}, "which is not an http.s. address"),
     ],
 )  # fmt: skip
 def test_wrong_values_are_refused_in_words(values, says):
@@ -97,7 +97,7 @@ def test_what_the_chart_lets_through_the_agent_starts_with():
 
 
 def test_the_name_after_the_release_may_be_none_for_a_service():
-    with pytest.raises(ValueError, match='"1a-strands-agent", which no Service may be called'):
+    with pytest.raises(ValueError, match='"1a-strands-agent", which is not a valid name of a Service'):
         templated({}, name="1a")
 
 
