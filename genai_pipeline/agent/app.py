@@ -16,9 +16,9 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from genai_pipeline.agent import openapi
+from genai_pipeline.agent.agent_errors import AgentError
 from genai_pipeline.agent.callers import caller_key
-from genai_pipeline.agent.errors import AgentError
-from genai_pipeline.agent.observed import Observed, answer_error
+from genai_pipeline.agent.observed import RequestObserver, answer_error
 from genai_pipeline.agent.question import Question, limited_question, read_question
 from genai_pipeline.agent.service import AgentService
 from genai_pipeline.agent.sessions.ids import SESSION_ID
@@ -42,7 +42,7 @@ def create_app(service: AgentService) -> FastAPI:
     _add_sessions(app, service)
     _add_operators_endpoints(app, service, question)
     _add_error_answers(app)
-    app.add_middleware(Observed, service=service)
+    app.add_middleware(RequestObserver, service=service)
     return app
 
 

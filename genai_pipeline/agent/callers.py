@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping, Sequence
 
-from genai_pipeline.agent.errors import AgentError
+from genai_pipeline.agent.agent_errors import AgentError
 
 
 class Unauthorized(AgentError):

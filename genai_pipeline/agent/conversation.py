@@ -18,11 +18,11 @@ from strands.hooks import AfterModelCallEvent, AfterToolCallEvent, BeforeModelCa
 from strands.telemetry.metrics import EventLoopMetrics
 from strands.types.exceptions import ContextWindowOverflowException
 
-from genai_pipeline.agent.errors import AgentError
-from genai_pipeline.agent.events import Cycle, Delta, Emit, ToolEnded, ToolStarted, ToolUse, Turn
+from genai_pipeline.agent.agent_errors import AgentError
 from genai_pipeline.agent.sessions.keeper import TurnOutcome
-from genai_pipeline.agent.sessions.record import weighed
+from genai_pipeline.agent.sessions.session_record import weighed
 from genai_pipeline.agent.settings import Settings
+from genai_pipeline.agent.turn_events import Cycle, Delta, Emit, ToolEnded, ToolStarted, ToolUse, Turn
 
 _FINISHED = ("end_turn", "stop_sequence")
 _NOTES = "notes"

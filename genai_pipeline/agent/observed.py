@@ -8,7 +8,7 @@ import time
 from fastapi.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from genai_pipeline.agent.errors import AgentError
+from genai_pipeline.agent.agent_errors import AgentError
 from genai_pipeline.agent.service import AgentService
 
 RELEASE_HEADER = "X-Genai-Release"
@@ -21,7 +21,7 @@ ABORTED = 499
 logger = logging.getLogger(__name__)
 
 
-class Observed:
+class RequestObserver:
     """ASGI middleware. While the service drains, each answer asks its client to close the connection."""
 
     def __init__(self, app: ASGIApp, service: AgentService) -> None:

@@ -9,10 +9,10 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, ConfigDict, Field
 
-from genai_pipeline.agent.events import Count, Cycle, ToolUse
 from genai_pipeline.agent.question import Question
 from genai_pipeline.agent.sessions.ids import SESSION_ID
 from genai_pipeline.agent.settings import Settings
+from genai_pipeline.agent.turn_events import Count, Cycle, ToolUse
 
 JSON = "application/json"
 EXAMPLE_ID = "V1StGXR8_Z5jdHi6B-myT3bQ0pLk2NwE"
@@ -38,11 +38,11 @@ SessionId = Annotated[str, Field(pattern=f"^{SESSION_ID.pattern}$")]
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
 
-class Answer(BaseModel):
+class Documented(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Reply(Answer):
+class AgentReply(Documented):
     response: str
     session_id: SessionId
     usage: dict[str, Count]
@@ -50,14 +50,14 @@ class Reply(Answer):
     cycles: list[Cycle]
 
 
-class SessionTurn(Answer):
+class SessionTurn(Documented):
     at: Moment
     prompt: str
     response: str
     tools: list[ToolUse]
 
 
-class Session(Answer):
+class Session(Documented):
     session_id: SessionId
     created: Moment
     last_used: Moment
@@ -65,7 +65,7 @@ class Session(Answer):
     turns: list[SessionTurn]
 
 
-class ReadinessAnswer(Answer):
+class ReadinessAnswer(Documented):
     ready: bool
     release: str
     model: str
@@ -73,12 +73,12 @@ class ReadinessAnswer(Answer):
     note: str = Field("", description="What is wrong although the service is ready.")
 
 
-class ErrorDetail(Answer):
+class ErrorDetail(Documented):
     code: str
     message: str
 
 
-class ErrorAnswer(Answer):
+class ErrorAnswer(Documented):
     error: ErrorDetail
 
 
@@ -142,11 +142,11 @@ def answers(model: type[BaseModel], description: str, example: Any, status: int 
 def reply_answers() -> dict[int | str, Any]:
     """Describe the answer of POST /agent, as JSON and as events."""
     description = "The answer; with Accept: text/event-stream as events, while it is made."
-    described = answers(Reply, description, REPLY)
+    described = answers(AgentReply, description, REPLY)
     described[200]["content"]["text/event-stream"] = {
         "schema": {
             "type": "string",
-            "description": "Events delta, tool_start and tool_end; the last one is done (a Reply) or error.",
+            "description": "Events delta, tool_start and tool_end; the last one is done (an AgentReply) or error.",
         },
         "examples": {"weather": {"value": STREAM}},
     }

@@ -11,15 +11,15 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
+from genai_pipeline.agent.agent_metrics import AgentMetrics
 from genai_pipeline.agent.conversation import Conversation
-from genai_pipeline.agent.metrics import AgentMetrics
+from genai_pipeline.agent.model_readiness import ReadinessCheck
 from genai_pipeline.agent.models.chain import ModelChain
-from genai_pipeline.agent.readiness import ReadinessCheck
 from genai_pipeline.agent.sessions.keeper import Sessions
 from genai_pipeline.agent.sessions.leases import SessionLeases
-from genai_pipeline.agent.sessions.record import SessionLimits
+from genai_pipeline.agent.sessions.session_record import SessionLimits
+from genai_pipeline.agent.sessions.session_store import open_store
 from genai_pipeline.agent.sessions.shared import SharedSessions
-from genai_pipeline.agent.sessions.store import open_store
 from genai_pipeline.agent.settings import Settings
 from genai_pipeline.agent.tools.builtin import build_tools
 from genai_pipeline.agent.tools.mcp import McpServers

@@ -11,7 +11,7 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from starlette.requests import ClientDisconnect
 
-from genai_pipeline.agent.errors import AgentError
+from genai_pipeline.agent.agent_errors import AgentError
 from genai_pipeline.agent.sessions.ids import SESSION_ID
 
 READ_DEADLINE_S = 10.0

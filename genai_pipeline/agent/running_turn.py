@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from genai_pipeline.agent.errors import AgentError
-from genai_pipeline.agent.events import Answered, Emit, Event
+from genai_pipeline.agent.agent_errors import AgentError
+from genai_pipeline.agent.turn_events import Emit, Event, TurnAnswered
 
 Work = Callable[[Emit], Coroutine[Any, Any, dict[str, Any]]]
 
@@ -34,7 +34,7 @@ class RunningTurn:
                 event = await self._events.get()
         except TimeoutError:
             return None
-        return Answered(self.reply()) if event is None else event
+        return TurnAnswered(self.reply()) if event is None else event
 
     def reply(self) -> dict[str, Any]:
         """Return the answer's JSON of a turn that has ended. Raises: AgentError: the turn failed."""

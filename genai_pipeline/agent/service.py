@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from genai_pipeline.agent.errors import AgentError
-from genai_pipeline.agent.events import Begun, Emit, Event, ToolEnded, Turn
-from genai_pipeline.agent.metrics import AgentMetrics
+from genai_pipeline.agent.agent_errors import AgentError
+from genai_pipeline.agent.agent_metrics import AgentMetrics
 from genai_pipeline.agent.question import Question
 from genai_pipeline.agent.running_turn import RunningTurn
 from genai_pipeline.agent.sessions.ids import new_session_id, owner_mark
 from genai_pipeline.agent.settings import Settings
+from genai_pipeline.agent.turn_events import Emit, Event, ToolEnded, Turn, TurnBegun
 
 if TYPE_CHECKING:
     from genai_pipeline.agent.parts import Parts
@@ -144,7 +144,7 @@ class AgentService:
             try:
                 async with self._deadline():
                     session = await until_kept.enter_async_context(parts.sessions.use(session_id, owner))
-                    emit(Begun(session_id))
+                    emit(TurnBegun(session_id))
                     outcome = await session.conversation.turn(
                         prompt, session.history, emit, parts.tracing.attributes(session_id)
                     )

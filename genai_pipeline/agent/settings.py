@@ -12,7 +12,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, AliasGenerator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from genai_pipeline.agent.models.spec import DEFAULT_MODEL, EndpointSpec, Provider, fallback_specs, is_address
-from genai_pipeline.agent.sessions.store import parse_place
+from genai_pipeline.agent.sessions.session_store import parse_place
 from genai_pipeline.agent.tools.mcp_spec import McpServerSpec, mcp_server_specs
 
 SYSTEM_PROMPT = (
@@ -209,12 +209,12 @@ _REQUIRED = {
 
 def _problem(found: Any) -> str:
     """Return one line that names the variable, its value unless it is a secret, and what is allowed."""
-    said = found["msg"].removeprefix("Value error, ")
+    message = found["msg"].removeprefix("Value error, ")
     if not found["loc"]:  # of settings that do not fit together; it names its variables itself
-        return said
+        return message
     variable = str(found["loc"][0])
     shown = "" if variable in _SECRETS else f"={found['input']!r}"
-    required = _REQUIRED[found["type"]].format(**found.get("ctx", {})) if found["type"] in _REQUIRED else said
+    required = _REQUIRED[found["type"]].format(**found.get("ctx", {})) if found["type"] in _REQUIRED else message
     return f"{variable}{shown}: {required}"
 
 

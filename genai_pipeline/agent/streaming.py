@@ -15,9 +15,9 @@ from fastapi import Request
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from genai_pipeline.agent.errors import AgentError
-from genai_pipeline.agent.events import Answered, Begun, Delta, Event, ToolEnded, ToolStarted
+from genai_pipeline.agent.agent_errors import AgentError
 from genai_pipeline.agent.running_turn import RunningTurn
+from genai_pipeline.agent.turn_events import Delta, Event, ToolEnded, ToolStarted, TurnAnswered, TurnBegun
 
 EVENTS = "text/event-stream"
 HEARTBEAT_S = 15.0
@@ -85,7 +85,7 @@ async def _frames(
 ) -> AsyncIterator[str]:
     spoken = False
     try:
-        while not isinstance(event, Answered):
+        while not isinstance(event, TurnAnswered):
             if isinstance(event, Delta) and not spoken:
                 spoken = True
                 on_text()
@@ -109,9 +109,9 @@ def frame_of(event: Event | None) -> str:
             return _frame("tool_start", {"name": use.name, "arguments": use.arguments})
         case ToolEnded(use):
             return _frame("tool_end", {"name": use.name, "status": use.status, "ms": use.ms})
-        case Answered(reply):
+        case TurnAnswered(reply):
             return _frame("done", reply)
-        case Begun():
+        case TurnBegun():
             return ""
 
 

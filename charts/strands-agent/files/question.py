@@ -18,13 +18,13 @@ def main() -> None:
             reply = ask()
             break
         except urllib.error.HTTPError as error:
-            told = f"{error.code} {error.read(2000).decode(errors='replace')}"
+            problem = f"{error.code} {error.read(2000).decode(errors='replace')}"
             if error.code < 500 and error.code != 429:
-                sys.exit(f"refused: {told}")
+                sys.exit(f"refused: {problem}")
         except (OSError, ValueError) as error:
-            told = str(error)
+            problem = str(error)
         if time.monotonic() > ends_at:
-            sys.exit(f"no answer within {os.environ['TIMEOUT_S']} s, at last: {told}")
+            sys.exit(f"no answer within {os.environ['TIMEOUT_S']} s, at last: {problem}")
         time.sleep(1)
     print(json.dumps(reply, ensure_ascii=False))
     problems = [*judge(reply)]

@@ -30,7 +30,7 @@ class BedrockProvider:
         self._config = Config(
             connect_timeout=settings.model_connect_timeout_s,
             read_timeout=settings.model_timeout_s,
-            retries={"total_max_attempts": 1},  # fallback.py retries
+            retries={"total_max_attempts": 1},  # model_fallback.py retries
             max_pool_connections=settings.max_concurrent + 8,
         )
         self._threads = ThreadPoolExecutor(settings.max_concurrent + 8, thread_name_prefix="bedrock")

@@ -1,7 +1,7 @@
 """A circuit breaker: an endpoint that fails is not asked until a probe has shown that it answers again.
 
 It is own code because pybreaker has no asyncio, and purgatory and aiobreaker test an endpoint with a user's request.
-Here no user waits for a dead endpoint: only a probe (endpoint.py) asks it while the breaker is half-open.
+Here no user waits for a dead endpoint: only a probe (model_endpoint.py) asks it while the breaker is half-open.
 """
 
 from __future__ import annotations

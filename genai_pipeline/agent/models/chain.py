@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from genai_pipeline.agent.errors import AgentError
-from genai_pipeline.agent.metrics import AgentMetrics
-from genai_pipeline.agent.models.endpoint import Endpoint, Provider
+from genai_pipeline.agent.agent_errors import AgentError
+from genai_pipeline.agent.agent_metrics import AgentMetrics
 from genai_pipeline.agent.models.explain import explain
-from genai_pipeline.agent.models.fallback import RAISED_BY, FallbackModel
+from genai_pipeline.agent.models.model_endpoint import ModelEndpoint, ModelProvider
+from genai_pipeline.agent.models.model_fallback import RAISED_BY, FallbackModel
 from genai_pipeline.agent.models.spec import EndpointSpec
 from genai_pipeline.agent.settings import Settings
 
@@ -19,7 +19,9 @@ class ModelChain:
 
     def __init__(self, settings: Settings, metrics: AgentMetrics) -> None:
         self._settings = settings
-        self.endpoints = [Endpoint(spec, _provider(spec, settings), settings, metrics) for spec in settings.endpoints]
+        self.endpoints = [
+            ModelEndpoint(spec, _provider(spec, settings), settings, metrics) for spec in settings.endpoints
+        ]
         self._model = FallbackModel(self.endpoints)
 
     @property
@@ -31,7 +33,7 @@ class ModelChain:
         """Return the Strands model, which all sessions share."""
         return self._model
 
-    def explain(self, error: BaseException, endpoint: Endpoint | None = None) -> AgentError:
+    def explain(self, error: BaseException, endpoint: ModelEndpoint | None = None) -> AgentError:
         """Return what the caller of a turn gets for this error."""
         error = getattr(error, "original_exception", error)
         spec = endpoint.spec if endpoint else getattr(error, RAISED_BY, self.endpoints[0].spec)
@@ -43,7 +45,7 @@ class ModelChain:
             await endpoint.close()
 
 
-def _provider(spec: EndpointSpec, settings: Settings) -> Provider:
+def _provider(spec: EndpointSpec, settings: Settings) -> ModelProvider:
     """Import only the client in use: each one takes most of a second."""
     if spec.provider == "bedrock":
         from genai_pipeline.agent.models.bedrock_provider import BedrockProvider

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from typing import Any
 
-from genai_pipeline.agent.models.failures import BrokenStream, UnusableAnswer
+from genai_pipeline.agent.models.completion_failures import BrokenStream, UnusableAnswer
 
 Event = dict[str, Any]
 

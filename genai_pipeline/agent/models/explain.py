@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from genai_pipeline.agent.errors import AgentError
-from genai_pipeline.agent.models.failures import BUSY, AllFailed, LeftOut, Stalled, bedrock_code, fault_of
+from genai_pipeline.agent.agent_errors import AgentError
+from genai_pipeline.agent.models.completion_failures import BUSY, AllFailed, LeftOut, Stalled, bedrock_code, fault_of
 from genai_pipeline.agent.models.spec import EndpointSpec
 
 RETRY_AFTER_S = 5
 
-_TOLD: Mapping[str, tuple[int, str, str]] = {
+_ANSWERS: Mapping[str, tuple[int, str, str]] = {
     "ModelThrottledException": (503, "model_busy", "The model at {where} accepts no more requests now. Try again."),
     "ContextWindowOverflowException": (
         413,
@@ -44,16 +44,16 @@ _TOLD: Mapping[str, tuple[int, str, str]] = {
     "ExpiredTokenException": (503, "model_unavailable", "The AWS credentials have expired. Renew them."),
     "UnrecognizedClientException": (503, "model_unavailable", "{where} refused the AWS credentials. Check the role."),
     "ServiceQuotaExceededException": (503, "model_busy", "The quota for {model!r} at {where} is used up. Try again."),
-    "BadRequestError": (502, "model_refused", "The model at {where} refused the request: {said:.200}"),
-    "UnprocessableEntityError": (502, "model_refused", "The model at {where} refused the request: {said:.200}"),
-    "ValidationException": (502, "model_refused", "The model at {where} refused the request: {said:.200}"),
-    "Stalled": (504, "model_stalled", "The model {model!r} at {where} stopped answering: {said}. Try again later."),
+    "BadRequestError": (502, "model_refused", "The model at {where} refused the request: {message:.200}"),
+    "UnprocessableEntityError": (502, "model_refused", "The model at {where} refused the request: {message:.200}"),
+    "ValidationException": (502, "model_refused", "The model at {where} refused the request: {message:.200}"),
+    "Stalled": (504, "model_stalled", "The model {model!r} at {where} stopped answering: {message}. Try again later."),
     "BrokenStream": (
         502,
         "model_garbage",
-        "The answer of {model!r} at {where} is malformed. {said} Check that it speaks the chat completions API.",
+        "The answer of {model!r} at {where} is malformed. {message} Check that it speaks the chat completions API.",
     ),
-    "UnusableAnswer": (502, "no_answer", "The answer of {model!r} cannot be used. {said} Ask in another way."),
+    "UnusableAnswer": (502, "no_answer", "The answer of {model!r} cannot be used. {message} Ask in another way."),
 }
 """By the name of an error's type, or by Bedrock's code, so that no client is imported only to name its errors."""
 _CLIENTS = ("openai", "httpx", "httpcore", "botocore", "urllib3")
@@ -76,14 +76,14 @@ def explain(error: BaseException, spec: EndpointSpec, max_tokens: int) -> AgentE
     code = bedrock_code(error)
     if code == "ValidationException" and fault_of(error).elsewhere:  # the model does not exist, or not in this region
         code = "ResourceNotFoundException"
-    told = _TOLD.get(code) or _TOLD.get(name)
-    if told is None and type(error).__module__.partition(".")[0] in _CLIENTS:
+    answer = _ANSWERS.get(code) or _ANSWERS.get(name)
+    if answer is None and type(error).__module__.partition(".")[0] in _CLIENTS:
         message = "The model {model!r} at {where} did not answer ({name}). Check that it runs and is reachable."
-        told = (503, "model_unavailable", message)
-    if told is None:
+        answer = (503, "model_unavailable", message)
+    if answer is None:
         return AgentError(500, "internal_error", f"The agent failed unexpectedly ({name}). See the service's log.")
-    status, code, message = told
-    facts = {"where": spec.where, "model": spec.model, "max_tokens": max_tokens, "said": str(error)}
+    status, code, message = answer
+    facts = {"where": spec.where, "model": spec.model, "max_tokens": max_tokens, "message": str(error)}
     return AgentError(
         status,
         code,
@@ -96,11 +96,11 @@ def _all_failed(error: AllFailed) -> AgentError:
     causes = [cause for _, cause in error.failures]
     busy = all(fault_of(cause) is BUSY for cause in causes)
     waits = [math.ceil(cause.left_s) for cause in causes if isinstance(cause, LeftOut)]
-    said = "; ".join(f"{where}: {_briefly(cause)}" for where, cause in error.failures)
+    reasons = "; ".join(f"{where}: {_briefly(cause)}" for where, cause in error.failures)
     return AgentError(
         503,
         "model_busy" if busy else "model_unavailable",
-        f"All {len(causes)} models failed ({said}). Check that they run and are reachable, or try again.",
+        f"All {len(causes)} models failed ({reasons}). Check that they run and are reachable, or try again.",
         max(1, min(waits, default=RETRY_AFTER_S)),
     )
 

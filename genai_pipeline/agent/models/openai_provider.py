@@ -14,8 +14,8 @@ import httpx
 from openai import APIConnectionError, APIError, APIStatusError, AsyncOpenAI
 from strands.models.openai import OpenAIModel
 
-from genai_pipeline.agent.models.failures import BrokenStream, Stalled
-from genai_pipeline.agent.models.openai_stream import Chunk, ErrorInStream, read_chunks
+from genai_pipeline.agent.models.completion_failures import BrokenStream, Stalled
+from genai_pipeline.agent.models.openai_stream import CompletionChunk, ErrorInStream, read_chunks
 from genai_pipeline.agent.models.spec import EndpointSpec
 from genai_pipeline.agent.settings import Settings
 
@@ -33,7 +33,7 @@ class OpenAIProvider:
         self._client = AsyncOpenAI(
             base_url=spec.base_url,
             api_key=spec.api_key,
-            max_retries=0,  # fallback.py retries: the client would wait for the same dead endpoint twice
+            max_retries=0,  # model_fallback.py retries: the client would wait for the same dead endpoint twice
             http_client=httpx.AsyncClient(
                 timeout=httpx.Timeout(settings.model_timeout_s, connect=settings.model_connect_timeout_s),
                 limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
@@ -78,12 +78,12 @@ class _CheckedClient:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
 
-    async def create(self, **request: Any) -> AsyncIterator[Chunk]:
+    async def create(self, **request: Any) -> AsyncIterator[CompletionChunk]:
         if not request.get("tools"):
             request.pop("tools", None)  # Strands sends an empty list, which vLLM refuses
         return self._chunks(request)
 
-    async def _chunks(self, request: dict[str, Any]) -> AsyncGenerator[Chunk, None]:
+    async def _chunks(self, request: dict[str, Any]) -> AsyncGenerator[CompletionChunk, None]:
         # As a body of its own: the client compares arguments with its types, word by word, which costs 4 ms of CPU.
         named: dict[str, Any] = {"model": request.pop("model"), "messages": [], "stream": request.pop("stream", True)}
         body = request | request.pop("extra_body", {})

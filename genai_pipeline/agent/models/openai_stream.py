@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, ValidatorFunctionWrapHandler
 from pydantic import WrapValidator as Wrap
 
-from genai_pipeline.agent.models.failures import BrokenStream
+from genai_pipeline.agent.models.completion_failures import BrokenStream
 from genai_pipeline.agent.models.silence import paced
 
 FINISH_REASONS = {
@@ -45,8 +45,8 @@ class ErrorInStream(Exception):
 
     def __init__(self, body: Any) -> None:
         self.body = body
-        said = body.get("message") if isinstance(body, dict) else None
-        super().__init__(said if isinstance(said, str) and said else "An error occurred during streaming.")
+        message = body.get("message") if isinstance(body, dict) else None
+        super().__init__(message if isinstance(message, str) and message else "An error occurred during streaming.")
 
 
 def _text(value: Any) -> Any:
@@ -85,38 +85,40 @@ class ToolCallDelta(BaseModel):
     function: FunctionDelta
 
 
-class Delta(BaseModel):
+class ChunkDelta(BaseModel):
     content: Text = None
     reasoning_content: Any = None
     reasoning: Any = None
     tool_calls: list[ToolCallDelta] | None = None
 
 
-class Choice(BaseModel):
+class ChunkChoice(BaseModel):
     index: Any = 0
-    delta: Annotated[Delta, BeforeValidator(lambda value: {} if value is None else value)] = Delta()  # Azure's notes
+    delta: Annotated[ChunkDelta, BeforeValidator(lambda value: {} if value is None else value)] = (
+        ChunkDelta()
+    )  # Azure's notes
     finish_reason: Annotated[str | None, BeforeValidator(_finish_reason)] = None
 
 
-class TokenDetails(BaseModel):
+class ChunkTokenDetails(BaseModel):
     cached_tokens: Count | None = None
 
 
-class TokenUsage(BaseModel):
+class ChunkUsage(BaseModel):
     prompt_tokens: Count
     completion_tokens: Count
     total_tokens: Count
-    prompt_tokens_details: TokenDetails | None = None
+    prompt_tokens_details: ChunkTokenDetails | None = None
 
 
-class Chunk(BaseModel):
+class CompletionChunk(BaseModel):
     """One chunk, with the attributes that Strands' OpenAIModel reads."""
 
-    choices: Annotated[list[Choice], BeforeValidator(lambda value: [] if value is None else value)] = []
-    usage: Annotated[TokenUsage | None, Wrap(_or_none)] = None
+    choices: Annotated[list[ChunkChoice], BeforeValidator(lambda value: [] if value is None else value)] = []
+    usage: Annotated[ChunkUsage | None, Wrap(_or_none)] = None
 
 
-async def read_chunks(parts: AsyncIterable[bytes], silence_s: float) -> AsyncGenerator[Chunk, None]:
+async def read_chunks(parts: AsyncIterable[bytes], silence_s: float) -> AsyncGenerator[CompletionChunk, None]:
     """Yield the chunks of one answer, to its end.
 
     Args:
@@ -136,12 +138,12 @@ async def read_chunks(parts: AsyncIterable[bytes], silence_s: float) -> AsyncGen
         async for chunk in paced(chunks, TAIL_S, lambda chunk: False):
             count += 1
             if chunk.usage:
-                yield Chunk(usage=chunk.usage)
+                yield CompletionChunk(usage=chunk.usage)
             if count == TAIL_CHUNKS:
                 break
 
 
-async def _chunks(events: AsyncIterable[bytes]) -> AsyncGenerator[Chunk, None]:
+async def _chunks(events: AsyncIterable[bytes]) -> AsyncGenerator[CompletionChunk, None]:
     async for event in events:
         try:
             data = json.loads(event.decode())
@@ -150,7 +152,7 @@ async def _chunks(events: AsyncIterable[bytes]) -> AsyncGenerator[Chunk, None]:
         if isinstance(data, dict) and data.get("error"):
             raise ErrorInStream(data["error"])
         try:
-            chunk = Chunk.model_validate(data)
+            chunk = CompletionChunk.model_validate(data)
         except ValidationError as error:
             raise BrokenStream(_sentence(error)) from error
         # One answer was asked for. A choice with another index belongs to another answer.

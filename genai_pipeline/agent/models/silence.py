@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from typing import TypeVar
 
-from genai_pipeline.agent.models.failures import Stalled
+from genai_pipeline.agent.models.completion_failures import Stalled
 
 T = TypeVar("T")
 

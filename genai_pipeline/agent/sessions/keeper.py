@@ -14,12 +14,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from genai_pipeline.agent.events import Turn
-from genai_pipeline.agent.sessions.errors import NoSession, TurnTooLarge
 from genai_pipeline.agent.sessions.leases import SessionVersion
-from genai_pipeline.agent.sessions.record import SessionLimits, SessionRecord, StoredTurn, turns_to_forget
+from genai_pipeline.agent.sessions.session_errors import NoSession, TurnTooLarge
+from genai_pipeline.agent.sessions.session_record import SessionLimits, SessionRecord, StoredTurn, turns_to_forget
 from genai_pipeline.agent.sessions.shared import LiveSession, SharedSessions
 from genai_pipeline.agent.sessions.transcript import moment, turn_of
+from genai_pipeline.agent.turn_events import Turn
 
 SWEEPS_PER_TTL = 4
 SHORTEST_SWEEP_PAUSE_S, LONGEST_SWEEP_PAUSE_S = 0.5, 300.0
@@ -93,7 +93,7 @@ class Sessions:
             session.version = SessionVersion(session.id, record.with_turn(turn, forget), "")
 
     async def view(self, session_id: str, owner: str) -> dict[str, Any]:
-        """Return the conversation in a form for people. Raises: NoSession, StoreUnavailable, SessionBroken."""
+        """Return the conversation in a form for people. Raises: NoSession, SessionsUnavailable, SessionBroken."""
         found = await self._shared.look(session_id, owner) if self._shared else self._owned(session_id, owner)
         return {
             "session_id": session_id,
@@ -104,7 +104,7 @@ class Sessions:
         }
 
     async def delete(self, session_id: str, owner: str) -> None:
-        """Delete the session after its earlier requests. Raises: NoSession, StoreUnavailable, TakenOver."""
+        """Delete the session after its earlier requests. Raises: NoSession, SessionsUnavailable, TakenOver."""
         session = self._enter(session_id)
         try:
             async with self._in_order(session):

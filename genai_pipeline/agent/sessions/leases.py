@@ -13,9 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from genai_pipeline.agent.sessions.errors import Busy, Conflict, NoSession, TakenOver
-from genai_pipeline.agent.sessions.record import SessionRecord, StoredTurn
-from genai_pipeline.agent.sessions.store import SessionStore
+from genai_pipeline.agent.sessions.session_errors import Busy, Conflict, NoSession, TakenOver
+from genai_pipeline.agent.sessions.session_record import SessionRecord, StoredTurn
+from genai_pipeline.agent.sessions.session_store import SessionStore
 
 T = TypeVar("T")
 

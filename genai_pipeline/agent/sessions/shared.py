@@ -13,10 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from genai_pipeline.agent.errors import AgentError
-from genai_pipeline.agent.sessions.errors import Busy, StoreUnavailable
+from genai_pipeline.agent.agent_errors import AgentError
 from genai_pipeline.agent.sessions.leases import SessionLeases, SessionVersion
-from genai_pipeline.agent.sessions.record import SessionRecord, StoredTurn
+from genai_pipeline.agent.sessions.session_errors import Busy, SessionsUnavailable
+from genai_pipeline.agent.sessions.session_record import SessionRecord, StoredTurn
 
 T = TypeVar("T")
 
@@ -95,7 +95,7 @@ class SharedSessions:
         await self._change_last(session, self._leases.delete)
 
     async def look(self, session_id: str, owner: str) -> SessionRecord:
-        """Return the session as the store has it now. Raises: NoSession, StoreUnavailable, SessionBroken."""
+        """Return the session as the store has it now. Raises: NoSession, SessionsUnavailable, SessionBroken."""
         return await self._ask(lambda: self._leases.look(session_id, owner))
 
     async def sweep(self) -> None:
@@ -186,7 +186,7 @@ class SharedSessions:
         except Exception as error:
             # Not the error's text: it holds the session's id, which opens the conversation to each reader of the log.
             logger.warning("error=<%s>, code=<%s> | the sessions' store failed", type(error).__name__, _name_of(error))
-            raise StoreUnavailable(_name_of(error)) from error
+            raise SessionsUnavailable(_name_of(error)) from error
 
 
 def _name_of(error: Exception) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import cache
 from zoneinfo import ZoneInfo, available_timezones
 
-from genai_pipeline.agent.errors import ToolError
+from genai_pipeline.agent.agent_errors import ToolError
 
 
 def current_time(timezone: str, now: datetime) -> str:

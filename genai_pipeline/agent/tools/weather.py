@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import httpx
 
-from genai_pipeline.agent.errors import ToolError
+from genai_pipeline.agent.agent_errors import ToolError
 
 MAX_ANSWER_BYTES = 256 * 1024
 MAX_DESCRIPTION_CHARS = 60
@@ -115,9 +115,9 @@ def describe(place: str, body: bytes) -> str:
         celsius, humidity, wind = (int(now[key]) for key in ("temp_C", "humidity", "windspeedKmph"))
     except (ValueError, KeyError, IndexError, TypeError, RecursionError, OverflowError) as error:
         raise ToolError("the weather service did not answer (not weather data)") from error
-    told = [sky, f"{celsius}°C", f"humidity {humidity}%", f"wind {wind} km/h"]
+    facts = [sky, f"{celsius}°C", f"humidity {humidity}%", f"wind {wind} km/h"]
     demo = " (demo data)" if "demo data" in str(data.get("source", "")) else ""
-    return f"{place}: {', '.join(filter(None, told))}{demo}"
+    return f"{place}: {', '.join(filter(None, facts))}{demo}"
 
 
 def _plain(description: str) -> str:

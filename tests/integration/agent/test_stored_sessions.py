@@ -12,13 +12,13 @@ from typing import Any
 import boto3
 import pytest
 
-from genai_pipeline.agent.events import Turn
-from genai_pipeline.agent.sessions.errors import Busy, NoSession, SessionBroken, StoreUnavailable, TakenOver
 from genai_pipeline.agent.sessions.keeper import Sessions, TurnOutcome
 from genai_pipeline.agent.sessions.leases import SessionLeases
-from genai_pipeline.agent.sessions.record import SessionLimits, StoredTurn
+from genai_pipeline.agent.sessions.session_errors import Busy, NoSession, SessionBroken, SessionsUnavailable, TakenOver
+from genai_pipeline.agent.sessions.session_record import SessionLimits, StoredTurn
+from genai_pipeline.agent.sessions.session_store import BucketSessionStore, FolderSessionStore, SessionStore
 from genai_pipeline.agent.sessions.shared import SharedSessions
-from genai_pipeline.agent.sessions.store import BucketSessionStore, FolderSessionStore, SessionStore
+from genai_pipeline.agent.turn_events import Turn
 from genai_pipeline.gateways.store.s3 import S3Store
 from tests.integration.conftest import S3Server
 
@@ -99,7 +99,7 @@ async def once_the_store_is_back(attempt: Callable[[], Awaitable[Any]]) -> Any:
     while True:
         try:
             return await attempt()
-        except StoreUnavailable:
+        except SessionsUnavailable:
             await asyncio.sleep(0.1)
 
 
@@ -316,11 +316,11 @@ def test_a_store_that_goes_away_is_told_and_the_conversation_is_as_before(
             session = await stack.enter_async_context(sessions.use(ID, ""))
             s3.process.kill()
             s3.process.wait()
-            with pytest.raises(StoreUnavailable):
+            with pytest.raises(SessionsUnavailable):
                 await sessions.keep(session, said("lost"))
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(SessionsUnavailable):
             await turn(sessions, "lost too")
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(SessionsUnavailable):
             await sessions.view(ID, "")
         start_s3(home=tmp_path, port=s3.port)
         assert await once_the_store_is_back(lambda: turn(sessions, "2")) == ["1"]

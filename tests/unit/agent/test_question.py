@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from genai_pipeline.agent.errors import AgentError
+from genai_pipeline.agent.agent_errors import AgentError
 from genai_pipeline.agent.question import limited_question, parse_question
 
 JSON = "application/json"

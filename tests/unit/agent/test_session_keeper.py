@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from genai_pipeline.agent.errors import AgentError
-from genai_pipeline.agent.events import ToolUse, Turn
-from genai_pipeline.agent.sessions.errors import NoSession, TurnTooLarge
+from genai_pipeline.agent.agent_errors import AgentError
 from genai_pipeline.agent.sessions.ids import SESSION_ID, new_session_id, owner_mark
 from genai_pipeline.agent.sessions.keeper import Sessions, TurnOutcome
-from genai_pipeline.agent.sessions.record import SessionLimits
+from genai_pipeline.agent.sessions.session_errors import NoSession, TurnTooLarge
+from genai_pipeline.agent.sessions.session_record import SessionLimits
+from genai_pipeline.agent.turn_events import ToolUse, Turn
 
 
 class Clock:

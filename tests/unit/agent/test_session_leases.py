@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from genai_pipeline.agent.sessions.errors import Busy, Conflict, NoSession, TakenOver
 from genai_pipeline.agent.sessions.leases import SessionLeases, SessionVersion
-from genai_pipeline.agent.sessions.record import SessionRecord, StoredTurn
-from genai_pipeline.agent.sessions.store import FolderSessionStore
+from genai_pipeline.agent.sessions.session_errors import Busy, Conflict, NoSession, TakenOver
+from genai_pipeline.agent.sessions.session_record import SessionRecord, StoredTurn
+from genai_pipeline.agent.sessions.session_store import FolderSessionStore
 
 ID, LEASE_S, TTL_S = "a-session-of-my-own", 10.0, 100.0
 STEPS = 200

@@ -7,26 +7,26 @@ from typing import Any
 
 import pytest
 
-from genai_pipeline.agent.models.failures import BrokenStream
-from genai_pipeline.agent.models.openai_stream import Chunk, read_chunks
+from genai_pipeline.agent.models.completion_failures import BrokenStream
+from genai_pipeline.agent.models.openai_stream import CompletionChunk, read_chunks
 
 
 def event(delta: dict[str, Any], finish: str | None = None) -> bytes:
     return b"data: %b\n\n" % json.dumps({"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}).encode()
 
 
-def read(*parts: bytes) -> list[Chunk]:
+def read(*parts: bytes) -> list[CompletionChunk]:
     async def body() -> AsyncIterator[bytes]:
         for part in parts:
             yield part
 
-    async def all_chunks() -> list[Chunk]:
+    async def all_chunks() -> list[CompletionChunk]:
         return [chunk async for chunk in read_chunks(body(), 5)]
 
     return asyncio.run(all_chunks())
 
 
-def said(chunks: list[Chunk]) -> str:
+def said(chunks: list[CompletionChunk]) -> str:
     return "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
 
 

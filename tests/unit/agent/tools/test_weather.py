@@ -6,7 +6,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from genai_pipeline.agent.errors import ToolError
+from genai_pipeline.agent.agent_errors import ToolError
 from genai_pipeline.agent.tools.weather import MAX_ANSWER_BYTES, WeatherService
 
 Handler = Callable[[httpx.Request], httpx.Response]

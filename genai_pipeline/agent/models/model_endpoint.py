@@ -11,10 +11,10 @@ from typing import Any, Protocol
 
 from opentelemetry import trace
 
-from genai_pipeline.agent.metrics import AgentMetrics
+from genai_pipeline.agent.agent_metrics import AgentMetrics
 from genai_pipeline.agent.models.breaker import Breaker, State
 from genai_pipeline.agent.models.completion import CompletionReader, Event, tool_use_ids
-from genai_pipeline.agent.models.failures import LeftOut, fault_of
+from genai_pipeline.agent.models.completion_failures import LeftOut, fault_of
 from genai_pipeline.agent.models.spec import EndpointSpec
 from genai_pipeline.agent.settings import Settings
 
@@ -26,7 +26,7 @@ HELLO: list[Any] = [{"role": "user", "content": [{"text": "Hello"}]}]
 logger = logging.getLogger(__name__)
 
 
-class Provider(Protocol):
+class ModelProvider(Protocol):
     """An API for models: openai_provider.py, bedrock_provider.py."""
 
     async def model(self, temperature: float, max_tokens: int) -> Any: ...
@@ -36,10 +36,10 @@ class Provider(Protocol):
     async def close(self) -> None: ...
 
 
-class Endpoint:
+class ModelEndpoint:
     """Use it within one event loop. `completed_at`: end of the last good completion, in monotonic seconds."""
 
-    def __init__(self, spec: EndpointSpec, provider: Provider, settings: Settings, metrics: AgentMetrics) -> None:
+    def __init__(self, spec: EndpointSpec, provider: ModelProvider, settings: Settings, metrics: AgentMetrics) -> None:
         self.spec, self.completed_at = spec, float("-inf")
         self._provider, self._settings, self._metrics = provider, settings, metrics
         self._models: dict[int, Any] = {}

@@ -1,4 +1,4 @@
-"""The events of a turn, in their order. The last one is Answered unless an error ends the turn."""
+"""The events of a turn, in their order. The last one is TurnAnswered unless an error ends the turn."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Turn:
 
 
 @dataclass(frozen=True)
-class Begun:
+class TurnBegun:
     """The turn has its session. Errors from here on belong to the turn."""
 
     session_id: str
@@ -79,11 +79,11 @@ class ToolEnded:
 
 
 @dataclass(frozen=True)
-class Answered:
+class TurnAnswered:
     """The turn is over and counts; `reply` is the JSON of the answer."""
 
     reply: dict[str, Any]
 
 
-Event = Begun | Delta | ToolStarted | ToolEnded | Answered
+Event = TurnBegun | Delta | ToolStarted | ToolEnded | TurnAnswered
 Emit = Callable[[Event], None]

@@ -2,7 +2,7 @@
 
 AgentError
 ├── NoSession          404  the session does not exist, or it is another caller's
-├── StoreUnavailable   503  the store does not answer; the conversation is as before
+├── SessionsUnavailable   503  the store does not answer; the conversation is as before
 ├── TakenOver          409  another replica took the session over, because this one did not renew its lease
 ├── TurnTooLarge       413  one turn is larger than a session may be
 └── SessionBroken      500  the stored object is not a session
@@ -12,7 +12,7 @@ Conflict                    the stored object is no longer the version that was 
 
 from __future__ import annotations
 
-from genai_pipeline.agent.errors import AgentError
+from genai_pipeline.agent.agent_errors import AgentError
 
 
 class NoSession(AgentError):
@@ -22,7 +22,7 @@ class NoSession(AgentError):
         super().__init__(404, "no_session", "There is no such session. Leave session_id out to start one.")
 
 
-class StoreUnavailable(AgentError):
+class SessionsUnavailable(AgentError):
     def __init__(self, what: str) -> None:
         message = f"The store of the sessions did not answer ({what}). The conversation is as before. Try again."
         super().__init__(503, "sessions_unavailable", message, 2)

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from genai_pipeline.agent.models.chain import ModelChain
-from genai_pipeline.agent.models.endpoint import PROBE_DEADLINE_S, Endpoint
-from genai_pipeline.agent.models.failures import LeftOut
+from genai_pipeline.agent.models.completion_failures import LeftOut
+from genai_pipeline.agent.models.model_endpoint import PROBE_DEADLINE_S, ModelEndpoint
 from genai_pipeline.agent.settings import Settings
 
 FAILURE_CACHE_S = 0.5
 
 
 @dataclass(frozen=True)
-class Readiness:
+class AgentReadiness:
     """`reason` says what is wrong and what to do. A service that is ready may have one too."""
 
     ready: bool
@@ -46,28 +46,28 @@ class ReadinessCheck:
         self._settings, self._chain, self._notes, self._clock = settings, chain, notes, clock
         self._tool_specs = list(tool_specs)
         self._lock = asyncio.Lock()
-        self._known: tuple[float, Readiness] | None = None
+        self._known: tuple[float, AgentReadiness] | None = None
 
-    async def check(self) -> Readiness:
+    async def check(self) -> AgentReadiness:
         async with self._lock:
             if self._known is None or self._clock() >= self._known[0]:
                 answer = await self._ask()
                 keep_s = self._settings.ready_cache_s if answer.ready else FAILURE_CACHE_S
                 self._known = (self._clock() + keep_s, answer)
             known = self._known[1]
-        return Readiness(known.ready, " ".join(filter(None, [known.reason, *self._notes()])))
+        return AgentReadiness(known.ready, " ".join(filter(None, [known.reason, *self._notes()])))
 
-    async def _ask(self) -> Readiness:
+    async def _ask(self) -> AgentReadiness:
         """Ask all endpoints at the same time, so that one that hangs does not delay the others."""
         endpoints = self._chain.endpoints
         problems = await asyncio.gather(*(self._problem(endpoint) for endpoint in endpoints))
         wrong = [f"{e.spec.model} at {e.spec.where}: {p}" for e, p in zip(endpoints, problems, strict=True) if p]
         if not wrong:
-            return Readiness(True)
+            return AgentReadiness(True)
         reason = problems[0] if len(endpoints) == 1 else " ".join(wrong)
-        return Readiness(len(wrong) < len(endpoints), reason or "")
+        return AgentReadiness(len(wrong) < len(endpoints), reason or "")
 
-    async def _problem(self, endpoint: Endpoint) -> str | None:
+    async def _problem(self, endpoint: ModelEndpoint) -> str | None:
         """Return why this endpoint would not answer now, or None."""
         try:
             async with asyncio.timeout(PROBE_DEADLINE_S):

@@ -14,8 +14,8 @@ from typing import Any
 
 from strands.models import Model
 
-from genai_pipeline.agent.models.endpoint import Endpoint
-from genai_pipeline.agent.models.failures import AllFailed, fault_of
+from genai_pipeline.agent.models.completion_failures import AllFailed, fault_of
+from genai_pipeline.agent.models.model_endpoint import ModelEndpoint
 
 RETRY_PAUSE_S = (0.1, 0.4)
 """Range of the random pause before the last endpoint is asked again, so that not all requests ask at once."""
@@ -27,7 +27,7 @@ _DROPPED = ("RemoteProtocolError", "ReadError", "WriteError", "ConnectionClosedE
 class FallbackModel(Model):
     """Delegates `stream` to the endpoints. Use it within one event loop; all sessions share it."""
 
-    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
+    def __init__(self, endpoints: Sequence[ModelEndpoint]) -> None:
         self._endpoints = list(endpoints)
         self.config: dict[str, Any] = {"model_id": self._endpoints[0].spec.model}
 
@@ -42,7 +42,7 @@ class FallbackModel(Model):
         self, messages: Any, tool_specs: Any = None, system_prompt: str | None = None, **rest: Any
     ) -> AsyncGenerator[Any, None]:
         """Raises: the error of the only endpoint or of one that had begun to answer; AllFailed if several failed."""
-        failures: list[tuple[Endpoint, Exception]] = []
+        failures: list[tuple[ModelEndpoint, Exception]] = []
         for endpoint in self._endpoints:
             for attempt in (1, 2):
                 passed_on = False
@@ -77,7 +77,7 @@ class FallbackModel(Model):
         async for event in model.structured_output(output_model, prompt, system_prompt, **kwargs):
             yield event
 
-    async def _may_retry(self, endpoint: Endpoint, error: Exception) -> bool:
+    async def _may_retry(self, endpoint: ModelEndpoint, error: Exception) -> bool:
         """Retry at once if a kept connection was dropped, or after a pause if no other endpoint is left."""
         if type(error.__cause__ or error).__name__ in _DROPPED:
             return True

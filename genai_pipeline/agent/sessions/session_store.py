@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from genai_pipeline.agent.sessions.errors import Conflict
+from genai_pipeline.agent.sessions.session_errors import Conflict
 
 MEMORY, FILE, S3 = "memory", "file", "s3"
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")

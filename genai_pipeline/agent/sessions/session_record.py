@@ -10,7 +10,7 @@ from typing import Any
 
 from strands.types.session import decode_bytes_values, encode_bytes_values
 
-from genai_pipeline.agent.sessions.errors import SessionBroken
+from genai_pipeline.agent.sessions.session_errors import SessionBroken
 
 FORMAT = 1
 """Written into each record. A record of another format is refused."""
