@@ -31,9 +31,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from figures import write_figures
 
 from genai_pipeline.core.gates import AgentGates
-from genai_pipeline.evaluation.report import evaluate
-from genai_pipeline.evaluation.suite import load_suite
-from genai_pipeline.evaluation.tool_calling import load_tool_suite, run_tool_calling
+from genai_pipeline.evaluation.report import EvaluationSettings, evaluate, measure_tool_calls
+from genai_pipeline.evaluation.suite_files import load_agent_suite, load_tool_suite
 
 Conversation = list[tuple[str, Any]]
 """(path, body) of requests that follow each other."""
@@ -112,10 +111,10 @@ def compare(name: str, rounds: int, url: str, phases: list[Phase], run: Callable
 
 def agent_suite(url: str, concurrency: int, rounds: int) -> Figures:
     """The weather suite, put to an agent. Its sessions side by side come first, then the cases."""
-    suite, gates = load_suite("weather"), AgentGates()
+    suite, gates = load_agent_suite("weather"), AgentGates()
 
     def run() -> None:
-        evaluate(url, suite, gates, concurrency=concurrency)
+        evaluate(url, suite, gates, EvaluationSettings(concurrency))
 
     run()  # also imports what it needs
     told = conversations(url, lambda body: body["session_id"])
@@ -129,7 +128,7 @@ def tool_suite(url: str, concurrency: int, rounds: int) -> Figures:
     suite = load_tool_suite()
 
     def run() -> None:
-        found = run_tool_calling(url, "m", suite, concurrency)
+        found = measure_tool_calls(url, "m", suite, EvaluationSettings(concurrency)).cases
         assert all(case.solved for case in found), [case.reason for case in found if not case.solved]
 
     run()

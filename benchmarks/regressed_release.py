@@ -31,8 +31,9 @@ from benchmarks.evaluation_runs.served_version import ROOT, Served, served
 from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.verdict import worst
-from genai_pipeline.evaluation.report import Against, Asking, evaluate, measure
-from genai_pipeline.evaluation.suite import Suite, load_suite
+from genai_pipeline.evaluation.agent_suite import AgentSuite
+from genai_pipeline.evaluation.report import Against, EvaluationSettings, evaluate, measure_agent
+from genai_pipeline.evaluation.suite_files import load_agent_suite
 from genai_pipeline.local.weather_server import WeatherServer
 
 LIVE = "v1"
@@ -52,13 +53,13 @@ class Evaluation:
 class Bench:
     """The suite, and what every version is asked with and held against."""
 
-    def __init__(self, spec: ModelSpec, suite: Suite, weather_url: str) -> None:
+    def __init__(self, spec: ModelSpec, suite: AgentSuite, weather_url: str) -> None:
         self.spec, self.suite, self.weather_url = spec, suite, weather_url
+        self.settings = EvaluationSettings(spec.gates.serving.at_concurrency, weather_url=weather_url)
 
     def against(self, live: Served) -> Against:
         """What is live is asked once and its results kept, as in a rollout."""
-        asking = Asking(self.weather_url, concurrency=self.spec.gates.serving.at_concurrency)
-        stored = measure(live.agent_url, self.suite, print_progress, asking)
+        stored = measure_agent(live.agent_url, self.suite, self.settings, print_progress)
         return Against(live.version, live.agent_url, stored)
 
     def evaluate(self, candidate: Served, against: Against) -> Evaluation:
@@ -67,8 +68,7 @@ class Bench:
             candidate.agent_url,
             self.suite,
             gates.agent,
-            weather_url=self.weather_url,
-            concurrency=gates.serving.at_concurrency,
+            self.settings,
             against=against,
         )
         not_passed = {v.check: f"{v.outcome}: {v.summary}" for v in found.verdicts if not v.passed}
@@ -127,7 +127,7 @@ def main() -> None:
     with demo_weather() as weather_url, tempfile.TemporaryDirectory(prefix="regressed-") as folder:
         logs = args.logs or Path(folder)
         logs.mkdir(parents=True, exist_ok=True)
-        bench = Bench(spec, load_suite(spec.gates.agent.suite), weather_url)
+        bench = Bench(spec, load_agent_suite(spec.gates.agent.suite), weather_url)
         found = run(bench, args.versions, args.n, logs)
     rows = table(found, args.versions)
     figures = {"live": LIVE, "summary": rows, "evaluations": [asdict(each) for each in found]}

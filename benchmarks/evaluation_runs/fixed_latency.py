@@ -17,7 +17,7 @@ from typing import Any
 
 import uvicorn
 
-from genai_pipeline.evaluation.tool_calling import load_tool_suite
+from genai_pipeline.evaluation.suite_files import load_tool_suite
 from tests.fakes.asgi_engine import body_of
 from tests.fakes.tool_model import as_reply, as_stream, perfect
 

@@ -9,7 +9,7 @@ from genai_pipeline.core.facts import AgentFigures, Facts
 
 def _evaluate(hand: InHand) -> Findings:
     from genai_pipeline.evaluation.llm_judge import judge_for
-    from genai_pipeline.evaluation.report import evaluate
+    from genai_pipeline.evaluation.report import EvaluationSettings, evaluate
 
     platform, gates = hand.platform, hand.spec.gates
     against = against_live(platform, hand.release, gates.agent.suite, hand.say)
@@ -17,12 +17,14 @@ def _evaluate(hand: InHand) -> Findings:
         platform.candidates.agent_url(hand.release),
         gates.agent.suite,
         gates.agent,
-        hand.say,
-        platform.profile.weather_url,
-        concurrency=gates.serving.at_concurrency,
-        judge=judge_for(gates.agent),
+        settings=EvaluationSettings(
+            concurrency=gates.serving.at_concurrency,
+            weather_url=platform.profile.weather_url,
+            judge=judge_for(gates.agent),
+            usd_per_million_tokens=hand.record.usd_per_million_tokens,
+        ),
+        on_progress=hand.say,
         against=against,
-        usd_per_million_tokens=hand.record.usd_per_million_tokens,
     )
     verdicts = unless_it_moved(platform, hand.release.model, against, found.verdicts)
     kept = {"unsolved": unsolved(found.cases), **keep(platform, hand.release, found.results)}

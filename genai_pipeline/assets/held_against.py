@@ -17,14 +17,14 @@ def against_live(platform: Platform, release: Release, suite: str, say: Callable
     """What is live, what it did when it was asked last, and where it can be asked again."""
     from genai_pipeline.evaluation.report import Against
     from genai_pipeline.evaluation.results import BrokenResults, ResultsStore
-    from genai_pipeline.evaluation.suite import load_suite
+    from genai_pipeline.evaluation.suite_files import load_agent_suite
 
     live = platform.records.live(release.model)
     if live is None or live.release == release.id:
         return Against(live.release if live else None, itself=live is not None)
     results, stored = ResultsStore(platform.gateways.store), None
     try:
-        stored = results.read(release.model, live.release, load_suite(suite).name)
+        stored = results.read(release.model, live.release, load_agent_suite(suite).name)
     except BrokenResults as error:
         say(f"of {live.release}: {error}")
     url = platform.traffic.url(release.model, "agent") or ""

@@ -55,14 +55,18 @@ def live_evaluation_checks(spec: ModelSpec) -> dg.AssetChecksDefinition:
 def _measured(platform: Platform, spec: ModelSpec, record: Record, say: Any) -> tuple[list[Verdict], dict[str, Any]]:
     """Verdicts of both checks. Another release that got the traffic meanwhile makes them inconclusive."""
     from genai_pipeline.evaluation.llm_judge import judge_for
-    from genai_pipeline.evaluation.report import evaluate
+    from genai_pipeline.evaluation.report import EvaluationSettings, evaluate
 
     gates = spec.gates.agent
     try:
         before = _metrics(platform, record)
         url = platform.traffic.url(spec.name, "agent") or ""
-        price, weather_url, judge = record.usd_per_million_tokens, platform.profile.weather_url, judge_for(gates)
-        found = evaluate(url, gates.suite, gates, say, weather_url, judge=judge, usd_per_million_tokens=price)
+        settings = EvaluationSettings(
+            weather_url=platform.profile.weather_url,
+            judge=judge_for(gates),
+            usd_per_million_tokens=record.usd_per_million_tokens,
+        )
+        found = evaluate(url, gates.suite, gates, settings, say)
         within = _within(spec, before, _metrics(platform, record))
         live = platform.records.live(spec.name)
     except GenaiError as error:

@@ -1,6 +1,6 @@
 """The tool-calling suite, put to a candidate's engine itself, where the model file asks for it."""
 
-from dataclasses import replace
+from typing import Any
 
 from genai_pipeline.assets.held_against import keep
 from genai_pipeline.assets.release_asset import Findings, InHand
@@ -14,24 +14,22 @@ def put_to_the_engine(hand: InHand) -> Findings:
 
     Raises: NotFound, SuiteError: the suite is missing or wrong.
     """
-    from genai_pipeline.evaluation.tool_calling import (
-        judge_tool_calling,
-        load_tool_suite,
-        measure_tool_calls,
-        not_asked,
-    )
+    from genai_pipeline.evaluation.report import EvaluationSettings, measure_tool_calls
+    from genai_pipeline.evaluation.suite_files import load_tool_suite
+    from genai_pipeline.evaluation.verdicts import judge_tool_calling, tool_calling_not_asked
 
     gates = hand.spec.gates
     if gates.agent.tool_calling_min is None:
-        return Findings([not_asked()])
+        return Findings([tool_calling_not_asked()])
     suite = load_tool_suite(gates.agent.tool_calling_suite)
-    url, concurrency = hand.platform.candidates.engine_url(hand.release), gates.serving.at_concurrency
+    url, price = hand.platform.candidates.engine_url(hand.release), hand.record.usd_per_million_tokens
+    settings = EvaluationSettings(gates.serving.at_concurrency, gates.agent.repeat, usd_per_million_tokens=price)
     alias = release_alias(hand.release)  # no other release answers to it
-    found = measure_tool_calls(url, alias, suite, concurrency, gates.agent.repeat, hand.say)
-    verdict = judge_tool_calling(found.cases, gates.agent.tool_calling_min)
-    results = replace(found, usd_per_million_tokens=hand.record.usd_per_million_tokens)
-    figures = {name: verdict.evidence[name] for name in ("cases", "solved", "not_measured", "flaky")}
-    figures |= {"suite": suite.name, "seconds": results.seconds, **keep(hand.platform, hand.release, results)}
+    results = measure_tool_calls(url, alias, suite, settings, hand.say)
+    verdict = judge_tool_calling(results.cases, gates.agent.tool_calling_min)
+    figures: dict[str, Any] = {"cases": len(results.cases), "solved": results.solved, "flaky": len(results.flaky)}
+    figures |= {"not_measured": len(results.cases) - results.measured, "seconds": results.seconds}
+    figures |= {"suite": suite.name, **keep(hand.platform, hand.release, results)}
     wrong = [{"case": c.name, "tags": ", ".join(c.tags), "reason": c.reason} for c in results.cases if not c.solved]
     metadata = {"tool_calling_unsolved": table(wrong)} if wrong else {}
     return Findings([verdict], metadata, Facts(tool_calling=ToolCallingFigures.model_validate(figures)))

@@ -11,11 +11,11 @@ from genai_pipeline.core.gates import Gates
 from genai_pipeline.core.record import Record
 from genai_pipeline.core.verdict import Verdict
 from genai_pipeline.evaluation.llm_judge import judge_for, judge_from_env
-from genai_pipeline.evaluation.report import evaluate
+from genai_pipeline.evaluation.report import EvaluationSettings, evaluate, measure_tool_calls
 from genai_pipeline.evaluation.results import BrokenResults, Results, ResultsStore
 from genai_pipeline.evaluation.runner import CONCURRENCY
-from genai_pipeline.evaluation.suite import Suite, load_suite
-from genai_pipeline.evaluation.tool_calling import ToolSuite, is_tool_suite, load_tool_suite, measure_tool_calls
+from genai_pipeline.evaluation.suite_files import load_suite
+from genai_pipeline.evaluation.tool_suite import ToolSuite
 from genai_pipeline.evaluation.verdicts import judge_success
 from genai_pipeline.k8s.render import release_alias
 from genai_pipeline.resources.platform import Platform
@@ -68,8 +68,7 @@ class Asker:
     ) -> None:
         self.gates = gates
         self._platform, self._repeat, self._stored_only, self._say = platform, repeat, stored_only, say
-        named = suite or gates.agent.suite
-        self._suite: Suite | ToolSuite = load_tool_suite(named) if is_tool_suite(named) else load_suite(named)
+        self._suite = load_suite(suite or gates.agent.suite)
         self._results = ResultsStore(platform.gateways.store)
 
     @property
@@ -105,28 +104,21 @@ class Asker:
 
     def _asked(self, name: str, record: Record, url: str) -> Side:
         self._say(f"{name}: its {'engine' if isinstance(self._suite, ToolSuite) else 'agent'} runs and is asked")
+        settings = EvaluationSettings(
+            self._concurrency(record), self._repeat, usd_per_million_tokens=record.usd_per_million_tokens
+        )
         if isinstance(self._suite, ToolSuite):
-            found = self._tool_calls(record, url, self._suite)
+            alias = release_alias(record.as_release)  # no other release answers to it
+            found = measure_tool_calls(url, alias, self._suite, settings, self._say)
             verdicts: Sequence[Verdict] = [judge_success(found.cases, self._least())]
         else:
-            report = evaluate(
-                url,
-                self._suite,
-                self.gates.agent,
-                self._say,
-                self._platform.profile.weather_url,
-                concurrency=self._concurrency(record),
-                judge=judge_for(self.gates.agent) or judge_from_env(),
-            )
+            judge = judge_for(self.gates.agent) or judge_from_env()
+            settings = replace(settings, weather_url=self._platform.profile.weather_url, judge=judge)
+            report = evaluate(url, self._suite, self.gates.agent, settings, self._say)
             assert report.results
             found, verdicts = report.results, report.verdicts
-        price = record.usd_per_million_tokens
-        results = replace(found, model=record.model, release=record.release, usd_per_million_tokens=price)
+        results = replace(found, model=record.model, release=record.release)
         return Side(name, results, f"asked now{self._kept(results)}", verdicts)
-
-    def _tool_calls(self, record: Record, url: str, suite: ToolSuite) -> Results:
-        alias = release_alias(record.as_release)  # no other release answers to it
-        return measure_tool_calls(url, alias, suite, self._concurrency(record), self._repeat, self._say)
 
     def _least(self) -> float:
         """The gate for this kind of suite; 0 where there is none."""

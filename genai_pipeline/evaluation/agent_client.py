@@ -1,7 +1,7 @@
-"""Ask an agent and keep what came back, the failures too, told apart by whose they are.
+"""Ask an agent, and tell its own errors from failures that say nothing about it.
 
 An agent that answers with an error of its own (500, 502, 504, or a refusal) has been measured: it failed. One that is
-busy, restarting, without its model, out of reach or closed to us has not.
+busy, restarting, without its model, out of reach or closed to the pipeline has not.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 
+from genai_pipeline.evaluation.reply import NotMeasured, Reply, ReportedCall
 from genai_pipeline.gateways.agent.keys import REFUSED, REMEDY, key_headers, without_key
 from genai_pipeline.gateways.backoff import backoff_s, retry_after_s
 from genai_pipeline.gateways.bounded_body import whole_within
@@ -25,55 +26,10 @@ ATTEMPTS = 3
 BUSY, UNAVAILABLE = 429, 503
 _NO_AGENT = (404, 405)
 BUSY_PATIENCE = 2.0
-"""How often the time-out of a turn an agent may say that it is busy, before nothing is known about it."""
+"""Time-outs of a turn for which an agent may say that it is busy, before the turn counts as not measured."""
 MOST_AT_ONCE = 100
 _FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 5.0
-
-
-@dataclass(frozen=True)
-class ToolCall:
-    """A call as the agent reports it; `ms` is None where the agent does not say how long it took."""
-
-    name: str
-    arguments: dict[str, Any]
-    status: str
-    ms: float | None = None
-
-    def __str__(self) -> str:
-        shown = f"{self.name}({', '.join(str(value) for value in self.arguments.values())})"
-        return shown.encode("utf-8", "backslashreplace").decode()  # a terminal takes no half of an emoji
-
-
-@dataclass(frozen=True)
-class Reply:
-    """One turn as it was seen from outside.
-
-    Args:
-        asked_at: UTC.
-        seconds: until the whole answer was there.
-        problem: the agent's own error; empty when it answered.
-        cycles_s: of each request to the model; empty where the agent does not say.
-        input_tokens, output_tokens: of the whole turn; 0 where the agent does not say.
-    """
-
-    asked_at: datetime
-    seconds: float
-    response: str = ""
-    session_id: str = ""
-    calls: tuple[ToolCall, ...] = ()
-    problem: str = ""
-    cycles_s: tuple[float, ...] = ()
-    input_tokens: int = 0
-    output_tokens: int = 0
-
-
-class NotMeasured(Exception):
-    """No answer that says anything about the agent. `seconds` is how long it was waited for."""
-
-    def __init__(self, reason: str, seconds: float = 0.0) -> None:
-        self.reason, self.seconds = reason, seconds
-        super().__init__(reason)
 
 
 class AgentClient:
@@ -88,8 +44,8 @@ class AgentClient:
         self._url = url.rstrip("/")
         self._timeout_s = timeout_s
         limits = httpx.Limits(max_connections=MOST_AT_ONCE, max_keepalive_connections=MOST_AT_ONCE)
-        hooks = whole_within(timeout_s)
-        self._http = httpx.Client(timeout=timeout_s, limits=limits, headers=key_headers(), event_hooks=hooks)
+        headers, hooks = key_headers(), whole_within(timeout_s)
+        self._http = httpx.Client(timeout=timeout_s, limits=limits, headers=headers, event_hooks=hooks)
         self._pace = Pace(min(concurrency, MOST_AT_ONCE))
 
     def __enter__(self) -> AgentClient:
@@ -99,13 +55,13 @@ class AgentClient:
         self._http.close()
 
     def reach(self) -> None:
-        """Raises: NotMeasured: nobody listens there, or it is not ready."""
+        """Ask whether it is ready. Raises: NotMeasured: it is not, or there is no answer."""
         response = self._request("GET", "/readyz", None)
         if response.status_code != 200:
-            raise NotMeasured(f"{self._url}/readyz answered {response.status_code}: {_told(response)}")
+            raise NotMeasured(f"{self._url}/readyz answered {response.status_code}: {_message_of(response)}")
 
     def ask(self, prompt: str, session_id: str | None = None) -> Reply:
-        """One turn. Raises: NotMeasured."""
+        """Ask one turn and return the reply. Raises: NotMeasured: no reply says anything about the agent."""
         body = {"prompt": prompt} | ({"session_id": session_id} if session_id else {})
         unavailable, busy, gives_up_at = 0, 0, time.monotonic() + BUSY_PATIENCE * self._timeout_s
         while True:
@@ -114,17 +70,20 @@ class AgentClient:
                 response = self._request("POST", "/agent", body)
                 seconds = time.perf_counter() - started
             if response.status_code in REFUSED:
-                raise NotMeasured(f"{self._url}/agent answered {response.status_code}: {_told(response)} {REMEDY}")
+                raise NotMeasured(f"{self._answered(response)} {REMEDY}")
             if response.status_code not in (BUSY, UNAVAILABLE):
-                return _reply(response, asked_at, seconds)
+                return replace(_reply(response, asked_at, seconds), prompt=prompt)
             unavailable += response.status_code == UNAVAILABLE
             busy += response.status_code == BUSY
             if busy:
                 self._pace.busy()
             if unavailable >= ATTEMPTS or time.monotonic() > gives_up_at:
-                raise NotMeasured(f"{self._url}/agent answered {response.status_code}: {_told(response)}")
+                raise NotMeasured(self._answered(response))
             asked_for = retry_after_s(response.headers)
             time.sleep(min(_LONGEST_PAUSE_S, backoff_s(busy + unavailable, _FIRST_PAUSE_S, asked_for)))
+
+    def _answered(self, response: httpx.Response) -> str:
+        return f"{self._url}/agent answered {response.status_code}: {_message_of(response)}"
 
     def _request(self, method: str, path: str, body: dict[str, str] | None) -> httpx.Response:
         started = time.perf_counter()
@@ -139,23 +98,32 @@ class AgentClient:
 
 def _reply(response: httpx.Response, asked_at: datetime, seconds: float) -> Reply:
     if response.is_redirect or response.status_code in _NO_AGENT:
-        raise NotMeasured(f"{response.url} is no agent: it answered {response.status_code}")
+        raise NotMeasured(f"{response.url} is not an agent: it answered {response.status_code}")
     if response.status_code != 200:
-        return Reply(asked_at, seconds, problem=f"the agent answered {response.status_code}: {_told(response)}")
+        return Reply(asked_at, seconds, problem=f"the agent answered {response.status_code}: {_message_of(response)}")
     try:
         data = response.json()
-        calls = tuple(ToolCall(c["name"], dict(c["arguments"]), c["status"], _number(c, "ms")) for c in data["tools"])
+        tools = data["tools"]
+        calls = tuple(ReportedCall(t["name"], dict(t["arguments"]), t["status"], _number(t, "ms")) for t in tools)
         text, session_id = data["response"], str(data["session_id"])
         if not isinstance(text, str):
             raise TypeError(f"its response is {text!r}")
     except (ValueError, KeyError, TypeError) as error:
-        raise NotMeasured(f"{response.url} is no agent: its answer has another form ({error!r})") from error
-    tokens = (int(_number(data.get("usage"), name) or 0) for name in ("inputTokens", "outputTokens"))
-    return Reply(asked_at, seconds, text, session_id, calls, "", _cycles_s(data.get("cycles")), *tokens)
+        raise NotMeasured(f"{response.url} is not an agent: its answer has another form ({error!r})") from error
+    return Reply(
+        asked_at,
+        seconds,
+        text,
+        session_id,
+        calls,
+        cycles_s=_cycles_s(data.get("cycles")),
+        input_tokens=int(_number(data.get("usage"), "inputTokens") or 0),
+        output_tokens=int(_number(data.get("usage"), "outputTokens") or 0),
+    )
 
 
 def _cycles_s(cycles: Any) -> tuple[float, ...]:
-    """Agents of before do not say it; that makes no answer wrong."""
+    """Older agents do not report them; their answers are still valid."""
     found = [_number(cycle, "ms") for cycle in cycles] if isinstance(cycles, list) else []
     return tuple(ms / 1000 for ms in found if ms is not None)
 
@@ -165,7 +133,7 @@ def _number(data: Any, name: str) -> float | None:
     return value if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf else None
 
 
-def _told(response: httpx.Response) -> str:
+def _message_of(response: httpx.Response) -> str:
     try:
         body = response.json()
         said = str(body["reason"] if "reason" in body else body["error"]["message"])

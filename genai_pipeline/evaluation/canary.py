@@ -1,4 +1,4 @@
-"""One question out of a suite, for the watch over a live agent: its answer and its tools are known."""
+"""Ask a live agent one question of a suite, whose right answer and tools are known. Used by the watch."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 
-from genai_pipeline.evaluation.agent_client import AgentClient, NotMeasured
-from genai_pipeline.evaluation.runner import score_answers, score_calls
-from genai_pipeline.evaluation.suite import WEATHER_TOOL, Suite, SuiteCase, load_suite
+from genai_pipeline.evaluation.agent_client import AgentClient
+from genai_pipeline.evaluation.agent_scoring import score_answers, score_calls
+from genai_pipeline.evaluation.agent_suite import WEATHER_TOOL, AgentCase, AgentSuite
+from genai_pipeline.evaluation.reply import NotMeasured
+from genai_pipeline.evaluation.suite_files import load_agent_suite
 from genai_pipeline.evaluation.truth import DEMO_ONLY, with_weather_of
 
 TIMEOUT_S = 15.0
@@ -16,7 +18,12 @@ TIMEOUT_S = 15.0
 
 @dataclass(frozen=True)
 class Answered:
-    """`right` is None where it could not be judged; `said` is what was wrong, or why it could not."""
+    """What came of one question.
+
+    Args:
+        right: None where it could not be judged.
+        said: what was wrong, or why it could not be judged.
+    """
 
     case: str
     right: bool | None
@@ -24,20 +31,20 @@ class Answered:
 
 
 def ask_one(
-    agent_url: str, suite: str | Suite, number: int, weather_url: str | None = None, unsolved: Collection[str] = ()
+    agent_url: str, suite: str | AgentSuite, number: int, weather_url: str | None = None, unsolved: Collection[str] = ()
 ) -> Answered:
-    """Ask the `number`-th of the cases that fit: one turn, a tool to call, and solved when the release was evaluated.
+    """Ask the `number`-th case of those with one turn and a tool to call that the release solved before.
 
     Args:
         suite: a suite, or the name of one in `suites/`.
         weather_url: the agent's own weather service, which then says what is right.
-        unsolved: names of cases that are not asked.
+        unsolved: names of cases that the release did not solve; they are not asked.
     Raises: NotFound, SuiteError: the suite is missing or wrong.
     """
     whole = _loaded(suite) if isinstance(suite, str) else suite
     cases = [case for case in whole.cases if _fits(case) and case.name not in unsolved]
     if not cases:
-        return Answered("nothing", None, f"no case of {whole.name} fits")
+        return Answered("nothing", None, f"the suite {whole.name} has no case with one turn and a tool to call")
     case = cases[number % len(cases)]
     asked = whole.model_copy(update={"cases": (case,), "weather": _weather_for(whole, case)})
     try:
@@ -51,15 +58,15 @@ def ask_one(
     return Answered(case.name, not told, told or "right")
 
 
-def _fits(case: SuiteCase) -> bool:
+def _fits(case: AgentCase) -> bool:
     return len(case.turns) == 1 and bool(case.turns[0].expected) and DEMO_ONLY not in case.tags
 
 
-def _weather_for(suite: Suite, case: SuiteCase) -> dict[str, object]:
+def _weather_for(suite: AgentSuite, case: AgentCase) -> dict[str, object]:
     places = {place for choices in case.turns[0].arguments_of(WEATHER_TOOL) for place in choices}
     return {place: weather for place, weather in suite.weather.items() if place in places}
 
 
 @cache
-def _loaded(name: str) -> Suite:
-    return load_suite(name)
+def _loaded(name: str) -> AgentSuite:
+    return load_agent_suite(name)

@@ -1,4 +1,4 @@
-"""Is one release worse than another on the same cases? Paired, exact, one-sided. Pure."""
+"""Decide whether one release is worse than another on the same cases: paired, exact, one-sided. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Pair:
-    """One case as both had it."""
+    """One case with the outcome of both releases."""
 
     mine: CaseOutcome
     other: CaseOutcome
@@ -36,11 +36,12 @@ class Pair:
 
     @property
     def may_be_lost(self) -> bool:
-        """Whatever was not measured could have made it a loss."""
+        """Whether it could have been a loss, had both been measured."""
         return not self.known and self.mine.solved is not True and self.other.solved is not False
 
     @property
     def may_be_gained(self) -> bool:
+        """Whether it could have been a gain, had both been measured."""
         return not self.known and self.mine.solved is not False and self.other.solved is not True
 
 
@@ -49,8 +50,8 @@ class Comparison:
     """Two releases, case by case.
 
     Args:
-        mine: of the release that is judged.
-        other: of the one that it is held against.
+        mine: the results of the release that is judged.
+        other: the results of the release that it is compared with.
     """
 
     mine: Results
@@ -58,7 +59,7 @@ class Comparison:
 
     @property
     def pairs(self) -> list[Pair]:
-        """Cases that both were asked."""
+        """The cases that both were asked."""
         others = {case.name: case for case in self.other.cases}
         return [Pair(case, others[case.name]) for case in self.mine.cases if case.name in others]
 
@@ -72,11 +73,11 @@ class Comparison:
 
     @property
     def p(self) -> float:
-        """How likely chance alone would lose as many, of what was measured."""
+        """The probability that chance alone loses as many cases, of those that were measured."""
         return mcnemar_worse(len(self.lost), len(self.gained))
 
     def p_between(self) -> tuple[float, float]:
-        """The smallest and the largest that `p` could be, had everything been measured."""
+        """Return the smallest and the largest value that `p` could have, had everything been measured."""
         lost, gained = len(self.lost), len(self.gained)
         unlucky = sum(pair.may_be_lost for pair in self.pairs)
         lucky = sum(pair.may_be_gained for pair in self.pairs)
@@ -84,7 +85,14 @@ class Comparison:
 
 
 def judge_not_worse(comparison: Comparison, alpha: float = WORSE_ALPHA, against: str = "live") -> Verdict:
-    """Failed if it is significantly worse, whatever the unmeasured cases had been; passed if it is not."""
+    """Return failed if the release is significantly worse, passed if it is not.
+
+    The verdict is inconclusive where the cases that were not measured could change it.
+
+    Args:
+        alpha: the largest p-value that counts as worse.
+        against: name of the release that it is compared with, at the start of a sentence.
+    """
     pairs = comparison.pairs
     known = sum(pair.known for pair in pairs)
     lost, gained = comparison.lost, comparison.gained
@@ -98,12 +106,13 @@ def judge_not_worse(comparison: Comparison, alpha: float = WORSE_ALPHA, against:
         "alpha": alpha,
     }
     if not known:
-        why = next((case.reason for case in comparison.other.cases if case.reason), "no case was asked of both")
+        why = next((case.reason for case in comparison.other.cases if case.reason), "both were asked no common case")
         return inconclusive(CHECK, f"Nothing could be compared with {against}: {why}.", **facts)
     facts["flipped"] = flipped_rows(comparison)
     summary = (
-        f"Of {known} cases {len(lost)} are solved by {against} and no longer, {len(gained)} the other way round "
-        f"(one-sided exact McNemar p = {comparison.p:.3g}, worse at {alpha:g} or below)."
+        f"{against} solves {len(lost)} of {known} cases that this release does not; "
+        f"this release solves {len(gained)} that {against} does not. "
+        f"One-sided exact McNemar p = {comparison.p:.3g}; worse if p ≤ {alpha:g}."
     )
     if lost:
         summary += f" Lost: {', '.join(pair.mine.name for pair in lost[:_SHOWN])}{', …' if len(lost) > _SHOWN else ''}."
@@ -116,7 +125,7 @@ def judge_not_worse(comparison: Comparison, alpha: float = WORSE_ALPHA, against:
 
 
 def flipped_rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """A flat row for each case that one solved and the other did not, losses first."""
+    """Return a flat row for each case that only one of the two solved, losses first."""
     return [*_rows(comparison.lost, "lost"), *_rows(comparison.gained, "gained")]
 
 
@@ -134,6 +143,6 @@ def _rows(pairs: list[Pair], what: str) -> Iterator[dict[str, Any]]:
 
 
 def solved_runs(case: CaseOutcome) -> str:
-    """As people read it: `2 of 3 (flaky)`."""
+    """Return how many runs solved the case, as `2 of 3 (flaky)`."""
     right = sum(run.solved is True for run in case.runs)
     return f"{right} of {len(case.runs)}" + (" (flaky)" if case.flaky else "")

@@ -1,4 +1,4 @@
-"""Sessions side by side, each about a place of its own: does any hear of another one's?"""
+"""Hold sessions side by side, each about its own place, and look for one that mentions the place of another."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from genai_pipeline.evaluation.agent_client import AgentClient, NotMeasured, Reply
-from genai_pipeline.evaluation.folding import fold
-from genai_pipeline.evaluation.suite import Isolation
+from genai_pipeline.evaluation.agent_client import AgentClient
+from genai_pipeline.evaluation.agent_suite import Isolation
+from genai_pipeline.evaluation.normalized_text import normalized
+from genai_pipeline.evaluation.reply import NotMeasured, Reply
 
 
 @dataclass
 class SessionResult:
-    """One session: what it was about and what it said, first turn and follow-up."""
+    """One session: its place and its replies, first turn and follow-up."""
 
     place: str
     session_id: str
@@ -22,7 +23,7 @@ class SessionResult:
 
 
 def run_isolation(agent: AgentClient, isolation: Isolation) -> list[SessionResult]:
-    """All first turns at once, then all follow-ups at once."""
+    """Ask all first turns at once, then all follow-ups at once."""
     sessions = [SessionResult(place, uuid.uuid4().hex) for place in isolation.places]
 
     def ask(session: SessionResult, prompt: str) -> None:
@@ -40,12 +41,12 @@ def run_isolation(agent: AgentClient, isolation: Isolation) -> list[SessionResul
 
 
 def leaks(session: SessionResult, others: list[str]) -> list[str]:
-    """Where a session shows something of the others' places, or is not the session that was asked for."""
+    """Return where a session mentions another place, or is another session than the one that was asked for."""
     found: list[str] = []
     for number, reply in enumerate(session.replies, 1):
-        said = fold(reply.response)
-        called = [fold(str(value)) for call in reply.calls for value in call.arguments.values()]
-        for other in map(fold, others):
+        said = normalized(reply.response)
+        called = [normalized(str(value)) for call in reply.calls for value in call.arguments.values()]
+        for other in map(normalized, others):
             if other in said or any(other in argument for argument in called):
                 found.append(f"turn {number} of {session.place}'s session is about {other}")
         if not reply.problem and reply.session_id != session.session_id:
@@ -54,9 +55,9 @@ def leaks(session: SessionResult, others: list[str]) -> list[str]:
 
 
 def remembers(session: SessionResult) -> bool:
-    """The follow-up was about the session's own place: without that, isolation was not put to the test."""
+    """Return whether the follow-up was about the session's own place; without that, isolation was not tested."""
     if len(session.replies) < 2:
         return False
-    follow_up, own = session.replies[1], fold(session.place)
-    arguments = [fold(str(value)) for call in follow_up.calls for value in call.arguments.values()]
-    return own in fold(follow_up.response) or own in arguments
+    follow_up, own = session.replies[1], normalized(session.place)
+    arguments = [normalized(str(value)) for call in follow_up.calls for value in call.arguments.values()]
+    return own in normalized(follow_up.response) or own in arguments

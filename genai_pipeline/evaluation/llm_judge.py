@@ -18,15 +18,17 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from genai_pipeline.core.errors import GenaiError
+from genai_pipeline.core.errors import EngineUnavailable, GenaiError
 from genai_pipeline.core.gates import AgentGates
 from genai_pipeline.core.judge_model import JudgeModel, judge_settings
-from genai_pipeline.evaluation.agent_client import NotMeasured
-from genai_pipeline.evaluation.tool_calling.endpoint import with_version
-from genai_pipeline.gateways.bounded_body import whole_within
+from genai_pipeline.evaluation.reply import NotMeasured
+from genai_pipeline.gateways.inference.chat_answer import parse_answer
+from genai_pipeline.gateways.inference.client import ClientSettings, EndpointReply, InferenceClient
 
 ATTEMPTS = 2
-"""Of getting a judgement out of a judge that answers."""
+"""How often a judge that answers is asked for a judgement."""
+RETRIES = 2
+"""How often a request is sent again after a temporary error."""
 MAX_TOKENS = 4096
 _MOST_SAID = 500
 
@@ -175,39 +177,37 @@ def _json_in(text: str) -> Any:
 
 
 class _OpenAI(Provider):
-    """An OpenAI-compatible endpoint. The answer's form is asked for by `response_format` where that is known."""
+    """An OpenAI-compatible endpoint. The form of the answer is requested by `response_format` where that is known."""
 
     def __init__(self, settings: JudgeModel, api_key: str) -> None:
         self._settings, self._api_key = settings, api_key
         self._formats, self._limit = True, "max_completion_tokens"
 
     @cached_property
-    def _client(self) -> Any:
-        from openai import DefaultHttpxClient, OpenAI
-
-        url, timeout_s = with_version(self._settings.base_url or ""), self._settings.timeout_s
-        http = DefaultHttpxClient(event_hooks=whole_within(timeout_s))
-        return OpenAI(base_url=url, api_key=self._api_key or "none", timeout=timeout_s, max_retries=2, http_client=http)
+    def _client(self) -> InferenceClient:
+        """Raises: NotMeasured: no header can hold the key."""
+        key = self._api_key
+        if not (key.isascii() and key.isprintable()):
+            raise NotMeasured("JUDGE_API_KEY holds a character that no key has: copy it again, without quotes")
+        settings = ClientSettings(self._settings.timeout_s, key, RETRIES, proxies=True)
+        return InferenceClient(self._settings.base_url or "", settings)
 
     def answer(self, system: str, prompt: str) -> Any:
-        from openai import APIError, BadRequestError, UnprocessableEntityError
-
-        if not (self._api_key.isascii() and self._api_key.isprintable()):  # the client's error would show it
-            raise NotMeasured("JUDGE_API_KEY holds a character that is in no key: copy it anew, without quotes")
+        reply = self._asked(system, prompt)
+        while reply.status in (400, 422) and self._does_without(reply.words):
+            reply = self._asked(system, prompt)
+        if reply.status != 200:
+            raise NotMeasured(self._without_key(f"the judge did not answer: {reply.status}: {reply.words}")[:300])
         try:
-            while True:
-                try:
-                    return self._asked(system, prompt)
-                except (BadRequestError, UnprocessableEntityError) as error:
-                    if not self._does_without(str(error)):
-                        raise
-        except APIError as error:
-            raise NotMeasured(f"the judge did not answer: {self._without_key(str(error))[:300]}") from error
-        except (AttributeError, IndexError, TypeError, ValueError) as error:
-            raise NotMeasured(f"the judge does not speak this protocol ({error!r})"[:300]) from error
+            found = parse_answer(reply.content)
+        except ValueError as error:
+            raise NotMeasured(f"the judge answered something that is {error}"[:300]) from error
+        if found.refusal:
+            raise NotMeasured(f"the judge refuses: {found.refusal[:200]}")
+        return found.text
 
     def _does_without(self, refusal: str) -> bool:
-        """Whether the endpoint refuses a field that there is another way for, which is taken from now on."""
+        """Return whether the endpoint refuses a field that can be replaced; it is replaced from now on."""
         if self._formats and re.search("response_format|json_schema", refusal):
             self._formats = False
         elif self._limit in refusal and self._limit != "max_tokens":
@@ -216,7 +216,7 @@ class _OpenAI(Provider):
             return False
         return True
 
-    def _asked(self, system: str, prompt: str) -> str:
+    def _asked(self, system: str, prompt: str) -> EndpointReply:
         settings = self._settings
         body: dict[str, Any] = {"model": settings.model, self._limit: MAX_TOKENS}
         body["messages"] = [{"role": "system", "content": system}, {"role": "user", "content": prompt}]
@@ -225,10 +225,10 @@ class _OpenAI(Provider):
         if self._formats:
             schema = {"name": "judgement", "strict": True, "schema": dict(SCHEMA)}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
-        choice = self._client.chat.completions.create(**body).choices[0]
-        if choice.message.refusal:
-            raise NotMeasured(f"the judge refuses: {str(choice.message.refusal)[:200]}")
-        return choice.message.content or ""
+        try:
+            return self._client.send("POST", "/chat/completions", body)
+        except EngineUnavailable as error:
+            raise NotMeasured(f"the judge did not answer: {error.what}") from error
 
     def _without_key(self, text: str) -> str:
         return text.replace(self._api_key, "…") if self._api_key else text

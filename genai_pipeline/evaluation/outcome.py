@@ -1,9 +1,9 @@
-"""What a suite found, whichever suite it is: a run of a case, and a case over its runs. Pure data, JSON both ways."""
+"""What any suite finds: a run of a case, and a case over its runs. Pure data, to and from JSON."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ class RunOutcome:
         reason: what was wrong, or why it was not measured; empty if all was right.
         seconds: from the first prompt to the last answer.
         cycles_s: of each request to the model, where they are known.
-        input_tokens, output_tokens: of the whole run; 0 where nobody counted.
+        input_tokens, output_tokens: of the whole run; 0 where they are not known.
         transcript: JSON-able turns: `prompt`, `response`, `calls`.
     """
 
@@ -36,12 +36,12 @@ class RunOutcome:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunOutcome:
-        """Raises: TypeError, ValueError, KeyError: it is none."""
+        """Raises: TypeError, ValueError, KeyError: the data has another form."""
         run = cls(**{**data, "cycles_s": tuple(data["cycles_s"]), "transcript": tuple(data["transcript"])})
         if not {run.solved, run.right_tools} <= {True, False, None}:
-            raise ValueError(f"{run.solved!r} and {run.right_tools!r} say neither right nor wrong nor not measured")
+            raise ValueError(f"{run.solved!r} and {run.right_tools!r} must be true, false or null")
         for figure in (run.seconds, run.input_tokens, run.output_tokens, *run.cycles_s):
-            math.isfinite(figure)  # a TypeError where it is no number
+            math.isfinite(figure)  # raises TypeError where it is not a number
         return run
 
 
@@ -57,7 +57,7 @@ class CaseOutcome:
     @property
     def solved(self) -> bool | None:
         """In every run. One unsolved run decides; else one that was not measured leaves it open."""
-        return _all(run.solved for run in self.runs)
+        return all_right(run.solved for run in self.runs)
 
     @property
     def flaky(self) -> bool:
@@ -92,11 +92,14 @@ class CaseOutcome:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> CaseOutcome:
-        """Raises: TypeError, ValueError, KeyError: it is none."""
+        """Raises: TypeError, ValueError, KeyError: the data has another form."""
         runs = tuple(RunOutcome.from_json(run) for run in data["runs"])
         return cls(str(data["name"]), tuple(data["tags"]), float(data["weight"]), runs)
 
 
-def _all(found: Any) -> bool | None:
+def all_right(found: Iterable[bool | None]) -> bool | None:
+    """Return False if one is wrong, else None if one was not measured or there are none, else True."""
     outcomes = set(found)
-    return False if False in outcomes else None if None in outcomes or not outcomes else True
+    if False in outcomes:
+        return False
+    return None if None in outcomes or not outcomes else True

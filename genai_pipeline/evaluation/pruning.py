@@ -1,4 +1,4 @@
-"""Delete stored results that nobody will look at again: of releases without a record, and of those long ended."""
+"""Delete stored results of releases that have no record, or that ended long ago."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from genai_pipeline.evaluation.results import results_prefix
 from genai_pipeline.gateways.store.abc import DELETED_AT_ONCE, ObjectStore, StoredObject
 
 KEPT = 20
-"""Ended releases of a model whose results stay, the newest ones; `genai evaluate --against` can still name them."""
+"""The results of that many newest ended releases of a model stay; `genai evaluate --against` can name them."""
 
 
 @dataclass(frozen=True)
 class StaleResults:
-    """One object that goes; `why` is a sentence without its end, for a person."""
+    """One object to delete; `why` is a sentence without its full stop."""
 
     key: str
     size_bytes: int
@@ -26,11 +26,16 @@ class StaleResults:
 def prune_results(
     store: ObjectStore, models: Iterable[str], grace_s: float, dry_run: bool = False, now: float | None = None
 ) -> list[StaleResults]:
-    """Delete the stale results of these models, or only say which they are. Kill it anywhere and run it again.
+    """Delete the stale results of these models, or only list them. Killed anywhere, it can run again.
 
-    Results of live, of the last good release and of any that has not ended stay, and so do those written within the
-    grace time. Where a record or the live pointer cannot be read, what hangs on it stays.
+    The results of the live release, of the last good one and of every release that has not ended stay. So do results
+    written within the grace time, and those whose record or live pointer cannot be read.
 
+    Args:
+        grace_s: seconds since the results were written.
+        dry_run: only list them.
+        now: seconds since the epoch by the clock of the store; None: asked of the store.
+    Returns: What was deleted, or would be.
     Raises: StoreUnavailable.
     """
     found: list[StaleResults] = []
@@ -57,7 +62,7 @@ def _stale(store: ObjectStore, model: str, now: float, grace_s: float) -> Iterat
 
 
 def _newest_first(store: ObjectStore, model: str) -> dict[str, list[StoredObject]]:
-    """Release -> its results; both by when they were written, the newest first."""
+    """Return results by release; both sorted by the time of writing, the newest first."""
     found: dict[str, list[StoredObject]] = {}
     for each in sorted(store.list(results_prefix(model)), key=lambda each: -each.modified_at):
         found.setdefault(each.key.split("/")[2], []).append(each)
@@ -65,7 +70,7 @@ def _newest_first(store: ObjectStore, model: str) -> dict[str, list[StoredObject
 
 
 def _in_use(store: ObjectStore, model: str) -> Sequence[str | None] | None:
-    """What the live pointer names; None where that cannot be told."""
+    """Return the releases that the live pointer names; None where it cannot be read."""
     try:
         live = read(Live, live_key(model), store.get(live_key(model))[0])
     except NotFound:
@@ -76,7 +81,7 @@ def _in_use(store: ObjectStore, model: str) -> Sequence[str | None] | None:
 
 
 def _phase(store: ObjectStore, model: str, release: str) -> Phase | None:
-    """None where there is no record; what cannot be read is taken to be on its way."""
+    """Return None where there is no record. A record that cannot be read counts as under way."""
     key = record_key(model, release)
     try:
         return read(Record, key, store.get(key)[0]).phase

@@ -1,10 +1,10 @@
-"""Evaluate an agent: the one door to this package. Called by assets/agent_report.py and `genai evaluate`."""
+"""Evaluate an agent, or a model's own tool calls: what assets and `genai evaluate` call of this package."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any
 
@@ -12,47 +12,65 @@ from genai_pipeline.core.clock import utc_now
 from genai_pipeline.core.gates import AgentGates
 from genai_pipeline.core.numbers import quantile
 from genai_pipeline.core.verdict import Verdict, passed
-from genai_pipeline.evaluation.agent_client import TIMEOUT_S, AgentClient, NotMeasured
-from genai_pipeline.evaluation.collecting import outcomes_of
+from genai_pipeline.evaluation.agent_asker import AgentAsker
+from genai_pipeline.evaluation.agent_client import TIMEOUT_S, AgentClient
+from genai_pipeline.evaluation.agent_suite import AgentCase, AgentSuite
+from genai_pipeline.evaluation.collecting import case_rows, outcomes_of
 from genai_pipeline.evaluation.comparison import CHECK, Comparison, judge_not_worse
+from genai_pipeline.evaluation.endpoint_asker import EndpointAsker
 from genai_pipeline.evaluation.isolation import SessionResult, run_isolation
+from genai_pipeline.evaluation.llm_judge import LlmJudge
+from genai_pipeline.evaluation.reply import NotMeasured
 from genai_pipeline.evaluation.results import Results
-from genai_pipeline.evaluation.rows import case_rows
-from genai_pipeline.evaluation.runner import CONCURRENCY, CaseRun, Judge, Progress, run_suite
-from genai_pipeline.evaluation.suite import Suite, load_suite
+from genai_pipeline.evaluation.runner import CONCURRENCY, CaseRun, Progress, RunSettings, planned_runs, run_suite
+from genai_pipeline.evaluation.suite import Case, Suite
+from genai_pipeline.evaluation.suite_files import load_agent_suite
+from genai_pipeline.evaluation.tool_suite import ToolSuite
 from genai_pipeline.evaluation.truth import with_weather_of
 from genai_pipeline.evaluation.verdicts import judge_suite
 
 
+def _silent(message: str) -> None:
+    """Take a message about the progress and show it nowhere."""
+
+
 @dataclass(frozen=True)
-class Asking:
-    """How an agent is asked.
+class EvaluationSettings:
+    """How an agent or an endpoint is asked.
 
     Args:
+        concurrency: conversations side by side.
+        repeat: runs of each case; None: as the gates or the suite say.
+        timeout_s: for one turn of an agent, or one answer of an endpoint.
         weather_url: the agent's own weather service, which then says what is right; None: the suite's table does.
-        timeout_s: for one turn.
-        concurrency: runs side by side.
-        repeat: runs of each case; None: as the suite says.
-        judge: a model that judges turns with a `rubric`; None: nobody does.
+        judge: a model that judges turns with a `rubric`; None: they are not judged.
+        usd_per_million_tokens: price of generated tokens; None: not known.
+        api_key: of an endpoint.
     """
 
-    weather_url: str | None = None
-    timeout_s: float = TIMEOUT_S
     concurrency: int = CONCURRENCY
     repeat: int | None = None
-    judge: Judge | None = None
+    timeout_s: float = TIMEOUT_S
+    weather_url: str | None = None
+    judge: LlmJudge | None = None
+    usd_per_million_tokens: float | None = None
+    api_key: str = ""
+
+    @property
+    def run(self) -> RunSettings:
+        return RunSettings(self.concurrency, self.repeat)
 
 
 @dataclass(frozen=True)
 class Against:
-    """What a release is held against.
+    """What a release is compared with.
 
     Args:
-        release: the one that is live; None: nothing is.
-        agent_url: its address, where the same cases are asked if its stored results are of others.
-        stored: what it did when it was asked last.
-        itself: the release in hand is the live one.
-        keep: takes the results that had to be asked for.
+        release: the live one; None: nothing is live.
+        agent_url: its address, where the same cases are asked if its stored results cannot be compared.
+        stored: its newest results.
+        itself: the evaluated release is the live one.
+        keep: stores the results of the live release, where it had to be asked.
     """
 
     release: str | None
@@ -76,80 +94,112 @@ class AgentReport:
         return {"verdicts": [v.to_json() for v in self.verdicts], "cases": self.cases, "summary": self.summary}
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Found:
     """What asking gave."""
 
-    runs: list[CaseRun]
+    runs: list[CaseRun[AgentCase]]
     sessions: list[SessionResult]
-    results: Results = field(init=False)
+    results: Results
 
 
 def evaluate(
     agent_url: str,
-    suite: str | Suite,
+    suite: str | AgentSuite,
     gates: AgentGates,
-    on_progress: Progress = lambda message: None,
-    weather_url: str | None = None,
-    timeout_s: float = TIMEOUT_S,
-    *,
-    concurrency: int = CONCURRENCY,
-    judge: Judge | None = None,
+    settings: EvaluationSettings | None = None,
+    on_progress: Progress = _silent,
     against: Against | None = None,
-    usd_per_million_tokens: float | None = None,
 ) -> AgentReport:
     """Put the agent through the suite. An agent that cannot be reached makes every verdict inconclusive.
 
     Args:
         suite: a suite, the name of one in `suites/`, or the path of one.
-        weather_url, timeout_s, concurrency, judge: see Asking.
-        against: adds the verdict `not_worse_than_live`; None: it is held against nothing.
-        usd_per_million_tokens: price of generated tokens, where one is known.
+        against: adds the verdict `not_worse_than_live`; None: it is compared with nothing.
     Raises: NotFound, SuiteError: the suite is missing or wrong.
     """
-    asking = Asking(weather_url, timeout_s, concurrency, gates.repeat, judge)
-    whole = load_suite(suite) if isinstance(suite, str) else suite
-    found = _ask(agent_url, whole, on_progress, asking, isolation=True)
-    found.results = replace(found.results, usd_per_million_tokens=usd_per_million_tokens)
+    settings = settings or EvaluationSettings()
+    settings = replace(settings, repeat=settings.repeat or gates.repeat)
+    whole = load_agent_suite(suite) if isinstance(suite, str) else suite
+    found = _ask_agent(agent_url, whole, settings, on_progress, isolation=True)
     verdicts, comparison = judge_suite(found.runs, found.sessions, gates), None
     if against:
-        comparison = _compared(found.results, whole, on_progress, asking, against)
+        comparison = _compared(found.results, whole, settings, on_progress, against)
         verdicts.append(_not_worse(comparison, gates.worse_than_live_alpha, against))
     rows = case_rows(found.runs, found.results)
     return AgentReport(verdicts, rows, _summary(found), found.results, comparison)
 
 
-def measure(agent_url: str, suite: Suite, on_progress: Progress, asking: Asking) -> Results:
-    """Only the cases, without verdicts: what one release did, to hold another one against it."""
-    return _ask(agent_url, suite, on_progress, asking, isolation=False).results
+def measure_agent(
+    agent_url: str, suite: AgentSuite, settings: EvaluationSettings, on_progress: Progress = _silent
+) -> Results:
+    """Ask the cases only, without verdicts: what one release did, to compare another one with it."""
+    return _ask_agent(agent_url, suite, settings, on_progress, isolation=False).results
 
 
-def _ask(agent_url: str, whole: Suite, on_progress: Progress, asking: Asking, isolation: bool) -> _Found:
+def measure_tool_calls(
+    base_url: str,
+    model: str,
+    suite: ToolSuite,
+    settings: EvaluationSettings | None = None,
+    on_progress: Progress = _silent,
+) -> Results:
+    """Ask an OpenAI-compatible endpoint for tool calls, streamed and not. Cases without an answer say why.
+
+    Args:
+        base_url: with or without `/v1`.
+        model: the name under which it is served.
+    """
+    settings = settings or EvaluationSettings()
+    started, at = time.monotonic(), utc_now()
+    with EndpointAsker(
+        base_url,
+        model,
+        suite,
+        api_key=settings.api_key,
+        timeout_s=settings.timeout_s,
+        concurrency=settings.concurrency,
+    ) as asker:
+        runs = run_suite(asker, suite, settings.run, on_progress)
+    return _results(suite, runs, at, time.monotonic() - started, settings, **asker.about())
+
+
+def _ask_agent(
+    agent_url: str, whole: AgentSuite, settings: EvaluationSettings, on_progress: Progress, isolation: bool
+) -> _Found:
     at, started = utc_now(), time.monotonic()
     suite, sessions = whole, list[SessionResult]()
-    with AgentClient(agent_url, asking.timeout_s, max(asking.concurrency, len(whole.isolation.places))) as agent:
+    with AgentClient(agent_url, settings.timeout_s, max(settings.concurrency, len(whole.isolation.places))) as agent:
         try:
-            suite = with_weather_of(whole, asking.weather_url) if asking.weather_url else whole
+            suite = with_weather_of(whole, settings.weather_url) if settings.weather_url else whole
             agent.reach()
         except NotMeasured as error:
-            found = _unreached(suite, error.reason, asking.repeat)
+            runs = planned_runs(suite, settings.repeat, problem=error.reason)
+            sessions = [SessionResult(place, "", problem=error.reason) for place in suite.isolation.places]
         else:
             if isolation:
                 sessions = run_isolation(agent, suite.isolation)
                 on_progress(f"{len(sessions)} sessions asked side by side")
-            runs = run_suite(agent, suite, on_progress, asking.concurrency, repeat=asking.repeat, judge=asking.judge)
-            found = _Found(runs, sessions)
-    found.results = Results(
-        suite=whole.name,
-        digest=whole.digest,
-        cases=tuple(outcomes_of(found.runs)),
+            runs = run_suite(AgentAsker(agent, suite, settings.judge), suite, settings.run, on_progress)
+    judge = settings.judge.about() if settings.judge else None
+    results = _results(whole, runs, at, time.monotonic() - started, settings, judge=judge)
+    return _Found(runs, sessions, results)
+
+
+def _results(
+    suite: Suite[Case], runs: list[CaseRun[Case]], at: str, seconds: float, settings: EvaluationSettings, **more: Any
+) -> Results:
+    return Results(
+        suite=suite.name,
+        digest=suite.digest,
+        cases=tuple(outcomes_of(runs)),
         at=at,
-        seconds=round(time.monotonic() - started, 3),
-        concurrency=asking.concurrency,
-        judge=asking.judge.about() if asking.judge else None,
+        seconds=round(seconds, 3),
+        concurrency=settings.concurrency,
         versions={"genai_pipeline": _version()},
+        usd_per_million_tokens=settings.usd_per_million_tokens,
+        **more,
     )
-    return found
 
 
 def _version() -> str | None:
@@ -159,16 +209,10 @@ def _version() -> str | None:
         return None
 
 
-def _unreached(suite: Suite, reason: str, repeat: int | None) -> _Found:
-    numbered = [(case, n) for case in suite.cases for n in range(1, suite.runs_of(case, repeat) + 1)]
-    runs = [CaseRun(case, problem=reason, number=n) for case, n in numbered]
-    return _Found(runs, [SessionResult(place, "", problem=reason) for place in suite.isolation.places])
-
-
 def _compared(
-    mine: Results, suite: Suite, on_progress: Progress, asking: Asking, against: Against
+    mine: Results, suite: AgentSuite, settings: EvaluationSettings, on_progress: Progress, against: Against
 ) -> Comparison | None:
-    """Held against the stored results of what is live, or against its answers to the same cases now."""
+    """Compare with the stored results of what is live, or with its answers to the same cases now."""
     if against.release is None or against.itself:
         return None
     why = against.stored.why_not_like(mine) if against.stored else "there are none"
@@ -176,8 +220,9 @@ def _compared(
         return Comparison(mine, against.stored)
     why = why or "not all of them was measured"
     on_progress(f"the stored results of {against.release} cannot be compared ({why}): its agent is asked now")
-    gently = replace(asking, concurrency=min(asking.concurrency, CONCURRENCY))  # others are being served by it
-    asked = replace(measure(against.agent_url, suite, on_progress, gently), release=against.release)
+    gently = replace(settings, concurrency=min(settings.concurrency, CONCURRENCY))  # it also serves users
+    gently = replace(gently, usd_per_million_tokens=None)
+    asked = replace(measure_agent(against.agent_url, suite, gently, on_progress), release=against.release)
     if asked.measured == len(asked.cases):
         against.keep(asked)
     return Comparison(mine, asked)
@@ -186,12 +231,12 @@ def _compared(
 def _not_worse(comparison: Comparison | None, alpha: float, against: Against) -> Verdict:
     if comparison is None:
         why = "It is live itself" if against.itself else "Nothing is live"
-        return passed(CHECK, f"{why}: there is nothing to be worse than.")
-    return judge_not_worse(comparison, alpha, f"{against.release}, which is live,")
+        return passed(CHECK, f"{why}: there is no release to compare it with.")
+    return judge_not_worse(comparison, alpha, f"The live release {against.release}")
 
 
 def _summary(found: _Found) -> dict[str, Any]:
-    """Figures of the whole, which the record keeps and the UI shows."""
+    """Figures of the whole for the record and the UI."""
     results = found.results
     replies = [reply for run in found.runs for reply in run.replies]
     seconds = [reply.seconds for reply in replies]

@@ -1,9 +1,9 @@
-"""What a release did with a suite, as JSON lines in the store: a header, then a line for each run of a case.
+"""The results of a release on a suite, as JSON lines in the store: a header, then a line for each run of a case.
 
     evaluations/<model>/<release>/<suite>.jsonl
 
-It stands beside `releases/`, which whoever lists records reads whole. Each measurement of a release replaces the one
-before in one piece, so that writing it again changes nothing.
+The key is not below `releases/`, because everything there is read when records are listed. Each measurement of a
+release replaces the one before in one piece, so that writing it again changes nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from genai_pipeline.gateways.store.abc import ObjectStore
 
 SCHEMA = 1
 SCORING = 2
-"""Raised when the evaluators judge otherwise, so that results of before are no longer compared with those of after."""
+"""To be raised when the scoring rules change, so that results by different rules are not compared."""
 
 
 class BrokenResults(GenaiError):
@@ -30,14 +30,14 @@ class BrokenResults(GenaiError):
 
 @dataclass(frozen=True)
 class Results:
-    """What one release did with one suite.
+    """What one release did on one suite.
 
     Args:
         digest: of the suite (`Suite.digest`): what was asked and what is right.
         at: when the asking began; ISO 8601 UTC.
         seconds: wall time of the whole.
-        judge: which model judged free text, and how it was asked; None: none did.
-        sampling: temperature and seed that the model was asked with; a seed of None was left to the server.
+        judge: which model judged free text, and how it was asked; None: free text was not judged.
+        sampling: temperature and seed of the requests; with a seed of None the server chose.
         usd_per_million_tokens: price of generated tokens; None: not known.
     """
 
@@ -65,7 +65,7 @@ class Results:
 
     @property
     def pass_rate(self) -> float | None:
-        """By weight, of what was measured; None if nothing was."""
+        """Share of the measured cases that are solved, by weight; None if no case was measured."""
         weights = [(case.solved, case.weight) for case in self.cases if case.solved is not None]
         total = sum(weight for _, weight in weights)
         return sum(weight for solved, weight in weights if solved) / total if total else None
@@ -75,20 +75,20 @@ class Results:
         return [case.name for case in self.cases if case.flaky]
 
     def cost_usd(self, case: CaseOutcome) -> float | None:
-        """Of the tokens that all runs of a case generated; None where no price is known."""
+        """Return the price of the tokens that all runs of a case generated; None where the price is not known."""
         price = self.usd_per_million_tokens
         return None if price is None else case.tokens[1] * price / 1_000_000
 
     def why_not_like(self, other: Results) -> str:
-        """Why the two do not say the same about the same; empty if they do."""
+        """Return why the two cannot be compared; empty if they can."""
         mine, theirs = ({case.name: len(case.runs) for case in each.cases} for each in (self, other))
         if (self.suite, self.digest) != (other.suite, other.digest):
-            return "they are of another version of the suite"
+            return "they are for another version of the suite"
         if self.scoring != other.scoring:
             return "they were scored by other rules"
         if self.judge != other.judge:
-            return "another judge, or none, judged them"
-        return "" if mine == theirs else "other cases were asked, or not as often"
+            return "they were not judged by the same judge"
+        return "" if mine == theirs else "they are for other cases, or another number of runs"
 
     def to_jsonl(self) -> bytes:
         header = {
@@ -116,9 +116,9 @@ class Results:
             if header["kind"] != "header" or header["schema"] != SCHEMA:
                 raise ValueError(f"schema {header.get('schema')!r} is not {SCHEMA}")
             found = cls(cases=tuple(_cases(lines)), **{name: header[name] for name in _HEADER})
-            math.isfinite(found.usd_per_million_tokens or 0)  # a TypeError where it is no number
+            math.isfinite(found.usd_per_million_tokens or 0)  # raises TypeError where it is not a number
             if (len(found.cases), found.solved) != (header["cases"], header["solved"]):
-                raise ValueError(f"{len(found.cases)} of {header['cases']} cases are whole")
+                raise ValueError(f"{len(found.cases)} of {header['cases']} cases are complete")
             return found
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise BrokenResults(f"Stored results cannot be read ({error!r}).", "Evaluate the release again.") from error
@@ -130,7 +130,7 @@ _ABOUT = ("kind", "case", "tags", "weight", "run", "cost_usd")
 
 def _read(line: str) -> Any:
     def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is no number")
+        raise ValueError(f"{constant} is not a number")
 
     return json.loads(line, parse_constant=refuse)
 
@@ -139,7 +139,7 @@ def _cases(lines: list[Mapping[str, Any]]) -> Iterator[CaseOutcome]:
     for name, group in groupby(lines, key=lambda line: str(line["case"])):
         mine = list(group)
         if [line["run"] for line in mine] != list(range(1, len(mine) + 1)):
-            raise ValueError(f"the runs of {name} are not each there once")
+            raise ValueError(f"the runs of {name} are not numbered from 1 without a gap")
         runs = [RunOutcome.from_json({k: v for k, v in line.items() if k not in _ABOUT}) for line in mine]
         yield CaseOutcome(name, tuple(mine[0]["tags"]), float(mine[0]["weight"]), tuple(runs))
 
@@ -159,13 +159,13 @@ class ResultsStore:
         self._store = store
 
     def write(self, results: Results) -> str:
-        """Returns the address of what was written. Raises: StoreUnavailable."""
+        """Write the results and return their address. Raises: StoreUnavailable."""
         key = results_key(results.model, results.release, results.suite)
         self._store.put(key, results.to_jsonl())
         return self._store.url(key)
 
     def read(self, model: str, release: str, suite: str) -> Results | None:
-        """The newest, or None. Raises: BrokenResults, StoreUnavailable."""
+        """Return the newest results, or None. Raises: BrokenResults, StoreUnavailable."""
         try:
             return Results.from_jsonl(self._store.get(results_key(model, release, suite))[0])
         except NotFound:

@@ -1,9 +1,9 @@
-"""Put an agent through a suite: each run of a case is a conversation over HTTP, in a session of its own.
+"""Put a release through a suite: hold the conversations of its cases, several side by side, and keep what was found.
 
-Many run side by side, the first run of every case before any second one. An evaluator that breaks, a judge that fails
-and a case that could not be asked are not measured, and never failures.
+The first run of every case comes before any second run. What could not be asked or scored is not measured; it never
+counts as a failure. `agent_asker.py` and `endpoint_asker.py` know how a conversation is held and scored.
 
-Not strands-agents-evals, whose Experiment would do the same: it takes 1.3 s of CPU to import, asks in asyncio's default
+Not strands-agents-evals, whose Experiment does the same: it takes 1.3 s of CPU to import, asks in asyncio's default
 threads, of which two cores have six (with 8 runs side by side the whole took 30 % longer than its requests, with 16
 124 %), scores what could not be asked 0, and runs a case once.
 """
@@ -12,65 +12,56 @@ from __future__ import annotations
 
 import threading
 import time
-import uuid
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Generic
 
-from genai_pipeline.evaluation.agent_client import AgentClient, NotMeasured, Reply
-from genai_pipeline.evaluation.scorers import wrong_answer, wrong_calls
-from genai_pipeline.evaluation.suite import WEATHER_TOOL, ExpectedTurn, Suite, SuiteCase
+from genai_pipeline.evaluation.reply import NotMeasured, Reply
+from genai_pipeline.evaluation.suite import Case, Suite
 
 CONCURRENCY = 4
 DEADLINE_S = 900.0
-"""For one run of each case; more runs get as much more."""
-GIVE_UP_AFTER = 5
-"""Runs without a measurement, after which the rest is not asked: the agent is down, and each would cost a timeout."""
-
+"""For one conversation of each case; more conversations get as much more."""
 Progress = Callable[[str], None]
-Score = Callable[[Suite, SuiteCase, list[Reply]], list[str]]
 
 
-class Judgement(Protocol):
-    """What a judge model said about one answer."""
+@dataclass(frozen=True)
+class RunSettings:
+    """How a suite is run.
 
-    @property
-    def passed(self) -> bool: ...
-    @property
-    def reason(self) -> str: ...
+    Args:
+        concurrency: conversations side by side.
+        repeat: runs of each case; None: as the suite says.
+        deadline_s: for one conversation of each case.
+    """
 
-
-class Judge(Protocol):
-    """A model that judges free text by a rubric."""
-
-    def about(self) -> dict[str, Any]:
-        """Which model, and how it is asked: for the record."""
-        ...
-
-    def judge(self, rubric: str, prompt: str, response: str) -> Judgement:
-        """Raises: NotMeasured: it did not answer, or not with a judgement."""
-        ...
+    concurrency: int = CONCURRENCY
+    repeat: int | None = None
+    deadline_s: float = DEADLINE_S
 
 
 @dataclass
-class CaseRun:
-    """What was found in one run of a case.
+class CaseRun(Generic[Case]):
+    """What was found in one conversation.
 
     Args:
-        answers, calls: what is wrong with each turn, empty strings where nothing is; None if it could not be judged.
-        problem: why it could not.
-        waited_s: of a request that timed out.
-        number: from 1.
+        answers, calls: what is wrong about each turn, empty where nothing is; None if that was not measured.
+        problem: why it was not measured.
+        waited_s: for a request that timed out.
+        number: which run of the case, from 1.
+        way: how it was asked; each way of a run must be right.
     """
 
-    case: SuiteCase
+    case: Case
     replies: list[Reply] = field(default_factory=list[Reply])
     answers: list[str] | None = None
     calls: list[str] | None = None
     problem: str = ""
     waited_s: float = 0.0
     number: int = 1
+    way: str = ""
 
     @property
     def success(self) -> bool | None:
@@ -80,101 +71,87 @@ class CaseRun:
     def right_tools(self) -> bool | None:
         return None if self.calls is None else not any(self.calls)
 
-
-def score_answers(suite: Suite, case: SuiteCase, replies: list[Reply]) -> list[str]:
-    heard: list[str] = []
-    found: list[str] = []
-    for turn, reply in zip(case.turns, replies, strict=True):
-        heard += [place for places in turn.arguments_of(WEATHER_TOOL) for place in places]
-        found.append(wrong_answer(turn, reply, suite.weather, heard))
-    return found
+    @property
+    def reason(self) -> str:
+        """What was wrong, each thing once, or why it was not measured."""
+        told = list(self.answers or [])
+        told += [wrong for wrong in self.calls or [] if not any(wrong in answer for answer in told)]
+        return "; ".join(dict.fromkeys(filter(None, [self.problem, *told])))
 
 
-def score_calls(suite: Suite, case: SuiteCase, replies: list[Reply]) -> list[str]:
-    return [wrong_calls(turn, reply) for turn, reply in zip(case.turns, replies, strict=True)]
+class Asker(ABC, Generic[Case]):
+    """Holds and scores the conversations of one kind of suite. Used from many threads at once."""
+
+    ways: tuple[str, ...] = ("",)
+    """How each run of a case is asked, in words."""
+    give_up_after: int = 5
+    """Conversations in a row without a measurement, after which the rest is not asked: each would cost a time-out."""
+
+    @abstractmethod
+    def hold(self, run: CaseRun[Case]) -> None:
+        """Hold the conversation and put what was found into `run`. Raises: NotMeasured: it got no answer."""
+
+    def about(self) -> Mapping[str, Any]:
+        """Return fields of `Results` that say how it was asked."""
+        return {}
 
 
-SCORES: dict[str, Score] = {"answers": score_answers, "calls": score_calls}
+def planned_runs(
+    suite: Suite[Case], repeat: int | None = None, ways: tuple[str, ...] = ("",), problem: str = ""
+) -> list[CaseRun[Case]]:
+    """Return every conversation in the suite's order, those of a case together."""
+    numbered = [(case, number) for case in suite.cases for number in range(1, suite.runs_of(case, repeat) + 1)]
+    return [CaseRun(case, number=number, way=way, problem=problem) for case, number in numbered for way in ways]
 
 
 def run_suite(
-    agent: AgentClient,
-    suite: Suite,
-    on_progress: Progress,
-    concurrency: int = CONCURRENCY,
-    deadline_s: float = DEADLINE_S,
-    repeat: int | None = None,
-    judge: Judge | None = None,
-) -> list[CaseRun]:
-    """Ask and score every run of every case; in the suite's order, the runs of a case together.
+    asker: Asker[Case],
+    suite: Suite[Case],
+    settings: RunSettings | None = None,
+    on_progress: Progress = lambda message: None,
+) -> list[CaseRun[Case]]:
+    """Hold and score every conversation; in the suite's order, those of a case together.
 
     Raises: what `on_progress` raises, once what is under way has been answered.
     """
-    runs = [CaseRun(c, number=n) for c in suite.cases for n in range(1, suite.runs_of(c, repeat) + 1)]
-    most = max((run.number for run in runs), default=1)
-    asking = _Asking(agent, suite, judge, len(runs), on_progress, time.monotonic() + deadline_s * most)
-    with ThreadPoolExecutor(concurrency) as pool:
+    settings = settings or RunSettings()
+    runs = planned_runs(suite, settings.repeat, asker.ways)
+    most = max((run.number for run in runs), default=1) * len(asker.ways)
+    under_way = _UnderWay(asker, len(runs), on_progress, time.monotonic() + settings.deadline_s * most)
+    with ThreadPoolExecutor(max(1, settings.concurrency)) as pool:
         try:
-            list(pool.map(asking.ask, sorted(runs, key=lambda run: run.number)))
+            list(pool.map(under_way.hold, sorted(runs, key=lambda run: run.number)))
         except BaseException:  # interrupted, or superseded by a newer release: what has not begun is not asked
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return runs
 
 
-class _Asking:
-    def __init__(
-        self, agent: AgentClient, suite: Suite, judge: Judge | None, total: int, on_progress: Progress, ends_at: float
-    ) -> None:
-        self._agent, self._suite, self._judge, self._ends_at = agent, suite, judge, ends_at
-        self._total, self._on_progress = total, on_progress
+class _UnderWay(Generic[Case]):
+    """One pass through a suite: how much of it is done, and whether going on makes sense."""
+
+    def __init__(self, asker: Asker[Case], total: int, on_progress: Progress, ends_at: float) -> None:
+        self._asker, self._total, self._on_progress, self._ends_at = asker, total, on_progress, ends_at
         self._lock = threading.Lock()
         self._done = self._lost = 0
 
-    def ask(self, run: CaseRun) -> None:
-        """One conversation, and what is wrong about it."""
-        session_id = uuid.uuid4().hex
+    def hold(self, run: CaseRun[Case]) -> None:
+        lost = False
         try:
-            for turn in run.case.turns:
-                run.replies.append(self._ask(turn, session_id))
+            self._refuse_in_vain()
+            self._asker.hold(run)
         except NotMeasured as error:
-            run.problem, run.waited_s = error.reason, error.seconds
-        else:
-            self._score(run)
+            run.problem, run.waited_s, lost = error.reason, error.seconds, True
         with self._lock:
             self._done += 1
-            self._lost += len(run.replies) < len(run.case.turns)
+            self._lost = self._lost + 1 if lost else 0
             done = self._done
         if done % 10 == 0 or done == self._total:
-            what = "cases" if self._total == len(self._suite.cases) else "runs"
-            self._on_progress(f"{done} of {self._total} {what} asked")
+            self._on_progress(f"{done} of {self._total} conversations held")
 
-    def _ask(self, turn: ExpectedTurn, session_id: str) -> Reply:
-        if self._lost >= GIVE_UP_AFTER:
-            raise NotMeasured(f"not asked: {self._lost} cases before it got no answer")
+    def _refuse_in_vain(self) -> None:
+        most = self._asker.give_up_after
+        if self._lost >= most:
+            raise NotMeasured(f"not asked: {most} conversations in a row before it got no answer")
         if time.monotonic() > self._ends_at:
             raise NotMeasured("not asked: the evaluation's deadline was over")
-        return self._agent.ask(turn.ask, session_id)
-
-    def _score(self, run: CaseRun) -> None:
-        for name, score in SCORES.items():
-            try:
-                setattr(run, name, score(self._suite, run.case, run.replies))
-            except Exception as error:  # an evaluator's own mistake says nothing about the agent
-                run.problem = f"the evaluator of {name} broke: {error!r}"
-        if self._judge and run.answers is not None:
-            try:
-                run.answers = _judged(self._judge, run.case.turns, run.replies, run.answers)
-            except NotMeasured as error:
-                run.answers, run.problem = None, f"not judged: {error.reason}"
-
-
-def _judged(judge: Judge, turns: Sequence[ExpectedTurn], replies: Sequence[Reply], wrong: Sequence[str]) -> list[str]:
-    """What is wrong, the judge's word included. Facts decide first: what is wrong by them is not asked about."""
-    if any(wrong):
-        return list(wrong)
-    told: list[str] = []
-    for turn, reply in zip(turns, replies, strict=True):
-        found = judge.judge(turn.rubric, turn.ask, reply.response) if turn.rubric else None
-        told.append("" if found is None or found.passed else f"the judge: {found.reason or 'not by the rubric'}")
-    return told

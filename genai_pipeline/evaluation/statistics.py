@@ -1,6 +1,6 @@
-"""How sure a pass rate is, and whether one release is worse than another on the same cases. Exact, pure.
+"""Compute the interval of a pass rate, and whether one release is worse than another. Exact, pure.
 
-Hand-written because scipy would be a dependency of a hundred megabytes for two formulas; the tests hold both to
+Written here, because scipy would be a dependency of a hundred megabytes for two formulas. The tests compare both with
 published values.
 """
 
@@ -12,7 +12,7 @@ from statistics import NormalDist
 
 CONFIDENCE = 0.95
 WORSE_ALPHA = 0.05
-"""A release is significantly worse if chance alone would give so lopsided a result no more often than this."""
+"""A release is significantly worse if chance alone gives such a result with at most this probability."""
 
 
 @dataclass(frozen=True)
@@ -27,15 +27,15 @@ class Interval:
 
 
 def wilson(successes: int, total: int, confidence: float = CONFIDENCE) -> Interval:
-    """The Wilson score interval of a binomial rate, without continuity correction.
+    """Return the Wilson score interval of a binomial rate, without continuity correction.
 
-    Unlike the textbook's normal one it holds for few cases and for rates at 0 and 1.
+    Unlike the normal approximation it is right for few cases and for rates of 0 and 1.
 
-    Raises: ValueError: nothing was counted, or more successes than there were.
+    Raises: ValueError: `total` is 0, or less than `successes`.
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
     """
     if not 0 <= successes <= total or not total:
-        raise ValueError(f"{successes} of {total} is no rate")
+        raise ValueError(f"{successes} of {total} is not a rate")
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     rate, shrink = successes / total, 1 + z * z / total
     middle = (rate + z * z / (2 * total)) / shrink
@@ -46,17 +46,17 @@ def wilson(successes: int, total: int, confidence: float = CONFIDENCE) -> Interv
 
 
 def mcnemar_worse(lost: int, gained: int) -> float:
-    """One-sided exact McNemar: how likely at least `lost` of the pairs that differ are losses, were both equally good.
+    """Return the one-sided exact McNemar p-value: the probability of at least `lost` losses, were both equally good.
 
-    Only cases that one solved and the other did not say anything; of those each is a loss or a gain by the toss of a
-    coin if the two are equally good. Without any the answer is 1: nothing speaks for worse.
+    Only cases that one solved and the other did not count. Each of them is a loss or a gain with equal probability if
+    the two releases are equally good. Without such cases the result is 1.
 
     Args:
-        lost: cases that the other one solved and this one did not.
-        gained: the other way round.
+        lost: cases that the other release solved and this one did not.
+        gained: cases that this release solved and the other one did not.
     Source: Q. McNemar, "Note on the sampling error of the difference between correlated proportions", 1947; exact form.
     """
     if lost < 0 or gained < 0:
-        raise ValueError(f"{lost} and {gained} are no counts")
+        raise ValueError(f"{lost} and {gained} are not counts")
     pairs = lost + gained
     return sum(math.comb(pairs, k) for k in range(lost, pairs + 1)) / 2**pairs

@@ -1,7 +1,7 @@
-"""The weather as the agent's own weather service reports it now, so that a suite also holds on real weather.
+"""Take the weather from the agent's own weather service, so that a suite also works on real weather.
 
-Cases that need the demo's weather, or a place that fails on purpose (tag `demo-data`), are left out on any other
-service.
+Cases with the tag `demo-data` need the demo's weather, or a place that fails on purpose. They are left out where the
+service is another one.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from urllib.parse import quote
 
 import httpx
 
-from genai_pipeline.evaluation.agent_client import NotMeasured
-from genai_pipeline.evaluation.suite import Suite, Weather
+from genai_pipeline.evaluation.agent_suite import AgentSuite, Weather
+from genai_pipeline.evaluation.reply import NotMeasured
 
 DEMO_ONLY = "demo-data"
 _SIDE_BY_SIDE = 4
 _TIMEOUT_S = 20.0
 
 
-def with_weather_of(suite: Suite, weather_url: str) -> Suite:
-    """The suite with the weather that the service reports now.
+def with_weather_of(suite: AgentSuite, weather_url: str) -> AgentSuite:
+    """Return the suite with the weather that the service reports now.
 
-    Raises: NotMeasured: the service does not answer, so nobody knows what is right.
+    Raises: NotMeasured: the service does not answer, so that the right answers are not known.
     """
     with (
         httpx.Client(base_url=weather_url, timeout=_TIMEOUT_S, headers={"Accept": "application/json"}) as http,
@@ -42,7 +42,7 @@ def _ask(http: httpx.Client, place: str) -> dict[str, Any]:
         response.raise_for_status()
         return dict(response.json())
     except (httpx.HTTPError, ValueError, TypeError) as error:
-        raise NotMeasured(f"the weather service {http.base_url} did not say what is right ({error})") from error
+        raise NotMeasured(f"the weather service {http.base_url} did not report the weather ({error})") from error
 
 
 def _weather(place: str, answer: dict[str, Any]) -> Weather:
@@ -50,4 +50,4 @@ def _weather(place: str, answer: dict[str, Any]) -> Weather:
         now = answer["current_condition"][0]
         return Weather(sky=str(now["weatherDesc"][0]["value"]).strip() or "?", celsius=int(now["temp_C"]))
     except (ValueError, KeyError, IndexError, TypeError) as error:
-        raise NotMeasured(f"the weather service said nothing sensible about {place} ({error!r})") from error
+        raise NotMeasured(f"the weather service reported no weather for {place} ({error!r})") from error

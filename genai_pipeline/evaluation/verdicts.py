@@ -1,16 +1,18 @@
-"""From runs and gates to verdicts. Pure.
+"""Judge what a suite found against the gates. Pure.
 
-What could not be measured counts as unknown, and a verdict is given only where the unknown cannot change it.
+What could not be measured is unknown. A verdict is given only where the unknown cannot change it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from genai_pipeline.core.gates import AgentGates
 from genai_pipeline.core.numbers import quantile
 from genai_pipeline.core.verdict import Verdict, failed, inconclusive, judge, passed
+from genai_pipeline.evaluation.agent_suite import AgentCase
 from genai_pipeline.evaluation.collecting import outcomes_of
 from genai_pipeline.evaluation.isolation import SessionResult, leaks, remembers
 from genai_pipeline.evaluation.outcome import CaseOutcome
@@ -19,14 +21,17 @@ from genai_pipeline.evaluation.statistics import wilson
 
 REMEMBERING_MIN = 0.5
 """Share of sessions whose follow-up must be about their own place for the isolation to count as tested."""
+TOOL_CALLING = "tool_calling"
 _SHOWN = 5
 
 Found = Sequence[tuple[bool | None, float]]
 """(right, wrong or not measured; how much it counts)."""
 
 
-def judge_suite(runs: Sequence[CaseRun], sessions: Sequence[SessionResult], gates: AgentGates) -> list[Verdict]:
-    """The verdicts of agent_report that rest on the release alone."""
+def judge_suite(
+    runs: Sequence[CaseRun[AgentCase]], sessions: Sequence[SessionResult], gates: AgentGates
+) -> list[Verdict]:
+    """Return the verdicts of agent_report that need no other release."""
     return [
         judge_success(outcomes_of(runs), gates.task_success_min),
         _tool_accuracy(runs, gates.tool_accuracy_min),
@@ -35,17 +40,47 @@ def judge_suite(runs: Sequence[CaseRun], sessions: Sequence[SessionResult], gate
     ]
 
 
-def judge_success(cases: Sequence[CaseOutcome], minimum: float) -> Verdict:
-    """Whether enough cases are solved, each in all of its runs."""
+def judge_success(
+    cases: Sequence[CaseOutcome],
+    minimum: float,
+    check: str = "task_success",
+    what: str = "cases solved",
+    **more: object,
+) -> Verdict:
+    """Return whether enough cases are solved, each in all of its runs. `minimum` is a share of the weights, 0 to 1."""
     solved = [(case.solved, case.weight) for case in cases]
     flaky = [case.name for case in cases if case.flaky]
     unsolved = [case for case in cases if case.solved is False]
     wrong = [f"{case.name}: {case.reason}{' (flaky)' if case.flaky else ''}" for case in unsolved]
     problems = [case.reason for case in cases if case.solved is None]
-    return _rate("task_success", "cases solved", solved, minimum, wrong, problems, flaky=flaky)
+    return _rate(check, what, solved, minimum, wrong, problems, flaky=flaky, **more)
 
 
-def _tool_accuracy(runs: Sequence[CaseRun], minimum: float) -> Verdict:
+def judge_tool_calling(cases: Sequence[CaseOutcome], minimum: float) -> Verdict:
+    """Return whether a model's own tool calls are right in enough cases, streamed and not."""
+    by_tag = rates_by_tag(cases)
+    return judge_success(cases, minimum, TOOL_CALLING, "cases solved, streamed and not", by_tag=by_tag)
+
+
+def tool_calling_not_asked() -> Verdict:
+    """Return what stands in the record where the model file has no gate for tool calls."""
+    return passed(TOOL_CALLING, "`gates.agent.tool_calling_min` is not set: not asked for")
+
+
+def rates_by_tag(cases: Sequence[CaseOutcome]) -> list[dict[str, Any]]:
+    """Return a row for each tag: cases, solved, not measured and the share of the measured ones that is solved."""
+    rows: list[dict[str, Any]] = []
+    for tag in dict.fromkeys(tag for case in cases for tag in case.tags):
+        found = [case.solved for case in cases if tag in case.tags]
+        measured = [solved for solved in found if solved is not None]
+        row: dict[str, Any] = {"tag": tag, "cases": len(found), "solved": found.count(True)}
+        row["not_measured"] = found.count(None)
+        row["rate"] = round(sum(measured) / len(measured), 4) if measured else None
+        rows.append(row)
+    return rows
+
+
+def _tool_accuracy(runs: Sequence[CaseRun[AgentCase]], minimum: float) -> Verdict:
     turns = [(wrong, r.case.weight) for r in runs for wrong in r.calls or [None] * len(r.case.turns)]
     right = [(None if wrong is None else not wrong, weight) for wrong, weight in turns]
     said = [f"{r.case.name}: {'; '.join(filter(None, r.calls))}" for r in runs if r.calls and any(r.calls)]
@@ -104,7 +139,7 @@ def _sessions_isolated(sessions: Sequence[SessionResult]) -> Verdict:
     return passed("sessions_isolated", summary, **facts)
 
 
-def _latency(runs: Sequence[CaseRun], limit_s: float) -> Verdict:
+def _latency(runs: Sequence[CaseRun[AgentCase]], limit_s: float) -> Verdict:
     """Turns that timed out took at least that long; turns that were never answered may have taken any time."""
     seconds = [reply.seconds for r in runs for reply in r.replies] + [r.waited_s for r in runs if r.waited_s]
     planned = sum(len(r.case.turns) for r in runs)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import time
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -17,7 +16,7 @@ from typing import Any
 import httpx
 
 from genai_pipeline.core.errors import EngineUnavailable, Refused
-from genai_pipeline.gateways.inference.openai import own_words
+from genai_pipeline.gateways.inference.chat_answer import END, own_words, stream_event
 from genai_pipeline.loadtest.prompts import prompt
 from genai_pipeline.loadtest.summary import Observation
 
@@ -118,8 +117,7 @@ class LoadClient:
             if response.status_code != 200:
                 raise _Broken(f"HTTP {response.status_code}: {own_words(await response.aread())}")
             async for line in response.aiter_lines():
-                if line.startswith("data: "):
-                    _note(line[6:], time.perf_counter(), arrivals)
+                _note(line, time.perf_counter(), arrivals)
         if not arrivals.ended:
             raise _Broken("the stream ended before its last chunk")
         if arrivals.usage is None:
@@ -144,20 +142,19 @@ class LoadClient:
         )
 
 
-def _note(data: str, now: float, arrivals: _Arrivals) -> None:
-    """Take in one server-sent event that arrived at `now`."""
-    if data == "[DONE]":
-        arrivals.ended = True
-        return
+def _note(line: str, now: float, arrivals: _Arrivals) -> None:
+    """Take in one line of the stream that arrived at `now`."""
+    arrivals.ended = arrivals.ended or line == END
     try:
-        event = json.loads(data)
-        if "error" in event:
-            raise _Broken(f"error in the stream: {str(event['error'])[:200]}")
-        if event.get("usage"):
-            arrivals.usage = event["usage"]
+        event = stream_event(line)
+        if event is None:
+            return
+        arrivals.usage = event.get("usage") or arrivals.usage
         for choice in event["choices"]:
             arrivals.first_event = arrivals.first_event or now
             if choice["delta"].get("content"):
                 arrivals.contents.append(now)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _Broken(f"not a chunk of a chat completion: {data[:100]!r}") from error
+    except ValueError as error:
+        raise _Broken(str(error)) from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _Broken(f"not a chunk of a chat completion: {line[:100]!r}") from error

@@ -7,6 +7,7 @@ No request is retried: what a client without retries would see is what is counte
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections import Counter
@@ -16,10 +17,10 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-import httpx
-
+from genai_pipeline.core.errors import EngineUnavailable
 from genai_pipeline.core.verdict import Verdict, inconclusive, judge
-from genai_pipeline.gateways.inference.openai import own_words
+from genai_pipeline.gateways.inference.chat_answer import parse_answer
+from genai_pipeline.gateways.inference.client import ClientSettings, InferenceClient
 
 KINDS = ("new connection", "keep-alive")
 MIN_REQUESTS = 10
@@ -109,7 +110,6 @@ class ContinuousProbe:
     def __init__(
         self, url: str, model: str, rate_per_s: float = 10, request_deadline_s: float = 20, max_s: float = 900
     ) -> None:
-        self._url = url.rstrip("/")
         self._body = {
             "model": model,
             "messages": [{"role": "user", "content": "Hello"}],
@@ -120,11 +120,7 @@ class ContinuousProbe:
         self._max_s = max_s
         kept = {"new connection": 0, "keep-alive": _WORKERS}
         self._clients = {
-            kind: httpx.Client(
-                timeout=request_deadline_s,
-                trust_env=False,
-                limits=httpx.Limits(max_keepalive_connections=kept[kind], keepalive_expiry=_KEPT_AT_REST_S),
-            )
+            kind: InferenceClient(url, ClientSettings(request_deadline_s, kept=kept[kind], kept_s=_KEPT_AT_REST_S))
             for kind in KINDS
         }
         self._seen = _Seen()
@@ -214,26 +210,26 @@ class ContinuousProbe:
         client = self._clients[kind]
         model = cause = root = ""
         try:
-            response = client.post(f"{self._url}/v1/chat/completions", json=self._body)
-            if response.status_code == 200:
-                model = str(response.json()["model"])
+            reply = client.send("POST", "/chat/completions", self._body)
+            if reply.status == 200:
+                model = parse_answer(reply.content).model
                 root = self._root(client) if number // len(KINDS) % _ROOT_EVERY == 0 else ""
             else:
-                cause = f"HTTP {response.status_code}: {own_words(response.content)}"
-        except httpx.HTTPError as error:
-            cause = f"{kind}: {str(error).rstrip('.') or type(error).__name__}"
-        except (ValueError, KeyError, TypeError) as error:
-            cause = f"not a chat completion: {error!r}"
+                cause = f"HTTP {reply.status}: {reply.words}"
+        except EngineUnavailable as error:
+            cause = f"{kind}: {error.what}"
+        except ValueError as error:
+            cause = str(error)
         finally:
             self._free.release()
             self._note(kind, model, cause, root)
 
-    def _root(self, client: httpx.Client) -> str:
-        """Best effort: what serves is judged elsewhere, a completion must not count as failed for it."""
+    def _root(self, client: InferenceClient) -> str:
+        """Best effort: other checks judge what serves, and a completion must not count as failed for this."""
         try:
-            card = client.get(f"{self._url}/v1/models").json()["data"][0]
+            card = json.loads(client.send("GET", "/models").content)["data"][0]
             return str(card.get("root") or "")
-        except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError):
+        except (EngineUnavailable, ValueError, KeyError, IndexError, TypeError, AttributeError):
             return ""
 
     def _note(self, kind: str, model: str, cause: str, root: str) -> None:

@@ -13,10 +13,10 @@ from genai_pipeline.evaluation.comparison import Comparison
 from genai_pipeline.evaluation.outcome import CaseOutcome, RunOutcome
 from genai_pipeline.evaluation.report import AgentReport
 from genai_pipeline.evaluation.results import Results, ResultsStore, results_key
-from genai_pipeline.evaluation.suite import load_suite
+from genai_pipeline.evaluation.suite_files import load_agent_suite
 from tests.defs.upkeep_desk import publish, run
 
-WEATHER = load_suite("weather")
+WEATHER = load_agent_suite("weather")
 FIGURES = {"suite": "weather", "cases": 4, "solved": 3, "not_measured": 0, "pass_rate": 0.75, "tool_accuracy": 1.0}
 
 
@@ -79,7 +79,7 @@ def test_the_next_one_is_held_against_what_live_did_and_the_flipped_cases_are_sh
 
     assert evaluated.against.release == v1
     assert evaluated.against.stored.release == v1
-    assert evaluated.asked[-1]["concurrency"] == desk.spec.gates.serving.at_concurrency
+    assert evaluated.asked[-1]["settings"].concurrency == desk.spec.gates.serving.at_concurrency
     shown = metadata_of(desk)
     rows = [row.data for row in shown["flipped"].value.records]
     assert [(row["case"], row["flipped"]) for row in rows] == [("case-2", "lost"), ("case-3", "gained")]

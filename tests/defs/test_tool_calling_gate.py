@@ -8,7 +8,8 @@ import pytest
 from genai_pipeline.core.model_file import ModelFiles, parse_model
 from genai_pipeline.core.record import Phase
 from genai_pipeline.evaluation.results import ResultsStore
-from genai_pipeline.evaluation.tool_calling import load_tool_suite, verdict
+from genai_pipeline.evaluation.suite_files import load_tool_suite
+from genai_pipeline.evaluation.verdicts import tool_calling_not_asked
 from tests.fakes.tool_model import Defect, Said, ToolModel, perfect
 
 CHECK = "agent_report.tool_calling"
@@ -28,8 +29,8 @@ def roll_out(desk, monkeypatch):
     """Roll a release out whose engine is a model with such a defect; returns what it was asked."""
 
     def run(defect: Defect = lambda said, request: said):
-        monkeypatch.setattr("genai_pipeline.evaluation.tool_calling.load_tool_suite", lambda name: SUITE)
-        monkeypatch.setattr("genai_pipeline.evaluation.tool_calling.not_asked", verdict.not_asked)
+        monkeypatch.setattr("genai_pipeline.evaluation.suite_files.load_tool_suite", lambda name: SUITE)
+        monkeypatch.setattr("genai_pipeline.evaluation.verdicts.tool_calling_not_asked", tool_calling_not_asked)
         desk.world.hub.publish("v1")
         with ToolModel(perfect(SUITE, defect)) as engine:
             monkeypatch.setattr(type(desk.platform.candidates), "engine_url", lambda self, release: engine.url)

@@ -28,6 +28,6 @@ def replace_engines(replace: Callable[[str, Any], None], verdicts: Verdicts, wat
 
     replace("genai_pipeline.loadtest.report.measure", measure)
     replace("genai_pipeline.evaluation.report.evaluate", evaluate)
-    replace("genai_pipeline.evaluation.tool_calling.not_asked", tool_calling)
+    replace("genai_pipeline.evaluation.verdicts.tool_calling_not_asked", tool_calling)
     replace("genai_pipeline.loadtest.acceptance.accept_candidate", lambda *a, **k: verdicts["candidate"])
     replace("genai_pipeline.loadtest.probe.ContinuousProbe", watch_traffic)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from genai_pipeline.evaluation.suite import PARAMETERS, Suite
+from genai_pipeline.evaluation.agent_suite import PARAMETERS, AgentSuite
 from tests.fakes.listening import Listening
 
 Messages = list[dict[str, Any]]
@@ -97,7 +97,7 @@ def results_of(messages: Messages) -> list[str]:
     return [text_of(m) for m in messages[since:] if m["role"] == "tool"]
 
 
-def solves(suite: Suite) -> Script:
+def solves(suite: AgentSuite) -> Script:
     """A model that makes the expected calls and answers with what the tools said."""
     turns = {turn.ask: turn for case in suite.cases for turn in case.turns}
     about_place = re.compile(re.escape(suite.isolation.ask).replace(r"\{place\}", "(.+)"))

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from genai_pipeline.evaluation.tool_calling.pattern import examples, optional
-from genai_pipeline.evaluation.tool_calling.suite import Step, ToolSuite
+from genai_pipeline.evaluation.argument_pattern import examples, optional
+from genai_pipeline.evaluation.tool_suite import ToolStep, ToolSuite
 from tests.fakes.listening import Listening
 
 PIECE = 7
@@ -65,7 +65,7 @@ def with_arguments(said: Said, change: Callable[[dict[str, Any]], dict[str, Any]
     return replace(said, calls=tuple((name, new) for (name, _), new in zip(said.calls, changed, strict=True)))
 
 
-def _right(step: Step) -> Said:
+def _right(step: ToolStep) -> Said:
     if step.calls:
         items = [item for call in step.calls for item in call.items()]
         required = [(n, {k: p for k, p in args.items() if not optional(k)[1]}) for n, args in items]

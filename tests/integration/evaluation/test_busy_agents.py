@@ -10,10 +10,12 @@ import pytest
 
 from genai_pipeline.core.judge_model import JudgeModel
 from genai_pipeline.evaluation import agent_client
-from genai_pipeline.evaluation.agent_client import AgentClient, NotMeasured
+from genai_pipeline.evaluation.agent_asker import AgentAsker
+from genai_pipeline.evaluation.agent_client import AgentClient
 from genai_pipeline.evaluation.llm_judge import judge_from
-from genai_pipeline.evaluation.runner import run_suite
-from genai_pipeline.evaluation.suite import load_suite
+from genai_pipeline.evaluation.reply import NotMeasured
+from genai_pipeline.evaluation.runner import RunSettings, run_suite
+from genai_pipeline.evaluation.suite_files import load_agent_suite
 
 REPLY = {"response": "Hello", "session_id": "s", "tools": [{"name": "t", "arguments": {}, "status": "success"}]}
 
@@ -83,10 +85,10 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_agent_that_is_busy_is_asked_again_until_every_case_is_measured():
-    whole = load_suite("weather")
+    whole = load_agent_suite("weather")
     suite = whole.model_copy(update={"cases": whole.cases[:12]})
     with agent(room=1) as busy, AgentClient(busy.url, concurrency=8) as client:
-        runs = run_suite(client, suite, lambda message: None, concurrency=8)
+        runs = run_suite(AgentAsker(client, suite), suite, RunSettings(concurrency=8))
 
     assert busy.refused > 0
     assert client._pace.limit < 8
@@ -108,7 +110,7 @@ def test_an_address_that_is_no_agents_is_not_measured(status: int):
     with agent() as other, AgentClient(other.url) as client:
         other.status = status
         other.together.set()
-        with pytest.raises(NotMeasured, match=f"is no agent: it answered {status}"):
+        with pytest.raises(NotMeasured, match=f"is not an agent: it answered {status}"):
             client.ask("Hello")
 
 
@@ -138,10 +140,11 @@ def test_whoever_is_told_of_the_progress_can_stop_the_asking():
     def say(message: str) -> None:
         raise Superseded
 
+    suite = load_agent_suite("weather")
     with agent() as quiet, AgentClient(quiet.url) as client:
         quiet.together.set()
         with pytest.raises(Superseded):
-            run_suite(client, load_suite("weather"), say, concurrency=2)
+            run_suite(AgentAsker(client, suite), suite, RunSettings(concurrency=2), say)
 
     assert quiet.answered < 20
 

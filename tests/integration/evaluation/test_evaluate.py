@@ -13,14 +13,17 @@ import pytest
 from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.gates import AgentGates
 from genai_pipeline.core.verdict import Verdict
-from genai_pipeline.evaluation import runner
-from genai_pipeline.evaluation.agent_client import AgentClient, NotMeasured
+from genai_pipeline.evaluation import agent_asker
+from genai_pipeline.evaluation.agent_asker import AgentAsker
+from genai_pipeline.evaluation.agent_client import AgentClient
+from genai_pipeline.evaluation.agent_suite import AgentCase, AgentSuite
 from genai_pipeline.evaluation.comparison import CHECK
 from genai_pipeline.evaluation.outcome import RunOutcome
-from genai_pipeline.evaluation.report import Against, AgentReport, evaluate
+from genai_pipeline.evaluation.reply import NotMeasured
+from genai_pipeline.evaluation.report import Against, AgentReport, EvaluationSettings, evaluate
 from genai_pipeline.evaluation.results import Results
-from genai_pipeline.evaluation.runner import run_suite
-from genai_pipeline.evaluation.suite import Suite, SuiteCase, load_suite
+from genai_pipeline.evaluation.runner import RunSettings, run_suite
+from genai_pipeline.evaluation.suite_files import load_agent_suite
 from genai_pipeline.local.weather_server import WeatherServer
 from tests.fakes.running_agent import RunningAgent, running_agent
 from tests.fakes.scripted_model import Messages, Say, Script, ScriptedModel, results_of, solves, text_of
@@ -38,9 +41,9 @@ def weather() -> Iterator[WeatherServer]:
 
 
 @pytest.fixture(scope="module")
-def suite() -> Suite:
+def suite() -> AgentSuite:
     """Ten single turns of the real suite: enough to be judged, few enough to be quick."""
-    whole = load_suite("weather")
+    whole = load_agent_suite("weather")
     single = [c for c in whole.cases if len(c.turns) == 1 and "tool-error" not in c.tags and c.turns[0].calls]
     return whole.model_copy(update={"cases": tuple(single[:6] + single[-6:-2])})
 
@@ -69,18 +72,18 @@ def changed(script: Script, change: Callable[[Messages, Say], Say]) -> Script:
 
 
 def test_an_agent_that_gets_the_whole_suite_right_passes(weather: WeatherServer):
-    suite, said = load_suite("weather"), list[str]()
+    suite, said = load_agent_suite("weather"), list[str]()
     with agent_on(solves(suite), weather) as agent:
-        report = evaluate(agent.url, "weather", GATES, said.append)
+        report = evaluate(agent.url, "weather", GATES, on_progress=said.append)
 
     assert outcomes(report) == ALL_PASSED
     assert [row["case"] for row in report.cases] == [case.name for case in suite.cases]
     assert report.summary["solved"] == len(suite.cases)
-    assert said[-1] == f"{len(suite.cases)} of {len(suite.cases)} cases asked"
+    assert said[-1] == f"{len(suite.cases)} of {len(suite.cases)} conversations held"
     assert report.to_json()["verdicts"][0]["check"] == "task_success"
 
 
-def test_an_agent_that_calls_a_tool_too_many_fails_on_tools_only(weather: WeatherServer, suite: Suite):
+def test_an_agent_that_calls_a_tool_too_many_fails_on_tools_only(weather: WeatherServer, suite: AgentSuite):
     def also_the_time(messages: Messages, say: Say) -> Say:
         return Say(calls=[*say.calls, ("get_current_time", {"timezone": "UTC"})]) if say.calls else say
 
@@ -91,7 +94,7 @@ def test_an_agent_that_calls_a_tool_too_many_fails_on_tools_only(weather: Weathe
     assert "get_current_time(UTC) called" in verdict(report, "tool_accuracy").summary
 
 
-def test_an_agent_that_asks_for_the_wrong_place_fails_on_tools_and_facts(weather: WeatherServer, suite: Suite):
+def test_an_agent_that_asks_for_the_wrong_place_fails_on_tools_and_facts(weather: WeatherServer, suite: AgentSuite):
     asked = {turn.ask for case in suite.cases for turn in case.turns}
 
     def paris(messages: Messages, say: Say) -> Say:
@@ -106,7 +109,7 @@ def test_an_agent_that_asks_for_the_wrong_place_fails_on_tools_and_facts(weather
     assert "does not say that it is 9°C (overcast) in Berlin" in verdict(report, "task_success").summary
 
 
-def test_an_agent_that_ignores_what_its_tools_say_fails_on_success_only(weather: WeatherServer, suite: Suite):
+def test_an_agent_that_ignores_what_its_tools_say_fails_on_success_only(weather: WeatherServer, suite: AgentSuite):
     def invent(messages: Messages, say: Say) -> Say:
         about = next((r.split(":")[0] for r in results_of(messages)), "")
         return Say(f"It is 99°C in {about} at half past noon.") if messages[-1]["role"] == "tool" else say
@@ -118,7 +121,7 @@ def test_an_agent_that_ignores_what_its_tools_say_fails_on_success_only(weather:
     assert "invents 99°" in verdict(report, "task_success").summary
 
 
-def test_an_agent_with_one_conversation_for_all_fails_on_isolation_only(weather: WeatherServer, suite: Suite):
+def test_an_agent_with_one_conversation_for_all_fails_on_isolation_only(weather: WeatherServer, suite: AgentSuite):
     with agent_on(solves(suite), weather) as agent:
         shared = agent.sessions
         one_for_all, enter = "one-session-for-everybody", shared._enter
@@ -129,7 +132,7 @@ def test_an_agent_with_one_conversation_for_all_fails_on_isolation_only(weather:
     assert "'s session is about " in verdict(report, "sessions_isolated").summary
 
 
-def test_an_agent_without_memory_does_not_prove_isolation(weather: WeatherServer, suite: Suite):
+def test_an_agent_without_memory_does_not_prove_isolation(weather: WeatherServer, suite: AgentSuite):
     with agent_on(solves(suite), weather) as agent:
         fresh, enter = count(), agent.sessions._enter
         agent.sessions._enter = lambda session_id: enter(f"{next(fresh)}")
@@ -138,7 +141,7 @@ def test_an_agent_without_memory_does_not_prove_isolation(weather: WeatherServer
     assert outcomes(report) == ALL_PASSED | {"sessions_isolated": "inconclusive"}
 
 
-def test_a_slow_agent_fails_on_latency_only(weather: WeatherServer, suite: Suite):
+def test_a_slow_agent_fails_on_latency_only(weather: WeatherServer, suite: AgentSuite):
     def slow(messages: Messages, say: Say) -> Say:
         return Say(say.text, say.calls, wait_s=0.15)
 
@@ -149,7 +152,7 @@ def test_a_slow_agent_fails_on_latency_only(weather: WeatherServer, suite: Suite
     assert "(limit 0.25 s)" in verdict(report, "latency").summary
 
 
-def test_an_agent_that_is_down_is_inconclusive_at_once(suite: Suite):
+def test_an_agent_that_is_down_is_inconclusive_at_once(suite: AgentSuite):
     report = evaluate("http://127.0.0.1:9", suite, GATES)
 
     assert outcomes(report) == dict.fromkeys(ALL_PASSED, "inconclusive")
@@ -157,7 +160,7 @@ def test_an_agent_that_is_down_is_inconclusive_at_once(suite: Suite):
     assert {row["success"] for row in report.cases} == {"not measured"}
 
 
-def test_an_agent_whose_model_is_down_is_inconclusive(weather: WeatherServer, suite: Suite):
+def test_an_agent_whose_model_is_down_is_inconclusive(weather: WeatherServer, suite: AgentSuite):
     with running_agent("http://127.0.0.1:9/v1", weather.url) as agent:
         report = evaluate(agent.url, suite, GATES)
 
@@ -166,7 +169,7 @@ def test_an_agent_whose_model_is_down_is_inconclusive(weather: WeatherServer, su
 
 
 def test_an_agent_that_dies_half_way_is_inconclusive_and_not_asked_for_ever(
-    weather: WeatherServer, suite: Suite, monkeypatch: pytest.MonkeyPatch
+    weather: WeatherServer, suite: AgentSuite, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("genai_pipeline.evaluation.agent_client._LONGEST_PAUSE_S", 0.01)
     turns = count()
@@ -179,10 +182,10 @@ def test_an_agent_that_dies_half_way_is_inconclusive_and_not_asked_for_ever(
 
     assert outcomes(report)["task_success"] == "inconclusive"
     assert outcomes(report)["tool_accuracy"] == "inconclusive"
-    assert any(row["reason"].startswith("not asked: 5 cases") for row in report.cases)
+    assert any(row["reason"].startswith("not asked: 5 conversations") for row in report.cases)
 
 
-def test_an_agent_that_answers_with_its_own_errors_has_failed(weather: WeatherServer, suite: Suite):
+def test_an_agent_that_answers_with_its_own_errors_has_failed(weather: WeatherServer, suite: AgentSuite):
     def endless(messages: Messages, say: Say) -> Say:
         return Say(calls=[("get_current_time", {"timezone": "UTC"})])
 
@@ -198,12 +201,12 @@ def test_an_agent_that_answers_with_its_own_errors_has_failed(weather: WeatherSe
 
 
 def test_an_evaluator_that_breaks_is_inconclusive_never_a_score_of_zero(
-    weather: WeatherServer, suite: Suite, monkeypatch: pytest.MonkeyPatch
+    weather: WeatherServer, suite: AgentSuite, monkeypatch: pytest.MonkeyPatch
 ):
     def broken(*_: object) -> list[str]:
         raise RuntimeError("the judge is ill")
 
-    monkeypatch.setitem(runner.SCORES, "answers", broken)
+    monkeypatch.setitem(agent_asker.SCORES, "answers", broken)
     with agent_on(solves(suite), weather) as agent:
         report = evaluate(agent.url, suite, GATES)
 
@@ -211,13 +214,13 @@ def test_an_evaluator_that_breaks_is_inconclusive_never_a_score_of_zero(
     assert "the judge is ill" in verdict(report, "task_success").summary
 
 
-def test_another_service_on_the_port_is_not_an_agent(weather: WeatherServer, suite: Suite):
+def test_another_service_on_the_port_is_not_an_agent(weather: WeatherServer, suite: AgentSuite):
     report = evaluate(weather.url, suite, GATES)
 
     assert outcomes(report) == dict.fromkeys(ALL_PASSED, "inconclusive")
 
 
-def test_a_case_that_only_some_runs_solve_is_flaky_and_not_solved(weather: WeatherServer, suite: Suite):
+def test_a_case_that_only_some_runs_solve_is_flaky_and_not_solved(weather: WeatherServer, suite: AgentSuite):
     solved, asked, first = solves(suite), count(), suite.cases[0].turns[0].ask
 
     def moody(messages: Messages) -> Say:
@@ -237,9 +240,9 @@ def test_a_case_that_only_some_runs_solve_is_flaky_and_not_solved(weather: Weath
     assert {len(case.runs) for case in report.results.cases} == {3}
 
 
-def test_what_a_turn_cost_is_kept_by_run_and_by_cycle(weather: WeatherServer, suite: Suite):
+def test_what_a_turn_cost_is_kept_by_run_and_by_cycle(weather: WeatherServer, suite: AgentSuite):
     with agent_on(solves(suite), weather) as agent:
-        report = evaluate(agent.url, suite, GATES, usd_per_million_tokens=10.0)
+        report = evaluate(agent.url, suite, GATES, EvaluationSettings(usd_per_million_tokens=10.0))
 
     assert report.results
     (run,) = report.results.cases[0].runs
@@ -256,7 +259,7 @@ def stored_of(report: AgentReport, release: str = "r1") -> Results:
     return replace(report.results, model="tiny", release=release)
 
 
-def test_a_candidate_is_held_against_what_live_did_with_the_same_cases(weather: WeatherServer, suite: Suite):
+def test_a_candidate_is_held_against_what_live_did_with_the_same_cases(weather: WeatherServer, suite: AgentSuite):
     def deaf(messages: Messages, say: Say) -> Say:
         return Say("Pardon?") if say.calls else say
 
@@ -273,7 +276,7 @@ def test_a_candidate_is_held_against_what_live_did_with_the_same_cases(weather: 
 
 @pytest.mark.parametrize("stored", ["none", "of another version", "asked once", "partly measured"])
 def test_live_is_asked_the_same_cases_now_where_its_results_do_not_say(
-    weather: WeatherServer, suite: Suite, stored: str
+    weather: WeatherServer, suite: AgentSuite, stored: str
 ):
     said, kept = list[str](), list[Results]()
     gates = GATES.model_copy(update={"repeat": 2})
@@ -287,7 +290,7 @@ def test_live_is_asked_the_same_cases_now_where_its_results_do_not_say(
             "partly measured": replace(good, cases=(unmeasured, *good.cases[1:])),
         }[stored]
         report = evaluate(
-            live.url, suite, gates, said.append, against=Against("r1", live.url, before, keep=kept.append)
+            live.url, suite, gates, on_progress=said.append, against=Against("r1", live.url, before, keep=kept.append)
         )
 
     assert verdict(report, CHECK).outcome == "passed"
@@ -297,7 +300,7 @@ def test_live_is_asked_the_same_cases_now_where_its_results_do_not_say(
 
 
 def test_live_that_cannot_be_asked_makes_the_comparison_inconclusive_and_nothing_else(
-    weather: WeatherServer, suite: Suite
+    weather: WeatherServer, suite: AgentSuite
 ):
     kept = list[Results]()
     with agent_on(solves(suite), weather) as agent:
@@ -313,7 +316,7 @@ def test_live_that_cannot_be_asked_makes_the_comparison_inconclusive_and_nothing
     ("against", "words"), [(Against(None), "Nothing is live"), (Against("r1", itself=True), "live")]
 )
 def test_a_first_release_and_the_live_one_have_nothing_to_be_worse_than(
-    weather: WeatherServer, suite: Suite, against: Against, words: str
+    weather: WeatherServer, suite: AgentSuite, against: Against, words: str
 ):
     with agent_on(solves(suite), weather) as agent:
         found = verdict(evaluate(agent.url, suite, GATES, against=against), CHECK)
@@ -334,14 +337,16 @@ class Picky:
         return SimpleNamespace(passed="Berlin" not in response, reason="no fun")
 
 
-def test_a_judge_has_a_say_on_rubrics_only_and_what_it_cannot_say_is_not_measured(weather: WeatherServer, suite: Suite):
-    def with_rubric(case: SuiteCase) -> SuiteCase:
+def test_a_judge_has_a_say_on_rubrics_only_and_what_it_cannot_say_is_not_measured(
+    weather: WeatherServer, suite: AgentSuite
+):
+    def with_rubric(case: AgentCase) -> AgentCase:
         turn = case.turns[0].model_copy(update={"rubric": "Is it fun?"})
         return case.model_copy(update={"turns": (turn,)})
 
     asked = suite.model_copy(update={"cases": (*map(with_rubric, suite.cases[:2]), *suite.cases[2:])})
     with agent_on(solves(suite), weather) as agent:
-        judged = evaluate(agent.url, asked, GATES, judge=Picky())
+        judged = evaluate(agent.url, asked, GATES, EvaluationSettings(judge=Picky()))
         alone = evaluate(agent.url, asked, GATES)
 
     assert [row["success"] for row in judged.cases[:3]] == ["no", "not measured", "yes"]
@@ -351,16 +356,16 @@ def test_a_judge_has_a_say_on_rubrics_only_and_what_it_cannot_say_is_not_measure
     assert [row["success"] for row in alone.cases[:2]] == ["yes", "yes"]
 
 
-def test_after_its_deadline_nothing_more_is_asked(weather: WeatherServer, suite: Suite):
+def test_after_its_deadline_nothing_more_is_asked(weather: WeatherServer, suite: AgentSuite):
     with agent_on(solves(suite), weather) as agent, AgentClient(agent.url) as client:
-        results = run_suite(client, suite, lambda message: None, deadline_s=-1)
+        results = run_suite(AgentAsker(client, suite), suite, RunSettings(deadline_s=-1))
 
     assert {result.problem for result in results} >= {"not asked: the evaluation's deadline was over"}
     assert all(result.success is None for result in results)
 
 
 def test_a_suite_can_be_a_file_of_ones_own(weather: WeatherServer, tmp_path: Path):
-    text = Path(load_suite.__globals__["SUITES"], "weather.yaml").read_text()
+    text = Path(load_agent_suite.__globals__["SUITES"], "weather.yaml").read_text()
     (tmp_path / "mine.yaml").write_text(text)
 
-    assert load_suite("mine", tmp_path) == load_suite("weather")
+    assert load_agent_suite("mine", tmp_path) == load_agent_suite("weather")

@@ -11,8 +11,7 @@ from genai_pipeline.cli import main, releases
 from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.release import Release
 from genai_pipeline.evaluation.results import ResultsStore
-from genai_pipeline.evaluation.suite import load_suite
-from genai_pipeline.evaluation.tool_calling import load_tool_suite
+from genai_pipeline.evaluation.suite_files import load_agent_suite, load_tool_suite
 from genai_pipeline.local.weather_server import WeatherServer
 from genai_pipeline.resources.platform import Platform
 from tests.fakes.running_agent import running_agent
@@ -85,7 +84,10 @@ def weather():
 
 @pytest.fixture
 def good(site, weather):
-    with ScriptedModel(solves(load_suite(str(site.suite)))) as model, running_agent(model.url, weather.url) as agent:
+    with (
+        ScriptedModel(solves(load_agent_suite(str(site.suite)))) as model,
+        running_agent(model.url, weather.url) as agent,
+    ):
         yield agent.url
 
 

@@ -11,10 +11,12 @@ import pytest
 
 from genai_pipeline.core.errors import AgentUnavailable
 from genai_pipeline.core.gates import AgentGates
-from genai_pipeline.evaluation.agent_client import AgentClient, NotMeasured
+from genai_pipeline.evaluation.agent_client import AgentClient
+from genai_pipeline.evaluation.agent_suite import AgentSuite
 from genai_pipeline.evaluation.canary import ask_one
+from genai_pipeline.evaluation.reply import NotMeasured
 from genai_pipeline.evaluation.report import evaluate
-from genai_pipeline.evaluation.suite import Suite, load_suite
+from genai_pipeline.evaluation.suite_files import load_agent_suite
 from genai_pipeline.gateways.agent.http import HttpAgent
 from genai_pipeline.local.weather_server import WeatherServer
 from tests.fakes.listening import Listening
@@ -26,14 +28,14 @@ VARIABLE = "AGENT_API_KEYS"
 
 
 @pytest.fixture(scope="module")
-def suite() -> Suite:
-    whole = load_suite("weather")
+def suite() -> AgentSuite:
+    whole = load_agent_suite("weather")
     single = [c for c in whole.cases if len(c.turns) == 1 and "tool-error" not in c.tags and c.turns[0].calls]
     return whole.model_copy(update={"cases": tuple(single[:6])})
 
 
 @pytest.fixture(scope="module")
-def keyed(suite: Suite) -> Iterator[RunningAgent]:
+def keyed(suite: AgentSuite) -> Iterator[RunningAgent]:
     weather = WeatherServer()
     threading.Thread(target=weather.serve_forever, daemon=True).start()
     with (
@@ -51,11 +53,11 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("key")
 def test_an_agent_with_keys_is_evaluated_and_the_key_is_told_to_nobody(
-    keyed: RunningAgent, suite: Suite, caplog: pytest.LogCaptureFixture
+    keyed: RunningAgent, suite: AgentSuite, caplog: pytest.LogCaptureFixture
 ):
     said: list[str] = []
     with caplog.at_level(logging.DEBUG):
-        found = evaluate(keyed.url, suite, AgentGates(latency_p95_s=60), said.append)
+        found = evaluate(keyed.url, suite, AgentGates(latency_p95_s=60), on_progress=said.append)
 
     assert {str(v.outcome) for v in found.verdicts} == {"passed"}
     assert found.results
@@ -65,7 +67,7 @@ def test_an_agent_with_keys_is_evaluated_and_the_key_is_told_to_nobody(
 
 @pytest.mark.parametrize("given", [None, "", " , ", "unknown"])
 def test_without_a_key_that_it_knows_nothing_is_measured_and_the_reason_says_what_to_set(
-    keyed: RunningAgent, suite: Suite, monkeypatch: pytest.MonkeyPatch, given: str | None
+    keyed: RunningAgent, suite: AgentSuite, monkeypatch: pytest.MonkeyPatch, given: str | None
 ):
     monkeypatch.setenv(VARIABLE, given) if given is not None else monkeypatch.delenv(VARIABLE, raising=False)
 
@@ -82,7 +84,7 @@ def test_without_a_key_that_it_knows_nothing_is_measured_and_the_reason_says_wha
 
 
 @pytest.mark.usefixtures("key")
-def test_the_watchs_question_and_the_first_greeting_show_the_key(keyed: RunningAgent, suite: Suite):
+def test_the_watchs_question_and_the_first_greeting_show_the_key(keyed: RunningAgent, suite: AgentSuite):
     assert ask_one(keyed.url, suite, 0).right
     assert HttpAgent(keyed.url).ask("Hello").session_id
 

@@ -12,8 +12,8 @@ import pytest
 
 from genai_pipeline.core.errors import Refused
 from genai_pipeline.core.judge_model import JudgeModel
-from genai_pipeline.evaluation.agent_client import NotMeasured
 from genai_pipeline.evaluation.llm_judge import PROMPT_VERSION, LlmJudge, framed, judge_from, judge_from_env
+from genai_pipeline.evaluation.reply import NotMeasured
 from tests.fakes.tool_model import Request, Said, ToolModel
 
 RUBRIC = "Says that it is raining."
@@ -106,8 +106,8 @@ def in_turn(*answers: Said) -> Callable[[Request], Said]:
         (Said(verdict(True, unmet=["It says nothing of rain."])), "contradicts itself: pass"),
         (Said(verdict(False, unmet=[])), "contradicts itself: fail"),
         (Said(f"bad key {KEY}", status=401), "bad key …"),
-        (Said("slow down", status=429, headers={"Retry-After-Ms": "1"}), "slow down"),
-        (Said("broken", status=500, headers={"Retry-After-Ms": "1"}), "broken"),
+        (Said("slow down", status=429, headers={"Retry-After": "0"}), "slow down"),
+        (Said("broken", status=500, headers={"Retry-After": "0"}), "broken"),
         (Said("no such model", status=404), "no such model"),
         (Said("x", cut=True), "did not answer"),
     ],

@@ -1,13 +1,16 @@
-"""The tool-calling suite by the real openai client: a perfect model passes, each defect goes red where it belongs."""
+"""The tool-calling suite over loopback: a perfect model passes, each defect goes red where it belongs."""
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from genai_pipeline.evaluation.outcome import CaseOutcome
-from genai_pipeline.evaluation.tool_calling import load_tool_suite, rates_by_tag, run_tool_calling
-from genai_pipeline.evaluation.tool_calling.suite import ToolSuite
+from genai_pipeline.evaluation.report import EvaluationSettings, measure_tool_calls
+from genai_pipeline.evaluation.suite_files import load_tool_suite
+from genai_pipeline.evaluation.tool_suite import ToolSuite
+from genai_pipeline.evaluation.verdicts import rates_by_tag
 from tests.fakes.tool_model import Defect, Request, Said, Script, ToolModel, perfect, with_arguments
 
 SUITE = load_tool_suite()
@@ -39,9 +42,9 @@ FEW = chosen(
 )
 
 
-def outcomes(script: Script, suite: ToolSuite = FEW, **settings: object) -> dict[str, CaseOutcome]:
+def outcomes(script: Script, suite: ToolSuite = FEW, **settings: Any) -> dict[str, CaseOutcome]:
     with ToolModel(script) as model:
-        found = run_tool_calling(model.url, "m", suite, **settings)  # type: ignore[arg-type]
+        found = measure_tool_calls(model.url, "m", suite, EvaluationSettings(**settings)).cases
     return {case.name: case for case in found}
 
 
@@ -55,7 +58,7 @@ def rate(found: dict[str, CaseOutcome], tag: str) -> float:
 
 def test_a_perfect_model_solves_every_case_over_few_connections():
     with ToolModel(perfect(SUITE)) as model:
-        found = run_tool_calling(model.url, "m", SUITE, concurrency=6)
+        found = measure_tool_calls(model.url, "m", SUITE, EvaluationSettings(concurrency=6)).cases
 
     assert [case.name for case in found if not case.solved] == []
     assert [case.name for case in found] == [case.name for case in SUITE.cases]
@@ -226,9 +229,9 @@ def says_nothing(said: Said, request: Request) -> Said:
 @pytest.mark.parametrize(
     ("defect", "wrong", "reason"),
     [
-        (broken_json, CALLING, "streamed: the arguments of find_contact are no JSON object"),
+        (broken_json, CALLING, "streamed: the arguments of find_contact are not a JSON object"),
         (only_first, SEVERAL, "streamed: get_weather(city='Madrid') not called"),
-        (name_twice, CALLING, "streamed: roll_diceroll_dice called, which is none of its tools"),
+        (name_twice, CALLING, "streamed: roll_diceroll_dice called, which is not one of its tools"),
         (same_ids, SEVERAL, "streamed: two calls came with the same id"),
         (no_ids, CALLING, "streamed: a call came without an id"),
         (as_text, CALLING, "streamed: a call came back as text ('[TOOL_CALLS]'): set the --tool-call-parser"),
@@ -264,10 +267,10 @@ def test_what_only_the_whole_answer_gets_wrong_is_said_to_be_so():
         (Said("", finish="length"), False, "cut off at 1024 tokens"),
         (Said("seed is unknown", status=400), None, "answered 400: seed is unknown"),
         (Said("slow down", status=429, headers={"Retry-After": "0"}), None, "answered 429: slow down"),
-        (Said("EngineCore died", status=500, headers={"Retry-After-Ms": "1"}), None, "answered 500: EngineCore died"),
+        (Said("EngineCore died", status=500, headers={"Retry-After": "0"}), None, "answered 500: EngineCore died"),
         (Said("The model `m` does not exist.", status=404), None, "Is the model called 'm'?"),
         (Said("no such key", status=401), None, "Check the API key"),
-        (Said("Hello", cut=True), None, "could not be reached, or broke off"),
+        (Said("Hello", cut=True), None, "got no answer"),
     ],
 )
 def test_an_answer_that_says_nothing_about_the_model_is_not_measured(said: Said, solved: bool | None, reason: str):
@@ -297,10 +300,10 @@ def test_a_model_that_hangs_costs_its_timeout_and_is_not_measured():
 
 def test_the_rest_is_not_asked_of_an_endpoint_that_is_not_there():
     told: list[str] = []
-    found = run_tool_calling("http://127.0.0.1:9", "m", SUITE, 16, on_progress=told.append)
+    found = measure_tool_calls("http://127.0.0.1:9", "m", SUITE, EvaluationSettings(16), told.append).cases
 
     assert {case.solved for case in found} == {None}
-    assert "could not be reached" in found[0].reason
+    assert "got no answer" in found[0].reason
     assert found[-1].reason.startswith("not asked: ")
     assert told[-1] == f"{2 * len(SUITE.cases)} of {2 * len(SUITE.cases)} conversations held"
 
@@ -322,7 +325,8 @@ def test_a_case_that_is_right_now_and_then_is_flaky_and_not_solved():
 
 def test_the_key_goes_with_the_request_and_an_address_with_a_path_is_taken_as_it_is():
     with ToolModel(lambda request: Said("The sea, the sea.")) as model:
-        run_tool_calling(model.url + "/openai/v9/", "m", chosen("irrelevance-poem"), api_key="k-123")
+        settings = EvaluationSettings(api_key="k-123")
+        measure_tool_calls(model.url + "/openai/v9/", "m", chosen("irrelevance-poem"), settings)
 
     assert {(r["path"], r["authorization"]) for r in model.requests} == {
         ("/openai/v9/chat/completions", "Bearer k-123")

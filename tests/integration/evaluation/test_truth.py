@@ -8,9 +8,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from genai_pipeline.core.gates import AgentGates
-from genai_pipeline.evaluation.agent_client import NotMeasured
-from genai_pipeline.evaluation.report import evaluate
-from genai_pipeline.evaluation.suite import Suite, load_suite
+from genai_pipeline.evaluation.agent_suite import AgentSuite
+from genai_pipeline.evaluation.reply import NotMeasured
+from genai_pipeline.evaluation.report import EvaluationSettings, evaluate
+from genai_pipeline.evaluation.suite_files import load_agent_suite
 from genai_pipeline.evaluation.truth import DEMO_ONLY, with_weather_of
 from genai_pipeline.local.weather_server import WeatherServer
 from tests.fakes.running_agent import running_agent
@@ -40,11 +41,11 @@ def real_weather() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def suite() -> Suite:
-    return load_suite("weather")
+def suite() -> AgentSuite:
+    return load_agent_suite("weather")
 
 
-def test_the_demo_service_says_what_the_suite_says_and_keeps_every_case(suite: Suite):
+def test_the_demo_service_says_what_the_suite_says_and_keeps_every_case(suite: AgentSuite):
     server = WeatherServer()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     asked = with_weather_of(suite, server.url)
@@ -54,9 +55,9 @@ def test_the_demo_service_says_what_the_suite_says_and_keeps_every_case(suite: S
     assert {p: w.celsius for p, w in asked.weather.items()} == {p: w.celsius for p, w in suite.weather.items()}
 
 
-def test_on_other_weather_the_service_is_right_and_demo_cases_are_left_out(suite: Suite, real_weather: str):
+def test_on_other_weather_the_service_is_right_and_demo_cases_are_left_out(suite: AgentSuite, real_weather: str):
     with ScriptedModel(solves(suite)) as model, running_agent(model.url, real_weather) as agent:
-        told = evaluate(agent.url, suite, AgentGates(), weather_url=real_weather)
+        told = evaluate(agent.url, suite, AgentGates(), EvaluationSettings(weather_url=real_weather))
         untold = evaluate(agent.url, suite, AgentGates())
 
     assert {v.check: str(v.outcome) for v in told.verdicts}["task_success"] == "passed"
@@ -65,18 +66,23 @@ def test_on_other_weather_the_service_is_right_and_demo_cases_are_left_out(suite
     assert {v.check: str(v.outcome) for v in untold.verdicts}["task_success"] == "failed"
 
 
-def test_a_suite_of_which_every_case_is_left_out_is_inconclusive(suite: Suite, real_weather: str):
+def test_a_suite_of_which_every_case_is_left_out_is_inconclusive(suite: AgentSuite, real_weather: str):
     cases = tuple(case.model_copy(update={"tags": (DEMO_ONLY,)}) for case in suite.cases)
     with ScriptedModel(solves(suite)) as model, running_agent(model.url, real_weather) as agent:
-        found = evaluate(agent.url, suite.model_copy(update={"cases": cases}), AgentGates(), weather_url=real_weather)
+        found = evaluate(
+            agent.url,
+            suite.model_copy(update={"cases": cases}),
+            AgentGates(),
+            EvaluationSettings(weather_url=real_weather),
+        )
 
     outcomes = {v.check: str(v.outcome) for v in found.verdicts if v.check != "sessions_isolated"}
     assert outcomes == dict.fromkeys(("task_success", "tool_accuracy", "latency"), "inconclusive")
 
 
-def test_without_the_weather_service_nobody_knows_what_is_right(suite: Suite):
-    with pytest.raises(NotMeasured, match="did not say what is right"):
+def test_without_the_weather_service_nobody_knows_what_is_right(suite: AgentSuite):
+    with pytest.raises(NotMeasured, match="the weather service"):
         with_weather_of(suite, "http://127.0.0.1:9")
 
-    report = evaluate("http://127.0.0.1:9", suite, AgentGates(), weather_url="http://127.0.0.1:9")
+    report = evaluate("http://127.0.0.1:9", suite, AgentGates(), EvaluationSettings(weather_url="http://127.0.0.1:9"))
     assert {str(v.outcome) for v in report.verdicts} == {"inconclusive"}

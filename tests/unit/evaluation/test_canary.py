@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 import pytest
 
 from genai_pipeline.evaluation import canary
-from genai_pipeline.evaluation.agent_client import NotMeasured, Reply, ToolCall
-from genai_pipeline.evaluation.suite import load_suite
+from genai_pipeline.evaluation.reply import NotMeasured, Reply, ReportedCall
+from genai_pipeline.evaluation.suite_files import load_agent_suite
 
-SUITE = load_suite("weather")
+SUITE = load_agent_suite("weather")
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def agent(monkeypatch):
 
 
 def reply(place="Berlin", text="It is 9°C in Berlin: overcast."):
-    return Reply(datetime.now(UTC), 0.5, text, "s", (ToolCall("get_weather", {"location": place}, "success"),))
+    return Reply(datetime.now(UTC), 0.5, text, "s", (ReportedCall("get_weather", {"location": place}, "success"),))
 
 
 def test_a_right_answer_with_the_right_tool_is_right(agent):

@@ -2,7 +2,9 @@
 
 import pytest
 
-from genai_pipeline.evaluation.suite import Suite, SuiteError, parse_suite
+from genai_pipeline.evaluation.agent_suite import AgentSuite
+from genai_pipeline.evaluation.suite import SuiteError
+from genai_pipeline.evaluation.suite_files import parse_suite
 
 HEAD = """\
 name: s
@@ -22,7 +24,7 @@ BY_ROW = """\
 """
 
 
-def suite(cases: str) -> Suite:
+def suite(cases: str) -> AgentSuite:
     return parse_suite(HEAD + cases, "s.yaml")
 
 

@@ -5,9 +5,11 @@ from typing import ClassVar
 import pytest
 
 from genai_pipeline.core.errors import NotFound
-from genai_pipeline.evaluation.agent_client import Reply
+from genai_pipeline.evaluation.agent_suite import AgentSuite
 from genai_pipeline.evaluation.isolation import run_isolation
-from genai_pipeline.evaluation.suite import Suite, SuiteError, load_suite, parse_suite
+from genai_pipeline.evaluation.reply import Reply
+from genai_pipeline.evaluation.suite import SuiteError
+from genai_pipeline.evaluation.suite_files import load_agent_suite, parse_suite
 from genai_pipeline.local.weather_server import broken_place, known_weather
 
 GOOD = """\
@@ -110,24 +112,24 @@ def test_the_prompt_of_the_sessions_may_hold_braces():
 
 
 def test_an_unknown_suite_is_refused_with_the_known_ones():
-    with pytest.raises(NotFound, match="may be: weather"):
-        load_suite("wether")
+    with pytest.raises(NotFound, match="Allowed: weather"):
+        load_agent_suite("wether")
     with pytest.raises(NotFound):
-        load_suite("../../etc/passwd")
+        load_agent_suite("../../etc/passwd")
 
 
 def test_another_folder_may_hold_suites(tmp_path: Path):
     (tmp_path / "mine.yaml").write_text(GOOD)
 
-    assert load_suite("mine", tmp_path).name == "s"
+    assert load_agent_suite("mine", tmp_path).name == "s"
 
 
 @pytest.fixture(scope="module")
-def weather_suite() -> Suite:
-    return load_suite("weather")
+def weather_suite() -> AgentSuite:
+    return load_agent_suite("weather")
 
 
-def test_the_weather_suite_covers_what_users_ask(weather_suite: Suite):
+def test_the_weather_suite_covers_what_users_ask(weather_suite: AgentSuite):
     tags = {tag for case in weather_suite.cases for tag in case.tags}
 
     assert len(weather_suite.cases) >= 30
@@ -135,14 +137,14 @@ def test_the_weather_suite_covers_what_users_ask(weather_suite: Suite):
     assert tags >= {"tool-error", "non-ascii", "several-words", "injection", "advice"}
 
 
-def test_the_weather_suite_knows_the_weather_that_the_demo_service_reports(weather_suite: Suite):
+def test_the_weather_suite_knows_the_weather_that_the_demo_service_reports(weather_suite: AgentSuite):
     for place, weather in weather_suite.weather.items():
         served = known_weather(place)
         assert served is not None, place
         assert (served.celsius, served.description.casefold()[: len(weather.sky)]) == (weather.celsius, weather.sky)
 
 
-def test_every_place_the_suite_asks_for_is_known_broken_or_meant_to_be_unknown(weather_suite: Suite):
+def test_every_place_the_suite_asks_for_is_known_broken_or_meant_to_be_unknown(weather_suite: AgentSuite):
     turns = [(case, turn) for case in weather_suite.cases for turn in case.turns]
     for case, turn in turns:
         for place in (p for places in turn.arguments_of("get_weather") for p in places):
@@ -150,7 +152,7 @@ def test_every_place_the_suite_asks_for_is_known_broken_or_meant_to_be_unknown(w
     assert all(known_weather(place) for place in weather_suite.isolation.places)
 
 
-def test_places_asked_for_together_differ_in_weather(weather_suite: Suite):
+def test_places_asked_for_together_differ_in_weather(weather_suite: AgentSuite):
     for case in weather_suite.cases:
         for turn in case.turns:
             places = [p for choices in turn.arguments_of("get_weather") for p in choices if p in weather_suite.weather]

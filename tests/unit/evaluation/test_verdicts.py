@@ -5,13 +5,12 @@ import pytest
 
 from genai_pipeline.core.gates import AgentGates
 from genai_pipeline.core.verdict import Outcome, Verdict
-from genai_pipeline.evaluation.agent_client import Reply, ToolCall
-from genai_pipeline.evaluation.collecting import outcomes_of
+from genai_pipeline.evaluation.agent_suite import AgentCase
+from genai_pipeline.evaluation.collecting import case_rows, outcomes_of
 from genai_pipeline.evaluation.isolation import SessionResult
+from genai_pipeline.evaluation.reply import Reply, ReportedCall
 from genai_pipeline.evaluation.results import Results
-from genai_pipeline.evaluation.rows import case_rows
 from genai_pipeline.evaluation.runner import CaseRun
-from genai_pipeline.evaluation.suite import SuiteCase
 from genai_pipeline.evaluation.verdicts import judge_success, judge_suite
 
 GATES = AgentGates(task_success_min=0.9, tool_accuracy_min=0.9, latency_p95_s=10)
@@ -22,7 +21,7 @@ def case(
     number: int, answer: str | None = "", call: str | None = "", seconds: float = 1.0, waited_s: float = 0.0
 ) -> CaseRun:
     """A case of one turn; None is not measured."""
-    asked = SuiteCase.model_validate({"name": f"case-{number}", "tags": ["t"], "turns": [{"ask": "Hi"}]})
+    asked = AgentCase.model_validate({"name": f"case-{number}", "tags": ["t"], "turns": [{"ask": "Hi"}]})
     if answer is None and call is None:
         return CaseRun(asked, problem="no connection", waited_s=waited_s)
     replies = [Reply(AT, seconds, "Hello", "s")]
@@ -48,7 +47,7 @@ def session(
     place: str, follow_up: str = "", called: str = "", session_id: str = "", problem: str = ""
 ) -> SessionResult:
     own = f"id-{place}"
-    calls = (ToolCall("get_weather", {"location": called or place}, "success"),)
+    calls = (ReportedCall("get_weather", {"location": called or place}, "success"),)
     replies = [
         Reply(AT, 1, f"Rain in {place}", own, calls),
         Reply(AT, 1, follow_up or f"{place}: rain", session_id or own, calls),

@@ -1,4 +1,4 @@
-"""Whether an answer is right: its calls against those expected, in any order; its text against the words. Pure."""
+"""Score one answer of a model: its calls against the expected ones, in any order, and its text against words. Pure."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from genai_pipeline.evaluation.folding import spoken
-from genai_pipeline.evaluation.tool_calling.pattern import object_differences, plain
-from genai_pipeline.evaluation.tool_calling.suite import Call, Step, ToolSuite
+from genai_pipeline.evaluation.argument_pattern import object_differences, plain
+from genai_pipeline.evaluation.normalized_text import spoken
+from genai_pipeline.evaluation.reply import ReportedCall
+from genai_pipeline.evaluation.tool_suite import Call, ToolStep, ToolSuite
+from genai_pipeline.gateways.inference.chat_answer import RawCall
 
 _RAW_CALL = re.compile(
     r"\[TOOL_CALLS\]|<tool_call>|<\|python_tag\|>|<function=|<｜tool▁call|<\|tool_call|"
@@ -26,15 +28,6 @@ _ASKING = re.compile(
 
 
 @dataclass(frozen=True)
-class RawCall:
-    """A call as the endpoint sent it; `arguments` is the text that should be JSON."""
-
-    id: str
-    name: str
-    arguments: str
-
-
-@dataclass(frozen=True)
 class ScoredCalls:
     """`wrong` holds a phrase per mistake; `matched` the place of each expected call, where nothing is wrong."""
 
@@ -42,7 +35,7 @@ class ScoredCalls:
     matched: list[int]
 
 
-def score_calls(suite: ToolSuite, tools: Sequence[str], step: Step, calls: Sequence[RawCall]) -> ScoredCalls:
+def score_calls(suite: ToolSuite, tools: Sequence[str], step: ToolStep, calls: Sequence[RawCall]) -> ScoredCalls:
     """Compare the calls of one answer with what the step wants."""
     read = [_read(suite, tools, call) for call in calls]
     wrong = [problem for problem, _ in read if problem] + _identities(calls)
@@ -61,13 +54,13 @@ def score_calls(suite: ToolSuite, tools: Sequence[str], step: Step, calls: Seque
 
 
 def raw_call(text: str) -> str:
-    """What is wrong where an engine left a call in the text; empty where it did not."""
+    """Return what is wrong where an engine left a call in the text; empty where it did not."""
     found = _RAW_CALL.search(text)
     return f"a call came back as text ({found[0]!r}): set the --tool-call-parser that fits the model" if found else ""
 
 
-def score_text(step: Step, text: str, called: bool) -> list[str]:
-    """What is wrong about what the answer says."""
+def score_text(step: ToolStep, text: str, called: bool) -> list[str]:
+    """Return what is wrong about the text of an answer; empty if nothing."""
     if not step.calls and not called and not text.strip():
         return ["neither calls nor says anything"]
     folded = spoken(text)
@@ -79,25 +72,25 @@ def score_text(step: Step, text: str, called: bool) -> list[str]:
     return wrong
 
 
-def shown_calls(calls: Sequence[RawCall]) -> list[dict[str, Any]]:
-    """Calls for a transcript; arguments as they came where they are no JSON."""
-    return [{"name": call.name, "arguments": _json(call.arguments, or_else=call.arguments)} for call in calls]
+def shown_calls(calls: Sequence[RawCall]) -> list[ReportedCall]:
+    """Return the calls for a transcript; arguments that are not JSON stay the text that came."""
+    return [ReportedCall(call.name, _json(call.arguments, or_else=call.arguments)) for call in calls]
 
 
 def _read(suite: ToolSuite, tools: Sequence[str], call: RawCall) -> tuple[str, Any]:
     """(what is wrong with the call by itself, its arguments)."""
     if call.name not in tools:
-        return f"{call.name or 'a call without a name'} called, which is none of its tools", None
+        return f"{call.name or 'a call without a name'} called, which is not one of its tools", None
     arguments = _json(call.arguments or "{}")
     if not isinstance(arguments, dict):
-        return f"the arguments of {call.name} are no JSON object: {plain(call.arguments)}", None
+        return f"the arguments of {call.name} are not a JSON object: {plain(call.arguments)}", None
     errors = Draft202012Validator(suite.tools[call.name].parameters).iter_errors(arguments)
     told = [f"{'.'.join([call.name, *map(str, e.absolute_path)])}: {e.message[:200]}" for e in errors]
     return "; ".join(told), arguments
 
 
 def _identities(calls: Sequence[RawCall]) -> list[str]:
-    """Results are sent back by id, so that calls without one of their own cannot be answered."""
+    """Results are sent back by id, so that each call needs an id that no other call has."""
     ids = [call.id for call in calls]
     if not all(ids):
         return ["a call came without an id"]
@@ -146,7 +139,7 @@ def _shown(name: str, arguments: Any) -> str:
 
 def _json(text: str, or_else: Any = None) -> Any:
     def refuse(constant: str) -> Any:
-        raise ValueError(f"{constant} is no JSON")
+        raise ValueError(f"{constant} is not JSON")
 
     try:
         return json.loads(text, parse_constant=refuse)

@@ -3,11 +3,12 @@ from typing import Any
 
 import pytest
 
+from genai_pipeline.evaluation.argument_pattern import differences, examples
 from genai_pipeline.evaluation.outcome import CaseOutcome, RunOutcome
-from genai_pipeline.evaluation.tool_calling import judge_tool_calling, rates_by_tag
-from genai_pipeline.evaluation.tool_calling.pattern import differences, examples
-from genai_pipeline.evaluation.tool_calling.scoring import RawCall, raw_call, score_calls, score_text
-from genai_pipeline.evaluation.tool_calling.suite import Step, ToolSuite
+from genai_pipeline.evaluation.tool_call_scoring import raw_call, score_calls, score_text
+from genai_pipeline.evaluation.tool_suite import ToolStep, ToolSuite
+from genai_pipeline.evaluation.verdicts import judge_tool_calling, rates_by_tag
+from genai_pipeline.gateways.inference.chat_answer import RawCall
 
 SUITE = ToolSuite.model_validate(
     {
@@ -31,7 +32,7 @@ SUITE = ToolSuite.model_validate(
 
 def wrong(made: list[tuple[str, Any]], /, **step: Any) -> str:
     raw = [RawCall(f"c{i}", n, a if isinstance(a, str) else json.dumps(a)) for i, (n, a) in enumerate(made)]
-    return "; ".join(score_calls(SUITE, ["weather", "stop"], Step.model_validate(step), raw).wrong)
+    return "; ".join(score_calls(SUITE, ["weather", "stop"], ToolStep.model_validate(step), raw).wrong)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_calls_fit_in_any_order_and_a_choice_does_not_starve_the_others():
     found = score_calls(
         SUITE,
         ["weather", "stop"],
-        Step.model_validate({"calls": calls}),
+        ToolStep.model_validate({"calls": calls}),
         [
             RawCall("1", "stop", "{}"),
             RawCall("2", "weather", '{"city":"Oslo"}'),
@@ -118,10 +119,13 @@ def test_calls_fit_in_any_order_and_a_choice_does_not_starve_the_others():
         ([("weather", {"city": "Rome"})], "weather: city is 'Rome', not 'Oslo'"),
         ([("weather", {"city": "Oslo"})] * 2, "weather(city='Oslo') called, which nothing asked for"),
         ([("weather", {"city": "Oslo"}), ("stop", {})], "stop() called, which nothing asked for"),
-        ([("wether", {"city": "Oslo"})], "wether called, which is none of its tools; weather(city='Oslo') not called"),
-        ([("weather", '{"city": "Oslo"')], 'the arguments of weather are no JSON object: \'{"city": "Oslo"\''),
-        ([("weather", "[1]")], "the arguments of weather are no JSON object: '[1]'"),
-        ([("weather", '{"city": NaN}')], "the arguments of weather are no JSON object: '{\"city\": NaN}'"),
+        (
+            [("wether", {"city": "Oslo"})],
+            "wether called, which is not one of its tools; weather(city='Oslo') not called",
+        ),
+        ([("weather", '{"city": "Oslo"')], 'the arguments of weather are not a JSON object: \'{"city": "Oslo"\''),
+        ([("weather", "[1]")], "the arguments of weather are not a JSON object: '[1]'"),
+        ([("weather", '{"city": NaN}')], "the arguments of weather are not a JSON object: '{\"city\": NaN}'"),
         ([("weather", {})], "weather: 'city' is a required property"),
         ([("weather", {"city": 5})], "weather.city: 5 is not of type 'string'"),
     ],
@@ -157,7 +161,7 @@ def test_a_tolerated_call_is_neither_needed_nor_wrong():
     ],
 )
 def test_what_is_wrong_about_a_text_is_said(step: dict[str, Any], text: str, called: bool, told: str):
-    assert "; ".join(score_text(Step.model_validate(step), text, called)) == told
+    assert "; ".join(score_text(ToolStep.model_validate(step), text, called)) == told
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
-"""A suite of tool calls for any model: tools as JSON schemas, messages, and the calls that they deserve.
+"""A suite of tool calls for any model: tools as JSON schemas, messages, and the calls that each message needs.
 
-Every mistake in a file is reported by file, line, field and remedy: also an expected argument that the tool's own
-schema would refuse, which no model could get right.
+An expected argument that the tool's own schema would refuse is a mistake of the suite: no model could get it right.
 """
 
 from __future__ import annotations
@@ -10,23 +9,19 @@ import hashlib
 import json
 import re
 from collections.abc import Collection, Iterator
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from genai_pipeline.core.did_you_mean import suggestion
-from genai_pipeline.core.errors import NotFound
-from genai_pipeline.core.yaml_file import Location, YamlFileError, parse_yaml
-from genai_pipeline.evaluation.expansion import expand_cases
-from genai_pipeline.evaluation.suite import SUITES, Runs, SuiteError, Weight, kind_of
-from genai_pipeline.evaluation.tool_calling.pattern import examples, malformed, optional, plain
+from genai_pipeline.core.yaml_file import Location
+from genai_pipeline.evaluation.argument_pattern import examples, malformed, optional, plain
+from genai_pipeline.evaluation.suite import ExpectedWords, Section, Suite, SuiteCase, Text, listed
 
 KIND = "tool_calling"
 
-Text = Annotated[str, Field(min_length=1)]
 Call = Annotated[dict[Text, dict[Text, Any]], Field(min_length=1, max_length=1)]
 
 
@@ -42,11 +37,7 @@ def _refuse_other_than_json(value: Any) -> None:
         raise ValueError(f"no JSON can hold it ({error}); put dates and the like into quotes") from error
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Tool(_Section):
+class ToolDefinition(Section):
     """A tool as the model is told of it. `parameters` is the JSON schema of an object."""
 
     description: Text
@@ -71,7 +62,7 @@ class Tool(_Section):
         return parameters
 
 
-class Step(_Section):
+class ToolStep(ExpectedWords):
     """One message to the model and what its next message must be.
 
     Args:
@@ -80,8 +71,6 @@ class Step(_Section):
         may_call: calls that are neither needed nor wrong.
         results: what the tools answer, in the order of `calls`; sent with the next step.
         asks_for: the model must call nothing and ask back, with one of these words.
-        says: of each group, the answer must hold at least one phrase, letter case aside.
-        never: phrases that no answer may hold.
     """
 
     ask: Text | None = None
@@ -89,18 +78,11 @@ class Step(_Section):
     may_call: tuple[Call, ...] = ()
     results: tuple[Any, ...] = ()
     asks_for: tuple[Text, ...] = ()
-    says: tuple[Annotated[tuple[Text, ...], Field(min_length=1)], ...] = ()
-    never: tuple[Text, ...] = ()
-
-    @field_validator("says", mode="before")
-    @classmethod
-    def _groups(cls, says: Any) -> Any:
-        return [group if isinstance(group, list) else [group] for group in says] if isinstance(says, list) else says
 
     @field_validator("asks_for", mode="before")
     @classmethod
     def _listed(cls, words: Any) -> Any:
-        return [words] if isinstance(words, str) else words
+        return listed(words) if isinstance(words, str) else words
 
     @field_validator("calls", "may_call", mode="before")
     @classmethod
@@ -112,7 +94,7 @@ class Step(_Section):
         return [{t: a or {} for t, a in call.items()} if isinstance(call, dict) else call for call in named]
 
     @model_validator(mode="after")
-    def _makes_sense(self) -> Step:
+    def _makes_sense(self) -> ToolStep:
         if self.asks_for and self.calls:
             raise ValueError("`asks_for` wants no call, and `calls` wants one: keep one of them")
         _refuse_other_than_json(self.results)
@@ -121,99 +103,53 @@ class Step(_Section):
         return self
 
 
-class ToolCase(_Section):
-    """One conversation with the tools that it names. `system` takes the suite's place."""
+class ToolCase(SuiteCase):
+    """One conversation with the tools that it names. `system` goes before the suite's."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
-    tags: tuple[Text, ...] = Field(min_length=1)
     tools: tuple[Text, ...] = Field(min_length=1)
-    turns: tuple[Step, ...] = Field(min_length=1)
-    weight: Weight = 1.0
-    repeat: Runs | None = None
+    turns: tuple[ToolStep, ...] = Field(min_length=1)
     system: Text | None = None
 
 
-class ToolSuite(_Section):
-    """A named set of cases and the tools that they share.
+class ToolSuite(Suite[ToolCase]):
+    """A suite of tool calls and the tools that its cases share.
 
     Args:
-        repeat: how often each case is run.
         system: the system message of every case.
         max_tokens: of one answer.
         seed: sent with every request, with temperature 0.
     """
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
     kind: Literal["tool_calling"]
-    repeat: Runs = 1
     system: Text = "You are a helpful assistant."
     max_tokens: PositiveInt = 1024
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 7
-    tools: dict[Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")], Tool] = Field(min_length=1)
-    cases: tuple[ToolCase, ...] = Field(min_length=1)
+    tools: dict[Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")], ToolDefinition] = Field(min_length=1)
 
     @property
     def digest(self) -> str:
-        """Hex sha256 of what is asked and what is right. How often and how much it counts is no part of it."""
         asked = self.model_dump(
             mode="json", exclude={"repeat": True, "cases": {"__all__": {"tags", "weight", "repeat"}}}
         )
         return hashlib.sha256(json.dumps(asked, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-    def runs_of(self, case: ToolCase, repeat: int | None = None) -> int:
-        """How often a case is run; `repeat` is asked for by whoever evaluates and wins."""
-        return repeat or case.repeat or self.repeat
 
     def as_sent(self, names: Collection[str]) -> list[dict[str, Any]]:
         """Tools in the form of the chat completions API."""
         return [{"type": "function", "function": {"name": n, **self.tools[n].model_dump(mode="json")}} for n in names]
 
 
-def is_tool_suite(name: str, folder: Path = SUITES) -> bool:
-    """Whether the suite called `name`, or in the file `name`, is one of this kind. False for what cannot be read."""
-    return kind_of(_path(name, folder)) == KIND
-
-
-def load_tool_suite(name: str = KIND, folder: Path = SUITES) -> ToolSuite:
-    """The suite called `name`, or in the file `name` where that ends in .yaml.
-
-    Raises: NotFound: there is no such suite. SuiteError: its file is wrong.
-    """
-    path = _path(name, folder)
-    known = sorted(p.stem for p in folder.glob("*.yaml") if kind_of(p) == KIND)
-    if path.parent == folder and path.stem not in known:
-        remedy = f"It may be: {', '.join(known)}, or the path of a file of yours (….yaml) that says `kind: {KIND}`."
-        raise NotFound(f"There is no suite of tool calls {name!r}.", remedy)
-    try:
-        return parse_tool_suite(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise NotFound(f"{path} cannot be read ({error}).", "Name a suite's file, in UTF-8.") from error
-
-
-def parse_tool_suite(text: str, path: str) -> ToolSuite:
-    """Parse one suite. Raises: SuiteError: with one line per mistake."""
-    try:
-        return parse_yaml(text, path, ToolSuite, "a suite", expand_cases, _contradictions)
-    except YamlFileError as error:
-        raise SuiteError(path, error.problems) from error
-
-
-def _path(name: str, folder: Path) -> Path:
-    return Path(name).expanduser() if name.endswith((".yaml", ".yml")) else folder / f"{Path(name).name}.yaml"
-
-
-def _contradictions(suite: ToolSuite) -> Iterator[tuple[Location, str]]:
+def contradictions(suite: ToolSuite) -> Iterator[tuple[Location, str]]:
     for number, case in enumerate(suite.cases):
         place: Location = ("cases", number)
         unknown = [(i, tool) for i, tool in enumerate(case.tools) if tool not in suite.tools]
         for index, tool in unknown:
-            yield (*place, "tools", index), f"no tool is called {tool!r}. {_meant(tool, suite.tools)}"
+            yield (*place, "tools", index), f"no tool is called {tool!r}. {suggestion(tool, suite.tools)}"
         if not unknown:
             yield from _of_turns(suite, case, (*place, "turns"))
 
 
 def _of_turns(suite: ToolSuite, case: ToolCase, place: Location) -> Iterator[tuple[Location, str]]:
-    before: Step | None = None
+    before: ToolStep | None = None
     for number, step in enumerate(case.turns):
         here = (*place, number)
         if step.ask is None and not (before and before.results):
@@ -231,14 +167,14 @@ def _of_turns(suite: ToolSuite, case: ToolCase, place: Location) -> Iterator[tup
 def _of_call(suite: ToolSuite, case: ToolCase, call: Call, place: Location) -> Iterator[tuple[Location, str]]:
     ((name, arguments),) = call.items()
     if name not in case.tools:
-        yield (*place, name), f"the case has no tool {name!r}. {_meant(name, case.tools)}"
+        yield (*place, name), f"the case has no tool {name!r}. {suggestion(name, case.tools)}"
         return
     schema = suite.tools[name].parameters
     properties = schema.get("properties", {})
     for written, pattern in arguments.items():
         key, here = optional(written)[0], (*place, name, written)
         if key not in properties:
-            yield here, f"{name} has no parameter {key!r}. {_meant(key, properties)}"
+            yield here, f"{name} has no parameter {key!r}. {suggestion(key, properties)}"
         elif problem := malformed(pattern) or _refused(schema, properties[key], pattern):
             yield here, f"{problem}."
     given = {key for key, may_miss in map(optional, arguments) if not may_miss}
@@ -267,7 +203,3 @@ def _refused(whole: dict[str, Any], schema: Any, pattern: Any) -> str:
             hint = "; put it in quotes" if error.validator_value == "string" and not isinstance(value, dict) else hint
             return f"the tool's schema refuses {plain(value)}: {error.message}{hint}"
     return ""
-
-
-def _meant(name: str, known: Collection[str]) -> str:
-    return suggestion(name, known)

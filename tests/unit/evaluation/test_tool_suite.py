@@ -4,9 +4,11 @@ from pathlib import Path
 import pytest
 
 from genai_pipeline.core.errors import NotFound
-from genai_pipeline.evaluation.suite import SuiteError, load_suite
-from genai_pipeline.evaluation.tool_calling import is_tool_suite, load_tool_suite, parse_tool_suite
-from genai_pipeline.evaluation.tool_calling.scoring import score_text
+from genai_pipeline.evaluation.agent_suite import AgentSuite
+from genai_pipeline.evaluation.suite import SuiteError
+from genai_pipeline.evaluation.suite_files import load_agent_suite, load_suite, load_tool_suite, parse_suite
+from genai_pipeline.evaluation.tool_call_scoring import score_text
+from genai_pipeline.evaluation.tool_suite import ToolSuite
 
 GOOD = """\
 name: mine
@@ -35,12 +37,12 @@ cases:
 
 def problems(text: str) -> list[str]:
     with pytest.raises(SuiteError) as error:
-        parse_tool_suite(text, "s.yaml")
+        parse_suite(text, "s.yaml", ToolSuite)
     return error.value.problems
 
 
 def test_a_good_suite_is_read():
-    suite = parse_tool_suite(GOOD, "s.yaml")
+    suite = parse_suite(GOOD, "s.yaml", ToolSuite)
 
     assert suite.cases[0].turns[0].calls == ({"book": {"people": 2, "day": "mon"}},)
     assert suite.as_sent(["book"])[0]["function"]["name"] == "book"
@@ -51,7 +53,7 @@ def test_a_schema_may_refer_to_its_own_definitions():
         "      properties:", "      $defs: {n: {type: integer}}\n      properties:"
     )
 
-    assert parse_tool_suite(refers, "s.yaml").cases
+    assert parse_suite(refers, "s.yaml", ToolSuite).cases
     assert "refuses 'two': 'two' is not of type 'integer'" in problems(refers.replace("people: 2", "people: two"))[0]
 
 
@@ -62,7 +64,7 @@ def test_a_suite_of_this_kind_is_known_however_its_kind_is_written(tmp_path: Pat
     lines = [f"kind: {kind}", *(line for line in GOOD.splitlines() if not line.startswith("kind"))]
     path.write_text(before + "\n".join(lines))
 
-    assert is_tool_suite(str(path))
+    assert isinstance(load_suite(str(path)), ToolSuite)
     assert load_tool_suite(str(path)).name == "mine"
 
 
@@ -132,29 +134,32 @@ def test_all_mistakes_between_the_parts_are_reported_at_once():
 def test_a_case_may_stand_for_many():
     text = GOOD.replace("name: one", "name: on-{day}\n    for: {day: [mon, tue]}").replace("day: mon}", "day: '{day}'}")
 
-    assert [case.turns[0].calls[0]["book"]["day"] for case in parse_tool_suite(text, "s.yaml").cases] == ["mon", "tue"]
+    assert [case.turns[0].calls[0]["book"]["day"] for case in parse_suite(text, "s.yaml", ToolSuite).cases] == [
+        "mon",
+        "tue",
+    ]
 
 
 def test_suites_of_the_two_kinds_are_told_apart(tmp_path: Path):
     (tmp_path / "mine.yaml").write_text(GOOD)
 
-    assert is_tool_suite("tool_calling")
-    assert not is_tool_suite("weather")
-    assert is_tool_suite(str(tmp_path / "mine.yaml"))
+    assert isinstance(load_suite("tool_calling"), ToolSuite)
+    assert isinstance(load_suite("weather"), AgentSuite)
+    assert isinstance(load_suite(str(tmp_path / "mine.yaml")), ToolSuite)
     assert load_tool_suite(str(tmp_path / "mine.yaml")).name == "mine"
-    with pytest.raises(NotFound, match="may be: tool_calling"):
+    with pytest.raises(NotFound, match="Allowed: tool_calling"):
         load_tool_suite("weather")
-    with pytest.raises(NotFound, match="may be: weather"):
-        load_suite("tool_calling")
+    with pytest.raises(NotFound, match="Allowed: weather"):
+        load_agent_suite("tool_calling")
     with pytest.raises(NotFound):
         load_tool_suite("../../etc/passwd")
 
 
 def test_the_digest_is_about_what_is_asked_and_not_about_how_often():
-    suite = parse_tool_suite(GOOD, "s.yaml")
+    suite = parse_suite(GOOD, "s.yaml", ToolSuite)
 
-    assert parse_tool_suite(GOOD + "repeat: 3\n", "s.yaml").digest == suite.digest
-    assert parse_tool_suite(GOOD.replace("Monday", "monday"), "s.yaml").digest != suite.digest
+    assert parse_suite(GOOD + "repeat: 3\n", "s.yaml", ToolSuite).digest == suite.digest
+    assert parse_suite(GOOD.replace("Monday", "monday"), "s.yaml", ToolSuite).digest != suite.digest
 
 
 FAIR = [

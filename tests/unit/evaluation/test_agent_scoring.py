@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from genai_pipeline.evaluation.agent_client import Reply, ToolCall
-from genai_pipeline.evaluation.scorers import wrong_answer, wrong_calls
-from genai_pipeline.evaluation.suite import ExpectedTurn, Weather
+from genai_pipeline.evaluation.agent_scoring import wrong_answer, wrong_calls
+from genai_pipeline.evaluation.agent_suite import AgentTurn, Weather
+from genai_pipeline.evaluation.reply import Reply, ReportedCall
 
 AT = datetime(2026, 11, 24, 5, 32, 50, tzinfo=UTC)
 WEATHER = {
@@ -14,12 +14,12 @@ WEATHER = {
 }
 
 
-def turn(*calls: dict[str, Any], **more: Any) -> ExpectedTurn:
-    return ExpectedTurn.model_validate({"ask": "?", "calls": list(calls)} | more)
+def turn(*calls: dict[str, Any], **more: Any) -> AgentTurn:
+    return AgentTurn.model_validate({"ask": "?", "calls": list(calls)} | more)
 
 
 def reply(text: str = "", *calls: tuple[str, dict[str, Any]], seconds: float = 0.5, problem: str = "") -> Reply:
-    return Reply(AT, seconds, text, "s", tuple(ToolCall(n, a, "success") for n, a in calls), problem)
+    return Reply(AT, seconds, text, "s", tuple(ReportedCall(n, a, "success") for n, a in calls), problem)
 
 
 OSLO = ("get_weather", {"location": "Oslo"})
@@ -42,7 +42,7 @@ TOKYO = ("get_current_time", {"timezone": "Asia/Tokyo"})
         (turn(may_call=[{"get_current_time": "Mars/Olympus"}]), []),
     ],
 )
-def test_right_calls_are_right_in_any_order_and_spelling(expected: ExpectedTurn, calls: list[Any]):
+def test_right_calls_are_right_in_any_order_and_spelling(expected: AgentTurn, calls: list[Any]):
     assert wrong_calls(expected, reply("", *calls)) == ""
 
 
@@ -55,7 +55,7 @@ def test_right_calls_are_right_in_any_order_and_spelling(expected: ExpectedTurn,
         (turn({"get_weather": "Oslo"}, {"get_weather": "Zürich"}), [OSLO], "get_weather(Zürich) not called"),
     ],
 )
-def test_wrong_calls_are_told_by_what_is_missing_and_what_is_extra(expected: ExpectedTurn, calls: list[Any], told: str):
+def test_wrong_calls_are_told_by_what_is_missing_and_what_is_extra(expected: AgentTurn, calls: list[Any], told: str):
     assert wrong_calls(expected, reply("", *calls)) == told
 
 
@@ -83,7 +83,7 @@ def test_a_time_zone_must_be_exact():
     assert told == "get_current_time(Asia/Tokyo) not called; get_current_time(tokyo) called"
 
 
-def said(expected: ExpectedTurn, text: str, *heard: str, seconds: float = 0.5) -> str:
+def said(expected: AgentTurn, text: str, *heard: str, seconds: float = 0.5) -> str:
     return wrong_answer(expected, reply(text, seconds=seconds), WEATHER, heard)
 
 
@@ -153,4 +153,4 @@ def test_an_empty_answer_and_an_error_are_wrong():
 
 
 def test_a_call_is_shown_on_any_terminal_whatever_its_arguments_hold():
-    assert str(ToolCall("get_weather", {"location": "Z\ud83d"}, "success")).encode() == b"get_weather(Z\\ud83d)"
+    assert str(ReportedCall("get_weather", {"location": "Z\ud83d"}, "success")).encode() == b"get_weather(Z\\ud83d)"

@@ -1,7 +1,7 @@
-"""What is right: deterministic scoring of one turn.
+"""Score the turns of an agent by fixed rules. Pure.
 
-No judge model: a check that guesses cannot be an acceptance test alone. Where a turn has a rubric and a judge is
-configured, it is asked only about answers that are right by these rules.
+A check that guesses cannot be an acceptance test alone, so that no judge model decides here. Where a turn has a rubric
+and a judge is configured, the judge is asked only about answers that are right by these rules.
 """
 
 from __future__ import annotations
@@ -11,17 +11,40 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
-from genai_pipeline.evaluation.agent_client import Reply, ToolCall
-from genai_pipeline.evaluation.folding import fold, spoken
-from genai_pipeline.evaluation.suite import PARAMETERS, TIME_TOOL, WEATHER_TOOL, ExpectedTurn, Weather
+from genai_pipeline.evaluation.agent_suite import (
+    PARAMETERS,
+    TIME_TOOL,
+    WEATHER_TOOL,
+    AgentCase,
+    AgentSuite,
+    AgentTurn,
+    Weather,
+)
+from genai_pipeline.evaluation.normalized_text import normalized, spoken
+from genai_pipeline.evaluation.reply import Reply, ReportedCall
 
 _TEMPERATURE = re.compile(r"([-−–]?\d+(?:\.\d+)?)\s?(?:°(?!\s?f)|degrees(?!\sf))", re.IGNORECASE)
-"""In Celsius: what is given in Fahrenheit beside it is neither needed nor invented."""
+"""Only degrees Celsius count; a value in Fahrenheit beside them is neither needed nor invented."""
 _MINUTE = timedelta(minutes=1)
 
 
-def wrong_calls(expected: ExpectedTurn, reply: Reply) -> str:
-    """What is wrong about the calls of a turn; empty if nothing. Order and repetition do not matter."""
+def score_answers(suite: AgentSuite, case: AgentCase, replies: Sequence[Reply]) -> list[str]:
+    """Return what is wrong about the answer of each turn; empty strings where nothing is."""
+    heard: list[str] = []
+    found: list[str] = []
+    for turn, reply in zip(case.turns, replies, strict=True):
+        heard += [place for places in turn.arguments_of(WEATHER_TOOL) for place in places]
+        found.append(wrong_answer(turn, reply, suite.weather, heard))
+    return found
+
+
+def score_calls(suite: AgentSuite, case: AgentCase, replies: Sequence[Reply]) -> list[str]:
+    """Return what is wrong about the tool calls of each turn; empty strings where nothing is."""
+    return [wrong_calls(turn, reply) for turn, reply in zip(case.turns, replies, strict=True)]
+
+
+def wrong_calls(expected: AgentTurn, reply: Reply) -> str:
+    """Return what is wrong about the calls of a turn; empty if nothing. Order and repetition do not matter."""
     if reply.problem:
         return reply.problem
     called = {_call_key(call) for call in reply.calls}
@@ -38,8 +61,8 @@ def wrong_calls(expected: ExpectedTurn, reply: Reply) -> str:
     return "; ".join(told)
 
 
-def wrong_answer(expected: ExpectedTurn, reply: Reply, weather: Mapping[str, Weather], heard: Sequence[str]) -> str:
-    """What is wrong about the answer of a turn; empty if nothing.
+def wrong_answer(expected: AgentTurn, reply: Reply, weather: Mapping[str, Weather], heard: Sequence[str]) -> str:
+    """Return what is wrong about the answer of a turn; empty if nothing.
 
     Args:
         heard: places whose weather was asked for in this conversation so far, this turn included.
@@ -59,7 +82,7 @@ def wrong_answer(expected: ExpectedTurn, reply: Reply, weather: Mapping[str, Wea
     return "; ".join(filter(None, told))
 
 
-def _call_key(call: ToolCall) -> tuple[str, str]:
+def _call_key(call: ReportedCall) -> tuple[str, str]:
     parameter = PARAMETERS.get(call.name, "")
     if set(call.arguments) != {parameter}:
         return call.name, repr(sorted(call.arguments.items()))
@@ -68,7 +91,7 @@ def _call_key(call: ToolCall) -> tuple[str, str]:
 
 def _argument_key(tool: str, argument: str) -> str:
     """`Paris, France` is Paris; a time zone is a code and must be exact."""
-    return fold(argument.partition(",")[0]) if tool == WEATHER_TOOL else argument.strip()
+    return normalized(argument.partition(",")[0]) if tool == WEATHER_TOOL else argument.strip()
 
 
 def _temperatures(text: str) -> list[float]:

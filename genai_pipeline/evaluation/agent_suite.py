@@ -1,0 +1,121 @@
+"""A suite for an agent: conversations, the tool calls that they need and what a right answer holds.
+
+Facts follow from the calls. An answer about a place's weather must give the temperature or the sky of that place as
+the suite's `weather` table has them, and one about a time must give that time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any
+from zoneinfo import available_timezones
+
+from pydantic import Field, field_validator, model_validator
+
+from genai_pipeline.evaluation.normalized_text import normalized
+from genai_pipeline.evaluation.suite import Choice, ExpectedWords, Section, Suite, SuiteCase, Text, listed
+
+WEATHER_TOOL, TIME_TOOL = "get_weather", "get_current_time"
+PARAMETERS = {WEATHER_TOOL: "location", TIME_TOOL: "timezone"}
+
+Call = Annotated[dict[str, Choice], Field(min_length=1)]
+
+
+class Weather(Section):
+    """What the weather service says about a place."""
+
+    sky: Text
+    celsius: Annotated[int, Field(strict=True)]
+
+
+class AgentTurn(ExpectedWords):
+    """One prompt and what it deserves.
+
+    Args:
+        calls: tool -> argument, in any order; a list of arguments is a choice.
+        may_call: calls that are neither needed nor wrong, such as one that can only fail.
+        rubric: what a judge model is asked about the answer, where one is configured; nothing else looks at it.
+    """
+
+    ask: Text
+    calls: tuple[Call, ...] = ()
+    may_call: tuple[Call, ...] = ()
+    rubric: Text | None = None
+
+    @field_validator("calls", "may_call", mode="before")
+    @classmethod
+    def _choices(cls, calls: Any) -> Any:
+        if not isinstance(calls, list):
+            return calls
+        return [{t: listed(arg) for t, arg in call.items()} if isinstance(call, dict) else call for call in calls]
+
+    @field_validator("calls", "may_call")
+    @classmethod
+    def _known_tools(cls, calls: tuple[Call, ...]) -> tuple[Call, ...]:
+        if unknown := [tool for call in calls for tool in call if tool not in PARAMETERS]:
+            raise ValueError(f"no tool is called {unknown[0]!r}; there are {' and '.join(PARAMETERS)}")
+        return calls
+
+    @field_validator("calls")
+    @classmethod
+    def _known_zones(cls, calls: tuple[Call, ...]) -> tuple[Call, ...]:
+        zones = [zone for call in calls for zone in call.get(TIME_TOOL, ())]
+        if unknown := [zone for zone in zones if zone not in available_timezones()]:
+            raise ValueError(f"{unknown[0]!r} is not an IANA time zone, so its time is not known")
+        return calls
+
+    @property
+    def expected(self) -> list[tuple[str, tuple[str, ...]]]:
+        """(tool, accepted arguments) of every call."""
+        return [item for call in self.calls for item in call.items()]
+
+    @property
+    def tolerated(self) -> list[tuple[str, str]]:
+        return [(tool, choice) for call in self.may_call for tool, choices in call.items() for choice in choices]
+
+    def arguments_of(self, tool: str) -> list[tuple[str, ...]]:
+        return [choices for name, choices in self.expected if name == tool]
+
+
+class AgentCase(SuiteCase):
+    """One conversation, in a session of its own."""
+
+    turns: tuple[AgentTurn, ...] = Field(min_length=1)
+
+
+class Isolation(Section):
+    """Sessions side by side, each about a place of its own: none may hear of another one's.
+
+    Args:
+        ask: the first turn; `{place}` is the session's place.
+        follow_up: leaves the place out, so that only the session's own history can tell it.
+        places: rare ones, which no model comes up with by itself.
+    """
+
+    ask: Annotated[str, Field(pattern=r"\{place\}")]
+    follow_up: Text
+    places: tuple[Text, ...] = Field(min_length=2)
+
+    @model_validator(mode="after")
+    def _apart(self) -> Isolation:
+        names = sorted(map(normalized, self.places), key=len)
+        if within := next((a for i, a in enumerate(names) if any(a in b for b in names[i + 1 :])), None):
+            raise ValueError(f"a place is named twice, or is part of another one's name: {within}")
+        if "{place}" in self.follow_up:
+            raise ValueError("`follow_up` names the place; then it needs no memory")
+        return self
+
+
+class AgentSuite(Suite[AgentCase]):
+    """A suite for an agent, and the weather that its answers are judged by."""
+
+    weather: dict[str, Weather] = Field(default_factory=dict)
+    isolation: Isolation
+
+    @property
+    def digest(self) -> str:
+        cases = [case.model_dump(mode="json", exclude={"tags", "weight", "repeat"}) for case in self.cases]
+        weather = {place: weather.model_dump() for place, weather in self.weather.items()}
+        canonical = json.dumps([self.name, weather, cases], sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
