@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from figures import write_figures
 
 from genai_pipeline.core.gates import AgentGates
-from genai_pipeline.evaluation.report import EvaluationSettings, evaluate, measure_tool_calls
+from genai_pipeline.evaluation.evaluate import EvaluationSettings, evaluate, measure_tool_calls
 from genai_pipeline.evaluation.suite_files import load_agent_suite, load_tool_suite
 
 Conversation = list[tuple[str, Any]]

@@ -32,7 +32,7 @@ from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.verdict import worst
 from genai_pipeline.evaluation.agent_suite import AgentSuite
-from genai_pipeline.evaluation.report import Against, EvaluationSettings, evaluate, measure_agent
+from genai_pipeline.evaluation.evaluate import Against, EvaluationSettings, evaluate, measure_agent
 from genai_pipeline.evaluation.suite_files import load_agent_suite
 from genai_pipeline.local.weather_server import WeatherServer
 

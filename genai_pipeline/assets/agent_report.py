@@ -8,8 +8,8 @@ from genai_pipeline.core.facts import AgentFigures, Facts
 
 
 def _evaluate(hand: InHand) -> Findings:
+    from genai_pipeline.evaluation.evaluate import EvaluationSettings, evaluate
     from genai_pipeline.evaluation.llm_judge import judge_for
-    from genai_pipeline.evaluation.report import EvaluationSettings, evaluate
 
     platform, gates = hand.platform, hand.spec.gates
     against = against_live(platform, hand.release, gates.agent.suite, hand.say)

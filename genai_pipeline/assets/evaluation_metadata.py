@@ -12,7 +12,7 @@ from genai_pipeline.core.record import Record
 from genai_pipeline.resources.platform import Platform
 
 if TYPE_CHECKING:
-    from genai_pipeline.evaluation.report import AgentReport
+    from genai_pipeline.evaluation.evaluate import AgentReport
 
 DRAWN = ("pass_rate", "tool_accuracy", "turn_p95_s", "cycle_p95_s", "output_tokens", "cost_usd", "flaky")
 """Figures that Dagster draws over partitions."""

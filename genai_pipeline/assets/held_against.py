@@ -9,13 +9,13 @@ from genai_pipeline.core.verdict import Verdict, inconclusive
 from genai_pipeline.resources.platform import Platform
 
 if TYPE_CHECKING:
-    from genai_pipeline.evaluation.report import Against
+    from genai_pipeline.evaluation.evaluate import Against
     from genai_pipeline.evaluation.results import Results
 
 
 def against_live(platform: Platform, release: Release, suite: str, say: Callable[[str], None]) -> "Against":
     """What is live, what it did when it was asked last, and where it can be asked again."""
-    from genai_pipeline.evaluation.report import Against
+    from genai_pipeline.evaluation.evaluate import Against
     from genai_pipeline.evaluation.results import BrokenResults, ResultsStore
     from genai_pipeline.evaluation.suite_files import load_agent_suite
 

@@ -54,8 +54,8 @@ def live_evaluation_checks(spec: ModelSpec) -> dg.AssetChecksDefinition:
 
 def _measured(platform: Platform, spec: ModelSpec, record: Record, say: Any) -> tuple[list[Verdict], dict[str, Any]]:
     """Verdicts of both checks. Another release that got the traffic meanwhile makes them inconclusive."""
+    from genai_pipeline.evaluation.evaluate import EvaluationSettings, evaluate
     from genai_pipeline.evaluation.llm_judge import judge_for
-    from genai_pipeline.evaluation.report import EvaluationSettings, evaluate
 
     gates = spec.gates.agent
     try:

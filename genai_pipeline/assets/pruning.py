@@ -7,7 +7,7 @@ import dagster as dg
 from genai_pipeline.assets.failures import explained
 from genai_pipeline.assets.tables import table
 from genai_pipeline.core.model_file import ModelFiles
-from genai_pipeline.evaluation.pruning import StaleResults, prune_results
+from genai_pipeline.evaluation.stale_results import StaleResults, prune_results
 from genai_pipeline.resources.platform import Platform
 from genai_pipeline.resources.runs import references_of_runs
 from genai_pipeline.staging.prune import Decision, Fate, References

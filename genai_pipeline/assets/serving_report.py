@@ -8,7 +8,7 @@ from genai_pipeline.core.facts import Facts, ServingFigures
 
 
 def _measure(hand: InHand) -> Findings:
-    from genai_pipeline.loadtest.report import measure
+    from genai_pipeline.loadtest.load_test import measure
 
     platform, release = hand.platform, hand.release
     # Left by an earlier attempt, it would ask questions of its own while we count.

@@ -14,7 +14,7 @@ def put_to_the_engine(hand: InHand) -> Findings:
 
     Raises: NotFound, SuiteError: the suite is missing or wrong.
     """
-    from genai_pipeline.evaluation.report import EvaluationSettings, measure_tool_calls
+    from genai_pipeline.evaluation.evaluate import EvaluationSettings, measure_tool_calls
     from genai_pipeline.evaluation.suite_files import load_tool_suite
     from genai_pipeline.evaluation.verdicts import judge_tool_calling, tool_calling_not_asked
 

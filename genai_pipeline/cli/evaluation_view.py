@@ -1,4 +1,4 @@
-"""What `genai evaluate` shows: its progress, then both sides, what flipped, and the verdicts."""
+"""Show what `genai evaluate` found: the progress, both releases, the flipped cases and the verdicts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
-from genai_pipeline.cli.evaluated import Side
+from genai_pipeline.cli.evaluated_release import EvaluatedRelease
 from genai_pipeline.core.numbers import quantile
 from genai_pipeline.core.verdict import Verdict
 from genai_pipeline.evaluation.comparison import Comparison, flipped_rows, solved_runs
@@ -24,7 +24,7 @@ _MARKS = {"passed": "green", "failed": "red", "inconclusive": "yellow"}
 
 @contextmanager
 def progress(stream: TextIO) -> Iterator[Callable[[str], None]]:
-    """A bar on a terminal, and lines elsewhere; takes messages such as `30 of 81 cases asked`."""
+    """Show a bar on a terminal, and lines elsewhere, for messages such as `30 of 81 conversations held`."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -43,8 +43,10 @@ def progress(stream: TextIO) -> Iterator[Callable[[str], None]]:
         yield say
 
 
-def page(suite: str, mine: Side, against: Side | None, verdicts: Sequence[Verdict]) -> Iterator[str | RenderableType]:
-    """The whole answer, from figures to verdicts."""
+def page(
+    suite: str, mine: EvaluatedRelease, against: EvaluatedRelease | None, verdicts: Sequence[Verdict]
+) -> Iterator[str | RenderableType]:
+    """Yield the parts of the answer, from figures to verdicts."""
     sides = [side for side in (mine, against) if side]
     for side in sides:
         yield f"{side.name}: {side.problem or side.source}"
@@ -59,7 +61,7 @@ def page(suite: str, mine: Side, against: Side | None, verdicts: Sequence[Verdic
         yield _verdict(verdict)
 
 
-def _figures(suite: str, sides: Sequence[tuple[Side, Results]]) -> RenderableType:
+def _figures(suite: str, sides: Sequence[tuple[EvaluatedRelease, Results]]) -> RenderableType:
     from rich.table import Table
 
     table = Table(title=f"suite {suite}", title_justify="left", box=None)

@@ -17,7 +17,7 @@ from genai_pipeline.core.errors import GenaiError, NotFound, NotReady, Unavailab
 if TYPE_CHECKING:
     from genai_pipeline.core.model_spec import ModelSpec
     from genai_pipeline.core.snapshot import Snapshot
-    from genai_pipeline.evaluation.pruning import StaleResults
+    from genai_pipeline.evaluation.stale_results import StaleResults
     from genai_pipeline.gateways import Gateways
     from genai_pipeline.gateways.dagster_api import DagsterApi
     from genai_pipeline.gateways.hub.abc import Hub
@@ -155,7 +155,7 @@ def _prune(context: Context) -> int:
 def _pruner(context: Context) -> tuple[Pruner, list[str], Callable[[bool], list[StaleResults]]]:
     """The pruner of this profile, the one model that it is for, if there is one, and what prunes results."""
     from genai_pipeline.core.model_file import read_models
-    from genai_pipeline.evaluation.pruning import prune_results
+    from genai_pipeline.evaluation.stale_results import prune_results
     from genai_pipeline.gateways.dagster_api import DagsterApi
     from genai_pipeline.local.installation import adopt
     from genai_pipeline.resources.profile import gateways_for

@@ -1,4 +1,4 @@
-"""Prometheus histograms, read as PromQL reads them. Pure."""
+"""Read Prometheus histograms in the way of PromQL. Pure."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ Buckets = Mapping[float, float]
 
 
 def increase(before: Buckets, after: Buckets) -> dict[float, float]:
-    """What was observed between two readings; a counter that went back was restarted and counts from zero."""
+    """Return what was observed between two readings. A counter that went back was restarted and counts from zero."""
     restarted = any(after.get(bound, 0.0) < count for bound, count in before.items())
     return {bound: count - (0.0 if restarted else before.get(bound, 0.0)) for bound, count in sorted(after.items())}
 
 
 def total(buckets: Buckets) -> float:
-    """How many observations; 0 for an empty histogram."""
+    """Return the number of observations; 0 for an empty histogram."""
     return buckets.get(math.inf, 0.0)
 
 
 def quantile_bounds(buckets: Buckets, q: float) -> tuple[float, float]:
-    """Lower and upper bound of the bucket in which the quantile lies; all that a histogram really knows.
+    """Return the lower and upper bound of the bucket that holds the quantile; a histogram knows no more.
 
     Raises: NotEnoughData: no observations.
     """
@@ -39,7 +39,7 @@ def quantile_bounds(buckets: Buckets, q: float) -> tuple[float, float]:
 
 
 def histogram_quantile(buckets: Buckets, q: float) -> float:
-    """Estimate a quantile, linear within its bucket.
+    """Return an estimate of a quantile, linear within its bucket.
 
     A quantile in the last bucket, which has no upper bound, is that bucket's lower bound.
 

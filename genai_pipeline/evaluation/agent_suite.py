@@ -23,19 +23,19 @@ Call = Annotated[dict[str, Choice], Field(min_length=1)]
 
 
 class Weather(Section):
-    """What the weather service says about a place."""
+    """What the weather service reports about a place."""
 
     sky: Text
     celsius: Annotated[int, Field(strict=True)]
 
 
 class AgentTurn(ExpectedWords):
-    """One prompt and what it deserves.
+    """One prompt, the tool calls that it needs and what a right answer holds.
 
     Args:
         calls: tool -> argument, in any order; a list of arguments is a choice.
-        may_call: calls that are neither needed nor wrong, such as one that can only fail.
-        rubric: what a judge model is asked about the answer, where one is configured; nothing else looks at it.
+        may_call: calls that are allowed and not required, such as one that can only fail.
+        rubric: what a judge model is asked about the answer, where one is configured.
     """
 
     ask: Text
@@ -54,7 +54,7 @@ class AgentTurn(ExpectedWords):
     @classmethod
     def _known_tools(cls, calls: tuple[Call, ...]) -> tuple[Call, ...]:
         if unknown := [tool for call in calls for tool in call if tool not in PARAMETERS]:
-            raise ValueError(f"no tool is called {unknown[0]!r}; there are {' and '.join(PARAMETERS)}")
+            raise ValueError(f"there is no tool {unknown[0]!r}; allowed: {' and '.join(PARAMETERS)}")
         return calls
 
     @field_validator("calls")
@@ -62,12 +62,12 @@ class AgentTurn(ExpectedWords):
     def _known_zones(cls, calls: tuple[Call, ...]) -> tuple[Call, ...]:
         zones = [zone for call in calls for zone in call.get(TIME_TOOL, ())]
         if unknown := [zone for zone in zones if zone not in available_timezones()]:
-            raise ValueError(f"{unknown[0]!r} is not an IANA time zone, so its time is not known")
+            raise ValueError(f"{unknown[0]!r} is not an IANA time zone")
         return calls
 
     @property
     def expected(self) -> list[tuple[str, tuple[str, ...]]]:
-        """(tool, accepted arguments) of every call."""
+        """Every expected call as (tool, accepted arguments)."""
         return [item for call in self.calls for item in call.items()]
 
     @property
@@ -85,12 +85,12 @@ class AgentCase(SuiteCase):
 
 
 class Isolation(Section):
-    """Sessions side by side, each about a place of its own: none may hear of another one's.
+    """Sessions side by side, each about its own place: none may mention the place of another.
 
     Args:
         ask: the first turn; `{place}` is the session's place.
-        follow_up: leaves the place out, so that only the session's own history can tell it.
-        places: rare ones, which no model comes up with by itself.
+        follow_up: does not name the place, so that only the session's own history can.
+        places: rare ones, which a model does not mention by itself.
     """
 
     ask: Annotated[str, Field(pattern=r"\{place\}")]
@@ -101,9 +101,9 @@ class Isolation(Section):
     def _apart(self) -> Isolation:
         names = sorted(map(normalized, self.places), key=len)
         if within := next((a for i, a in enumerate(names) if any(a in b for b in names[i + 1 :])), None):
-            raise ValueError(f"a place is named twice, or is part of another one's name: {within}")
+            raise ValueError(f"a place is named twice, or is part of the name of another: {within}")
         if "{place}" in self.follow_up:
-            raise ValueError("`follow_up` names the place; then it needs no memory")
+            raise ValueError("`follow_up` must not name the place, because it tests the memory")
         return self
 
 

@@ -1,9 +1,9 @@
-"""What an argument may be, as a suite writes it. Pure.
+"""Compare an argument with the pattern that a suite gives for it. Pure.
 
-A value is that value, letter case and white space around a text aside. A list is a choice, so that an array is a list
-in a list. An object holds a pattern for each key; `maybe key` may be left out, or empty. `$exact` is a text to the
-letter, `$contains` one that holds all of these words. What was not written down is right only empty or as the schema's
-default.
+A plain value matches itself; letter case and white space around a text do not count. A list is a choice, so that an
+array is a list in a list. An object has a pattern for each key; `maybe key` may be missing or empty. `$exact` matches
+exactly this text, `$contains` a text with all of these words. An argument without a pattern must be empty or the
+schema's default.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ _MOST_SHOWN = 120
 
 
 def plain(value: Any) -> str:
-    """A value as a reason shows it."""
+    """Return a value as messages show it."""
     shown = repr(value)
     return shown if len(shown) <= _MOST_SHOWN else shown[:_MOST_SHOWN] + "…"
 
 
 def optional(key: str) -> tuple[str, bool]:
-    """`maybe unit` as (`unit`, True)."""
+    """Split the key of a pattern: `maybe unit` becomes (`unit`, True)."""
     return key.removeprefix(MAYBE), key.startswith(MAYBE)
 
 
 def malformed(pattern: Any) -> str:
-    """What is wrong about a pattern by itself; empty if nothing."""
+    """Return what is wrong about a pattern by itself; empty if nothing."""
     if pattern is None or isinstance(pattern, str | bool | int | float):
         return ""
     if isinstance(pattern, list):
         inner = [element for choice in pattern for element in (choice if isinstance(choice, list) else [choice])]
-        return "an empty choice fits nothing" if not pattern else next(filter(None, map(malformed, inner)), "")
+        return "an empty choice matches no value" if not pattern else next(filter(None, map(malformed, inner)), "")
     if not isinstance(pattern, dict):
-        return f"YAML reads {pattern!s} as a {type(pattern).__name__}, which no JSON holds; put it in quotes"
+        return f"YAML reads {pattern!s} as a {type(pattern).__name__}, which JSON cannot hold; put it in quotes"
     if any(not isinstance(key, str) for key in pattern):
-        return "the keys of an object are texts; put them in quotes"
+        return "the keys of an object must be texts; put them in quotes"
     words = [key for key in pattern if key.startswith("$")]
     if words and (len(pattern) != 1 or words[0] not in _WORDS):
-        return f"{words[0]} is not known here or not alone; there are {' and '.join(_WORDS)}"
+        return f"{words[0]} must be the only key and one of {' and '.join(_WORDS)}"
     if words:
         values = pattern[words[0]] if words[0] == CONTAINS else [pattern[words[0]]]
         texts = [values] if isinstance(values, str) else values
@@ -53,7 +53,7 @@ def malformed(pattern: Any) -> str:
 
 
 def examples(pattern: Any) -> Iterator[Any]:
-    """Values that fit; each choice at least once, the likeliest first."""
+    """Yield values that match, each choice at least once, the first choice first."""
     if isinstance(pattern, list):
         for choice in pattern:
             yield from [[next(examples(e)) for e in choice]] if isinstance(choice, list) else examples(choice)
@@ -71,7 +71,7 @@ def examples(pattern: Any) -> Iterator[Any]:
 
 
 def differences(pattern: Any, value: Any, schema: Any, name: str) -> list[str]:
-    """How a value differs from its pattern; empty where it fits."""
+    """Return how a value differs from its pattern; empty where it matches."""
     if isinstance(pattern, list):
         found = [_choice_differences(choice, value, schema, name) for choice in pattern]
         if not all(found):
@@ -82,7 +82,7 @@ def differences(pattern: Any, value: Any, schema: Any, name: str) -> list[str]:
 
 
 def object_differences(pattern: Mapping[str, Any], value: Any, schema: Any, name: str = "") -> list[str]:
-    """As `differences`, for the keys of an object."""
+    """Return how the keys of an object differ from their patterns; empty where they match."""
     if not isinstance(value, dict):
         return [f"{name or 'it'} is {plain(value)}, not an object"]
     dot = f"{name}." if name else ""
@@ -90,12 +90,12 @@ def object_differences(pattern: Mapping[str, Any], value: Any, schema: Any, name
     for written, expected in pattern.items():
         key, may_miss = optional(written)
         under = _under(schema, key)
-        if key in value and not (may_miss and _says_nothing(value[key])):
+        if key in value and not (may_miss and _is_empty(value[key])):
             found += differences(expected, value[key], under, dot + key)
         elif not may_miss and not _is_default(expected, under):
             found.append(f"{dot}{key} is missing")
     known = {optional(written)[0] for written in pattern}
-    spare = [k for k in value if k not in known and not _says_nothing(value[k])]
+    spare = [k for k in value if k not in known and not _is_empty(value[k])]
     extra = [k for k in spare if not _same(_under(schema, k).get("default"), value[k])]
     return found + [f"{dot}{key} = {plain(value[key])} is invented" for key in extra]
 
@@ -122,13 +122,13 @@ def _array_differences(expected: list[Any], value: Any, schema: Any, name: str) 
 
 
 def _under(schema: Any, key: str) -> dict[str, Any]:
-    """What the schema of an object says about one of its keys."""
+    """Return the schema of one key of an object."""
     under = schema.get("properties", {}).get(key) if isinstance(schema, dict) else None
     return under if isinstance(under, dict) else {}
 
 
-def _says_nothing(value: Any) -> bool:
-    """An empty text or list is a way to leave an argument out."""
+def _is_empty(value: Any) -> bool:
+    """An empty text or list counts as a missing argument."""
     return value in ("", [])
 
 
@@ -137,7 +137,7 @@ def _is_default(expected: Any, schema: Any) -> bool:
 
 
 def _same(expected: Any, value: Any) -> bool:
-    """Numbers by value, but neither a truth value nor a text is a number."""
+    """Compare numbers by value. Neither a boolean nor a text is a number."""
     if isinstance(expected, str) and isinstance(value, str):
         return _fold(expected) == _fold(value)
     if isinstance(expected, bool) or isinstance(value, bool):

@@ -9,9 +9,9 @@ from functools import cache
 from genai_pipeline.evaluation.agent_client import AgentClient
 from genai_pipeline.evaluation.agent_scoring import score_answers, score_calls
 from genai_pipeline.evaluation.agent_suite import WEATHER_TOOL, AgentCase, AgentSuite
+from genai_pipeline.evaluation.current_weather import DEMO_ONLY, with_weather_of
 from genai_pipeline.evaluation.reply import NotMeasured
 from genai_pipeline.evaluation.suite_files import load_agent_suite
-from genai_pipeline.evaluation.truth import DEMO_ONLY, with_weather_of
 
 TIMEOUT_S = 15.0
 

@@ -19,7 +19,7 @@ from genai_pipeline.evaluation.runner import Asker, CaseRun
 from genai_pipeline.evaluation.tool_call_scoring import raw_call, score_calls, score_text, shown_calls
 from genai_pipeline.evaluation.tool_suite import ToolCase, ToolStep, ToolSuite
 from genai_pipeline.gateways.inference.chat_answer import ChatAnswer, parse_answer
-from genai_pipeline.gateways.inference.client import ClientSettings, EndpointReply, InferenceClient
+from genai_pipeline.gateways.inference.inference_client import ClientSettings, EndpointReply, InferenceClient
 
 TIMEOUT_S = 60.0
 RETRIES = 2

@@ -1,13 +1,15 @@
-"""Cases with parameters: one entry of a suite's `cases` that stands for many.
+"""Expand cases with parameters: one entry of a suite's `cases` that stands for many.
 
     - name: time-in-{city}                      - name: weather-plain
       for:                                        for: {place: [Berlin, Zürich]}
         - {city: Tokyo, zone: Asia/Tokyo}         tags: [weather]
         - {city: Paris, zone: Europe/Paris}       turns: [{ask: "Weather in {place}?"}]
 
-A list of rows is taken row by row; lists under names are combined with each other. The entry is copied once for each,
-with `{name}` replaced by its value, and where a value is all that a field says it keeps its type. It works on the
-YAML nodes, so that a mistake in a copy is still reported by its line in the file. `{{name}}` is a plain `{name}`.
+A list of rows gives a case for each row; lists under names are combined. In each copy of the entry, `{name}` is
+replaced by its value; a value that is the whole field keeps its type. `{{name}}` is a plain `{name}`.
+
+It works on the YAML nodes, so that a mistake in a copy is still reported with its line in the file. A template language
+like jinja2 would lose the lines and the types, and would stumble over other braces in prompts.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ Row = Mapping[str, yaml.Node]
 
 
 def expand_cases(root: yaml.MappingNode, path: str) -> None:
-    """Put the cases that the entries of `cases` stand for in their place.
+    """Replace each entry of `cases` by the cases that it stands for.
 
     Raises: YamlFileError: a parameter is unknown, unused or has no values.
     """
@@ -56,13 +58,13 @@ def _namesakes(cases: list[yaml.Node], path: str) -> Iterator[str]:
         pairs = case.value if isinstance(case, yaml.MappingNode) else []
         for value in (value for key, value in pairs if key.value == "name" and isinstance(value, yaml.ScalarNode)):
             if value.value in seen:
-                what = f"two cases are called {value.value!r}; names tell them apart in every report. Rename one."
+                what = f"two cases have the name {value.value!r}. Rename one."
                 yield f"{path}:{value.start_mark.line + 1}: cases: {what}"
             seen.add(str(value.value))
 
 
 class _Wrong(Exception):
-    """(line, where, what is wrong and what to do) of each mistake in one entry."""
+    """Mistakes in one entry, each as (line, field, what is wrong and what to do)."""
 
     def __init__(self, *found: tuple[int, str, str]) -> None:
         self.found = found
@@ -86,7 +88,11 @@ def _rows(table: yaml.Node, line: int) -> Iterator[Row]:
     keys = [key for each in tables if isinstance(each, yaml.MappingNode) for key, _ in each.value]
     if odd := next((key for key in keys if not isinstance(key, yaml.ScalarNode)), None):
         raise _Wrong(
-            (odd.start_mark.line + 1, PARAMETERS, "a parameter's name is a word, as place in {place: [Oslo]}.")
+            (
+                odd.start_mark.line + 1,
+                PARAMETERS,
+                "a parameter's name must be a word, as place in {place: [Oslo]}.",
+            )
         )
     if isinstance(table, yaml.MappingNode):
         names = [str(key.value) for key, _ in table.value]
@@ -96,26 +102,28 @@ def _rows(table: yaml.Node, line: int) -> Iterator[Row]:
     elif isinstance(table, yaml.SequenceNode) and all(isinstance(row, yaml.MappingNode) for row in table.value):
         rows = [{str(key.value): value for key, value in row.value} for row in table.value]
     else:
-        raise _Wrong((line, PARAMETERS, "is neither lists under names nor a list of rows, as {place: [Oslo, Rome]}."))
+        raise _Wrong((line, PARAMETERS, "must be lists under names, as {place: [Oslo, Rome]}, or a list of rows."))
     if not rows or not rows[0]:
-        raise _Wrong((line, PARAMETERS, "holds no values, so that there would be no case. Add some, or remove it."))
+        raise _Wrong((line, PARAMETERS, "has no values. Add some, or remove it."))
     _refuse_too_many(len(rows), line)
     for number, row in enumerate(rows):
         if set(row) != set(rows[0]):
             differs = ", ".join(sorted(set(row) ^ set(rows[0])))
             where = table.value[number].start_mark.line + 1
-            raise _Wrong((where, f"{PARAMETERS}.{number}", f"all rows need the same names; {differs} is not in all."))
+            raise _Wrong(
+                (where, f"{PARAMETERS}.{number}", f"all rows need the same names; {differs} is missing in some.")
+            )
     yield from rows
 
 
 def _refuse_too_many(cases: int, line: int) -> None:
     """Raises: _Wrong."""
     if cases > _MOST_CASES:
-        raise _Wrong((line, PARAMETERS, f"stands for {cases} cases; {_MOST_CASES} are the most. Use rows."))
+        raise _Wrong((line, PARAMETERS, f"stands for {cases} cases; at most {_MOST_CASES} are allowed. Use rows."))
 
 
 def _refuse_misnamed(rest: list[tuple[yaml.Node, yaml.Node]], line: int, known: list[str]) -> None:
-    """Raises: _Wrong: a name that is no parameter, or a parameter that nothing uses. `line` is 0 without a table."""
+    """Raises: _Wrong: an unknown name, or a parameter that is not used. `line` is 0 without a table."""
     used: set[str] = set()
     found: list[tuple[int, str, str]] = []
     for key, value in rest:
@@ -123,11 +131,11 @@ def _refuse_misnamed(rest: list[tuple[yaml.Node, yaml.Node]], line: int, known: 
             for name in _names_in(scalar):
                 used.add(name)
                 if name not in known:
-                    told = f"there are {', '.join(known)}" if line else "the case has no `for`"
-                    fix = f"Name one of those, add it to `for`, or write {{{{{name}}}}} for the braces themselves."
-                    found.append((scalar.start_mark.line + 1, where, f"{{{name}}} is no parameter; {told}. {fix}"))
+                    told = f"allowed: {', '.join(known)}" if line else "the case has no `for`"
+                    fix = f"Use one of those, add it to `for`, or write {{{{{name}}}}} for the braces themselves."
+                    found.append((scalar.start_mark.line + 1, where, f"{{{name}}} is not a parameter; {told}. {fix}"))
     if spare := [name for name in known if name not in used]:
-        found.append((line, PARAMETERS, f"{', '.join(spare)} is used nowhere. Use or remove it."))
+        found.append((line, PARAMETERS, f"{', '.join(spare)} is not used. Use or remove it."))
     if found:
         raise _Wrong(*found)
 
@@ -189,7 +197,7 @@ def _filled(node: yaml.Node, row: Row) -> yaml.Node:
 
 
 def _filled_pair(key: yaml.Node, value: yaml.Node, row: Row) -> tuple[yaml.Node, yaml.Node]:
-    """A mistake in a value of the table is reported where the table has it."""
+    """A mistake in a value of the table is reported with its line in the table."""
     key, filled = _filled(key, row), _filled(value, row)
     if filled in row.values() and isinstance(key, yaml.ScalarNode):
         key = yaml.ScalarNode(key.tag, key.value, filled.start_mark, filled.end_mark)
@@ -197,13 +205,13 @@ def _filled_pair(key: yaml.Node, value: yaml.Node, row: Row) -> tuple[yaml.Node,
 
 
 def _text(node: yaml.Node) -> str:
-    """A value within a text; of a list of choices, the first."""
+    """Return a value for use inside a text; of a list of choices, the first."""
     if isinstance(node, yaml.SequenceNode):
         return _text(node.value[0]) if node.value else ""
     return str(node.value) if isinstance(node, yaml.ScalarNode) else ""
 
 
 def _slug(node: yaml.Node) -> str:
-    """`sao-paulo` for São Paulo: what a case may be called."""
+    """Return a value as part of a case's name: `sao-paulo` for São Paulo."""
     plain = unicodedata.normalize("NFKD", _text(node).replace("ø", "o").replace("Ø", "O"))
     return re.sub(r"[^a-z0-9]+", "-", plain.encode("ascii", "ignore").decode().casefold()).strip("-")

@@ -1,7 +1,7 @@
-"""A model that judges free text by a rubric. Optional: evaluators that do not guess decide wherever they can.
+"""Ask a model to judge free text by a rubric. Optional: fixed rules decide wherever they can.
 
-A judge that cannot be reached, answers something else, refuses or contradicts itself has said nothing: the answer was
-not judged, which is never the same as bad. The judged text is data, fenced off by marks that it cannot know.
+If the judge cannot be reached, refuses, contradicts itself or answers in another form, the answer was not judged; that
+never counts as wrong. The judged text is data, between marks that it cannot know.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from genai_pipeline.core.gates import AgentGates
 from genai_pipeline.core.judge_model import JudgeModel, judge_settings
 from genai_pipeline.evaluation.reply import NotMeasured
 from genai_pipeline.gateways.inference.chat_answer import parse_answer
-from genai_pipeline.gateways.inference.client import ClientSettings, EndpointReply, InferenceClient
+from genai_pipeline.gateways.inference.inference_client import ClientSettings, EndpointReply, InferenceClient
 
 ATTEMPTS = 2
 """How often a judge that answers is asked for a judgement."""
@@ -54,7 +54,7 @@ Judge the ANSWER by the RUBRIC."""
 PROMPT_VERSION = f"1-{hashlib.sha256((SYSTEM + USER).encode()).hexdigest()[:8]}"
 
 
-class Said(BaseModel):
+class JudgeAnswer(BaseModel):
     """The form of a judgement; its parts must agree."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
@@ -78,7 +78,7 @@ SCHEMA: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a judge said about one answer, and how it was asked."""
+    """The judgement of one answer, and how the judge was asked."""
 
     passed: bool
     reason: str
@@ -91,27 +91,27 @@ class Judgement:
         return asdict(self)
 
 
-class Provider(ABC):
-    """Where the judging model is."""
+class JudgeProvider(ABC):
+    """Access to the judging model."""
 
     @abstractmethod
     def answer(self, system: str, prompt: str) -> Any:
-        """Its answer: parsed where the provider parses, else text. Raises: NotMeasured, GenaiError."""
+        """Return its answer: parsed where the provider parses it, else text. Raises: NotMeasured, GenaiError."""
 
 
 class LlmJudge:
     """Judges answers. Safe to use from many threads."""
 
-    def __init__(self, settings: JudgeModel, provider: Provider) -> None:
+    def __init__(self, settings: JudgeModel, provider: JudgeProvider) -> None:
         self._settings, self._provider = settings, provider
         self.name = f"{settings.provider}:{settings.model}"
 
     def about(self) -> dict[str, Any]:
-        """What must be the same for two judgements to be comparable."""
+        """Return what must be equal for two judgements to be comparable."""
         return {"judge": self.name, "temperature": self._settings.temperature, "prompt_version": PROMPT_VERSION}
 
     def judge(self, rubric: str, prompt: str, response: str) -> Judgement:
-        """Raises: NotMeasured: the judge did not answer, or not with a judgement."""
+        """Judge one answer. Raises: NotMeasured: the judge did not answer, or not with a judgement."""
         asked = framed(rubric, prompt, response)
         problem = ""
         for _ in range(ATTEMPTS):
@@ -126,36 +126,36 @@ class LlmJudge:
 
 
 def judge_from(settings: JudgeModel, env: Mapping[str, str] | None = None) -> LlmJudge:
-    """A judge by its settings; its key is JUDGE_API_KEY of the environment."""
+    """Return the judge with these settings; its key is JUDGE_API_KEY of the environment."""
     if settings.provider == "bedrock":
         return LlmJudge(settings, _Bedrock(settings))
     return LlmJudge(settings, _OpenAI(settings, (os.environ if env is None else env).get("JUDGE_API_KEY", "").strip()))
 
 
 def judge_for(gates: AgentGates) -> LlmJudge | None:
-    """The judge that a model file asks for, if it does."""
+    """Return the judge that a model file names; None where it names none."""
     return judge_from(gates.judge) if gates.judge else None
 
 
 def judge_from_env(env: Mapping[str, str] | None = None) -> LlmJudge | None:
-    """The judge that JUDGE_MODEL and the others name; None if none does. Raises: Refused: they are wrong."""
+    """Return the judge that JUDGE_MODEL and the others name; None without JUDGE_MODEL. Raises: Refused."""
     given = os.environ if env is None else env
     settings = judge_settings(given)
     return judge_from(settings, given) if settings else None
 
 
 def framed(rubric: str, prompt: str, response: str) -> str:
-    """The judge's message. The mark depends on all that is judged, so that no text can hold the mark around it."""
+    """Return the judge's message. The mark depends on the whole text, so that no text can contain its own mark."""
     mark = hashlib.sha256("\0".join([rubric, prompt, response]).encode("utf-8", "replace")).hexdigest()[:16]
     return USER.format(mark=mark, rubric=rubric.strip(), prompt=prompt, response=response)
 
 
-def _read(answer: Any) -> tuple[Said | None, str]:
-    """(the judgement, or what is wrong with the answer)."""
+def _read(answer: Any) -> tuple[JudgeAnswer | None, str]:
+    """Return the judgement, or None and what is wrong with the answer."""
     if isinstance(answer, str):
         answer = _json_in(answer)
     try:
-        said = Said.model_validate(answer)
+        said = JudgeAnswer.model_validate(answer)
     except ValidationError:
         return None, f"its answer has another form: {json.dumps(answer, default=str)[:200]}"
     unmet = [each for each in said.unmet if each.strip()]
@@ -167,7 +167,7 @@ def _read(answer: Any) -> tuple[Said | None, str]:
 
 
 def _json_in(text: str) -> Any:
-    """The one JSON object of a text, which some models put into a fence; the text where there is none."""
+    """Return the JSON object of a text, with or without a code fence; the text itself where it is not JSON."""
     body = re.sub(r"<think>.*?</think>", "", text, flags=re.DOTALL).strip()
     fenced = re.fullmatch(r"```(?:json)?\s*(.*?)\s*```", body, re.DOTALL)
     try:
@@ -176,7 +176,7 @@ def _json_in(text: str) -> Any:
         return text
 
 
-class _OpenAI(Provider):
+class _OpenAI(JudgeProvider):
     """An OpenAI-compatible endpoint. The form of the answer is requested by `response_format` where that is known."""
 
     def __init__(self, settings: JudgeModel, api_key: str) -> None:
@@ -234,7 +234,7 @@ class _OpenAI(Provider):
         return text.replace(self._api_key, "…") if self._api_key else text
 
 
-class _Bedrock(Provider):
+class _Bedrock(JudgeProvider):
     def __init__(self, settings: JudgeModel) -> None:
         from genai_pipeline.gateways.aws.bedrock import Bedrock
 

@@ -26,19 +26,19 @@ Call = Annotated[dict[Text, dict[Text, Any]], Field(min_length=1, max_length=1)]
 
 
 _REPEATED_TWICE = re.compile(r"\((?:[^()\\]|\\.)*[*+{|](?:[^()\\]|\\.)*\)+[*+{]")
-"""A group with a repetition or a choice in it, itself repeated: what makes matching exponential."""
+"""A repeated group that contains a repetition or a choice: matching it may take exponential time."""
 
 
 def _refuse_other_than_json(value: Any) -> None:
-    """Raises: ValueError: YAML made a value of it that nobody can be sent, such as a date."""
+    """Raises: ValueError: YAML read a value that JSON cannot hold, such as a date."""
     try:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"no JSON can hold it ({error}); put dates and the like into quotes") from error
+        raise ValueError(f"is not JSON ({error}); put dates and the like into quotes") from error
 
 
 class ToolDefinition(Section):
-    """A tool as the model is told of it. `parameters` is the JSON schema of an object."""
+    """A tool as it is described to the model. `parameters` is the JSON schema of an object."""
 
     description: Text
     parameters: dict[str, Any] = Field(default_factory=lambda: {"type": "object", "properties": {}})
@@ -49,28 +49,30 @@ class ToolDefinition(Section):
         try:
             Draft202012Validator.check_schema(parameters)
         except SchemaError as error:
-            raise ValueError(f"is no JSON schema: {error.json_path}: {error.message}") from error
+            raise ValueError(f"is not a JSON schema: {error.json_path}: {error.message}") from error
         if parameters.get("type") != "object":
             raise ValueError("must be the schema of an object: write `type: object`")
         _refuse_other_than_json(parameters)
         known = [f"#/$defs/{name}" for name in parameters.get("$defs", {})]
         for key, value in _keywords(parameters):
             if key == "$ref" and isinstance(value, str) and value not in known:
-                raise ValueError(f"refers to {value!r}; there are {', '.join(known) or 'no $defs in it'}")
+                raise ValueError(
+                    f"refers to {value!r}; allowed: {', '.join(known) or 'nothing, because it has no $defs'}"
+                )
             if key == "pattern" and isinstance(value, str) and _REPEATED_TWICE.search(value):
-                raise ValueError(f"the pattern {value!r} repeats what repeats, and may take for ever; write it without")
+                raise ValueError(f"the pattern {value!r} repeats a repetition, which may never end; write it without")
         return parameters
 
 
 class ToolStep(ExpectedWords):
-    """One message to the model and what its next message must be.
+    """One message to the model and what its answer must be.
 
     Args:
-        ask: what the user says; without it the results of the step before are all that is sent.
-        calls: tool -> arguments, in any order, no more and no fewer. See pattern.py for what stands for an argument.
-        may_call: calls that are neither needed nor wrong.
+        ask: what the user says; without it only the results of the step before are sent.
+        calls: tool -> arguments, in any order, no more and no fewer; argument_pattern.py says what matches an argument.
+        may_call: calls that are allowed and not required.
         results: what the tools answer, in the order of `calls`; sent with the next step.
-        asks_for: the model must call nothing and ask back, with one of these words.
+        asks_for: the model must call no tool and ask for what is missing, with one of these words.
     """
 
     ask: Text | None = None
@@ -96,7 +98,7 @@ class ToolStep(ExpectedWords):
     @model_validator(mode="after")
     def _makes_sense(self) -> ToolStep:
         if self.asks_for and self.calls:
-            raise ValueError("`asks_for` wants no call, and `calls` wants one: keep one of them")
+            raise ValueError("`asks_for` allows no call, and `calls` requires one: keep one of them")
         _refuse_other_than_json(self.results)
         if self.results and len(self.results) != len(self.calls):
             raise ValueError(f"{len(self.calls)} calls and {len(self.results)} results: give one for each call")
@@ -134,7 +136,7 @@ class ToolSuite(Suite[ToolCase]):
         return hashlib.sha256(json.dumps(asked, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def as_sent(self, names: Collection[str]) -> list[dict[str, Any]]:
-        """Tools in the form of the chat completions API."""
+        """Return the tools in the form of the chat completions API."""
         return [{"type": "function", "function": {"name": n, **self.tools[n].model_dump(mode="json")}} for n in names]
 
 
@@ -153,7 +155,7 @@ def _of_turns(suite: ToolSuite, case: ToolCase, place: Location) -> Iterator[tup
     for number, step in enumerate(case.turns):
         here = (*place, number)
         if step.ask is None and not (before and before.results):
-            yield here, "nothing is sent: give `ask`, or `results` in the step before."
+            yield here, "has nothing to send: give `ask`, or `results` in the step before."
         if before and before.calls and not before.results:
             yield (*place, number - 1), "calls without `results` must be the last step. Give a result for each call."
         for field in ("calls", "may_call"):
@@ -161,7 +163,7 @@ def _of_turns(suite: ToolSuite, case: ToolCase, place: Location) -> Iterator[tup
                 yield from _of_call(suite, case, call, (*here, field, index))
         before = step
     if before and before.results:
-        yield (*place, len(case.turns) - 1, "results"), "nothing follows that they could be sent with. Add a step."
+        yield (*place, len(case.turns) - 1, "results"), "no step follows that could send them. Add a step."
 
 
 def _of_call(suite: ToolSuite, case: ToolCase, call: Call, place: Location) -> Iterator[tuple[Location, str]]:
@@ -183,7 +185,7 @@ def _of_call(suite: ToolSuite, case: ToolCase, call: Call, place: Location) -> I
 
 
 def _keywords(schema: Any) -> Iterator[tuple[str, Any]]:
-    """Every key of a schema with its value, at any depth."""
+    """Yield every key of a schema with its value, at any depth."""
     if isinstance(schema, dict):
         yield from schema.items()
     for inner in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
@@ -191,13 +193,13 @@ def _keywords(schema: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _refused(whole: dict[str, Any], schema: Any, pattern: Any) -> str:
-    """Why a part of the tool's schema would refuse a choice."""
+    """Return why a part of the tool's schema would refuse a choice; empty if it would not."""
     validator = Draft202012Validator({"$defs": whole.get("$defs", {}), "allOf": [schema]})
     for value in examples(pattern):
         try:
             error = next(validator.iter_errors(value), None)
         except RecursionError:
-            return "the tool's schema refers to itself without end"
+            return "the tool's schema refers to itself endlessly"
         if error:
             hint = "; an array is written as a list in a list" if error.validator_value == "array" else ""
             hint = "; put it in quotes" if error.validator_value == "string" and not isinstance(value, dict) else hint

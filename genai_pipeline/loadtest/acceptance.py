@@ -1,6 +1,6 @@
-"""Is this candidate the model we staged, and does it answer? The checks of `m/candidate`.
+"""Check that a candidate is the staged model and answers: the checks of `m/candidate`.
 
-/health is never asked: it says 200 on an engine that fails every completion.
+/health is not asked, because it answers 200 on an engine that fails every completion.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ def accept_candidate(
     tool_question: str = WEATHER_QUESTION,
     deadline_s: float = 120,
 ) -> list[Verdict]:
-    """Ask the candidate; one verdict per check, whatever happens.
+    """Ask the candidate and return one verdict for each check, also where nothing could be measured.
 
     Args:
-        expected_root: the staged prefix as the engine was given it, `s3://bucket/models/<m>/<revision>/`.
-        tools: what the tool call is asked with; none means that the model is not used with tools.
-        tool_question: a question that the first of `tools` answers.
-        deadline_s: no further question is asked after it; each one has the gateway's own deadline.
+        expected_root: the staged prefix as it was given to the engine, `s3://bucket/models/<m>/<revision>/`.
+        tools: the tools of the request for a tool call; empty if the model is not used with tools.
+        tool_question: a question that needs the first of `tools`.
+        deadline_s: seconds after which no further question is asked; each question has the gateway's own deadline.
     """
     ends_at = time.monotonic() + deadline_s
 
@@ -60,7 +60,7 @@ def accept_candidate(
 
 
 def _conclude(check: str, question: Callable[[], Verdict]) -> Verdict:
-    """Refused is failed; not answered is inconclusive. Both keep the engine's words."""
+    """A refusal is failed, no answer is inconclusive. Both keep the engine's words."""
     try:
         return question()
     except Refused as error:
@@ -115,7 +115,7 @@ def _why_no_call(answer: Completion) -> str:
 
 @dataclass(frozen=True)
 class _Moved:
-    """What a counter did while one completion was answered."""
+    """How far a counter moved while one completion was answered."""
 
     counter: str
     by: float
@@ -127,7 +127,7 @@ class _Moved:
 
 
 def _weights_from_prefix(inference: Inference, metrics: Metrics, model_name: str, expected_root: str) -> Verdict:
-    """The root is only what the engine was told; the counters prove that this engine did the work."""
+    """The root is only what the engine was given; its counters prove that this engine did the work."""
     check = "weights_from_staged_prefix"
     root = inference.models().get(model_name, "")
     if root.rstrip("/") != expected_root.rstrip("/"):
@@ -148,7 +148,7 @@ def _weights_from_prefix(inference: Inference, metrics: Metrics, model_name: str
 
 
 def _moved(metrics: Metrics, base_url: str, before: EngineMetrics, answer: Completion) -> list[_Moved]:
-    """Read until the completion is counted, or until the engine had time enough to count it."""
+    """Read until the completion is counted, or until the engine had enough time to count it."""
     ends_at = time.monotonic() + _COUNTERS_SETTLE_S
     while True:
         after = metrics.read(base_url)

@@ -1,7 +1,6 @@
-"""Do two accounts of the same load agree: the sender's and the engine's own? Pure.
+"""Compare the sender's figures of a load with the engine's own. Pure.
 
-A figure that only one side vouches for may come from a cache, a proxy, another model, or a client
-too busy to read its own stop-watch.
+A figure of one side alone may come from a cache, a proxy, another model, or a client that is too busy to measure.
 """
 
 from __future__ import annotations
@@ -19,19 +18,19 @@ from genai_pipeline.loadtest.summary import Observation
 
 _TOLERANCE = 0.02
 _FASTER_THAN_US = 0.25
-"""The engine's clock starts later than ours, so its quantile may not be above ours by more than rounding."""
+"""The engine's clock starts later than the sender's, so that its quantile can only be larger by rounding."""
 _LATE_FACTOR, _LATE_S = 1.5, 0.25
-"""More than this on top of the engine's own figure is not HTTP and the tokeniser any more."""
+"""HTTP and the tokeniser do not add more than this to the engine's own figure."""
 
 
 @dataclass(frozen=True)
-class Comparison:
+class FigureComparison:
     """One figure that both sides have.
 
     Args:
         agrees: the two can be about the same load.
-        late: we saw it much later than the engine says it happened. No contradiction, since ours is
-            what a client waited, but then the client or the network was slow, not the engine.
+        late: the sender saw it much later than the engine reports. This is no contradiction: the client or the
+            network was slow, not the engine.
     """
 
     what: str
@@ -44,8 +43,8 @@ class Comparison:
         return {"what": self.what, "ours": self.ours, "engine": self.engine, "agrees": self.agrees, "late": self.late}
 
 
-def compare(observations: Iterable[Observation], before: EngineMetrics, after: EngineMetrics) -> list[Comparison]:
-    """Compare every figure that both sides have."""
+def compare(observations: Iterable[Observation], before: EngineMetrics, after: EngineMetrics) -> list[FigureComparison]:
+    """Return a comparison of every figure that both sides have."""
     every = list(observations)
     answered = [o for o in every if o.ok]
     failed = len(every) - len(answered)
@@ -67,24 +66,24 @@ def compare(observations: Iterable[Observation], before: EngineMetrics, after: E
     ]
 
 
-def _counted(what: str, ours: list[int], failed: int, engine: float) -> Comparison:
-    """Requests that failed for us may or may not have been finished by the engine."""
+def _counted(what: str, ours: list[int], failed: int, engine: float) -> FigureComparison:
+    """The engine may or may not have finished the requests that failed for the sender."""
     count = sum(ours)
     each = count / len(ours) if ours else 0.0
     slack = max(each, count * _TOLERANCE)
     agrees = count > 0 and count - slack <= engine <= count + slack + failed * max(ours, default=0)
-    return Comparison(what, count, f"{engine:.0f}", agrees)
+    return FigureComparison(what, count, f"{engine:.0f}", agrees)
 
 
-def _timed(q: float, answered: list[Observation], ttft: Buckets) -> Comparison:
+def _timed(q: float, answered: list[Observation], ttft: Buckets) -> FigureComparison:
     what = f"TTFT p{q * 100:g} (ms)"
     try:
         ours = quantile([o.ttft_s for o in answered if o.ttft_s is not None], q)
         low, high = quantile_bounds(ttft, q)
     except NotEnoughData as error:
-        return Comparison(what, None, str(error), agrees=False)
+        return FigureComparison(what, None, str(error), agrees=False)
     shown = f"above {low * 1e3:g}"
     if math.isfinite(high):
         shown = f"{histogram_quantile(ttft, q) * 1e3:.1f} ({low * 1e3:g} to {high * 1e3:g})"
     agrees = low * (1 - _FASTER_THAN_US) <= ours
-    return Comparison(what, round(ours * 1e3, 1), shown, agrees, late=ours > high * _LATE_FACTOR + _LATE_S)
+    return FigureComparison(what, round(ours * 1e3, 1), shown, agrees, late=ours > high * _LATE_FACTOR + _LATE_S)

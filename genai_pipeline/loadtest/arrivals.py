@@ -1,4 +1,4 @@
-"""When requests are sent: a closed loop, in steps of growing concurrency. `plan_steps` is pure."""
+"""Decide when requests are sent: in a closed loop, in steps of growing concurrency. `plan_steps` is pure."""
 
 from __future__ import annotations
 
@@ -11,32 +11,39 @@ from genai_pipeline.loadtest.summary import Observation
 
 _LEAST_PER_STEP = 3
 _SHARE_OF_THE_WAY_UP = 3
-"""At most every third request is spent below the concurrency that the gate is about."""
+"""At most a third of the requests is used below the concurrency of the gate."""
 
 
 @dataclass(frozen=True)
-class Step:
+class LoadStep:
+    """Requests that are sent at one concurrency."""
+
     concurrency: int
     requests: int
 
 
-def plan_steps(requests: int, at_concurrency: int) -> list[Step]:
-    """1, 2, 4 … `at_concurrency`, within the budget of `requests`; most of them go to the last step."""
+def plan_steps(requests: int, at_concurrency: int) -> list[LoadStep]:
+    """Return steps at 1, 2, 4 … `at_concurrency`, with `requests` in all; the last step gets most of them."""
     budget = requests // _SHARE_OF_THE_WAY_UP
-    steps: list[Step] = []
+    steps: list[LoadStep] = []
     concurrency = 1
     while concurrency < at_concurrency and (cost := max(_LEAST_PER_STEP, concurrency)) <= budget:
-        steps.append(Step(concurrency, cost))
+        steps.append(LoadStep(concurrency, cost))
         budget -= cost
         concurrency *= 2
     left = requests - sum(step.requests for step in steps)
-    return [*steps, Step(at_concurrency, max(1, left))]
+    return [*steps, LoadStep(at_concurrency, max(1, left))]
 
 
 async def closed_loop(
     numbers: Sequence[int], concurrency: int, send: Callable[[int], Awaitable[Observation]]
 ) -> list[Observation]:
-    """Keep `concurrency` requests under way until all are done: each answer lets the next one go."""
+    """Send all requests and return what was observed; each answer starts the next request.
+
+    Args:
+        numbers: of the prompts.
+        concurrency: requests under way at once.
+    """
     waiting = iter(numbers)
     done: list[Observation] = []
 

@@ -1,4 +1,4 @@
-"""What a load test brings home, before anybody judges it. Pure data."""
+"""What a load test measured, before it is judged. Pure data."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from genai_pipeline.gateways.metrics.abc import EngineMetrics, GpuReading
-from genai_pipeline.loadtest.sampler import Sample
+from genai_pipeline.loadtest.sampler import GaugeSample
 from genai_pipeline.loadtest.summary import Observation, Summary, summarise
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One load, seen from both ends.
+    """One load, as the sender and the engine saw it.
 
     Args:
-        at_concurrency: the concurrency that the gates are about.
-        observations: every measured request, of all steps; warm-up excluded.
-        before, after: the engine's counters around exactly these requests; None if unreadable.
-        metrics_error: why they were unreadable, or why samples are missing.
-        gpus: None where there is no GPU, or where `gpu_error` says why none could be read.
-        same_length: every answer was made to have the same length.
+        at_concurrency: the concurrency of the gates.
+        observations: every measured request of all steps, without the warm-up.
+        before, after: the engine's counters before and after exactly these requests; None if they could not be read.
+        metrics_error: why they could not be read, or why samples are missing.
+        gpus: None where there is no GPU, or where it could not be read; `gpu_error` then says why.
+        same_length: every answer was forced to the same length.
     """
 
     at_concurrency: int
     observations: Sequence[Observation]
     before: EngineMetrics | None = None
     after: EngineMetrics | None = None
-    samples: Sequence[Sample] = ()
+    samples: Sequence[GaugeSample] = ()
     metrics_error: str = ""
     has_gpu: bool = False
     gpus: Sequence[GpuReading] | None = None
@@ -36,7 +36,7 @@ class Measurement:
 
     @property
     def summary(self) -> Summary:
-        """The step that the gates are about."""
+        """The figures of the step at the concurrency of the gates."""
         return summarise([o for o in self.observations if o.concurrency == self.at_concurrency])
 
     @property

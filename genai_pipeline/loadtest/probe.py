@@ -1,8 +1,8 @@
-"""Ask a stable address for completions all the while something changes behind it.
+"""Ask a stable address for completions while the release behind it changes.
 
-Two kinds of client, because a switch of a Service's selector treats them differently: new
-connections reach the new pods at once, kept ones stay with the old pods until those close them.
-No request is retried: what a client without retries would see is what is counted.
+There are two kinds of client, because a change of a Service's selector affects them differently: new connections reach
+the new pods at once, kept ones stay with the old pods until those close them. No request is sent again, so that the
+count is what a client without retries sees.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from typing import Any
 from genai_pipeline.core.errors import EngineUnavailable
 from genai_pipeline.core.verdict import Verdict, inconclusive, judge
 from genai_pipeline.gateways.inference.chat_answer import parse_answer
-from genai_pipeline.gateways.inference.client import ClientSettings, InferenceClient
+from genai_pipeline.gateways.inference.inference_client import ClientSettings, InferenceClient
 
 KINDS = ("new connection", "keep-alive")
 MIN_REQUESTS = 10
 _WORKERS = 16
 _KEPT_AT_REST_S = 1.0
-"""A kept connection that rested longer is not used again: vLLM closes it after 5 s, switch or no switch, and a request
-that crosses that close would be counted against the release."""
+"""A connection that was idle for longer is not used again. vLLM closes it after 5 s, with or without a switch, and a
+request that is sent just then would count as failed."""
 _ROOT_EVERY = 5
-"""Every fifth request of a kind also asks, on the same client, which weights are behind the address."""
+"""Every fifth request of a kind also asks which weights are behind the address."""
 
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What a client saw.
+    """What the clients saw.
 
     Args:
         sent, failed: completions, per kind of connection.
         causes: why requests failed -> how many.
-        models: who said to have answered -> how many.
-        roots: where the engine behind the address was loaded from -> how often it said so, oldest first.
-        skipped: requests not sent because all workers were waiting for answers.
-        longest_gap_s: longest time without a good answer.
+        models: name of the model that answered -> how many.
+        roots: where the engine behind the address was loaded from -> how often it reported that, oldest first.
+        skipped: requests that were not sent, because all workers were waiting for answers.
+        longest_gap_s: longest time without a good answer, in seconds.
     """
 
     sent: dict[str, int]
@@ -67,7 +67,7 @@ class ProbeResult:
 
 
 def judge_probe(result: ProbeResult) -> Verdict:
-    """The verdict `no_failed_request`; inconclusive where hardly anything was sent. Pure."""
+    """Return the verdict `no_failed_request`; inconclusive where too few requests were sent. Pure."""
     table = [{"client": kind, "sent": result.sent[kind], "failed": result.failed[kind]} for kind in KINDS]
     evidence: dict[str, Any] = {
         "clients": table,
@@ -78,7 +78,7 @@ def judge_probe(result: ProbeResult) -> Verdict:
     }
     said = f"{result.total_failed} of {result.total_sent} requests failed during the switch"
     if not result.total_failed and min(result.sent.values()) < MIN_REQUESTS // len(KINDS):
-        return inconclusive("no_failed_request", f"{said}; fewer than {MIN_REQUESTS} prove nothing.", **evidence)
+        return inconclusive("no_failed_request", f"{said}; at least {MIN_REQUESTS} are needed.", **evidence)
     cause = f", mostly: {next(iter(result.causes)).rstrip('.')}" if result.causes else ""
     return judge("no_failed_request", not result.total_failed, f"{said}{cause}.", **evidence)
 
@@ -104,7 +104,7 @@ class ContinuousProbe:
             probe.wait_for(lambda seen: seen.answered >= 20, deadline_s=10)
         verdict = judge_probe(probe.result())  # or probe.sent, probe.failed, probe.causes
 
-    Leaving the block waits for the requests under way; the probe stops by itself after `max_s`.
+    Leaving the block waits for the requests under way. The probe stops by itself after `max_s` seconds.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class ContinuousProbe:
         return self.result().causes
 
     def result(self) -> ProbeResult:
-        """What was seen so far. A request counts as sent once it is answered or has failed."""
+        """Return what was seen so far. A request counts as sent when it is answered or has failed."""
         with self._changed:
             seen = self._seen
             since_good = (seen.ended or time.monotonic()) - seen.last_good
@@ -173,16 +173,16 @@ class ContinuousProbe:
             )
 
     def see(self, more: int, deadline_s: float) -> bool:
-        """Wait until `more` further requests have ended; False if the deadline came first."""
+        """Wait until `more` further requests have ended; return False if the deadline came first."""
         enough = self.sent + more
         return self.wait_for(lambda seen: seen.total_sent >= enough, deadline_s)
 
     def verdict(self) -> Verdict:
-        """The verdict no_failed_request on everything seen so far."""
+        """Return the verdict `no_failed_request` on what was seen so far."""
         return judge_probe(self.result())
 
     def wait_for(self, condition: Callable[[ProbeResult], bool], deadline_s: float) -> bool:
-        """Wait until `condition` holds of what was seen so far; False if the deadline came first."""
+        """Wait until `condition` is true for what was seen so far; return False if the deadline came first."""
         ends_at = time.monotonic() + deadline_s
         while not condition(self.result()):
             left = ends_at - time.monotonic()

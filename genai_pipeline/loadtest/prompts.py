@@ -1,7 +1,7 @@
-"""What the load test asks: questions of different length, each one unlike the others from its first word.
+"""The prompts of the load test: of different length, and different from each other from the first word.
 
-Equal beginnings would be answered from the prefix cache, and the time to the first token would be
-that of a cache, not of the model.
+Prompts with the same beginning would be answered from the prefix cache, and the time to the first token would be that
+of the cache.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ DETAILS = (
 
 
 def prompt(number: int) -> str:
-    """The prompt of that number: deterministic, between 10 and about 70 words."""
+    """Return the prompt with that number: always the same, with 10 to about 70 words."""
     opening = OPENINGS[number % len(OPENINGS)]
     subject = SUBJECTS[number % len(SUBJECTS)]
     details = DETAILS[: number % (len(DETAILS) + 1)]

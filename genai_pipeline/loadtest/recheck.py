@@ -1,6 +1,6 @@
-"""The live engine against its gates, by its own figures over a while in which it was asked something. Pure.
+"""Judge the live engine against its gates, by its own figures between two readings. Pure.
 
-Not a load test, which would cost users; so it may fail a gate, and proves no more than that it was kept.
+This is not a load test, which would disturb users. It says whether the gates were met by the requests that came.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ CHECK = "still_within_gates"
 
 
 def judge_while_asked(gates: ServingGates, before: EngineMetrics, after: EngineMetrics) -> Verdict:
-    """TTFT p95 between two readings, KV cache and queue at the second.
+    """Return the verdict `still_within_gates`: TTFT p95 between the readings, KV cache and queue at the second.
 
-    A quantile is known to its bucket: failed is only what lies above the gate wherever it lies within it.
+    A quantile is known only to its bucket. It fails if the whole bucket is above the gate.
     """
     seen = increase(before.ttft_buckets, after.ttft_buckets)
     requests = int(total(seen))

@@ -1,4 +1,4 @@
-"""Watch the engine's gauges while it is under load; at the end of a load they are all zero again."""
+"""Read the engine's gauges while it is under load; after a load they are zero again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from genai_pipeline.gateways.metrics.abc import Metrics
 
 
 @dataclass(frozen=True)
-class Sample:
+class GaugeSample:
     """The engine's gauges, `at_s` seconds after the sampler started."""
 
     at_s: float
@@ -22,13 +22,13 @@ class Sample:
 
 
 class Sampler:
-    """Reads the metrics every `every_s` seconds in a thread of its own, until its `with` block ends.
+    """Reads the metrics every `every_s` seconds in its own thread, until its `with` block ends.
 
-    `samples` is what was read, `error` why the last reading failed, if any did.
+    `samples` holds what was read; `error` says why a reading failed, and is empty if all succeeded.
     """
 
     def __init__(self, metrics: Metrics, base_url: str, every_s: float = 0.25) -> None:
-        self.samples: list[Sample] = []
+        self.samples: list[GaugeSample] = []
         self.error = ""
         self._metrics = metrics
         self._base_url = base_url
@@ -52,7 +52,7 @@ class Sampler:
             try:
                 now = self._metrics.read(self._base_url)
                 at_s = time.perf_counter() - started
-                self.samples.append(Sample(at_s, now.kv_cache_usage, now.running, now.waiting))
+                self.samples.append(GaugeSample(at_s, now.kv_cache_usage, now.running, now.waiting))
             except EngineUnavailable as problem:
                 self.error = str(problem)
             self._stopped.wait(self._every_s)

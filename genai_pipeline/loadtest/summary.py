@@ -1,4 +1,4 @@
-"""From observed requests to the figures that gates are about. Pure."""
+"""Compute the figures of a load from its observed requests. Pure."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Observation:
     """One request, as its sender saw it. Times in seconds; `started_s` on the load's own clock.
 
     Args:
-        ttft_s: to the first token; None where none came.
+        ttft_s: to the first token; None where no token came.
         gaps_s: between one token's arrival and the next one's.
-        error: the cause, empty for a request that was answered whole.
+        error: the cause; empty for a request with a whole answer.
     """
 
     number: int
@@ -50,7 +50,7 @@ class Summary:
     """One step of the load. `ttft` and `gaps` are None where too few requests were answered.
 
     Args:
-        wall_s: from the first request's start to the last one's end.
+        wall_s: from the start of the first request to the end of the last one.
         tokens_per_s: generated tokens of answered requests, over `wall_s`.
         errors: cause -> how many requests.
     """
@@ -68,7 +68,7 @@ class Summary:
 
 
 def summarise(observations: Sequence[Observation], minimum: int = MIN_OBSERVATIONS) -> Summary:
-    """Sum up the requests of one concurrency; quantiles need at least `minimum` answers."""
+    """Return the figures of the requests at one concurrency; quantiles need at least `minimum` answers."""
     answered = [o for o in observations if o.ok]
     starts = [o.started_s for o in observations]
     ends = [o.started_s + o.duration_s for o in observations]

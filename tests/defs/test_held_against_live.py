@@ -8,10 +8,10 @@ import pytest
 
 from genai_pipeline.core.record import Phase
 from genai_pipeline.core.verdict import failed
-from genai_pipeline.evaluation import report
+from genai_pipeline.evaluation import evaluate as evaluation
 from genai_pipeline.evaluation.comparison import Comparison
+from genai_pipeline.evaluation.evaluate import AgentReport
 from genai_pipeline.evaluation.outcome import CaseOutcome, RunOutcome
-from genai_pipeline.evaluation.report import AgentReport
 from genai_pipeline.evaluation.results import Results, ResultsStore, results_key
 from genai_pipeline.evaluation.suite_files import load_agent_suite
 from tests.defs.upkeep_desk import publish, run
@@ -51,7 +51,7 @@ class Evaluated:
 @pytest.fixture
 def evaluated(desk, monkeypatch):
     found = Evaluated(desk)
-    monkeypatch.setattr(report, "evaluate", found)
+    monkeypatch.setattr(evaluation, "evaluate", found)
     return found
 
 

@@ -65,7 +65,7 @@ def test_what_could_not_be_measured_is_a_warning_and_makes_nothing_fresh(desk, m
 
     worsen(desk, inconclusive)
     results = [run(desk, "evaluate_tiny")]
-    monkeypatch.setattr("genai_pipeline.evaluation.report.evaluate", down)
+    monkeypatch.setattr("genai_pipeline.evaluation.evaluate.evaluate", down)
     results.append(run(desk, "evaluate_tiny"))
 
     for result in results:
@@ -80,15 +80,15 @@ def test_what_could_not_be_measured_is_a_warning_and_makes_nothing_fresh(desk, m
 def test_a_release_that_lost_the_traffic_meanwhile_is_not_judged(desk, monkeypatch):
     publish(desk, "v1", "v2")
     last_good = desk.platform.records.live("tiny").last_good
-    from genai_pipeline.evaluation import report
+    from genai_pipeline.evaluation import evaluate as evaluation
 
-    evaluate = report.evaluate
+    evaluate = evaluation.evaluate
 
     def meanwhile(*args, **kwargs):
         desk.platform.records.set_live(desk.record(last_good).as_release)
         return evaluate(*args, **kwargs)
 
-    monkeypatch.setattr(report, "evaluate", meanwhile)
+    monkeypatch.setattr(evaluation, "evaluate", meanwhile)
 
     assert evaluations(run(desk, "evaluate_tiny"))["still_passes"].metadata["outcome"].value == "inconclusive"
 

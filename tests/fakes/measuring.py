@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from genai_pipeline.core.verdict import Verdict
-from genai_pipeline.evaluation.report import AgentReport
+from genai_pipeline.evaluation.evaluate import AgentReport
 
 Verdicts = Mapping[str, Sequence[Verdict]]
 
@@ -26,8 +26,8 @@ def replace_engines(replace: Callable[[str, Any], None], verdicts: Verdicts, wat
     def tool_calling() -> Verdict:
         return next(v for v in verdicts["agent_report"] if v.check == "tool_calling")
 
-    replace("genai_pipeline.loadtest.report.measure", measure)
-    replace("genai_pipeline.evaluation.report.evaluate", evaluate)
+    replace("genai_pipeline.loadtest.load_test.measure", measure)
+    replace("genai_pipeline.evaluation.evaluate.evaluate", evaluate)
     replace("genai_pipeline.evaluation.verdicts.tool_calling_not_asked", tool_calling)
     replace("genai_pipeline.loadtest.acceptance.accept_candidate", lambda *a, **k: verdicts["candidate"])
     replace("genai_pipeline.loadtest.probe.ContinuousProbe", watch_traffic)

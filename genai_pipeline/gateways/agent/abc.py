@@ -1,4 +1,4 @@
-"""One agent service, as its users see it."""
+"""The interface of one agent service."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class AgentAnswer:
-    """`tools` as the service reports them: name, arguments, status."""
+    """One answer; `tools` holds name, arguments and status of each call, as the service reports them."""
 
     text: str
     session_id: str
@@ -19,14 +19,14 @@ class AgentAnswer:
 
 
 class AgentEndpoint(ABC):
-    """Raises AgentUnavailable (no answer, 5xx, our key is refused) or Refused (4xx), with the service's own words."""
+    """One agent service. Methods raise AgentUnavailable (no answer, 5xx, a refused key) or Refused (4xx)."""
 
     base_url: str
 
     @abstractmethod
     def release(self) -> str | None:
-        """The release whose engine this agent talks to; the agent must be ready."""
+        """Return the release whose engine this agent uses; the agent must be ready."""
 
     @abstractmethod
     def ask(self, prompt: str, session_id: str | None = None) -> AgentAnswer:
-        """One turn."""
+        """Ask one turn and return the answer."""

@@ -1,4 +1,4 @@
-"""The agent service over HTTP."""
+"""An agent service over HTTP."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class HttpAgent(AgentEndpoint):
             response = httpx.request(method, url, json=body, headers=key_headers(), timeout=self._deadline_s)
             answer = response.json()
         except (httpx.HTTPError, ValueError) as error:
-            told = f"{url} did not answer: {without_key(repr(error))}."
-            raise AgentUnavailable(told, "See `genai logs agent`.") from error
-        told = f"{url} answered {response.status_code}: {without_key(str(answer))}."
+            what = f"{url} did not answer: {without_key(repr(error))}."
+            raise AgentUnavailable(what, "See `genai logs agent`.") from error
+        what = f"{url} answered {response.status_code}: {without_key(str(answer))}."
         if response.status_code in REFUSED:
-            raise AgentUnavailable(told, REMEDY)
+            raise AgentUnavailable(what, REMEDY)
         if response.status_code >= 500:
-            raise AgentUnavailable(told, "See `genai logs agent`.")
+            raise AgentUnavailable(what, "See `genai logs agent`.")
         if response.status_code >= 400:
-            raise Refused(told)
+            raise Refused(what)
         return answer, response.headers.get(RELEASE_HEADER)

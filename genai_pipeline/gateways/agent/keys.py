@@ -12,13 +12,13 @@ REMEDY = f"Set {VARIABLE} where the pipeline runs, to a key that this agent know
 
 
 def agent_key() -> str:
-    """The first key of AGENT_API_KEYS; empty where there is none."""
+    """Return the first key of AGENT_API_KEYS; empty where there is no key."""
     given = os.environ.get(VARIABLE, "").split(",")
     return next((key.strip() for key in given if key.strip()), "")
 
 
 def key_headers() -> dict[bytes, bytes]:
-    """Under both names, since the API server's service proxy takes the Authorization header off."""
+    """Return the key in two headers, because the API server's service proxy removes the Authorization header."""
     key = agent_key().encode()
     if not key:
         return {}
@@ -27,6 +27,6 @@ def key_headers() -> dict[bytes, bytes]:
 
 
 def without_key(text: str) -> str:
-    """What was said, for logs and records: whatever is at an agent's address may say again what it was sent."""
+    """Return the text without the key, for logs and records: a service may repeat what it was sent."""
     key = agent_key()
     return text.replace(key, "…") if key else text

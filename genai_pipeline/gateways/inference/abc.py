@@ -1,4 +1,4 @@
-"""One OpenAI-compatible endpoint, as its users see it."""
+"""The interface of one OpenAI-compatible endpoint."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class Completion:
 
 @dataclass(frozen=True)
 class Leaving:
-    """What one replica says that was asked to give up its connections.
+    """What a replica answers when it is asked to close its connections.
 
     Args:
         pod: name of the replica that answered.
-        drained: nothing runs, and no kept connection is left that stopping it would cut.
-        running: what runs, named by path, the client's own request id, and age.
+        drained: no request runs, and no kept connection is left that a stop would cut.
+        running: the requests that run, each with path, the client's own request id and age.
     """
 
     pod: str
@@ -47,29 +47,29 @@ class Leaving:
 
 
 class Inference(ABC):
-    """Raises EngineUnavailable (no answer, 5xx) or Refused (4xx), with the engine's own words."""
+    """One endpoint. Methods raise EngineUnavailable (no answer, 5xx) or Refused (4xx), with the engine's own words."""
 
     base_url: str
 
     @abstractmethod
     def models(self) -> dict[str, str]:
-        """Served model name -> where the engine says it was loaded from (`root`)."""
+        """Return the served model names with the address that each was loaded from (`root`)."""
 
     @abstractmethod
     def chat(
         self, model: str, messages: Sequence[Message], tools: Sequence[Tool] = (), max_tokens: int = 64
     ) -> Completion:
-        """One completion at temperature 0, not streamed."""
+        """Return one completion at temperature 0, not streamed."""
 
     def within(self, deadline_s: float) -> Inference:
-        """The same endpoint with another deadline for each request, and with connections of its own."""
+        """Return the same endpoint with another deadline for each request, in seconds, and its own connections."""
         return self
 
     def close(self) -> None:  # noqa: B027
-        """Give up the connections."""
+        """Close the connections."""
 
     def leave(self) -> Leaving | None:
-        """Ask one replica behind the address to close its connections as it answers; None: it knows no such thing.
+        """Ask one replica behind the address to close each connection after its answer; None if it does not know how.
 
         Each call is a new connection and may reach another replica. Idempotent.
         """

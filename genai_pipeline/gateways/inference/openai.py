@@ -12,7 +12,12 @@ import httpx
 from genai_pipeline.core.errors import EngineBroken, EngineUnavailable, Refused
 from genai_pipeline.gateways.inference.abc import Completion, Inference, Leaving, Message, Tool, ToolCall
 from genai_pipeline.gateways.inference.chat_answer import RawCall, parse_answer
-from genai_pipeline.gateways.inference.client import LOOK_AT_THE_LOG, ClientSettings, EndpointReply, InferenceClient
+from genai_pipeline.gateways.inference.inference_client import (
+    LOOK_AT_THE_LOG,
+    ClientSettings,
+    EndpointReply,
+    InferenceClient,
+)
 
 _OVERLOADED = 429
 _OF_THE_WAY = frozenset({_OVERLOADED, 502, 503, 504})

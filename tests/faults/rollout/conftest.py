@@ -16,7 +16,7 @@ import pytest
 from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.model_file import ModelFiles, parse_model
 from genai_pipeline.core.verdict import passed
-from genai_pipeline.evaluation.report import AgentReport
+from genai_pipeline.evaluation.evaluate import AgentReport
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.agent.http import HttpAgent
 from genai_pipeline.gateways.cluster.local import LocalCluster
@@ -84,7 +84,7 @@ def desk(cluster_daemon):
         [passed(check, "fine") for check in CHECKS["agent_report"] if check != "tool_calling"], [{"case": "hello"}], {}
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("genai_pipeline.evaluation.report.evaluate", lambda *args, **kwargs: report)
+        patch.setattr("genai_pipeline.evaluation.evaluate.evaluate", lambda *args, **kwargs: report)
         yield desk
     for kind in ("Service", "Deployment"):
         for found in desk.cluster.list(kind):

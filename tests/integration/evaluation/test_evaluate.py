@@ -18,9 +18,9 @@ from genai_pipeline.evaluation.agent_asker import AgentAsker
 from genai_pipeline.evaluation.agent_client import AgentClient
 from genai_pipeline.evaluation.agent_suite import AgentCase, AgentSuite
 from genai_pipeline.evaluation.comparison import CHECK
+from genai_pipeline.evaluation.evaluate import Against, AgentReport, EvaluationSettings, evaluate
 from genai_pipeline.evaluation.outcome import RunOutcome
 from genai_pipeline.evaluation.reply import NotMeasured
-from genai_pipeline.evaluation.report import Against, AgentReport, EvaluationSettings, evaluate
 from genai_pipeline.evaluation.results import Results
 from genai_pipeline.evaluation.runner import RunSettings, run_suite
 from genai_pipeline.evaluation.suite_files import load_agent_suite

@@ -14,8 +14,8 @@ from genai_pipeline.core.gates import AgentGates
 from genai_pipeline.evaluation.agent_client import AgentClient
 from genai_pipeline.evaluation.agent_suite import AgentSuite
 from genai_pipeline.evaluation.canary import ask_one
+from genai_pipeline.evaluation.evaluate import evaluate
 from genai_pipeline.evaluation.reply import NotMeasured
-from genai_pipeline.evaluation.report import evaluate
 from genai_pipeline.evaluation.suite_files import load_agent_suite
 from genai_pipeline.gateways.agent.http import HttpAgent
 from genai_pipeline.local.weather_server import WeatherServer

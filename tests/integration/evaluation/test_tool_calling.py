@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from genai_pipeline.evaluation.evaluate import EvaluationSettings, measure_tool_calls
 from genai_pipeline.evaluation.outcome import CaseOutcome
-from genai_pipeline.evaluation.report import EvaluationSettings, measure_tool_calls
 from genai_pipeline.evaluation.suite_files import load_tool_suite
 from genai_pipeline.evaluation.tool_suite import ToolSuite
 from genai_pipeline.evaluation.verdicts import rates_by_tag

@@ -8,8 +8,8 @@ import pytest
 
 from genai_pipeline.core.gates import ServingGates
 from genai_pipeline.gateways.metrics.engine import EngineMetricsReader
-from genai_pipeline.loadtest import acceptance, report
-from genai_pipeline.loadtest.report import ServingReport, measure
+from genai_pipeline.loadtest import acceptance, load_test
+from genai_pipeline.loadtest.load_test import ServingReport, measure
 from tests.fakes.openai_server import FakeEngine, Faults
 
 MODEL = "weather-agent"
@@ -28,8 +28,8 @@ GATES = ServingGates(at_concurrency=4, requests=32, ttft_p95_ms=1500, min_tokens
 @pytest.fixture
 def report_of(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ServingReport]:
     """Measure the engine with these faults; enough time for some samples, and no more."""
-    monkeypatch.setattr(report, "OUTPUT_TOKENS", 8)
-    monkeypatch.setattr(report, "_SETTLE_S", 0.3)
+    monkeypatch.setattr(load_test, "OUTPUT_TOKENS", 8)
+    monkeypatch.setattr(load_test, "_SETTLE_S", 0.3)
 
     def run(
         gates: ServingGates = GATES, request_deadline_s: float = 20, deadline_s: float = 60, **faults: object

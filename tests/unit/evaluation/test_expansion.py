@@ -79,28 +79,28 @@ def test_combinations_beyond_all_measure_are_refused_without_being_made():
 
     (told,) = problems(f"  - {{name: x, for: {{{table}}}, tags: [t], turns: [{{ask: '{{p}}{{q}}{{r}}{{s}}'}}]}}\n")
 
-    assert "stands for 1000000000000 cases; 1000 are the most" in told
+    assert "stands for 1000000000000 cases; at most 1000" in told
 
 
 def test_the_name_of_a_parameter_is_a_word():
     (told,) = problems("  - {name: x, for: {? [a] : [b]}, tags: [t], turns: [{ask: x}]}\n")
 
-    assert "s.yaml:5: cases.0.for: a parameter's name is a word" in told
+    assert "s.yaml:5: cases.0.for: a parameter's name must be a word" in told
 
 
 @pytest.mark.parametrize(
     ("change", "to", "line", "words"),
     [
-        ("in {city}?", "in {town}?", 12, "turns.0.ask: {town} is no parameter; there are city, zone. Name one"),
-        ('"{zone}"', "Asia/Tokyo", 6, "cases.0.for: zone is used nowhere. Use or remove it"),
+        ("in {city}?", "in {town}?", 12, "turns.0.ask: {town} is not a parameter; allowed: city, zone"),
+        ('"{zone}"', "Asia/Tokyo", 6, "cases.0.for: zone is not used. Use or remove it"),
         (
             "{city: Mumbai, zone:",
             "{city: Mumbai, zones:",
             8,
-            "cases.0.for.1: all rows need the same names; zone, zones is not",
+            "cases.0.for.1: all rows need the same names; zone, zones is",
         ),
         ("America/Sao_Paulo", "America/SaoPaulo", 12, "'America/SaoPaulo' is not an IANA time zone"),
-        ("Mumbai", "Sao Paulo", 5, "two cases are called 'time-in-sao-paulo'"),
+        ("Mumbai", "Sao Paulo", 5, "two cases have the name 'time-in-sao-paulo'"),
         ("    weight: 2", "    weight: 0", 10, "cases.0.weight: input should be greater than or equal to 0.001"),
     ],
 )
@@ -115,11 +115,11 @@ def test_each_mistake_is_reported_by_its_line_in_the_file(change: str, to: str, 
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        ("[]", "holds no values"),
-        ("{}", "holds no values"),
-        ("{place: []}", "holds no values"),
-        ("[Oslo, Rome]", "neither lists under names nor a list of rows"),
-        ("Oslo", "neither lists under names nor a list of rows"),
+        ("[]", "has no values"),
+        ("{}", "has no values"),
+        ("{place: []}", "has no values"),
+        ("[Oslo, Rome]", "must be lists under names"),
+        ("Oslo", "must be lists under names"),
         ("{place: [%s], x: [%s]}" % ((", ".join(map(str, range(40))),) * 2), "stands for 1600 cases"),
     ],
 )
@@ -143,7 +143,7 @@ def test_a_wrong_value_is_reported_where_the_table_has_it():
 def test_a_parameter_without_a_table_is_a_forgotten_one():
     (told,) = problems('  - name: a\n    tags: [t]\n    turns: [{ask: "In {place}?"}]\n')
 
-    assert told.startswith("s.yaml:7: cases.0.turns.0.ask: {place} is no parameter; the case has no `for`.")
+    assert told.startswith("s.yaml:7: cases.0.turns.0.ask: {place} is not a parameter; the case has no `for`.")
 
 
 def test_the_digest_is_about_what_is_asked_and_not_how_often():

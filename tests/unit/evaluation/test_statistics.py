@@ -35,7 +35,7 @@ def test_wilson_holds_the_rate_and_narrows_with_more_cases():
 
 @pytest.mark.parametrize(("successes", "total"), [(0, 0), (2, 1), (-1, 4)])
 def test_what_is_no_rate_has_no_interval(successes: int, total: int):
-    with pytest.raises(ValueError, match="is no rate"):
+    with pytest.raises(ValueError, match="is not a rate"):
         wilson(successes, total)
 
 

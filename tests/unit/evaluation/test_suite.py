@@ -46,15 +46,15 @@ def test_a_suite_is_read_with_choices_and_groups():
         ("tags: [weather]", "tags: [weather]\n    tag: x", 7, "cases.0.tag: unknown field"),
         ("tags: [weather]", "tags: []", 6, "cases.0.tags"),
         ("name: one", "name: One Two", 5, "cases.0.name: string should match"),
-        ("get_weather: Oslo", "get_wether: Oslo", 9, "there are get_weather and get_current_time"),
+        ("get_weather: Oslo", "get_wether: Oslo", 9, "allowed: get_weather and get_current_time"),
         ("get_weather: Oslo", "get_current_time: Norway/Oslo", 9, "'Norway/Oslo' is not an IANA time zone"),
         ("celsius: -3", "celsius: cold", 2, "weather.Oslo.celsius: input should be a valid integer"),
         ("places: [Plzeň, Tromsø]", "places: [Plzeň]", 3, "isolation.places"),
         ("places: [Plzeň, Tromsø]", "places: [Plzeň, Plzeň]", 3, "a place is named twice"),
-        ("And now?", "And in {place}?", 3, "then it needs no memory"),
+        ("And now?", "And in {place}?", 3, "must not name the place"),
         ("name: s", "nome: s", 1, "name: "),
         ("places: [Plzeň, Tromsø]", "places: [Plzeň, PLZEN]", 3, "a place is named twice"),
-        ("places: [Plzeň, Tromsø]", "places: [York, New York]", 3, "is part of another one's name: york"),
+        ("places: [Plzeň, Tromsø]", "places: [York, New York]", 3, "is part of the name of another: york"),
         ("tags: [weather]", "tags: [weather]\n    weight: .inf", 7, "cases.0.weight: input should be less than"),
         ("tags: [weather]", "tags: [weather]\n    weight: .nan", 7, "cases.0.weight: input should be"),
         ("tags: [weather]", "tags: [weather]\n    weight: 0", 7, "cases.0.weight: input should be"),
@@ -82,7 +82,7 @@ def test_each_mistake_is_reported_by_file_line_field_and_remedy(change: str, to:
 def test_a_case_name_given_twice_is_refused():
     again = GOOD[GOOD.index("  - name: one") :]
 
-    assert "two cases are called 'one'" in problems(GOOD + again)[0]
+    assert "two cases have the name 'one'" in problems(GOOD + again)[0]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "name: [", "just words"])

@@ -12,7 +12,7 @@ import pytest
 from genai_pipeline.core.gates import ServingGates
 from genai_pipeline.gateways.metrics.abc import EngineMetrics
 from genai_pipeline.loadtest.measurement import Measurement
-from genai_pipeline.loadtest.sampler import Sample
+from genai_pipeline.loadtest.sampler import GaugeSample
 from genai_pipeline.loadtest.summary import Observation
 
 REQUESTS = 40
@@ -61,7 +61,7 @@ def measured() -> Callable[..., Measurement]:
             observations=[observation(n) for n in range(REQUESTS)],
             before=reading(7),
             after=reading(7 + REQUESTS),
-            samples=[Sample(n * 0.25, 0.3, 4, 0) for n in range(8)],
+            samples=[GaugeSample(n * 0.25, 0.3, 4, 0) for n in range(8)],
         )
         return replace(healthy, **changes)
 

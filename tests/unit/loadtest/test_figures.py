@@ -11,8 +11,8 @@ from genai_pipeline.core.errors import NotEnoughData
 from genai_pipeline.core.histogram import histogram_quantile, increase, quantile_bounds, total
 from genai_pipeline.core.numbers import quantile
 from genai_pipeline.loadtest.arrivals import plan_steps
-from genai_pipeline.loadtest.cost import usd_per_million_tokens
 from genai_pipeline.loadtest.prompts import prompt
+from genai_pipeline.loadtest.serving_verdicts import usd_per_million_tokens
 from genai_pipeline.loadtest.summary import summarise
 from tests.unit.loadtest.conftest import observation
 

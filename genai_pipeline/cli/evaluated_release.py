@@ -1,4 +1,4 @@
-"""One side of a comparison: a release that is asked now because it runs, or what is stored of it."""
+"""One side of a comparison: a release that runs and is asked now, or its stored results."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from genai_pipeline.core.errors import GenaiError, NotFound
 from genai_pipeline.core.gates import Gates
 from genai_pipeline.core.record import Record
 from genai_pipeline.core.verdict import Verdict
+from genai_pipeline.evaluation.evaluate import EvaluationSettings, evaluate, measure_tool_calls
 from genai_pipeline.evaluation.llm_judge import judge_for, judge_from_env
-from genai_pipeline.evaluation.report import EvaluationSettings, evaluate, measure_tool_calls
 from genai_pipeline.evaluation.results import BrokenResults, Results, ResultsStore
 from genai_pipeline.evaluation.runner import CONCURRENCY
 from genai_pipeline.evaluation.suite_files import load_suite
@@ -22,13 +22,13 @@ from genai_pipeline.resources.platform import Platform
 
 
 @dataclass(frozen=True)
-class Side:
-    """What is known of one release.
+class EvaluatedRelease:
+    """The results of one release.
 
     Args:
-        name: model@release, and whether it is live.
+        name: model@release, with a mark if it is live.
         source: where the results come from, in words.
-        problem: why there are none.
+        problem: why there are no results.
     """
 
     name: str
@@ -48,12 +48,12 @@ class Side:
         return about | figures | {"flaky": results.flaky, "cases": cases}
 
 
-class Asker:
-    """Puts releases through one suite, or finds what is stored of them.
+class ReleaseEvaluator:
+    """Puts releases through one suite, or finds their stored results.
 
     Args:
         suite: name or path; None: the one of the model file.
-        stored_only: ask nobody.
+        stored_only: ask no release.
     Raises: NotFound, SuiteError: the suite is missing or wrong.
     """
 
@@ -75,11 +75,11 @@ class Asker:
     def suite_name(self) -> str:
         return self._suite.name
 
-    def side(self, record: Record, like: Results | None = None) -> Side:
-        """Asked now if it runs; else as stored.
+    def side(self, record: Record, like: Results | None = None) -> EvaluatedRelease:
+        """Return the results of a release: asked now if it runs, else as stored.
 
         Args:
-            like: what it will be compared with; stored results that say the same about the same are taken as they are.
+            like: the results to compare it with; stored results that can be compared are used without asking.
         """
         name, stored = self._name(record), self._stored(record)
         usable = stored is not None and (like is None or not stored.why_not_like(like))
@@ -90,19 +90,19 @@ class Asker:
             return self._asked(name, record, url)
         if stored is not None and usable:
             return self._from_store(name, stored)
-        return Side(name, problem=self._why_nothing(name, stored, like))
+        return EvaluatedRelease(name, problem=self._why_nothing(name, stored, like))
 
-    def _from_store(self, name: str, stored: Results) -> Side:
+    def _from_store(self, name: str, stored: Results) -> EvaluatedRelease:
         verdicts = [judge_success(stored.cases, self._least())]
-        return Side(name, stored, f"stored, asked {stored.at}", verdicts)
+        return EvaluatedRelease(name, stored, f"stored, asked {stored.at}", verdicts)
 
     def _why_nothing(self, name: str, stored: Results | None, like: Results | None) -> str:
         why = f"its results of {stored.at} cannot be compared: {stored.why_not_like(like)}" if stored and like else ""
-        why = why or f"nothing is stored of it for the suite {self.suite_name}"
+        why = why or f"it has no stored results for the suite {self.suite_name}"
         runs = "is not asked (--stored)" if self._stored_only else "does not run"
-        return f"{name} {runs}, and {why}. Only a live release and a candidate can be asked."
+        return f"{name} {runs}, and {why}. Only a live release or a candidate can be asked."
 
-    def _asked(self, name: str, record: Record, url: str) -> Side:
+    def _asked(self, name: str, record: Record, url: str) -> EvaluatedRelease:
         self._say(f"{name}: its {'engine' if isinstance(self._suite, ToolSuite) else 'agent'} runs and is asked")
         settings = EvaluationSettings(
             self._concurrency(record), self._repeat, usd_per_million_tokens=record.usd_per_million_tokens
@@ -118,16 +118,16 @@ class Asker:
             assert report.results
             found, verdicts = report.results, report.verdicts
         results = replace(found, model=record.model, release=record.release)
-        return Side(name, results, f"asked now{self._kept(results)}", verdicts)
+        return EvaluatedRelease(name, results, f"asked now{self._kept(results)}", verdicts)
 
     def _least(self) -> float:
-        """The gate for this kind of suite; 0 where there is none."""
+        """Return the gate for this kind of suite; 0 where the model file sets no gate."""
         gates = self.gates.agent
         tools = isinstance(self._suite, ToolSuite)
         return (gates.tool_calling_min or 0.0) if tools else gates.task_success_min
 
     def _kept(self, results: Results) -> str:
-        """So that the next comparison need not ask again; what the store refuses is said."""
+        """Store complete results for the next comparison; return a note if the store refuses them."""
         if results.measured < len(results.cases):
             return ""
         try:
@@ -137,7 +137,7 @@ class Asker:
         return ""
 
     def _concurrency(self, record: Record) -> int:
-        """As much as the load test proved; what serves users is asked gently."""
+        """Return the concurrency of the load test; a live release, which serves users, is asked less at once."""
         limit = self.gates.serving.at_concurrency
         return min(limit, CONCURRENCY) if self._is_live(record) else limit
 
@@ -149,7 +149,7 @@ class Asker:
         return f"{record.model}@{record.release}" + (" (live)" if self._is_live(record) else "")
 
     def _url(self, record: Record) -> str:
-        """Where it can be asked; empty if it does not run."""
+        """Return the address where it can be asked; empty if it does not run."""
         component = "engine" if isinstance(self._suite, ToolSuite) else "agent"
         candidates, release = self._platform.candidates, record.as_release
         if self._is_live(record):

@@ -1,4 +1,4 @@
-"""The verdicts of the serving report: a measurement against the gates of the model file. Pure."""
+"""Judge a load test against the gates of the model file: the verdicts of the serving report. Pure."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any
 from genai_pipeline.core.errors import GenaiError, Refused
 from genai_pipeline.core.gates import ServingGates
 from genai_pipeline.core.verdict import Verdict, failed, inconclusive, judge, passed
-from genai_pipeline.loadtest.agreement import Comparison, compare
-from genai_pipeline.loadtest.cost import usd_per_million_tokens
+from genai_pipeline.loadtest.agreement import FigureComparison, compare
 from genai_pipeline.loadtest.measurement import Measurement
 from genai_pipeline.loadtest.summary import MIN_OBSERVATIONS, summarise
 
@@ -19,7 +18,7 @@ NO_GPU = "no GPU: not applicable"
 
 
 def judge_measurement(m: Measurement, gates: ServingGates) -> list[Verdict]:
-    """One verdict per check of the serving report, in the order of core/checks.py."""
+    """Return one verdict for each check of the serving report, in the order of core/checks.py."""
     compared = compare(m.observations, m.before, m.after) if m.before and m.after else []
     differ = ", ".join(c.what for c in compared if not c.agrees)
     doubt = f"the engine's own figures disagree ({differ})" if differ else ""
@@ -38,7 +37,7 @@ def judge_measurement(m: Measurement, gates: ServingGates) -> list[Verdict]:
 
 
 def nothing_measured(gates: ServingGates, has_gpu: bool, error: GenaiError) -> list[Verdict]:
-    """All verdicts of a load that could not even begin; an engine that refuses what we ask has failed."""
+    """Return all verdicts of a load that could not begin. An engine that refuses the requests has failed."""
     unmeasured = Measurement(gates.at_concurrency, (), metrics_error=str(error), has_gpu=has_gpu)
     verdicts = {v.check: v for v in judge_measurement(unmeasured, gates)}
     for check, verdict in verdicts.items():
@@ -50,7 +49,7 @@ def nothing_measured(gates: ServingGates, has_gpu: bool, error: GenaiError) -> l
 
 
 def ttft_p95(m: Measurement, gates: ServingGates, doubt: str, excuse: str) -> Verdict:
-    """Ours is what a client waited, so within the gate it is proof; above it a slow client is no proof."""
+    """The client's time proves a value within the gate. Above the gate, a slow client proves nothing."""
     summary = m.summary
     limits: dict[str, Any] = {"limit_ms": gates.ttft_p95_ms, "at_concurrency": m.at_concurrency}
     if summary.ttft is None:
@@ -95,7 +94,7 @@ def tokens_per_second(m: Measurement, gates: ServingGates, doubt: str, excuse: s
 
 
 def error_rate(m: Measurement, gates: ServingGates) -> Verdict:
-    """Over every step, not only the last one: an error is an error at any load."""
+    """All steps count, because an error is an error at any load."""
     sent = len(m.observations)
     if not sent:
         return inconclusive("error_rate", "No request was sent.", limit=gates.error_rate_max)
@@ -130,17 +129,17 @@ def queue(m: Measurement, gates: ServingGates) -> Verdict:
     return judge("queue", ok, said, **_sampled(m, peak, gates.queue_max))
 
 
-def engine_agrees(m: Measurement, compared: Sequence[Comparison]) -> Verdict:
-    """Never failed: where two accounts differ, neither is proof that the engine is bad."""
+def engine_agrees(m: Measurement, compared: Sequence[FigureComparison]) -> Verdict:
+    """Never failed: a difference does not prove that the engine is bad."""
     if m.before is None or m.after is None:
         cause = m.metrics_error or "its metrics were not read"
-        return inconclusive("engine_agrees", f"The engine's own account is missing: {cause}")
+        return inconclusive("engine_agrees", f"The engine's own figures are missing: {cause}")
     rows = [c.row() for c in compared]
-    differ = [f"{c.what}: ours {c.ours}, the engine's {c.engine}" for c in compared if not c.agrees]
+    differ = [f"{c.what}: measured {c.ours}, by the engine {c.engine}" for c in compared if not c.agrees]
     if differ:
-        said = f"The engine's figures are not ours: {'; '.join(differ)}. Does anything else use this engine?"
+        said = f"The engine's figures differ: {'; '.join(differ)}. Does another client use this engine?"
         return inconclusive("engine_agrees", said, compared=rows)
-    return passed("engine_agrees", "Requests, tokens and TTFT can be the same load on both sides.", compared=rows)
+    return passed("engine_agrees", "Requests, tokens and TTFT agree with the engine's own figures.", compared=rows)
 
 
 def gpu_health(m: Measurement) -> Verdict:
@@ -182,8 +181,22 @@ def cost(m: Measurement, gates: ServingGates, doubt: str) -> Verdict:
     return _unless(doubt, "", judge("cost", limit is None or value <= limit, said, **price))
 
 
+def usd_per_million_tokens(usd_per_hour: float, tokens_per_s: float) -> float:
+    """Return the price of a million generated tokens at full load.
+
+    Prompt tokens are not counted: with them the figure would look better the longer the prompts are.
+
+    Args:
+        usd_per_hour: price of what serves the model.
+        tokens_per_s: generated tokens; above 0.
+    """
+    if tokens_per_s <= 0:
+        raise ValueError("tokens_per_s must be above 0; without tokens there is no price per token")
+    return usd_per_hour / (tokens_per_s * 3600) * 1_000_000
+
+
 def _unless(doubt: str, excuse: str, verdict: Verdict) -> Verdict:
-    """The verdict, unless something speaks against the figure, or for the engine where it would have failed."""
+    """Return the verdict, or inconclusive where the figure is in doubt or a failure has another explanation."""
     reason = doubt or (excuse if not verdict.passed else "")
     if reason:
         return inconclusive(verdict.check, f"{verdict.summary}, but {reason}.", **verdict.evidence)

@@ -1,7 +1,8 @@
-"""Send streamed chat completions and write down what arrived when.
+"""Send streamed chat completions and note when their parts arrived.
 
-Every request has a deadline of its own and all of them share one; what is still unsent at its end
-is written down as such, so that a report can never be about fewer requests than it says.
+Every request has its own deadline, and all of them share one. A request that was not sent in time is an observation
+with an error, so that a report is never about fewer requests than it says. It uses asyncio and httpx directly, because
+the time of every chunk counts.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from genai_pipeline.loadtest.prompts import prompt
 from genai_pipeline.loadtest.summary import Observation
 
 _SAME_LENGTH = {"ignore_eos": True}
-"""vLLM's own field: every answer has max_tokens tokens, so that releases can be compared."""
+"""A field of vLLM: every answer has max_tokens tokens, so that releases can be compared."""
 
 
 class _Broken(Exception):
-    """The engine answered, but not with a whole completion. The text is the cause."""
+    """The engine did not answer with a whole completion. The text is the cause."""
 
 
 @dataclass
@@ -43,8 +44,9 @@ class LoadClient:
 
     Args:
         base_url: `http://host:port`, without `/v1`.
-        max_tokens: length of every answer, where the engine lets us force it.
-        request_deadline_s, deadline_s: for one request, and for all from now on.
+        max_tokens: length of every answer, where the engine accepts `ignore_eos`.
+        request_deadline_s: seconds for one request.
+        deadline_s: seconds for all requests, from now on.
     """
 
     def __init__(
@@ -69,9 +71,9 @@ class LoadClient:
         await self._http.aclose()
 
     async def warm_up(self, concurrency: int) -> None:
-        """Let the engine compile and allocate before anything counts; finds out which fields it accepts.
+        """Let the engine compile and allocate before requests count, and find out which fields it accepts.
 
-        Raises: EngineUnavailable, Refused: no completion comes back; the cause is in the message.
+        Raises: EngineUnavailable, Refused: no completion came back; the message says why.
         """
         first = await self.send(-1, 1)
         if first.error.startswith("HTTP 400"):
@@ -84,7 +86,7 @@ class LoadClient:
         await asyncio.gather(*(self.send(-2 - n, concurrency) for n in range(concurrency)))
 
     async def send(self, number: int, concurrency: int) -> Observation:
-        """Send the prompt of that number; errors are part of the observation."""
+        """Send the prompt with that number. An error is part of the observation."""
         started = time.perf_counter()
         left = self._deadline_s - (started - self._started_at)
         arrivals, error = _Arrivals(), ""

@@ -9,10 +9,10 @@ import pytest
 
 from genai_pipeline.core.gates import AgentGates
 from genai_pipeline.evaluation.agent_suite import AgentSuite
+from genai_pipeline.evaluation.current_weather import DEMO_ONLY, with_weather_of
+from genai_pipeline.evaluation.evaluate import EvaluationSettings, evaluate
 from genai_pipeline.evaluation.reply import NotMeasured
-from genai_pipeline.evaluation.report import EvaluationSettings, evaluate
 from genai_pipeline.evaluation.suite_files import load_agent_suite
-from genai_pipeline.evaluation.truth import DEMO_ONLY, with_weather_of
 from genai_pipeline.local.weather_server import WeatherServer
 from tests.fakes.running_agent import running_agent
 from tests.fakes.scripted_model import ScriptedModel, solves

@@ -7,8 +7,8 @@ import pytest
 from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.record import Phase, live_key, record_key
 from genai_pipeline.core.release import Release
-from genai_pipeline.evaluation.pruning import KEPT, prune_results
 from genai_pipeline.evaluation.results import results_key
+from genai_pipeline.evaluation.stale_results import KEPT, prune_results
 from genai_pipeline.rollout.record.records import Records
 from tests.fakes.store import MemoryStore
 

@@ -1,8 +1,6 @@
-"""The serving report: put a candidate under load and judge it. Façade of this package.
+"""Put a candidate under load and judge it: warm up -> read counters -> steps 1, 2, 4 … -> read counters -> judge.
 
-warm up -> read counters -> steps 1, 2, 4 … -> read counters -> judge. Called by
-assets/serving_report.py; knows no Dagster. Always comes back with all verdicts: what went wrong
-while measuring is in them.
+Called by assets/serving_report.py. It always returns all verdicts; a problem while measuring is part of them.
 """
 
 from __future__ import annotations
@@ -15,14 +13,15 @@ from typing import Any
 
 from genai_pipeline.core.errors import EngineUnavailable, GenaiError
 from genai_pipeline.core.gates import ServingGates
+from genai_pipeline.core.numbers import quantile
 from genai_pipeline.core.verdict import Verdict
 from genai_pipeline.gateways.metrics.abc import EngineMetrics, GpuReading, Metrics
 from genai_pipeline.loadtest.arrivals import closed_loop, plan_steps
-from genai_pipeline.loadtest.client import LoadClient
-from genai_pipeline.loadtest.judge import judge_measurement, nothing_measured
 from genai_pipeline.loadtest.load_chart import LoadPoint, load_chart
+from genai_pipeline.loadtest.load_client import LoadClient
 from genai_pipeline.loadtest.measurement import Measurement
 from genai_pipeline.loadtest.sampler import Sampler
+from genai_pipeline.loadtest.serving_verdicts import judge_measurement, nothing_measured
 from genai_pipeline.loadtest.summary import Observation, Summary, summarise
 
 OUTPUT_TOKENS = 64
@@ -37,10 +36,10 @@ class ServingReport:
     """Everything that `m/serving_report` shows.
 
     Args:
-        summary: figure -> value, of the step that the gates are about; empty where nothing was measured.
-        requests: a flat dict per request, for a table.
-        series: a flat dict per step of the load.
-        plot: Markdown with the picture of `series`; empty where nothing was measured.
+        summary: figure -> value, of the step at the concurrency of the gates; empty where nothing was measured.
+        requests: a flat dict for each request.
+        series: a flat dict for each step of the load.
+        plot: Markdown with the chart of `series`; empty where nothing was measured.
     """
 
     verdicts: Sequence[Verdict]
@@ -60,11 +59,12 @@ def measure(
     request_deadline_s: float = 60,
     deadline_s: float = 300,
 ) -> ServingReport:
-    """Measure an engine; blocks for at most about `deadline_s` seconds. Must not run inside an event loop.
+    """Measure an engine, for at most about `deadline_s` seconds. Must not be called inside an event loop.
 
     Args:
         inference_url: `http://host:port`, without `/v1`.
-        request_deadline_s: for one answer; `deadline_s`: for all of them.
+        request_deadline_s: seconds for one answer.
+        deadline_s: seconds for all answers.
     """
     client = LoadClient(inference_url, model_name, OUTPUT_TOKENS, request_deadline_s, deadline_s)
     try:
@@ -126,7 +126,7 @@ def _read(metrics: Metrics, url: str) -> tuple[EngineMetrics | None, str]:
 
 
 def _read_settled(metrics: Metrics, url: str, finished: float) -> tuple[EngineMetrics | None, str]:
-    """The first reading that counts all of `finished`, or the last one before patience ends."""
+    """Return the first reading that counts all `finished` requests, or the last one before the time is over."""
     ends_at = time.monotonic() + _SETTLE_S
     while True:
         reading, error = _read(metrics, url)
@@ -179,13 +179,12 @@ def _series_row(measurement: Measurement, point: LoadPoint) -> dict[str, Any]:
 
 
 def _row(o: Observation) -> dict[str, Any]:
-    gaps = sorted(o.gaps_s)
     return {
         "request": o.number,
         "concurrency": o.concurrency,
         "started_s": round(o.started_s, 3),
         "ttft_ms": _rounded(None if o.ttft_s is None else o.ttft_s * 1e3),
-        "inter_token_p50_ms": _rounded(gaps[len(gaps) // 2] * 1e3 if gaps else None),
+        "inter_token_p50_ms": _rounded(quantile(o.gaps_s, 0.5) * 1e3 if o.gaps_s else None),
         "duration_s": round(o.duration_s, 3),
         "prompt_tokens": o.prompt_tokens,
         "generated_tokens": o.completion_tokens,

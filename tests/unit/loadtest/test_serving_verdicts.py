@@ -13,9 +13,9 @@ from genai_pipeline.core.errors import EngineUnavailable, Refused
 from genai_pipeline.core.gates import ServingGates
 from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.gateways.metrics.abc import GpuReading
-from genai_pipeline.loadtest.judge import judge_measurement, nothing_measured
 from genai_pipeline.loadtest.measurement import Measurement
-from genai_pipeline.loadtest.sampler import Sample
+from genai_pipeline.loadtest.sampler import GaugeSample
+from genai_pipeline.loadtest.serving_verdicts import judge_measurement, nothing_measured
 from tests.unit.loadtest.conftest import PROMPT, REQUESTS, TOKENS, observation, reading
 
 Make = Callable[..., Measurement]
@@ -91,20 +91,20 @@ def test_too_few_answers_leave_time_and_throughput_inconclusive(measured: Make, 
 
 @pytest.mark.parametrize("peak", [0.85, 1.0])
 def test_one_sample_of_a_full_cache_fails_kv_cache_alone(measured: Make, gates: ServingGates, peak: float):
-    samples = [*(Sample(n * 0.25, 0.3, 4, 0) for n in range(8)), Sample(2.0, peak, 4, 0)]
+    samples = [*(GaugeSample(n * 0.25, 0.3, 4, 0) for n in range(8)), GaugeSample(2.0, peak, 4, 0)]
 
     assert not_passed(measured(samples=samples), gates) == {"kv_cache": FAILED}
 
 
 def test_one_sample_of_a_long_queue_fails_queue_alone(measured: Make, gates: ServingGates):
-    samples = [*(Sample(n * 0.25, 0.3, 4, 29) for n in range(8)), Sample(2.0, 0.3, 4, 30)]
+    samples = [*(GaugeSample(n * 0.25, 0.3, 4, 29) for n in range(8)), GaugeSample(2.0, 0.3, 4, 30)]
 
     assert not_passed(measured(samples=samples[:-1]), gates) == {}
     assert not_passed(measured(samples=samples), gates) == {"queue": FAILED}
 
 
 def test_a_load_without_samples_says_nothing_about_cache_and_queue(measured: Make, gates: ServingGates):
-    m = measured(samples=[Sample(0, 0.0, 1, 0)] * 2, metrics_error="HTTP 503")
+    m = measured(samples=[GaugeSample(0, 0.0, 1, 0)] * 2, metrics_error="HTTP 503")
 
     assert not_passed(m, gates) == {"kv_cache": INCONCLUSIVE, "queue": INCONCLUSIVE}
     assert "HTTP 503" in summary_of("kv_cache", m, gates)
@@ -257,7 +257,7 @@ def test_nothing_is_passed_that_was_not_measured(
         [observation(n, ttft_s=ttft, completion_tokens=int(tokens * TOKENS)) for n in range(answered)],
         reading(0),
         reading(finished) if readable else None,
-        [Sample(0, 0, 0, 0)] * samples,
+        [GaugeSample(0, 0, 0, 0)] * samples,
     )
 
     passed = {v.check for v in judge_measurement(m, gates) if v.passed}

@@ -17,6 +17,7 @@ from genai_pipeline.evaluation.agent_client import TIMEOUT_S, AgentClient
 from genai_pipeline.evaluation.agent_suite import AgentCase, AgentSuite
 from genai_pipeline.evaluation.collecting import case_rows, outcomes_of
 from genai_pipeline.evaluation.comparison import CHECK, Comparison, judge_not_worse
+from genai_pipeline.evaluation.current_weather import with_weather_of
 from genai_pipeline.evaluation.endpoint_asker import EndpointAsker
 from genai_pipeline.evaluation.isolation import SessionResult, run_isolation
 from genai_pipeline.evaluation.llm_judge import LlmJudge
@@ -26,7 +27,6 @@ from genai_pipeline.evaluation.runner import CONCURRENCY, CaseRun, Progress, Run
 from genai_pipeline.evaluation.suite import Case, Suite
 from genai_pipeline.evaluation.suite_files import load_agent_suite
 from genai_pipeline.evaluation.tool_suite import ToolSuite
-from genai_pipeline.evaluation.truth import with_weather_of
 from genai_pipeline.evaluation.verdicts import judge_suite
 
 
