@@ -55,7 +55,7 @@ class Bench:
 
     def __init__(self, spec: ModelSpec, suite: AgentSuite, weather_url: str) -> None:
         self.spec, self.suite, self.weather_url = spec, suite, weather_url
-        self.settings = EvaluationSettings(spec.gates.serving.at_concurrency, weather_url=weather_url)
+        self.settings = EvaluationSettings(spec.gates.conversations, weather_url=weather_url)
 
     def against(self, live: Served) -> Against:
         """What is live is asked once and its results kept, as in a rollout."""

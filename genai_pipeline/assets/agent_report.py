@@ -18,7 +18,7 @@ def _evaluate(hand: InHand) -> Findings:
         gates.agent.suite,
         gates.agent,
         settings=EvaluationSettings(
-            concurrency=gates.serving.at_concurrency,
+            concurrency=gates.conversations,
             weather_url=platform.profile.weather_url,
             judge=judge_for(gates.agent),
             usd_per_million_tokens=hand.record.usd_per_million_tokens,

@@ -23,7 +23,7 @@ def put_to_the_engine(hand: InHand) -> Findings:
         return Findings([tool_calling_not_asked()])
     suite = load_tool_suite(gates.agent.tool_calling_suite)
     url, price = hand.platform.candidates.engine_url(hand.release), hand.record.usd_per_million_tokens
-    settings = EvaluationSettings(gates.serving.at_concurrency, gates.agent.repeat, usd_per_million_tokens=price)
+    settings = EvaluationSettings(gates.conversations, gates.agent.repeat, usd_per_million_tokens=price)
     alias = release_alias(hand.release)  # no other release answers to it
     results = measure_tool_calls(url, alias, suite, settings, hand.say)
     verdict = judge_tool_calling(results.cases, gates.agent.tool_calling_min)

@@ -137,8 +137,8 @@ class ReleaseEvaluator:
         return ""
 
     def _concurrency(self, record: Record) -> int:
-        """Return the concurrency of the load test; a live release, which serves users, is asked less at once."""
-        limit = self.gates.serving.at_concurrency
+        """Return how many conversations are held at once; fewer with a live release, which serves users."""
+        limit = self.gates.conversations
         return min(limit, CONCURRENCY) if self._is_live(record) else limit
 
     def _is_live(self, record: Record) -> bool:

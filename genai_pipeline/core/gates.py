@@ -42,6 +42,8 @@ class AgentGates(Section):
     """Name of a suite in `genai_pipeline/evaluation/suites/`, or a path relative to the model file."""
     repeat: Annotated[PositiveInt, Field(le=100)] | None = None
     """Runs of each case. The default is what the suite says."""
+    at_concurrency: PositiveInt | None = None
+    """Conversations that are held side by side. The default is `gates.serving.at_concurrency`."""
     worse_than_live_alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """A release is worse than the live one when the p-value of the exact McNemar test is at most this."""
     task_success_min: Ratio = 0.9
@@ -63,3 +65,8 @@ class Gates(Section):
 
     serving: ServingGates = ServingGates()  # pyright: ignore[reportCallIssue]
     agent: AgentGates = AgentGates()
+
+    @property
+    def conversations(self) -> int:
+        """The number of conversations that an evaluation holds side by side."""
+        return self.agent.at_concurrency or self.serving.at_concurrency

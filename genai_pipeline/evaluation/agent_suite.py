@@ -13,8 +13,9 @@ from zoneinfo import available_timezones
 
 from pydantic import Field, field_validator, model_validator
 
+from genai_pipeline.core.spec_section import Section
 from genai_pipeline.evaluation.normalized_text import normalized
-from genai_pipeline.evaluation.suite import Choice, ExpectedWords, Section, Suite, SuiteCase, Text, listed
+from genai_pipeline.evaluation.suite import Choice, ExpectedWords, Suite, SuiteCase, Text, listed
 
 WEATHER_TOOL, TIME_TOOL = "get_weather", "get_current_time"
 PARAMETERS = {WEATHER_TOOL: "location", TIME_TOOL: "timezone"}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from genai_pipeline.core.errors import GenaiError
+from genai_pipeline.core.spec_section import Section
 
 MOST_RUNS = 100
 
@@ -23,12 +24,6 @@ class SuiteError(GenaiError):
     def __init__(self, path: str, problems: list[str]) -> None:
         self.path, self.problems = path, problems
         super().__init__("\n".join(problems))
-
-
-class Section(BaseModel):
-    """A part of a suite file; an unknown field is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ExpectedWords(Section):

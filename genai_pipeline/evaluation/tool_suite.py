@@ -16,9 +16,10 @@ from jsonschema.exceptions import SchemaError
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from genai_pipeline.core.did_you_mean import suggestion
+from genai_pipeline.core.spec_section import Section
 from genai_pipeline.core.yaml_file import Location
 from genai_pipeline.evaluation.argument_pattern import examples, malformed, optional, plain
-from genai_pipeline.evaluation.suite import ExpectedWords, Section, Suite, SuiteCase, Text, listed
+from genai_pipeline.evaluation.suite import ExpectedWords, Suite, SuiteCase, Text, listed
 
 KIND = "tool_calling"
 
