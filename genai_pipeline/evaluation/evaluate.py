@@ -218,11 +218,11 @@ def _compared(
     why = against.stored.why_not_like(mine) if against.stored else "there are none"
     if against.stored and not why and against.stored.measured == len(against.stored.cases):
         return Comparison(mine, against.stored)
-    why = why or "not all of them was measured"
-    on_progress(f"the stored results of {against.release} cannot be compared ({why}): its agent is asked now")
-    gently = replace(settings, concurrency=min(settings.concurrency, CONCURRENCY))  # it also serves users
-    gently = replace(gently, usd_per_million_tokens=None)
-    asked = replace(measure_agent(against.agent_url, suite, gently, on_progress), release=against.release)
+    why = why or "some cases were not measured"
+    on_progress(f"The stored results of {against.release} cannot be compared: {why}. Its agent is asked now.")
+    most = min(settings.concurrency, CONCURRENCY)  # the live agent also serves users
+    asking = replace(settings, concurrency=most, usd_per_million_tokens=None)
+    asked = replace(measure_agent(against.agent_url, suite, asking, on_progress), release=against.release)
     if asked.measured == len(asked.cases):
         against.keep(asked)
     return Comparison(mine, asked)

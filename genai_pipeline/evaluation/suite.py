@@ -1,4 +1,4 @@
-"""What every suite has, whoever it is put to: cases with names, tags and weights. `suites/*.yaml` are files of them."""
+"""What suites of all kinds have: cases with names, tags and weights. The files are in `suites/`."""
 
 from __future__ import annotations
 

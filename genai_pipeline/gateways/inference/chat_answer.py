@@ -55,7 +55,7 @@ def stream_events(content: bytes | bytearray) -> Iterator[Mapping[str, Any]]:
     """Yield the chunks of a whole stream. Raises: ValueError: see `stream_event`."""
     for line in content.decode().splitlines():
         event = stream_event(line)
-        if event:
+        if event is not None:
             yield event
 
 

@@ -295,7 +295,7 @@ def test_live_is_asked_the_same_cases_now_where_its_results_do_not_say(
 
     assert verdict(report, CHECK).outcome == "passed"
     assert verdict(report, CHECK).evidence["pairs"] == 10
-    assert any("cannot be compared" in line and "is asked now" in line for line in said)
+    assert any("cannot be compared" in line and "asked now" in line for line in said)
     assert [(results.release, results.measured) for results in kept] == [("r1", 10)]
 
 
