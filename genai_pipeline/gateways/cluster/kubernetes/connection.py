@@ -115,7 +115,6 @@ class Connection:
         """Send one request, and repeat it until it has an answer or the deadline is over.
 
         Args:
-            body: sent as JSON, which every content type of the API takes.
             accept: statuses of failures that the caller handles.
         Raises: the error that the answer stands for; ClusterUnavailable at the deadline.
         """

@@ -184,6 +184,9 @@ class _Watch(threading.Thread):
         silence_s = min(self._silence_s, self._owner.deadline.left_s + 1)
         request = self._kind.request("watch", self._owner.namespace)
         stream = self._owner.connection.stream(request, query, silence_s)
+        if self._owner.over.is_set():
+            stream.close()  # `stop` came before there was a stream to end
+            raise ConnectionError("the wait is over")
         self.watched.trouble = ""
         return stream
 
