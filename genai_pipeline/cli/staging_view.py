@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from genai_pipeline.core.progress import Log
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -19,13 +21,11 @@ if TYPE_CHECKING:
 MOST_ROWS = 100
 MOST_BARS = 8
 
-Say = Callable[[str], None]
-
 
 class Watch:
     """Takes log lines and progress of a staging; `last` is the last that it was shown."""
 
-    def __init__(self, say: Say) -> None:
+    def __init__(self, say: Log) -> None:
         self.say = say
         self.last: Progress | None = None
 
@@ -34,7 +34,7 @@ class Watch:
 
 
 @contextmanager
-def watching(console: Console, say: Say) -> Iterator[Watch]:
+def watching(console: Console, say: Log) -> Iterator[Watch]:
     """Shows what it is told, for as long as it goes on."""
     if not console.is_terminal:
         yield Watch(say)

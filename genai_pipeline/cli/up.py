@@ -18,13 +18,14 @@ from genai_pipeline.core.errors import GenaiError, NotReady, ReleaseRefused
 from genai_pipeline.core.model_file import read_models
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
+from genai_pipeline.core.progress import Log
 from genai_pipeline.core.release import Release
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.dagster_api import DagsterApi
 from genai_pipeline.k8s.render import render_agent_keys, stable_name
 from genai_pipeline.local.installation import Installation, adopt
 from genai_pipeline.local.logs import last_lines
-from genai_pipeline.local.start import Say, Started, start_services
+from genai_pipeline.local.start import Started, start_services
 from genai_pipeline.local.supervision.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class RunningInstallation:
     api: DagsterApi
 
 
-def bring_up(profile: Profile, env: Mapping[str, str], models: Path, say: Say) -> RunningInstallation:
+def bring_up(profile: Profile, env: Mapping[str, str], models: Path, say: Log) -> RunningInstallation:
     """Start the services, and set right what an interrupted predecessor left.
 
     Args:
@@ -70,7 +71,7 @@ def hand_over_keys(platform: RunningInstallation, env: Mapping[str, str]) -> Non
         platform.gateways.cluster.apply(render_agent_keys(platform.profile, env["AGENT_API_KEYS"]))
 
 
-def end_lost_runs(api: DagsterApi, supervisor: Supervisor, say: Say) -> None:
+def end_lost_runs(api: DagsterApi, supervisor: Supervisor, say: Log) -> None:
     """Runs are children of the code server: one that is older than it has no process, and Dagster does not notice."""
     code = supervisor.info("code")
     for run in api.unfinished_runs():
@@ -102,7 +103,7 @@ def watch_rollouts(
 
 
 def diagnosis(platform: RunningInstallation, rollouts: Sequence[Rollout]) -> str:
-    """Say what each model waits for, with the log lines nearest to it."""
+    """Log what each model waits for, with the log lines nearest to it."""
     parts: list[str] = []
     for rollout in rollouts:
         if rollout.state in ENDS:
@@ -126,7 +127,7 @@ def _nearest_log(platform: RunningInstallation, rollout: Rollout, running: Seque
 
 
 def require_live(rollouts: Sequence[Rollout], console: Console, api: DagsterApi) -> None:
-    """Say why a rollout was rejected. Raises ReleaseRefused if one was."""
+    """Log why a rollout was rejected. Raises ReleaseRefused if one was."""
     rejected = [rollout for rollout in rollouts if rollout.state is State.REJECTED]
     for rollout in rejected:
         for asset in rollout.assets:
@@ -150,7 +151,7 @@ def _why_rejected(rollout: Rollout) -> str:
     return f"{rollout.model} {rollout.release} ({reason})"
 
 
-def wait_until_served(platform: RunningInstallation, spec: ModelSpec, rollout: Rollout, say: Say) -> None:
+def wait_until_served(platform: RunningInstallation, spec: ModelSpec, rollout: Rollout, say: Log) -> None:
     """After a `genai down` the live release is live at once, but its processes need their time to load.
 
     Raises: NotReady: they did not answer within the model's start-up deadline.
@@ -179,7 +180,7 @@ def question_for(spec: ModelSpec) -> str:
     return QUESTIONS.get(spec.gates.agent.suite, "Hello! What can you help me with?")
 
 
-def _load_models(platform: RunningInstallation, models: Path, started: Started, say: Say) -> None:
+def _load_models(platform: RunningInstallation, models: Path, started: Started, say: Log) -> None:
     """Have a code server that was running before read model files that changed since."""
     digest = hashlib.sha256(
         b"".join(path.name.encode() + path.read_bytes() for path in sorted(models.glob("*.yaml")))
@@ -191,7 +192,7 @@ def _load_models(platform: RunningInstallation, models: Path, started: Started, 
     loaded.write_text(digest)
 
 
-def read_valid_models(folder: Path, only: str | None, say: Say) -> list[ModelSpec]:
+def read_valid_models(folder: Path, only: str | None, say: Log) -> list[ModelSpec]:
     """The models of the folder, or one of them; wrong files are reported and left out.
 
     Raises: NotReady: there is no valid one.

@@ -11,6 +11,7 @@ from typing import Any
 from genai_pipeline.core.clock import utc_now
 from genai_pipeline.core.gates import AgentGates
 from genai_pipeline.core.numbers import quantile
+from genai_pipeline.core.progress import Log
 from genai_pipeline.core.verdict import Verdict, passed
 from genai_pipeline.evaluation.agent_asker import AgentAsker
 from genai_pipeline.evaluation.agent_client import TIMEOUT_S, AgentClient
@@ -23,7 +24,7 @@ from genai_pipeline.evaluation.isolation import SessionResult, run_isolation
 from genai_pipeline.evaluation.llm_judge import LlmJudge
 from genai_pipeline.evaluation.reply import NotMeasured
 from genai_pipeline.evaluation.results import Results
-from genai_pipeline.evaluation.runner import CONCURRENCY, CaseRun, Progress, RunSettings, planned_runs, run_suite
+from genai_pipeline.evaluation.runner import CONCURRENCY, CaseRun, RunSettings, planned_runs, run_suite
 from genai_pipeline.evaluation.suite import Case, Suite
 from genai_pipeline.evaluation.suite_files import load_agent_suite
 from genai_pipeline.evaluation.tool_suite import ToolSuite
@@ -108,7 +109,7 @@ def evaluate(
     suite: str | AgentSuite,
     gates: AgentGates,
     settings: EvaluationSettings | None = None,
-    on_progress: Progress = _silent,
+    on_progress: Log = _silent,
     against: Against | None = None,
 ) -> AgentReport:
     """Put the agent through the suite. An agent that cannot be reached makes every verdict inconclusive.
@@ -131,7 +132,7 @@ def evaluate(
 
 
 def measure_agent(
-    agent_url: str, suite: AgentSuite, settings: EvaluationSettings, on_progress: Progress = _silent
+    agent_url: str, suite: AgentSuite, settings: EvaluationSettings, on_progress: Log = _silent
 ) -> Results:
     """Ask the cases only, without verdicts: what one release did, to compare another one with it."""
     return _ask_agent(agent_url, suite, settings, on_progress, isolation=False).results
@@ -142,7 +143,7 @@ def measure_tool_calls(
     model: str,
     suite: ToolSuite,
     settings: EvaluationSettings | None = None,
-    on_progress: Progress = _silent,
+    on_progress: Log = _silent,
 ) -> Results:
     """Ask an OpenAI-compatible endpoint for tool calls, streamed and not. Cases without an answer say why.
 
@@ -165,7 +166,7 @@ def measure_tool_calls(
 
 
 def _ask_agent(
-    agent_url: str, whole: AgentSuite, settings: EvaluationSettings, on_progress: Progress, isolation: bool
+    agent_url: str, whole: AgentSuite, settings: EvaluationSettings, on_progress: Log, isolation: bool
 ) -> _Found:
     at, started = utc_now(), time.monotonic()
     suite, sessions = whole, list[SessionResult]()
@@ -210,7 +211,7 @@ def _version() -> str | None:
 
 
 def _compared(
-    mine: Results, suite: AgentSuite, settings: EvaluationSettings, on_progress: Progress, against: Against
+    mine: Results, suite: AgentSuite, settings: EvaluationSettings, on_progress: Log, against: Against
 ) -> Comparison | None:
     """Compare with the stored results of what is live, or with its answers to the same cases now."""
     if against.release is None or against.itself:

@@ -13,18 +13,18 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Generic
 
+from genai_pipeline.core.progress import Log
 from genai_pipeline.evaluation.reply import NotMeasured, Reply
 from genai_pipeline.evaluation.suite import Case, Suite
 
 CONCURRENCY = 4
 DEADLINE_S = 900.0
 """For one conversation of each case; more conversations get as much more."""
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def run_suite(
     asker: Asker[Case],
     suite: Suite[Case],
     settings: RunSettings | None = None,
-    on_progress: Progress = lambda message: None,
+    on_progress: Log = lambda message: None,
 ) -> list[CaseRun[Case]]:
     """Hold and score every conversation; in the suite's order, those of a case together.
 
@@ -130,7 +130,7 @@ def run_suite(
 class _UnderWay(Generic[Case]):
     """One pass through a suite: how much of it is done, and whether going on makes sense."""
 
-    def __init__(self, asker: Asker[Case], total: int, on_progress: Progress, ends_at: float) -> None:
+    def __init__(self, asker: Asker[Case], total: int, on_progress: Log, ends_at: float) -> None:
         self._asker, self._total, self._on_progress, self._ends_at = asker, total, on_progress, ends_at
         self._lock = threading.Lock()
         self._done = self._lost = 0

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from genai_pipeline.core.errors import EngineUnavailable, GenaiError
 from genai_pipeline.core.gates import ServingGates
 from genai_pipeline.core.numbers import quantile
+from genai_pipeline.core.progress import Log
 from genai_pipeline.core.verdict import Verdict
 from genai_pipeline.gateways.metrics.abc import EngineMetrics, GpuReading, Metrics
 from genai_pipeline.loadtest.arrivals import closed_loop, plan_steps
@@ -27,8 +28,6 @@ from genai_pipeline.loadtest.summary import Observation, Summary, summarise
 OUTPUT_TOKENS = 64
 _SETTLE_S = 3.0
 """vLLM counts a request as finished a moment after its last byte was sent."""
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def measure(
     gates: ServingGates,
     metrics: Metrics,
     has_gpu: bool = False,
-    on_progress: Progress = lambda _: None,
+    on_progress: Log = lambda _: None,
     request_deadline_s: float = 60,
     deadline_s: float = 300,
 ) -> ServingReport:
@@ -85,7 +84,7 @@ def measure(
 
 
 async def _load(
-    client: LoadClient, url: str, gates: ServingGates, has_gpu: bool, metrics: Metrics, on_progress: Progress
+    client: LoadClient, url: str, gates: ServingGates, has_gpu: bool, metrics: Metrics, on_progress: Log
 ) -> Measurement:
     observations: list[Observation] = []
     async with client:

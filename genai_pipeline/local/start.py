@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genai_pipeline.core.errors import ClusterUnavailable, NotReady, Refused
+from genai_pipeline.core.progress import Log
 from genai_pipeline.local.dagster_home import prepare_dagster_home
 from genai_pipeline.local.installation import Installation, uses_own_hub
 from genai_pipeline.local.logs import last_lines
@@ -27,7 +28,6 @@ POLL_S = 0.1
 
 PORT_TRIES = 3
 
-Say = Callable[[str], None]
 Make = Callable[[Installation, Mapping[str, int], Mapping[str, str]], list[Service]]
 
 
@@ -42,7 +42,7 @@ class Started:
 def start_services(
     installation: Installation,
     env: Mapping[str, str],
-    say: Say,
+    say: Log,
     make: Make = services,
     deadline_s: float = READY_DEADLINE_S,
 ) -> Started:
@@ -78,7 +78,7 @@ class PortLost(Refused):
 
 
 def _start(
-    installation: Installation, supervisor: Supervisor, env: Mapping[str, str], say: Say, make: Make, deadline_s: float
+    installation: Installation, supervisor: Supervisor, env: Mapping[str, str], say: Log, make: Make, deadline_s: float
 ) -> Started:
     running = running_services(supervisor)
     choice = _ports(installation, supervisor, running, env)
@@ -126,7 +126,7 @@ def _ports(
         raise
 
 
-def _start_all(supervisor: Supervisor, wanted: Sequence[Service], say: Say, deadline_s: float) -> frozenset[str]:
+def _start_all(supervisor: Supervisor, wanted: Sequence[Service], say: Log, deadline_s: float) -> frozenset[str]:
     """Start each as soon as what it comes after is ready; return those that have another process than before."""
     end = time.monotonic() + deadline_s
     before = {info.name: info.pid for info in supervisor.all()}

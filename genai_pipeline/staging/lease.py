@@ -18,12 +18,13 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal
 
 from genai_pipeline.core.errors import GenaiError, StoreConflict
+from genai_pipeline.core.progress import Log
 from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject
 
 LEASES = "leases/"
@@ -37,7 +38,6 @@ DROP_WITHIN_S = 5
 WAIT_FOR_PRUNER_S = 900
 
 Kind = Literal["stage", "prune"]
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def holders(listed: list[StoredObject], now: float) -> list[Holder]:
 
 
 @contextmanager
-def staging_lease(store: ObjectStore, model: str, revision: str, say: Say) -> Iterator[None]:
+def staging_lease(store: ObjectStore, model: str, revision: str, say: Log) -> Iterator[None]:
     """Keep pruners away from a revision while it is staged; waits for one that is at it.
 
     Raises: StoreConflict: it was still at it after a quarter of an hour.
@@ -124,7 +124,7 @@ def _drop_soon(lease: Lease) -> None:
     dropping.join(DROP_WITHIN_S)
 
 
-def _wait_for_pruners(lease: Lease, what: str, say: Say) -> None:
+def _wait_for_pruners(lease: Lease, what: str, say: Log) -> None:
     end, said = time.monotonic() + WAIT_FOR_PRUNER_S, False
     while pruners := lease.others("prune"):
         if not said:

@@ -25,13 +25,13 @@ from dataclasses import dataclass, replace
 from genai_pipeline.core.errors import StoreConflict
 from genai_pipeline.core.faults import crash_point
 from genai_pipeline.core.manifest import manifest_key, staged_prefix
+from genai_pipeline.core.progress import Log
 from genai_pipeline.gateways.store.abc import DELETED_AT_ONCE, ObjectStore
 from genai_pipeline.staging.inventory import staged_revisions
 from genai_pipeline.staging.lease import LEASES, STAGE_LEASE_S, Holder, Lease, holders
 from genai_pipeline.staging.prune import GRACE_S, Decision, Fate, Reference, References, decide
 from genai_pipeline.staging.sweep import sweep
 
-Say = Callable[[str], None]
 Referring = Callable[[Collection[str]], References]
 """Everything that refers to revisions of these models, read anew each time. Raises GenaiError: it is not known."""
 
@@ -59,11 +59,11 @@ class Pruner:
         references = self._with_stagers(self._referring({s.model for s in staged}), now)
         return decide(staged, references, now, self._grace_s)
 
-    def carry_out(self, decisions: Iterable[Decision], say: Say = lambda _: None) -> list[Pruned]:
+    def carry_out(self, decisions: Iterable[Decision], say: Log = lambda _: None) -> list[Pruned]:
         """Delete what was decided to be deleted and still is, one revision after the other."""
         return [self._delete(d, say) for d in decisions if d.fate is Fate.DELETE]
 
-    def _delete(self, decision: Decision, say: Say) -> Pruned:
+    def _delete(self, decision: Decision, say: Log) -> Pruned:
         model, revision = decision.staged.model, decision.staged.revision
         what = f"{model}/{revision}"
         lease = Lease(self._store, model, revision, "prune")
