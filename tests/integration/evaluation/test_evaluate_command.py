@@ -153,7 +153,7 @@ def test_what_does_not_run_is_said_and_compared_by_what_is_stored(site, good):
 def test_nothing_measured_ends_with_2_and_never_with_passed(site, good):
     found = site.genai("tiny@2222")
     assert found.code == 2
-    assert "does not run, and nothing is stored of it for the suite mine" in found.out
+    assert "does not run, and it has no stored results for the suite mine" in found.out
 
     site.urls = {site.new.id: good, site.old.id: "http://127.0.0.1:9"}
     found = site.genai("tiny@2222")
@@ -168,7 +168,7 @@ def test_against_nothing_only_the_gates_count(site, bad, good):
     site.urls = {site.old.id: good}
     found = site.genai("tiny")
     assert found.code == 0
-    assert "is live itself: it is held to the gates only" in found.err
+    assert "is live itself: it is judged by the gates only" in found.err
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_a_wrong_suite_is_told_line_by_line(site, tmp_path):
     found = site.genai("tiny", "--suite", str(tmp_path / "wrong.yaml"))
 
     assert found.code == 2
-    assert "wrong.yaml:8: cases.0.turns.0.ask: {m} is no parameter; there are n." in found.err
+    assert "wrong.yaml:8: cases.0.turns.0.ask: {m} is not a parameter; allowed: n." in found.err
 
 
 @pytest.mark.parametrize("repeat", ["0", "x", "101", "-1"])
