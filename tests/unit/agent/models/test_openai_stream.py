@@ -73,3 +73,29 @@ def test_a_finish_reason_that_is_unknown_is_named_with_the_known_ones():
 def test_a_stream_without_a_finish_reason_is_never_a_whole_answer():
     with pytest.raises(BrokenStream, match="ended before the answer did"):
         read(event({"content": "Half of an"}), b"data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>Welcome</html>",
+        b'{"choices": []}',
+        b"data: [DONE]\n\n",
+        b"data: {broken\n\n",
+        b"data: \xff\xfe\n\n",
+        b"data: 5\n\n",
+        b"data: " + b"[" * 100_000 + b"\n\n",
+        b'data: {"choices": "many"}\n\n',
+        b'data: {"choices": [null]}\n\n',
+        b'data: {"choices": []}\n\ndata: {"choices": []}\n\n',
+        b'data: {"choices": [{"delta": null}]}\n\n',
+        b'data: {"choices": [{"delta": "Hi"}]}\n\n',
+        event({"tool_calls": [None]}),
+        event({"tool_calls": [{"index": 0, "function": {"arguments": {}}}]}),
+        b'data: {"choices": [{"delta": {}, "finish_reason": 7}]}\n\n',
+    ],
+)
+def test_a_body_that_is_not_a_whole_answer_is_never_taken_for_one(body: bytes):
+    with pytest.raises(BrokenStream):
+        read(body)
