@@ -1,11 +1,11 @@
 """The ways in which a completion fails, and what follows for the endpoint and for the request.
 
     CompletionFailed
-    ├── Stalled          the model sent nothing for too long
-    ├── BrokenStream     the answer breaks the protocol: the endpoint is to blame
-    ├── UnusableAnswer   a well-formed answer that cannot be used: the endpoint is not to blame
-    ├── LeftOut          the endpoint was not asked, because its circuit breaker is open
-    └── AllFailed        several endpoints were asked and all failed
+    ├── Stalled          The model sent nothing for too long.
+    ├── BrokenStream     The answer breaks the protocol: the endpoint is to blame.
+    ├── UnusableAnswer   A well-formed answer that cannot be used: the endpoint is not to blame.
+    ├── LeftOut          The endpoint was not asked, because its circuit breaker is open.
+    └── AllFailed        Several endpoints were asked and all failed.
 
 Errors of the clients are recognised by the names of their types, so that no client is imported only for its errors.
 """

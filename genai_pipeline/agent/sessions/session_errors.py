@@ -1,13 +1,13 @@
 """The errors of sessions.
 
 AgentError
-├── NoSession          404  the session does not exist, or it is another caller's
-├── SessionsUnavailable   503  the store does not answer; the conversation is as before
-├── TakenOver          409  another replica took the session over, because this one did not renew its lease
-├── TurnTooLarge       413  one turn is larger than a session may be
-└── SessionBroken      500  the stored object is not a session
-Busy                        another replica has the session's lease: wait
-Conflict                    the stored object is no longer the version that was read
+├── NoSession          404  The session does not exist, or it is another caller's.
+├── SessionsUnavailable   503  The store does not answer. The conversation is as before.
+├── TakenOver          409  Another replica took the session over, because this one did not renew its lease.
+├── TurnTooLarge       413  One turn is larger than a session may be.
+└── SessionBroken      500  The stored object is not a session.
+Busy                        Another replica has the session's lease: wait.
+Conflict                    The stored object is no longer the version that was read.
 """
 
 from __future__ import annotations
