@@ -18,7 +18,7 @@ from genai_pipeline.evaluation.agent_suite import (
     AgentCase,
     AgentSuite,
     AgentTurn,
-    Weather,
+    PlaceWeather,
 )
 from genai_pipeline.evaluation.normalized_text import normalized, spoken
 from genai_pipeline.evaluation.reply import Reply, ReportedCall
@@ -61,7 +61,7 @@ def wrong_calls(expected: AgentTurn, reply: Reply) -> str:
     return "; ".join(told)
 
 
-def wrong_answer(expected: AgentTurn, reply: Reply, weather: Mapping[str, Weather], heard: Sequence[str]) -> str:
+def wrong_answer(expected: AgentTurn, reply: Reply, weather: Mapping[str, PlaceWeather], heard: Sequence[str]) -> str:
     """Return what is wrong about the answer of a turn; empty if nothing.
 
     Args:
@@ -98,7 +98,7 @@ def _temperatures(text: str) -> list[float]:
     return [float(found.replace("−", "-").replace("–", "-")) for found in _TEMPERATURE.findall(spoken(text))]
 
 
-def _weather_problem(text: str, places: Sequence[str], weather: Mapping[str, Weather]) -> str:
+def _weather_problem(text: str, places: Sequence[str], weather: Mapping[str, PlaceWeather]) -> str:
     """The temperature must be there; where the answer gives none at all, the sky will do."""
     known = next((weather[place] for place in places if place in weather), None)
     if known is None:

@@ -23,7 +23,7 @@ PARAMETERS = {WEATHER_TOOL: "location", TIME_TOOL: "timezone"}
 Call = Annotated[dict[str, Choice], Field(min_length=1)]
 
 
-class Weather(Section):
+class PlaceWeather(Section):
     """What the weather service reports about a place."""
 
     sky: Text
@@ -111,7 +111,7 @@ class Isolation(Section):
 class AgentSuite(Suite[AgentCase]):
     """A suite for an agent, and the weather that its answers are judged by."""
 
-    weather: dict[str, Weather] = Field(default_factory=dict)
+    weather: dict[str, PlaceWeather] = Field(default_factory=dict)
     isolation: Isolation
 
     @property

@@ -17,7 +17,7 @@ TIMEOUT_S = 15.0
 
 
 @dataclass(frozen=True)
-class Answered:
+class CanaryAnswer:
     """What came of one question.
 
     Args:
@@ -32,7 +32,7 @@ class Answered:
 
 def ask_one(
     agent_url: str, suite: str | AgentSuite, number: int, weather_url: str | None = None, unsolved: Collection[str] = ()
-) -> Answered:
+) -> CanaryAnswer:
     """Ask the `number`-th case of those with one turn and a tool to call that the release solved before.
 
     Args:
@@ -44,7 +44,7 @@ def ask_one(
     whole = _loaded(suite) if isinstance(suite, str) else suite
     cases = [case for case in whole.cases if _fits(case) and case.name not in unsolved]
     if not cases:
-        return Answered("nothing", None, f"the suite {whole.name} has no case with one turn and a tool to call")
+        return CanaryAnswer("nothing", None, f"the suite {whole.name} has no case with one turn and a tool to call")
     case = cases[number % len(cases)]
     asked = whole.model_copy(update={"cases": (case,), "weather": _weather_for(whole, case)})
     try:
@@ -52,10 +52,10 @@ def ask_one(
         with AgentClient(agent_url, TIMEOUT_S) as agent:
             reply = agent.ask(case.turns[0].ask)
     except NotMeasured as error:
-        return Answered(case.name, None, error.reason)
+        return CanaryAnswer(case.name, None, error.reason)
     wrong = [*score_answers(asked, case, [reply]), *score_calls(asked, case, [reply])]
     told = "; ".join(dict.fromkeys(filter(None, wrong)))
-    return Answered(case.name, not told, told or "right")
+    return CanaryAnswer(case.name, not told, told or "right")
 
 
 def _fits(case: AgentCase) -> bool:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import httpx
 
-from genai_pipeline.evaluation.agent_suite import AgentSuite, Weather
+from genai_pipeline.evaluation.agent_suite import AgentSuite, PlaceWeather
 from genai_pipeline.evaluation.reply import NotMeasured
 
 DEMO_ONLY = "demo-data"
@@ -45,9 +45,9 @@ def _ask(http: httpx.Client, place: str) -> dict[str, Any]:
         raise NotMeasured(f"the weather service {http.base_url} did not report the weather ({error})") from error
 
 
-def _weather(place: str, answer: dict[str, Any]) -> Weather:
+def _weather(place: str, answer: dict[str, Any]) -> PlaceWeather:
     try:
         now = answer["current_condition"][0]
-        return Weather(sky=str(now["weatherDesc"][0]["value"]).strip() or "?", celsius=int(now["temp_C"]))
+        return PlaceWeather(sky=str(now["weatherDesc"][0]["value"]).strip() or "?", celsius=int(now["temp_C"]))
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise NotMeasured(f"the weather service reported no weather for {place} ({error!r})") from error

@@ -77,7 +77,7 @@ SCHEMA: Mapping[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Judgement:
+class JudgedAnswer:
     """The judgement of one answer, and how the judge was asked."""
 
     passed: bool
@@ -110,7 +110,7 @@ class LlmJudge:
         """Return what must be equal for two judgements to be comparable."""
         return {"judge": self.name, "temperature": self._settings.temperature, "prompt_version": PROMPT_VERSION}
 
-    def judge(self, rubric: str, prompt: str, response: str) -> Judgement:
+    def judge(self, rubric: str, prompt: str, response: str) -> JudgedAnswer:
         """Judge one answer. Raises: NotMeasured: the judge did not answer, or not with a judgement."""
         asked = framed(rubric, prompt, response)
         problem = ""
@@ -121,7 +121,7 @@ class LlmJudge:
                 raise NotMeasured(f"the judge {self.name} did not answer: {error}") from error
             if said:
                 reason = said.reason.strip()[:_MOST_SAID]
-                return Judgement(said.verdict == "pass", reason, rubric=rubric, **self.about())
+                return JudgedAnswer(said.verdict == "pass", reason, rubric=rubric, **self.about())
         raise NotMeasured(f"the judge {self.name} gave no judgement in {ATTEMPTS} attempts: {problem}")
 
 

@@ -58,9 +58,11 @@ class Watch:
 
 @pytest.fixture
 def watch(desk, monkeypatch):
-    from genai_pipeline.evaluation.canary import Answered
+    from genai_pipeline.evaluation.canary import CanaryAnswer
 
-    monkeypatch.setattr("genai_pipeline.evaluation.canary.ask_one", lambda *a: Answered("weather-plain", True, "right"))
+    monkeypatch.setattr(
+        "genai_pipeline.evaluation.canary.ask_one", lambda *a: CanaryAnswer("weather-plain", True, "right")
+    )
     return Watch(desk)
 
 

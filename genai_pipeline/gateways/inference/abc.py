@@ -32,7 +32,7 @@ class Completion:
 
 
 @dataclass(frozen=True)
-class Leaving:
+class DrainStatus:
     """What a replica answers when it is asked to close its connections.
 
     Args:
@@ -68,7 +68,7 @@ class Inference(ABC):
     def close(self) -> None:  # noqa: B027
         """Close the connections."""
 
-    def leave(self) -> Leaving | None:
+    def leave(self) -> DrainStatus | None:
         """Ask one replica behind the address to close each connection after its answer; None if it does not know how.
 
         Each call is a new connection and may reach another replica. Idempotent.

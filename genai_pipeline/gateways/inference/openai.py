@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from genai_pipeline.core.errors import EngineBroken, EngineUnavailable, Refused
-from genai_pipeline.gateways.inference.abc import Completion, Inference, Leaving, Message, Tool, ToolCall
+from genai_pipeline.gateways.inference.abc import Completion, DrainStatus, Inference, Message, Tool, ToolCall
 from genai_pipeline.gateways.inference.chat_answer import RawCall, parse_answer
 from genai_pipeline.gateways.inference.inference_client import (
     LOOK_AT_THE_LOG,
@@ -69,7 +69,7 @@ class OpenAIInference(Inference):
     def within(self, deadline_s: float) -> OpenAIInference:
         return OpenAIInference(self.base_url, deadline_s, self._client.settings.api_key)
 
-    def leave(self) -> Leaving | None:
+    def leave(self) -> DrainStatus | None:
         url = f"{self.base_url}/drain"
         try:
             response = httpx.get(url, timeout=_LEAVE_S, trust_env=False)
@@ -77,7 +77,7 @@ class OpenAIInference(Inference):
                 return None
             said = response.raise_for_status().json()
             running = tuple(f"{r['request']} after {r['seconds']:g} s" for r in said["running"])
-            return Leaving(str(said["pod"]), bool(said["drained"]), running)
+            return DrainStatus(str(said["pod"]), bool(said["drained"]), running)
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
             raise EngineUnavailable(f"GET {url} did not list what runs: {error!r}.", LOOK_AT_THE_LOG) from error
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from genai_pipeline.core.errors import EngineUnavailable
-from genai_pipeline.gateways.inference.abc import Inference, Leaving
+from genai_pipeline.gateways.inference.abc import DrainStatus, Inference
 from genai_pipeline.gateways.metrics.abc import Metrics
 from genai_pipeline.rollout.switch.settling import why_unsettled
 
@@ -42,7 +42,7 @@ class _Release:
     inference: Inference
     metrics: Metrics
     replicas: int
-    reported: dict[str, Leaving] = field(default_factory=dict[str, Leaving])
+    reported: dict[str, DrainStatus] = field(default_factory=dict[str, DrainStatus])
     busy: str = ""
 
     def why_not_drained(self) -> str:

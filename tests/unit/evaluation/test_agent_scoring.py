@@ -4,13 +4,13 @@ from typing import Any
 import pytest
 
 from genai_pipeline.evaluation.agent_scoring import wrong_answer, wrong_calls
-from genai_pipeline.evaluation.agent_suite import AgentTurn, Weather
+from genai_pipeline.evaluation.agent_suite import AgentTurn, PlaceWeather
 from genai_pipeline.evaluation.reply import Reply, ReportedCall
 
 AT = datetime(2026, 11, 24, 5, 32, 50, tzinfo=UTC)
 WEATHER = {
-    "Oslo": Weather(sky="snow showers", celsius=-3),
-    "Zürich": Weather(sky="light rain", celsius=12),
+    "Oslo": PlaceWeather(sky="snow showers", celsius=-3),
+    "Zürich": PlaceWeather(sky="light rain", celsius=12),
 }
 
 

@@ -1,13 +1,13 @@
 import pytest
 
 from genai_pipeline.core.errors import EngineUnavailable
-from genai_pipeline.gateways.inference.abc import Leaving
+from genai_pipeline.gateways.inference.abc import DrainStatus
 from genai_pipeline.gateways.metrics.abc import EngineMetrics
 from genai_pipeline.rollout.switch.drain import Drained, drain
 
 
 class Replicas:
-    """Answers from a list, one a question: a Leaving, None, or nobody there; the last one again for ever."""
+    """Answers from a list, one a question: a DrainStatus, None, or nobody there; the last one again for ever."""
 
     base_url = "http://engine"
 
@@ -35,7 +35,7 @@ class Readings:
 
 
 def pod(name="a", drained=True, *running):
-    return Leaving(name, drained, running)
+    return DrainStatus(name, drained, running)
 
 
 def drained(inference, replicas=1, metrics=None, deadline_s=2.0):
