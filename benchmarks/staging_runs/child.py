@@ -21,11 +21,11 @@ def ours(repository: str, hub_url: str, s3_url: str, model: str, ref: str) -> di
     from genai_pipeline.gateways.hub.huggingface import HuggingFaceHub
     from genai_pipeline.gateways.store.s3 import S3Store
     from genai_pipeline.gateways.store.s3_settings import S3Settings
-    from genai_pipeline.staging.progress import Progress
+    from genai_pipeline.staging.meter import StagingProgress
     from genai_pipeline.staging.stager import Stager
 
     hub, store = HuggingFaceHub(hub_url), S3Store(os.environ["BUCKET"], S3Settings(s3_url))
-    reports: list[Progress] = []
+    reports: list[StagingProgress] = []
     started = time.perf_counter()
     snapshot = hub.snapshot(repository, hub.resolve(repository, ref))
     Stager(hub, store).stage(model, snapshot, progress=reports.append)

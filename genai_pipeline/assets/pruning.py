@@ -10,7 +10,7 @@ from genai_pipeline.core.model_file import ModelFiles
 from genai_pipeline.evaluation.stale_results import StaleResults, prune_results
 from genai_pipeline.resources.platform import Platform
 from genai_pipeline.resources.runs import references_of_runs
-from genai_pipeline.staging.prune import Decision, Fate, References
+from genai_pipeline.staging.prune_decision import Fate, PruneDecision, References
 from genai_pipeline.staging.pruner import Pruned, Pruner
 
 
@@ -55,7 +55,7 @@ def _pruner(context: dg.OpExecutionContext, platform: Platform, files: ModelFile
 
 def _show(
     context: dg.OpExecutionContext,
-    decisions: Sequence[Decision],
+    decisions: Sequence[PruneDecision],
     pruned: Sequence[Pruned],
     results: Sequence[StaleResults],
 ) -> None:

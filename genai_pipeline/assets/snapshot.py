@@ -5,7 +5,7 @@ from genai_pipeline.assets.tables import table
 
 
 def _look(hand: InHand) -> Findings:
-    from genai_pipeline.staging.judge import judge_snapshot
+    from genai_pipeline.staging.staging_verdicts import judge_snapshot
 
     source = hand.platform.gateways.source(hand.spec.source)
     snapshot = source.snapshot(hand.spec.source.address, hand.release.revision)

@@ -9,7 +9,7 @@ import dagster as dg
 from genai_pipeline.assets.tables import table
 from genai_pipeline.core.manifest import Manifest
 from genai_pipeline.staging.cost import PRICED_BY, usd
-from genai_pipeline.staging.progress import MIB, How, Progress
+from genai_pipeline.staging.meter import MIB, StagingProgress, TransferMethod
 
 OBSERVE_EVERY_S = 10.0
 
@@ -21,9 +21,9 @@ class StagingWatch:
         self._observe = observe
         self._observed: float | None = None
         self.plan: dg.TableMetadataValue | None = None
-        self.last: Progress | None = None
+        self.last: StagingProgress | None = None
 
-    def __call__(self, state: Progress) -> None:
+    def __call__(self, state: StagingProgress) -> None:
         self.last, now = state, time.monotonic()
         if self.plan is None:
             self.plan = plan_table(state)
@@ -33,17 +33,17 @@ class StagingWatch:
         self._observe({"plan": self.plan, **figures(state)})
 
 
-def plan_table(state: Progress) -> dg.TableMetadataValue:
+def plan_table(state: StagingProgress) -> dg.TableMetadataValue:
     """Files and bytes by how they come."""
     rows: list[dict[str, Any]] = []
-    for how in How:
+    for how in TransferMethod:
         mine = [file.size for file in state.files if file.how is how]
         if mine:
             rows.append({"how": str(how), "files": len(mine), "bytes": sum(mine)})
     return table(rows)
 
 
-def figures(state: Progress) -> dict[str, Any]:
+def figures(state: StagingProgress) -> dict[str, Any]:
     """How far it is, and at what rate."""
     return {
         "files_done": f"{state.files_done} of {len(state.files)}",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from genai_pipeline.gateways.dagster_api import DagsterApi
     from genai_pipeline.gateways.hub.abc import Hub
     from genai_pipeline.gateways.store.abc import ObjectStore
-    from genai_pipeline.staging.prune import Decision, Reference, References
+    from genai_pipeline.staging.prune_decision import PruneDecision, Reference, References
     from genai_pipeline.staging.pruner import Pruned, Pruner
 
 STALLED_AFTER_S = 300.0
@@ -53,8 +53,8 @@ def announce(command: Command) -> None:
 def _stage(context: Context) -> int:
     from genai_pipeline.cli.staging_view import staged_page, watching
     from genai_pipeline.core.manifest import staged_prefix
-    from genai_pipeline.staging.judge import require_licence
     from genai_pipeline.staging.stager import Stager
+    from genai_pipeline.staging.staging_verdicts import require_licence
 
     gateways, spec = _opened(context, context.args.model)
     store, source = gateways.store, gateways.source(spec.source)
@@ -93,8 +93,8 @@ def _show_plan(context: Context, store: ObjectStore, model: str, snapshot: Snaps
     from genai_pipeline.cli.staging_view import plan_page
     from genai_pipeline.core.manifest import staged_prefix
     from genai_pipeline.staging.commit import committed
-    from genai_pipeline.staging.plan import plan_staging
     from genai_pipeline.staging.transfer import PART_SIZE
+    from genai_pipeline.staging.transfer_plan import plan_staging
 
     exists = store.exists()
     if exists and committed(store, model, snapshot.revision):
@@ -128,7 +128,7 @@ def _verify(context: Context) -> int:
 
 def _prune(context: Context) -> int:
     from genai_pipeline.cli.staging_view import prune_page, size
-    from genai_pipeline.staging.prune import Fate
+    from genai_pipeline.staging.prune_decision import Fate
     from genai_pipeline.staging.pruner import deleted_bytes
 
     args = context.args
@@ -184,7 +184,7 @@ def _pruner(context: Context) -> tuple[Pruner, list[str], Callable[[bool], list[
 
 def _runs(api: DagsterApi) -> list[Reference]:
     """Raises: Unavailable: nothing may be deleted while it is not known what runs."""
-    from genai_pipeline.staging.prune import Reference
+    from genai_pipeline.staging.prune_decision import Reference
 
     try:
         under_way = api.unfinished_runs()
@@ -201,7 +201,7 @@ def _runs(api: DagsterApi) -> list[Reference]:
 
 
 def _as_json(
-    decisions: Sequence[Decision], pruned: Sequence[Pruned], results: Sequence[StaleResults]
+    decisions: Sequence[PruneDecision], pruned: Sequence[Pruned], results: Sequence[StaleResults]
 ) -> dict[str, object]:
     after = {p.decision.staged: p for p in pruned}
     rows: list[dict[str, object]] = []

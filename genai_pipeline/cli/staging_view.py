@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
     from genai_pipeline.core.manifest import Manifest
     from genai_pipeline.core.snapshot import Snapshot
-    from genai_pipeline.staging.plan import PlannedFile
-    from genai_pipeline.staging.progress import Progress
-    from genai_pipeline.staging.prune import Decision
+    from genai_pipeline.staging.meter import StagingProgress
+    from genai_pipeline.staging.prune_decision import PruneDecision
+    from genai_pipeline.staging.transfer_plan import PlannedFile
     from genai_pipeline.staging.verify import Verification
 
 MOST_ROWS = 100
@@ -27,9 +27,9 @@ class Watch:
 
     def __init__(self, say: Log) -> None:
         self.say = say
-        self.last: Progress | None = None
+        self.last: StagingProgress | None = None
 
-    def observe(self, state: Progress) -> None:
+    def observe(self, state: StagingProgress) -> None:
         self.last = state
 
 
@@ -63,7 +63,7 @@ class _Bars(Watch):
         self._whole = self.progress.add_task("", total=None)
         self._bars: dict[str, progress.TaskID] = {}
 
-    def observe(self, state: Progress) -> None:
+    def observe(self, state: StagingProgress) -> None:
         super().observe(state)
         under_way = [f for f in state.files if f.began_s is not None and f.ended_s is None]
         for path in set(self._bars) - {f.path for f in under_way}:
@@ -84,7 +84,7 @@ def plan_page(
     from rich.table import Table
 
     from genai_pipeline.staging.cost import PRICED_BY, planned_requests, usd
-    from genai_pipeline.staging.progress import How
+    from genai_pipeline.staging.meter import TransferMethod
 
     yield f"{model}: {snapshot.source}@{snapshot.revision}"
     table = Table(box=None)
@@ -100,11 +100,11 @@ def plan_page(
         yield f"… and {len(rest):,} smaller files, {size(sum(i.file.size for i in rest))}"
     yield ""
     total = snapshot.size_bytes
-    for how in How:
+    for how in TransferMethod:
         mine = [i for i in planned if i.how is how]
         if mine:
             yield f"{how:9} {len(mine):6,} files  {size(sum(i.file.size for i in mine))}"
-    streamed = sum(i.file.size for i in planned if i.how is How.STREAMED)
+    streamed = sum(i.file.size for i in planned if i.how is TransferMethod.STREAMED)
     saved = total - streamed
     yield f"Saved: {size(saved)} of {size(total)} need not come from the source."
     requests = planned_requests([(i.file.size, i.how) for i in planned], part_size)
@@ -112,7 +112,7 @@ def plan_page(
     yield "No byte was moved."
 
 
-def staged_page(address: str, manifest: Manifest, state: Progress | None) -> Iterator[str]:
+def staged_page(address: str, manifest: Manifest, state: StagingProgress | None) -> Iterator[str]:
     """What a staging did; of one that was staged already, only where it is."""
     from genai_pipeline.staging.cost import PRICED_BY, usd
 
@@ -129,7 +129,7 @@ def staged_page(address: str, manifest: Manifest, state: Progress | None) -> Ite
 
 
 def verification_page(manifest: Manifest, found: Verification, seconds: float) -> Iterator[str]:
-    from genai_pipeline.staging.verify import REPAIR, State
+    from genai_pipeline.staging.verify import REPAIR, FileState
 
     for file in found.differing:
         yield f"{file.path}: {file.detail}"
@@ -138,7 +138,7 @@ def verification_page(manifest: Manifest, found: Verification, seconds: float) -
         names = len({f.path for f in found.differing})
         yield f"{names} files of {what} differ. Nothing was changed. {REPAIR}"
         return
-    unread = sum(f.state is State.UNREAD for f in found.files)
+    unread = sum(f.state is FileState.UNREAD for f in found.files)
     read = len(found.files) - unread
     sampled = f"; of {unread} others only size and ETag were compared" if unread else ""
     speed = rate(found.bytes_read / max(seconds, 1e-3))
@@ -146,7 +146,7 @@ def verification_page(manifest: Manifest, found: Verification, seconds: float) -
     yield f"{found.source}."
 
 
-def prune_page(decisions: Sequence[Decision], verb: str) -> Iterator[RenderableType]:
+def prune_page(decisions: Sequence[PruneDecision], verb: str) -> Iterator[RenderableType]:
     from rich.table import Table
 
     table = Table(box=None)

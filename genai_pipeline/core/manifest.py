@@ -1,4 +1,4 @@
-"""The manifest: written last, it is what makes a staged model exist."""
+"""The manifest of a staged model. It is written last; the model exists once it is there."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 FORMAT = 2
-"""Format 1 had no tool, part sizes and checksums; it can still be read."""
+"""Format 1, without tool, part sizes and checksums, is still read."""
 
 MANIFEST_NAME = "manifest.json"
 
 CACHES = "caches"
-"""Beside a model's revisions: what engines compiled for it. No revision is called so, and no prune touches it."""
+"""Folder beside a model's revisions, reserved for what engines compile. A prune never touches it."""
 
 
 @dataclass(frozen=True)
 class ManifestFile:
-    """One verified file: `sha256` is over its bytes as they were sent to the store.
+    """One verified file. `sha256` is the digest of the bytes that were sent to the store.
 
     Attributes:
         part_size: bytes of each part but the last of its multipart upload; None for a single put or copy.
-        checksum: ``crc64nvme:<base64>`` over the whole file, which S3 can be asked for without reading it.
-        blob_id: git's name of the content, where that is all that the hub publishes of it.
+        checksum: ``crc64nvme:<base64>`` over the whole file, which S3 tells without the file being read.
+        blob_id: git's id of the content, for a file of which the hub publishes nothing else.
     """
 
     path: str
@@ -36,7 +36,7 @@ class ManifestFile:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What stands under `models/<name>/<revision>/`, verified against its source.
+    """The files under `models/<name>/<revision>/`, verified against their source.
 
     `tool` is the program and version that wrote it, `written_by` who ran it, `written_at` UTC in ISO 8601.
     """
@@ -68,17 +68,9 @@ class Manifest:
 
 
 def staged_prefix(model: str, revision: str) -> str:
-    """Key prefix of a staged model, with its trailing slash."""
+    """Return the key prefix of a staged model, with its trailing slash."""
     return f"models/{model}/{revision}/"
 
 
 def manifest_key(model: str, revision: str) -> str:
     return staged_prefix(model, revision) + MANIFEST_NAME
-
-
-def caches_prefix(model: str, engine: str, version: str, gpu: str) -> str:
-    """Key prefix of the compile caches of one engine on one kind of GPU, e.g. ``vllm``, ``0.33.0``, ``h100``.
-
-    They fit every revision of the model that has the same shapes, so they stand beside the revisions.
-    """
-    return f"models/{model}/{CACHES}/{engine}-{version}-{gpu}/"

@@ -1,7 +1,7 @@
-"""Kept connections to any host, by way of the proxy that the environment names, with its certificates.
+"""Kept connections to any host, through the proxy and with the certificates that the environment names.
 
-urllib3 rather than httpx where model weights pass: less than half of the time in this process per byte
-(docs/staging.md), and it hands a buffer to the socket as it is.
+Model weights go through urllib3 and not through httpx. It takes less than half of the CPU time per byte
+(docs/architecture.md, "How bytes get there"), and hands a buffer to the socket without a copy.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ _CA_BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 
 
 class Connections:
-    """Thread-safe. One pool of at most `each` kept connections per host.
+    """Thread-safe. One pool of kept connections per host.
 
     Args:
-        ca_bundle: a file of certificates; None means SSL_CERT_FILE, REQUESTS_CA_BUNDLE, else certifi's.
+        each: the most kept connections of one host.
+        ca_bundle: a file of certificates; None means SSL_CERT_FILE, then REQUESTS_CA_BUNDLE, then certifi's.
     """
 
     def __init__(self, each: int, timeout: Timeout = TIMEOUT, ca_bundle: str | None = None) -> None:
@@ -44,7 +45,7 @@ class Connections:
     def request(
         self, method: str, url: str, headers: Mapping[str, str], body: Any = None, stream: bool = False
     ) -> urllib3.BaseHTTPResponse:
-        """One try, no redirect. With `stream` the body is left to be read, and the answer has to be closed.
+        """Send one request, without retry or redirect. With `stream` the caller reads the body and closes the answer.
 
         Raises: urllib3.exceptions.HTTPError.
         """

@@ -1,7 +1,7 @@
-"""Threads that a process which is told to end does not wait for.
+"""Threads that do not keep a process from ending.
 
-concurrent.futures joins its threads before the interpreter exits, and one that waits for a server which says nothing
-may take minutes. These are daemons: what they were sending stays unfinished, as after any kill, and is continued.
+concurrent.futures joins its threads before the interpreter exits. A thread that waits for a silent server may take
+minutes. The threads here are daemons. The next run continues a transfer that they leave unfinished, as after a kill.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ Task = Callable[[], object]
 
 
 class Workers:
-    """`count` threads that take tasks in the order they are submitted; a task must not raise.
+    """`count` threads that run tasks in the order of their submission. A task must not raise.
 
-    Use as a context manager. Leaving it forgets what has not begun, and waits for what has: after an error no longer
-    than ENDING_S, and not at all where this process is told to end (an interrupt, which is no Exception).
+    Use as a context manager. Leaving it drops the tasks that have not begun, and waits for those that have. After an
+    error it waits at most ENDING_S; after an interrupt (which is not an Exception) it does not wait.
     """
 
     def __init__(self, count: int, name: str) -> None:
@@ -61,7 +61,7 @@ class Workers:
 
 
 def each(function: Callable[[Item], Result], items: Sequence[Item], at_once: int, name: str) -> list[Result]:
-    """The results in the order of `items`. Raises the first error, once what was under way has ended."""
+    """Return the results in the order of `items`. Raise the first error, once the tasks under way have ended."""
     results: list[Future[Result]] = [Future() for _ in items]
     with Workers(min(at_once, len(items)), name) as workers:
         for item, result in zip(items, results, strict=True):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import dagster as dg
 
 from genai_pipeline.rollout.control.controller import ROLLOUT_JOBS, ActiveRun
-from genai_pipeline.staging.prune import Reference
+from genai_pipeline.staging.prune_decision import Reference
 
 PARTITION_TAG = "dagster/partition"
 MODEL_TAG = "genai/model"

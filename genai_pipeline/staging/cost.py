@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from genai_pipeline.staging.progress import How
+from genai_pipeline.staging.meter import TransferMethod
 
 GIB = 1024**3
 LARGEST_COPY, COPY_PART = 5 * GIB, GIB
@@ -36,7 +36,7 @@ def usd(requests: Mapping[str, int]) -> float:
     return sum(_USD_PER_1000.get(operation, 0.0) * count / 1000 for operation, count in requests.items())
 
 
-def planned_requests(files: Iterable[tuple[int, How]], part_size: int) -> Counter[str]:
+def planned_requests(files: Iterable[tuple[int, TransferMethod]], part_size: int) -> Counter[str]:
     """Requests of S3 that a staging will need, when nothing has to be tried again.
 
     Args:
@@ -45,9 +45,9 @@ def planned_requests(files: Iterable[tuple[int, How]], part_size: int) -> Counte
     # Its lease, the listings it plans by, and the manifest.
     counted = Counter({"HeadBucket": 1, "PutObject": 2, "ListObjectsV2": 3, "GetObject": 1})
     for size, how in files:
-        if how is How.COPIED:
+        if how is TransferMethod.COPIED:
             counted.update(_copied(size))
-        if how is not How.STREAMED:
+        if how is not TransferMethod.STREAMED:
             counted["GetObject"] += 1  # it is read back, and its digest compared
         elif size <= part_size:
             counted["PutObject"] += 1

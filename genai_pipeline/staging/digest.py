@@ -63,7 +63,7 @@ def digest_over(file: SnapshotFile, chunks: Iterable[Body]) -> Digest:
     return digest
 
 
-class InOrder:
+class OrderedHasher:
     """Feeds a digest part by part in order, whichever order they come in.
 
     The thread that brings the part whose turn it is hashes it and what has been waiting behind it; no other thread

@@ -10,7 +10,7 @@ from genai_pipeline.core.errors import NotFound, StagingError
 from genai_pipeline.core.manifest import CACHES, MANIFEST_NAME, Manifest, staged_prefix
 from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject
 from genai_pipeline.staging.commit import committed, read_manifest
-from genai_pipeline.staging.prune import StagedRevision
+from genai_pipeline.staging.prune_decision import StagedRevision
 
 _REVISION = re.compile(r"^([0-9a-f]{40}|[0-9a-f]{64})$")
 

@@ -41,7 +41,7 @@ Kind = Literal["stage", "prune"]
 
 
 @dataclass(frozen=True)
-class Holder:
+class LeaseHolder:
     """Somebody at work; `age_s` by the store's clock."""
 
     key: str
@@ -73,7 +73,7 @@ class Lease:
         """Whether it was taken so long ago that it is time to take it again."""
         return time.monotonic() - self._taken > RENEW_AFTER_S
 
-    def others(self, kind: Kind) -> list[Holder]:
+    def others(self, kind: Kind) -> list[LeaseHolder]:
         """Living holders of leases of this kind, but not of this one."""
         listed = list(self._store.list(self._prefix))
         now = next((found.modified_at for found in listed if found.key == self.key), 0.0)
@@ -88,13 +88,13 @@ class Lease:
         self._store.delete(self.key)
 
 
-def holders(listed: list[StoredObject], now: float) -> list[Holder]:
+def holders(listed: list[StoredObject], now: float) -> list[LeaseHolder]:
     """The leases of a listing. `now`: Unix time by the store's clock."""
-    found: list[Holder] = []
+    found: list[LeaseHolder] = []
     for lease in listed:
         kind, _, who = lease.key.rpartition("/")[2].partition("-")
         if kind in ("stage", "prune"):
-            found.append(Holder(lease.key, kind, who, now - lease.modified_at))
+            found.append(LeaseHolder(lease.key, kind, who, now - lease.modified_at))
     return found
 
 

@@ -23,9 +23,9 @@ from genai_pipeline.core.manifest import ManifestFile
 from genai_pipeline.core.snapshot import SnapshotFile
 from genai_pipeline.gateways.store.abc import ObjectStore, Upload, UploadedPart
 from genai_pipeline.gateways.store.checksums import is_body
-from genai_pipeline.staging.digest import Digest, InOrder
-from genai_pipeline.staging.progress import Meter
-from genai_pipeline.staging.window import Window
+from genai_pipeline.staging.digest import Digest, OrderedHasher
+from genai_pipeline.staging.memory_window import MemoryWindow
+from genai_pipeline.staging.meter import Meter
 
 MOST_PARTS = 10_000
 """Of one upload. Source: Amazon S3 User Guide, "Multipart upload limits"."""
@@ -41,7 +41,7 @@ class MultipartFile:
     """
 
     def __init__(
-        self, store: ObjectStore, file: SnapshotFile, key: str, part_size: int, window: Window, meter: Meter,
+        self, store: ObjectStore, file: SnapshotFile, key: str, part_size: int, window: MemoryWindow, meter: Meter,
         found: Sequence[Upload],
     ) -> None:  # fmt: skip
         self.file, self.key = file, key
@@ -50,7 +50,7 @@ class MultipartFile:
         self.failed: BaseException | None = None
         self._store, self._window, self._meter, self._found = store, window, meter, found
         self._digest = Digest(file)
-        self._order = InOrder(self._digest)
+        self._order = OrderedHasher(self._digest)
         self._begun: Future[tuple[Upload, dict[int, UploadedPart]]] = Future()
         self._sent: dict[int, UploadedPart] = {}
         self._left = self.count
@@ -135,7 +135,7 @@ class MultipartFile:
 class _Lent:
     """A buffer that goes back to the window when everyone who uses it has said so."""
 
-    def __init__(self, buffer: memoryview, window: Window) -> None:
+    def __init__(self, buffer: memoryview, window: MemoryWindow) -> None:
         self._buffer, self._window = buffer, window
         self._users = 1
         self._lock = threading.Lock()

@@ -28,8 +28,8 @@ from genai_pipeline.core.manifest import manifest_key, staged_prefix
 from genai_pipeline.core.progress import Log
 from genai_pipeline.gateways.store.abc import DELETED_AT_ONCE, ObjectStore
 from genai_pipeline.staging.inventory import staged_revisions
-from genai_pipeline.staging.lease import LEASES, STAGE_LEASE_S, Holder, Lease, holders
-from genai_pipeline.staging.prune import GRACE_S, Decision, Fate, Reference, References, decide
+from genai_pipeline.staging.lease import LEASES, STAGE_LEASE_S, Lease, LeaseHolder, holders
+from genai_pipeline.staging.prune_decision import GRACE_S, Fate, PruneDecision, Reference, References, decide
 from genai_pipeline.staging.sweep import sweep
 
 Referring = Callable[[Collection[str]], References]
@@ -40,7 +40,7 @@ Referring = Callable[[Collection[str]], References]
 class Pruned:
     """What came of a decision; `deleted` is false for one that did not hold when it was looked at again."""
 
-    decision: Decision
+    decision: PruneDecision
     deleted: bool
 
 
@@ -52,18 +52,18 @@ class Pruner:
         self._referring = referring
         self._grace_s = grace_s
 
-    def plan(self, only: Collection[str] = ()) -> list[Decision]:
+    def plan(self, only: Collection[str] = ()) -> list[PruneDecision]:
         """The fate of every staged revision, of all models or of some. Reads only."""
         staged = [s for s in staged_revisions(self._store) if not only or s.model in only]
         now = self._store.now()
         references = self._with_stagers(self._referring({s.model for s in staged}), now)
         return decide(staged, references, now, self._grace_s)
 
-    def carry_out(self, decisions: Iterable[Decision], say: Log = lambda _: None) -> list[Pruned]:
+    def carry_out(self, decisions: Iterable[PruneDecision], say: Log = lambda _: None) -> list[Pruned]:
         """Delete what was decided to be deleted and still is, one revision after the other."""
         return [self._delete(d, say) for d in decisions if d.fate is Fate.DELETE]
 
-    def _delete(self, decision: Decision, say: Log) -> Pruned:
+    def _delete(self, decision: PruneDecision, say: Log) -> Pruned:
         model, revision = decision.staged.model, decision.staged.revision
         what = f"{model}/{revision}"
         lease = Lease(self._store, model, revision, "prune")
@@ -81,7 +81,7 @@ class Pruner:
         say(f"deleted {what}: {again.why}")
         return Pruned(again, True)
 
-    def _look_again(self, lease: Lease, model: str, revision: str) -> Decision | None:
+    def _look_again(self, lease: Lease, model: str, revision: str) -> PruneDecision | None:
         """The decision of now, with our lease in place; None where nothing is left to decide about."""
         stagers = [_as_reference(h, model, revision) for h in lease.others("stage")]
         references = self._referring([model])
@@ -124,7 +124,7 @@ class Pruner:
         return f"{uploads} stale uploads and {len(dead)} stale leases thrown away." if uploads or dead else ""
 
 
-def _as_reference(stager: Holder, model: str, revision: str) -> Reference:
+def _as_reference(stager: LeaseHolder, model: str, revision: str) -> Reference:
     return Reference(model, revision, f"it is being staged by {stager.who}")
 
 

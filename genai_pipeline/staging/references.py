@@ -13,7 +13,7 @@ from genai_pipeline.core.record import ENDED, Live, Record, live_key, read
 from genai_pipeline.core.source_spec import Source
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject
-from genai_pipeline.staging.prune import Reference, References
+from genai_pipeline.staging.prune_decision import Reference, References
 
 _RELEASE = re.compile(r"^([0-9a-f]{12})-[0-9a-f]{6}$")
 

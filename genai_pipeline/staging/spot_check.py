@@ -10,7 +10,7 @@ from genai_pipeline.core.errors import GenaiError, NotFound, StagingError, Store
 from genai_pipeline.core.verdict import Verdict, failed, inconclusive, judge, passed
 from genai_pipeline.gateways.store.abc import ObjectStore
 from genai_pipeline.staging.inventory import chosen_manifest
-from genai_pipeline.staging.verify import REPAIR, Published, State, Verification, verify_staged
+from genai_pipeline.staging.verify import REPAIR, FileState, Published, Verification, verify_staged
 
 CHECK = "bytes_unchanged"
 
@@ -42,8 +42,8 @@ def spot_check(
         return failed(CHECK, str(error), files=rows)
     except GenaiError as error:
         return inconclusive(CHECK, str(error), files=rows)
-    wrong = [f"{row['path']} of {row['release']} {row['detail']}" for row in rows if row["state"] == State.DIFFERS]
-    read = [row for row in rows if row["state"] == State.EQUAL]
+    wrong = [f"{row['path']} of {row['release']} {row['detail']}" for row in rows if row["state"] == FileState.DIFFERS]
+    read = [row for row in rows if row["state"] == FileState.EQUAL]
     if wrong:
         return judge(CHECK, False, f"{'; '.join(wrong)}. Nothing was changed. {REPAIR}", files=rows)
     size = sum(int(row["bytes"]) for row in read)
@@ -56,5 +56,5 @@ def _rows(release: str, found: Verification) -> list[dict[str, Any]]:
     return [
         {"release": release, "path": f.path, "bytes": f.size, "state": str(f.state), "detail": f.detail}
         for f in found.files
-        if f.state is not State.UNREAD
+        if f.state is not FileState.UNREAD
     ]

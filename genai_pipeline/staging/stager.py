@@ -18,13 +18,13 @@ from genai_pipeline.core.verdict import Verdict
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.store.abc import ObjectStore
 from genai_pipeline.staging.commit import commit, committed
-from genai_pipeline.staging.judge import judge_staged
 from genai_pipeline.staging.lease import staging_lease
-from genai_pipeline.staging.plan import PlannedFile, plan_staging
+from genai_pipeline.staging.meter import Meter, Observer, TransferMethod
 from genai_pipeline.staging.preflight import preflight
-from genai_pipeline.staging.progress import How, Meter, Observer
+from genai_pipeline.staging.staging_verdicts import judge_staged
 from genai_pipeline.staging.sweep import sweep
 from genai_pipeline.staging.transfer import PART_SIZE, Transfer
+from genai_pipeline.staging.transfer_plan import PlannedFile, plan_staging
 
 
 class Stager:
@@ -80,5 +80,5 @@ class Stager:
         return judge_staged(self._store, manifest, snapshot)
 
 
-def _files(planned: Sequence[PlannedFile]) -> list[tuple[str, int, How]]:
+def _files(planned: Sequence[PlannedFile]) -> list[tuple[str, int, TransferMethod]]:
     return [(item.file.path, item.file.size, item.how) for item in planned]

@@ -6,26 +6,26 @@ from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
 from genai_pipeline.core.svg import BLUE, GREEN, ORANGE, Axes, as_markdown, document, text
-from genai_pipeline.staging.progress import MIB, FileProgress, How, Progress, Sample
+from genai_pipeline.staging.meter import MIB, FileProgress, StagingProgress, ThroughputSample, TransferMethod
 
 _WIDTH, _LEFT, _RIGHT, _TOP = 720, 220, 20, 34
 _ROW, _LINE_HEIGHT, _AXIS = 16, 120, 36
 _MOST_ROWS = 24
 _LONGEST_NAME = 34
-_COLOURS = {How.STREAMED: BLUE, How.COPIED: ORANGE, How.KEPT: GREEN}
+_COLOURS = {TransferMethod.STREAMED: BLUE, TransferMethod.COPIED: ORANGE, TransferMethod.KEPT: GREEN}
 
 
-def staging_chart(state: Progress) -> str:
+def staging_chart(state: StagingProgress) -> str:
     """Return the chart as a Markdown image."""
     return as_markdown("Files and throughput over time", svg(state))
 
 
-def svg(state: Progress) -> str:
+def svg(state: StagingProgress) -> str:
     """Draw the largest files as bars from begin to end, coloured by how they came; below, MiB/s over time."""
     files = sorted((f for f in state.files if f.began_s is not None), key=lambda f: f.size, reverse=True)
     shown = sorted(files[:_MOST_ROWS], key=lambda f: (f.began_s or 0.0, f.path))
     end = max([state.elapsed_s, *(f.ended_s or 0.0 for f in shown), 1e-3])
-    points = rates([*state.samples, Sample(state.elapsed_s, state.bytes_from_source, state.bytes_done)])
+    points = rates([*state.samples, ThroughputSample(state.elapsed_s, state.bytes_from_source, state.bytes_done)])
     highest = max((rate for _, rate in points), default=0.0) * 1.1 or 1.0
     top = _TOP + _ROW * len(shown) + _TOP
     axes = Axes(_LEFT, _WIDTH - _RIGHT, top, top + _LINE_HEIGHT, end, highest)
@@ -39,9 +39,9 @@ def svg(state: Progress) -> str:
     return document(_WIDTH, top + _LINE_HEIGHT + _AXIS, *parts)
 
 
-def rates(samples: Sequence[Sample]) -> list[tuple[float, float]]:
+def rates(samples: Sequence[ThroughputSample]) -> list[tuple[float, float]]:
     """Return pairs of seconds from the start and MiB/s since the sample before."""
-    before = Sample(0.0, 0, 0)
+    before = ThroughputSample(0.0, 0, 0)
     found: list[tuple[float, float]] = []
     for sample in samples:
         took = sample.at_s - before.at_s

@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from genai_pipeline.core.errors import HubUnavailable, StoreUnavailable
-from genai_pipeline.staging.progress import Meter
+from genai_pipeline.staging.meter import Meter
 
 STALLED_AFTER_S = 600.0
 """Without a byte or a new request, tries included. The longest pause between two tries is 40 s, of silence 60 s."""
 MOST_NAMED = 3
 
 
-class Stall:
+class StallDetector:
     """Thread-safe: `reading` is for the threads of a transfer, `check` for the one that waits for them."""
 
     def __init__(self, meter: Meter, clock: Callable[[], float] = time.monotonic) -> None:

@@ -33,11 +33,11 @@ from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.store.abc import ObjectStore, Upload
 from genai_pipeline.gateways.threads import Workers
 from genai_pipeline.staging.digest import digest_over
+from genai_pipeline.staging.memory_window import LOOK_EVERY_S, MemoryWindow
+from genai_pipeline.staging.meter import MIB, Meter, TransferMethod
 from genai_pipeline.staging.multipart import MultipartFile
-from genai_pipeline.staging.plan import PlannedFile
-from genai_pipeline.staging.progress import MIB, How, Meter
-from genai_pipeline.staging.stall import Stall
-from genai_pipeline.staging.window import LOOK_EVERY_S, Window
+from genai_pipeline.staging.stall import StallDetector
+from genai_pipeline.staging.transfer_plan import PlannedFile
 
 PART_SIZE = 16 * MIB
 PARTS_IN_WINDOW = 10
@@ -55,8 +55,8 @@ class Transfer:
         self._hub, self._store, self._snapshot, self._meter = hub, store, snapshot, meter
         self._prefix = staged_prefix(model, snapshot.revision)
         self._part_size = part_size
-        self._stall = Stall(meter)
-        self._window = Window(PARTS_IN_WINDOW * part_size, part_size, self._require_movement)
+        self._stall = StallDetector(meter)
+        self._window = MemoryWindow(PARTS_IN_WINDOW * part_size, part_size, self._require_movement)
         self._workers = Workers(WORKERS, "stage")
         self._todo: deque[PlannedFile] = deque()
         self._moved: dict[str, ManifestFile] = {}
@@ -110,9 +110,9 @@ class Transfer:
             raise self._failed or stalled from None
 
     def _deal_out(self, item: PlannedFile) -> None:
-        if item.how is How.STREAMED and self._is_large(item):
+        if item.how is TransferMethod.STREAMED and self._is_large(item):
             self._deal_out_parts(item)
-        elif item.how is How.STREAMED:
+        elif item.how is TransferMethod.STREAMED:
             buffer = self._window.take(item.file.size)
             self._workers.submit(lambda: self._guarded(item, lambda: self._send_whole(item, buffer)))
         else:
@@ -120,7 +120,7 @@ class Transfer:
 
     def _deal_out_parts(self, item: PlannedFile) -> None:
         found = [] if item.file.path in self._mismatched else self._left.pop(item.key, [])
-        self._meter.begin(item.file.path, How.STREAMED)
+        self._meter.begin(item.file.path, TransferMethod.STREAMED)
         file = MultipartFile(self._store, item.file, item.key, self._part_size, self._window, self._meter, found)
         self._workers.submit(file.begin)
         for number in range(1, file.count + 1):
@@ -155,7 +155,7 @@ class Transfer:
         try:
             moved = move()
             if moved is None:
-                again = replace(item, how=How.STREAMED, copy_of=None)
+                again = replace(item, how=TransferMethod.STREAMED, copy_of=None)
             else:
                 self._moved[item.file.path] = moved
                 crash_point("staging.after_file")
@@ -183,13 +183,13 @@ class Transfer:
                 undo()
         if isinstance(error, ChecksumMismatch) and path not in self._mismatched:
             self._mismatched.add(path)  # from scratch, once: a bad proxy or a flipped bit, not a bad file
-            return replace(item, how=How.STREAMED, copy_of=None), None
+            return replace(item, how=TransferMethod.STREAMED, copy_of=None), None
         if (
             isinstance(error, (NotFound, StoreConflict))
             and self._tries[path] < MOST_TRIES
             and self._is_ours(error, item)
         ):
-            return replace(item, how=How.KEPT, copy_of=None), None  # another stager may have completed it
+            return replace(item, how=TransferMethod.KEPT, copy_of=None), None  # another stager may have completed it
         return None, error
 
     def _is_ours(self, error: BaseException, item: PlannedFile) -> bool:
@@ -219,7 +219,7 @@ class Transfer:
 
     def _send_whole(self, item: PlannedFile, buffer: memoryview) -> ManifestFile:
         """One request, after the digest: a file of at most one part."""
-        self._meter.begin(item.file.path, How.STREAMED)
+        self._meter.begin(item.file.path, TransferMethod.STREAMED)
         try:
             self._fetch(item.file, 0, buffer)
             digest = digest_over(item.file, [buffer])

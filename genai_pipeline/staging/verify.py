@@ -14,13 +14,13 @@ from genai_pipeline.core.snapshot import Snapshot, SnapshotFile
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject
 from genai_pipeline.gateways.threads import each
-from genai_pipeline.staging.progress import How, Meter, Observer
+from genai_pipeline.staging.meter import Meter, Observer, TransferMethod
 
 FILES_AT_ONCE = 8
 REPAIR = "Delete its manifest.json and stage it again: what is right is kept, and only what differs is sent."
 
 
-class State(StrEnum):
+class FileState(StrEnum):
     EQUAL = "equal"
     UNREAD = "not read"
     DIFFERS = "differs"
@@ -32,7 +32,7 @@ class VerifiedFile:
 
     path: str
     size: int
-    state: State
+    state: FileState
     detail: str = ""
 
 
@@ -45,7 +45,7 @@ class Verification:
 
     @property
     def differing(self) -> list[VerifiedFile]:
-        return [f for f in self.files if f.state is State.DIFFERS]
+        return [f for f in self.files if f.state is FileState.DIFFERS]
 
     @property
     def passed(self) -> bool:
@@ -53,7 +53,7 @@ class Verification:
 
     @property
     def bytes_read(self) -> int:
-        return sum(f.size for f in self.files if f.state is State.EQUAL)
+        return sum(f.size for f in self.files if f.state is FileState.EQUAL)
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,9 @@ def verify_staged(
     there = {found.key.removeprefix(prefix): found for found in store.list(prefix)}
     listed = {f.path: f for f in published.snapshot.files} if published.snapshot else {}
     chosen = _chosen(manifest, share, rng or random.Random())
-    meter = Meter(manifest.model, manifest.revision, [(f.path, f.size, How.KEPT) for f in chosen], say, progress)
+    meter = Meter(
+        manifest.model, manifest.revision, [(f.path, f.size, TransferMethod.KEPT) for f in chosen], say, progress
+    )
     reader = _Reader(store, prefix, there, listed, {f.path for f in chosen}, meter)
     files = each(reader.verify, manifest.files, FILES_AT_ONCE, "verify")
     meter.finish()
@@ -127,17 +129,17 @@ class _Reader:
     def verify(self, file: ManifestFile) -> VerifiedFile:
         found = self.there.get(file.path)
         if found is None:
-            return VerifiedFile(file.path, file.size, State.DIFFERS, "is missing")
+            return VerifiedFile(file.path, file.size, FileState.DIFFERS, "is missing")
         if found.size != file.size:
             detail = f"has {found.size} bytes, the manifest says {file.size}"
-            return VerifiedFile(file.path, file.size, State.DIFFERS, detail)
+            return VerifiedFile(file.path, file.size, FileState.DIFFERS, detail)
         if file.path not in self.chosen and found.etag == file.etag:
-            return VerifiedFile(file.path, file.size, State.UNREAD)
+            return VerifiedFile(file.path, file.size, FileState.UNREAD)
         try:
             wrong = self._read(file)
         except (NotFound, StoreConflict):
             wrong = "was deleted or overwritten while it was read"
-        return VerifiedFile(file.path, file.size, State.DIFFERS if wrong else State.EQUAL, wrong)
+        return VerifiedFile(file.path, file.size, FileState.DIFFERS if wrong else FileState.EQUAL, wrong)
 
     def _read(self, file: ManifestFile) -> str:
         """What is wrong with the bytes; empty where nothing is."""
@@ -145,7 +147,7 @@ class _Reader:
         sha256 = hashlib.sha256()
         blob = hashlib.sha1(b"blob %d\0" % file.size, usedforsecurity=False)
         if measured:
-            self.meter.begin(file.path, How.KEPT)
+            self.meter.begin(file.path, TransferMethod.KEPT)
         for chunk in self.store.read(self.prefix + file.path):
             sha256.update(chunk)
             if published and not published.sha256:  # the hub publishes a git blob id of it only
@@ -163,7 +165,9 @@ class _Reader:
 
 def _extra(manifest: Manifest, there: Mapping[str, StoredObject]) -> list[VerifiedFile]:
     extra = sorted(set(there) - {f.path for f in manifest.files} - {MANIFEST_NAME})
-    return [VerifiedFile(path, there[path].size, State.DIFFERS, "is not in the manifest: delete it") for path in extra]
+    return [
+        VerifiedFile(path, there[path].size, FileState.DIFFERS, "is not in the manifest: delete it") for path in extra
+    ]
 
 
 def _against(manifest: Manifest, published: Snapshot | None) -> list[VerifiedFile]:
@@ -176,12 +180,12 @@ def _against(manifest: Manifest, published: Snapshot | None) -> list[VerifiedFil
         mine, other = ours[path], theirs[path]
         if (mine.size, mine.sha256) != (other.size, other.sha256 or mine.sha256):
             detail = f"is {mine.sha256[:12]} in the manifest, the source publishes {(other.sha256 or '?')[:12]}"
-            wrong.append(VerifiedFile(path, mine.size, State.DIFFERS, detail))
+            wrong.append(VerifiedFile(path, mine.size, FileState.DIFFERS, detail))
     wrong += [
-        VerifiedFile(path, ours[path].size, State.DIFFERS, "is in the manifest and not in the source")
+        VerifiedFile(path, ours[path].size, FileState.DIFFERS, "is in the manifest and not in the source")
         for path in sorted(set(ours) - set(theirs))
     ]
     return wrong + [
-        VerifiedFile(path, theirs[path].size, State.DIFFERS, "is in the source and not in the manifest")
+        VerifiedFile(path, theirs[path].size, FileState.DIFFERS, "is in the source and not in the manifest")
         for path in sorted(set(theirs) - set(ours))
     ]

@@ -4,7 +4,7 @@ import dagster as dg
 
 from genai_pipeline.assets.staging_metadata import OBSERVE_EVERY_S, StagingWatch, staged_metadata
 from genai_pipeline.core.manifest import Manifest, ManifestFile
-from genai_pipeline.staging.progress import FileProgress, How, Progress
+from genai_pipeline.staging.meter import FileProgress, StagingProgress, TransferMethod
 from tests.fakes.weights import safetensors_of
 
 KEY = dg.AssetKey(["tiny", "staged_model"])
@@ -70,8 +70,8 @@ def test_while_it_goes_on_the_plan_is_an_observation_of_the_asset(desk):
 
 
 def state(done, at_s, finished=False):
-    files = (FileProgress("a", 100, How.STREAMED, done, 0.0, at_s if done == 100 else None),)
-    return Progress("m", "r", at_s, files, done, 0, 0, {"PutObject": 2, "source": 1}, finished=finished)
+    files = (FileProgress("a", 100, TransferMethod.STREAMED, done, 0.0, at_s if done == 100 else None),)
+    return StagingProgress("m", "r", at_s, files, done, 0, 0, {"PutObject": 2, "source": 1}, finished=finished)
 
 
 def test_observations_come_at_most_every_ten_seconds_and_the_end_is_the_materializations(monkeypatch):

@@ -38,7 +38,7 @@ from genai_pipeline.rollout.record.records import Records
 from genai_pipeline.rollout.switch.candidates import Candidates
 from genai_pipeline.rollout.switch.rollback import RollBack
 from genai_pipeline.rollout.switch.traffic import Traffic
-from genai_pipeline.staging.prune import Reference
+from genai_pipeline.staging.prune_decision import Reference
 from genai_pipeline.staging.pruner import Pruner
 from genai_pipeline.staging.references import references_to
 from tests.fakes.world import PROFILE, World

@@ -1,8 +1,8 @@
-"""The sha256 of files that nobody publishes digests of: computed once, and remembered in our bucket.
+"""The sha256 of files whose source publishes no digests: computed once, and kept in the bucket.
 
-    sources/<sha1 of the address>.json    path -> identity, size, sha256; and which paths were last found changed
+    sources/<sha1 of the address>.json    path -> identity, size, sha256; and the paths that changed last
 
-Nothing is lost with it but time.
+If it is lost, the files are read once more.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from genai_pipeline.core.errors import GenaiError, NotFound, NotReady, RevisionNotFound
-from genai_pipeline.gateways.hub.files import Changed, Files, ListedFile
+from genai_pipeline.gateways.hub.source_files import FileChanged, ListedFile, SourceFiles
 from genai_pipeline.gateways.store.abc import ObjectStore
 
 READERS = 4
@@ -34,9 +34,18 @@ class _Known:
 
 
 class DigestMemory:
-    """Digests of one address. Thread-safe; what is being read goes on when the one who asked stops waiting."""
+    """Digests of one address. Thread-safe. The reading goes on when a caller stops waiting.
 
-    def __init__(self, files: Files, store: ObjectStore, place: str) -> None:
+    Args:
+        files: the files of the address.
+        store: where the digests are kept.
+        place: what tells this address from others.
+
+    Attributes:
+        changed: the paths whose content changed when files were last read.
+    """
+
+    def __init__(self, files: SourceFiles, store: ObjectStore, place: str) -> None:
         self._files = files
         self._store = store
         self._key = f"sources/{hashlib.sha1(place.encode(), usedforsecurity=False).hexdigest()}.json"
@@ -47,9 +56,12 @@ class DigestMemory:
         self.changed: tuple[str, ...] = ()
 
     def digests(self, listed: Iterable[ListedFile], wait_s: float | None) -> dict[str, str]:
-        """path -> sha256 of every file listed.
+        """Return path -> sha256 of every file listed.
 
-        Raises: NotReady: new files are still being read after `wait_s`; RevisionNotFound: one changed meanwhile.
+        Args:
+            wait_s: seconds to wait for new files to be read; None waits for the end.
+        Raises: NotReady: new files are still being read after `wait_s`, or the reading does not go on.
+            RevisionNotFound: a file changed meanwhile.
         """
         listed = list(listed)
         with self._lock:
@@ -69,7 +81,11 @@ class DigestMemory:
         for file in listed:
             if file.sha256:
                 self._known[file.path] = _Known(file.identity, file.size, file.sha256)
-        return [f for f in listed if (k := self._known.get(f.path)) is None or (k.identity, k.size) != _named(f)]
+        return [f for f in listed if not self._knows(f)]
+
+    def _knows(self, file: ListedFile) -> bool:
+        known = self._known.get(file.path)
+        return known is not None and (known.identity, known.size) == (file.identity, file.size)
 
     def _wait(self, reading: _Reading, wait_s: float | None) -> None:
         deadline = None if wait_s is None else time.monotonic() + wait_s
@@ -77,9 +93,9 @@ class DigestMemory:
             self._keep(reading)
             if deadline is not None or reading.stalled:
                 done, total = reading.bytes_read / _GB, reading.bytes_total / _GB
-                how = f"{done:.2f} of {total:.2f} GB"
                 raise NotReady(
-                    f"{self._files.address} is read to know its content: {how}.", "Ask again; the reading goes on."
+                    f"The digests of {self._files.address} are being computed: {done:.2f} of {total:.2f} GB are read.",
+                    "Ask again later; the reading goes on.",
                 )
         self._keep(reading)
         with self._lock:
@@ -92,13 +108,11 @@ class DigestMemory:
             found = {f.path: _Known(f.identity, f.size, sha256) for f, sha256 in list(reading.found.items())}
             new = {path: known for path, known in found.items() if self._known.get(path) != known}
             if new:
-                reading.changed |= {path for path in new if self._sha256(path) != new[path].sha256}
+                before = {path: known.sha256 for path, known in self._known.items()}
+                reading.changed |= {path for path in new if before.get(path) != new[path].sha256}
                 self.changed = tuple(sorted(reading.changed))
                 self._known |= new
                 self._save()
-
-    def _sha256(self, path: str) -> str | None:
-        return self._known[path].sha256 if path in self._known else None
 
     def _load(self) -> None:
         self._loaded = True
@@ -109,12 +123,12 @@ class DigestMemory:
         except NotFound:
             return
         except (ValueError, KeyError, TypeError, AttributeError):
-            return  # then everything is read once more
+            return  # not a memory of digests: everything is read once more
         self._known = known | self._known
 
     def _save(self) -> None:
         if not self._store.exists():
-            return  # a plan makes no bucket, and some servers would make it here
+            return  # a plan must not create the bucket, and some servers create it with the first object
         content = {
             "address": self._files.address,
             "changed": self.changed,
@@ -124,9 +138,9 @@ class DigestMemory:
 
 
 class _Reading:
-    """Daemon threads that hash files, the largest first; a process that ends does not wait for them."""
+    """Daemon threads that hash files, the largest first. A process that ends does not wait for them."""
 
-    def __init__(self, files: Files, todo: Iterable[ListedFile]) -> None:
+    def __init__(self, files: SourceFiles, todo: Iterable[ListedFile]) -> None:
         self._files = files
         self._todo = deque(sorted(todo, key=lambda f: -f.size))
         self._lock = threading.Lock()
@@ -153,7 +167,7 @@ class _Reading:
                 if file is None:
                     break
                 self.found[file] = self._sha256(file)
-        except Changed as error:
+        except FileChanged as error:
             self.error = changed_meanwhile(self._files.address, str(error))
         except GenaiError as error:
             self.error = error
@@ -176,9 +190,5 @@ class _Reading:
 def changed_meanwhile(address: str, path: str) -> RevisionNotFound:
     return RevisionNotFound(
         f"{address}: {path} changed or disappeared while it was read.",
-        "Nothing was staged. What is there now becomes a revision of its own at the next look.",
+        "Nothing was staged. The content that is there now is a revision of its own: stage that.",
     )
-
-
-def _named(file: ListedFile) -> tuple[str, int]:
-    return file.identity, file.size

@@ -1,4 +1,4 @@
-"""Two hubs as one: the laptop's own for the repositories it holds, the public one for all others."""
+"""Two hubs behind one interface: the local hub for the repositories that it holds, the public one for the others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class FallbackHub(Hub):
-    """Asks `second` for what `first` does not hold, and for nothing else."""
+    """Asks `second` only for repositories that `first` does not hold."""
 
     def __init__(self, first: Hub, second: Hub) -> None:
         self._first = first
@@ -44,6 +44,6 @@ class FallbackHub(Hub):
                 return question(self._second)
             except Unavailable as error:
                 raise HubUnavailable(
-                    f"{missing.what} The public hub was asked too: {error.what}",
-                    "Correct source.hub in the model file, or try again with a way to the public hub.",
+                    f"{missing.what} The public hub was asked as well: {error.what}",
+                    "Correct `source.hub` in the model file, or run this again where the public hub can be reached.",
                 ) from error

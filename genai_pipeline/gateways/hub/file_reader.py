@@ -1,7 +1,8 @@
-"""Ranges of the hub's files, without a disk: retried, continued where they broke, checked to be of the right commit.
+"""Reads ranges of the hub's files without a disk.
 
-A large file is a redirect to a signed address elsewhere, which is remembered, so that a thousand ranges of one file ask
-the hub once; when it has expired (403), the hub is asked again. The token goes to the hub's own origin only.
+A read is retried, continued where it broke, and checked to be of the right commit. A large file is a redirect to a
+signed address on another host. That address is kept, so that a thousand ranges of one file ask the hub once; when it
+has expired (403), the hub is asked again. The token is sent to the hub's own origin only.
 """
 
 from __future__ import annotations
@@ -32,17 +33,17 @@ from genai_pipeline.gateways.pace import Pace
 from genai_pipeline.gateways.store.abc import CHUNK
 
 ATTEMPTS = 5
-"""In a row without a byte; an attempt that brought some counts anew, up to MOST_BREAKS altogether."""
+"""In a row without a byte. An attempt that brought bytes starts the count again, up to MOST_BREAKS in all."""
 MOST_BREAKS = 20
 BACK_OFF_S = 0.5
 CONNECTIONS = 64
 MOST_REDIRECTS = 5
 MOST_ADDRESSES = 1024
-RUN_AGAIN = "Try again later; what is verified already stays staged."
+RUN_AGAIN = "Try again later. Files that are already verified stay staged."
 _WORDS = {
-    "NewConnectionError": "nobody answers at its address",
-    "NameResolutionError": "its name is not known",
-    "ConnectTimeoutError": "it does not take connections",
+    "NewConnectionError": "no server answers at its address",
+    "NameResolutionError": "its host name is unknown",
+    "ConnectTimeoutError": "it does not accept connections",
     "ReadTimeoutError": "it stopped sending",
     "ProtocolError": "the connection broke",
     "IncompleteRead": "the connection broke",
@@ -67,7 +68,7 @@ class ReadLimits:
 
 
 class _TryAgain(Exception):
-    """This attempt failed and another one may not; `wait_s` is what the hub asked for."""
+    """This attempt failed, but another one may succeed; `wait_s` is what the hub asked for."""
 
     def __init__(self, why: str, wait_s: float | None = None) -> None:
         self.wait_s = wait_s
@@ -76,7 +77,7 @@ class _TryAgain(Exception):
 
 @dataclass
 class _Progress:
-    """Where a read stands: bytes [at, end) are still to come; `end` is unknown until the first answer if None."""
+    """How far a read is: bytes [at, end) are still to come. `end` is None until the first answer says it."""
 
     at: int
     end: int | None
@@ -113,7 +114,7 @@ class FileReader:
         self._lock = threading.Lock()
 
     def read(self, repository: str, revision: str, path: str, start: int, end: int | None) -> Iterator[bytes]:
-        """Bytes [start, end) in chunks. An answer of fewer bytes is a bad one, and asked for again."""
+        """Return bytes [start, end) in chunks. After an answer of fewer bytes the rest is asked for again."""
         url = f"{self._endpoint}/{repository}/resolve/{quote(revision, safe='')}/{quote(path)}"
         progress, failures, breaks, last = _Progress(start, end), 0, 0, time.monotonic() + self._limits.longest_s
         while not progress.finished:
@@ -150,7 +151,7 @@ class FileReader:
 
     @contextmanager
     def _answer(self, url: str, revision: str, progress: _Progress) -> Iterator[BaseHTTPResponse]:
-        """The answer that holds the bytes, behind all redirects."""
+        """Yield the answer that holds the bytes, after all redirects."""
         known = self._addresses.get(url)
         target, named = known or url, known is not None
         with self._pace.turn():
@@ -166,7 +167,7 @@ class FileReader:
 
     @contextmanager
     def _one(self, target: str, progress: _Progress) -> Iterator[BaseHTTPResponse]:
-        """One answer. Its connection is kept if it was read to its end, as that of a redirect is."""
+        """Yield one answer. Its connection is kept if the body was read to its end."""
         headers = {"Accept-Encoding": "identity", **progress.range, **self._authorization(target)}
         response = self._connections.request("GET", target, headers, stream=True)
         try:
@@ -183,7 +184,7 @@ class FileReader:
                 self._pace.busy()
             raise self._error(response, url, redirected=target != url)
         if not named:
-            raise _TryAgain("it answered without X-Repo-Commit, which a hub sends: is HF_ENDPOINT one?")
+            raise _TryAgain("it answered without X-Repo-Commit, which a hub sends: check HF_ENDPOINT")
         self._remember(url, target)
 
     def _authorization(self, target: str) -> dict[str, str]:
@@ -204,7 +205,9 @@ class FileReader:
         if status == 429 or status >= 500:
             return _TryAgain(f"it answered {status}", retry_after_s(response.headers))
         if status == 416:
-            return Refused(f"{url} is shorter than the range asked for.", "Take a new snapshot of the revision.")
+            return Refused(
+                f"{url} is shorter than the range that was asked for.", "Take a new snapshot of the revision."
+            )
         if redirected and not code and status in (401, 403, 404, 410):
             return _TryAgain(f"the signed address behind it answered {status}")
         if code == "RepoNotFound":
@@ -217,7 +220,7 @@ class FileReader:
 
 
 def access_denied(what: str, endpoint: str) -> AccessDenied:
-    """Where to get access is part of the message; `what` holds the repository."""
+    """Return the error, which says where to get access. `what` is the address or the repository."""
     repository = what.removeprefix(f"{endpoint}/").partition("/resolve/")[0]
     return AccessDenied(
         f"The hub denies access to {repository}.",
@@ -234,27 +237,27 @@ def repository_not_found(what: str, endpoint: str) -> RepositoryNotFound:
 
 
 def _begin(response: BaseHTTPResponse, progress: _Progress) -> int:
-    """How many bytes of the body to pass over; fixes the end of a read that has none to what the file has."""
+    """Return how many bytes of the body to skip. It sets the end of a read without one to the size of the file."""
     if response.headers.get("Content-Encoding", "identity") != "identity":
-        raise _TryAgain(f"it sent the file as {response.headers['Content-Encoding']}, which nobody asked for")
+        raise _TryAgain(f"it sent the file as {response.headers['Content-Encoding']}, which was not asked for")
     if response.status == 206:
         match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if not match or int(match[1]) != progress.at:
-            raise _TryAgain("it sent another range than was asked for")
+            raise _TryAgain("it sent another range than the one that was asked for")
         size, skip = int(match[2]), 0
     elif response.status == 200:
         size, skip = int(response.headers.get("Content-Length", -1)), progress.at
     else:
-        raise _TryAgain(f"it answered {response.status}, which is no file")
+        raise _TryAgain(f"it answered {response.status} instead of a file")
     if progress.end is None and size >= 0:
         progress.end = size
     elif progress.end is not None and 0 <= size < progress.end:
-        raise _TryAgain(f"it sent {size} bytes in place of a file of at least {progress.end}")
+        raise _TryAgain(f"it sent {size} bytes instead of a file of at least {progress.end}")
     return skip
 
 
 def _names_commit(response: BaseHTTPResponse, revision: str, url: str) -> bool:
-    """Whether this answer says of which commit it is. The host behind a redirect need not; the hub itself must."""
+    """Say whether this answer names its commit. The hub must do so; the host behind a redirect need not."""
     commit = response.headers.get("X-Repo-Commit")
     if commit and commit != revision:
         raise RevisionNotFound(
@@ -268,11 +271,11 @@ def _redirected(target: str, location: str) -> str:
     try:
         return urljoin(target, location)
     except ValueError:
-        raise _TryAgain("it redirects to an address that is none") from None
+        raise _TryAgain("it redirects to an invalid address") from None
 
 
 def _why(error: Exception) -> str:
-    """In words that hold no address: a signed one is a secret."""
+    """Describe an error without an address, because a signed address is a secret."""
     return (
         str(error)
         if isinstance(error, (_TryAgain, TooSlow))

@@ -1,4 +1,4 @@
-"""The Hugging Face hub, or whatever speaks its API.
+"""The Hugging Face hub, and other servers that speak its API.
 
 Metadata comes through the huggingface_hub client. `file_reader.py` reads files with urllib3, because the client would
 write them to disk and not verify them. Both are imported at the first use. Nothing is written to disk.
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 RESOLVE_TIMEOUT_S = 2.5  # once to connect and once to be answered
 SNAPSHOT_TIMEOUT_S = 30.0
-TRY_AGAIN = "Try again later; if it stays so, check HF_ENDPOINT and the network."
+TRY_AGAIN = "Try again later. If it repeats, check HF_ENDPOINT and the network."
 
 
 PUBLIC = "public"
@@ -43,9 +43,9 @@ class HuggingFaceHub(Hub):
     """Thread-safe. The constructor touches neither the network nor the disk.
 
     Args:
-        endpoint: None means what huggingface_hub takes by default: HF_ENDPOINT, else the public hub;
-            PUBLIC means the public hub whatever HF_ENDPOINT says.
-        token: None means HF_TOKEN; a token that was saved on disk is not looked for.
+        endpoint: None means the default of huggingface_hub: HF_ENDPOINT, else the public hub.
+            PUBLIC means the public hub, even if HF_ENDPOINT is set.
+        token: None means HF_TOKEN. A token that is saved on disk is ignored.
         sleep: waits between two attempts to read a file.
         limits: how long one range of a file is read; None means the defaults of `ReadLimits`.
     """
@@ -65,19 +65,19 @@ class HuggingFaceHub(Hub):
         self._reader: FileReader | None = None
 
     def resolve(self, repository: str, ref: str) -> str:
-        """One request of at most 5 s, not repeated: whoever watches a ref asks again anyway.
+        """Send one request of at most 5 s. It is not repeated, because a sensor asks again at its next tick.
 
-        Asked again it is a conditional request, which costs the hub next to nothing while nothing has changed.
+        The next request for the same ref is conditional, which costs the hub little while nothing has changed.
         """
         with self._translated(repository, ref):
             about = self._metadata.get(f"{repository}/revision/{quote(ref, safe='')}", {"expand": "sha"})
             sha = about.get("sha")
         if not isinstance(sha, str) or not sha:
-            raise HubUnavailable(f"{self._endpoint} names no commit for {repository}@{ref}.", TRY_AGAIN)
+            raise HubUnavailable(f"{self._endpoint} does not name the commit of {repository}@{ref}.", TRY_AGAIN)
         return sha
 
     def tags(self, repository: str) -> Mapping[str, str]:
-        """As `resolve`: one conditional request."""
+        """Return the tags, by one conditional request."""
         with self._translated(repository, "main"):
             refs = self._metadata.get(f"{repository}/refs", {})
             return {tag["name"]: tag["targetCommit"] for tag in refs["tags"]}
@@ -86,7 +86,7 @@ class HuggingFaceHub(Hub):
         with self._translated(repository, revision):
             info = self._api.model_info(repository, revision=revision, files_metadata=True, timeout=SNAPSHOT_TIMEOUT_S)
         if not info.sha or info.siblings is None:
-            raise HubUnavailable(f"{self._endpoint} lists no files of {repository}@{revision}.", TRY_AGAIN)
+            raise HubUnavailable(f"{self._endpoint} does not list the files of {repository}@{revision}.", TRY_AGAIN)
         files = tuple(_file(s) for s in sorted(info.siblings, key=lambda s: s.rfilename))
         return Snapshot(repository, info.sha, files, _licence(info), bool(info.gated))
 
@@ -108,7 +108,7 @@ class HuggingFaceHub(Hub):
 
     @cached_property
     def _token(self) -> str | None:
-        """Without the line end that a file brings along."""
+        """Without the line end that a token from a file has."""
         token = self._given_token.strip()
         require_sendable(token, "HF_TOKEN")
         return token or None
@@ -117,7 +117,7 @@ class HuggingFaceHub(Hub):
     def _api(self) -> HfApi:
         from huggingface_hub import HfApi, constants
 
-        # Otherwise the client asks for, and writes to disk, a list of the programs that might be calling it.
+        # Otherwise the client fetches a list of programs that may be calling it, and writes it to disk.
         constants.HF_HUB_DISABLE_TELEMETRY = True
         return HfApi(endpoint=self._endpoint, token=self._token or False)
 
@@ -137,7 +137,7 @@ class HuggingFaceHub(Hub):
 
     @contextmanager
     def _translated(self, repository: str, ref: str) -> Iterator[None]:
-        """The client's errors as ours, without its tracebacks."""
+        """Turn the client's errors into this product's, without its tracebacks."""
         import httpx2
         from huggingface_hub import errors
 
@@ -155,7 +155,9 @@ class HuggingFaceHub(Hub):
         except (errors.RepositoryNotFoundError, errors.HFValidationError):
             raise repository_not_found(repository, endpoint) from None
         except errors.OfflineModeIsEnabled:
-            raise HubUnavailable("huggingface_hub is told to stay offline.", "Unset HF_HUB_OFFLINE.") from None
+            raise HubUnavailable(
+                "HF_HUB_OFFLINE is set, so huggingface_hub asks no server.", "Unset HF_HUB_OFFLINE."
+            ) from None
         except errors.HfHubHTTPError as error:
             raise self._refused_or_down(repository, error.response.status_code) from None
         except (httpx2.HTTPError, OSError) as error:
@@ -164,7 +166,7 @@ class HuggingFaceHub(Hub):
         except (ValueError, KeyError, TypeError) as error:
             why = f"{type(error).__name__} {error}"
             raise HubUnavailable(
-                f"{endpoint} answered for {repository}, but not as a hub does: {why}.", TRY_AGAIN
+                f"The answer of {endpoint} for {repository} is not that of a hub: {why}.", TRY_AGAIN
             ) from None
 
     def _refused_or_down(self, repository: str, status: int) -> AccessDenied | HubUnavailable:
@@ -181,7 +183,7 @@ def _file(sibling: RepoSibling) -> SnapshotFile:
 
 
 def _licence(info: ModelInfo) -> str | None:
-    """The model card's, else the one that the hub derived from it and keeps as a tag."""
+    """Return the licence of the model card, else the one that the hub keeps as a tag."""
     stated = info.card_data.get("license") if info.card_data else None
     tagged = (tag.removeprefix("license:") for tag in info.tags or () if tag.startswith("license:"))
     return stated if isinstance(stated, str) else next(tagged, None)

@@ -1,6 +1,6 @@
-"""Small answers of the hub's API, asked for again only if they have changed.
+"""Small answers of the hub's API, which are sent again only if they have changed.
 
-huggingface_hub asks for everything anew; its session, headers and errors are used here, with `If-None-Match` added.
+huggingface_hub has no conditional requests. Its session, headers and errors are used here, with `If-None-Match` added.
 Source: RFC 9110, "Conditional Requests", 13.1.2.
 """
 
@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 
 class RememberedMetadata:
-    """Thread-safe. What the server says is believed every time: only an unchanged body is not sent again."""
+    """Thread-safe. The server is asked every time; it does not send an unchanged body again."""
 
     def __init__(self, endpoint: str, token: str | Literal[False], timeout_s: float) -> None:
         self._endpoint = endpoint
@@ -21,9 +21,9 @@ class RememberedMetadata:
         self._known: dict[str, tuple[str, dict[str, Any]]] = {}
 
     def get(self, path: str, query: dict[str, str]) -> dict[str, Any]:
-        """The JSON object at /api/models/<path>.
+        """Return the JSON object at /api/models/<path>.
 
-        Raises: what huggingface_hub and its HTTP client raise; ValueError: the answer is no JSON object.
+        Raises: the errors of huggingface_hub and its HTTP client. ValueError: the answer is not a JSON object.
         """
         from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
@@ -37,7 +37,7 @@ class RememberedMetadata:
         hf_raise_for_status(answer)
         found = answer.json()
         if not isinstance(found, dict):
-            raise ValueError("the answer is no object")
+            raise ValueError("the answer is not a JSON object")
         with self._lock:
             self._known[path] = (answer.headers.get("ETag", ""), found)
         return found

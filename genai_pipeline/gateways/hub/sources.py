@@ -1,4 +1,4 @@
-"""What a model's files come from, as its model file says: a hub, an S3 prefix or a folder, all asked alike."""
+"""The source of a model's files, as its model file says: a hub, an S3 prefix or a folder, behind one interface."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.store.abc import ObjectStore
 
 NAMED_TAGS = 10
-_WRITTEN_BY_US = re.compile(r"(models/[^/]+/[0-9a-f]{40}|sources|leases|releases)/")
+_WRITTEN_BY_STAGING = re.compile(r"(models/[^/]+/[0-9a-f]{40}|sources|leases|releases)/")
 
 
 def source_of(source: Source, hub: Hub, store: ObjectStore) -> Hub:
-    """The gateway to a source. Connects to nothing.
+    """Return the gateway to a source. It connects to nothing.
 
     Args:
-        hub: where `source.hub` is.
-        store: where models are staged; digests of S3 and folder sources are remembered there.
+        hub: the hub that `source.hub` names a repository of.
+        store: where models are staged; the digests of S3 and folder sources are kept there.
     """
     return SelectedFiles(hub if source.hub else _content(source, store), source)
 
 
 def _content(source: Source, store: ObjectStore) -> Hub:
-    from genai_pipeline.gateways.hub.content import CARD, ContentHub
+    from genai_pipeline.gateways.hub.content_hub import CARD, ContentHub
     from genai_pipeline.gateways.hub.digest_memory import DigestMemory
-    from genai_pipeline.gateways.hub.files import FolderFiles, S3Files
+    from genai_pipeline.gateways.hub.source_files import FolderFiles, S3Files
 
     if source.folder:
         files = FolderFiles(source.folder, lambda path: path == CARD or source.selects(path))
@@ -39,20 +39,23 @@ def _content(source: Source, store: ObjectStore) -> Hub:
         other = store.elsewhere(bucket, source.region, source.endpoint, source.requester_pays)
         files = S3Files(other, prefix, copyable=source.endpoint is None)
     memory = DigestMemory(files, store, f"{source.endpoint or ''} {source.address}")
-    beside_us = source.address.startswith(store.url("")) and not source.endpoint
-    return ContentHub(files, _not_ours(source, store) if beside_us else source.selects, memory)
+    in_own_bucket = source.address.startswith(store.url("")) and not source.endpoint
+    return ContentHub(files, _not_written_by_staging(source, store) if in_own_bucket else source.selects, memory)
 
 
-def _not_ours(source: Source, store: ObjectStore) -> Callable[[str], bool]:
-    """What `source` selects in the bucket that is staged into. A staged model may be a source, all of them may not."""
+def _not_written_by_staging(source: Source, store: ObjectStore) -> Callable[[str], bool]:
+    """Return the selection of a source in the bucket that is staged into.
+
+    One staged model may be a source, but a prefix that staging itself writes to may not.
+    """
     prefix = source.address.removeprefix(store.url(""))
 
     def selects(path: str) -> bool:
         selected = source.selects(path)
-        if selected and _WRITTEN_BY_US.match(prefix + path) and not _WRITTEN_BY_US.match(prefix):
+        if selected and _WRITTEN_BY_STAGING.match(prefix + path) and not _WRITTEN_BY_STAGING.match(prefix):
             raise Refused(
-                f"{source.address} holds {prefix + path}, which staging writes: each staging would be a new revision.",
-                "Move the model's files below a prefix of their own, or leave ours out by `source.exclude`.",
+                f"{source.address} contains {prefix + path}, which staging writes. Each staging makes a new revision.",
+                "Move the model's files below a prefix of their own, or leave that path out by `source.exclude`.",
             )
         return selected
 
@@ -60,14 +63,14 @@ def _not_ours(source: Source, store: ObjectStore) -> Callable[[str], bool]:
 
 
 class SelectedFiles(Hub):
-    """Of another source, the files that a model file selects, with the formats that it allows."""
+    """The files of another source that a model file selects, with the formats that it allows."""
 
     def __init__(self, inner: Hub, source: Source) -> None:
         self._inner = inner
         self._source = source
 
     def resolve(self, repository: str, ref: str) -> str:
-        """Of a range of tags the newest that fits."""
+        """Return the commit of a ref; for a range of tags, that of the newest tag in it."""
         tag_range = TagRange.parse(ref)
         if tag_range is None:
             return self._inner.resolve(repository, ref)
@@ -75,8 +78,8 @@ class SelectedFiles(Hub):
         newest = tag_range.newest(tags, self._source.prereleases)
         if newest is None:
             raise RevisionNotFound(
-                f"{repository} has no tag that {ref!r} takes; it has {_listed(tags)}.",
-                "Publish one, or correct `source.ref` in the model file; `prereleases: true` takes pre-releases too.",
+                f"{repository} has no tag that matches {ref!r}. Its tags: {_listed(tags)}.",
+                "Publish one, or correct `source.ref` in the model file. `prereleases: true` allows pre-releases.",
             )
         return tags[newest]
 

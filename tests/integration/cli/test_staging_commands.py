@@ -16,8 +16,8 @@ import pytest
 
 from genai_pipeline.cli.main import main
 from genai_pipeline.core.manifest import manifest_key, staged_prefix
-from genai_pipeline.gateways.hub import content
-from genai_pipeline.gateways.hub.files import FolderFiles
+from genai_pipeline.gateways.hub import content_hub
+from genai_pipeline.gateways.hub.source_files import FolderFiles
 from genai_pipeline.local.hub.hub_server import HubServer
 from genai_pipeline.staging.lease import LEASES
 from tests.fakes.weights import safetensors
@@ -175,8 +175,8 @@ def test_a_folder_that_takes_longer_to_read_than_a_tick_waits_is_staged_all_the_
 ):
     for name, value in world.env.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(content, "RESOLVE_WAIT_S", 0.0)
-    may_read, read, resolve = threading.Event(), FolderFiles.read, content.ContentHub.resolve
+    monkeypatch.setattr(content_hub, "RESOLVE_WAIT_S", 0.0)
+    may_read, read, resolve = threading.Event(), FolderFiles.read, content_hub.ContentHub.resolve
 
     def held_read(*args):
         assert may_read.wait(30)
@@ -189,12 +189,12 @@ def test_a_folder_that_takes_longer_to_read_than_a_tick_waits_is_staged_all_the_
             may_read.set()
 
     monkeypatch.setattr(FolderFiles, "read", held_read)
-    monkeypatch.setattr(content.ContentHub, "resolve", resolve_and_let_read)
+    monkeypatch.setattr(content_hub.ContentHub, "resolve", resolve_and_let_read)
 
     assert main(["stage", "local"]) == 0
 
     told = capsys.readouterr().out
-    assert "is read to know its content: " in told
+    assert " GB are read" in told
     assert "all verified" in told
 
 

@@ -79,7 +79,7 @@ def test_a_range_follows_the_newest_tag(hub: HuggingFaceHub) -> None:
 
     assert resolve(">=1") == resolve("v2.*") == hub.resolve(MODEL, "v2")
     assert resolve("<2") == hub.resolve(MODEL, "v1")
-    with pytest.raises(RevisionNotFound, match=r"no tag that '\^3' takes; it has v1, v2"):
+    with pytest.raises(RevisionNotFound, match=r"'\^3'.* v1, v2"):
         resolve("^3")
 
 
@@ -157,7 +157,7 @@ def test_each_status_of_the_api_has_its_error(status: int, error: type[GenaiErro
 
 
 def test_an_answer_that_is_no_hubs_is_unavailable() -> None:
-    with FlakyHub() as server, pytest.raises(HubUnavailable, match="not as a hub"):
+    with FlakyHub() as server, pytest.raises(HubUnavailable, match="not that of a hub"):
         patient(server).snapshot(MODEL, COMMIT)
 
 

@@ -17,8 +17,8 @@ from genai_pipeline.gateways.store.s3 import S3Store
 from genai_pipeline.local.hub import hub_server
 from genai_pipeline.local.hub.hub_digests import HubFile
 from genai_pipeline.local.hub.hub_server import HubServer
-from genai_pipeline.staging.judge import judge_snapshot
 from genai_pipeline.staging.stager import Stager
+from genai_pipeline.staging.staging_verdicts import judge_snapshot
 from tests.fakes.weights import safetensors
 
 NAME = "owner/tiny"

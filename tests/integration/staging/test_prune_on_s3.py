@@ -31,7 +31,7 @@ PRUNE = """
 import sys
 from genai_pipeline.gateways.store.s3 import S3Store
 from genai_pipeline.gateways.store.s3_settings import S3Settings
-from genai_pipeline.staging.prune import References
+from genai_pipeline.staging.prune_decision import References
 from genai_pipeline.staging.pruner import Pruner
 pruner = Pruner(S3Store(sys.argv[1], S3Settings(sys.argv[2])), lambda models: References(), 0)
 pruner.carry_out(pruner.plan())

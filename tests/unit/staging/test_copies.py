@@ -7,9 +7,9 @@ import pytest
 from genai_pipeline.core.errors import Refused
 from genai_pipeline.core.manifest import staged_prefix
 from genai_pipeline.core.snapshot import Snapshot, SnapshotFile
-from genai_pipeline.staging.plan import plan_staging
-from genai_pipeline.staging.progress import How
+from genai_pipeline.staging.meter import TransferMethod
 from genai_pipeline.staging.stager import Stager
+from genai_pipeline.staging.transfer_plan import plan_staging
 from tests.fakes.store import MemoryStore
 from tests.fakes.weights import safetensors, safetensors_of
 from tests.fakes.world import FakeHub
@@ -24,7 +24,7 @@ def stage(store: MemoryStore, model: str, content: str, **files: bytes) -> tuple
     return snapshot, hub
 
 
-def planned(store: MemoryStore, content: str, **files: bytes) -> dict[str, tuple[How, str | None]]:
+def planned(store: MemoryStore, content: str, **files: bytes) -> dict[str, tuple[TransferMethod, str | None]]:
     hub = FakeHub()
     snapshot = hub.snapshot("owner/tiny", hub.publish(content, files=files))
     return {p.file.path: (p.how, p.copy_of) for p in plan_staging("tiny", snapshot, store)}
@@ -34,7 +34,9 @@ def test_bytes_of_another_model_are_found_under_another_name():
     store = MemoryStore()
     other, _ = stage(store, "other", "v1", **{"weights.safetensors": WEIGHTS})
     source = staged_prefix("other", other.revision) + "weights.safetensors"
-    assert planned(store, "v2", **{"model.safetensors": WEIGHTS}) == {"model.safetensors": (How.COPIED, source)}
+    assert planned(store, "v2", **{"model.safetensors": WEIGHTS}) == {
+        "model.safetensors": (TransferMethod.COPIED, source)
+    }
 
 
 def test_a_file_of_which_the_hub_publishes_a_blob_id_only_is_found_too():
@@ -45,7 +47,7 @@ def test_a_file_of_which_the_hub_publishes_a_blob_id_only_is_found_too():
 
     plan = planned(store, "v2", **{"config.json": b"{}", "model.safetensors": WEIGHTS})
 
-    assert {how for how, _ in plan.values()} == {How.COPIED}
+    assert {how for how, _ in plan.values()} == {TransferMethod.COPIED}
 
 
 def test_a_copy_is_checked_by_its_bytes_and_not_by_what_a_manifest_says():
@@ -66,7 +68,7 @@ def test_no_manifest_is_read_where_everything_is_there_already():
     read: list[str] = []
     store.fail = lambda method, key: read.append(key) if method == "get" else None
 
-    assert {p.how for p in plan_staging("tiny", snapshot, store)} == {How.KEPT}
+    assert {p.how for p in plan_staging("tiny", snapshot, store)} == {TransferMethod.KEPT}
 
     assert read == []
 
@@ -82,7 +84,7 @@ def test_of_many_manifests_only_the_newest_are_read_once_all_is_found():
 
     plan = planned(store, "v2", **{"model.safetensors": WEIGHTS, "x.json": b"same"})
 
-    assert plan["model.safetensors"][0] is How.COPIED
+    assert plan["model.safetensors"][0] is TransferMethod.COPIED
     assert manifest in read
 
 

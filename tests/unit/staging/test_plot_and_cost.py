@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from genai_pipeline.staging.cost import planned_requests, usd
-from genai_pipeline.staging.progress import FileProgress, How, Progress, Sample
+from genai_pipeline.staging.meter import FileProgress, StagingProgress, ThroughputSample, TransferMethod
 from genai_pipeline.staging.stager import Stager
 from genai_pipeline.staging.staging_chart import rates, staging_chart, svg
 from tests.fakes.store import MemoryStore
@@ -19,7 +19,7 @@ GIB = 1024 * MIB
 
 
 def progress(files, samples=(), elapsed_s=10.0):
-    return Progress("m", "r", elapsed_s, tuple(files), 0, 0, 0, samples=tuple(samples))
+    return StagingProgress("m", "r", elapsed_s, tuple(files), 0, 0, 0, samples=tuple(samples))
 
 
 def bars(picture):
@@ -28,8 +28,8 @@ def bars(picture):
 
 
 def test_each_file_is_a_bar_from_its_begin_to_its_end():
-    early = FileProgress("a<&>.safetensors", 100, How.STREAMED, 100, 0.0, 5.0)
-    late = FileProgress("b.safetensors", 100, How.COPIED, 100, 5.0, 10.0)
+    early = FileProgress("a<&>.safetensors", 100, TransferMethod.STREAMED, 100, 0.0, 5.0)
+    late = FileProgress("b.safetensors", 100, TransferMethod.COPIED, 100, 5.0, 10.0)
 
     first, second = bars(svg(progress([late, early])))
 
@@ -40,7 +40,7 @@ def test_each_file_is_a_bar_from_its_begin_to_its_end():
 
 
 def test_of_thousands_of_files_the_largest_are_drawn_and_it_says_so():
-    files = [FileProgress(f"f{n}", n, How.STREAMED, n, 0.0, 1.0) for n in range(3000)]
+    files = [FileProgress(f"f{n}", n, TransferMethod.STREAMED, n, 0.0, 1.0) for n in range(3000)]
 
     picture = svg(progress(files))
 
@@ -50,11 +50,17 @@ def test_of_thousands_of_files_the_largest_are_drawn_and_it_says_so():
 
 
 def test_the_throughput_is_what_came_since_the_sample_before():
-    samples = [Sample(1.0, 0, 10 * MIB), Sample(1.0, 0, 10 * MIB), Sample(3.0, 0, 14 * MIB)]
+    samples = [
+        ThroughputSample(1.0, 0, 10 * MIB),
+        ThroughputSample(1.0, 0, 10 * MIB),
+        ThroughputSample(3.0, 0, 14 * MIB),
+    ]
     assert rates(samples) == [(1.0, 10.0), (3.0, 2.0)]
 
 
-@pytest.mark.parametrize("files", [[], [FileProgress("a", 0, How.KEPT)], [FileProgress("a", 0, How.KEPT, 0, 0.0)]])
+@pytest.mark.parametrize(
+    "files", [[], [FileProgress("a", 0, TransferMethod.KEPT)], [FileProgress("a", 0, TransferMethod.KEPT, 0, 0.0)]]
+)
 def test_a_staging_of_nothing_or_in_no_time_is_drawn_all_the_same(files):
     ElementTree.fromstring(svg(progress(files, elapsed_s=0.0)))
 
@@ -73,12 +79,12 @@ def test_writes_cost_more_than_reads_and_deletes_and_the_source_cost_nothing():
 @pytest.mark.parametrize(
     ("size", "how", "operation", "count"),
     [
-        (8 * MIB, How.STREAMED, "PutObject", 3),
-        (8 * MIB + 1, How.STREAMED, "UploadPart", 2),
-        (100 * GIB, How.STREAMED, "UploadPart", 10_000),
-        (5 * GIB, How.COPIED, "CopyObject", 1),
-        (6 * GIB, How.COPIED, "UploadPartCopy", 6),
-        (100 * GIB, How.KEPT, "GetObject", 2),
+        (8 * MIB, TransferMethod.STREAMED, "PutObject", 3),
+        (8 * MIB + 1, TransferMethod.STREAMED, "UploadPart", 2),
+        (100 * GIB, TransferMethod.STREAMED, "UploadPart", 10_000),
+        (5 * GIB, TransferMethod.COPIED, "CopyObject", 1),
+        (6 * GIB, TransferMethod.COPIED, "UploadPartCopy", 6),
+        (100 * GIB, TransferMethod.KEPT, "GetObject", 2),
     ],
 )
 def test_the_plan_counts_the_requests_of_each_way(size, how, operation, count):
@@ -95,7 +101,7 @@ def test_the_plan_counts_the_uploads_that_a_staging_then_makes():
         "c.json": b"{}",
     }
     snapshot = hub.snapshot("o/m", hub.publish("v1", files=files))
-    planned = planned_requests([(len(body), How.STREAMED) for body in files.values()], part)
+    planned = planned_requests([(len(body), TransferMethod.STREAMED) for body in files.values()], part)
 
     Stager(hub, store, part_size=part).stage("m", snapshot)
 

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 import pytest
 
 from genai_pipeline.core.errors import Refused, StoreUnavailable
-from genai_pipeline.core.manifest import CACHES, Manifest, caches_prefix, manifest_key, staged_prefix
+from genai_pipeline.core.manifest import CACHES, Manifest, manifest_key, staged_prefix
 from genai_pipeline.core.model_file import ModelFiles, parse_model
 from genai_pipeline.core.record import Live, Phase, Record, live_key, record_key
 from genai_pipeline.core.release import Release
 from genai_pipeline.staging.lease import LEASES, PRUNE_LEASE_S, STAGE_LEASE_S
-from genai_pipeline.staging.prune import Fate, Reference
+from genai_pipeline.staging.prune_decision import Fate, Reference
 from genai_pipeline.staging.pruner import Pruner
 from genai_pipeline.staging.references import references_to
 from genai_pipeline.staging.stager import Stager
@@ -136,7 +136,7 @@ def test_the_manifest_goes_first(bench):
 
 
 def test_compile_caches_stay(bench):
-    cache = caches_prefix("tiny", "vllm", "0.33.0", "h100") + "graph.bin"
+    cache = f"models/tiny/{CACHES}/vllm-0.33.0-h100/graph.bin"
     bench.store.put(cache, b"c")
     bench.now += 300 * DAY
     assert CACHES not in bench.fates()

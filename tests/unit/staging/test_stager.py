@@ -14,8 +14,8 @@ from genai_pipeline.core.errors import (
 from genai_pipeline.core.manifest import Manifest, manifest_key, staged_prefix
 from genai_pipeline.core.snapshot import Snapshot, SnapshotFile
 from genai_pipeline.core.verdict import Outcome
-from genai_pipeline.staging.judge import judge_snapshot
 from genai_pipeline.staging.stager import Stager
+from genai_pipeline.staging.staging_verdicts import judge_snapshot
 from genai_pipeline.staging.sweep import sweep
 from tests.fakes.store import MemoryStore
 from tests.fakes.weights import safetensors, safetensors_of

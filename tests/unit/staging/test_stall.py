@@ -1,8 +1,8 @@
 import pytest
 
 from genai_pipeline.core.errors import HubUnavailable, StoreUnavailable
-from genai_pipeline.staging.progress import How, Meter
-from genai_pipeline.staging.stall import STALLED_AFTER_S, Stall
+from genai_pipeline.staging.meter import Meter, TransferMethod
+from genai_pipeline.staging.stall import STALLED_AFTER_S, StallDetector
 
 
 class World:
@@ -10,9 +10,9 @@ class World:
 
     def __init__(self):
         self.now, self.requests = 0.0, {"PutObject": 0}
-        planned = [("a", 10, How.STREAMED), ("b", 10, How.KEPT)]
+        planned = [("a", 10, TransferMethod.STREAMED), ("b", 10, TransferMethod.KEPT)]
         self.meter = Meter("m", "r", planned, requests=lambda: self.requests)
-        self.stall = Stall(self.meter, lambda: self.now)
+        self.stall = StallDetector(self.meter, lambda: self.now)
         for path, _, how in planned:
             self.meter.begin(path, how)
 

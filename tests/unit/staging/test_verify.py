@@ -11,7 +11,7 @@ from genai_pipeline.staging.commit import committed
 from genai_pipeline.staging.inventory import chosen_manifest
 from genai_pipeline.staging.spot_check import spot_check
 from genai_pipeline.staging.stager import Stager
-from genai_pipeline.staging.verify import Published, State, published_by, verify_staged
+from genai_pipeline.staging.verify import FileState, Published, published_by, verify_staged
 from tests.fakes.store import MemoryStore
 from tests.fakes.weights import safetensors_of
 from tests.fakes.world import FakeHub
@@ -48,7 +48,7 @@ def test_what_was_staged_is_equal_byte_by_byte(hub, store, manifest):
     found = verify_staged(store, manifest, published_by(hub, manifest))
 
     assert found.passed
-    assert {f.state for f in found.files} == {State.EQUAL}
+    assert {f.state for f in found.files} == {FileState.EQUAL}
     assert found.bytes_read == manifest.size_bytes
     assert found.source == f"owner/tiny@{manifest.revision[:12]} publishes the same"
 
@@ -132,8 +132,8 @@ def test_a_share_reads_that_share_and_compares_size_and_etag_of_the_rest(store, 
 
     assert found.passed
     assert 5000 <= found.bytes_read <= 6000
-    assert sum(f.state is State.UNREAD for f in found.files) == len(FILES) - sum(
-        f.state is State.EQUAL for f in found.files
+    assert sum(f.state is FileState.UNREAD for f in found.files) == len(FILES) - sum(
+        f.state is FileState.EQUAL for f in found.files
     )
 
 
@@ -141,7 +141,7 @@ def test_the_smallest_share_reads_one_file_and_all_of_them_get_their_turn(store,
     read = set()
     for seed in range(200):
         found = verify_staged(store, manifest, NOBODY, share=0.00001, rng=random.Random(seed))
-        (one,) = [f.path for f in found.files if f.state is State.EQUAL]
+        (one,) = [f.path for f in found.files if f.state is FileState.EQUAL]
         read.add(one)
     assert read == set(FILES)
 

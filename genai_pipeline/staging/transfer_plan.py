@@ -9,8 +9,8 @@ from genai_pipeline.core.manifest import staged_prefix
 from genai_pipeline.core.snapshot import Snapshot, SnapshotFile
 from genai_pipeline.gateways.store.abc import ObjectStore
 from genai_pipeline.staging.copies import find_copies, published_digest
+from genai_pipeline.staging.meter import TransferMethod
 from genai_pipeline.staging.preflight import refuse_what_must_not_be_staged
-from genai_pipeline.staging.progress import How
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class PlannedFile:
 
     file: SnapshotFile
     key: str
-    how: How
+    how: TransferMethod
     copy_of: str | None = None
     copy_etag: str | None = None
 
@@ -47,9 +47,9 @@ def plan_staging(model: str, snapshot: Snapshot, store: ObjectStore | None) -> l
 
 def _plan_file(file: SnapshotFile, key: str, kept: bool, elsewhere: Mapping[str, str]) -> PlannedFile:
     if kept:
-        return PlannedFile(file, key, How.KEPT)
+        return PlannedFile(file, key, TransferMethod.KEPT)
     if staged := elsewhere.get(published_digest(file) or ""):
-        return PlannedFile(file, key, How.COPIED, staged)
+        return PlannedFile(file, key, TransferMethod.COPIED, staged)
     if file.copy_of:
-        return PlannedFile(file, key, How.COPIED, file.copy_of, file.copy_etag)
-    return PlannedFile(file, key, How.STREAMED)
+        return PlannedFile(file, key, TransferMethod.COPIED, file.copy_of, file.copy_etag)
+    return PlannedFile(file, key, TransferMethod.STREAMED)

@@ -1,4 +1,4 @@
-"""Files that nobody publishes digests of: those below a prefix of S3, and those in a folder."""
+"""Files whose source publishes no digests: those below a prefix of S3, and those in a folder."""
 
 from __future__ import annotations
 
@@ -23,9 +23,12 @@ from genai_pipeline.gateways.store.abc import CHUNK, ObjectStore
 
 @dataclass(frozen=True)
 class ListedFile:
-    """What a listing tells without reading: `identity` is another one whenever the bytes may be others.
+    """What a listing says of a file, without reading it.
 
-    `sha256` is what somebody else once found the bytes to have; `copy_of` where the store can copy them from.
+    Args:
+        identity: changes whenever the bytes may have changed.
+        sha256: the digest of the bytes, where a manifest beside them names it.
+        copy_of: where the store can copy the bytes from, as `s3://bucket/key`.
     """
 
     path: str
@@ -35,30 +38,33 @@ class ListedFile:
     copy_of: str | None = None
 
 
-class Changed(Exception):
-    """The file is no longer the one that was listed."""
+class FileChanged(Exception):
+    """The file is not the one that was listed."""
 
 
-class Files(ABC):
-    """Every file below one address. Raises RepositoryNotFound, AccessDenied, and what the store raises."""
+class SourceFiles(ABC):
+    """Every file below one address.
+
+    Every method raises RepositoryNotFound, AccessDenied, and the errors of the store.
+    """
 
     address: str
 
     @abstractmethod
     def list(self) -> list[ListedFile]:
-        """All files, in no order, by a few requests and without reading any of them."""
+        """Return all files in any order, with a few requests, without reading a file."""
 
     @abstractmethod
     def read(self, file: ListedFile, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """Bytes [start, end) in chunks. Raises Changed."""
+        """Return bytes [start, end) in chunks. Raises: FileChanged."""
 
 
-class S3Files(Files):
-    """Objects below a prefix; the identity is the ETag.
+class S3Files(SourceFiles):
+    """Objects below a prefix. Their identity is the ETag.
 
     Args:
-        store: the bucket they are in.
-        copyable: whether the bucket that is staged into can copy from there.
+        store: the bucket that they are in.
+        copyable: whether the store that is staged into can copy from there.
     """
 
     def __init__(self, store: ObjectStore, prefix: str, copyable: bool) -> None:
@@ -68,7 +74,7 @@ class S3Files(Files):
         self._copyable = copyable
 
     def list(self) -> list[ListedFile]:
-        """Empty objects that end in a slash are how consoles make folders. A staged model's manifest knows digests."""
+        """Return the objects. A manifest beside them names their digests; consoles' empty "folders" are left out."""
         objects = {found.key.removeprefix(self._prefix): found for found in self._store.list(self._prefix)}
         known: dict[tuple[str, str], str] = {}
         manifest = self._manifest() if MANIFEST_NAME in objects else None
@@ -87,20 +93,20 @@ class S3Files(Files):
         try:
             yield from self._store.read(self._prefix + file.path, start, end, file.identity)
         except (StoreConflict, NotFound) as error:
-            raise Changed(file.path) from error
+            raise FileChanged(file.path) from error
 
     def _manifest(self) -> Manifest | None:
         try:
             return Manifest.from_bytes(self._store.get(self._prefix + MANIFEST_NAME)[0])
         except (ValueError, KeyError, TypeError, NotFound):
-            return None  # a file of the model's by that name, which is refused later
+            return None  # a file of the model with that name, which preflight refuses
 
 
-class FolderFiles(Files):
-    """Files of a folder; the identity is inode, size and times.
+class FolderFiles(SourceFiles):
+    """Files of a folder. Their identity is inode, size and times.
 
     A link to a file stands for the file, as in the cache of the hub's client. Folders whose names begin with a dot
-    hold what tools keep for themselves (.git, .cache) and are left out; so is what `select` does not take.
+    (.git, .cache) are left out, because tools keep their own data there. So are files that `select` does not choose.
     """
 
     def __init__(self, folder: str, select: Callable[[str], bool]) -> None:
@@ -131,7 +137,7 @@ class FolderFiles(Files):
                     yield chunk
                 self._require_same(file, stream.fileno())
         except FileNotFoundError as error:
-            raise Changed(file.path) from error
+            raise FileChanged(file.path) from error
         except OSError as error:
             raise _refusal(error) from error
 
@@ -147,14 +153,14 @@ class FolderFiles(Files):
         except OSError as error:
             raise _refusal(error) from error
         if not stat.S_ISREG(found.st_mode):
-            kind = "a link to a folder" if stat.S_ISDIR(found.st_mode) else "no regular file"
-            raise UnsafePath(f"{file} is {kind}.", "Put the file itself there, or leave it out by `source.exclude`.")
+            kind = "is a link to a folder" if stat.S_ISDIR(found.st_mode) else "is not a regular file"
+            raise UnsafePath(f"{file} {kind}.", "Put the file itself there, or leave it out by `source.exclude`.")
         return ListedFile(self._path(file), found.st_size, _identity(found))
 
     def _require_same(self, file: ListedFile, descriptor: int) -> None:
         found = os.fstat(descriptor)
         if (found.st_size, _identity(found)) != (file.size, file.identity):
-            raise Changed(file.path)
+            raise FileChanged(file.path)
 
 
 def _identity(found: os.stat_result) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from genai_pipeline.staging.prune import Fate, Reference, References, StagedRevision, decide
+from genai_pipeline.staging.prune_decision import Fate, Reference, References, StagedRevision, decide
 
 DAY = 86400.0
 NOW = 100 * DAY

@@ -1,4 +1,4 @@
-"""A source without commits, asked as a hub is: its revision is a digest of its content."""
+"""A source without commits, behind the interface of a hub. Its revision is a digest of its content."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from genai_pipeline.core.errors import RevisionNotFound
 from genai_pipeline.core.snapshot import Snapshot, SnapshotFile
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.hub.digest_memory import DigestMemory, changed_meanwhile
-from genai_pipeline.gateways.hub.files import Changed, Files, ListedFile
+from genai_pipeline.gateways.hub.source_files import FileChanged, ListedFile, SourceFiles
 
 RESOLVE_WAIT_S = 5.0
-"""Of a tick for files that were never read; it goes on behind it, and the next tick asks again."""
+"""How long `resolve` waits for new files to be read. The reading goes on, and the next `resolve` asks again."""
 
 NOW = "main"
 CARD = "README.md"
@@ -24,15 +24,15 @@ MOST_NAMED = 5
 class ContentHub(Hub):
     """The files of an S3 prefix or a folder.
 
-    `resolve` lists, and reads only what was never read before. A file that changes after its snapshot was taken is
-    refused by name, unless its bytes are the same.
+    `resolve` lists the files, and reads only those that were never read before. A file that changes after the snapshot
+    is refused by name, unless its bytes are the same.
 
     Args:
-        select: which paths are the model's.
-        memory: digests of the files.
+        select: says which paths belong to the model.
+        memory: the digests of the files.
     """
 
-    def __init__(self, files: Files, select: Callable[[str], bool], memory: DigestMemory) -> None:
+    def __init__(self, files: SourceFiles, select: Callable[[str], bool], memory: DigestMemory) -> None:
         self._files = files
         self._select = select
         self._memory = memory
@@ -40,9 +40,9 @@ class ContentHub(Hub):
         self._lock = threading.Lock()
 
     def resolve(self, repository: str, ref: str) -> str:
-        """The revision of what is there now; there are no others.
+        """Return the revision of the content that is there now; no other exists.
 
-        Raises: NotReady: new files are still being read. RevisionNotFound: `ref` is another revision than that.
+        Raises: NotReady: new files are still being read. RevisionNotFound: `ref` is another revision.
         """
         listed = [file for file in self._files.list() if self._select(file.path)]
         now = _revision(listed, self._memory.digests(listed, RESOLVE_WAIT_S))
@@ -51,7 +51,7 @@ class ContentHub(Hub):
         return now
 
     def snapshot(self, repository: str, revision: str) -> Snapshot:
-        """Waits until everything is read. Raises: RevisionNotFound: the content is another one by now."""
+        """Return the files, once all of them are read. Raises: RevisionNotFound: the content has changed."""
         everything = self._files.list()
         listed = {file.path: file for file in everything if self._select(file.path)}
         digests = self._memory.digests(listed.values(), None)
@@ -71,20 +71,20 @@ class ContentHub(Hub):
     def read(
         self, repository: str, revision: str, path: str, start: int = 0, end: int | None = None
     ) -> Iterator[bytes]:
-        """Only bytes of the revision; a file that was written again is read on if it has the same content."""
+        """Return bytes of the revision only. A file that was written again is read on if its content is the same."""
         at, file = start, self._file(repository, revision, path)
         try:
             for chunk in self._files.read(file, at, end):
                 at += len(chunk)
                 yield chunk
             return
-        except Changed:
+        except FileChanged:
             with self._lock:
                 self._listed.pop(revision, None)
         file = self._file(repository, revision, path)
         try:
             yield from self._files.read(file, at, end)
-        except Changed:
+        except FileChanged:
             raise changed_meanwhile(self._files.address, path) from None
 
     def _file(self, repository: str, revision: str, path: str) -> ListedFile:
@@ -99,29 +99,29 @@ class ContentHub(Hub):
 
     def _gone(self, revision: str, now: str) -> RevisionNotFound:
         changed = self._memory.changed
-        names = ", ".join(changed[:MOST_NAMED]) + (
-            f" and {len(changed) - MOST_NAMED} more" * (len(changed) > MOST_NAMED)
-        )
+        names = ", ".join(changed[:MOST_NAMED])
+        if len(changed) > MOST_NAMED:
+            names += f" and {len(changed) - MOST_NAMED} more"
         return RevisionNotFound(
-            f"{self._files.address} no longer holds revision {revision[:12]}, but {now[:12]}"
+            f"{self._files.address} no longer holds revision {revision[:12]}; it now holds {now[:12]}"
             f"{f' (last changed: {names})' if names else ''}.",
-            "Nothing was staged. What is there now is a revision of its own, which the next look finds.",
+            "Nothing was staged. The content that is there now is a revision of its own: stage that.",
         )
 
     def _licence(self, listed: list[ListedFile]) -> str | None:
-        """What the model card's front matter states, as on the hub."""
+        """Return the licence in the model card's front matter, as the hub does."""
         card = next((file for file in listed if file.path == CARD and file.size <= LARGEST_CARD), None)
         if card is None:
             return None
         try:
             text = b"".join(self._files.read(card)).decode("utf-8", "replace")
-        except Changed:
+        except FileChanged:
             raise changed_meanwhile(self._files.address, CARD) from None
         return licence_of(text)
 
 
 def licence_of(card: str) -> str | None:
-    """`license` of a model card's front matter, or None. Source: Hugging Face docs, "Model Cards"."""
+    """Return `license` of a model card's front matter, or None. Source: Hugging Face docs, "Model Cards"."""
     import yaml
     from huggingface_hub import ModelCard
 
@@ -133,7 +133,7 @@ def licence_of(card: str) -> str | None:
 
 
 def _revision(listed: Iterable[ListedFile], digests: Mapping[str, str]) -> str:
-    """40 hex digits that stand for paths, sizes and bytes; the same wherever they lie."""
+    """Return 40 hex digits for paths, sizes and bytes; they do not depend on where the files are."""
     digest = hashlib.sha1(usedforsecurity=False)
     for file in sorted(listed, key=lambda f: f.path):
         digest.update(f"{digests[file.path]} {file.size} {file.path}\0".encode(errors="surrogateescape"))

@@ -1,7 +1,7 @@
-from genai_pipeline.staging import progress
-from genai_pipeline.staging.progress import How, Meter, Progress
+from genai_pipeline.staging import meter as meter_module
+from genai_pipeline.staging.meter import Meter, StagingProgress, TransferMethod
 
-PLANNED = [("a", 10, How.STREAMED), ("b", 4, How.KEPT), ("c", 6, How.COPIED)]
+PLANNED = [("a", 10, TransferMethod.STREAMED), ("b", 4, TransferMethod.KEPT), ("c", 6, TransferMethod.COPIED)]
 
 
 def meter(**hooks) -> Meter:
@@ -9,12 +9,12 @@ def meter(**hooks) -> Meter:
 
 
 def test_the_last_report_says_what_came_of_every_file():
-    seen: list[Progress] = []
+    seen: list[StagingProgress] = []
     said: list[str] = []
     counting = meter(observe=seen.append, say=said.append)
     for path, size, how in PLANNED:
         counting.begin(path, how)
-        if how is How.STREAMED:
+        if how is TransferMethod.STREAMED:
             counting.asked_source()
             counting.read(size)
         counting.advance(path, size)
@@ -33,9 +33,9 @@ def test_the_last_report_says_what_came_of_every_file():
 
 def test_a_file_that_is_sent_again_from_scratch_does_not_count_twice():
     counting = meter()
-    counting.begin("a", How.STREAMED)
+    counting.begin("a", TransferMethod.STREAMED)
     counting.advance("a", 7)
-    counting.begin("a", How.STREAMED)
+    counting.begin("a", TransferMethod.STREAMED)
     assert counting.state().bytes_done == 0
     counting.advance("a", 10)
     counting.end("a")
@@ -44,25 +44,25 @@ def test_a_file_that_is_sent_again_from_scratch_does_not_count_twice():
 
 def test_a_kept_file_that_has_to_be_streamed_after_all_changes_sides():
     counting = meter()
-    counting.begin("b", How.KEPT)
-    counting.begin("b", How.STREAMED)
+    counting.begin("b", TransferMethod.KEPT)
+    counting.begin("b", TransferMethod.STREAMED)
     counting.end("b")
     assert counting.state().bytes_kept == 0
 
 
 def test_a_busy_staging_reports_at_most_a_few_times_a_second():
-    seen: list[Progress] = []
+    seen: list[StagingProgress] = []
     counting = meter(observe=seen.append)
-    counting.begin("a", How.STREAMED)
+    counting.begin("a", TransferMethod.STREAMED)
     for _ in range(5000):
         counting.advance("a", 0)
     elapsed = counting.state().elapsed_s
-    assert len(seen) <= 2 + elapsed / progress.OBSERVE_EVERY_S
+    assert len(seen) <= 2 + elapsed / meter_module.OBSERVE_EVERY_S
 
 
 def test_samples_are_thinned_out_and_never_many(monkeypatch):
-    monkeypatch.setattr(progress, "OBSERVE_EVERY_S", 0.0)
-    monkeypatch.setattr(progress, "MOST_SAMPLES", 10)
+    monkeypatch.setattr(meter_module, "OBSERVE_EVERY_S", 0.0)
+    monkeypatch.setattr(meter_module, "MOST_SAMPLES", 10)
     counting = meter()
     for _ in range(1000):
         counting.advance("a", 0)

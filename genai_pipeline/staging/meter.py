@@ -18,7 +18,7 @@ MOST_SAMPLES = 600
 MIB = 1024 * 1024
 
 
-class How(StrEnum):
+class TransferMethod(StrEnum):
     """How the bytes of a file come to the staged model."""
 
     KEPT = "kept"
@@ -32,14 +32,14 @@ class FileProgress:
 
     path: str
     size: int
-    how: How
+    how: TransferMethod
     bytes_done: int = 0
     began_s: float | None = None
     ended_s: float | None = None
 
 
 @dataclass(frozen=True)
-class Sample:
+class ThroughputSample:
     """A point of the throughput over time: bytes so far at `at_s` seconds from the start."""
 
     at_s: float
@@ -48,7 +48,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Progress:
+class StagingProgress:
     """A staging at one moment.
 
     Attributes:
@@ -68,7 +68,7 @@ class Progress:
     bytes_copied: int
     bytes_kept: int
     requests: Mapping[str, int] = field(default_factory=dict)
-    samples: tuple[Sample, ...] = ()
+    samples: tuple[ThroughputSample, ...] = ()
     finished: bool = False
 
     @property
@@ -89,7 +89,7 @@ class Progress:
         return self.bytes_done / max(self.elapsed_s, 1e-3)
 
 
-Observer = Callable[[Progress], None]
+Observer = Callable[[StagingProgress], None]
 
 
 class Meter:
@@ -106,7 +106,7 @@ class Meter:
         self,
         model: str,
         revision: str,
-        planned: Sequence[tuple[str, int, How]],
+        planned: Sequence[tuple[str, int, TransferMethod]],
         say: Callable[[str], None] = lambda _: None,
         observe: Observer = lambda _: None,
         requests: Callable[[], Mapping[str, int]] = dict,
@@ -119,7 +119,7 @@ class Meter:
         self._before = Counter(requests() if before is None else before)
         self._started = time.monotonic()
         self._said, self._observed = self._started, float("-inf")
-        self._samples: list[Sample] = []
+        self._samples: list[ThroughputSample] = []
         self._sample_every_s = OBSERVE_EVERY_S
         self._lock = threading.Lock()
 
@@ -132,7 +132,7 @@ class Meter:
         with self._lock:
             self._from_source += count
 
-    def begin(self, path: str, how: How) -> None:
+    def begin(self, path: str, how: TransferMethod) -> None:
         """A file is started, or started again from scratch, maybe in another way than was planned."""
         with self._lock:
             old = self._files[path]
@@ -156,7 +156,7 @@ class Meter:
             self._files[path] = FileProgress(path, old.size, old.how, old.size, old.began_s, self._elapsed())
         self._report()
 
-    def finish(self) -> Progress:
+    def finish(self) -> StagingProgress:
         """The last report: everything is staged."""
         with self._lock:
             self._sample()
@@ -171,7 +171,7 @@ class Meter:
             asked = sum(self._requests().values())
             return self._from_source, self._done, self._files_done, self._source_requests, asked
 
-    def state(self) -> Progress:
+    def state(self) -> StagingProgress:
         with self._lock:
             return self._state()
 
@@ -193,24 +193,24 @@ class Meter:
         at = self._elapsed()
         if self._samples and at - self._samples[-1].at_s < self._sample_every_s:
             return
-        self._samples.append(Sample(at, self._from_source, self._done))
+        self._samples.append(ThroughputSample(at, self._from_source, self._done))
         if len(self._samples) >= MOST_SAMPLES:
             del self._samples[1::2]
             self._sample_every_s *= 2
 
-    def _state(self, finished: bool = False) -> Progress:
+    def _state(self, finished: bool = False) -> StagingProgress:
         files = tuple(self._files.values())
         asked = Counter(self._requests())
         asked.subtract(self._before)
         requests = {name: count for name, count in asked.items() if count} | {"source": self._source_requests}
-        return Progress(
+        return StagingProgress(
             self._model,
             self._revision,
             self._elapsed(),
             files,
             self._from_source,
-            sum(f.bytes_done for f in files if f.how is How.COPIED),
-            sum(f.bytes_done for f in files if f.how is How.KEPT),
+            sum(f.bytes_done for f in files if f.how is TransferMethod.COPIED),
+            sum(f.bytes_done for f in files if f.how is TransferMethod.KEPT),
             requests,
             tuple(self._samples),
             finished,

@@ -65,7 +65,7 @@ class References:
 
 
 @dataclass(frozen=True)
-class Decision:
+class PruneDecision:
     """`why` is a sentence without its end, for a person."""
 
     staged: StagedRevision
@@ -75,7 +75,7 @@ class Decision:
 
 def decide(
     staged: Iterable[StagedRevision], references: References, now: float, grace_s: float = GRACE_S
-) -> list[Decision]:
+) -> list[PruneDecision]:
     """The fate of each revision, and why.
 
     A revision goes when all that ever referred to it ended at least the grace time ago, and it was written at least
@@ -87,20 +87,20 @@ def decide(
     return [_decide(one, references, now, grace_s) for one in staged]
 
 
-def _decide(staged: StagedRevision, references: References, now: float, grace_s: float) -> Decision:
+def _decide(staged: StagedRevision, references: References, now: float, grace_s: float) -> PruneDecision:
     mine = [r for r in references.found if r.is_to(staged)]
     unclear = staged.unclear or references.unclear.get(staged.model, "")
     unclear = unclear or next((r.why for r in mine if r.unclear), "")
     holding = next((r for r in mine if r.ended_at is None and not r.unclear), None)
     if holding:  # said first, because it is the better reason; either keeps it
-        return Decision(staged, Fate.KEEP, holding.why)
+        return PruneDecision(staged, Fate.KEEP, holding.why)
     if unclear:
-        return Decision(staged, Fate.UNCLEAR, unclear)
+        return PruneDecision(staged, Fate.UNCLEAR, unclear)
     kept_since, why = _latest(staged, mine)
     age = max(0.0, now - kept_since)
     if age < grace_s:
-        return Decision(staged, Fate.KEEP, f"{why} {ago(age)}, within the grace time of {span(grace_s)}")
-    return Decision(staged, Fate.DELETE, f"nothing refers to it; {why} {ago(age)}")
+        return PruneDecision(staged, Fate.KEEP, f"{why} {ago(age)}, within the grace time of {span(grace_s)}")
+    return PruneDecision(staged, Fate.DELETE, f"nothing refers to it; {why} {ago(age)}")
 
 
 def _latest(staged: StagedRevision, ended: Sequence[Reference]) -> tuple[float, str]:

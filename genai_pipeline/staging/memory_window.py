@@ -8,7 +8,7 @@ from collections.abc import Callable
 LOOK_EVERY_S = 1.0
 
 
-class Window:
+class MemoryWindow:
     """At most `size` bytes are lent at once, whatever is staged. Buffers of `usual` bytes are used again.
 
     A buffer that is larger than the whole window is lent alone.

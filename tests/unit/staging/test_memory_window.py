@@ -1,10 +1,10 @@
 import threading
 
-from genai_pipeline.staging.window import Window
+from genai_pipeline.staging.memory_window import MemoryWindow
 
 
 def test_no_more_is_lent_than_the_window_holds():
-    window = Window(30, 10)
+    window = MemoryWindow(30, 10)
     lent = [window.take(10) for _ in range(3)]
     taken = threading.Event()
     waiting = threading.Thread(target=lambda: (window.take(10), taken.set()))
@@ -18,7 +18,7 @@ def test_no_more_is_lent_than_the_window_holds():
 
 
 def test_a_buffer_is_used_again():
-    window = Window(20, 10)
+    window = MemoryWindow(20, 10)
     first = window.take(10)
     memory = first.obj
     window.give_back(first)
@@ -27,7 +27,7 @@ def test_a_buffer_is_used_again():
 
 
 def test_a_buffer_larger_than_the_whole_window_is_lent_alone():
-    window = Window(20, 10)
+    window = MemoryWindow(20, 10)
     small, large = window.take(1), []
     waiting = threading.Thread(target=lambda: large.append(window.take(50)))
     waiting.start()
