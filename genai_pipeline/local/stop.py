@@ -15,11 +15,11 @@ from genai_pipeline.gateways.dagster_api import DagsterApi
 from genai_pipeline.local.installation import Installation
 from genai_pipeline.local.ports import Address, listening
 from genai_pipeline.local.start import marked_processes, running_services
-from genai_pipeline.local.supervision.supervisor import STOPPED, Supervisor
+from genai_pipeline.local.supervision.supervisor import STOPPED, Supervisor, end_group
 
 STOP_S = 8.0
 SHUTDOWN_S = 3.0
-KILL_S = 3.0
+KILL_S = 4.0
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,10 @@ def _stop_all(supervisor: Supervisor, say: Callable[[str], None]) -> None:
         say(f"stopping {', '.join(sorted(names)) or 'supervisord'}")
         while time.monotonic() < end and any(info.state not in STOPPED for info in supervisor.all()):
             time.sleep(0.1)
+        for info in supervisor.all():
+            if info.state not in STOPPED:
+                say(f"killing {info.name}, which did not end within {STOP_S:g} s")
+                end_group(info.pid)
 
 
 def _kill_the_rest(installation: Installation, say: Callable[[str], None]) -> None:
