@@ -30,24 +30,28 @@ _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 def announce(command: Command) -> None:
-    stage = command("stage", _stage, "bring a revision of a model to S3, verified, without local disk")
+    stage = command("stage", _stage, "copy a revision of a model to S3 and verify it, without local disk")
     stage.add_argument("model")
     stage.add_argument(
-        "--revision", type=_ref, help="commit, branch or tag; default: what the model file's ref stands for now"
+        "--revision", type=_ref, help="commit, branch or tag (default: what the model file's ref stands for now)"
     )
-    stage.add_argument("--plan", action="store_true", help="only show what would move, and what it would cost")
-    stage.set_defaults(interrupted="Nothing is lost: run it again, and it goes on where it stopped.")
-    verify = command("verify", _verify, "read a staged model again and compare every byte with its manifest")
+    stage.add_argument("--plan", action="store_true", help="show what would move and what it would cost; move nothing")
+    stage.set_defaults(interrupted="Nothing is lost. Run it again; it goes on where it stopped.")
+    verify = command("verify", _verify, "compare every byte of a staged model with its manifest")
     verify.add_argument(
-        "model", metavar="model[@release]", help="a release or revision, or its first digits; else live"
+        "model",
+        metavar="model[@release]",
+        help="a release, a revision, or its first digits (default: the live release)",
     )
     verify.add_argument("--sample", type=_share, default=1.0, metavar="N%", help="read a random share of the bytes")
-    prune = command("prune", _prune, "delete staged revisions that nothing refers to any more")
+    prune = command("prune", _prune, "delete staged revisions that are no longer referred to")
     prune.add_argument("model", nargs="?", help="default: every model that has a file here")
-    prune.add_argument("--dry-run", action="store_true", help="only show what would be deleted, and what not and why")
-    prune.add_argument("--grace", type=_seconds, default="7d", metavar="TIME", help="as 12h or 7d (default 7d)")
+    prune.add_argument("--dry-run", action="store_true", help="show what would be deleted, and why the rest stays")
+    prune.add_argument(
+        "--grace", type=_seconds, default="7d", metavar="TIME", help="grace time, such as 12h (default 7d)"
+    )
     prune.add_argument("--json", action="store_true", help="for programs")
-    prune.set_defaults(interrupted="No half-deleted model is left: run it again for the rest.")
+    prune.set_defaults(interrupted="No half-deleted model is left. Run it again for the rest.")
 
 
 def _stage(context: Context) -> int:
@@ -248,12 +252,12 @@ def _share(text: str) -> float:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)%?", text)
     share = float(found[1]) / 100 if found else 0.0
     if not 0 < share <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no share. Give a percentage above 0, as 5%.")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share. Give a percentage above 0, such as 5%.")
     return share
 
 
 def _seconds(text: str) -> float:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw]?)", text)
     if not found or (not found[2] and float(found[1])):
-        raise argparse.ArgumentTypeError(f"{text!r} is no time. Give a number and a unit, as 12h, 7d or 2w.")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time. Give a number and a unit, such as 12h, 7d or 2w.")
     return float(found[1]) * _UNITS_S[found[2] or "s"]

@@ -1,4 +1,4 @@
-"""What the commands about staged models show: bars on a terminal, lines elsewhere; plans, verifications, prunes."""
+"""The output of `genai stage`, `verify` and `prune`: bars on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_BARS = 8
 
 
 class Watch:
-    """Takes log lines and progress of a staging; `last` is the last that it was shown."""
+    """Receives log lines and the progress of a staging; `last` is the newest progress."""
 
     def __init__(self, say: Log) -> None:
         self.say = say
@@ -35,7 +35,7 @@ class Watch:
 
 @contextmanager
 def watching(console: Console, say: Log) -> Iterator[Watch]:
-    """Shows what it is told, for as long as it goes on."""
+    """Show the progress while the block runs."""
     if not console.is_terminal:
         yield Watch(say)
         return
@@ -45,7 +45,7 @@ def watching(console: Console, say: Log) -> Iterator[Watch]:
 
 
 class _Bars(Watch):
-    """A bar for the whole, and one for each file under way."""
+    """One bar for the whole staging, and one for each file under way."""
 
     def __init__(self, console: Console) -> None:
         from rich import progress
@@ -80,7 +80,7 @@ class _Bars(Watch):
 def plan_page(
     model: str, snapshot: Snapshot, planned: Sequence[PlannedFile], part_size: int
 ) -> Iterator[RenderableType]:
-    """The files and how each comes, then what that saves and costs."""
+    """Yield the files and their method, then what the plan saves and costs."""
     from rich.table import Table
 
     from genai_pipeline.staging.cost import PRICED_BY, planned_requests, usd
@@ -106,14 +106,14 @@ def plan_page(
             yield f"{how:9} {len(mine):6,} files  {size(sum(i.file.size for i in mine))}"
     streamed = sum(i.file.size for i in planned if i.how is TransferMethod.STREAMED)
     saved = total - streamed
-    yield f"Saved: {size(saved)} of {size(total)} need not come from the source."
+    yield f"Saved: {size(saved)} of {size(total)} do not come from the source."
     requests = planned_requests([(i.file.size, i.how) for i in planned], part_size)
     yield f"Requests to S3: about {requests.total():,}, {money(usd(requests))} ({PRICED_BY})."
-    yield "No byte was moved."
+    yield "Nothing was moved."
 
 
 def staged_page(address: str, manifest: Manifest, state: StagingProgress | None) -> Iterator[str]:
-    """What a staging did; of one that was staged already, only where it is."""
+    """Yield what a staging did; for a model that was staged already, only where it is."""
     from genai_pipeline.staging.cost import PRICED_BY, usd
 
     if state:

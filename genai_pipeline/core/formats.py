@@ -1,4 +1,4 @@
-"""Formats of weights, by the ends of their names, and pickles by their first bytes."""
+"""Recognizes formats of weights by the suffix of the name, and pickles by the first bytes."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ SUFFIXES: Mapping[Format, tuple[str, ...]] = MappingProxyType(
         "pickle": (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".dill", ".nemo"),
     }
 )
-"""What is read into tensors. Pickles run code on load (Hugging Face docs, "Pickle Scanning"), as Keras's layers do."""
+"""Read into tensors. Pickles run code on load (Hugging Face docs, "Pickle Scanning"), as Keras's layers do."""
 
 ZIP_HEAD_BYTES = 128
-"""Where the first name in a zip stands."""
+"""The bytes of a zip that contain its first name."""
 
 LARGEST_HEAD = 64 * 1024
-"""How much of it `refuse_disguised` looks at: the whole header of most safetensors."""
+"""The bytes that `refuse_disguised` looks at: the whole header of most safetensors files."""
 
 _PROTOCOLS = tuple(bytes((0x80, protocol)) for protocol in range(2, 6))
 
 
 def format_of(path: str) -> Format | None:
-    """The format of a file of weights, by its name; None for everything else."""
+    """Return the format of a file of weights by its name; None for other files."""
     return next((name for name, suffixes in SUFFIXES.items() if path.lower().endswith(suffixes)), None)
 
 
 def is_pickle(head: bytes) -> bool:
-    """Whether a file that starts so is a pickle, or a zip of torch.save.
+    """Return whether a file with this start is a pickle, or a zip of torch.save.
 
     Source: Python's pickletools (PROTO, protocols 2 to 5); PyTorch, "Serialized file format for torch.save".
     """
@@ -49,21 +49,21 @@ def is_pickle(head: bytes) -> bool:
 
 
 def _is_disassembled(head: bytes) -> bool:
-    """Whether all of it are pickle's instructions, up to where it ends or is cut off."""
+    """Return whether all bytes are instructions of a pickle, up to its end or the cut."""
     try:
         for _ in pickletools.genops(head):
             pass
     except UnicodeDecodeError:
         return False
     except ValueError as error:
-        return "unknown" not in str(error)  # else it is cut off
+        return "unknown" not in str(error)  # otherwise it is cut off
     return True
 
 
 def refuse_disguised(path: str, head: bytes, size: int) -> None:
-    """Refuse a file of `size` bytes that starts with `head` and is not what its name says.
+    """Refuse a file of `size` bytes that starts with `head` and has another format than its name says.
 
-    Raises: UnsafeFormat: a pickle under another name, or no safetensors.
+    Raises: UnsafeFormat: a pickle under another name, or a broken safetensors file.
     """
     named = format_of(path)
     if named == "safetensors":

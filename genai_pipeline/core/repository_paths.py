@@ -1,4 +1,4 @@
-"""Paths of a revision's files: which can stand below a prefix of S3 and be read back by everybody as they are."""
+"""Checks the paths of a revision's files: S3 and every file system must be able to keep them unchanged."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ LONGEST_KEY = 1024
 """Bytes of a key. Source: Amazon S3 User Guide, "Naming Amazon S3 objects"."""
 
 LONGEST_NAME = 255
-"""Bytes of one part between slashes, which Linux's file systems take."""
+"""Bytes of one name between slashes, which Linux's file systems allow."""
 
 _UNPRINTABLE = {"Cc": "a control character", "Cf": "an invisible character", "Cs": "half a character"}
 _SEPARATORS = ("Zl", "Zp")
 
 
 def path_problem(path: str, prefix: str) -> str | None:
-    """Why `path` must not stand below `prefix`, or None where it may."""
+    """Return why `path` must not be below `prefix`, or None if it may."""
     strange = next((c for c in path if unicodedata.category(c) in _UNPRINTABLE), None)
     if strange is not None:
         return f"holds {_UNPRINTABLE[unicodedata.category(strange)]} (U+{ord(strange):04X})"
@@ -44,7 +44,7 @@ def _name_problem(name: str) -> str | None:
 
 
 def twins(paths: Iterable[str]) -> tuple[str, str] | None:
-    """Two paths that are one where case or Unicode's spelling does not count, or a file where another has a folder."""
+    """Return two paths that differ only in case or in Unicode spelling, or a file that is also a folder of another."""
     seen: dict[str, str] = {}
     for path in paths:
         folded = _folded(path)

@@ -1,8 +1,8 @@
-"""The header of a safetensors file: what must hold of it before anybody loads the tensors behind it.
+"""Checks the header of a safetensors file before the tensors behind it are loaded.
 
     8 bytes N, little-endian · N bytes of JSON {tensor: {"dtype", "shape", "data_offsets": [begin, end]}} · the tensors
 
-Source: safetensors documentation, "Format"; the same rules as its own reader, which takes no gap and no overlap.
+Source: safetensors documentation, "Format"; the same rules as its own reader, which allows no gap and no overlap.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _BITS = {
 
 
 def header_length(path: str, start: bytes, size: int) -> int:
-    """Bytes of the JSON, as the first 8 bytes of a file of `size` bytes say. Raises: UnsafeFormat."""
+    """Return the length of the JSON from the first 8 bytes of a file of `size` bytes. Raises: UnsafeFormat."""
     length = int.from_bytes(start[:LENGTH_BYTES], "little")
     if len(start) < LENGTH_BYTES or size < LENGTH_BYTES + 2:
         raise _refusal(path, f"it has only {size} bytes")
@@ -42,7 +42,7 @@ def header_length(path: str, start: bytes, size: int) -> int:
 
 
 def check_header(path: str, header: bytes, size: int) -> None:
-    """Check the JSON of a file of `size` bytes. Raises: UnsafeFormat: with what is wrong, and in which tensor."""
+    """Check the JSON of a file of `size` bytes. Raises: UnsafeFormat: it names the fault and the tensor."""
     tensors = _parsed(path, header)
     data_bytes = size - LENGTH_BYTES - len(header)
     spans = sorted(_span(path, name, tensor) for name, tensor in tensors.items())

@@ -1,4 +1,4 @@
-"""A snapshot: the files of one revision of a model repository, as the hub publishes them."""
+"""The files of one revision of a model repository, as the hub publishes them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from genai_pipeline.core.errors import IncompleteModel
 from genai_pipeline.core.formats import Format, format_of
 
 INDEX_NAME = "model.safetensors.index.json"
-TAKE_WHOLE = "Nothing was staged. Take a revision that is whole: `source.ref` in the model file."
+TAKE_WHOLE = "Nothing was staged. Set `source.ref` in the model file to a complete revision."
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Snapshot:
 
     @property
     def weights(self) -> tuple[str, ...]:
-        """Paths of the weights, in whatever format."""
+        """Paths of the weights, in any format."""
         return tuple(f.path for f in self.files if format_of(f.path))
 
     @property
@@ -67,7 +67,7 @@ class Snapshot:
 
 
 def shards_named_by(index: bytes, path: str = INDEX_NAME) -> frozenset[str]:
-    """The shard files that a `….safetensors.index.json` names, from its own folder on.
+    """Return the shard files that a `….safetensors.index.json` names, relative to its folder.
 
     Raises: IncompleteModel: the index is not JSON with a `weight_map` of tensors to files.
     Source: transformers documentation, "Sharded checkpoints".

@@ -28,7 +28,7 @@ _VERSION = re.compile(r"v?\d+(\.\d+)*(?![\d.]).*", re.ASCII)
 
 @dataclass(frozen=True)
 class TagRange:
-    """A range of versions (an NpmSpec), or where `versions` is None a pattern of names."""
+    """A range of versions (an NpmSpec), or a pattern of names if `versions` is None."""
 
     text: str
     versions: Any
@@ -83,6 +83,6 @@ def _version(tag: str) -> Any:
 
 
 def _by_number(text: str) -> tuple[tuple[str, int], ...]:
-    """`release-10` comes after `release-9`."""
+    """Return a key by which `release-10` comes after `release-9`."""
     words, numbers = _NUMBERS.split(text), [int(n) for n in _NUMBERS.findall(text)]
     return tuple(zip(words, [*numbers, -1], strict=True))

@@ -1,7 +1,7 @@
 """Kept connections to any host, through the proxy and with the certificates that the environment names.
 
-Model weights go through urllib3 and not through httpx. It takes less than half of the CPU time per byte
-(docs/architecture.md, "How bytes get there"), and hands a buffer to the socket without a copy.
+Model weights go through urllib3 and not through httpx: it takes less than half of the CPU time per byte, and hands a
+buffer to the socket without a copy (docs/architecture.md, "How bytes get there").
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The manifest: written last, and only once."""
+"""Writes the manifest of a staged model: last, and only once."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ ATTEMPTS = 3
 
 
 def committed(store: ObjectStore, model: str, revision: str) -> Manifest | None:
-    """The manifest of a staged model, or None while there is none. Raises: StagingError: it cannot be read."""
+    """Return the manifest of a staged model; None if it is not staged. Raises: StagingError: it cannot be read."""
     return read_manifest(store, manifest_key(model, revision))
 
 
 def read_manifest(store: ObjectStore, key: str) -> Manifest | None:
-    """The manifest under `key`, or None. Raises: StagingError: it is not one."""
+    """Return the manifest under `key`, or None. Raises: StagingError: the object is not a manifest."""
     try:
         return Manifest.from_bytes(store.get(key)[0])
     except NotFound:
@@ -28,16 +28,18 @@ def read_manifest(store: ObjectStore, key: str) -> Manifest | None:
     except (ValueError, KeyError, TypeError) as error:
         raise StagingError(
             f"{store.url(key)} is not a manifest ({type(error).__name__}: {error}).",
-            "Somebody changed it by hand: delete the whole prefix and stage again.",
+            "It was changed by hand. Delete the whole prefix and stage again.",
         ) from error
 
 
 def commit(
     store: ObjectStore, model: str, snapshot: Snapshot, files: Sequence[ManifestFile], written_by: str, now: str
 ) -> Manifest:
-    """Make the staged model exist. If somebody else did so first, with the same bytes, theirs counts.
+    """Write the manifest, which makes the staged model exist.
 
-    Raises: StagingError: theirs holds other bytes.
+    If another stager wrote one first, for the same bytes, that one is returned.
+
+    Raises: StagingError: the other manifest names other bytes.
     """
     ours = Manifest(
         model, snapshot.source, snapshot.revision, tuple(sorted(files, key=lambda f: f.path)), written_by, now, _tool()
@@ -51,17 +53,19 @@ def commit(
             theirs = committed(store, model, snapshot.revision)
             if theirs:
                 return _same_bytes(store, theirs, ours)
-            continue  # theirs is gone again, or never was there
+            continue  # it is gone again, or never existed
         crash_point("staging.after_manifest")
         return ours
-    raise StoreUnavailable(f"{store.url(key)} is said to exist, but cannot be read.", "Run this again in a minute.")
+    raise StoreUnavailable(
+        f"The store says that {store.url(key)} exists, but it cannot be read.", "Run this again in a minute."
+    )
 
 
 def _same_bytes(store: ObjectStore, theirs: Manifest, ours: Manifest) -> Manifest:
     if _bytes_of(theirs) != _bytes_of(ours):
         raise StagingError(
             f"{store.url(manifest_key(ours.model, ours.revision))} names other bytes than the source publishes.",
-            "Somebody changed it by hand: delete the whole prefix and stage again.",
+            "It was changed by hand. Delete the whole prefix and stage again.",
         )
     return theirs
 

@@ -1,4 +1,4 @@
-"""Find the same bytes elsewhere in the bucket, by the manifests of what is staged there."""
+"""Finds the same bytes elsewhere in the bucket, by the manifests of the models that are staged there."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ MANIFESTS_AT_ONCE = 16
 
 
 def published_digest(file: SnapshotFile) -> str | None:
-    """What tells a content apart, wherever it is: the sha256, or git's blob id where the hub has nothing else."""
+    """Return the digest that identifies the content: the sha256, or git's blob id if the hub publishes only that."""
     return file.sha256 or file.blob_id
 
 
 def find_copies(store: ObjectStore, model: str, but_not_below: str, wanted: set[str]) -> dict[str, str]:
-    """Digest -> key of a file that some staged model has.
+    """Return digest -> key of a file with that content in another staged model.
 
-    The newest manifests of the same model first, which have most of what a new revision needs; no more are read once
-    everything is found. The answer is from manifests: the bytes are checked when they have been copied.
+    The newest manifests of the same model are read first, because they have most of what a new revision needs. Reading
+    stops when everything is found. Only manifests are read here; the bytes are checked after they are copied.
     """
     keys = [(found.modified_at, found.key) for found in store.list("models/") if _is_manifest(found.key, but_not_below)]
     own = f"models/{model}/"
@@ -39,7 +39,7 @@ def find_copies(store: ObjectStore, model: str, but_not_below: str, wanted: set[
 
 
 def _named(manifests: Iterable[tuple[str, Manifest | None]]) -> Iterator[tuple[str, str]]:
-    """(digest, key) of every file."""
+    """Yield (digest, key) of every file."""
     for key, manifest in manifests:
         for file in manifest.files if manifest else ():
             at = key.removesuffix(MANIFEST_NAME) + file.path

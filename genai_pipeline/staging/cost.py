@@ -1,7 +1,7 @@
-"""What the requests of a staging cost at S3. Pure.
+"""Computes what the requests of a staging cost at S3. Pure.
 
-The source and S3 charge nothing for bytes into S3, nor S3 for copies within a region; a NAT gateway on the way, or a
-copy from another region, costs extra and is not in here. Storage is not either.
+Bytes into S3 and copies within a region are free. The price leaves out NAT gateways, copies from another region, and
+storage.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ _USD_PER_1000: Mapping[str, float] = {
     "ListMultipartUploads": 0.005, "CreateBucket": 0.005, "GetObject": 0.0004, "HeadObject": 0.0004,
     "HeadBucket": 0.0004, "GetObjectAttributes": 0.0004,
 }  # fmt: skip
-"""Every other operation is free: deletes and aborts are."""
+"""Every other operation is free, such as deletes and aborts."""
 
 
 def usd(requests: Mapping[str, int]) -> float:
-    """Price of these requests, by operation of S3; reads of the source are free."""
+    """Return the price of requests, given by operation of S3. Reads of the source are free."""
     return sum(_USD_PER_1000.get(operation, 0.0) * count / 1000 for operation, count in requests.items())
 
 
 def planned_requests(files: Iterable[tuple[int, TransferMethod]], part_size: int) -> Counter[str]:
-    """Requests of S3 that a staging will need, when nothing has to be tried again.
+    """Return the requests to S3 that a staging needs if no request is retried.
 
     Args:
-        files: size and how, of each.
+        files: size in bytes and method of each file.
     """
     # Its lease, the listings it plans by, and the manifest.
     counted = Counter({"HeadBucket": 1, "PutObject": 2, "ListObjectsV2": 3, "GetObject": 1})

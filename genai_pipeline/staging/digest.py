@@ -1,4 +1,4 @@
-"""The digests of a file, over its bytes in order, and their comparison with what the hub publishes."""
+"""Computes the digests of a file over its bytes in order, and compares them with those that the hub publishes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from genai_pipeline.gateways.store.checksums import ALGORITHM, Crc64
 
 
 class Digest:
-    """sha256 and CRC-64/NVME for the manifest; for a file that the hub lists without sha256, its git blob id as well.
+    """sha256 and CRC-64/NVME for the manifest; also the git blob id for a file that the hub lists without a sha256.
 
     Source: git documentation, "Git Objects": sha1 of `blob <size>\\0` and the content.
     """
@@ -35,7 +35,7 @@ class Digest:
             self._blob.update(body)
 
     def check(self) -> str:
-        """The sha256 in hex. Raises: ChecksumMismatch; UnsafeFormat: the right bytes, and not what their name says."""
+        """Return the sha256 in hex. Raises: ChecksumMismatch. UnsafeFormat: the name promises another format."""
         sha256 = self._sha256.hexdigest()
         expected, actual = self._file.sha256, sha256
         if self._blob and self._file.blob_id:
@@ -48,14 +48,14 @@ class Digest:
         return sha256
 
     def entry(self, etag: str, part_size: int | None) -> ManifestFile:
-        """What the manifest says of the file. Raises: ChecksumMismatch."""
+        """Return the entry of the file in the manifest. Raises: ChecksumMismatch."""
         blob_id = self._blob.hexdigest() if self._blob else None
         checksum = f"{ALGORITHM}:{self._crc64.text}"
         return ManifestFile(self._file.path, self._file.size, self.check(), etag, part_size, checksum, blob_id)
 
 
 def digest_over(file: SnapshotFile, chunks: Iterable[Body]) -> Digest:
-    """The digest of a whole file, checked. Raises: ChecksumMismatch."""
+    """Return the checked digest of a whole file. Raises: ChecksumMismatch."""
     digest = Digest(file)
     for chunk in chunks:
         digest.update(chunk)
@@ -64,10 +64,10 @@ def digest_over(file: SnapshotFile, chunks: Iterable[Body]) -> Digest:
 
 
 class OrderedHasher:
-    """Feeds a digest part by part in order, whichever order they come in.
+    """Feeds a digest part by part in order; the parts may arrive in any order.
 
-    The thread that brings the part whose turn it is hashes it and what has been waiting behind it; no other thread
-    waits for that, so that one hashes while the others move bytes (hashlib and awscrt let go of the interpreter).
+    The thread that brings the next part hashes it, and the parts that wait behind it. No other thread waits for that:
+    one hashes while the others move bytes, because hashlib and awscrt release the interpreter lock.
     """
 
     def __init__(self, digest: Digest) -> None:
@@ -78,7 +78,7 @@ class OrderedHasher:
         self._lock = threading.Lock()
 
     def add(self, number: int, body: Body, hashed: Callable[[], None]) -> None:
-        """Take part `number` (from 1); `hashed` is called, in any thread, once the body is not needed any more."""
+        """Take part `number` (from 1). `hashed` is called, in any thread, once the body is no longer needed."""
         with self._lock:
             if self._over:
                 hashed()
@@ -92,7 +92,7 @@ class OrderedHasher:
             part[1]()
 
     def abandon(self) -> None:
-        """No digest is wanted any more: let go of every body."""
+        """Release every body, because the digest is no longer needed."""
         with self._lock:
             self._over = True
             waiting, self._waiting = list(self._waiting.values()), {}

@@ -1,4 +1,4 @@
-"""What is staged: every revision below models/, whole or not."""
+"""Lists what is staged: every revision below models/, complete or not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _REVISION = re.compile(r"^([0-9a-f]{40}|[0-9a-f]{64})$")
 
 
 def staged_revisions(store: ObjectStore, model: str = "", revision: str = "") -> list[StagedRevision]:
-    """Every revision that has objects, of all models or of one; compile caches are none."""
+    """Return every revision that has objects, of all models or of one. Compile caches are left out."""
     prefix = "models/" + (f"{model}/" + (f"{revision}/" if revision else "") if model else "")
     groups: dict[tuple[str, str], list[StoredObject]] = defaultdict(list)
     for found in store.list(prefix):
@@ -42,7 +42,7 @@ def _revision(store: ObjectStore, model: str, revision: str, objects: Sequence[S
 
 def _why_unclear(store: ObjectStore, model: str, revision: str, objects: Sequence[StoredObject], complete: bool) -> str:
     if not _REVISION.match(revision):
-        return f"{objects[0].key} is below no revision"
+        return f"{objects[0].key} is not below a revision"
     if not complete:
         return ""
     prefix = staged_prefix(model, revision)
@@ -50,7 +50,7 @@ def _why_unclear(store: ObjectStore, model: str, revision: str, objects: Sequenc
         manifest = read_manifest(store, prefix + MANIFEST_NAME)
     except StagingError:
         return "its manifest cannot be read"
-    if manifest is None:  # deleted since it was listed: somebody else prunes
+    if manifest is None:  # deleted since the listing, by another prune
         return ""
     if (manifest.model, manifest.revision) != (model, revision):
         return f"its manifest is that of {manifest.model}/{manifest.revision}"
@@ -60,14 +60,14 @@ def _why_unclear(store: ObjectStore, model: str, revision: str, objects: Sequenc
 
 
 def models_staged(store: ObjectStore) -> set[str]:
-    """Names of the models that have anything below models/."""
+    """Return the names of the models that have objects below models/."""
     return {found.key.split("/")[1] for found in store.list("models/") if found.key.count("/") > 1}
 
 
 def chosen_manifest(store: ObjectStore, model: str, which: str) -> Manifest:
-    """The manifest of what a release id, a revision or its first digits stand for.
+    """Return the manifest that a release id, a revision or its first digits stand for.
 
-    Raises: NotFound: none or several; names those that are staged. StagingError: it cannot be read.
+    Raises: NotFound: no staged revision matches, or several do. StagingError: the manifest cannot be read.
     """
     staged = [s.revision for s in staged_revisions(store, model) if s.complete]
     begin = which.partition("-")[0]

@@ -1,13 +1,13 @@
-"""Leases: who is at work on a revision, in the store itself, because nothing else is shared by all of them.
+"""Leases in the store say who works on a revision. The store is the only thing that all workers share.
 
 ```
 leases/<model>/<revision>/<stage|prune>-<host>-<pid>-<random>     empty; its age is the store's own
 ```
 
-Stagers share a revision and so do pruners, but the two exclude each other. Each writes its lease first and looks for
-the others' afterwards. S3 lists what was written before, so of a stager and a pruner at least one sees the other: the
-pruner then gives way, the stager waits. Ages are differences between two times of the store, whatever a machine's clock
-says.
+Several stagers may share a revision, and so may several pruners, but stagers and pruners exclude each other. Each
+writes its own lease before it looks for others. S3 lists what was written before, so at least one of a stager and a
+pruner sees the other: the pruner then gives way, the stager waits. Ages are differences between two times of the
+store's clock.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject
 
 LEASES = "leases/"
 STAGE_LEASE_S = 24 * 3600
-"""A stager older than this is dead; its uploads are swept after the same time."""
+"""A stager older than this is dead. Its uploads are aborted after the same time."""
 PRUNE_LEASE_S = 300
-"""A pruner that has not renewed for so long is dead. No request of its last renewal can still be under way: boto3 ends
-one, retries included, within 4 × 60 s of reading and the pauses between them."""
+"""A pruner that has not renewed for so long is dead. No request from before can still be under way, because boto3 ends
+a request, retries included, within 4 × 60 s of reading and the pauses between them."""
 RENEW_AFTER_S = 30
 DROP_WITHIN_S = 5
 WAIT_FOR_PRUNER_S = 900
@@ -42,7 +42,7 @@ Kind = Literal["stage", "prune"]
 
 @dataclass(frozen=True)
 class LeaseHolder:
-    """Somebody at work; `age_s` by the store's clock."""
+    """A process that holds a lease; `age_s` is measured by the store's clock."""
 
     key: str
     kind: Kind
@@ -55,7 +55,7 @@ class LeaseHolder:
 
 
 class Lease:
-    """Ours. Taking it is one request, seeing who else holds one is another."""
+    """The lease of this process. Taking it is one request; listing the other holders is another."""
 
     def __init__(self, store: ObjectStore, model: str, revision: str, kind: Kind) -> None:
         host = re.sub(r"[^\w.]", "_", socket.gethostname())
@@ -70,17 +70,17 @@ class Lease:
 
     @property
     def due(self) -> bool:
-        """Whether it was taken so long ago that it is time to take it again."""
+        """True once it is time to take the lease again."""
         return time.monotonic() - self._taken > RENEW_AFTER_S
 
     def others(self, kind: Kind) -> list[LeaseHolder]:
-        """Living holders of leases of this kind, but not of this one."""
+        """Return the living holders of other leases of this kind."""
         listed = list(self._store.list(self._prefix))
         now = next((found.modified_at for found in listed if found.key == self.key), 0.0)
         return [h for h in holders(listed, now) if h.kind == kind and h.alive and h.key != self.key]
 
     def taken_at(self) -> float:
-        """Unix time at which it was taken last, by the store's clock."""
+        """Return the Unix time at which the lease was last taken, by the store's clock."""
         found = self._store.head(self.key)
         return found.modified_at if found else 0.0
 
@@ -89,7 +89,7 @@ class Lease:
 
 
 def holders(listed: list[StoredObject], now: float) -> list[LeaseHolder]:
-    """The leases of a listing. `now`: Unix time by the store's clock."""
+    """Return the leases of a listing. `now` is a Unix time by the store's clock."""
     found: list[LeaseHolder] = []
     for lease in listed:
         kind, _, who = lease.key.rpartition("/")[2].partition("-")
@@ -100,9 +100,9 @@ def holders(listed: list[StoredObject], now: float) -> list[LeaseHolder]:
 
 @contextmanager
 def staging_lease(store: ObjectStore, model: str, revision: str, say: Log) -> Iterator[None]:
-    """Keep pruners away from a revision while it is staged; waits for one that is at it.
+    """Keep pruners away from a revision while it is staged. Wait for a pruner that is already at work.
 
-    Raises: StoreConflict: it was still at it after a quarter of an hour.
+    Raises: StoreConflict: the pruner was still at work after a quarter of an hour.
     """
     lease = Lease(store, model, revision, "stage")
     try:
@@ -113,7 +113,7 @@ def staging_lease(store: ObjectStore, model: str, revision: str, say: Log) -> It
 
 
 def _drop_soon(lease: Lease) -> None:
-    """Whoever is told to end does not wait for a store that says nothing: the lease is then swept after a day."""
+    """Drop the lease, but do not wait long for a silent store: a lease that stays is deleted after a day."""
 
     def drop() -> None:
         with suppress(GenaiError):
@@ -128,10 +128,10 @@ def _wait_for_pruners(lease: Lease, what: str, say: Log) -> None:
     end, said = time.monotonic() + WAIT_FOR_PRUNER_S, False
     while pruners := lease.others("prune"):
         if not said:
-            dead_after = f"one that died is not waited for after {PRUNE_LEASE_S // 60} min"
+            dead_after = f"a pruner that was killed is ignored after {PRUNE_LEASE_S // 60} min"
             say(f"waiting for the prune of {what} by {pruners[0].who}; {dead_after}")
             said = True
         if time.monotonic() > end:
             raise StoreConflict(f"{what} is being pruned by {pruners[0].who}.", "Stage it again once that has ended.")
         time.sleep(1.0)
-        lease.take()  # its time is what the others' ages are told by
+        lease.take()  # its time is the reference for the ages of the others

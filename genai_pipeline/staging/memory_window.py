@@ -1,4 +1,4 @@
-"""The memory of a staging: buffers for the bytes under way, and never more than that."""
+"""Limits the memory of a staging: buffers for the bytes under way."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ LOOK_EVERY_S = 1.0
 
 
 class MemoryWindow:
-    """At most `size` bytes are lent at once, whatever is staged. Buffers of `usual` bytes are used again.
+    """Lends at most `size` bytes at once. Buffers of `usual` bytes are used again.
 
     A buffer that is larger than the whole window is lent alone.
 
     Args:
-        waiting: called every second while there is no room; what it raises ends the waiting.
+        waiting: called every second while there is no room; an error that it raises ends the wait.
     """
 
     def __init__(self, size: int, usual: int, waiting: Callable[[], None] = lambda: None) -> None:
@@ -24,7 +24,7 @@ class MemoryWindow:
         self._changed = threading.Condition()
 
     def take(self, size: int) -> memoryview:
-        """A buffer of `size` bytes; waits until there is room."""
+        """Return a buffer of `size` bytes, once there is room."""
         with self._changed:
             while self._left < size and self._left < self._size:
                 if not self._changed.wait(LOOK_EVERY_S):

@@ -1,6 +1,6 @@
-"""How far a staging is: what Dagster, the terminal and the cost estimate show of it.
+"""Measures how far a staging is, for Dagster, the terminal and the cost estimate.
 
-The engine's threads report to a `Meter`; whoever watches is given a frozen `Progress`.
+The threads of a staging report to a `Meter`. Observers get a frozen `StagingProgress`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MIB = 1024 * 1024
 
 
 class TransferMethod(StrEnum):
-    """How the bytes of a file come to the staged model."""
+    """How the bytes of a file get to the staged model."""
 
     KEPT = "kept"
     COPIED = "copied"
@@ -28,7 +28,7 @@ class TransferMethod(StrEnum):
 
 @dataclass(frozen=True)
 class FileProgress:
-    """One file. `began_s` and `ended_s` are seconds since the staging began, None while it did not happen."""
+    """One file. `began_s` and `ended_s` are seconds since the staging began; None before the event."""
 
     path: str
     size: int
@@ -40,7 +40,7 @@ class FileProgress:
 
 @dataclass(frozen=True)
 class ThroughputSample:
-    """A point of the throughput over time: bytes so far at `at_s` seconds from the start."""
+    """A point of the throughput over time: the bytes so far, `at_s` seconds after the start."""
 
     at_s: float
     bytes_from_source: int
@@ -52,11 +52,11 @@ class StagingProgress:
     """A staging at one moment.
 
     Attributes:
-        bytes_from_source: read from the source, whatever came of it: bytes that were read twice count twice.
-        bytes_copied, bytes_kept: of the files that the store copied by itself, or had already.
-        requests: how often each operation of S3 was asked for (``UploadPart``, ``CopyObject``, …), tries included;
-            ``source`` are the reads of the source.
-        samples: the throughput so far; thinned out, never more than MOST_SAMPLES.
+        bytes_from_source: bytes read from the source; those that were read twice count twice.
+        bytes_copied, bytes_kept: bytes of the files that the store copied by itself, or had already.
+        requests: requests by operation of S3 (``UploadPart``, ``CopyObject``, …), retries included; ``source`` counts
+            the reads of the source.
+        samples: the throughput so far, thinned out to at most MOST_SAMPLES points.
         finished: the manifest is written; no report follows.
     """
 
@@ -85,7 +85,7 @@ class StagingProgress:
 
     @property
     def bytes_per_s(self) -> float:
-        """Mean over the whole staging so far, of everything that is done."""
+        """The mean rate of the whole staging so far."""
         return self.bytes_done / max(self.elapsed_s, 1e-3)
 
 
@@ -93,13 +93,13 @@ Observer = Callable[[StagingProgress], None]
 
 
 class Meter:
-    """What the threads of a staging report to. Thread-safe; observers are called one at a time.
+    """Collects the reports of a staging's threads. Thread-safe; observers are called one at a time.
 
     Args:
         planned: (path, size, how) of every file.
-        say: takes a line at most every two seconds, and one at the end.
-        observe: takes the state at most four times a second, and once at the end.
-        requests: the store's running count of its requests by operation, `before` what it was at the beginning.
+        say: called with a line at most every two seconds, and once at the end.
+        observe: called with the state at most four times a second, and once at the end.
+        requests: returns the store's count of requests by operation; `before` is the count at the beginning.
     """
 
     def __init__(
@@ -128,19 +128,19 @@ class Meter:
             self._source_requests += 1
 
     def read(self, count: int) -> None:
-        """`count` bytes came from the source."""
+        """Add `count` bytes that came from the source."""
         with self._lock:
             self._from_source += count
 
     def begin(self, path: str, how: TransferMethod) -> None:
-        """A file is started, or started again from scratch, maybe in another way than was planned."""
+        """Start a file, or start it again from scratch, maybe with another method than planned."""
         with self._lock:
             old = self._files[path]
             self._done -= old.bytes_done
             self._files[path] = FileProgress(path, old.size, how, 0, self._elapsed())
 
     def advance(self, path: str, count: int) -> None:
-        """`count` more bytes of a file are in the store (or were found there)."""
+        """Add `count` bytes of a file that are in the store now."""
         with self._lock:
             old = self._files[path]
             done = min(old.size, old.bytes_done + count)
@@ -157,7 +157,7 @@ class Meter:
         self._report()
 
     def finish(self) -> StagingProgress:
-        """The last report: everything is staged."""
+        """Report for the last time, because everything is staged."""
         with self._lock:
             self._sample()
             self._say(self._line())
@@ -166,7 +166,7 @@ class Meter:
             return last
 
     def moved(self) -> tuple[int, ...]:
-        """Another one whenever a byte came or was stored, or somebody was asked for something."""
+        """Return a value that changes whenever a byte moves or a request is sent."""
         with self._lock:
             asked = sum(self._requests().values())
             return self._from_source, self._done, self._files_done, self._source_requests, asked

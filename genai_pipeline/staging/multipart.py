@@ -1,13 +1,12 @@
-"""A large file on its way: parts in any order to one multipart upload, completed only if the digest is right.
+"""Sends a large file as one multipart upload, in any order of parts, and completes it only if the digest is right.
 
-**Resume.** An upload that a killed stager left is continued: its parts are listed, every part is read from the hub
-once more, because the running sha256 needs all bytes in order, and only what the store has not got is sent. hashlib
-cannot hand out its state, S3 cannot read parts of an unfinished upload, and a state kept beside the parts would have to
-be believed; so a part counts as sent only if the store's own checksum of it is that of the bytes just read, and a part
-that was stored wrongly is sent again. Read twice are only the few files that were under way at the kill.
+**Resume.** An upload that a killed stager left is continued. Every part is read from the hub once more, because the
+sha256 needs all bytes in order and hashlib cannot hand out its state. S3 cannot read the parts of an unfinished upload.
+So a part counts as sent only if the store's checksum of it equals that of the bytes just read; every other part is sent
+again. Only the few files that were under way at the kill are read twice.
 
-**Two stagers** of one revision share the upload that they find, and send the same parts. Whoever completes it first
-wins; the other one finds the upload gone and the object there.
+**Two stagers** of one revision share an upload and send the same parts. The first one completes it; the other one finds
+the upload gone and the object there.
 """
 
 from __future__ import annotations
@@ -28,16 +27,16 @@ from genai_pipeline.staging.memory_window import MemoryWindow
 from genai_pipeline.staging.meter import Meter
 
 MOST_PARTS = 10_000
-"""Of one upload. Source: Amazon S3 User Guide, "Multipart upload limits"."""
+"""The most parts of one upload. Source: Amazon S3 User Guide, "Multipart upload limits"."""
 
 Fetch = Callable[[SnapshotFile, int, memoryview], None]
 
 
 class MultipartFile:
-    """One file of more than one part. `begin` and `move` are called by the threads of a transfer.
+    """One file of more than one part. The threads of a transfer call `begin` and `move`.
 
     Args:
-        found: uploads of this key that somebody left; empty to start from scratch.
+        found: unfinished uploads of this key; empty to start from scratch.
     """
 
     def __init__(
@@ -57,7 +56,7 @@ class MultipartFile:
         self._lock = threading.Lock()
 
     def span(self, number: int) -> tuple[int, int]:
-        """Bytes [start, end) of part `number` (from 1)."""
+        """Return the bytes [start, end) of part `number` (from 1)."""
         return (number - 1) * self.part_size, min(number * self.part_size, self.file.size)
 
     def begin(self) -> None:
@@ -72,7 +71,7 @@ class MultipartFile:
             self.fail(error)
 
     def move(self, number: int, buffer: memoryview, fetch: Fetch) -> bool:
-        """Bring one part from source to store; whether it was the last one to end."""
+        """Bring one part from source to store. Return True if it was the last one to end."""
         lent = _Lent(buffer, self._window)
         try:
             if self.failed is None:
@@ -94,7 +93,7 @@ class MultipartFile:
         self._order.abandon()
 
     def ended(self, parts: int) -> bool:
-        """So many parts have ended, or will never begin; whether none is left."""
+        """Note that `parts` parts have ended or will never begin. Return True if no part is left."""
         with self._lock:
             self._left -= parts
             return self._left == 0
@@ -108,7 +107,7 @@ class MultipartFile:
         return self._digest.entry(etag, self.part_size)
 
     def abort(self) -> None:
-        """Throw away what was sent."""
+        """Delete the parts that were sent."""
         if self._begun.done() and self._begun.exception() is None:
             crash_point("staging.before_abort")
             self._store.abort_upload(self._begun.result()[0])
@@ -124,7 +123,7 @@ class MultipartFile:
         self._meter.advance(self.file.path, body.nbytes)
 
     def _fullest(self) -> tuple[Upload, dict[int, UploadedPart]] | None:
-        """The upload that has most of our parts."""
+        """Return the upload that has most of this file's parts."""
         known: list[tuple[Upload, dict[int, UploadedPart]]] = []
         for upload in self._found:
             with suppress(NotFound):  # completed or aborted meanwhile
@@ -133,7 +132,7 @@ class MultipartFile:
 
 
 class _Lent:
-    """A buffer that goes back to the window when everyone who uses it has said so."""
+    """A buffer that goes back to the window once all its users have ended."""
 
     def __init__(self, buffer: memoryview, window: MemoryWindow) -> None:
         self._buffer, self._window = buffer, window

@@ -1,6 +1,6 @@
-"""What must not be staged is refused before a byte of it moves: paths, sizes, formats, indexes, headers of weights.
+"""Refuses, before a byte moves, what must not be staged: bad paths, sizes, formats, indexes and headers of weights.
 
-Only headers are read, by ranges. What is refused is named, with what to do about it.
+Only headers are read, by ranges. Each error names the file and what to do.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ LARGEST_FILE = 5 * 1024**4
 INDEX_SUFFIX = ".safetensors.index.json"
 LARGEST_INDEX = 64 * 1024**2
 MOST_HEADERS = 512
-"""Headers that are read beforehand, of the largest files; a model of more files than that is made of tiny ones."""
+"""The most headers that are read, those of the largest files. In a model of more files, the rest are tiny."""
 
 LARGEST_REREAD = 64 * 1024**2
-"""Bytes of a file that is read whole to tell a bad file from a bad way to it."""
+"""The largest file that is read whole, to tell a bad file from damage on the way."""
 
 READERS = 8
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -46,9 +46,9 @@ _NOTHING_STAGED = "Nothing was staged."
 
 
 def preflight(hub: Hub, snapshot: Snapshot) -> None:
-    """Everything that can be known before the transfer.
+    """Check everything that can be checked before the transfer.
 
-    Raises: UnsafePath, UnsafeFormat, IncompleteModel, Refused; and what reading the hub raises.
+    Raises: UnsafePath, UnsafeFormat, IncompleteModel, Refused; and the errors of reading the hub.
     """
     refuse_what_must_not_be_staged(snapshot)
     indexes = [file for file in snapshot.files if file.path.endswith(INDEX_SUFFIX)]
@@ -59,16 +59,19 @@ def preflight(hub: Hub, snapshot: Snapshot) -> None:
 
 
 def refuse_what_must_not_be_staged(snapshot: Snapshot) -> None:
-    """What the list of files alone tells. Raises: UnsafePath, UnsafeFormat, Refused."""
+    """Check the list of files. Raises: UnsafePath, UnsafeFormat, Refused."""
     name = f"{snapshot.source}@{snapshot.revision[:12]}"
     if not snapshot.files:
-        raise Refused(f"{name} holds no file.", "Correct the `source` in the model file, its `include` and `exclude`.")
+        raise Refused(
+            f"{name} does not contain any file.", "Correct the `source` in the model file, its `include` and `exclude`."
+        )
     _refuse_paths(name, snapshot)
     for file in snapshot.files:
         problem = _file_problem(file)
         if problem:
             raise Refused(
-                f"{name}: {_shown(file.path)} {problem}.", f"{_NOTHING_STAGED} Publish it again, or exclude it."
+                f"{name}: {_shown(file.path)} {problem}.",
+                f"{_NOTHING_STAGED} Publish it again, or leave it out by `source.exclude`.",
             )
     _refuse_formats(name, snapshot)
 
@@ -77,7 +80,7 @@ def _refuse_paths(name: str, snapshot: Snapshot) -> None:
     problem = next(_path_problems([file.path for file in snapshot.files]), None)
     if problem:
         raise UnsafePath(
-            f"{name} holds {problem[0]}, which cannot be staged: {problem[1]}.",
+            f"{name} contains {problem[0]}, which cannot be staged: {problem[1]}.",
             f"{_NOTHING_STAGED} Publish it under another path, or leave it out by `source.exclude`.",
         )
 
@@ -91,9 +94,9 @@ def _path_problems(paths: list[str]) -> Iterator[tuple[str, str]]:
         yield _shown(next(path for path in paths if paths.count(path) > 1)), "it is listed twice"
     pair = twins([MANIFEST_NAME, *paths])
     if pair and pair[0] == MANIFEST_NAME:
-        yield _shown(pair[1]), "that place is the manifest's"
+        yield _shown(pair[1]), "that path is reserved for the manifest"
     elif pair:
-        yield " and ".join(map(_shown, pair)), "not everybody can tell them apart"
+        yield " and ".join(map(_shown, pair)), "some file systems cannot tell them apart"
 
 
 def _file_problem(file: SnapshotFile) -> str | None:
@@ -116,7 +119,7 @@ def _refuse_formats(name: str, snapshot: Snapshot) -> None:
         why = "Pickles run code on load: publish" if kinds == ["pickle"] else "Publish"
         allowed, named = " or ".join(snapshot.formats), f"{', '.join(refused)} ({', '.join(kinds)})"
         raise UnsafeFormat(
-            f"{name} holds weights that are no {allowed}: {named}.",
+            f"{name} contains weights in other formats than {allowed}: {named}.",
             f"{_NOTHING_STAGED} {why} them as safetensors, leave them out by `source.exclude: {json.dumps(ends)}`, "
             f"or allow them by `source.formats: [{', '.join([*snapshot.formats, *kinds])}]`.",
         )
@@ -140,7 +143,7 @@ def _check_weights(hub: Hub, snapshot: Snapshot, file: SnapshotFile) -> None:
     except UnsafeFormat:
         if file.size <= LARGEST_REREAD:
             _require_published(file, hub.read(snapshot.source, snapshot.revision, file.path))
-        _check_header(hub, snapshot, file)  # once more from scratch: a bad proxy or a flipped bit, not a bad file
+        _check_header(hub, snapshot, file)  # once more from scratch: perhaps the bytes were damaged on the way
 
 
 def _check_header(hub: Hub, snapshot: Snapshot, file: SnapshotFile) -> None:
@@ -152,7 +155,7 @@ def _check_header(hub: Hub, snapshot: Snapshot, file: SnapshotFile) -> None:
 
 
 def _require_published(file: SnapshotFile, chunks: Iterator[bytes]) -> None:
-    """Raises: ChecksumMismatch: the header is a wrong one because these are not the bytes that the hub publishes."""
+    """Raise ChecksumMismatch if the received bytes are not those that the hub publishes."""
     digest = hashlib.sha256()
     for chunk in chunks:
         digest.update(chunk)
@@ -170,5 +173,5 @@ def _read(hub: Hub, snapshot: Snapshot, path: str, start: int, end: int) -> byte
 
 
 def _shown(text: str) -> str:
-    """A name as a person can read it whatever it holds."""
+    """Return a name in a form that a person can read, even if it has control characters."""
     return repr(text if len(text) <= 120 else f"{text[:120]}…")

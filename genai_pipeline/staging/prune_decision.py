@@ -1,4 +1,4 @@
-"""Which staged revisions nobody needs. Pure: `pruner.py` looks, asks this, and deletes."""
+"""Decides which staged revisions are no longer needed. Pure: `pruner.py` reads the store and deletes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True)
 class StagedRevision:
-    """What stands below the prefix of one revision.
+    """The objects below the prefix of one revision.
 
     Args:
-        complete: whether it has a manifest; without one a stager is at it, or was killed.
-        newest_at: Unix time at which the last of its objects was written, by the store's clock.
-        unclear: why nothing may be concluded from what stands there; empty where something may.
+        complete: whether it has a manifest. Without one, a stager is at work or was killed.
+        newest_at: Unix time at which its newest object was written, by the store's clock.
+        unclear: why the objects allow no decision; empty if they do.
     """
 
     model: str
@@ -36,14 +36,14 @@ class StagedRevision:
 
 @dataclass(frozen=True)
 class Reference:
-    """Something that needs a revision.
+    """Something that refers to a revision.
 
     Args:
-        model: empty for any.
-        revision: or its first digits, as they stand in a release id; empty for all of the model.
+        model: empty means any model.
+        revision: the revision or its first digits, as in a release id; empty means all of the model.
         why: completes "it is kept: …".
-        ended_at: Unix time since when it needs it no more; None while it does.
-        unclear: it could not be read, and so is taken to need it.
+        ended_at: Unix time at which the need ended; None while it lasts.
+        unclear: it could not be read, so it counts as a need.
     """
 
     model: str
@@ -58,7 +58,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class References:
-    """All that is known of who needs what. `unclear`: model -> why its references could not all be read."""
+    """All references that are known. `unclear`: model -> why its references could not all be read."""
 
     found: Sequence[Reference] = ()
     unclear: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -66,7 +66,7 @@ class References:
 
 @dataclass(frozen=True)
 class PruneDecision:
-    """`why` is a sentence without its end, for a person."""
+    """What happens to a revision. `why` is a sentence for a person, without its full stop."""
 
     staged: StagedRevision
     fate: Fate
@@ -76,10 +76,10 @@ class PruneDecision:
 def decide(
     staged: Iterable[StagedRevision], references: References, now: float, grace_s: float = GRACE_S
 ) -> list[PruneDecision]:
-    """The fate of each revision, and why.
+    """Return the fate of each revision, and why.
 
-    A revision goes when all that ever referred to it ended at least the grace time ago, and it was written at least
-    that long ago. What is not clear is kept, and said.
+    A revision is deleted if all its references ended at least the grace time ago, and it was written before that.
+    An unclear revision is kept and named.
 
     Args:
         now: Unix time.
@@ -92,7 +92,7 @@ def _decide(staged: StagedRevision, references: References, now: float, grace_s:
     unclear = staged.unclear or references.unclear.get(staged.model, "")
     unclear = unclear or next((r.why for r in mine if r.unclear), "")
     holding = next((r for r in mine if r.ended_at is None and not r.unclear), None)
-    if holding:  # said first, because it is the better reason; either keeps it
+    if holding:  # named first, because it is the better reason; either keeps the revision
         return PruneDecision(staged, Fate.KEEP, holding.why)
     if unclear:
         return PruneDecision(staged, Fate.UNCLEAR, unclear)

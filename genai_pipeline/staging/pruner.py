@@ -1,20 +1,21 @@
-"""Delete what `prune.py` decides, without ever taking bytes from under a new manifest.
+"""Deletes what `prune_decision.py` decides, and never the files of a new manifest.
 
-lease -> look again -> manifest -> files -> lease away. The manifest goes first, so that a half-deleted model never
-exists; what is left without one is a staging left unfinished: the next prune deletes it, the next stager completes it.
+lease -> look again -> manifest -> files -> drop the lease. The manifest is deleted first, so a half-deleted model
+never exists. What is left without a manifest is an unfinished staging: the next prune deletes it, or the next stager
+completes it.
 
-What can happen at once, and why it does no damage:
+What can happen at the same time, and why it does no damage:
 
-- A stager of the same revision. It holds a lease, or sees ours and waits (`lease.py`). Having waited, it finds no
-  manifest and stages what is gone.
-- A new release of the revision. Its record is written before its run starts. Written before we look again, it keeps the
-  revision; written later, its stager waits for us as above.
+- A stager of the same revision. It holds a lease, or it sees the pruner's lease and waits (`lease.py`). After the wait
+  it finds no manifest, and stages the missing files.
+- A new release of the revision. Its record is written before its run starts. Written before the second look, it keeps
+  the revision. If it is written later, its stager waits as above.
 - A stager of another revision that copies from this one. A copy is whole or fails; then that file comes from the
-  source. Its manifest names its own prefix only.
-- Another pruner. Both delete the same; each has a lease of its own, and a stager waits for the last.
-- We stop for minutes between two requests. Before the next one the lease is taken again, stagers are looked for, and a
-  manifest that came back ends the prune.
-- We are killed. Our lease holds stagers up for `PRUNE_LEASE_S`, and no pruner.
+  source. The manifest of that stager names its own prefix only.
+- Another pruner. Both delete the same files. Each has its own lease, and a stager waits for the last one.
+- The pruner stops for minutes between two requests. Before the next request it takes its lease again and looks for
+  stagers; a manifest that came back ends the prune.
+- The pruner is killed. Its lease makes stagers wait for `PRUNE_LEASE_S`, but no pruner.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ from genai_pipeline.staging.prune_decision import GRACE_S, Fate, PruneDecision, 
 from genai_pipeline.staging.sweep import sweep
 
 Referring = Callable[[Collection[str]], References]
-"""Everything that refers to revisions of these models, read anew each time. Raises GenaiError: it is not known."""
+"""Returns everything that refers to revisions of these models, read again each time. Raises GenaiError: unknown."""
 
 
 @dataclass(frozen=True)
 class Pruned:
-    """What came of a decision; `deleted` is false for one that did not hold when it was looked at again."""
+    """The result of a decision; `deleted` is false if the second look decided otherwise."""
 
     decision: PruneDecision
     deleted: bool
@@ -53,14 +54,14 @@ class Pruner:
         self._grace_s = grace_s
 
     def plan(self, only: Collection[str] = ()) -> list[PruneDecision]:
-        """The fate of every staged revision, of all models or of some. Reads only."""
+        """Return the fate of every staged revision, of all models or of some. It only reads."""
         staged = [s for s in staged_revisions(self._store) if not only or s.model in only]
         now = self._store.now()
         references = self._with_stagers(self._referring({s.model for s in staged}), now)
         return decide(staged, references, now, self._grace_s)
 
     def carry_out(self, decisions: Iterable[PruneDecision], say: Log = lambda _: None) -> list[Pruned]:
-        """Delete what was decided to be deleted and still is, one revision after the other."""
+        """Delete the revisions whose decision still holds, one after the other."""
         return [self._delete(d, say) for d in decisions if d.fate is Fate.DELETE]
 
     def _delete(self, decision: PruneDecision, say: Log) -> Pruned:
@@ -71,18 +72,18 @@ class Pruner:
         again = self._look_again(lease, model, revision)
         if again is None or again.fate is not Fate.DELETE:
             lease.drop()
-            say(f"kept {what}: {again.why if again else 'somebody else deleted it'}")
+            say(f"kept {what}: {again.why if again else 'another prune deleted it'}")
             return Pruned(again or decision, False)
         self._store.delete(manifest_key(model, revision))
         crash_point("prune.after_manifest")
         self._delete_files(lease, model, revision)
         crash_point("prune.before_lease_goes")
-        lease.drop()  # not in a finally: after an error a delete may still be under way, which the lease has to outlive
+        lease.drop()  # not in a finally: after an error, a delete may still be under way, and the lease must outlive it
         say(f"deleted {what}: {again.why}")
         return Pruned(again, True)
 
     def _look_again(self, lease: Lease, model: str, revision: str) -> PruneDecision | None:
-        """The decision of now, with our lease in place; None where nothing is left to decide about."""
+        """Decide again, with the lease in place; None if no object is left."""
         stagers = [_as_reference(h, model, revision) for h in lease.others("stage")]
         references = self._referring([model])
         references = replace(references, found=(*references.found, *stagers))
@@ -98,14 +99,14 @@ class Pruner:
             crash_point("prune.after_batch")
 
     def _keep_lease(self, lease: Lease, model: str, revision: str) -> None:
-        """Raises: StoreConflict: we were away for so long that a stager took us for dead."""
+        """Take the lease again. Raises: StoreConflict: it had expired, and a stager has begun."""
         lease.take()
         if lease.others("stage") or self._store.head(manifest_key(model, revision)):
             lease.drop()
-            raise StoreConflict(f"{model}/{revision} is staged again while it was pruned.", "It is left alone.")
+            raise StoreConflict(f"{model}/{revision} was staged again while it was pruned.", "It is kept.")
 
     def _with_stagers(self, references: References, now: float) -> References:
-        """These references and those of the stagers at work anywhere."""
+        """Return these references, and those of all stagers at work."""
         listed = list(self._store.list(LEASES))
         found: list[Reference] = []
         for holder in holders(listed, now):
@@ -115,13 +116,13 @@ class Pruner:
         return replace(references, found=(*references.found, *found))
 
     def tidy(self, now: float | None = None) -> str:
-        """Throw away what the dead left more than a day ago, uploads and leases; says what, or nothing."""
+        """Delete uploads and leases that are older than a day. Return a line about it, or an empty string."""
         now = self._store.now() if now is None else now
         uploads = sweep(self._store, now)
         dead = [h.key for h in holders(list(self._store.list(LEASES)), now) if h.age_s > STAGE_LEASE_S]
         for start in range(0, len(dead), DELETED_AT_ONCE):
             self._store.delete_many(dead[start : start + DELETED_AT_ONCE])
-        return f"{uploads} stale uploads and {len(dead)} stale leases thrown away." if uploads or dead else ""
+        return f"{uploads} stale uploads and {len(dead)} stale leases deleted." if uploads or dead else ""
 
 
 def _as_reference(stager: LeaseHolder, model: str, revision: str) -> Reference:

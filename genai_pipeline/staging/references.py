@@ -1,4 +1,4 @@
-"""Who needs which staged revision: records, live pointers and model files. What cannot be read is said, not skipped."""
+"""Finds what refers to staged revisions: records, live pointers and model files. Unreadable ones are named."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _RELEASE = re.compile(r"^([0-9a-f]{12})-[0-9a-f]{6}$")
 
 Sources = Callable[[Source], Hub]
 RunsUnderWay = Callable[[], Sequence[Reference]]
-"""The runs that are queued or under way. Raises GenaiError when that is not known."""
+"""Returns the runs that are queued or under way. Raises GenaiError if that is unknown."""
 
 
 def references_to(
@@ -30,12 +30,12 @@ def references_to(
     runs: RunsUnderWay,
     named: Collection[str] = (),
 ) -> References:
-    """Everything that refers to revisions of these models.
+    """Return everything that refers to revisions of these models.
 
     Args:
-        named: models that may be pruned although no model file is about them. Others may be another installation's,
-            whose runs and model files are not known here.
-    Raises: what `runs` raises; StoreUnavailable.
+        named: models that may be pruned without a model file. Other such models may belong to another installation,
+            whose runs and model files are unknown here.
+    Raises: the errors of `runs`. StoreUnavailable.
     """
     found, unclear = list(runs()), dict[str, str]()
     for model in models:
@@ -48,7 +48,7 @@ def references_to(
 
 
 class _Unclear(Exception):
-    """What refers to a model's revisions is not all known."""
+    """Some references to a model's revisions are unknown."""
 
 
 def _records_of(model: str, store: ObjectStore) -> Iterator[Reference]:
@@ -86,7 +86,7 @@ def _record(model: str, listed: StoredObject, body: bytes) -> Iterator[Reference
 
 
 def _ended_at(record: Record, listed: StoredObject) -> float | None:
-    """When a release came to its end; its last event is that or later, which keeps it longer."""
+    """Return when a release ended. Its last event may be later, which keeps the revision longer."""
     if record.phase not in ENDED:
         return None
     if not record.history:

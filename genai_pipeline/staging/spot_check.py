@@ -1,4 +1,4 @@
-"""The verdict on staged models that are in use: are their bytes still those of the manifest?"""
+"""Checks staged models that are in use: are their bytes still those of the manifest?"""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def spot_check(
     say: Callable[[str], None] = lambda _: None,
     rng: random.Random | None = None,
 ) -> Verdict:
-    """Read a random share of the staged model of each release again.
+    """Read a random share of the staged model of each release again, and return the verdict.
 
-    Failed where a byte is not the manifest's, or a manifest or a file is gone; inconclusive where the store does not
-    answer.
+    It is failed if a byte differs from the manifest, or a manifest or a file is gone. It is inconclusive if the store
+    does not answer.
     """
     if not releases:
-        return passed(CHECK, f"No release of {model} is live, so that no staged model of it is in use.")
+        return passed(CHECK, f"No release of {model} is live, so none of its staged models is in use.")
     rows: list[dict[str, Any]] = []
     files = 0
     try:
@@ -52,7 +52,7 @@ def spot_check(
 
 
 def _rows(release: str, found: Verification) -> list[dict[str, Any]]:
-    """The files that were read, and those that are not what they should be."""
+    """Return the files that were read, and those that differ."""
     return [
         {"release": release, "path": f.path, "bytes": f.size, "state": str(f.state), "detail": f.detail}
         for f in found.files

@@ -1,7 +1,7 @@
-"""Copy one revision from hub to store without local disk.
+"""Copies one revision from hub to store without local disk.
 
-plan -> transfer -> commit. Kill it anywhere and rerun: what the store has is checked, not sent again.
-Called by assets/staged_model.py; knows no Dagster, no boto3.
+plan -> transfer -> commit. Kill it anywhere and run it again: files that the store has are checked, not sent again.
+assets/staged_model.py calls it. It knows neither Dagster nor boto3.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from genai_pipeline.staging.transfer_plan import PlannedFile, plan_staging
 
 
 class Stager:
-    """Brings revisions into the store, and checks those that are there."""
+    """Stages revisions, and checks those that are staged."""
 
     def __init__(self, hub: Hub, store: ObjectStore, part_size: int = PART_SIZE) -> None:
         self._hub = hub
@@ -42,10 +42,12 @@ class Stager:
         say: Callable[[str], None] = lambda _: None,
         progress: Observer = lambda _: None,
     ) -> Manifest:
-        """Stage a snapshot; one that is staged already costs a few requests.
+        """Stage a snapshot. If it is staged already, that costs a few requests.
 
-        `say` takes log lines, `progress` the state at most four times a second and once at the end; of a
-        revision that is staged already nothing is reported.
+        Args:
+            say: called with log lines.
+            progress: called with the state at most four times a second, and once at the end. For a revision that is
+                staged already it is not called.
 
         Raises: UnsafePath, UnsafeFormat, IncompleteModel, ChecksumMismatch, HubUnavailable, StoreUnavailable.
         """
@@ -73,7 +75,7 @@ class Stager:
         return manifest
 
     def verify(self, model: str, snapshot: Snapshot) -> list[Verdict]:
-        """The verdicts of m/staged_model. Raises: StagingError: nothing is staged."""
+        """Return the verdicts of m/staged_model. Raises: StagingError: the revision is not staged."""
         manifest = committed(self._store, model, snapshot.revision)
         if manifest is None:
             raise StagingError(f"{model}/{snapshot.revision} is not staged.", "Materialize staged_model first.")

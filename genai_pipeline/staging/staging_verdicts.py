@@ -19,10 +19,10 @@ _SHA = re.compile(r"^[0-9a-f]{40}$")
 
 
 def judge_snapshot(snapshot: Snapshot, licences: Sequence[str], hub: Hub) -> list[Verdict]:
-    """revision_pinned, safe_formats, licence_allowed, repository_reachable."""
+    """Return the verdicts revision_pinned, safe_formats, licence_allowed and repository_reachable."""
     pinned = bool(_SHA.match(snapshot.revision))
     return [
-        judge("revision_pinned", pinned, f"{snapshot.revision} is {'a' if pinned else 'no'} full commit sha."),
+        judge("revision_pinned", pinned, f"{snapshot.revision} is {'a' if pinned else 'not a'} full commit sha."),
         _safe_formats(snapshot),
         _licence(snapshot, licences),
         _reachable(snapshot, hub),
@@ -30,7 +30,7 @@ def judge_snapshot(snapshot: Snapshot, licences: Sequence[str], hub: Hub) -> lis
 
 
 def _safe_formats(snapshot: Snapshot) -> Verdict:
-    """By the list of files alone; headers are read when they are staged."""
+    """Judge the list of files. Headers are read when the files are staged."""
     try:
         refuse_what_must_not_be_staged(snapshot)
     except Refused as error:
@@ -41,7 +41,7 @@ def _safe_formats(snapshot: Snapshot) -> Verdict:
 
 
 def require_licence(snapshot: Snapshot, allowed: Sequence[str]) -> None:
-    """For whoever stages by hand, without an m/snapshot that judges it first. Raises: Refused."""
+    """Refuse a licence that is not allowed, for a staging that no m/snapshot judged before. Raises: Refused."""
     verdict = _licence(snapshot, allowed)
     if verdict.outcome is not Outcome.PASSED:
         raise Refused(f"{snapshot.source}@{snapshot.revision[:12]}: {verdict.summary}", "Nothing was staged.")
@@ -49,16 +49,16 @@ def require_licence(snapshot: Snapshot, allowed: Sequence[str]) -> None:
 
 def _licence(snapshot: Snapshot, allowed: Sequence[str]) -> Verdict:
     ok = ANY_LICENCE in allowed or snapshot.licence in allowed
-    remedy = "" if ok else " Add it to source.licences if you may use it."
+    remedy = "" if ok else " Add it to `source.licences` if you may use it."
     summary = f"The licence is {snapshot.licence or 'not stated'}; allowed are {', '.join(allowed)}.{remedy}"
     return judge("licence_allowed", ok, summary, licence=snapshot.licence)
 
 
 def _reachable(snapshot: Snapshot, hub: Hub) -> Verdict:
-    """One byte of the largest file: a gated repository lists its files to anybody, and sends none."""
+    """Read one byte of the largest file. A gated repository lists its files to everyone, but does not send them."""
     largest = max(snapshot.files, key=lambda f: f.size, default=None)
     if largest is None or largest.size == 0:
-        return failed("repository_reachable", f"{snapshot.source} holds no bytes.")
+        return failed("repository_reachable", f"{snapshot.source} does not contain any bytes.")
     try:
         byte = b"".join(hub.read(snapshot.source, snapshot.revision, largest.path, 0, 1))
     except Refused as error:
@@ -70,7 +70,7 @@ def _reachable(snapshot: Snapshot, hub: Hub) -> Verdict:
 
 
 def judge_staged(store: ObjectStore, manifest: Manifest, snapshot: Snapshot) -> list[Verdict]:
-    """digests_equal_hub, every_shard_present, nothing_extra: what is in the store against hub and manifest."""
+    """Return digests_equal_hub, every_shard_present and nothing_extra: the store compared with hub and manifest."""
     prefix = staged_prefix(manifest.model, manifest.revision)
     there = {found.key.removeprefix(prefix): found for found in store.list(prefix)}
     return [
@@ -91,13 +91,13 @@ def _digests(
         if ours and stored and same:
             published = (ours.sha256, file.sha256) if file.sha256 else (ours.blob_id, file.blob_id)
             untouched = stored.etag == ours.etag and published[0] == published[1] is not None
-            # Else it is read once more: somebody wrote it again, as a second stager does, and the same bytes may then
-            # have another ETag (other parts, or encryption with KMS); or a manifest of format 1 has no git blob id.
+            # Otherwise it is read once more. A second stager may have written the same bytes with another ETag (other
+            # parts, or encryption with KMS), and a manifest of format 1 has no git blob id.
             same = untouched or _equals_hub(store, prefix, file)
         rows.append({"path": file.path, "bytes": file.size, "sha256": ours.sha256 if ours else "", "equal": same})
     wrong = [str(row["path"]) for row in rows if not row["equal"]]
     summary = (
-        f"Not what the source publishes: {', '.join(wrong)}. Delete the prefix and stage again."
+        f"These files differ from what the source publishes: {', '.join(wrong)}. Delete the prefix and stage again."
         if wrong
         else f"All {len(rows)} files have the digest that the source publishes."
     )
@@ -123,15 +123,17 @@ def _shards(store: ObjectStore, snapshot: Snapshot, prefix: str, there: set[str]
         return failed("every_shard_present", str(error))
     missing = sorted(named - there)
     if missing:
-        return failed("every_shard_present", f"The index names {', '.join(missing)}, which the revision does not hold.")
+        return failed(
+            "every_shard_present", f"The index names {', '.join(missing)}, which the revision does not contain."
+        )
     return passed("every_shard_present", f"All {len(named)} shards that the index names are there.")
 
 
 def _extra(manifest: Manifest, there: set[str]) -> Verdict:
     extra = sorted(there - {f.path for f in manifest.files} - {MANIFEST_NAME})
     summary = (
-        f"Not in the manifest: {', '.join(extra)}. Delete that."
+        f"These files are not in the manifest: {', '.join(extra)}. Delete them."
         if extra
-        else "The prefix holds the manifest's files only."
+        else "The prefix contains only files of the manifest."
     )
     return judge("nothing_extra", not extra, summary)

@@ -1,8 +1,8 @@
-"""Whether a staging still gets anywhere.
+"""Detects a staging in which nothing moves any more.
 
-Every request has time-outs and a bounded number of tries, but a time-out counts from the last byte: a server that drips
-an answer byte by byte is waited for as long as it likes. So a transfer as a whole has a deadline too, which begins anew
-with whatever moves.
+Every request has time-outs and a limited number of tries, but a time-out counts from the last byte. A server that sends
+single bytes could hold a transfer for ever. So the whole transfer has a deadline too; it restarts whenever a byte moves
+or a request is sent.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from genai_pipeline.core.errors import HubUnavailable, StoreUnavailable
 from genai_pipeline.staging.meter import Meter
 
 STALLED_AFTER_S = 600.0
-"""Without a byte or a new request, tries included. The longest pause between two tries is 40 s, of silence 60 s."""
+"""Without a byte or a request. The longest pause between two tries is 40 s, the longest silence of a read 60 s."""
 MOST_NAMED = 3
 
 
 class StallDetector:
-    """Thread-safe: `reading` is for the threads of a transfer, `check` for the one that waits for them."""
+    """Thread-safe. The threads of a transfer use `reading`; the thread that waits for them uses `check`."""
 
     def __init__(self, meter: Meter, clock: Callable[[], float] = time.monotonic) -> None:
         self._meter, self._clock = meter, clock
@@ -32,7 +32,7 @@ class StallDetector:
 
     @contextmanager
     def reading(self, path: str) -> Iterator[None]:
-        """While a thread waits for the source."""
+        """Mark the time in which a thread waits for the source."""
         with self._lock:
             self._reads[path] += 1
         try:
@@ -42,7 +42,7 @@ class StallDetector:
                 self._reads[path] -= 1
 
     def check(self) -> None:
-        """Raises: HubUnavailable, StoreUnavailable: nothing moved for so long; says what was waited for."""
+        """Raise HubUnavailable or StoreUnavailable if nothing moved for too long, and say what was waited for."""
         moved = self._meter.moved()
         if moved != self._seen:
             self._seen, self._since = moved, self._clock()
@@ -59,7 +59,7 @@ class StallDetector:
         kind = HubUnavailable if read else StoreUnavailable
         return kind(
             f"Nothing moved for {STALLED_AFTER_S / 60:.0f} minutes: {'; '.join(waits) or 'nothing is under way'}.",
-            "Check that both are well, then run this again: what is verified already stays staged.",
+            "Check both servers, then run this again. Files that are already verified stay staged.",
         )
 
 

@@ -1,4 +1,4 @@
-"""Throw away what a killed stager left: multipart uploads that nobody will finish, and its lease."""
+"""Deletes what a killed stager left: its unfinished multipart uploads and its lease."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ STALE_AFTER_S = 24 * 3600
 
 
 def sweep(store: ObjectStore, now: float | None = None) -> int:
-    """Abort uploads below models/ older than a day, and drop leases as old; returns how many uploads.
+    """Abort uploads below models/ older than a day, delete leases of that age, and return the number of uploads.
 
     Args:
-        now: Unix time; None means by the store's clock, since a machine's may be a day ahead.
+        now: Unix time; None means the store's clock, because a machine's clock may be a day ahead.
     """
     limit = (store.now() if now is None else now) - STALE_AFTER_S
     stale = [upload for upload in store.list_uploads("models/") if upload.started_at < limit]

@@ -1,9 +1,9 @@
-"""Move the planned files, many parts at once over all files, with nothing on disk.
+"""Moves the planned files, many parts at once over all files, with nothing on disk.
 
-One thread deals parts out in order, WORKERS threads bring each from the hub to the store through a buffer of the
-window; the object of a file becomes visible only when the digest of the whole file is the hub's. Memory: the window,
-whatever the model's size. What is in the store already, kept or copied, is read back and hashed like everything else: a
-checksum beside the bytes says what they were when it was written, and reading within a region costs next to nothing.
+One thread hands out the parts in order. WORKERS threads bring each part from the hub to the store through a buffer of
+the window. An object becomes visible only if the digest of the whole file is that of the hub. Memory is the window,
+however large the model is. Kept and copied files are read back and hashed too: a stored checksum says only what the
+bytes were when it was written, and reading within a region costs little.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ PART_SIZE = 16 * MIB
 PARTS_IN_WINDOW = 10
 WORKERS = 16
 MOST_TRIES = 5
-"""Of one file, whatever the reason: bytes that were not right, or another stager that took the upload away."""
+"""The most tries of one file: after wrong bytes, or after another stager completed the upload."""
 
 
 class Transfer:
-    """Moves files of one snapshot. Use as a context manager: leaving it ends its threads."""
+    """Moves the files of one snapshot. Use as a context manager; leaving it ends its threads."""
 
     def __init__(
         self, hub: Hub, store: ObjectStore, model: str, snapshot: Snapshot, meter: Meter, part_size: int = PART_SIZE
@@ -76,10 +76,10 @@ class Transfer:
         self._workers.__exit__(*error)
 
     def move(self, planned: Sequence[PlannedFile]) -> list[ManifestFile]:
-        """Move all files; returns them in the order of `planned`.
+        """Move all files, and return them in the order of `planned`.
 
-        Raises the first error, once what was under way has ended or does not move any more. Uploads stay, for the next
-        run to continue, unless running it again cannot help.
+        Raises the first error, once the files under way have ended or do not move any more. Uploads stay, so that the
+        next run continues them, unless another run cannot help.
         """
         self._todo.extend(planned)
         if any(self._is_large(item) for item in planned):
@@ -90,7 +90,7 @@ class Transfer:
         return [self._moved[item.file.path] for item in planned]
 
     def _next(self) -> PlannedFile | None:
-        """What to begin now; None when all is done. Raises the first error of a thread, or that nothing moves."""
+        """Return the next file; None when all are done. Raise the first error of a thread, or that nothing moves."""
         with self._changed:
             while self._under_way and not (self._todo and self._failed is None):
                 if not self._changed.wait(LOOK_EVERY_S):
@@ -103,7 +103,7 @@ class Transfer:
             return self._todo.popleft()
 
     def _require_movement(self) -> None:
-        """Raises what ended the staging, or else the diagnosis, when nothing has moved for so long."""
+        """If nothing moves any more, raise the error that ended the staging, or else the diagnosis."""
         try:
             self._stall.check()
         except Unavailable as stalled:
@@ -149,7 +149,7 @@ class Transfer:
     def _guarded(
         self, item: PlannedFile, move: Callable[[], ManifestFile | None], undo: Callable[[], None] = lambda: None
     ) -> None:
-        """Run the last step of a file in a worker, and say what came of it."""
+        """Run the last step of a file in a worker, and record the result."""
         again: PlannedFile | None = None
         failed: BaseException | None = None
         try:
@@ -175,14 +175,14 @@ class Transfer:
     def _after(
         self, error: BaseException, item: PlannedFile, undo: Callable[[], None]
     ) -> tuple[PlannedFile | None, BaseException | None]:
-        """(what to try once more, None) or (None, the error that ends the staging)."""
+        """Return (the file to try again, None), or (None, the error that ends the staging)."""
         path = item.file.path
         self._tries[path] += 1
         if isinstance(error, (ChecksumMismatch, UnsafeFormat)):
-            with suppress(Unavailable):  # what stays is swept after a day; a resume would not take its parts for right
+            with suppress(Unavailable):  # what stays is deleted after a day; a resume would not accept its parts
                 undo()
         if isinstance(error, ChecksumMismatch) and path not in self._mismatched:
-            self._mismatched.add(path)  # from scratch, once: a bad proxy or a flipped bit, not a bad file
+            self._mismatched.add(path)  # from scratch, once: perhaps the bytes were damaged on the way
             return replace(item, how=TransferMethod.STREAMED, copy_of=None), None
         if (
             isinstance(error, (NotFound, StoreConflict))
@@ -193,11 +193,11 @@ class Transfer:
         return None, error
 
     def _is_ours(self, error: BaseException, item: PlannedFile) -> bool:
-        """Whether it is the upload that is gone, and not a file of the hub."""
+        """Return True if the upload is gone, and not a file of the hub."""
         return isinstance(error, StoreConflict) or self._store.url(item.key) in str(error)
 
     def _keep_or_copy(self, item: PlannedFile) -> ManifestFile | None:
-        """What is in the store already, if it is what the hub publishes; None means that it has to be streamed."""
+        """Return the entry of a kept or copied file; None if it must be streamed because the bytes differ."""
         self._meter.begin(item.file.path, item.how)
         try:
             if item.copy_of:
@@ -218,7 +218,7 @@ class Transfer:
             yield chunk
 
     def _send_whole(self, item: PlannedFile, buffer: memoryview) -> ManifestFile:
-        """One request, after the digest: a file of at most one part."""
+        """Send a file of at most one part with one request, after its digest is checked."""
         self._meter.begin(item.file.path, TransferMethod.STREAMED)
         try:
             self._fetch(item.file, 0, buffer)
@@ -231,7 +231,7 @@ class Transfer:
             self._window.give_back(buffer)
 
     def _fetch(self, file: SnapshotFile, start: int, buffer: memoryview) -> None:
-        """Fill the buffer with the bytes from `start`. Raises: HubUnavailable: it sent more or fewer."""
+        """Fill the buffer with the bytes from `start`. Raises: HubUnavailable: the hub sent more or fewer bytes."""
         at, size = 0, buffer.nbytes
         if size == 0:
             return
@@ -246,12 +246,12 @@ class Transfer:
                 self._meter.read(len(chunk))
         if at != size:
             what = f"{file.path}: the source sent {at} of {size} bytes."
-            raise HubUnavailable(what, "Run this again; what is verified already stays staged.")
+            raise HubUnavailable(what, "Run this again. Files that are already verified stay staged.")
 
     def _is_large(self, item: PlannedFile) -> bool:
         return item.file.size > self._part_size
 
     def _layout(self, etag: str, size: int) -> int | None:
-        """The part size of an object that is there, if its ETag says that it has as many parts as we would send."""
+        """Return the part size of a stored object, if its ETag names the number of parts that staging would send."""
         parts = etag.rpartition("-")[2] if "-" in etag else ""
         return self._part_size if parts == str(-(-size // self._part_size)) else None

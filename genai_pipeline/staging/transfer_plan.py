@@ -1,4 +1,4 @@
-"""Decide per file how its bytes come to the staged model: not at all, by copy, or from the hub."""
+"""Decides for each file how its bytes get to the staged model: kept, copied or streamed."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from genai_pipeline.staging.preflight import refuse_what_must_not_be_staged
 
 @dataclass(frozen=True)
 class PlannedFile:
-    """One file and how it gets to `key`.
+    """One file, and how it gets to `key`.
 
-    `copy_of` is the key to copy from; `copy_etag` the ETag that it must still have, None where any will do.
+    `copy_of` is the key to copy from; `copy_etag` is the ETag that it must still have, or None for any.
     """
 
     file: SnapshotFile
@@ -28,10 +28,12 @@ class PlannedFile:
 
 
 def plan_staging(model: str, snapshot: Snapshot, store: ObjectStore | None) -> list[PlannedFile]:
-    """Plan a staging; the largest files first, so that the last one under way is small.
+    """Return the plan of a staging, the largest files first, so that the last file under way is small.
 
-    A file of the right size that is there already is checked by reading it back, which costs no
-    byte from the hub. Without a store, which is a bucket that does not exist yet, nothing is there.
+    A file of the right size that is already there is read back and checked, without a byte from the hub.
+
+    Args:
+        store: None means that the bucket does not exist yet.
 
     Raises: UnsafePath, UnsafeFormat, Refused: before any byte moves.
     """

@@ -1,4 +1,4 @@
-"""Read a staged model again and compare it with its manifest, and the manifest with what the source publishes now."""
+"""Compares a staged model with its manifest, and the manifest with what the source publishes now."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from genai_pipeline.gateways.threads import each
 from genai_pipeline.staging.meter import Meter, Observer, TransferMethod
 
 FILES_AT_ONCE = 8
-REPAIR = "Delete its manifest.json and stage it again: what is right is kept, and only what differs is sent."
+REPAIR = "Delete its manifest.json and stage it again. Correct files are kept, and only the others are sent."
 
 
 class FileState(StrEnum):
@@ -28,7 +28,7 @@ class FileState(StrEnum):
 
 @dataclass(frozen=True)
 class VerifiedFile:
-    """`detail` says what is wrong, for a person. An unread file has the size and the ETag of the manifest."""
+    """A file and its state. `detail` says what is wrong. An unread file has the size and ETag of the manifest."""
 
     path: str
     size: int
@@ -38,7 +38,7 @@ class VerifiedFile:
 
 @dataclass(frozen=True)
 class Verification:
-    """Args: source: what came of the comparison with the source, a sentence without its end."""
+    """Args: source: the result of the comparison with the source, a sentence without its full stop."""
 
     files: Sequence[VerifiedFile]
     source: str
@@ -58,14 +58,14 @@ class Verification:
 
 @dataclass(frozen=True)
 class Published:
-    """What the source publishes of the revision; no snapshot where it cannot say, and `note` tells why."""
+    """What the source publishes of the revision. Without an answer `snapshot` is None, and `note` says why."""
 
     snapshot: Snapshot | None
     note: str
 
 
 def published_by(source: Hub, manifest: Manifest) -> Published:
-    """Ask the source. One that lost the revision, or does not answer, makes no difference to the staged model."""
+    """Ask the source for the revision. A source that lost it, or does not answer, is noted in the result."""
     what = f"{manifest.source}@{manifest.revision[:12]}"
     try:
         return Published(source.snapshot(manifest.source, manifest.revision), f"{what} publishes the same")
@@ -84,13 +84,16 @@ def verify_staged(
     say: Callable[[str], None] = lambda _: None,
     rng: random.Random | None = None,
 ) -> Verification:
-    """Compare every byte of a staged model, or of a random share of it, with its manifest.
+    """Compare the bytes of a staged model, or of a random share of it, with its manifest.
 
-    Of the files that the share leaves out, presence, size and ETag are compared; one whose ETag is another one is read.
+    For files outside the share, presence, size and ETag are compared. A file whose ETag differs is read.
 
     Args:
-        share: of the bytes, in (0, 1]; whole files at random until they make it up, and one at least.
-    Raises: StoreUnavailable: then nothing is known.
+        share: share of the bytes, in (0, 1]. Whole files are chosen at random until they make it up, at least one.
+        progress: called with the state at most four times a second.
+        say: called with log lines.
+        rng: chooses the files.
+    Raises: StoreUnavailable: nothing is known then.
     """
     prefix = staged_prefix(manifest.model, manifest.revision)
     there = {found.key.removeprefix(prefix): found for found in store.list(prefix)}
@@ -142,7 +145,7 @@ class _Reader:
         return VerifiedFile(file.path, file.size, FileState.DIFFERS if wrong else FileState.EQUAL, wrong)
 
     def _read(self, file: ManifestFile) -> str:
-        """What is wrong with the bytes; empty where nothing is."""
+        """Return what is wrong with the bytes; empty if they are right."""
         published, measured = self.listed.get(file.path), file.path in self.chosen
         sha256 = hashlib.sha256()
         blob = hashlib.sha1(b"blob %d\0" % file.size, usedforsecurity=False)
@@ -171,7 +174,7 @@ def _extra(manifest: Manifest, there: Mapping[str, StoredObject]) -> list[Verifi
 
 
 def _against(manifest: Manifest, published: Snapshot | None) -> list[VerifiedFile]:
-    """Where the manifest is not what the source publishes."""
+    """Return the files in which the manifest and the source differ."""
     if published is None:
         return []
     ours, theirs = {f.path: f for f in manifest.files}, {f.path: f for f in published.files}

@@ -1,4 +1,4 @@
-"""Bytes under keys; the only door to S3."""
+"""The interface to S3: bytes under keys."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ DELETED_AT_ONCE = 1000
 """Keys of one request. Source: Amazon S3 API reference, "DeleteObjects"."""
 
 CHUNK = 64 * 1024
-"""The most of one read, of whatever is read. With 1 MiB the allocator's arenas of sixteen threads took 40 MiB more, and
-grew by 7 MiB with each GiB that passed."""
+"""Bytes of the largest read. With 1 MiB, the allocator's arenas of sixteen threads took 40 MiB more, and grew by 7 MiB
+with each GiB that passed."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ Body = bytes | bytearray | memoryview
 
 @dataclass(frozen=True)
 class UploadedPart:
-    """`checksum` is the store's own, CRC-64/NVME in base64; None where it says none."""
+    """A stored part. `checksum` is the store's own CRC-64/NVME in base64, or None."""
 
     number: int
     size: int
@@ -47,51 +47,51 @@ class Upload:
 
 
 class ObjectStore(ABC):
-    """One bucket. Every method raises StoreUnavailable when the store does not answer."""
+    """One bucket. Every method raises StoreUnavailable if the store does not answer."""
 
     bucket: str
 
     def requests(self) -> Mapping[str, int]:
-        """How many requests were sent so far, by operation (``PutObject``, …); nothing where nobody counts."""
+        """Return the number of requests so far by operation (``PutObject``, …); empty if the store does not count."""
         return {}
 
     @abstractmethod
     def url(self, key: str) -> str:
-        """The `s3://bucket/key` address of a key."""
+        """Return the `s3://bucket/key` address of a key."""
 
     @abstractmethod
     def elsewhere(
         self, bucket: str, region: str | None, endpoint: str | None, requester_pays: bool = False
     ) -> ObjectStore:
-        """Another bucket, with the same credentials; None stands for where this one is."""
+        """Return another bucket with the same credentials; None stands for the region or endpoint of this one."""
 
     @abstractmethod
     def head(self, key: str) -> StoredObject | None:
-        """What is under `key`, or None."""
+        """Return what a listing says of `key`, or None."""
 
     @abstractmethod
     def get(self, key: str) -> tuple[bytes, str]:
-        """Body and ETag. Raises NotFound."""
+        """Return body and ETag. Raises: NotFound."""
 
     @abstractmethod
     def read(self, key: str, start: int = 0, end: int | None = None, etag: str | None = None) -> Iterator[bytes]:
-        """Bytes [start, end) in chunks. Raises NotFound; StoreConflict: the object has another ETag than this one."""
+        """Return bytes [start, end) in chunks. Raises: NotFound. StoreConflict: the object's ETag is not `etag`."""
 
     @abstractmethod
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        """Every object below `prefix`."""
+        """Return every object below `prefix`."""
 
     @abstractmethod
     def list_uploads(self, prefix: str) -> Iterator[Upload]:
-        """Multipart uploads under way below `prefix`."""
+        """Return the multipart uploads under way below `prefix`."""
 
     @abstractmethod
     def now(self) -> float:
-        """Unix time by the store's clock, which is the one that objects and uploads are dated by."""
+        """Return the Unix time by the store's clock, which dates objects and uploads."""
 
     @abstractmethod
     def exists(self) -> bool:
-        """Whether there is this bucket."""
+        """Return whether the bucket exists."""
 
     @abstractmethod
     def ensure_bucket(self) -> None:
@@ -99,31 +99,35 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def put(self, key: str, body: bytes) -> str:
-        """Create or overwrite; returns the ETag."""
+        """Create or overwrite `key`, and return the ETag."""
 
     @abstractmethod
     def put_file(self, key: str, body: Body) -> str:
-        """Like `put`, for a model's file: without a copy, and with a checksum that the store compares."""
+        """Put a model's file: as `put`, but without a copy in memory, and with a checksum that the store compares."""
 
     @abstractmethod
     def put_new(self, key: str, body: bytes) -> str:
-        """Create `key`. Raises AlreadyExists rather than overwrite."""
+        """Create `key`, and return the ETag. Raises: AlreadyExists."""
 
     @abstractmethod
     def put_if_match(self, key: str, body: bytes, etag: str) -> str:
-        """Overwrite `key` only while its ETag is `etag`. Raises StoreConflict."""
+        """Overwrite `key` if its ETag is `etag`, and return the new one. Raises: StoreConflict."""
 
     @abstractmethod
     def delete(self, key: str) -> None:
-        """Delete `key`; absent is fine."""
+        """Delete `key`. An absent key is fine."""
 
     @abstractmethod
     def delete_many(self, keys: Sequence[str]) -> None:
-        """Delete at most DELETED_AT_ONCE keys in one request; absent ones are fine."""
+        """Delete at most DELETED_AT_ONCE keys in one request. Absent keys are fine."""
 
     @abstractmethod
     def copy(self, source: str, target: str, etag: str | None = None) -> str:
-        """Server-side copy of any size, of a key or of another bucket's `s3://bucket/key`; returns the copy's ETag.
+        """Copy an object of any size within the store, and return the ETag of the copy.
+
+        Args:
+            source: a key, or `s3://bucket/key` of another bucket.
+            etag: the ETag that the source must have; None means any.
 
         Raises: NotFound; AccessDenied: these credentials may not read there; StoreConflict: the source has another
         ETag than this one, or was overwritten meanwhile.
@@ -135,19 +139,19 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def upload_part(self, upload: Upload, number: int, body: Body) -> UploadedPart:
-        """Send part `number` (from 1), with a checksum that the store compares with what it got. Raises NotFound."""
+        """Send part `number` (from 1), with a checksum that the store compares. Raises: NotFound."""
 
     @abstractmethod
     def list_parts(self, upload: Upload) -> Iterator[UploadedPart]:
-        """The parts that an upload has, in order. Raises NotFound."""
+        """Return the parts of an upload in order. Raises: NotFound."""
 
     @abstractmethod
     def complete_upload(self, upload: Upload, parts: list[UploadedPart]) -> str:
-        """Make the parts one object; returns its ETag.
+        """Make the parts one object, and return its ETag.
 
-        Raises: NotFound: the upload is gone. StoreConflict: it has not these parts, because somebody sent others.
+        Raises: NotFound: the upload is gone. StoreConflict: the upload has other parts, which another stager sent.
         """
 
     @abstractmethod
     def abort_upload(self, upload: Upload) -> None:
-        """Throw the upload and its parts away; absent is fine."""
+        """Delete the upload and its parts. An absent upload is fine."""

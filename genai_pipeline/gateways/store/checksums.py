@@ -1,7 +1,7 @@
-"""CRC-64/NVME, which S3 computes over what it stores and compares with ours; of parts and of what they add up to.
+"""CRC-64/NVME of parts and of whole objects. S3 computes it over what it stores, and compares it with the sender's.
 
-Measured on one core: CRC-64/NVME 19 GiB/s, sha256 0.5 to 1.5, MD5 0.3 to 0.6: it costs nothing beside the digest that
-the hub publishes. Source: Amazon S3 User Guide, "Checking object integrity".
+Measured on one core: CRC-64/NVME 19 GiB/s, sha256 0.5 to 1.5, MD5 0.3 to 0.6. Beside the sha256 that the hub publishes,
+it costs nothing. Source: Amazon S3 User Guide, "Checking object integrity".
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _BYTES = 8
 
 
 def crc64nvme(body: Body) -> str:
-    """In base64, as S3 writes it."""
+    """Return the checksum in base64, as S3 writes it."""
     return Crc64().update(body).text
 
 
 class Crc64:
-    """Over bytes as they come."""
+    """The running checksum of bytes as they come."""
 
     def __init__(self) -> None:
         from awscrt import checksums  # 30 ms of import that definitions must not pay
@@ -43,7 +43,7 @@ class Crc64:
 
 
 def of_parts(parts: Sequence[UploadedPart]) -> str | None:
-    """The checksum of the whole object, from those of its parts in order; None if one of them has none."""
+    """Return the checksum of the whole object from those of its parts in order; None if a part lacks one."""
     from awscrt import checksums
 
     whole = 0
@@ -55,12 +55,12 @@ def of_parts(parts: Sequence[UploadedPart]) -> str | None:
 
 
 def md5(body: Body) -> str:
-    """In base64, as Content-MD5 is written: for servers that know no other checksum."""
+    """Return the MD5 in base64, as Content-MD5 needs it, for servers that know no other checksum."""
     return base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
 
 
 def is_body(part: UploadedPart, body: Body) -> bool:
-    """Whether S3 keeps exactly `body` as this part, by the checksum that it lists, else by its ETag.
+    """Return whether S3 keeps exactly `body` as this part, by the checksum that it lists, else by the ETag.
 
     An ETag is the MD5 of a part unless the bucket encrypts with KMS; then the answer is no, and the part is sent again.
     """

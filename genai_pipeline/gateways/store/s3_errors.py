@@ -1,4 +1,4 @@
-"""Turn what boto3 raises into this product's errors, each with what to do about it."""
+"""Turns the errors of boto3 into this product's, each with a remedy."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ _NO_CREDENTIALS = (
     PermissionError,
 )
 BROKEN_STREAM = (HTTPClientError, IncompleteReadError, HTTPError, ConnectionError, TimeoutError)
-"""What reading a body raises when the connection goes away under it."""
+"""Errors of reading a body whose connection breaks."""
 WRONG_CHECKSUM = FlexibleChecksumError
-"""Of a body that was read to its end."""
+"""Error of a body that was read to its end."""
 _TLS = (SSLError, exceptions.SSLError)
 _LAPSED = (SSOError, LoginError, TokenRetrievalError)
 _STILL_EXPIRED = "Credentials were refreshed, but the refreshed credentials are still expired."
-"""What botocore says by a bare RuntimeError."""
+"""The text of a RuntimeError of botocore."""
 _GET_NEW = "Get new ones (aws sso login, or a new role session), then run this again."
 _SET_KEYS = (
-    "Run `genai up`, which gives the local profile its own; elsewhere set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY,"
+    "On a laptop run `genai up`, which creates credentials. Elsewhere set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY,"
     " or give this process an IAM role."
 )
 _DENIED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "403"}
@@ -72,12 +72,12 @@ def is_absent(error: ClientError) -> bool:
 
 
 def refuses_checksum(error: Exception) -> bool:
-    """Whether a request with a CRC-64/NVME may have been refused because of it."""
+    """Return whether the server may have refused the request because of its CRC-64/NVME."""
     return isinstance(error, ClientError) and code_of(error) in ("InvalidRequest", "InvalidArgument", "NotImplemented")
 
 
 def translated(error: Exception, what: str, address: str, endpoint: str) -> GenaiError | None:
-    """Our error for one of boto3's, or None for a mistake of our own.
+    """Return this product's error for one of boto3's, or None for a bug in this product.
 
     Args:
         what: the verb and the address, e.g. ``read s3://genai/a``.
@@ -90,13 +90,11 @@ def translated(error: Exception, what: str, address: str, endpoint: str) -> Gena
     if isinstance(error, ClientError):
         return _refusal(error, what, address, endpoint)
     if isinstance(error, ParamValidationError):
-        return Refused(f"There is no way to {what}: {_words(error)}.", "Correct the name of the bucket, or the key.")
+        return Refused(f"Cannot {what}: {_words(error)}.", "Correct the name of the bucket, or the key.")
     if isinstance(error, (BotoCoreError, *BROKEN_STREAM)):
         remedy = f"Check that {endpoint} is up and reachable, then run this again."
         if isinstance(error, _TLS):
-            remedy += (
-                " If an authority of your own signed its certificate, set AWS_CA_BUNDLE to a file with that one's."
-            )
+            remedy += " If a private authority signed its certificate, set AWS_CA_BUNDLE to a file with its own."
         return StoreUnavailable(f"The object store did not {what}: {_words(error)}.", remedy)
     return None
 
@@ -111,16 +109,16 @@ def _refusal(error: ClientError, what: str, address: str, endpoint: str) -> Gena
     if code in _ABSENT:
         return NotFound(f"{address} does not exist.", "Check the key.")
     if code in _CONFLICT:
-        return StoreConflict(f"{address} was changed by somebody else meanwhile.", "Read it again and retry.")
+        return StoreConflict(f"{address} was changed by another process meanwhile.", "Read it again and retry.")
     if code == "RequestTimeTooSkewed":
         return StoreUnavailable(
-            f"{endpoint} does not {what}, because this machine's clock is wrong ({_words(error)}).",
+            f"{endpoint} refused to {what}, because this machine's clock is wrong ({_words(error)}).",
             "Set the clock (by NTP), then run this again.",
         )
     if code in _DAMAGED:
         return StoreUnavailable(
-            f"What was sent to {what} arrived damaged again and again ({code}).",
-            f"Look for what changes bytes between here and {endpoint} (a proxy, bad memory), then run this again.",
+            f"The bytes sent to {what} arrived damaged at every try ({code}).",
+            f"Find what changes bytes between here and {endpoint} (a proxy, bad memory), then run this again.",
         )
     if code in _EXPIRED:
         return AccessDenied(
@@ -150,13 +148,13 @@ def _refusal(error: ClientError, what: str, address: str, endpoint: str) -> Gena
 
 
 def _region_of(error: ClientError) -> str:
-    """Where the bucket is, as S3 says in a header or in the body, whichever it has."""
+    """Return the region of the bucket, which S3 names in a header or in the body."""
     headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     return headers.get("x-amz-bucket-region") or str(error.response.get("Error", {}).get("Region", ""))
 
 
 def _said(error: ClientError) -> str:
-    """The code, and in S3's own words which action, resource or limit it is about."""
+    """Return the code and S3's own message, which names the action, resource or limit."""
     message = " ".join(str(error.response.get("Error", {}).get("Message", "")).split()).rstrip(".")
     return f"{code_of(error)}: {message}" if message else code_of(error)
 

@@ -1,8 +1,7 @@
-"""Tries again what boto3's own retries take for an answer, and waits as long as a server asks.
+"""Adds to boto3's own retries, and waits as long as a server asks.
 
 boto3's standard mode repeats 5xx, time-outs and broken connections. It does not repeat a body that was damaged on its
-way, nor a conditional write that met another one, it does not look at Retry-After, and it takes a 200 of whoever stands
-in between for an S3's.
+way, or a conditional write that met another one. It ignores Retry-After, and accepts a 200 of any proxy as an answer.
 """
 
 from __future__ import annotations
@@ -37,23 +36,23 @@ _NAMES = {
     "HeadObject": "ETag",
     "ListObjectsV2": "Name",
 }
-"""What the answer to each operation cannot be without."""
+"""The field that every answer to an operation has."""
 
 
 class NoAnswerOfAnS3(BotoCoreError):
-    """A success that does not say what it must say."""
+    """A success without the field that every such answer has."""
 
     fmt = "the answer to {operation} names no {field}"
 
 
 def add_retries(client: Any) -> None:
-    """Make a client of boto3 live with all that."""
+    """Add these retries to a client of boto3."""
     client.meta.events.register_first("needs-retry.s3", _wait_s)
     client.meta.events.register("after-call.s3", _require_an_answer)
 
 
 def _wait_s(response: tuple[Any, Mapping[str, Any]] | None, operation: Any, attempts: int, **_: Any) -> float | None:
-    """Seconds until the next attempt; None leaves it to boto3's own handler."""
+    """Return the seconds until the next attempt; None leaves the decision to boto3's own handler."""
     if response is None or attempts >= ATTEMPTS:
         return None
     http, parsed = response

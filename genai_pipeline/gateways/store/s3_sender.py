@@ -1,8 +1,8 @@
 """Sends the bodies of objects and parts to S3 without a copy.
 
 botocore signs the headers only, among them the checksum by which S3 checks the body; a buffer goes to the socket as it
-is. Every other request to S3 goes through boto3. With unsigned bodies boto3 takes 0.36 s of CPU for a GiB where this
-takes 0.27 s, but 0.9 ms for a file of 10 KiB where this takes 0.4 ms (docs/architecture.md, "How bytes get there").
+is. Every other request to S3 goes through boto3. Measured CPU time: for a GiB 0.27 s
+here and 0.36 s in boto3 with unsigned bodies; for a file of 10 KiB 0.4 ms here and 0.9 ms in boto3.
 """
 
 from __future__ import annotations

@@ -201,7 +201,7 @@ LISTINGS = [
     _entry("no digest", {"blobId": None}),
     _entry("a digest that is none", {"blobId": "../../etc"}),
     _entry("a sha256 that is too short", {"lfs": {"sha256": "abc", "size": 2, "pointerSize": 100}}),
-    Corruption("an empty repository", list.clear, "holds no file", Refused),
+    Corruption("an empty repository", list.clear, "does not contain any file", Refused),
 ]
 
 LISTINGS_IN_SHORT = frozenset(

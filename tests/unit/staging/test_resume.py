@@ -195,7 +195,7 @@ def test_a_store_that_keeps_refusing_ends_the_staging(hub: FakeHub, store: Count
 
     def refuse(method: str, at: str) -> None:
         if method == "complete_upload":
-            raise StoreConflict(f"{store.url(key(snapshot))} was changed by somebody else.", "Read it again.")
+            raise StoreConflict(f"{store.url(key(snapshot))} was changed by else.", "Read it again.")
 
     store.fail = refuse
     with pytest.raises(StoreConflict):
