@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 CHUNK = 64 * 1024
-CONNECT_TIMEOUT_S = 2.0
+CONNECT_TIMEOUT_S = 10.0
+"""Longer than the second and third try of the kernel (1 s, 3 s), with which it reaches a pod whose queue was full."""
 BACKLOG = 1024
 
 Backend = tuple[str, int]

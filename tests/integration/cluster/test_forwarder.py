@@ -38,7 +38,7 @@ async def forwarding(*pods: asyncio.Server) -> AsyncIterator[Forwarder]:
 
 
 async def pod(name: bytes) -> asyncio.Server:
-    return await asyncio.start_server(lambda r, w: greet(name, r, w), "127.0.0.1", 0)
+    return await asyncio.start_server(lambda r, w: greet(name, r, w), "127.0.0.1", 0, backlog=1024)
 
 
 async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
