@@ -47,21 +47,21 @@ class Run:
 def once(stage: Stage, warm: bool) -> Run:
     """Promote, break, go back."""
     bad = stage.promote()
-    platform = stage.platform
+    engines = stage.engines
     if not warm:
-        platform.candidates.stop(stage.good)
+        engines.candidates().stop(stage.good)
     stage.break_engine(bad, broken=True)
-    inference = platform.gateways.inference(platform.traffic.url("tiny") or "")
+    inference = engines.gateways.inference(engines.traffic().url("tiny") or "")
     began = time.monotonic()
-    platform.roll_back.begin("tiny", "measured", "benchmark")
+    engines.roll_back().begin("tiny", "measured", "benchmark")
     if not warm:
-        platform.roll_back.finish("tiny", lambda _: None)
+        engines.roll_back().finish("tiny", lambda _: None)
     begin_s = time.monotonic() - began
     failed = 0
     while not _answers(inference, release_alias(stage.good)):
         failed += 1
     answered_s = time.monotonic() - began
-    platform.roll_back.finish("tiny", lambda _: None)
+    engines.roll_back().finish("tiny", lambda _: None)
     return Run(warm, begin_s, answered_s, time.monotonic() - began, failed)
 
 

@@ -34,8 +34,9 @@ from genai_pipeline.definitions import definitions_of
 from genai_pipeline.gateways.hub.huggingface import HuggingFaceHub
 from genai_pipeline.gateways.store.s3 import S3Store
 from genai_pipeline.gateways.store.s3_settings import S3Settings
-from genai_pipeline.resources.platform import Platform
+from genai_pipeline.resources.engines import Engines
 from genai_pipeline.rollout.record.records import Records
+from tests.fakes.resources import fake_resources
 from tests.fakes.world import PROFILE, World
 
 AT_ONCE = 16
@@ -76,14 +77,15 @@ def measure(hub_url: str, s3_url: str, models: int, releases: int, ticks: int) -
     store, hub, found = S3Store(machine.BUCKET, S3Settings(s3_url)), HuggingFaceHub(hub_url), specs(models)
     store.ensure_bucket()
     fill(Records(store), store, found, hub, releases)
-    platform = Platform(PROFILE, replace(World().gateways(), store=store, hub=hub))
-    defs = definitions_of(ModelFiles(found, ()), platform)
+    engines = Engines(PROFILE, replace(World().gateways(), store=store, hub=hub))
+    resources = fake_resources(lambda: engines)
+    defs = definitions_of(ModelFiles(found, ()), resources)
     repository, instance = defs.get_repository_def(), dg.DagsterInstance.ephemeral()
 
     def tick() -> float:
-        context = dg.build_sensor_context(instance, repository_def=repository, resources={"platform": platform})
         began = time.perf_counter()
-        result = repository.get_sensor_def("new_versions")(context)
+        with dg.build_sensor_context(instance, repository_def=repository, resources=resources) as context:
+            result = repository.get_sensor_def("new_versions")(context)
         seconds = time.perf_counter() - began
         asked = [] if isinstance(result, dg.SkipReason) else result.run_requests
         if asked:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,8 @@ from genai_pipeline.automation.upkeep import (
 )
 from genai_pipeline.automation.watching import live_watch_sensor
 from genai_pipeline.core.model_file import ModelFiles, read_models
-from genai_pipeline.resources.platform import Platform
+from genai_pipeline.core.profile import Profile
+from genai_pipeline.resources.configured import ProfileResource, pipeline_resources
 
 MODEL_ASSETS = (
     SNAPSHOT,
@@ -80,15 +82,16 @@ def defs() -> dg.Definitions:
     files = read_models(models_folder())
     for error in files.errors:
         logging.getLogger("genai_pipeline").error("%s", error)
-    return definitions_of(files, Platform())
+    profile = ProfileResource.from_environment(os.environ)
+    return definitions_of(files, pipeline_resources(profile), Profile.load(os.environ).tick_s)
 
 
-def definitions_of(files: ModelFiles, platform: Platform) -> dg.Definitions:
-    """The graph, jobs, sensors and schedules of these models on this platform."""
+def definitions_of(files: ModelFiles, resources: Mapping[str, Any], tick_s: int = 30) -> dg.Definitions:
+    """Return the graph, jobs, sensors and schedules of these models, on these resources."""
     upkeep = upkeep_of(files)
     kept_out = dg.AssetSelection.checks(*upkeep.checks)
     rollouts = [job(spec, kept_out) for job in (rollout_job, promote_job) for spec in files.specs]
-    back, tick_s = roll_back_job(), platform.profile.tick_s
+    back = roll_back_job()
     models = [asset.build(spec, releases_of(spec)) for spec in files.specs for asset in MODEL_ASSETS]
     return dg.Definitions(
         assets=[*platform_assets(files), *models],
@@ -100,7 +103,7 @@ def definitions_of(files: ModelFiles, platform: Platform) -> dg.Definitions:
             *upkeep.sensors,
         ],
         schedules=upkeep.schedules,
-        resources={"platform": platform},
+        resources=resources,
         executor=EXECUTOR,
     )
 

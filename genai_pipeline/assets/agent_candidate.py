@@ -7,9 +7,9 @@ from genai_pipeline.core.verdict import judge
 
 
 def _start(hand: InHand) -> Findings:
-    platform, release = hand.platform, hand.release
-    url = platform.candidates.start_agent(release, hand.say)
-    agent = platform.gateways.agent(url)
+    engines, release = hand.engines, hand.release
+    url = engines.candidates().start_agent(release, hand.say)
+    agent = engines.gateways.agent(url)
     on = agent.release()
     answer = agent.ask("Hello")
     ok = on == release.id and bool(answer.text.strip())

@@ -11,25 +11,25 @@ def _evaluate(hand: InHand) -> Findings:
     from genai_pipeline.evaluation.evaluate import EvaluationSettings, evaluate
     from genai_pipeline.evaluation.llm_judge import judge_for
 
-    platform, gates = hand.platform, hand.spec.gates
-    against = against_live(platform, hand.release, gates.agent.suite, hand.say)
+    engines, gates = hand.engines, hand.spec.gates
+    against = against_live(engines, hand.release, gates.agent.suite, hand.say)
     found = evaluate(
-        platform.candidates.agent_url(hand.release),
+        engines.candidates().agent_url(hand.release),
         gates.agent.suite,
         gates.agent,
         settings=EvaluationSettings(
             concurrency=gates.conversations,
-            weather_url=platform.profile.weather_url,
+            weather_url=engines.profile.weather_url,
             judge=judge_for(gates.agent),
             usd_per_million_tokens=hand.record.usd_per_million_tokens,
         ),
         on_progress=hand.say,
         against=against,
     )
-    verdicts = unless_it_moved(platform, hand.release.model, against, found.verdicts)
-    kept = {"unsolved": unsolved(found.cases), **keep(platform, hand.release, found.results)}
+    verdicts = unless_it_moved(engines, hand.release.model, against, found.verdicts)
+    kept = {"unsolved": unsolved(found.cases), **keep(engines, hand.release, found.results)}
     figures = AgentFigures.model_validate({**found.summary, **kept})
-    metadata = over_releases(platform, hand.record, figures, gates.agent) | evaluation_metadata(found, gates.agent)
+    metadata = over_releases(engines, hand.record, figures, gates.agent) | evaluation_metadata(found, gates.agent)
     calls = put_to_the_engine(hand)
     facts = Facts(agent=figures).updated(calls.facts)
     return Findings([*verdicts, *calls.verdicts], {**metadata, **calls.metadata}, facts)

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from genai_pipeline.assets.failures import explained
-from genai_pipeline.resources.platform import Platform
+from genai_pipeline.resources.configured import RolloutResource
 
 
 class ApproveConfig(dg.Config):
@@ -16,11 +16,9 @@ class ApproveConfig(dg.Config):
 
 def approve_op() -> dg.OpDefinition:
     @dg.op(name="approve_release", out=dg.Out(dg.Nothing), description="Approve a release; the next tick promotes it.")
-    def approve_release(
-        context: dg.OpExecutionContext, config: ApproveConfig, platform: dg.ResourceParam[Platform]
-    ) -> None:
+    def approve_release(context: dg.OpExecutionContext, config: ApproveConfig, rollout: RolloutResource) -> None:
         with explained():
-            record = platform.approvals.approve(config.model, config.release, config.by)
+            record = rollout.engines().approvals().approve(config.model, config.release, config.by)
         context.log.info(f"{config.model}@{config.release} is approved by {record.approved}.")
 
     return approve_release

@@ -14,22 +14,22 @@ def _start(hand: InHand) -> Findings:
     from genai_pipeline.rollout.capacity.standing import standing_of
     from genai_pipeline.rollout.upkeep.drift_detection import deployed
 
-    platform, release = hand.platform, hand.release
+    engines, release = hand.engines, hand.release
     if hand.record.facts.strategy == "recreate":
-        refuse_unless_allowed(hand.spec, standing_of(hand.record, platform.records, platform.candidates))
-        platform.cut_over.make_room_for(hand.spec, release, hand.say)
-    url = platform.candidates.start_engine(hand.spec, release, hand.say)
-    inference = platform.gateways.inference(url)
+        refuse_unless_allowed(hand.spec, standing_of(hand.record, engines.records(), engines.candidates()))
+        engines.cut_over().make_room_for(hand.spec, release, hand.say)
+    url = engines.candidates().start_engine(hand.spec, release, hand.say)
+    inference = engines.gateways.inference(url)
     verdicts = accept_candidate(
-        inference, platform.gateways.metrics, release.model, weights_url(platform.profile, release)
+        inference, engines.gateways.metrics, release.model, weights_url(engines.profile, release)
     )
-    arguments = engine_args(hand.spec.serving, release, platform.profile)
+    arguments = engine_args(hand.spec.serving, release, engines.profile)
     metadata = {
         "endpoint": dg.MetadataValue.url(f"{url}/v1"),
         "object": release.object_name,
         "engine_arguments": " ".join(arguments),
     }
-    return Findings(verdicts, metadata, Facts(deployed=deployed(hand.spec, release, platform.profile)))
+    return Findings(verdicts, metadata, Facts(deployed=deployed(hand.spec, release, engines.profile)))
 
 
 CANDIDATE = ReleaseAsset(

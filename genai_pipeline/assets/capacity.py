@@ -11,14 +11,14 @@ def _plan(hand: InHand) -> Findings:
     from genai_pipeline.rollout.capacity.standing import standing_of
     from genai_pipeline.rollout.capacity.survey import survey
 
-    platform, spec, release = hand.platform, hand.spec, hand.release
-    standing = standing_of(hand.record, platform.records, platform.candidates)
-    found = survey(platform.gateways, platform.profile, spec, release, standing.live)
+    engines, spec, release = hand.engines, hand.spec, hand.release
+    standing = standing_of(hand.record, engines.records(), engines.candidates())
+    found = survey(engines.gateways, engines.profile, spec, release, standing.live)
     plan = plan_capacity(
         spec,
         found,
         standing,
-        downtime=lambda: expected_downtime(spec, platform.records.readable(release.model)[0]),
+        downtime=lambda: expected_downtime(spec, engines.records().readable(release.model)[0]),
     )
     strategy = plan.strategy or "none"
     return Findings(plan.verdicts, {"strategy": strategy, "plan": table(plan.rows)}, Facts(strategy=strategy))

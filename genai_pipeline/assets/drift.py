@@ -8,8 +8,9 @@ from genai_pipeline.assets.upkeep_check import upkeep_result, upkeep_specs
 from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.verdict import Verdict, inconclusive, passed
-from genai_pipeline.resources.platform import Platform
-from genai_pipeline.resources.quiet import why_busy
+from genai_pipeline.resources.busy import why_busy
+from genai_pipeline.resources.configured import RolloutResource
+from genai_pipeline.resources.engines import Engines
 from genai_pipeline.resources.runs import runs_under_way
 
 
@@ -22,35 +23,34 @@ def drift_checks(specs: Sequence[ModelSpec]) -> dg.AssetChecksDefinition:
         description="Compares the live releases' objects with what is rendered, and remembers what differs.",
         can_subset=True,
     )
-    def drift(
-        context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]
-    ) -> Iterator[dg.AssetCheckResult]:
+    def drift(context: dg.AssetCheckExecutionContext, rollout: RolloutResource) -> Iterator[dg.AssetCheckResult]:
+        engines = rollout.engines()
         wanted = {key.asset_key.path[0] for key in context.op_execution_context.selected_asset_check_keys}
         for spec in (s for s in specs if s.name in wanted):
-            release, verdict = _compared(context.instance, platform, spec)
+            release, verdict = _compared(context.instance, engines, spec)
             yield upkeep_result(spec.name, "live", verdict, release)
 
     return drift
 
 
-def _compared(instance: dg.DagsterInstance, platform: Platform, spec: ModelSpec) -> tuple[str, Verdict]:
+def _compared(instance: dg.DagsterInstance, engines: Engines, spec: ModelSpec) -> tuple[str, Verdict]:
     """Never while somebody moves what is compared: then it is inconclusive."""
     from genai_pipeline.rollout.upkeep.drift_detection import CHECK, as_released, judge_drift, rendered_live
 
     try:
-        live = platform.records.live(spec.name)
+        live = engines.records().live(spec.name)
         if live is None:
             return "none", passed(CHECK, "No release is live: there is nothing to compare.")
-        why_not = why_busy(platform, spec, runs_under_way(instance))
+        why_not = why_busy(engines.records(), spec, runs_under_way(instance))
         if why_not:
             return live.release, inconclusive(CHECK, f"Not compared now: {why_not}.")
-        record = platform.records.require(spec.name, live.release)
+        record = engines.records().require(spec.name, live.release)
         own, release = as_released(spec, record)
-        objects = rendered_live(own, release, platform.profile)
-        verdict, drift = judge_drift(platform.gateways.cluster, objects, release.id)
-        same_code = record.facts.deployed == platform.redeploy.deployed(spec, record)
+        objects = rendered_live(own, release, engines.profile)
+        verdict, drift = judge_drift(engines.gateways.cluster, objects, release.id)
+        same_code = record.facts.deployed == engines.redeploy().deployed(spec, record)
         if same_code and verdict.outcome != "inconclusive":  # else it is the sensor `redeploys` that acts
-            platform.redeploy.note_drift(spec, record, drift)
+            engines.redeploy().note_drift(spec, record, drift)
         return live.release, verdict
     except GenaiError as error:
         return "unknown", inconclusive(CHECK, str(error))

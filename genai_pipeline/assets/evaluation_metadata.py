@@ -9,7 +9,7 @@ from genai_pipeline.assets.tables import table
 from genai_pipeline.core.facts import AgentFigures
 from genai_pipeline.core.gates import AgentGates
 from genai_pipeline.core.record import Record
-from genai_pipeline.resources.platform import Platform
+from genai_pipeline.resources.engines import Engines
 
 if TYPE_CHECKING:
     from genai_pipeline.evaluation.evaluate import AgentReport
@@ -36,14 +36,14 @@ def unsolved(cases: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def over_releases(
-    platform: Platform, record: Record, figures: AgentFigures, gates: AgentGates
+    engines: Engines, record: Record, figures: AgentFigures, gates: AgentGates
 ) -> dict[str, dg.MetadataValue]:
     """The pass rate of all releases of a model that were asked the same suite; the one in hand comes last."""
     from genai_pipeline.evaluation.pass_rate_chart import RatePoint, pass_rate_chart
 
-    live = platform.records.live(record.model)
+    live = engines.records().live(record.model)
     live_release = live.release if live else None
-    others = [(r.release, r.facts.agent) for r in platform.records.readable(record.model)[0]]
+    others = [(r.release, r.facts.agent) for r in engines.records().readable(record.model)[0]]
     asked = [*(other for other in others if other[0] != record.release), (record.release, figures)]
     points = [
         RatePoint(release, agent.solved, agent.cases - agent.not_measured, release == live_release)

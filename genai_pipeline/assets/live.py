@@ -19,12 +19,12 @@ PROMOTES_ITSELF = "Nothing else to do: the version sensor starts the promotion a
 
 
 def _go_live(hand: InHand) -> Findings:
-    record = hand.platform.cut_over.refuse_unless_proven(hand.release)
-    live = hand.platform.records.live(hand.release.model)
+    record = hand.engines.cut_over().refuse_unless_proven(hand.release)
+    live = hand.engines.records().live(hand.release.model)
     if live is None or live.release != hand.release.id:  # else it was killed on the way, and only finishes
         if wait := why_not_yet(hand.spec, record, datetime.fromisoformat(utc_now())):
             raise ReleaseRefused(f"{record.model}@{record.release} gets no traffic yet: {wait}.", PROMOTES_ITSELF)
-        if not hand.platform.candidates.is_up(hand.release):
+        if not hand.engines.candidates().is_up(hand.release):
             raise _not_up(record)
     return _cut_over(hand)
 
@@ -40,18 +40,18 @@ def _not_up(record: Record) -> GenaiError:
 def _cut_over(hand: InHand) -> Findings:
     from genai_pipeline.loadtest.probe import ContinuousProbe
 
-    platform, release = hand.platform, hand.release
-    verdicts = platform.cut_over.go_live(hand.spec, release, ContinuousProbe, hand.say)
+    engines, release = hand.engines, hand.release
+    verdicts = engines.cut_over().go_live(hand.spec, release, ContinuousProbe, hand.say)
     verdict_table = [
         {"check": name, "outcome": str(v.outcome), "evidence": v.summary}
         for name, v in sorted(hand.record.verdicts.items())
     ]
-    releases, _ = platform.records.readable(release.model)
+    releases, _ = engines.records().readable(release.model)
     metadata = {
-        "endpoint": dg.MetadataValue.url(f"{platform.traffic.url(release.model)}/v1"),
-        "agent": dg.MetadataValue.url(f"{platform.traffic.url(release.model, 'agent')}/agent"),
+        "endpoint": dg.MetadataValue.url(f"{engines.traffic().url(release.model)}/v1"),
+        "agent": dg.MetadataValue.url(f"{engines.traffic().url(release.model, 'agent')}/agent"),
         "record": table(verdict_table),
-        "history": table(history_table(releases, platform.records.live(release.model))),
+        "history": table(history_table(releases, engines.records().live(release.model))),
     }
     return Findings(verdicts, metadata)
 

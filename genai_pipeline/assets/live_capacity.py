@@ -10,7 +10,8 @@ from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.notice import Notice, NoticeKind
 from genai_pipeline.core.verdict import Outcome
-from genai_pipeline.resources.platform import Platform
+from genai_pipeline.resources.configured import RolloutResource
+from genai_pipeline.resources.engines import Engines
 
 
 def live_capacity_checks(specs: Sequence[ModelSpec]) -> dg.AssetChecksDefinition:
@@ -21,25 +22,25 @@ def live_capacity_checks(specs: Sequence[ModelSpec]) -> dg.AssetChecksDefinition
         name="check_live_capacity",
         description="Asks EC2 and the cluster whether the live releases' capacity lasts, and a next release fits.",
     )
-    def live_capacity(platform: dg.ResourceParam[Platform]) -> Iterator[dg.AssetCheckResult]:
+    def live_capacity(rollout: RolloutResource) -> Iterator[dg.AssetCheckResult]:
         for spec in specs:
-            yield from _of(platform, spec)
+            yield from _of(rollout.engines(), spec)
 
     return live_capacity
 
 
-def _of(platform: Platform, spec: ModelSpec) -> Iterator[dg.AssetCheckResult]:
+def _of(engines: Engines, spec: ModelSpec) -> Iterator[dg.AssetCheckResult]:
     from genai_pipeline.rollout.upkeep.capacity_outlook import judge_live_capacity, not_judged
 
     release = "none"
     try:
-        live = platform.records.live(spec.name)
+        live = engines.records().live(spec.name)
         release = live.release if live else release
-        record = platform.records.require(spec.name, live.release) if live else None
-        verdicts = judge_live_capacity(platform.gateways, platform.profile, spec, record)
+        record = engines.records().require(spec.name, live.release) if live else None
+        verdicts = judge_live_capacity(engines.gateways, engines.profile, spec, record)
         for verdict in verdicts:
             if verdict.outcome is Outcome.FAILED and verdict.check == "reservation_lasts":
-                platform.notices.write(Notice(NoticeKind.NO_CAPACITY, spec.name, release, verdict.summary, utc_now()))
+                engines.notices().write(Notice(NoticeKind.NO_CAPACITY, spec.name, release, verdict.summary, utc_now()))
     except GenaiError as error:
         verdicts = not_judged(error)
     for verdict in verdicts:

@@ -20,7 +20,8 @@ from genai_pipeline.core.notice import Notice, NoticeKind
 from genai_pipeline.core.record import Record
 from genai_pipeline.core.verdict import Outcome, Verdict, failed, inconclusive, passed
 from genai_pipeline.gateways.metrics.abc import EngineMetrics
-from genai_pipeline.resources.platform import Platform
+from genai_pipeline.resources.configured import RolloutResource
+from genai_pipeline.resources.engines import Engines
 
 PASSES, WITHIN = "still_passes", "still_within_gates"
 REPORTS: Mapping[str, str] = {PASSES: "agent_report", WITHIN: "serving_report"}
@@ -33,16 +34,17 @@ def live_evaluation_checks(spec: ModelSpec) -> dg.AssetChecksDefinition:
         description="Puts the live agent through its suite again, and reads the engine's own figures meanwhile.",
     )
     def live_evaluation(
-        context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]
+        context: dg.AssetCheckExecutionContext, rollout: RolloutResource
     ) -> Iterator[dg.AssetCheckResult]:
-        live = platform.records.live(spec.name)
+        engines = rollout.engines()
+        live = engines.records().live(spec.name)
         if live is None:
             for check, asset in REPORTS.items():
                 yield upkeep_result(spec.name, asset, passed(check, "No release is live."), "none")
             return
-        record = platform.records.require(spec.name, live.release)
-        verdicts, metadata = _measured(platform, spec, record, context.log.info)
-        _remember(platform, record, verdicts[0])
+        record = engines.records().require(spec.name, live.release)
+        verdicts, metadata = _measured(engines, spec, record, context.log.info)
+        _remember(engines, record, verdicts[0])
         for event in _materializations(spec, record, verdicts, metadata):
             context.op_execution_context.log_event(event)
         for verdict in verdicts:
@@ -52,37 +54,37 @@ def live_evaluation_checks(spec: ModelSpec) -> dg.AssetChecksDefinition:
     return live_evaluation
 
 
-def _measured(platform: Platform, spec: ModelSpec, record: Record, say: Any) -> tuple[list[Verdict], dict[str, Any]]:
+def _measured(engines: Engines, spec: ModelSpec, record: Record, say: Any) -> tuple[list[Verdict], dict[str, Any]]:
     """Verdicts of both checks. Another release that got the traffic meanwhile makes them inconclusive."""
     from genai_pipeline.evaluation.evaluate import EvaluationSettings, evaluate
     from genai_pipeline.evaluation.llm_judge import judge_for
 
     gates = spec.gates.agent
     try:
-        before = _metrics(platform, record)
-        url = platform.traffic.url(spec.name, "agent") or ""
+        before = _metrics(engines, record)
+        url = engines.traffic().url(spec.name, "agent") or ""
         settings = EvaluationSettings(
-            weather_url=platform.profile.weather_url,
+            weather_url=engines.profile.weather_url,
             judge=judge_for(gates),
             usd_per_million_tokens=record.usd_per_million_tokens,
         )
         found = evaluate(url, gates.suite, gates, settings, say)
-        within = _within(spec, before, _metrics(platform, record))
-        live = platform.records.live(spec.name)
+        within = _within(spec, before, _metrics(engines, record))
+        live = engines.records().live(spec.name)
     except GenaiError as error:
         return [inconclusive(check, str(error)) for check in REPORTS], {}
     if live is None or live.release != record.release:
         return [inconclusive(check, f"{record.release} lost the traffic meanwhile.") for check in REPORTS], {}
     verdicts = [{"check": v.check, "outcome": str(v.outcome), "evidence": v.summary} for v in found.verdicts]
     metadata = {"verdicts": table(verdicts), **evaluation_metadata(found, gates)}
-    metadata |= keep(platform, record.as_release, found.results, only_whole=True)
+    metadata |= keep(engines, record.as_release, found.results, only_whole=True)
     return [_whole(found.verdicts), within], metadata
 
 
-def _metrics(platform: Platform, record: Record) -> EngineMetrics | str:
+def _metrics(engines: Engines, record: Record) -> EngineMetrics | str:
     """Of the release's own engine; or why they cannot be read."""
     try:
-        return platform.gateways.metrics.read(platform.candidates.engine_url(record.as_release))
+        return engines.gateways.metrics.read(engines.candidates().engine_url(record.as_release))
     except GenaiError as error:
         return str(error)
 
@@ -107,7 +109,7 @@ def _whole(verdicts: list[Verdict]) -> Verdict:
     return passed(PASSES, " · ".join(v.summary for v in verdicts))
 
 
-def _remember(platform: Platform, record: Record, verdict: Verdict) -> None:
+def _remember(engines: Engines, record: Record, verdict: Verdict) -> None:
     """In the record, and as a notice where it did pass the time before. An inconclusive one changes nothing."""
     if verdict.outcome is Outcome.INCONCLUSIVE:
         return
@@ -115,12 +117,12 @@ def _remember(platform: Platform, record: Record, verdict: Verdict) -> None:
     changed = (before.outcome if before else Outcome.PASSED) != verdict.outcome
     found = Reevaluation(outcome=str(verdict.outcome), at=utc_now())
     if changed and verdict.outcome is Outcome.FAILED:
-        platform.notices.write(
+        engines.notices().write(
             Notice(NoticeKind.NO_LONGER_PASSES, record.model, record.release, verdict.summary, found.at)
         )
     event = f"evaluated again: {verdict.outcome}: {verdict.summary}" if changed else ""
     facts = Facts(evaluated_again=found)
-    platform.records.update(record.model, record.release, lambda r: r.with_facts(facts), event)
+    engines.records().update(record.model, record.release, lambda r: r.with_facts(facts), event)
 
 
 def _materializations(

@@ -12,7 +12,8 @@ from genai_pipeline.core.model_file import ModelFiles
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.verdict import Verdict, inconclusive, judge, passed
 from genai_pipeline.k8s.templating import RELEASE_LABEL
-from genai_pipeline.resources.platform import Platform
+from genai_pipeline.resources.configured import RolloutResource
+from genai_pipeline.resources.engines import Engines
 
 
 def platform_assets(files: ModelFiles) -> list[dg.AssetsDefinition]:
@@ -45,41 +46,42 @@ def _observability(specs: Sequence[ModelSpec]) -> dg.AssetsDefinition:
         check_specs=check_specs("observability"),
         description="Where the engines' metrics are read: a Prometheus, or each engine's own /metrics.",
     )
-    def observability(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
-        source = platform.profile.prometheus_url or "each engine's own /metrics"
+    def observability(rollout: RolloutResource) -> dg.MaterializeResult:
+        engines = rollout.engines()
+        source = engines.profile.prometheus_url or "each engine's own /metrics"
         with explained():
-            scraped = _have_scraped(platform)
-        return result("observability", [_metrics_readable(platform, specs, source)], source=source, scraped=scraped)
+            scraped = _have_scraped(engines)
+        return result("observability", [_metrics_readable(engines, specs, source)], source=source, scraped=scraped)
 
     return observability
 
 
-def _have_scraped(platform: Platform) -> str:
+def _have_scraped(engines: Engines) -> str:
     """Tell a Prometheus operator whom to scrape, where there is a Prometheus; returns what was told."""
     from genai_pipeline.k8s.render import render_monitoring
 
-    if platform.profile.prometheus_url is None:
+    if engines.profile.prometheus_url is None:
         return "nothing: there is no Prometheus"
     try:
-        applied = platform.gateways.cluster.apply(render_monitoring(platform.profile))
+        applied = engines.gateways.cluster.apply(render_monitoring(engines.profile))
     except UnknownKind as error:
         return f"nothing: {error}"
     return ", ".join(f"{a.kind} {a.name}" for a in applied)
 
 
-def _live_engine(platform: Platform, model: str) -> str | None:
+def _live_engine(engines: Engines, model: str) -> str | None:
     """The engine behind the stable address: one that made room for a candidate has no metrics."""
-    release = platform.traffic.on(model)
+    release = engines.traffic().on(model)
     labels = {"app.kubernetes.io/name": model, RELEASE_LABEL: release or "", "app.kubernetes.io/component": "engine"}
-    engines = platform.gateways.cluster.list("Deployment", labels) if release else []
-    return next((e["metadata"]["name"] for e in engines if (e.get("status") or {}).get("availableReplicas")), None)
+    found = engines.gateways.cluster.list("Deployment", labels) if release else []
+    return next((e["metadata"]["name"] for e in found if (e.get("status") or {}).get("availableReplicas")), None)
 
 
-def _metrics_readable(platform: Platform, specs: Sequence[ModelSpec], source: str) -> Verdict:
-    running = {s.name: engine for s in specs if (engine := _live_engine(platform, s.name))}
+def _metrics_readable(engines: Engines, specs: Sequence[ModelSpec], source: str) -> Verdict:
+    running = {s.name: engine for s in specs if (engine := _live_engine(engines, s.name))}
     if not running:
         return passed("metrics_readable", f"Metrics come from {source}; no model is live yet to read them of.")
-    metrics, cluster = platform.gateways.metrics, platform.gateways.cluster
+    metrics, cluster = engines.gateways.metrics, engines.gateways.cluster
     try:
         # Prometheus knows the series by the release's own Service: the stable one leads to another release tomorrow.
         rows = [{"model": m, "running": metrics.read(cluster.endpoint(e)).running} for m, e in running.items()]
@@ -97,28 +99,29 @@ def _chat_ui(specs: Sequence[ModelSpec]) -> dg.AssetsDefinition:
         check_specs=check_specs("chat_ui"),
         description="A page to talk to the live models from a browser.",
     )
-    def chat_ui(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
+    def chat_ui(rollout: RolloutResource) -> dg.MaterializeResult:
         from genai_pipeline.k8s.render import render_chat_ui, service_url
 
-        cluster = platform.gateways.cluster
-        urls = {s.name: service_url(s.name, "engine", platform.profile) for s in specs if platform.traffic.on(s.name)}
+        engines = rollout.engines()
+        cluster = engines.gateways.cluster
+        urls = {s.name: service_url(s.name, "engine", engines.profile) for s in specs if engines.traffic().on(s.name)}
         with explained():
-            cluster.apply(render_chat_ui(platform.profile, urls))
+            cluster.apply(render_chat_ui(engines.profile, urls))
             cluster.wait_ready("chat-ui", 60)
             page = cluster.endpoint("chat-ui")
-        return result("chat_ui", [_chat_answers(platform, page, list(urls))], page=dg.MetadataValue.url(page))
+        return result("chat_ui", [_chat_answers(engines, page, list(urls))], page=dg.MetadataValue.url(page))
 
     return chat_ui
 
 
-def _chat_answers(platform: Platform, page: str, models: Sequence[str]) -> Verdict:
+def _chat_answers(engines: Engines, page: str, models: Sequence[str]) -> Verdict:
     from genai_pipeline.rollout.switch.settling import wait_reachable
 
     rows: list[dict[str, str]] = []
     try:
         for name in models:
-            wait_reachable(platform.gateways.inference(f"{page}/{name}").models)
-            answer = platform.gateways.inference(f"{page}/{name}").chat(name, [{"role": "user", "content": "Hello"}])
+            wait_reachable(engines.gateways.inference(f"{page}/{name}").models)
+            answer = engines.gateways.inference(f"{page}/{name}").chat(name, [{"role": "user", "content": "Hello"}])
             rows.append({"model": name, "answer": answer.text.strip()})
     except GenaiError as error:
         return inconclusive("chat_answers", str(error))

@@ -8,7 +8,8 @@ from genai_pipeline.assets.failures import explained
 from genai_pipeline.assets.tables import table
 from genai_pipeline.core.model_file import ModelFiles
 from genai_pipeline.evaluation.stale_results import StaleResults, prune_results
-from genai_pipeline.resources.platform import Platform
+from genai_pipeline.gateways.store.abc import ObjectStore
+from genai_pipeline.resources.configured import HubResource, StoreResource
 from genai_pipeline.resources.runs import references_of_runs
 from genai_pipeline.staging.prune_decision import Fate, PruneDecision, References
 from genai_pipeline.staging.pruner import Pruned, Pruner
@@ -26,31 +27,31 @@ def prune_op(files: ModelFiles) -> dg.OpDefinition:
 
     @dg.op(out=dg.Out(dg.Nothing), description="Delete staged revisions that nothing refers to any more.")
     def prune_staged_models(
-        context: dg.OpExecutionContext, config: PruneConfig, platform: dg.ResourceParam[Platform]
+        context: dg.OpExecutionContext, config: PruneConfig, store: StoreResource, hub: HubResource
     ) -> None:
         with explained():
-            pruner = _pruner(context, platform, files, config.grace_days * 86400)
+            pruner = _pruner(context, store.objects(), hub, files, config.grace_days * 86400)
             decisions = pruner.plan()
             pruned = [] if config.dry_run else pruner.carry_out(decisions, context.log.info)
             left = "" if config.dry_run else pruner.tidy()
             ours = [spec.name for spec in files.specs]
-            results = prune_results(platform.gateways.store, ours, config.grace_days * 86400, config.dry_run)
+            results = prune_results(store.objects(), ours, config.grace_days * 86400, config.dry_run)
         context.log.info(left or "There were no stale uploads and leases to throw away.")
         _show(context, decisions, pruned, results)
 
     return prune_staged_models
 
 
-def _pruner(context: dg.OpExecutionContext, platform: Platform, files: ModelFiles, grace_s: float) -> Pruner:
+def _pruner(
+    context: dg.OpExecutionContext, store: ObjectStore, hub: HubResource, files: ModelFiles, grace_s: float
+) -> Pruner:
     from genai_pipeline.staging.references import references_to
-
-    gateways = platform.gateways
 
     def referring(models: Collection[str]) -> References:
         runs = references_of_runs(context.instance)
-        return references_to(models, gateways.store, gateways.source, files, lambda: runs)
+        return references_to(models, store, hub.source, files, lambda: runs)
 
-    return Pruner(gateways.store, referring, grace_s)
+    return Pruner(store, referring, grace_s)
 
 
 def _show(

@@ -7,7 +7,7 @@ from genai_pipeline.assets.tables import table
 from genai_pipeline.core.errors import NotFound, NotReady
 from genai_pipeline.core.model_file import ModelFiles
 from genai_pipeline.core.model_spec import ModelSpec
-from genai_pipeline.resources.platform import Platform
+from genai_pipeline.resources.configured import RolloutResource
 from genai_pipeline.resources.runs import runs_under_way
 
 
@@ -25,13 +25,11 @@ def redeploy_op(files: ModelFiles) -> dg.OpDefinition:
         out=dg.Out(dg.Nothing),
         description="Apply what is rendered for the live release, wait, and prove it through the stable address.",
     )
-    def redeploy_live_release(
-        context: dg.OpExecutionContext, config: RedeployConfig, platform: dg.ResourceParam[Platform]
-    ) -> None:
+    def redeploy_live_release(context: dg.OpExecutionContext, config: RedeployConfig, rollout: RolloutResource) -> None:
         with explained():
             spec = _spec(files, config.model)
             _refuse_if_busy(context, spec)
-            rows = platform.redeploy.carry_out(spec, config.reason, config.fingerprint, context.log.info)
+            rows = rollout.engines().redeploy().carry_out(spec, config.reason, config.fingerprint, context.log.info)
         context.add_output_metadata({"reason": config.reason, "differences": table(rows), "differed": len(rows)})
 
     return redeploy_live_release

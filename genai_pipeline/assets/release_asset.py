@@ -20,7 +20,8 @@ from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.record import NO_FACTS, Record
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Outcome, Verdict
-from genai_pipeline.resources.platform import Platform
+from genai_pipeline.resources.configured import RolloutResource
+from genai_pipeline.resources.engines import Engines
 
 CANDIDATES_POOL = "rollouts"
 """Of what takes room in the cluster: as many at once as GENAI_MAX_ROLLOUTS says."""
@@ -46,7 +47,7 @@ class InHand:
     spec: ModelSpec
     release: Release
     record: Record
-    platform: Platform
+    engines: Engines
     say: Callable[[str], None]
     observe: Callable[[Mapping[str, Any]], None]
 
@@ -86,9 +87,9 @@ class ReleaseAsset:
             freshness_policy=freshness_of(spec, self.name),
             pool=CANDIDATES_POOL if self.name == "capacity" else pool_of(spec),
         )
-        def release_asset(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> Any:
+        def release_asset(context: dg.AssetExecutionContext, rollout: RolloutResource) -> Any:
             with explained():
-                yield from _report(context, platform, spec, self)
+                yield from _report(context, rollout.engines(), spec, self)
 
         return release_asset
 
@@ -99,10 +100,10 @@ def pool_of(spec: ModelSpec) -> str:
 
 
 def _report(
-    context: dg.AssetExecutionContext, platform: Platform, spec: ModelSpec, asset: ReleaseAsset
+    context: dg.AssetExecutionContext, engines: Engines, spec: ModelSpec, asset: ReleaseAsset
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
     """Do the asset's work for the partition's release; yield its checks and a materialization."""
-    hand = _in_hand(platform, spec, asset, context)
+    hand = _in_hand(engines, spec, asset, context)
     findings, error = carry_out(asset, hand)
     results = [_check_result(spec.name, asset.name, hand.release, verdict) for verdict in findings.verdicts]
     if error:
@@ -121,12 +122,12 @@ def carry_out(asset: ReleaseAsset, hand: InHand) -> tuple[Findings, GenaiError |
     """
     started, error = time.monotonic(), None
     if not asset.moves_traffic:  # which refuses it by itself, and says so in its checks
-        hand.platform.overtaking.refuse_ended(hand.record)
+        hand.engines.overtaking().refuse_ended(hand.record)
     try:
-        hand.platform.overtaking.refuse_overtaken(hand.record)
+        hand.engines.overtaking().refuse_overtaken(hand.record)
         findings = asset.work(hand)
     except Superseded:
-        hand.platform.overtaking.give_way(hand.record)
+        hand.engines.overtaking().give_way(hand.record)
         raise
     except GenaiError as caught:
         error, findings = caught, Findings(_verdicts_for(asset.name, caught))
@@ -136,16 +137,16 @@ def carry_out(asset: ReleaseAsset, hand: InHand) -> tuple[Findings, GenaiError |
     return replace(findings, metadata={**findings.metadata, "seconds": seconds}), error
 
 
-def _in_hand(platform: Platform, spec: ModelSpec, asset: ReleaseAsset, context: dg.AssetExecutionContext) -> InHand:
+def _in_hand(engines: Engines, spec: ModelSpec, asset: ReleaseAsset, context: dg.AssetExecutionContext) -> InHand:
     partition = context.partition_key
-    record = platform.records.require(spec.name, partition)
+    record = engines.records().require(spec.name, partition)
 
     def observe(metadata: Mapping[str, Any]) -> None:
         context.log_event(dg.AssetObservation([spec.name, asset.name], partition=partition, metadata=dict(metadata)))
 
-    say = context.log.info if asset.moves_traffic else platform.overtaking.watched(record, context.log.info)
+    say = context.log.info if asset.moves_traffic else engines.overtaking().watched(record, context.log.info)
     as_released = spec.model_copy(update={"serving": record.model_spec.serving})
-    return InHand(as_released, Release.of(as_released, record.revision), record, platform, say, observe)
+    return InHand(as_released, Release.of(as_released, record.revision), record, engines, say, observe)
 
 
 def _verdicts_for(asset: str, error: GenaiError) -> list[Verdict]:
@@ -155,7 +156,7 @@ def _verdicts_for(asset: str, error: GenaiError) -> list[Verdict]:
 
 def _write_down(hand: InHand, asset: str, findings: Findings, seconds: float) -> None:
     """Into the record; a failed verdict also ends the release and removes its candidate."""
-    records, release = hand.platform.records, hand.release
+    records, release = hand.engines.records(), hand.release
     not_passed = [v for v in findings.verdicts if not v.passed]
     event = f"{asset}: " + ("passed" if not not_passed else "; ".join(f"{v.check} {v.outcome}" for v in not_passed))
     records.update(
@@ -163,7 +164,7 @@ def _write_down(hand: InHand, asset: str, findings: Findings, seconds: float) ->
     )
     failures = [f"{asset}.{v.check}: {v.summary}" for v in findings.verdicts if v.outcome is Outcome.FAILED]
     if failures:
-        hand.platform.ending.reject(release, " · ".join(dict.fromkeys(failures)))
+        hand.engines.ending().reject(release, " · ".join(dict.fromkeys(failures)))
 
 
 def _check_result(model: str, asset: str, release: Release, verdict: Verdict) -> dg.AssetCheckResult:

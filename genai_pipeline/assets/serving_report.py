@@ -10,14 +10,14 @@ from genai_pipeline.core.facts import Facts, ServingFigures
 def _measure(hand: InHand) -> Findings:
     from genai_pipeline.loadtest.load_test import measure
 
-    platform, release = hand.platform, hand.release
+    engines, release = hand.engines, hand.release
     # Left by an earlier attempt, it would ask questions of its own while we count.
-    platform.candidates.stop_agent(release, unless_live=platform.traffic.on(release.model, "agent"))
+    engines.candidates().stop_agent(release, unless_live=engines.traffic().on(release.model, "agent"))
     result = measure(
-        platform.candidates.engine_url(release),
+        engines.candidates().engine_url(release),
         release.model,
         hand.spec.gates.serving,
-        platform.gateways.metrics,
+        engines.gateways.metrics,
         has_gpu=hand.spec.serving.gpu is not None,
         on_progress=hand.say,
     )

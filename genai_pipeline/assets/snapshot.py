@@ -7,7 +7,7 @@ from genai_pipeline.assets.tables import table
 def _look(hand: InHand) -> Findings:
     from genai_pipeline.staging.staging_verdicts import judge_snapshot
 
-    source = hand.platform.gateways.source(hand.spec.source)
+    source = hand.engines.gateways.source(hand.spec.source)
     snapshot = source.snapshot(hand.spec.source.address, hand.release.revision)
     files = [{"path": f.path, "bytes": f.size, "sha256": f.sha256 or ""} for f in snapshot.files]
     metadata = {"files": table(files), "bytes": snapshot.size_bytes, "licence": snapshot.licence or "none"}

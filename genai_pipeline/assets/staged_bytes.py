@@ -6,7 +6,7 @@ from genai_pipeline.assets.tables import shown
 from genai_pipeline.core.checks import UPKEEP_CHECKS
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.verdict import Outcome
-from genai_pipeline.resources.platform import Platform
+from genai_pipeline.resources.configured import StoreResource
 
 SHARE = 0.05
 """Of the bytes, each time: a month of nights reads most of a model once, at a twentieth of its size a night."""
@@ -17,14 +17,12 @@ def staged_bytes_check(spec: ModelSpec) -> dg.AssetChecksDefinition:
     ((name, question),) = UPKEEP_CHECKS["staged_model"].items()
 
     @dg.asset_check(asset=[spec.name, "staged_model"], name=name, description=question)
-    def staged_bytes(
-        context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]
-    ) -> dg.AssetCheckResult:
+    def staged_bytes(context: dg.AssetCheckExecutionContext, store: StoreResource) -> dg.AssetCheckResult:
         from genai_pipeline.staging.spot_check import spot_check
 
-        live = platform.records.live(spec.name)
+        live = store.records().live(spec.name)
         releases = [release for release in (live.release, live.last_good) if release] if live else []
-        verdict = spot_check(platform.gateways.store, spec.name, releases, SHARE, context.log.info)
+        verdict = spot_check(store.objects(), spec.name, releases, SHARE, context.log.info)
         return dg.AssetCheckResult(
             passed=verdict.passed,
             severity=dg.AssetCheckSeverity.ERROR if verdict.outcome is Outcome.FAILED else dg.AssetCheckSeverity.WARN,

@@ -8,13 +8,13 @@ def _stage(hand: InHand) -> Findings:
     from genai_pipeline.assets.staging_metadata import StagingWatch, staged_metadata
     from genai_pipeline.staging.stager import Stager
 
-    gateways, release = hand.platform.gateways, hand.release
+    gateways, release = hand.engines.gateways, hand.release
     source = gateways.source(hand.spec.source)
     snapshot = source.snapshot(hand.spec.source.address, release.revision)
     stager = Stager(source, gateways.store)
     watch = StagingWatch(hand.observe)
     manifest = stager.stage(release.model, snapshot, hand.say, watch)
-    metadata = {"prefix": weights_url(hand.platform.profile, release), **staged_metadata(manifest, watch)}
+    metadata = {"prefix": weights_url(hand.engines.profile, release), **staged_metadata(manifest, watch)}
     return Findings(stager.verify(release.model, snapshot), metadata)
 
 

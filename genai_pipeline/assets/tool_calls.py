@@ -22,14 +22,14 @@ def put_to_the_engine(hand: InHand) -> Findings:
     if gates.agent.tool_calling_min is None:
         return Findings([tool_calling_not_asked()])
     suite = load_tool_suite(gates.agent.tool_calling_suite)
-    url, price = hand.platform.candidates.engine_url(hand.release), hand.record.usd_per_million_tokens
+    url, price = hand.engines.candidates().engine_url(hand.release), hand.record.usd_per_million_tokens
     settings = EvaluationSettings(gates.conversations, gates.agent.repeat, usd_per_million_tokens=price)
     alias = release_alias(hand.release)  # no other release answers to it
     results = measure_tool_calls(url, alias, suite, settings, hand.say)
     verdict = judge_tool_calling(results.cases, gates.agent.tool_calling_min)
     figures: dict[str, Any] = {"cases": len(results.cases), "solved": results.solved, "flaky": len(results.flaky)}
     figures |= {"not_measured": len(results.cases) - results.measured, "seconds": results.seconds}
-    figures |= {"suite": suite.name, **keep(hand.platform, hand.release, results)}
+    figures |= {"suite": suite.name, **keep(hand.engines, hand.release, results)}
     wrong = [{"case": c.name, "tags": ", ".join(c.tags), "reason": c.reason} for c in results.cases if not c.solved]
     metadata = {"tool_calling_unsolved": table(wrong)} if wrong else {}
     return Findings([verdict], metadata, Facts(tool_calling=ToolCallingFigures.model_validate(figures)))

@@ -5,7 +5,7 @@ import dagster as dg
 from genai_pipeline.assets.failures import explained
 from genai_pipeline.assets.tables import table
 from genai_pipeline.automation.rollouts import REASON_TAG, RELEASE_TAG
-from genai_pipeline.resources.platform import Platform
+from genai_pipeline.resources.configured import RolloutResource
 from genai_pipeline.resources.runs import MODEL_TAG
 
 ROLL_BACK = "roll_back"
@@ -33,21 +33,22 @@ class RollBackConfig(dg.Config):
 
 
 @dg.op(out=dg.Out(dg.Nothing), description="Put the live release into quarantine and give the traffic back.")
-def roll_back_release(
-    context: dg.OpExecutionContext, config: RollBackConfig, platform: dg.ResourceParam[Platform]
-) -> None:
+def roll_back_release(context: dg.OpExecutionContext, config: RollBackConfig, rollout: RolloutResource) -> None:
     """Begin, and do whatever is left."""
     # Without the tag, a run started in the launchpad would not be seen as one of this model.
     tags = {MODEL_TAG: config.model, REASON_TAG: config.reason[:LONGEST_TAG]}
     context.instance.add_run_tags(context.run_id, tags)
+    engines = rollout.engines()
     with explained():
         bad = config.release
         if not config.only_finish:
-            bad = platform.roll_back.begin(
-                config.model, config.reason, config.by, config.to or None, config.release or None
-            ).bad
-        platform.roll_back.finish(config.model, context.log.info)
-    record = platform.records.get(config.model, bad)
+            bad = (
+                engines.roll_back()
+                .begin(config.model, config.reason, config.by, config.to or None, config.release or None)
+                .bad
+            )
+        engines.roll_back().finish(config.model, context.log.info)
+    record = engines.records().get(config.model, bad)
     rows = [{"at": event.at, "what": event.what} for event in record.history] if record else []
     context.add_output_metadata({"release": bad, "history": table(rows)})
 

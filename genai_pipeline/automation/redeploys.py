@@ -10,8 +10,9 @@ from genai_pipeline.core.clock import utc_now
 from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.core.facts import Deployed
 from genai_pipeline.core.model_spec import ModelSpec
-from genai_pipeline.resources.platform import Platform
-from genai_pipeline.resources.quiet import why_busy
+from genai_pipeline.resources.busy import why_busy
+from genai_pipeline.resources.configured import RolloutResource
+from genai_pipeline.resources.engines import Engines
 from genai_pipeline.resources.runs import MODEL_TAG, runs_under_way
 from genai_pipeline.rollout.control.controller import ActiveRun
 from genai_pipeline.rollout.control.rollout_plan import why_not_now
@@ -37,15 +38,13 @@ def redeploy_sensor(specs: Sequence[ModelSpec], job: dg.JobDefinition) -> dg.Sen
         description="Deploys a live release again when this code renders other objects for it, as with another "
         "image or setting of its agent, or, with rollout.self_heal, when they drifted.",
     )
-    def redeploys(
-        context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
-    ) -> dg.SensorResult | dg.SkipReason:
-        under_way = runs_under_way(context.instance)
+    def redeploys(context: dg.SensorEvaluationContext, rollout: RolloutResource) -> dg.SensorResult | dg.SkipReason:
+        engines, under_way = rollout.engines(), runs_under_way(context.instance)
         requests: list[dg.RunRequest] = []
         notes: list[str] = []
         for spec in specs:
             try:
-                requests += _requests(platform, spec, under_way, known, notes)
+                requests += _requests(engines, spec, under_way, known, notes)
             except GenaiError as error:
                 notes.append(f"{spec.name}: {error}")
         if requests:
@@ -56,7 +55,7 @@ def redeploy_sensor(specs: Sequence[ModelSpec], job: dg.JobDefinition) -> dg.Sen
 
 
 def _requests(
-    platform: Platform,
+    engines: Engines,
     spec: ModelSpec,
     under_way: Sequence[ActiveRun],
     known: dict[tuple[str, str], Deployed],
@@ -64,16 +63,16 @@ def _requests(
 ) -> Iterator[dg.RunRequest]:
     from genai_pipeline.rollout.upkeep.redeploy import due
 
-    live = platform.records.live(spec.name)
-    record = platform.records.get(spec.name, live.release) if live else None
+    live = engines.records().live(spec.name)
+    record = engines.records().get(spec.name, live.release) if live else None
     if record is None:
         return
     key = (spec.name, record.release)
     if key not in known:
-        known[key] = platform.redeploy.deployed(spec, record)
+        known[key] = engines.redeploy().deployed(spec, record)
     wanted = due(spec, record, known[key])
     now = datetime.fromisoformat(utc_now())
-    why_not = wanted and (why_busy(platform, spec, under_way) or why_not_now(spec, now))
+    why_not = wanted and (why_busy(engines.records(), spec, under_way) or why_not_now(spec, now))
     if wanted is None or why_not:
         notes += [f"{spec.name}: {wanted.reason}; it waits: {why_not}"] if wanted else []
         return

@@ -11,8 +11,8 @@ import dagster as dg
 
 from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.core.model_spec import ModelSpec
-from genai_pipeline.resources.platform import Platform
-from genai_pipeline.resources.quiet import why_busy
+from genai_pipeline.resources.busy import why_busy
+from genai_pipeline.resources.configured import StoreResource
 from genai_pipeline.resources.runs import runs_under_way
 
 RUNNING = dg.DefaultScheduleStatus.RUNNING
@@ -71,10 +71,8 @@ def drift_schedule(specs: Sequence[ModelSpec], job: Any, check: dg.AssetChecksDe
         default_status=RUNNING,
         description="Every hour, but not in a rollout: are the live releases' objects those that this code renders?",
     )
-    def live_drift(
-        context: dg.ScheduleEvaluationContext, platform: dg.ResourceParam[Platform]
-    ) -> dg.RunRequest | dg.SkipReason:
-        why_not = {spec.name: _why_not(context, platform, spec) for spec in specs}
+    def live_drift(context: dg.ScheduleEvaluationContext, store: StoreResource) -> dg.RunRequest | dg.SkipReason:
+        why_not = {spec.name: _why_not(context, store, spec) for spec in specs}
         quiet = [keys[name] for name, why in why_not.items() if not why]
         if not quiet:
             return dg.SkipReason("\n".join(f"{name}: {why}" for name, why in why_not.items()))
@@ -101,10 +99,8 @@ def evaluation_schedule(spec: ModelSpec, job: Any) -> dg.ScheduleDefinition | No
         default_status=RUNNING,
         description=f"Does the live release of {spec.name} still pass its suite? Not in a rollout, nor while watched.",
     )
-    def evaluate(
-        context: dg.ScheduleEvaluationContext, platform: dg.ResourceParam[Platform]
-    ) -> dg.RunRequest | dg.SkipReason:
-        why_not = _why_not(context, platform, spec)
+    def evaluate(context: dg.ScheduleEvaluationContext, store: StoreResource) -> dg.RunRequest | dg.SkipReason:
+        why_not = _why_not(context, store, spec)
         return dg.SkipReason(f"{spec.name}: {why_not}") if why_not else dg.RunRequest()
 
     return evaluate
@@ -129,9 +125,9 @@ def _schedule(
     )
 
 
-def _why_not(context: dg.ScheduleEvaluationContext, platform: Platform, spec: ModelSpec) -> str:
+def _why_not(context: dg.ScheduleEvaluationContext, store: StoreResource, spec: ModelSpec) -> str:
     """What cannot be known is found out, and shown, by the run."""
     try:
-        return why_busy(platform, spec, runs_under_way(context.instance))
+        return why_busy(store.records(), spec, runs_under_way(context.instance))
     except GenaiError:
         return ""

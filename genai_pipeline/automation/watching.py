@@ -13,8 +13,10 @@ from genai_pipeline.automation.going_back import finish_request
 from genai_pipeline.automation.watch_picture import picture
 from genai_pipeline.core.model_file import ModelFiles
 from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.record import Record
-from genai_pipeline.resources.platform import Platform
+from genai_pipeline.resources.configured import RolloutResource
+from genai_pipeline.resources.engines import Engines
 from genai_pipeline.resources.runs import runs_under_way
 from genai_pipeline.rollout.watch.live_watch import LiveObservation, LiveWatch
 from genai_pipeline.rollout.watch.reading import Asked
@@ -25,7 +27,7 @@ LONGEST_TICK_S = 10
 
 def live_watch_sensor(files: ModelFiles, job: dg.JobDefinition, tick_s: int) -> dg.SensorDefinition:
     """One sensor for all models."""
-    watches: dict[int, LiveWatch] = {}  # of this process, by platform: it knows which looks have not come back yet
+    watches: dict[Profile, LiveWatch] = {}  # from tick to tick: each knows which looks have not come back yet
 
     @dg.sensor(
         name="live_watch",
@@ -34,10 +36,12 @@ def live_watch_sensor(files: ModelFiles, job: dg.JobDefinition, tick_s: int) -> 
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Watches live releases, and goes back to the last good one when a release misbehaves.",
     )
-    def live_watch(context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]) -> dg.SensorResult:
-        watch = watches.setdefault(id(platform), _watch_of(platform))
+    def live_watch(context: dg.SensorEvaluationContext, rollout: RolloutResource) -> dg.SensorResult:
+        engines = rollout.engines()
+        if engines.profile not in watches:
+            watches[engines.profile] = _watch_of(engines)
         busy = {run.model for run in runs_under_way(context.instance)}
-        tick = watch.tick(files.specs, busy, context.cursor or "")
+        tick = watches[engines.profile].tick(files.specs, busy, context.cursor or "")
         for note in tick.notes:
             context.log.info(note)
         return dg.SensorResult(
@@ -50,15 +54,15 @@ def live_watch_sensor(files: ModelFiles, job: dg.JobDefinition, tick_s: int) -> 
     return live_watch
 
 
-def _watch_of(platform: Platform) -> LiveWatch:
+def _watch_of(engines: Engines) -> LiveWatch:
     def ask(spec: ModelSpec, record: Record, number: int, url: str) -> Asked:
         from genai_pipeline.evaluation.canary import ask_one
 
         unsolved = record.facts.agent.unsolved if record.facts.agent else ()
-        answered = ask_one(url, spec.gates.agent.suite, number, platform.profile.weather_url, unsolved)
+        answered = ask_one(url, spec.gates.agent.suite, number, engines.profile.weather_url, unsolved)
         return Asked(answered.case, answered.right, answered.said)
 
-    return platform.live_watch(ask)
+    return engines.live_watch(ask)
 
 
 def _observation(observed: LiveObservation) -> dg.AssetObservation:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from genai_pipeline.core.profile import Profile
+    from genai_pipeline.resources.engines import Engines
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,12 @@ class Context:
         from genai_pipeline.local.installation import PROJECT
 
         return Path(self.env.get("GENAI_MODELS") or PROJECT / "models")
+
+    def engines(self) -> Engines:
+        """Return the engines of this profile; on one machine, with the addresses and keys of its running services."""
+        from genai_pipeline.local.installation import engines_of
+
+        return engines_of(self.profile, self.env)
 
     def say(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)

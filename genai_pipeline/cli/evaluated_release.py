@@ -18,7 +18,7 @@ from genai_pipeline.evaluation.suite_files import load_suite
 from genai_pipeline.evaluation.tool_suite import ToolSuite
 from genai_pipeline.evaluation.verdicts import judge_success
 from genai_pipeline.k8s.render import release_alias
-from genai_pipeline.resources.platform import Platform
+from genai_pipeline.resources.engines import Engines
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class ReleaseEvaluator:
 
     def __init__(
         self,
-        platform: Platform,
+        engines: Engines,
         gates: Gates,
         suite: str | None,
         repeat: int | None,
@@ -67,9 +67,9 @@ class ReleaseEvaluator:
         say: Callable[[str], None],
     ) -> None:
         self.gates = gates
-        self._platform, self._repeat, self._stored_only, self._say = platform, repeat, stored_only, say
+        self._engines, self._repeat, self._stored_only, self._say = engines, repeat, stored_only, say
         self._suite = load_suite(suite or gates.agent.suite)
-        self._results = ResultsStore(platform.gateways.store)
+        self._results = ResultsStore(engines.gateways.store)
 
     @property
     def suite_name(self) -> str:
@@ -113,7 +113,7 @@ class ReleaseEvaluator:
             verdicts: Sequence[Verdict] = [judge_success(found.cases, self._least())]
         else:
             judge = judge_for(self.gates.agent) or judge_from_env()
-            settings = replace(settings, weather_url=self._platform.profile.weather_url, judge=judge)
+            settings = replace(settings, weather_url=self._engines.profile.weather_url, judge=judge)
             report = evaluate(url, self._suite, self.gates.agent, settings, self._say)
             assert report.results
             found, verdicts = report.results, report.verdicts
@@ -142,7 +142,7 @@ class ReleaseEvaluator:
         return min(limit, CONCURRENCY) if self._is_live(record) else limit
 
     def _is_live(self, record: Record) -> bool:
-        live = self._platform.records.live(record.model)
+        live = self._engines.records().live(record.model)
         return live is not None and live.release == record.release
 
     def _name(self, record: Record) -> str:
@@ -151,9 +151,9 @@ class ReleaseEvaluator:
     def _url(self, record: Record) -> str:
         """Return the address where it can be asked; empty if it does not run."""
         component = "engine" if isinstance(self._suite, ToolSuite) else "agent"
-        candidates, release = self._platform.candidates, record.as_release
+        candidates, release = self._engines.candidates(), record.as_release
         if self._is_live(record):
-            return self._platform.traffic.url(record.model, component) or ""
+            return self._engines.traffic().url(record.model, component) or ""
         up, url = {
             "engine": (candidates.is_up, candidates.engine_url),
             "agent": (candidates.agent_is_up, candidates.agent_url),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from genai_pipeline.core.gates import Gates
     from genai_pipeline.core.record import Record
     from genai_pipeline.core.verdict import Verdict
-    from genai_pipeline.resources.platform import Platform
+    from genai_pipeline.resources.engines import Engines
 
 INCONCLUSIVE = 2
 MOST_RUNS = 100
@@ -52,11 +52,11 @@ def _compare(context: Context) -> int:
     from genai_pipeline.cli.evaluation_view import progress
     from genai_pipeline.core.verdict import Outcome, worst
 
-    args, platform = context.args, releases._platform(context)
-    record = _release(context, platform, args.model)
-    other = _other(context, platform, record)
+    args, engines = context.args, context.engines()
+    record = _release(context, engines, args.model)
+    other = _other(context, engines, record)
     with progress(sys.stderr) as say:
-        evaluator = ReleaseEvaluator(platform, _gates(context, record), args.suite, args.repeat, args.stored, say)
+        evaluator = ReleaseEvaluator(engines, _gates(context, record), args.suite, args.repeat, args.stored, say)
         mine = evaluator.side(record)
         against = evaluator.side(other, like=mine.results) if other else None
     verdicts = _verdicts(evaluator, mine, against)
@@ -117,33 +117,33 @@ def _as_json(
     }
 
 
-def _release(context: Context, platform: Platform, named: str) -> Record:
+def _release(context: Context, engines: Engines, named: str) -> Record:
     """Raises: NotFound."""
     model, _, which = named.partition("@")
-    found = releases.records_of(context, platform, model)
-    live = platform.records.live(model)
+    found = releases.records_of(context, engines, model)
+    live = engines.records().live(model)
     if which not in ("", "live"):
         return releases.chosen(found, which, model)
     if live is None:
         newest = f" Its newest is {model}@{found[-1].release}." if found else ""
         raise NotFound(f"No release of {model} is live.", f"Name one: genai evaluate {model}@RELEASE.{newest}")
-    return platform.records.require(model, live.release)
+    return engines.records().require(model, live.release)
 
 
-def _other(context: Context, platform: Platform, record: Record) -> Record | None:
+def _other(context: Context, engines: Engines, record: Record) -> Record | None:
     """Return the release to compare with; None if none was wanted or no other release is live. Raises: NotFound."""
     against = context.args.against
     if against == "none":
         return None
     if against != "live":
         named = against if "@" in against else f"{record.model}@{against}"
-        return _release(context, platform, named)
-    live = platform.records.live(record.model)
+        return _release(context, engines, named)
+    live = engines.records().live(record.model)
     if live is None or live.release == record.release:
         why = "is live itself" if live else "has nothing live to be compared with"
         sys.stderr.write(f"{record.model}@{record.release} {why}: it is judged by the gates only.\n")
         return None
-    return platform.records.require(record.model, live.release)
+    return engines.records().require(record.model, live.release)
 
 
 def _gates(context: Context, record: Record) -> Gates:

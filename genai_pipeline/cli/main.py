@@ -49,17 +49,12 @@ def _terminate(number: int, frame: object) -> None:
 def _context(args: argparse.Namespace, env: dict[str, str]) -> Context:
     from rich.console import Console
 
-    from genai_pipeline.core.errors import Refused
     from genai_pipeline.core.profile import Profile
 
-    try:
-        profile = Profile.load(env)
-    except ValueError as error:
-        raise Refused(str(error)) from error
     console = Console(highlight=False)
     if not console.is_terminal:  # a log has no width; its reader has more than rich's 80 columns
         console = Console(highlight=False, width=160)
-    return Context(args, env, profile, console)
+    return Context(args, env, Profile.load(env), console)
 
 
 def _parser() -> argparse.ArgumentParser:

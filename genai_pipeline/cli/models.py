@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from genai_pipeline.cli.context import Command, Context, require_local
 
 if TYPE_CHECKING:
-    from genai_pipeline.core.profile import Profile
     from genai_pipeline.core.source_spec import Source
+    from genai_pipeline.resources.engines import Engines
 
 
 def announce(command: Command) -> None:
@@ -32,14 +32,14 @@ def _render(context: Context) -> int:
     from genai_pipeline.cli.manifests import as_yaml, rbac_objects, rendered, write_objects
     from genai_pipeline.cli.up import read_valid_models
     from genai_pipeline.core.release import Release
-    from genai_pipeline.local.installation import adopt
 
-    profile = adopt(context.profile)
+    engines = context.engines()
+    profile = engines.profile
     if context.args.rbac:
         folders = rbac_objects(profile)
     else:
         specs = read_valid_models(context.models, context.args.model, lambda text: print(text, file=sys.stderr))
-        releases = [(s, Release.of(s, _revision(context, s.source, profile))) for s in specs]
+        releases = [(s, Release.of(s, _revision(context, s.source, engines))) for s in specs]
         folders = rendered(releases, profile)
     if context.args.out is None:
         sys.stdout.write(as_yaml([o for _, objects in folders for o in objects]))
@@ -49,14 +49,13 @@ def _render(context: Context) -> int:
     return 0
 
 
-def _revision(context: Context, source: Source, profile: Profile) -> str:
+def _revision(context: Context, source: Source, engines: Engines) -> str:
     from genai_pipeline.core.errors import Unavailable
-    from genai_pipeline.resources.profile import gateways_for
 
     if context.args.revision:
         return context.args.revision
     try:
-        return gateways_for(profile).source(source).resolve(source.address, source.ref)
+        return engines.gateways.source(source).resolve(source.address, source.ref)
     except Unavailable as error:
         raise Unavailable(error.what, "Run `genai up`, or name the commit with --revision.") from error
 
@@ -75,12 +74,10 @@ def _publish(context: Context) -> int:
 def _break(context: Context) -> int:
     from genai_pipeline.cli.up import read_valid_models
     from genai_pipeline.local.breaking import break_live
-    from genai_pipeline.local.installation import adopt
-    from genai_pipeline.resources.platform import Platform
 
     require_local(context, "break")
     (spec,) = read_valid_models(context.models, context.args.model, context.say)
-    live = Platform(adopt(context.profile)).records.live(spec.name)
+    live = context.engines().records().live(spec.name)
     for line in break_live(context.profile, spec, live, context.args.fault):
         context.say(line)
     return 0

@@ -16,9 +16,8 @@ from genai_pipeline.core.errors import NotFound, Refused
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from genai_pipeline.core.profile import Profile
     from genai_pipeline.core.record import Record
-    from genai_pipeline.resources.platform import Platform
+    from genai_pipeline.resources.engines import Engines
 
 MODEL_AT_RELEASE = "model[@release]"
 
@@ -44,13 +43,13 @@ def _history(context: Context) -> int:
     from genai_pipeline.rollout.record.history import history, history_table
 
     model, _, which = context.args.model.partition("@")
-    platform = _platform(context)
-    found, damaged = platform.records.readable(model) if _may_be_named(model) else ([], [])
+    engines = context.engines()
+    found, damaged = engines.records().readable(model) if _may_be_named(model) else ([], [])
     if not found and not damaged:
-        _known_model(context, model, also=platform.records.models())
+        _known_model(context, model, also=engines.records().models())
     for error in damaged:
         sys.stderr.write(f"error: {error}\n")
-    live = platform.records.live(model)
+    live = engines.records().live(model)
     shown = [chosen(found, which, model)] if which else found
     if context.args.json:
         rows = {"schema": 1, "model": model, "releases": history(shown, live)}
@@ -68,8 +67,8 @@ def _approve(context: Context) -> int:
     from genai_pipeline.core.record import Phase
 
     model, _, which = context.args.model.partition("@")
-    platform = _platform(context)
-    found = records_of(context, platform, model)
+    engines = context.engines()
+    found = records_of(context, engines, model)
     waiting = [r for r in found if r.phase is Phase.AWAITING_APPROVAL]
     if not which and len(waiting) != 1:
         names = ", ".join(f"{model}@{r.release}" for r in waiting)
@@ -78,22 +77,22 @@ def _approve(context: Context) -> int:
             "Name one of them." if names else f"See `genai history {model}`.",
         )
     release = chosen(found, which, model).release if which else waiting[0].release
-    record = platform.approvals.approve(model, release, _user(context))
+    record = engines.approvals().approve(model, release, _user(context))
     context.say(f"{model}@{release}: approved by {record.approved}. The sensor moves the traffic at its next tick.")
     return 0
 
 
 def _rollback(context: Context) -> int:
     model, by = context.args.model, _user(context)
-    platform = _platform(context)
+    engines = context.engines()
     to = None
-    if context.args.to or platform.records.live(model) is None:  # else a damaged record of another release may be
-        found = records_of(context, platform, model)
+    if context.args.to or engines.records().live(model) is None:  # else a damaged record of another release may be
+        found = records_of(context, engines, model)
         to = chosen(found, context.args.to, model).release if context.args.to else None
     reason = context.args.reason or f"rolled back by hand by {by}"
-    platform.roll_back.begin(model, reason, by, to)
-    platform.roll_back.finish(model, context.say)
-    live = platform.records.live(model)
+    engines.roll_back().begin(model, reason, by, to)
+    engines.roll_back().finish(model, context.say)
+    live = engines.records().live(model)
     context.say(f"{model}: {live.release if live else 'nothing'} is live.")
     return 0
 
@@ -103,14 +102,14 @@ def _rebuild(context: Context) -> int:
     from genai_pipeline.automation.rollouts import releases_of
     from genai_pipeline.core.model_file import read_models
 
-    platform, files = _platform(context), read_models(context.models)
+    engines, files = context.engines(), read_models(context.models)
     if context.args.model:
         _known_model(context, context.args.model)
     specs = [s for s in files.specs if context.args.model in (None, s.name)]
     code = 0
-    with open_instance(context.env, platform.profile) as instance:
+    with open_instance(context.env, engines.profile) as instance:
         for spec in specs:
-            records, damaged = platform.records.readable(spec.name)
+            records, damaged = engines.records().readable(spec.name)
             for error in damaged:
                 sys.stderr.write(f"error: {error}\n")
                 code = 1
@@ -118,22 +117,14 @@ def _rebuild(context: Context) -> int:
     return code
 
 
-def _platform(context: Context) -> Platform:
-    from genai_pipeline.local.installation import adopt
-    from genai_pipeline.resources.platform import Platform
-
-    profile: Profile = adopt(context.profile)
-    return Platform(profile)
-
-
-def records_of(context: Context, platform: Platform, model: str) -> list[Record]:
+def records_of(context: Context, engines: Engines, model: str) -> list[Record]:
     """Of a model that has records or a file here; files of other models may be wrong or gone.
 
     Raises: NotFound: neither; names what comes close.
     """
-    found = platform.records.all(model) if _may_be_named(model) else []
+    found = engines.records().all(model) if _may_be_named(model) else []
     if not found:
-        _known_model(context, model, also=platform.records.models())
+        _known_model(context, model, also=engines.records().models())
     return found
 
 

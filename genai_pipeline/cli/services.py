@@ -61,12 +61,10 @@ def _status(context: Context) -> int:
 
     from genai_pipeline.cli.status import status_of, status_page
     from genai_pipeline.core.model_file import read_models
-    from genai_pipeline.local.installation import adopt
-    from genai_pipeline.resources.profile import gateways_for
 
-    profile = adopt(context.profile)
+    engines = context.engines()
     files = read_models(context.models)
-    status = status_of(profile, gateways_for(profile), files.specs)
+    status = status_of(engines.profile, engines.gateways, files.specs)
     status["problems"] += [problem for error in files.errors for problem in error.problems]
     if context.args.json:
         sys.stdout.write(json.dumps(status, indent=1, ensure_ascii=False) + "\n")
@@ -78,16 +76,15 @@ def _status(context: Context) -> int:
 
 def _doctor(context: Context) -> int:
     from genai_pipeline.cli import doctor
-    from genai_pipeline.local.installation import adopt
-    from genai_pipeline.resources.profile import gateways_for
 
-    profile = adopt(context.profile)
+    engines = context.engines()
+    profile, gateways = engines.profile, engines.gateways
     if profile.name == "local":
-        findings = doctor.all_findings(profile, context.env, context.models, gateways_for(profile).source)
+        findings = doctor.all_findings(profile, context.env, context.models, gateways.source)
     else:
         from genai_pipeline.cli.cluster_doctor import cluster_findings
 
-        findings = cluster_findings(profile, context.env, context.models, gateways_for(profile))
+        findings = cluster_findings(profile, context.env, context.models, gateways)
     for finding in findings:
         _print_finding(context, finding)
     return 1 if doctor.failures(findings) else 0
@@ -96,7 +93,8 @@ def _doctor(context: Context) -> int:
 def _logs(context: Context) -> int:
     from genai_pipeline.cli.show_logs import show_logs
 
-    for line in show_logs(context.profile, context.models, context.args.name, context.args.lines, context.args.follow):
+    args = context.args
+    for line in show_logs(context.profile, context.engines, context.models, args.name, args.lines, args.follow):
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
     return 0

@@ -9,12 +9,15 @@ from genai_pipeline.core.errors import NotFound, Refused
 from genai_pipeline.core.model_file import read_models
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.gateways import Gateways
-from genai_pipeline.local.installation import Installation, adopt
+from genai_pipeline.local.installation import Installation
 from genai_pipeline.local.logs import follow, last_lines
 from genai_pipeline.local.services import SERVICES
+from genai_pipeline.resources.engines import Engines
 
 
-def show_logs(profile: Profile, models: Path, name: str, lines: int, following: bool) -> Iterator[str]:
+def show_logs(
+    profile: Profile, open_engines: Callable[[], Engines], models: Path, name: str, lines: int, following: bool
+) -> Iterator[str]:
     """The last lines of a service, of a model's engine or of its agent; then, if `following`, what is added.
 
     Raises: NotFound: the name is none of them; Refused: only the local profile can follow pods.
@@ -24,8 +27,7 @@ def show_logs(profile: Profile, models: Path, name: str, lines: int, following: 
         yield from _service(Installation.of(profile), name, lines, following)
         return
     model, component = _pods_meant(name, known)
-    profile = adopt(profile)
-    yield from _pods(profile, model, component, lines, following)
+    yield from _pods(open_engines(), model, component, lines, following)
 
 
 def _service(installation: Installation, name: str, lines: int, following: bool) -> Iterator[str]:
@@ -48,10 +50,8 @@ def _pods_meant(name: str, models: Sequence[str]) -> tuple[str, str]:
     )
 
 
-def _pods(profile: Profile, model: str, component: str, lines: int, following: bool) -> Iterator[str]:
-    from genai_pipeline.resources.profile import gateways_for
-
-    gateways = gateways_for(profile)
+def _pods(engines: Engines, model: str, component: str, lines: int, following: bool) -> Iterator[str]:
+    profile, gateways = engines.profile, engines.gateways
     labels = {"app.kubernetes.io/name": model, "app.kubernetes.io/component": component}
     if following and profile.name != "local":
         selector = ",".join(f"{k}={v}" for k, v in labels.items())

@@ -161,19 +161,17 @@ def _pruner(context: Context) -> tuple[Pruner, list[str], Callable[[bool], list[
     from genai_pipeline.core.model_file import read_models
     from genai_pipeline.evaluation.stale_results import prune_results
     from genai_pipeline.gateways.dagster_api import DagsterApi
-    from genai_pipeline.local.installation import adopt
-    from genai_pipeline.resources.profile import gateways_for
     from genai_pipeline.staging.inventory import models_staged
     from genai_pipeline.staging.pruner import Pruner
     from genai_pipeline.staging.references import references_to
 
-    profile = adopt(context.profile)
-    gateways, files, model = gateways_for(profile), read_models(context.models), context.args.model
+    engines = context.engines()
+    gateways, files, model = engines.gateways, read_models(context.models), context.args.model
     known = sorted({spec.name for spec in files.specs} | models_staged(gateways.store))
     if model and model not in known:
         raise NotFound(f"There is no model {model}.", f"Known models: {', '.join(known) or 'none'}.")
     named = [model] if model else []
-    api = DagsterApi(profile.dagster_url)
+    api = DagsterApi(engines.profile.dagster_url)
 
     def referring(models: Collection[str]) -> References:
         return references_to(models, gateways.store, gateways.source, files, lambda: _runs(api), named)
@@ -230,12 +228,9 @@ def _as_json(
 def _opened(context: Context, model: str) -> tuple[Gateways, ModelSpec]:
     """The doors of this profile, and the model by its name. Raises: NotReady: unknown; says which are known."""
     from genai_pipeline.cli.up import read_valid_models
-    from genai_pipeline.local.installation import adopt
-    from genai_pipeline.resources.profile import gateways_for
 
-    profile = adopt(context.profile)
     (spec,) = read_valid_models(context.models, model, lambda text: print(text, file=sys.stderr))
-    return gateways_for(profile), spec
+    return context.engines().gateways, spec
 
 
 def _ref(text: str) -> str:

@@ -23,7 +23,7 @@ from genai_pipeline.core.release import Release
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.dagster_api import DagsterApi
 from genai_pipeline.k8s.render import render_agent_keys, stable_name
-from genai_pipeline.local.installation import Installation, adopt
+from genai_pipeline.local.installation import Installation, engines_of
 from genai_pipeline.local.logs import last_lines
 from genai_pipeline.local.start import Started, start_services
 from genai_pipeline.local.supervision.supervisor import Supervisor
@@ -50,14 +50,13 @@ def bring_up(profile: Profile, env: Mapping[str, str], models: Path, say: Log) -
     """Start the services, and set right what an interrupted predecessor left.
 
     Args:
-        env: the user's environment, before `adopt`.
+        env: the user's environment.
     """
-    from genai_pipeline.resources.profile import gateways_for
-
     installation = Installation.of(profile)
     started = start_services(installation, env, say)
-    profile = adopt(profile)
-    platform = RunningInstallation(installation, profile, gateways_for(profile), DagsterApi(profile.dagster_url))
+    engines = engines_of(profile, env)
+    api = DagsterApi(engines.profile.dagster_url)
+    platform = RunningInstallation(installation, engines.profile, engines.gateways, api)
     platform.gateways.store.ensure_bucket()
     hand_over_keys(platform, env)
     _load_models(platform, models, started, say)

@@ -19,6 +19,7 @@ GenaiError
 │   ├── UnsafePath
 │   ├── UnknownKind       the cluster lacks the operator that brings a kind
 │   ├── ReleaseRefused    the interlock of m/live
+│   ├── WrongSetting      an environment variable has a value that is not allowed
 │   └── Superseded        a newer release took this one's place
 ├── StagingError
 │   ├── ChecksumMismatch
@@ -122,6 +123,10 @@ class UnknownKind(Refused):
 
 class ReleaseRefused(Refused):
     """The interlock of `m/live`: a release gets traffic only when its record proves that every check passed."""
+
+
+class WrongSetting(Refused):
+    """A setting has a value that is not allowed; the message names the variable, the value and what is allowed."""
 
 
 class Superseded(Refused):

@@ -1,19 +1,23 @@
-"""Where this installation runs: the settings that differ between one laptop and EKS, and nothing else.
+"""The settings of one installation: what differs between a laptop and EKS, and nothing else.
 
-Precedence: environment variable, then `<home>/local.json` (written by `genai up` with the ports it
-really got), then the default. Secrets stay in the environment and are read where they are used.
+`Profile` is the one list of settings. The Dagster resource `profile` and docs/settings.md are made from it.
+Precedence: environment variable, then `<home>/local.json` (written by `genai up` with the ports it got), then the
+default. Credentials are not settings: they stay in the environment and are read where they are used.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, cast
 
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
+from pydantic.fields import FieldInfo
+
+from genai_pipeline.core.errors import WrongSetting
 from genai_pipeline.core.processor import local_tuning
 
 ProfileName = Literal["local", "kubernetes", "eks"]
@@ -30,71 +34,167 @@ LOCAL_PORTS: Mapping[str, int] = {
 """Preferred loopback ports of the local profile's own services."""
 
 LOCAL_KEYS_SECRET = "agent-keys"
+"""The Secret that `genai up` writes from AGENT_API_KEYS."""
 
 AGENT_REPLICAS = 3
-"""Of each agent where there are nodes: one a zone, so that losing a node or a zone leaves two."""
+"""Pods of each agent where there are nodes: one for each zone, so that losing a node or a zone leaves two."""
+
+
+def _local_url(service: str) -> str:
+    return f"http://127.0.0.1:{LOCAL_PORTS[service]}"
+
+
+def _words(value: Any) -> Any:
+    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+
+def _with_slash(registry: str) -> str:
+    return f"{registry.rstrip('/')}/" if registry else ""
+
+
+def _secret_name(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", name):
+        raise ValueError("It must be the name of a Secret: lower case letters, digits, `-` and `.`")
+    return name
+
+
+def _sessions(place: str) -> str:
+    if place != "memory" and not place.startswith("s3://"):
+        raise ValueError("Use memory or s3://bucket/prefix")
+    return place
+
+
+_Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+_Registry = Annotated[str, AfterValidator(_with_slash)]
+_SecretName = Annotated[str, AfterValidator(_secret_name)]
+_Sessions = Annotated[str, AfterValidator(_sessions)]
+
+
+def _setting(variable: str, description: str, default: Any = None, shown: str = "") -> Any:
+    """Return one setting; `shown` is its default in words, where it depends on the profile."""
+    return Field(default, description=description, json_schema_extra={"variable": variable, "default": shown})
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Addresses, not credentials.
+    """The settings of one installation. Each has its environment variable; a reader checks every value."""
 
-    Args:
-        home: state folder of the local profile.
-        s3_endpoint: None means AWS's own.
-        hub_endpoint: None means the public hub.
-        cluster_endpoint: address of the local cluster's API; None outside the local profile.
-        weather_url: base address of a service with wttr.in's JSON.
-        prometheus_url: None means that the engines' own /metrics are read.
-        image_registry: where our own images are pulled from, with its trailing slash; empty means as they are named.
-        api_server_cidrs: source addresses of the API server's service proxy, for network policies.
-        node_role: IAM role of GPU nodes that need a NodeClass of our own; None means Auto Mode's `default` class.
-        eks_cluster: name of the EKS cluster, by which that class finds its subnets and security group.
-        probe_gpu: whether platform/node_pools may start a GPU node as a proof; auto: only where nodes are simulated.
-        s3_endpoint_for_pods: S3 as pods reach it, where that is not how the pipeline does.
-        cluster_access: how the pipeline reaches Services; None finds out (KubernetesCluster's `access`).
-        engine_dtype: vLLM's `--dtype` where a model file names none; None leaves the choice to vLLM.
-        engine_threads: threads of an engine without GPU, within its scheduler's process; None leaves them to vLLM.
-        max_rollouts: candidates that may be on their way at once, of all models.
-        kms_key: what everything in the bucket is encrypted with (SSE-KMS); None leaves it to the bucket.
-        agent_replicas: pods of each release's agent; up to `agent_replicas_max` where an autoscaler may add some.
-        agent_image: the agent's image by its whole name; None means ours, of this version.
-        agent_sessions: `memory`, or the `s3://bucket/prefix` below which each model's conversations are kept; None: in
-            the bucket, at `sessions/`.
-        agent_keys_secret: name of the Secret whose `api-keys` callers of agents must use one of; None: they are open.
-        agent_store_secret: name of the Secret with the agents' own AWS keys; None: they get those of the engines.
-        otlp_endpoint: where agents send their traces; None: they make none.
-    """
+    name: ProfileName = _setting("GENAI_PROFILE", "Where the pipeline runs: local, kubernetes or eks.", "local")
+    home: Path = _setting("GENAI_HOME", "State folder of the local profile.", Path(".genai"))
+    bucket: str = _setting("GENAI_BUCKET", "Bucket of the staged models and the records.", "genai")
+    region: str = _setting("AWS_REGION", "AWS region of the bucket and the cluster.", "us-east-1")
+    namespace: str = _setting("GENAI_NAMESPACE", "Kubernetes namespace of everything that serves.", "genai")
+    s3_endpoint: str | None = _setting(
+        "AWS_ENDPOINT_URL", "Address of an S3-compatible store.", shown="Amazon S3; local: the installation's SeaweedFS"
+    )
+    s3_endpoint_for_pods: str | None = _setting(
+        "GENAI_PODS_S3_ENDPOINT",
+        "Address of S3 as pods reach it, if it differs. Not used by the local profile.",
+        shown="`AWS_ENDPOINT_URL`",
+    )
+    kms_key: str | None = _setting(
+        "GENAI_KMS_KEY",
+        "Id, alias or ARN of the KMS key that every write asks for (SSE-KMS). Not used by the local profile.",
+        shown="the bucket's own setting",
+    )
+    hub_endpoint: str | None = _setting(
+        "HF_ENDPOINT", "Address of the model hub.", shown="the public hub; local: the embedded one"
+    )
+    cluster_endpoint: str | None = _setting(
+        "GENAI_CLUSTER_URL",
+        "Address of the local cluster's API. Only used by the local profile.",
+        shown=_local_url("cluster"),
+    )
+    cluster_access: ClusterAccess | None = _setting(
+        "GENAI_CLUSTER_ACCESS",
+        "How the pipeline reaches Services: direct (their address) or proxy (the API server's service proxy).",
+        shown="direct in a pod, else proxy",
+    )
+    api_server_cidrs: _Words = _setting(
+        "GENAI_API_SERVER_CIDRS",
+        "Source addresses of the API server's service proxy, separated by commas. Network policies let them in.",
+        (),
+        shown="none",
+    )
+    image_registry: _Registry = _setting(
+        "GENAI_IMAGE_REGISTRY", "Registry that the images of the agent and the chat page come from.", "", shown="none"
+    )
+    weather_url: str = _setting(
+        "WEATHER_URL",
+        "Base address of a weather service with wttr.in's JSON. Agents and evaluations ask it.",
+        "",
+        shown="https://wttr.in; local: the installation's own",
+    )
+    prometheus_url: str | None = _setting(
+        "GENAI_PROMETHEUS_URL",
+        "Address of a Prometheus. More than one replica and GPU health need it.",
+        shown="each engine's own `/metrics`",
+    )
+    dagster_url: str = _setting(
+        "GENAI_DAGSTER_URL",
+        "Address of the Dagster UI. Links in notices and `genai prune` use it.",
+        "",
+        shown=_local_url("dagster"),
+    )
+    node_role: str | None = _setting(
+        "GENAI_NODE_ROLE", "IAM role of GPU nodes with capacity reservations.", shown="Auto Mode's `default` class"
+    )
+    eks_cluster: str | None = _setting(
+        "GENAI_EKS_CLUSTER",
+        "Name of the EKS cluster, by which such nodes find subnets and security group.",
+        shown="none",
+    )
+    probe_gpu: ProbeGpu = _setting(
+        "GENAI_PROBE_GPU",
+        "Whether platform/node_pools may start a GPU node as a proof: auto (only simulated nodes), buy or never.",
+        "auto",
+    )
+    max_rollouts: PositiveInt = _setting(
+        "GENAI_MAX_ROLLOUTS", "Rollouts that may be under way at the same time, of all models.", 2
+    )
+    agent_replicas: PositiveInt = _setting(
+        "GENAI_AGENT_REPLICAS", "Pods of each release's agent.", 1, shown=f"{AGENT_REPLICAS}; local: 1"
+    )
+    agent_replicas_max: PositiveInt | None = _setting(
+        "GENAI_AGENT_REPLICAS_MAX",
+        "Most pods of an agent; with it an autoscaler chooses the number.",
+        shown="no autoscaler",
+    )
+    agent_image: str | None = _setting(
+        "GENAI_AGENT_IMAGE",
+        "The agent's image by its whole name, with a tag or a digest.",
+        shown="the image of this version",
+    )
+    agent_sessions: _Sessions | None = _setting(
+        "GENAI_AGENT_SESSIONS",
+        "Where agents keep conversations: memory, or an s3://bucket/prefix.",
+        shown="`sessions/` in the bucket",
+    )
+    agent_keys_secret: _SecretName | None = _setting(
+        "GENAI_AGENT_KEYS_SECRET",
+        "Name of the Secret whose `api-keys` callers of agents must use.",
+        shown=f"agents are open; local: `{LOCAL_KEYS_SECRET}` if `AGENT_API_KEYS` is set",
+    )
+    agent_store_secret: _SecretName | None = _setting(
+        "GENAI_AGENT_STORE_SECRET", "Name of the Secret with the agents' own AWS keys.", shown="the engines' Secret"
+    )
+    otlp_endpoint: str | None = _setting(
+        "GENAI_OTLP_ENDPOINT", "Address that agents send OpenTelemetry traces to.", shown="no traces"
+    )
 
-    name: ProfileName
-    home: Path
-    bucket: str
-    region: str
-    namespace: str
-    s3_endpoint: str | None
-    hub_endpoint: str | None
-    cluster_endpoint: str | None
-    weather_url: str
-    prometheus_url: str | None
-    dagster_url: str
-    image_registry: str = ""
-    api_server_cidrs: tuple[str, ...] = ()
-    node_role: str | None = None
-    eks_cluster: str | None = None
-    probe_gpu: ProbeGpu = "auto"
-    s3_endpoint_for_pods: str | None = None
-    cluster_access: ClusterAccess | None = None
-    kms_key: str | None = None
     engine_dtype: str | None = None
+    """vLLM's `--dtype` for a model file without one. The local profile takes what the processor computes fastest."""
     engine_threads: int | None = None
-    max_rollouts: int = 2
-    agent_replicas: int = 1
-    agent_replicas_max: int | None = None
-    agent_image: str | None = None
-    agent_sessions: str | None = None
-    agent_keys_secret: str | None = None
-    agent_store_secret: str | None = None
-    otlp_endpoint: str | None = None
+    """Threads of an engine without GPU, within its scheduler's process; None leaves them to vLLM."""
+
+    @model_validator(mode="after")
+    def _most_is_not_below_fewest(self) -> Profile:
+        if self.agent_replicas_max is not None and self.agent_replicas_max < self.agent_replicas:
+            raise ValueError(
+                f"GENAI_AGENT_REPLICAS_MAX={self.agent_replicas_max} is below GENAI_AGENT_REPLICAS, "
+                f"which is {self.agent_replicas}"
+            )
+        return self
 
     @property
     def pods_s3_endpoint(self) -> str | None:
@@ -102,14 +202,14 @@ class Profile:
         return self.s3_endpoint_for_pods or self.s3_endpoint
 
     def ui_page(self, path: str) -> str:
-        """Address of a page of the Dagster UI, as assets/m/live; empty where nobody said where the UI is."""
+        """Return the address of a page of the Dagster UI, as assets/m/live; empty if the UI's address is not set."""
         if not self.dagster_url or (self.name != "local" and self.dagster_url == _local_url("dagster")):
             return ""
         return f"{self.dagster_url.rstrip('/')}/{path}"
 
     @property
     def agent_is_autoscaled(self) -> bool:
-        """Whether an autoscaler, and not we, says how many agents run."""
+        """Whether an autoscaler, and not the pipeline, chooses how many agents run."""
         return (self.agent_replicas_max or 0) > self.agent_replicas
 
     @property
@@ -124,118 +224,98 @@ class Profile:
 
     @property
     def tick_s(self) -> int:
-        """Seconds between two looks for new versions: the embedded hub may be asked often, the public one not."""
+        """Seconds between two looks for new versions. The embedded hub may be asked often, the public one may not."""
         return 5 if self.name == "local" else 30
 
     @classmethod
-    def load(cls, env: Mapping[str, str] | None = None) -> Profile:
-        """Read the profile. Needs no variable to be set and touches no network.
+    def load(cls, env: Mapping[str, str]) -> Profile:
+        """Read the settings from environment variables. None of them has to be set.
 
-        Raises: ValueError: a variable has a value that is none of those it may have.
+        Raises: WrongSetting: a variable has a value that is not allowed.
         """
-        env = os.environ if env is None else env
-        name = _one_of(get_args(ProfileName), "GENAI_PROFILE", env) or "local"
-        home = Path(env.get("GENAI_HOME", ".genai")).absolute()
-        written = _written(home) if name == "local" else {}
+        return cls.of(given_by(env))
 
-        def setting(variable: str, key: str, default: str | None = None) -> str | None:
-            return env.get(variable) or written.get(key) or default
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Profile:
+        """Return the profile with these settings, and with the defaults of its kind for all others.
 
-        local = name == "local"
-        return cls(
-            name=name,
-            home=home,
-            bucket=setting("GENAI_BUCKET", "bucket", "genai") or "genai",
-            region=env.get("AWS_REGION") or "us-east-1",
-            namespace=env.get("GENAI_NAMESPACE", "genai"),
-            s3_endpoint=setting("AWS_ENDPOINT_URL", "s3_endpoint", _local_url("s3") if local else None),
-            hub_endpoint=setting("HF_ENDPOINT", "hub_endpoint"),
-            cluster_endpoint=setting("GENAI_CLUSTER_URL", "cluster_endpoint", _local_url("cluster")) if local else None,
-            weather_url=setting("WEATHER_URL", "weather_url", _local_url("weather") if local else "https://wttr.in")
-            or "",
-            prometheus_url=env.get("GENAI_PROMETHEUS_URL"),
-            dagster_url=setting("GENAI_DAGSTER_URL", "dagster_url", _local_url("dagster")) or "",
-            image_registry=_with_slash(env.get("GENAI_IMAGE_REGISTRY", "")),
-            api_server_cidrs=tuple(env.get("GENAI_API_SERVER_CIDRS", "").replace(",", " ").split()),
-            node_role=env.get("GENAI_NODE_ROLE") or None,
-            eks_cluster=env.get("GENAI_EKS_CLUSTER") or None,
-            probe_gpu=_one_of(get_args(ProbeGpu), "GENAI_PROBE_GPU", env) or "auto",
-            s3_endpoint_for_pods=None if local else env.get("GENAI_PODS_S3_ENDPOINT") or None,
-            cluster_access=_one_of(get_args(ClusterAccess), "GENAI_CLUSTER_ACCESS", env),
-            kms_key=None if local else env.get("GENAI_KMS_KEY") or None,
-            engine_dtype=local_tuning().dtype if local else None,
-            engine_threads=local_tuning().threads if local else None,
-            max_rollouts=_count("GENAI_MAX_ROLLOUTS", env, 2),
-            **_of_agents(env, local),
-        )
+        Args:
+            given: field -> value, as text or typed; an empty value stands for the default.
+        Raises: WrongSetting.
+        """
+        chosen = {field: value for field, value in given.items() if value not in (None, "", ())}
+        home = Path(chosen.get("home", ".genai")).absolute()
+        local = chosen.get("name", "local") == "local"
+        defaults = {**_LOCAL, **_tuning(), **_addresses_of(home)} if local else _ELSEWHERE
+        unused = ("s3_endpoint_for_pods", "kms_key") if local else ("cluster_endpoint",)
+        used: dict[str, Any] = {field: value for field, value in chosen.items() if field not in unused}
+        used["home"] = home
+        try:
+            return cls(**{**defaults, **used})
+        except ValidationError as error:
+            raise WrongSetting(" ".join(_mistake(found) for found in error.errors())) from None
 
 
-def _of_agents(env: Mapping[str, str], local: bool) -> dict[str, Any]:
-    """The settings of every model's agent."""
-    replicas = 1 if local else AGENT_REPLICAS
-    return {
-        "agent_replicas": _count("GENAI_AGENT_REPLICAS", env, replicas),
-        "agent_replicas_max": _agent_replicas_max(env, replicas),
-        "agent_image": env.get("GENAI_AGENT_IMAGE") or None,
-        "agent_sessions": _sessions(env),
-        "agent_keys_secret": _keys_secret(env) if local else _object_name("GENAI_AGENT_KEYS_SECRET", env),
-        "agent_store_secret": _object_name("GENAI_AGENT_STORE_SECRET", env),
-        "otlp_endpoint": env.get("GENAI_OTLP_ENDPOINT") or None,
-    }
+class Setting:
+    """One setting as people know it: its variable, what it means, and its default in words."""
+
+    def __init__(self, field: str, info: FieldInfo) -> None:
+        more = cast("dict[str, str]", info.json_schema_extra)
+        self.field = field
+        self.variable = more["variable"]
+        self.description = info.description or ""
+        self.is_number = isinstance(info.default, int)
+        self.default = more["default"] or f"`{info.default}`"
 
 
-def _local_url(service: str) -> str:
-    return f"http://127.0.0.1:{LOCAL_PORTS[service]}"
+def _infos() -> Mapping[str, FieldInfo]:
+    return cast("Any", Profile).__pydantic_fields__
 
 
-def _one_of(choices: tuple[Any, ...], variable: str, env: Mapping[str, str]) -> Any:
-    value = env.get(variable) or None
-    if value not in (None, *choices):
-        raise ValueError(f"{variable}={value!r} is none of its values. Use {', '.join(choices[:-1])} or {choices[-1]}.")
-    return value
+SETTINGS: tuple[Setting, ...] = tuple(Setting(name, info) for name, info in _infos().items() if info.json_schema_extra)
+"""Every setting, in the order of the reference page."""
 
 
-def _count(variable: str, env: Mapping[str, str], default: int) -> int:
-    value = env.get(variable) or str(default)
-    if not value.isdecimal() or int(value) < 1:
-        raise ValueError(f"{variable}={value!r} is no number of at least 1.")
-    return int(value)
+def given_by(env: Mapping[str, str]) -> dict[str, Any]:
+    """Return field -> value of what is set. The local profile names the Secret of AGENT_API_KEYS by itself."""
+    given: dict[str, Any] = {s.field: env[s.variable] for s in SETTINGS if env.get(s.variable)}
+    if given.get("name", "local") == "local":
+        given["agent_keys_secret"] = LOCAL_KEYS_SECRET if env.get("AGENT_API_KEYS") else None
+    return given
 
 
-def _agent_replicas_max(env: Mapping[str, str], fewest: int) -> int | None:
-    if not env.get("GENAI_AGENT_REPLICAS_MAX"):
-        return None
-    fewest, most = _count("GENAI_AGENT_REPLICAS", env, fewest), _count("GENAI_AGENT_REPLICAS_MAX", env, fewest)
-    if most < fewest:
-        raise ValueError(f"GENAI_AGENT_REPLICAS_MAX={most} is below GENAI_AGENT_REPLICAS, which is {fewest}.")
-    return most
+_LOCAL: Mapping[str, Any] = {
+    "s3_endpoint": _local_url("s3"),
+    "cluster_endpoint": _local_url("cluster"),
+    "weather_url": _local_url("weather"),
+    "dagster_url": _local_url("dagster"),
+}
+_ELSEWHERE: Mapping[str, Any] = {
+    "weather_url": "https://wttr.in",
+    "dagster_url": _local_url("dagster"),
+    "agent_replicas": AGENT_REPLICAS,
+}
 
 
-def _sessions(env: Mapping[str, str]) -> str | None:
-    value = env.get("GENAI_AGENT_SESSIONS") or None
-    if value not in (None, "memory") and not value.startswith("s3://"):
-        raise ValueError(f"GENAI_AGENT_SESSIONS={value!r} is none of its values. Use memory or s3://bucket/prefix.")
-    return value
+def _tuning() -> dict[str, Any]:
+    tuning = local_tuning()
+    return {"engine_dtype": tuning.dtype, "engine_threads": tuning.threads}
 
 
-def _keys_secret(env: Mapping[str, str]) -> str | None:
-    """On one machine nobody writes Secrets by hand: the keys are in the environment, and `genai up` writes it."""
-    return LOCAL_KEYS_SECRET if env.get("AGENT_API_KEYS") else None
+def _mistake(found: Any) -> str:
+    """Return a sentence that names the variable, its value and what is allowed."""
+    named = {s.field: s for s in SETTINGS}.get(str(found["loc"][0])) if found["loc"] else None
+    text = str(found["msg"]).removeprefix("Value error, ").rstrip(".")
+    if named is None:
+        return f"{text}."
+    return f"{named.variable}={found['input']!r} is not allowed. {text}."
 
 
-def _object_name(variable: str, env: Mapping[str, str]) -> str | None:
-    value = env.get(variable) or None
-    if value and not re.fullmatch(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", value):
-        raise ValueError(f"{variable}={value!r} is no name of a Secret. Use lower case letters, digits, `-` and `.`.")
-    return value
-
-
-def _with_slash(registry: str) -> str:
-    return f"{registry.rstrip('/')}/" if registry else ""
-
-
-def _written(home: Path) -> dict[str, str]:
+def _addresses_of(home: Path) -> dict[str, str]:
+    """Return what `genai up` wrote about its services; empty before its first start."""
     try:
-        return json.loads((home / "local.json").read_text())
+        written: dict[str, Any] = json.loads((home / "local.json").read_text())
     except (FileNotFoundError, ValueError):
         return {}
+    known = {s.field for s in SETTINGS}
+    return {field: value for field, value in written.items() if field in known and isinstance(value, str)}

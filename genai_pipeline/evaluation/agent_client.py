@@ -19,6 +19,7 @@ from genai_pipeline.evaluation.reply import NotMeasured, Reply, ReportedCall
 from genai_pipeline.gateways.agent.keys import REFUSED, REMEDY, key_headers, without_key
 from genai_pipeline.gateways.backoff import backoff_s, retry_after_s
 from genai_pipeline.gateways.bounded_body import whole_within
+from genai_pipeline.gateways.connections import is_loopback
 from genai_pipeline.gateways.pace import Pace
 
 TIMEOUT_S = 60.0
@@ -45,7 +46,9 @@ class AgentClient:
         self._timeout_s = timeout_s
         limits = httpx.Limits(max_connections=MOST_AT_ONCE, max_keepalive_connections=MOST_AT_ONCE)
         headers, hooks = key_headers(), whole_within(timeout_s)
-        self._http = httpx.Client(timeout=timeout_s, limits=limits, headers=headers, event_hooks=hooks)
+        self._http = httpx.Client(
+            timeout=timeout_s, limits=limits, headers=headers, event_hooks=hooks, trust_env=not is_loopback(url)
+        )
         self._pace = Pace(min(concurrency, MOST_AT_ONCE))
 
     def __enter__(self) -> AgentClient:

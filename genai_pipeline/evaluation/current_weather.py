@@ -14,8 +14,10 @@ import httpx
 
 from genai_pipeline.evaluation.agent_suite import AgentSuite, PlaceWeather
 from genai_pipeline.evaluation.reply import NotMeasured
+from genai_pipeline.gateways.connections import is_loopback
 
 DEMO_ONLY = "demo-data"
+_JSON = {"Accept": "application/json"}
 _SIDE_BY_SIDE = 4
 _TIMEOUT_S = 20.0
 
@@ -26,7 +28,9 @@ def with_weather_of(suite: AgentSuite, weather_url: str) -> AgentSuite:
     Raises: NotMeasured: the service does not answer, so that the right answers are not known.
     """
     with (
-        httpx.Client(base_url=weather_url, timeout=_TIMEOUT_S, headers={"Accept": "application/json"}) as http,
+        httpx.Client(
+            base_url=weather_url, timeout=_TIMEOUT_S, headers=_JSON, trust_env=not is_loopback(weather_url)
+        ) as http,
         ThreadPoolExecutor(_SIDE_BY_SIDE) as pool,
     ):
         answers = list(pool.map(lambda place: _ask(http, place), suite.weather))

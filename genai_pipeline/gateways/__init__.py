@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, cast
 
 from genai_pipeline.core.source_spec import Source
 from genai_pipeline.gateways.agent.abc import AgentEndpoint
@@ -17,10 +19,21 @@ from genai_pipeline.gateways.webhook.abc import Webhook
 
 
 @dataclass(frozen=True)
-class Gateways:
-    """Every door to the outside world. `inference` and `agent` open one endpoint by its base address.
+class StoreKeys:
+    """AWS keys of the store."""
 
-    `aws` is None where there is no EC2 to ask, `webhook` where nobody wants to be told.
+    key_id: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Gateways:
+    """Every gateway to the outside world. `inference` and `agent` open one endpoint by its base address.
+
+    Args:
+        aws: None where there is no EC2 to ask.
+        webhook: None where no webhook is set.
+        store_keys: what pods without an identity of their own read the store with; None if the pipeline has no keys.
     """
 
     hub: Hub
@@ -31,10 +44,20 @@ class Gateways:
     metrics: Metrics
     aws: Aws | None = None
     webhook: Webhook | None = None
-    _sources: dict[Source, Hub] = field(default_factory=dict[Source, Hub], compare=False, repr=False)
+    store_keys: StoreKeys | None = None
 
     def source(self, source: Source) -> Hub:
-        """What a model's files come from, always the same gateway for the same source."""
-        from genai_pipeline.gateways.hub.sources import source_of
+        """Return what a model's files come from."""
+        return source_gateway(source, self.hub, self.store)
 
-        return self._sources.setdefault(source, source_of(source, self.hub, self.store))
+
+def source_gateway(source: Source, hub: Hub, store: ObjectStore) -> Hub:
+    """Return the same gateway for the same source: it remembers digests, and reads new files in the background."""
+    return _kept_source(cast("Any", source), hub, store)
+
+
+@lru_cache(maxsize=1024)
+def _kept_source(source: Any, hub: Hub, store: ObjectStore) -> Hub:
+    from genai_pipeline.gateways.hub.sources import source_of
+
+    return source_of(source, hub, store)

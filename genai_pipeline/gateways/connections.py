@@ -7,6 +7,7 @@ buffer to the socket without a copy (docs/architecture.md, "How bytes get there"
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +19,13 @@ import urllib3
 from urllib3.util import Timeout, make_headers
 
 TIMEOUT = Timeout(connect=10.0, read=30.0)
+_LOOPBACK = re.compile(r"https?://(127\.\d+\.\d+\.\d+|localhost|\[::1\])([:/]|$)")
 _CA_BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+
+
+def is_loopback(url: str) -> bool:
+    """Whether an address is on this machine. It is never asked through a proxy, whatever the environment says."""
+    return bool(_LOOPBACK.match(url))
 
 
 class Connections:
@@ -55,7 +62,7 @@ class Connections:
         )  # fmt: skip
 
     def _for(self, url: str) -> urllib3.PoolManager:
-        if not self._proxies:
+        if not self._proxies or is_loopback(url):
             return self._direct
         at = urlsplit(url)
         proxy = self._proxies.get(at.scheme) or self._proxies.get("all")

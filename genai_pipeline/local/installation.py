@@ -23,8 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from genai_pipeline.core.profile import LOCAL_PORTS, Profile
+from genai_pipeline.gateways import StoreKeys
 from genai_pipeline.local.ports import HOST
 from genai_pipeline.local.private_file import write_private
+from genai_pipeline.resources.engines import Engines
+from genai_pipeline.resources.real_gateways import gateways_for
 
 PROJECT = Path(__file__).parents[2]
 """Where models/ and demo/ are."""
@@ -139,21 +142,20 @@ def export_lines(environment: Mapping[str, str]) -> str:
     return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in sorted(environment.items()))
 
 
-def adopt(profile: Profile) -> Profile:
-    """Put the local installation's environment into ours, so that gateways reach its services; the new profile.
+def engines_of(profile: Profile, env: Mapping[str, str]) -> Engines:
+    """Return the engines of a profile; of the local one, with the addresses and keys of its running services.
 
-    A foreign AWS_ENDPOINT_URL or AWS key in the user's shell must not redirect the local profile.
+    Another AWS_ENDPOINT_URL or AWS key in the user's shell does not redirect the local profile.
+
+    Args:
+        env: the user's environment; it is only read.
     """
     installation = Installation.of(profile)
     ports = installation.ports()
     if profile.name != "local" or not ports:
-        return profile
-    ports = dict(LOCAL_PORTS) | ports
-    if uses_own_hub(ports, os.environ):  # then all we talk to is on this machine
-        for name in PROXIES:
-            os.environ.pop(name, None)
-    os.environ.update(installation.environment(ports, os.environ))
-    return Profile.load()
+        return Engines(profile, gateways_for(profile))
+    found = Profile.load({**env, **installation.environment({**LOCAL_PORTS, **ports}, env)})
+    return Engines(found, gateways_for(found, StoreKeys(*installation.credentials)))
 
 
 def uses_own_hub(ports: Mapping[str, int], env: Mapping[str, str]) -> bool:

@@ -76,7 +76,7 @@ class Switch:
 def v2(installation, v1) -> Switch:
     """A new revision is published while clients ask the stable address."""
     assert v1.record.phase is Phase.LIVE, v1.why
-    engine = installation.platform.traffic.url(MODEL)
+    engine = installation.engines.traffic().url(MODEL)
     with ContinuousProbe(engine, MODEL, rate_per_s=2, request_deadline_s=180) as probe:
         installation.publish("v2")
         ended = wait_until_ended(installation, MODEL, revision("v2"))
@@ -142,7 +142,7 @@ def test_clients_saw_the_one_revision_and_then_the_other(installation, v1, v2):
 def test_the_replaced_release_is_scaled_to_zero_and_kept(installation, v1, v2):
     # Live is written before the drain begins.
     until(lambda: not pods(installation, v1.record.release), "the end of the replaced release", 120)
-    kept = installation.platform.gateways.cluster.get("Deployment", v1.record.as_release.object_name)
+    kept = installation.engines.gateways.cluster.get("Deployment", v1.record.as_release.object_name)
     assert kept is not None
     assert kept["spec"]["replicas"] == 0
 
@@ -156,7 +156,7 @@ def test_the_agent_runs_from_its_own_image_and_not_as_root(installation, v2):
 
 
 def test_the_agent_answers_a_question_about_the_weather_at_its_stable_address(installation, v2):
-    agent = installation.platform.traffic.url(MODEL, "agent")
+    agent = installation.engines.traffic().url(MODEL, "agent")
 
     answer = httpx.post(f"{agent}/agent", json={"prompt": "What is the weather in São Paulo?"}, timeout=120)
 
@@ -189,7 +189,7 @@ def test_a_command_that_does_not_run_would_be_seen(installation, v1, tmp_path):
 
 def test_no_secret_is_in_logs_records_or_manifests(installation, v2):
     shown = [p for p in installation.folder.rglob("*") if p.suffix in (".log", ".yaml", ".db") and p.is_file()]
-    objects = json.dumps([installation.platform.gateways.cluster.list(kind) for kind in ("Deployment", "Pod")])
+    objects = json.dumps([installation.engines.gateways.cluster.list(kind) for kind in ("Deployment", "Pod")])
 
     assert len(shown) > 5
     assert [p for p in shown if SECRET.encode() in p.read_bytes()] == []

@@ -7,7 +7,8 @@ from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.model_file import ModelFiles, parse_model
 from genai_pipeline.core.verdict import passed
 from genai_pipeline.definitions import definitions_of
-from genai_pipeline.resources.platform import Platform
+from genai_pipeline.resources.engines import Engines
+from tests.fakes.resources import fake_resources
 from tests.fakes.world import PROFILE, World
 
 MODEL = """
@@ -22,7 +23,8 @@ class Desk:
 
     def __init__(self, world: World, gateways=None, profile=PROFILE) -> None:
         self.world = world
-        self.platform = Platform(profile, gateways or world.gateways())
+        self.engines = Engines(profile, gateways or world.gateways())
+        self.resources = fake_resources(lambda: self.engines)
         self.instance = dg.DagsterInstance.ephemeral()
         self.load(ModelFiles((parse_model(MODEL, "models/tiny.yaml"),), ()))
         self.verdicts = {asset: [passed(name, "fine") for name in checks] for asset, checks in CHECKS.items()}
@@ -30,15 +32,14 @@ class Desk:
     def load(self, files: ModelFiles) -> None:
         """Load the code location anew from these model files."""
         self.spec = files.specs[0]
-        self.defs = definitions_of(files, self.platform)
+        self.defs = definitions_of(files, self.resources)
 
     def tick(self):
         """One evaluation of the version sensor; adds the partitions it asks for."""
         repository = self.defs.get_repository_def()
-        context = dg.build_sensor_context(
-            self.instance, repository_def=repository, resources={"platform": self.platform}
-        )
-        result = repository.get_sensor_def("new_versions")(context)
+        sensor = repository.get_sensor_def("new_versions")
+        with dg.build_sensor_context(self.instance, repository_def=repository, resources=self.resources) as context:
+            result = sensor(context)
         if isinstance(result, dg.SkipReason):
             return [], result.skip_message
         for request in result.dynamic_partitions_requests or ():
@@ -51,7 +52,6 @@ class Desk:
             tags=request.tags,
             instance=self.instance,
             raise_on_error=False,
-            resources={"platform": self.platform},
         )
 
     def prove(self):
@@ -74,15 +74,15 @@ class Desk:
             partition_key=partition,
             instance=self.instance,
             raise_on_error=False,
-            resources={"platform": self.platform},
+            resources=self.resources,
         )
 
     def record(self, release):
-        return self.platform.records.require("tiny", release)
+        return self.engines.records().require("tiny", release)
 
     @property
     def live(self):
-        found = self.platform.records.live("tiny")
+        found = self.engines.records().live("tiny")
         return found and found.release
 
     @property

@@ -28,7 +28,6 @@ def approve(desk, release):
     return desk.defs.resolve_job_def("approve").execute_in_process(
         instance=desk.instance,
         run_config={"ops": {"approve_release": {"config": config}}},
-        resources={"platform": desk.platform},
         raise_on_error=False,
     )
 
@@ -48,7 +47,7 @@ def test_with_manual_approval_the_run_ends_well_without_moving_traffic_and_says_
     release = desk.releases[0]
     assert f"genai approve tiny@{release}" in desk.tick()[1]
     assert desk.record(release).phase is Phase.AWAITING_APPROVAL
-    (notice,) = desk.platform.notices.waiting()
+    (notice,) = desk.engines.notices().waiting()
     assert notice.kind is NoticeKind.AWAITING_APPROVAL
     assert f"genai approve tiny@{release}" in notice.text
     assert "http://dagster/assets/tiny/" in notice.text
@@ -188,7 +187,7 @@ def test_a_candidate_that_is_gone_when_its_promotion_comes_is_proven_again(desk,
     monkeypatch.setattr(NOW[0], lambda: "2999-01-01T00:00:00Z")
     jobs = []
     while desk.live is None:
-        desk.platform.candidates.stop(desk.record(release).as_release)
+        desk.engines.candidates().stop(desk.record(release).as_release)
         (request,), _ = desk.tick()
         jobs.append(request.job_name)
         if request.job_name == "rollout_tiny":
@@ -264,7 +263,7 @@ def test_what_ended_without_a_verdict_is_told_of_as_inconclusive(desk, monkeypat
 
     desk.tick()
 
-    assert [notice.kind for notice in desk.platform.notices.waiting()] == [NoticeKind.INCONCLUSIVE]
+    assert [notice.kind for notice in desk.engines.notices().waiting()] == [NoticeKind.INCONCLUSIVE]
 
 
 def named(name):

@@ -9,7 +9,7 @@ import pytest
 from genai_pipeline.core.errors import ClusterUnavailable
 from genai_pipeline.core.facts import Facts
 from genai_pipeline.core.model_file import ModelFiles, parse_model
-from genai_pipeline.resources.platform import Platform
+from genai_pipeline.resources.engines import Engines
 from tests.defs.upkeep_desk import evaluations, publish, redeploy, run, tick
 
 HEALING = "name: tiny\nsource: {hub: owner/tiny, ref: main}\nrollout: {self_heal: true}\n"
@@ -47,7 +47,7 @@ def compared(desk):
 
 
 def notices(desk):
-    return [str(n.kind) for n in desk.platform.notices.waiting()]
+    return [str(n.kind) for n in desk.engines.notices().waiting()]
 
 
 def test_what_was_just_rolled_out_is_as_rendered_and_nothing_is_due(desk):
@@ -138,7 +138,7 @@ def test_nothing_is_compared_or_redeployed_during_a_rollout_or_a_watch(desk, mon
 
     publish(desk, "v1")
     upgrade(desk, monkeypatch)
-    live = desk.platform.records.live("tiny")
+    live = desk.engines.records().live("tiny")
     desk.world.store.put(live_key("tiny"), replace(live, watched_until="2999-01-01T00:00:00Z").to_bytes())
     assert "is being watched" in compared(desk).description
     assert "is being watched" in tick(desk, "redeploys")[1]
@@ -183,7 +183,7 @@ def test_a_new_version_of_this_code_redeploys_what_is_live_with_its_reason(desk,
 )
 def test_another_image_or_setting_of_the_agent_redeploys_it_and_says_which(desk, setting, reason):
     publish(desk, "v1")
-    desk.platform = Platform(replace(desk.platform.profile, **setting), desk.platform.gateways)
+    desk.engines = Engines(replace(desk.engines.profile, **setting), desk.engines.gateways)
     reload_as_it_is(desk)
     (request,), _ = tick(desk, "redeploys")
 
@@ -195,14 +195,14 @@ def test_another_image_or_setting_of_the_agent_redeploys_it_and_says_which(desk,
 
 
 def test_an_autoscaler_that_is_switched_off_goes(desk):
-    scaled = replace(desk.platform.profile, agent_replicas=2, agent_replicas_max=4)
-    fixed, gateways = desk.platform.profile, desk.platform.gateways
-    desk.platform = Platform(scaled, gateways)
+    scaled = replace(desk.engines.profile, agent_replicas=2, agent_replicas_max=4)
+    fixed, gateways = desk.engines.profile, desk.engines.gateways
+    desk.engines = Engines(scaled, gateways)
     reload_as_it_is(desk)
     publish(desk, "v1")
     name = f"tiny-agent-{desk.live}"
     assert desk.world.cluster.get("HorizontalPodAutoscaler", name)
-    desk.platform = Platform(fixed, gateways)
+    desk.engines = Engines(fixed, gateways)
     reload_as_it_is(desk)
 
     assert redeploy(desk).success
@@ -215,7 +215,7 @@ def test_an_autoscaler_that_is_switched_off_goes(desk):
 def test_where_nothing_differs_after_all_that_is_noted_and_nothing_is_applied(desk, monkeypatch):
     publish(desk, "v1")
     facts = Facts(deployed=None)  # as of a release from before anybody wrote it down
-    desk.platform.records.update("tiny", desk.live, lambda r: r.with_facts(facts))
+    desk.engines.records().update("tiny", desk.live, lambda r: r.with_facts(facts))
     monkeypatch.setattr(desk.world.cluster, "apply", lambda *a, **k: pytest.fail("nothing is to be applied"))
 
     result = redeploy(desk)
@@ -289,17 +289,17 @@ def test_paused_and_outside_its_window_it_waits_and_says_so(desk, monkeypatch, r
 
 def test_a_rollback_by_hand_in_the_middle_keeps_the_traffic_that_it_moved(desk, monkeypatch):
     publish(desk, "v1", "v2")
-    v2, v1 = desk.live, desk.platform.records.live("tiny").last_good
+    v2, v1 = desk.live, desk.engines.records().live("tiny").last_good
     upgrade(desk, monkeypatch)
     (request,), _ = tick(desk, "redeploys")
     apply = desk.world.cluster.apply
 
     def meanwhile(objects, take_back=False):
-        desk.platform.records.set_live(desk.record(v1).as_release)
+        desk.engines.records().set_live(desk.record(v1).as_release)
         return apply(objects, take_back)
 
     monkeypatch.setattr(desk.world.cluster, "apply", meanwhile)
     assert not run(desk, "redeploy", request.run_config, request.tags).success
 
     assert desk.live == v1 != v2
-    assert desk.platform.traffic.on("tiny") == v1
+    assert desk.engines.traffic().on("tiny") == v1

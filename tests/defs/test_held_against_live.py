@@ -67,7 +67,7 @@ def test_the_first_release_is_held_against_nothing_and_its_results_are_kept(desk
     kept = ResultsStore(desk.world.store).read("tiny", desk.live, "weather")
     assert kept == replace(evaluated.found, model="tiny", release=desk.live)
     assert desk.record(desk.live).facts.agent.results.endswith(results_key("tiny", desk.live, "weather"))
-    assert [r.release for r in desk.platform.records.all("tiny")] == [desk.live]
+    assert [r.release for r in desk.engines.records().all("tiny")] == [desk.live]
 
 
 def test_the_next_one_is_held_against_what_live_did_and_the_flipped_cases_are_shown(desk, evaluated):
@@ -97,7 +97,7 @@ def test_live_may_be_asked_at_its_stable_address_and_what_it_says_is_kept(desk, 
     publish(desk, "v2")
 
     assert evaluated.against.stored is None
-    assert evaluated.against.agent_url == desk.platform.traffic.url("tiny", "agent")
+    assert evaluated.against.agent_url == desk.engines.traffic().url("tiny", "agent")
     assert ResultsStore(desk.world.store).read("tiny", v1, "weather").solved == 4
 
 
@@ -128,8 +128,8 @@ def test_one_that_is_worse_is_rejected_and_live_stays(desk, evaluated):
 
 def test_a_comparison_with_what_lost_the_traffic_meanwhile_proves_nothing(desk, evaluated):
     publish(desk, "v1", "v2")
-    last_good = desk.platform.records.live("tiny").last_good
-    evaluated.meanwhile = lambda: desk.platform.records.set_live(desk.record(last_good).as_release)
+    last_good = desk.engines.records().live("tiny").last_good
+    evaluated.meanwhile = lambda: desk.engines.records().set_live(desk.record(last_good).as_release)
     desk.world.hub.publish("v3")
 
     assert not desk.roll_out().success
@@ -169,8 +169,8 @@ def test_a_record_from_before_the_check_is_promoted_and_rebuilt(desk, monkeypatc
 
     assert desk.record(release).may_go_live
     with dg.DagsterInstance.local_temp(str(tmp_path)) as fresh:
-        said = rebuild(fresh, desk.spec, desk.platform.records.all("tiny"), releases_of(desk.spec).name)
-        again = rebuild(fresh, desk.spec, desk.platform.records.all("tiny"), releases_of(desk.spec).name)
+        said = rebuild(fresh, desk.spec, desk.engines.records().all("tiny"), releases_of(desk.spec).name)
+        again = rebuild(fresh, desk.spec, desk.engines.records().all("tiny"), releases_of(desk.spec).name)
 
     assert "1 releases (1 new to Dagster)" in said
     assert "0 materializations and 0 check evaluations" in again

@@ -16,7 +16,7 @@ def latest(desk, asset):
 
 
 def kinds(desk):
-    return [str(n.kind) for n in desk.platform.notices.waiting()]
+    return [str(n.kind) for n in desk.engines.notices().waiting()]
 
 
 def worsen(desk, verdict):
@@ -79,13 +79,13 @@ def test_what_could_not_be_measured_is_a_warning_and_makes_nothing_fresh(desk, m
 
 def test_a_release_that_lost_the_traffic_meanwhile_is_not_judged(desk, monkeypatch):
     publish(desk, "v1", "v2")
-    last_good = desk.platform.records.live("tiny").last_good
+    last_good = desk.engines.records().live("tiny").last_good
     from genai_pipeline.evaluation import evaluate as evaluation
 
     evaluate = evaluation.evaluate
 
     def meanwhile(*args, **kwargs):
-        desk.platform.records.set_live(desk.record(last_good).as_release)
+        desk.engines.records().set_live(desk.record(last_good).as_release)
         return evaluate(*args, **kwargs)
 
     monkeypatch.setattr(evaluation, "evaluate", meanwhile)
@@ -106,7 +106,7 @@ def test_the_engines_own_figures_are_held_to_the_gates(desk, monkeypatch, bound,
         def read(self, url):
             return EngineMetrics(0.1, 0, 0, 0, 0, 0, next(readings))
 
-    object.__setattr__(desk.platform.gateways, "metrics", Metrics())
+    object.__setattr__(desk.engines.gateways, "metrics", Metrics())
 
     found = evaluations(run(desk, "evaluate_tiny"))["still_within_gates"]
 
@@ -144,18 +144,18 @@ def test_a_schedules_run_that_fails_is_told(desk):
     sensor = repository.get_sensor_def("upkeep_failures")
     job = desk.defs.resolve_job_def("prune")
     result = job.execute_in_process(
-        instance=desk.instance, raise_on_error=False, resources={"platform": desk.platform},
+        instance=desk.instance, raise_on_error=False,
         run_config={"ops": {"prune_staged_models": {"config": {"grace_days": -1}}}},
     )  # fmt: skip
     failed_run = result.dagster_run
     event = next((e for e in result.all_events if e.is_failure), None) or result.all_events[-1]
     context = dg.build_run_status_sensor_context(
         sensor_name="upkeep_failures", dagster_event=event, dagster_instance=desk.instance, dagster_run=failed_run,
-        resources={"platform": desk.platform},
+        resources=desk.resources,
     ).for_run_failure()  # fmt: skip
 
     sensor(context)
 
-    (notice,) = desk.platform.notices.waiting()
+    (notice,) = desk.engines.notices().waiting()
     assert notice.kind == "upkeep failed"
     assert "prune" in notice.text

@@ -30,13 +30,13 @@ class Watch:
         self.sensor = desk.defs.get_repository_def().get_sensor_def("live_watch")
 
     def tick(self):
-        context = dg.build_sensor_context(
+        with dg.build_sensor_context(
             self.desk.instance,
             cursor=self.cursor,
             repository_def=self.desk.defs.get_repository_def(),
-            resources={"platform": self.desk.platform},
-        )
-        result = self.sensor(context)
+            resources=self.desk.resources,
+        ) as context:
+            result = self.sensor(context)
         self.cursor = result.cursor
         return result
 
@@ -46,7 +46,6 @@ class Watch:
             tags=tags,
             instance=self.desk.instance,
             raise_on_error=False,
-            resources={"platform": self.desk.platform},
         )
 
     def assert_back(self):

@@ -9,7 +9,7 @@ import pytest
 from genai_pipeline.core.notice import Notice, NoticeKind
 from genai_pipeline.core.verdict import failed
 from genai_pipeline.gateways.webhook.http import HttpWebhook
-from genai_pipeline.resources.platform import Platform
+from genai_pipeline.resources.engines import Engines
 from tests.defs.upkeep_desk import publish, run, tick
 from tests.fakes.webhook import FakeWebhook
 from tests.fakes.world import PROFILE
@@ -18,7 +18,7 @@ SECRET = "T00-B00-veryprivate"
 
 
 def connect(desk, webhook, profile=PROFILE):
-    desk.platform = Platform(profile, replace(desk.world.gateways(), webhook=webhook))
+    desk.engines = Engines(profile, replace(desk.world.gateways(), webhook=webhook))
 
 
 @pytest.fixture
@@ -50,8 +50,8 @@ def test_a_rollback_is_told_once_whoever_finishes_it(desk, webhook):
     publish(desk, "v1", "v2")
     bad = desk.live
     for _ in range(2):
-        desk.platform.roll_back.begin("tiny", "it breaks", "ada", release=bad)
-        desk.platform.roll_back.finish("tiny", lambda _: None)
+        desk.engines.roll_back().begin("tiny", "it breaks", "ada", release=bad)
+        desk.engines.roll_back().finish("tiny", lambda _: None)
         tick(desk, "notifications")
 
     assert len(webhook.texts) == 1
@@ -74,7 +74,7 @@ def test_off_unless_it_is_set(desk):
 def test_the_link_is_there_where_somebody_said_where_the_ui_is(desk, profile, link):
     webhook = FakeWebhook()
     connect(desk, webhook, profile)
-    desk.platform.notices.write(Notice(NoticeKind.DRIFT, "tiny", "r1", "x", "2999-01-01T00:00:00Z"))
+    desk.engines.notices().write(Notice(NoticeKind.DRIFT, "tiny", "r1", "x", "2999-01-01T00:00:00Z"))
 
     tick(desk, "notifications")
 

@@ -90,7 +90,7 @@ def test_what_the_ui_showed_comes_back_from_the_records(told):
     with dg.DagsterInstance.ephemeral() as empty:
         assert facts(empty, told.spec) != before
 
-        said = rebuild(empty, told.spec, told.platform.records.all("tiny"), "tiny_releases")
+        said = rebuild(empty, told.spec, told.engines.records().all("tiny"), "tiny_releases")
 
         different = differing(before, facts(empty, told.spec))
         assert different == {}, sorted(different, key=str)
@@ -98,7 +98,7 @@ def test_what_the_ui_showed_comes_back_from_the_records(told):
 
 
 def test_doing_it_again_reports_nothing(told):
-    records = told.platform.records.all("tiny")
+    records = told.engines.records().all("tiny")
     with dg.DagsterInstance.ephemeral() as empty:
         rebuild(empty, told.spec, records, "tiny_releases")
         before = facts(empty, told.spec)
@@ -112,7 +112,7 @@ def test_doing_it_again_reports_nothing(told):
 
 def test_old_proof_does_not_look_fresh(told):
     record = told.record(told.live)
-    records = [r for r in told.platform.records.all("tiny") if r.release == record.release]
+    records = [r for r in told.engines.records().all("tiny") if r.release == record.release]
     with dg.DagsterInstance.ephemeral() as empty:
         rebuild(empty, told.spec, records, "tiny_releases")
         (found,) = empty.fetch_materializations(dg.AssetKey(["tiny", "live"]), limit=5).records
@@ -127,7 +127,7 @@ def test_after_the_loss_nothing_is_started_again_for_what_is_live(told):
     with dg.DagsterInstance.ephemeral() as empty:
         told.instance = empty
         assert told.tick()[0] == []
-        rebuild(empty, told.spec, told.platform.records.all("tiny"), "tiny_releases")
+        rebuild(empty, told.spec, told.engines.records().all("tiny"), "tiny_releases")
 
         assert told.tick()[0] == []
         assert tick(told, "redeploys")[0] == []

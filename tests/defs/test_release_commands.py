@@ -5,7 +5,8 @@ import json
 import dagster as dg
 import pytest
 
-from genai_pipeline.cli import main, releases
+from genai_pipeline.cli import main
+from genai_pipeline.cli.context import Context
 from genai_pipeline.core.model_file import ModelFiles, parse_model
 from genai_pipeline.core.record import Phase, live_key, record_key
 from genai_pipeline.core.verdict import Outcome, failed
@@ -22,7 +23,7 @@ def genai(desk, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("GENAI_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("GENAI_PROFILE", "kubernetes")
     monkeypatch.setenv("GENAI_USER", "ada")
-    monkeypatch.setattr(releases, "_platform", lambda context: desk.platform)
+    monkeypatch.setattr(Context, "engines", lambda context: desk.engines)
 
     def run(*args):
         capsys.readouterr()  # what Dagster said before
@@ -35,7 +36,7 @@ def genai(desk, monkeypatch, tmp_path, capsys):
 
 def test_the_history_tells_of_every_release_newest_first(desk, genai):
     publish(desk, "v1", "v2")
-    v2, v1 = desk.live, desk.platform.records.live("tiny").last_good
+    v2, v1 = desk.live, desk.engines.records().live("tiny").last_good
     desk.verdicts["agent_report"] = [failed(v.check, "Paris\x1b[2J") for v in desk.verdicts["agent_report"]]
     desk.world.hub.publish("v3")
     desk.roll_out()
@@ -109,13 +110,13 @@ def test_an_approval_stands_in_the_record_with_who_gave_it_and_the_next_tick_pro
 
 def test_a_rollback_by_hand_gives_the_traffic_back_and_says_who_and_why(desk, genai):
     publish(desk, "v1", "v2")
-    v2, v1 = desk.live, desk.platform.records.live("tiny").last_good
+    v2, v1 = desk.live, desk.engines.records().live("tiny").last_good
 
     code, said = genai("rollback", "tiny", "--reason", "answers in French")
 
     assert code == 0
     assert f"tiny: {v1} is live." in said
-    assert desk.live == desk.platform.traffic.on("tiny") == v1
+    assert desk.live == desk.engines.traffic().on("tiny") == v1
     record = desk.record(v2)
     assert record.phase is Phase.ROLLED_BACK
     assert "answers in French" in record.reason
@@ -144,7 +145,7 @@ def test_the_history_is_on_the_asset_too(desk):
     publish(desk, "v1", "v2")
     (found,) = desk.instance.fetch_materializations(dg.AssetKey(["tiny", "live"]), limit=1).records
     rows = [r.data for r in found.asset_materialization.metadata["history"].value.records]
-    assert [row["release"] for row in rows] == [desk.live, desk.platform.records.live("tiny").last_good]
+    assert [row["release"] for row in rows] == [desk.live, desk.engines.records().live("tiny").last_good]
 
 
 DAMAGED = {
@@ -174,7 +175,7 @@ def test_what_cannot_be_read_is_named_and_no_sensor_falls_over_it(desk, genai, w
 
 def test_a_damaged_record_of_another_release_does_not_bar_the_way_back(desk, genai):
     publish(desk, "v1", "v2")
-    good = desk.platform.records.live("tiny").last_good
+    good = desk.engines.records().live("tiny").last_good
     desk.world.store.put("releases/tiny/another.json", b"{")
 
     code, said = genai("rollback", "tiny")
@@ -202,9 +203,9 @@ def test_a_name_that_no_model_can_have_is_unknown_and_nothing_is_taken_for_its_r
 
 def test_a_way_back_that_was_begun_leads_where_it_was_begun_to(desk, genai, monkeypatch):
     publish(desk, "v1", "v2", "v3")
-    v3, last_good = desk.live, desk.platform.records.live("tiny").last_good
-    v1 = next(r.release for r in desk.platform.records.all("tiny"))
-    desk.platform.roll_back.begin("tiny", "bad", "ada")
+    v3, last_good = desk.live, desk.engines.records().live("tiny").last_good
+    v1 = next(r.release for r in desk.engines.records().all("tiny"))
+    desk.engines.roll_back().begin("tiny", "bad", "ada")
 
     code, said = genai("rollback", "tiny", "--to", v1)
 

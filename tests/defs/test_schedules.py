@@ -55,7 +55,7 @@ def test_every_schedule_ticks_when_it_should_and_every_tick_can_be_evaluated(wee
                 desk.instance,
                 scheduled_execution_time=at,
                 repository_def=repository,
-                resources={"platform": desk.platform},
+                resources={"platform": desk.engines},
             )
             asked = schedule.evaluate_tick(context)
             assert len(asked.run_requests) == 1, (schedule.name, at, asked.skip_message)
@@ -87,13 +87,13 @@ def test_a_model_that_somebody_has_in_hand_is_left_out_of_the_drift_tick_and_not
     schedules = {s.name: s for s in desk.defs.schedules}
 
     for name in ("evaluate_tiny", "live_drift"):
-        context = dg.build_schedule_context(
+        with dg.build_schedule_context(
             desk.instance,
             repository_def=desk.defs.get_repository_def(),
             scheduled_execution_time=WEEKS["plain"],
-            resources={"platform": desk.platform},
-        )
-        asked = schedules[name].evaluate_tick(context)
+            resources=desk.resources,
+        ) as context:
+            asked = schedules[name].evaluate_tick(context)
         assert asked.run_requests == []
         assert "under way" in asked.skip_message
 
@@ -102,16 +102,15 @@ def test_a_store_that_is_down_is_left_to_the_run_to_show(week_desk):
     desk = week_desk
     desk.world.store.go_down()
     (schedule,) = (s for s in desk.defs.schedules if s.name == "evaluate_tiny")
-    context = dg.build_schedule_context(
-        desk.instance, repository_def=desk.defs.get_repository_def(), resources={"platform": desk.platform}
-    )
-    assert len(schedule.evaluate_tick(context).run_requests) == 1
+    repository = desk.defs.get_repository_def()
+    with dg.build_schedule_context(desk.instance, repository_def=repository, resources=desk.resources) as context:
+        assert len(schedule.evaluate_tick(context).run_requests) == 1
 
 
 def test_a_run_for_one_model_compares_that_one_only(week_desk):
     key = dg.AssetCheckKey(dg.AssetKey(["tiny", "live"]), "matches_rendered")
     job = week_desk.defs.resolve_job_def("live_drift").get_subset(asset_check_selection={key})
 
-    result = job.execute_in_process(instance=week_desk.instance, resources={"platform": week_desk.platform})
+    result = job.execute_in_process(instance=week_desk.instance)
 
     assert [e.asset_check_key for e in result.get_asset_check_evaluations()] == [key]

@@ -33,7 +33,7 @@ def roll_out(desk, monkeypatch):
         monkeypatch.setattr("genai_pipeline.evaluation.verdicts.tool_calling_not_asked", tool_calling_not_asked)
         desk.world.hub.publish("v1")
         with ToolModel(perfect(SUITE, defect)) as engine:
-            monkeypatch.setattr(type(desk.platform.candidates), "engine_url", lambda self, release: engine.url)
+            monkeypatch.setattr(type(desk.engines.candidates()), "engine_url", lambda self, release: engine.url)
             desk.roll_out()
         return engine.requests
 
@@ -55,7 +55,7 @@ def test_a_model_that_calls_its_tools_right_goes_live_and_its_results_are_kept(d
     assert {request["model"] for request in asked} == {f"tiny@{desk.live}"}
     assert "3 of 3 cases solved" in desk.record(desk.live).verdicts[CHECK].summary
     assert desk.record(desk.live).facts.tool_calling.solved == 3
-    kept = ResultsStore(desk.platform.gateways.store).read("tiny", desk.live, "tool_calling")
+    kept = ResultsStore(desk.engines.gateways.store).read("tiny", desk.live, "tool_calling")
     assert [case.name for case in kept.cases] == [case.name for case in SUITE.cases]
 
 

@@ -6,7 +6,7 @@ import pytest
 from genai_pipeline.core.manifest import staged_prefix
 from genai_pipeline.core.model_file import ModelFiles
 from genai_pipeline.definitions import definitions_of
-from genai_pipeline.resources.platform import Platform
+from genai_pipeline.resources.configured import ProfileResource, pipeline_resources
 from genai_pipeline.staging.stager import Stager
 
 RUNNING = dg.DefaultScheduleStatus.RUNNING
@@ -15,7 +15,7 @@ CHECK = dg.AssetCheckKey(dg.AssetKey(["tiny", "staged_model"]), "bytes_unchanged
 
 def run(desk, job, config=None):
     return desk.defs.resolve_job_def(job).execute_in_process(
-        instance=desk.instance, raise_on_error=False, resources={"platform": desk.platform}, run_config=config or {}
+        instance=desk.instance, raise_on_error=False, run_config=config or {}
     )
 
 
@@ -40,7 +40,7 @@ def test_sensors_say_what_they_are_for_and_are_on(desk):
 
 
 def test_a_code_location_without_a_model_has_nothing_to_verify():
-    defs = definitions_of(ModelFiles((), ()), Platform())
+    defs = definitions_of(ModelFiles((), ()), pipeline_resources(ProfileResource.from_environment({})))
     assert [s.name for s in defs.schedules] == ["prune"]
     defs.get_repository_def()
 
@@ -59,7 +59,7 @@ def test_what_is_live_and_last_good_is_read_and_nothing_is_materialized(desk):
 
     found = check_of(result)
     assert found.passed
-    live = desk.platform.records.live("tiny")
+    live = desk.engines.records().live("tiny")
     assert found.metadata["releases"].value == f"{live.release}, {live.last_good}"
     assert result.get_asset_materialization_events() == []
 
@@ -69,7 +69,7 @@ def test_a_changed_object_of_either_turns_the_check_red_as_an_error(desk, which)
     for content in ("v1", "v2"):
         desk.world.hub.publish(content)
         desk.roll_out()
-    live = desk.platform.records.live("tiny")
+    live = desk.engines.records().live("tiny")
     release = live.release if which == "live" else live.last_good
     revision = desk.record(release).revision
     desk.world.store.put(staged_prefix("tiny", revision) + "config.json", b"[]")
@@ -84,7 +84,7 @@ def test_a_changed_object_of_either_turns_the_check_red_as_an_error(desk, which)
 def test_a_store_that_does_not_answer_is_a_warning_and_inconclusive(desk):
     desk.world.hub.publish("v1")
     desk.roll_out()
-    desk.platform.records.live("tiny")
+    desk.engines.records().live("tiny")
 
     def fail(method, key):
         from genai_pipeline.core.errors import StoreUnavailable

@@ -7,7 +7,6 @@ def run(desk, job, config=None, tags=None):
     return desk.defs.resolve_job_def(job).execute_in_process(
         instance=desk.instance,
         raise_on_error=False,
-        resources={"platform": desk.platform},
         run_config=config or {},
         tags=tags or {},
     )
@@ -20,8 +19,8 @@ def evaluations(result):
 def tick(desk, sensor):
     """What a sensor asks for, and what it says where it asks for nothing."""
     repository = desk.defs.get_repository_def()
-    context = dg.build_sensor_context(desk.instance, repository_def=repository, resources={"platform": desk.platform})
-    result = repository.get_sensor_def(sensor)(context)
+    with dg.build_sensor_context(desk.instance, repository_def=repository, resources=desk.resources) as context:
+        result = repository.get_sensor_def(sensor)(context)
     if isinstance(result, dg.SkipReason):
         return [], result.skip_message
     return list(result.run_requests), ""
@@ -47,6 +46,6 @@ def end_watch(desk):
 
     from genai_pipeline.core.record import live_key
 
-    live = desk.platform.records.live("tiny")
+    live = desk.engines.records().live("tiny")
     if live.watched_until:
         desk.world.store.put(live_key("tiny"), replace(live, watched_until=None).to_bytes())

@@ -101,14 +101,14 @@ class Rollouts(RuleBasedStateMachine):
 
     @rule()
     def somebody_approves(self) -> None:
-        records, approvals = self.site.platform.records, self.site.platform.approvals
+        records, approvals = self.site.engines.records(), self.site.engines.approvals()
         waiting = [r for model in MODELS for r in records.all(model) if r.phase is Phase.AWAITING_APPROVAL]
         for record in waiting:
             approvals.approve(record.model, record.release, "somebody")
 
     @rule(model=models, which=st.integers(0, 5))
     def somebody_materializes_live_by_hand(self, model: str, which: int) -> None:
-        known = self.site.platform.records.all(model)
+        known = self.site.engines.records().all(model)
         if known:
             self.site.launch_live_by_hand(model, known[which % len(known)].release)
 
@@ -165,14 +165,14 @@ class Rollouts(RuleBasedStateMachine):
     @invariant()
     def users_talk_only_to_what_is_all_passed(self) -> None:
         for model in MODELS:
-            live, on = self.pointer(model), self.site.platform.traffic.on(model)
+            live, on = self.pointer(model), self.site.engines.traffic().on(model)
             for release in {live.release if live else None, on} - {None}:
-                record = self.site.platform.records.require(model, str(release))
+                record = self.site.engines.records().require(model, str(release))
                 unproven = [*record.missing, *record.not_passed]
                 assert not unproven, f"{model}: users get {release}, which is not all passed: {unproven}"
-            if live and (phase := self.site.platform.records.require(model, live.release).phase) in ENDED_BADLY:
+            if live and (phase := self.site.engines.records().require(model, live.release).phase) in ENDED_BADLY:
                 assert phase is Phase.ROLLED_BACK, f"{model}: {live.release} is live and {phase}"
-                assert self.site.platform.roll_back.unfinished(model)
+                assert self.site.engines.roll_back().unfinished(model)
 
     @invariant()
     def approvals_and_windows_are_kept(self) -> None:
@@ -190,7 +190,7 @@ class Rollouts(RuleBasedStateMachine):
     @invariant()
     def nothing_that_is_referred_to_is_deleted(self) -> None:
         for model in MODELS:
-            live, records = self.pointer(model), self.site.platform.records
+            live, records = self.pointer(model), self.site.engines.records()
             needed = {live.release, live.last_good} - {None} if live else set()
             for release in needed:
                 revision = records.require(model, release or "").revision
@@ -201,7 +201,7 @@ class Rollouts(RuleBasedStateMachine):
     @invariant()
     def quarantine_holds(self) -> None:
         for model in MODELS:
-            for record in self.site.platform.records.all(model):
+            for record in self.site.engines.records().all(model):
                 if record.phase in ENDED_BADLY:
                     self.quarantined.add((model, record.release))
                 else:
@@ -225,7 +225,7 @@ class Rollouts(RuleBasedStateMachine):
                 self.check_rest(model)
 
     def check_rest(self, model: str) -> None:
-        site, records = self.site, self.site.platform.records
+        site, records = self.site, self.site.engines.records()
         (revision,) = [site.revisions([site.specs[model]])[model]]
         assert not isinstance(revision, GenaiError)
         desired = f"{revision[:12]}-{site.specs[model].serving.config_hash[:6]}"
@@ -237,7 +237,7 @@ class Rollouts(RuleBasedStateMachine):
         on_their_way = [r.release for r in records.all(model) if r.phase in ON_ITS_WAY and r.release != desired]
         assert not on_their_way, f"{on_their_way} of {model} are still on their way"
         assert not live or not live.watched_until, f"the watch over {model} does not end"
-        assert not site.platform.roll_back.unfinished(model)
+        assert not site.engines.roll_back().unfinished(model)
         kept = {live.release, live.last_good} if live else set()
         kept |= {desired} if waits else set()
         labels = {"app.kubernetes.io/name": model}
@@ -247,4 +247,4 @@ class Rollouts(RuleBasedStateMachine):
         assert left <= kept, f"{left - kept} of {model} were left in the cluster"
 
     def pointer(self, model: str) -> Live | None:
-        return self.site.platform.records.live(model)
+        return self.site.engines.records().live(model)

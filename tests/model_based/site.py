@@ -30,7 +30,7 @@ from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.record import Live, Record
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Outcome, Verdict
-from genai_pipeline.resources.platform import Platform
+from genai_pipeline.resources.engines import Engines
 from genai_pipeline.rollout.control.approval import Approvals
 from genai_pipeline.rollout.control.controller import ActiveRun, Controller, ControllerTick, RequestedRun
 from genai_pipeline.rollout.record.record_cache import RecordCache
@@ -50,34 +50,28 @@ GRACE_S = 120.0
 MONDAY = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 
 
-class InMemory(Platform):
-    """The platform with the site's clock, and without waiting."""
+class InMemory(Engines):
+    """The engines with the site's clock, and without waiting."""
 
     def __init__(self, site: Site) -> None:
         super().__init__(PROFILE, site.world.gateways())
-        self._site = site
+        object.__setattr__(self, "_site", site)
 
-    @cached_property
     def records(self) -> Records:
         return Records(self.gateways.store, now=self._site.now_text)
 
-    @cached_property
     def candidates(self) -> Candidates:
         return Candidates(self.gateways, PROFILE, sleep=lambda _: None)
 
-    @cached_property
     def traffic(self) -> Traffic:
         return Traffic(self.gateways, PROFILE, sleep=lambda _: None)
 
-    @cached_property
     def approvals(self) -> Approvals:
-        return Approvals(self.records, self.notices, PROFILE.dagster_url, self._site.now_text)
+        return Approvals(self.records(), self.notices(), PROFILE.dagster_url, self._site.now_text)
 
-    @cached_property
     def roll_back(self) -> RollBack:
-        return RollBack(self.gateways, self.records, self.candidates, self.traffic, self._site.now_text)
+        return RollBack(self.gateways, self.records(), self.candidates(), self.traffic(), self._site.now_text)
 
-    @cached_property
     def controller(self) -> Controller:
         ledger = RecordCache(self.gateways.store)
         return Controller(self.records, ledger, self.ending, self.approvals, self._site.revisions, MOST)
@@ -126,7 +120,8 @@ class Site:
 
     def __post_init__(self) -> None:
         self.world = World(store=FaultyStore(clock=lambda: self.now.timestamp()), cluster=FaultyCluster())
-        self.platform = InMemory(self)
+        self.engines = InMemory(self)
+        self.controller = self.engines.controller()
         for name in MODELS:
             text = f"name: {name}\nsource: {{hub: owner/{name}, ref: {name}}}\nrollout: {{watch_minutes: 5}}\n"
             self.specs[name] = parse_model(text, name)
@@ -162,7 +157,7 @@ class Site:
         tick = ControllerTick()
         with surviving(fault):
             under_way = [ActiveRun(run.model, f"{run.kind} of {run.release}") for run in self.runs.values()]
-            tick = self.platform.controller.tick(list(self.specs.values()), under_way, self.now)
+            tick = self.engines.controller().tick(list(self.specs.values()), under_way, self.now)
         self.said = tick.notes
         for start in tick.starts:
             assert start.run_key not in self.ever, f"{start.run_key} was requested twice"
@@ -183,7 +178,7 @@ class Site:
 
     def step(self, model: str, fault: Fault | None = None) -> None:
         """The next asset of a model's run."""
-        run, before = self.runs[model], self.platform.records.live(model)
+        run, before = self.runs[model], self.engines.records().live(model)
         live_asset.utc_now = self.now_text
         ended = True
         with surviving(fault):
@@ -191,15 +186,15 @@ class Site:
             ended = bool(error) or not run.left
         if ended:
             del self.runs[model]
-        live = self.platform.records.live(model)
+        live = self.engines.records().live(model)
         if live and (before is None or before.release != live.release):
-            self.moves.append(Move(run.spec, self.platform.records.require(model, live.release), self.now))
+            self.moves.append(Move(run.spec, self.engines.records().require(model, live.release), self.now))
 
     def _in_hand(self, run: Run) -> InHand:
-        record = self.platform.records.require(run.model, run.release)
+        record = self.engines.records().require(run.model, run.release)
         spec = run.spec.model_copy(update={"serving": record.model_spec.serving})
-        say = self.platform.overtaking.watched(record, lambda _: None)
-        return InHand(spec, Release.of(spec, record.revision), record, self.platform, say, lambda _: None)
+        say = self.engines.overtaking().watched(record, lambda _: None)
+        return InHand(spec, Release.of(spec, record.revision), record, self.engines, say, lambda _: None)
 
     def kill(self, model: str) -> None:
         self.runs.pop(model, None)
@@ -210,25 +205,25 @@ class Site:
         """The clockwork of the watch: what was begun is finished, and every watch ends. It judges nothing here."""
         for model in [name for name in MODELS if name not in self.runs]:
             with surviving(fault):
-                if self.platform.roll_back.unfinished(model):
-                    self.platform.roll_back.finish(model, self.said.append)
-                live = self.platform.records.live(model)
+                if self.engines.roll_back().unfinished(model):
+                    self.engines.roll_back().finish(model, self.said.append)
+                live = self.engines.records().live(model)
                 if live and live.watched_until and datetime.fromisoformat(live.watched_until) <= self.now:
                     self._end_watch(model, live)
 
     def _end_watch(self, model: str, live: Live) -> None:
         if live.last_good:
-            self.platform.candidates.stop(self.platform.records.require(model, live.last_good).as_release)
-        self.platform.records.end_watch(model, live.release)
+            self.engines.candidates().stop(self.engines.records().require(model, live.last_good).as_release)
+        self.engines.records().end_watch(model, live.release)
 
     def roll_back(self, model: str, fault: Fault | None = None) -> None:
         """What a breach does, or somebody by hand; also while a rollout is under way."""
         with surviving(fault):
-            self.platform.roll_back.begin(model, "it misbehaves", "somebody")
+            self.engines.roll_back().begin(model, "it misbehaves", "somebody")
 
     def prune(self, fault: Fault | None = None) -> None:
         files = ModelFiles(tuple(self.specs.values()), ())
-        store, source = self.world.store, self.platform.gateways.source
+        store, source = self.world.store, self.engines.gateways.source
 
         def running() -> list[Reference]:
             return [Reference("", run.release.partition("-")[0], "a run") for run in self.runs.values()]
@@ -241,7 +236,7 @@ class Site:
         found: dict[str, str | GenaiError] = {}
         for spec in specs:
             try:
-                found[spec.name] = self.platform.gateways.source(spec.source).resolve(spec.source.hub, spec.source.ref)
+                found[spec.name] = self.engines.gateways.source(spec.source).resolve(spec.source.hub, spec.source.ref)
             except GenaiError as error:
                 found[spec.name] = error
         return found
@@ -270,17 +265,17 @@ class Site:
         return _all("staged_model")
 
     def _start(self, hand: InHand) -> Findings:
-        self.platform.candidates.start_engine(hand.spec, hand.release, hand.say)
+        self.engines.candidates().start_engine(hand.spec, hand.release, hand.say)
         return _all("candidate")
 
     def _measure(self, hand: InHand) -> Findings:
-        self.platform.candidates.stop_agent(
-            hand.release, unless_live=self.platform.traffic.on(hand.release.model, "agent")
+        self.engines.candidates().stop_agent(
+            hand.release, unless_live=self.engines.traffic().on(hand.release.model, "agent")
         )
         return _all("serving_report", self._outcome(hand))
 
     def _start_agent(self, hand: InHand) -> Findings:
-        self.platform.candidates.start_agent(hand.release, hand.say)
+        self.engines.candidates().start_agent(hand.release, hand.say)
         return _all("agent_candidate")
 
     def _outcome(self, hand: InHand) -> Outcome:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -37,6 +37,16 @@ TRY_AGAIN = "Try again later. If it repeats, check HF_ENDPOINT and the network."
 
 
 PUBLIC = "public"
+
+
+@cache
+def _ask_this_machine_directly() -> None:
+    """Have huggingface_hub ask an embedded hub without the environment's proxy. It has one client for the process."""
+    import httpx2
+    from huggingface_hub import set_client_factory
+
+    direct = {"all://127.0.0.1": None, "all://localhost": None}
+    set_client_factory(lambda: httpx2.Client(follow_redirects=True, timeout=None, mounts=direct))
 
 
 class HuggingFaceHub(Hub):
@@ -119,12 +129,14 @@ class HuggingFaceHub(Hub):
 
         # Otherwise the client fetches a list of programs that may be calling it, and writes it to disk.
         constants.HF_HUB_DISABLE_TELEMETRY = True
+        _ask_this_machine_directly()
         return HfApi(endpoint=self._endpoint, token=self._token or False)
 
     @cached_property
     def _metadata(self) -> RememberedMetadata:
         from genai_pipeline.gateways.hub.remembered_metadata import RememberedMetadata
 
+        _ask_this_machine_directly()
         return RememberedMetadata(self._endpoint, self._token or False, RESOLVE_TIMEOUT_S)
 
     def _files(self) -> FileReader:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from genai_pipeline.core.errors import Refused
+from genai_pipeline.gateways.connections import is_loopback
 from genai_pipeline.gateways.redaction import require_address_without_password, require_sendable
 from genai_pipeline.gateways.store.s3_settings import S3Settings
 
@@ -91,6 +92,7 @@ class S3Client:
             signature_version="s3v4",
             s3={"addressing_style": "path" if endpoint else "virtual"},
             retries={"mode": "standard", "max_attempts": 4},
+            proxies={} if is_loopback(endpoint or "") else None,
         )
         try:
             return session.client("s3", endpoint_url=endpoint, config=config)

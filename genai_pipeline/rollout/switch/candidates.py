@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Mapping
 
@@ -152,7 +151,7 @@ class Candidates:
         self._cluster.wait_ready(deployment, deadline_s)
 
     def _apply_store_access(self) -> None:
-        """Give engines this process's credentials for S3 if there is no Pod Identity."""
-        key_id, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
-        if self._profile.s3_endpoint and key_id and secret and not self._profile.has_pod_identity:
-            self._cluster.apply(render_store_access(self._profile, key_id, secret))
+        """Give engines the pipeline's keys for S3 if there is no Pod Identity."""
+        keys = self._gateways.store_keys
+        if self._profile.s3_endpoint and keys and not self._profile.has_pod_identity:
+            self._cluster.apply(render_store_access(self._profile, keys.key_id, keys.secret))

@@ -28,7 +28,7 @@ def wait_until_ended(installation: Installation, model: str, revision: str) -> E
 
     Raises: TimeoutError: with what the cluster and Dagster say.
     """
-    records = installation.platform.records
+    records = installation.engines.records()
 
     def ended() -> Record | None:
         found = [r for r in records.all(model) if r.revision == revision]

@@ -23,7 +23,8 @@ from genai_pipeline.core.profile import Profile
 from genai_pipeline.local.dagster_home import prepare_dagster_home
 from genai_pipeline.local.hub import hub_refs
 from genai_pipeline.local.s3_server import s3_command
-from genai_pipeline.resources.platform import Platform
+from genai_pipeline.resources.engines import Engines
+from genai_pipeline.resources.real_gateways import gateways_for
 from tests.cluster.identities import kubeconfig_of, kubectl
 from tests.cluster.life.images import PROJECT, REGISTRY, own_images
 from tests.cluster.life.processes import Processes
@@ -65,9 +66,10 @@ class Installation:
     processes: Processes
 
     @property
-    def platform(self) -> Platform:
+    def engines(self) -> Engines:
         """The same gateways as the pipeline's, with the pipeline's own account."""
-        return Platform(Profile.load(self.environment))
+        profile = Profile.load(self.environment)
+        return Engines(profile, gateways_for(profile))
 
     @property
     def dagster_home(self) -> Path:

@@ -23,7 +23,7 @@ from genai_pipeline.gateways.inference.openai import OpenAIInference
 from genai_pipeline.gateways.metrics.engine import EngineMetricsReader
 from genai_pipeline.loadtest.probe import ContinuousProbe
 from genai_pipeline.local.supervision.supervisor import Supervisor
-from genai_pipeline.resources.platform import Platform
+from genai_pipeline.resources.engines import Engines
 from genai_pipeline.rollout.watch.reading import Asked
 from tests.fakes.world import PROFILE, World
 from tests.faults.rollout.conftest import EngineDaemon
@@ -73,8 +73,8 @@ class Stage:
         profile = replace(
             PROFILE, namespace=cluster.namespace, weather_url="http://127.0.0.1:9", agent_sessions="memory"
         )
-        self.platform = Platform(profile, gateways)
-        self.watch = self.platform.live_watch(self.ask)
+        self.engines = Engines(profile, gateways)
+        self.watch = self.engines.live_watch(self.ask)
         self.good = self.promote()
 
     def promote(self):
@@ -83,7 +83,7 @@ class Stage:
         faults = "ttft_s=0.05,token_s=0.001"
         spec = parse_model(MODEL.format(seed=self.seed, faults=faults, hold_s=self.hold_s), "tiny.yaml")
         release = Release.of(spec, "1" * 40)
-        records, candidates = self.platform.records, self.platform.candidates
+        records, candidates = self.engines.records(), self.engines.candidates()
         records.open(spec, release, "opened")
         facts = Facts(serving=ServingFigures(ttft_p95_ms=60.0, inter_token_p95_ms=5.0))
         for name in REQUIRED_FOR_LIVE:
@@ -92,7 +92,7 @@ class Stage:
             records.update("tiny", release.id, lambda r, a=asset, m=mine: r.with_verdicts(a, m, 1, facts))
         candidates.start_engine(spec, release, lambda _: None)
         candidates.start_agent(release, lambda _: None)
-        verdicts = self.platform.cut_over.go_live(spec, release, ContinuousProbe, lambda _: None)
+        verdicts = self.engines.cut_over().go_live(spec, release, ContinuousProbe, lambda _: None)
         assert all(v.passed for v in verdicts), [v.summary for v in verdicts]
         self.spec = spec
         return release
@@ -104,7 +104,7 @@ class Stage:
         return Asked("weather", "get_weather" in called, f"called {called}: {answer.text[:80]}")
 
     def break_engine(self, release, **faults):
-        url = self.platform.candidates.engine_url(release)
+        url = self.engines.candidates().engine_url(release)
         good = {"ttft_s": 0.05, "token_s": 0.001}
         with suppress(httpx.RemoteProtocolError, httpx.ReadError):  # one that is told to crash answers nothing
             httpx.post(f"{url}/faults", json=good | faults, timeout=5).raise_for_status()
@@ -129,7 +129,7 @@ class Stage:
 
     def back_after(self, bad, break_it, deadline_s):
         """Break what is live under traffic, and let the watch do what it does."""
-        url = self.platform.traffic.url("tiny")
+        url = self.engines.traffic().url("tiny")
         with ContinuousProbe(url, "tiny", RATE_PER_S, request_deadline_s=5) as probe:
             assert probe.see(20, 20)
             self.healthy_looks(3)
@@ -142,8 +142,8 @@ class Stage:
             failed = probe.failed
             assert probe.see(25, 20)
             after = probe.failed - failed
-        self.platform.roll_back.finish("tiny", lambda _: None)
-        return Back(seconds, failed, after, self.platform.records.require("tiny", bad.id).reason)
+        self.engines.roll_back().finish("tiny", lambda _: None)
+        return Back(seconds, failed, after, self.engines.records().require("tiny", bad.id).reason)
 
 
 @pytest.fixture(

@@ -25,14 +25,14 @@ MORE_FAULTS = {
 
 
 def assert_back_on(stage, release, bad):
-    live = stage.platform.records.live("tiny")
+    live = stage.engines.records().live("tiny")
     assert (live.release, live.rolled_back) == (release.id, None)
-    assert stage.platform.traffic.is_on(release.id, "tiny")
-    record = stage.platform.records.require("tiny", bad.id)
+    assert stage.engines.traffic().is_on(release.id, "tiny")
+    record = stage.engines.records().require("tiny", bad.id)
     assert record.phase is Phase.ROLLED_BACK
     assert record.reason
-    assert stage.platform.gateways.cluster.get("Deployment", bad.object_name) is None
-    assert stage.platform.roll_back.unfinished("tiny") == ""
+    assert stage.engines.gateways.cluster.get("Deployment", bad.object_name) is None
+    assert stage.engines.roll_back().unfinished("tiny") == ""
 
 
 @pytest.mark.parametrize("fault", [*FAULTS, *(pytest.param(f, marks=pytest.mark.nightly) for f in MORE_FAULTS)])
@@ -60,7 +60,7 @@ def test_500s_are_back_on_the_last_good_release_and_the_bad_one_is_not_tried_aga
     assert back.failed_after == 0
     assert back.failed <= (back.seconds + 1) * RATE_PER_S + 10
     stage.world.hub.refs["main"], stage.world.hub.revisions["1" * 40] = "1" * 40, {}
-    tick = stage.platform.controller.tick([stage.spec], (), datetime.now(UTC))
+    tick = stage.engines.controller().tick([stage.spec], (), datetime.now(UTC))
     assert not tick.starts
     assert "was rolled back" in tick.notes[-1]
 

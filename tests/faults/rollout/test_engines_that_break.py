@@ -16,7 +16,7 @@ def why(result):
 
 def answers(desk):
     """What a user gets at the stable address."""
-    url = desk.platform.traffic.url("tiny")
+    url = desk.engines.traffic().url("tiny")
     body = {"model": "tiny", "messages": [{"role": "user", "content": "Hello"}]}
     return httpx.post(f"{url}/v1/chat/completions", json=body, timeout=10).status_code
 

@@ -7,13 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from genai_pipeline.cli import main, releases
+from genai_pipeline.cli import main
+from genai_pipeline.cli.context import Context
 from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.release import Release
 from genai_pipeline.evaluation.results import ResultsStore
 from genai_pipeline.evaluation.suite_files import load_agent_suite, load_tool_suite
 from genai_pipeline.local.weather_server import WeatherServer
-from genai_pipeline.resources.platform import Platform
+from genai_pipeline.resources.engines import Engines
 from tests.fakes.running_agent import running_agent
 from tests.fakes.scripted_model import Say, ScriptedModel, solves
 from tests.fakes.tool_model import Said, ToolModel, perfect
@@ -42,21 +43,24 @@ class Site:
         (tmp_path / "models" / "tiny.yaml").write_text(
             f"name: tiny\nsource: {{hub: owner/tiny}}\ngates: {{agent: {{suite: {self.suite}}}}}\n"
         )
-        self.platform = Platform(replace(PROFILE, weather_url=None), World().gateways())
+        self.engines = Engines(replace(PROFILE, weather_url=""), World().gateways())
         self.urls = {}
         self.old, self.new = (self._release(digit) for digit in "12")
-        self.platform.records.set_live(self.old)
-        self.platform.candidates.agent_is_up = lambda release: release.id in self.urls
-        self.platform.candidates.agent_url = lambda release: self.urls[release.id]
-        self.platform.traffic.url = lambda model, component: self.urls.get(self.old.id)
+        self.engines.records().set_live(self.old)
+        self.candidates, self.traffic = self.engines.candidates(), self.engines.traffic()
+        object.__setattr__(self.engines, "candidates", lambda: self.candidates)
+        object.__setattr__(self.engines, "traffic", lambda: self.traffic)
+        self.candidates.agent_is_up = lambda release: release.id in self.urls
+        self.candidates.agent_url = lambda release: self.urls[release.id]
+        self.traffic.url = lambda model, component: self.urls.get(self.old.id)
         self._capsys = capsys
         monkeypatch.setenv("GENAI_MODELS", str(tmp_path / "models"))
         monkeypatch.setenv("GENAI_HOME", str(tmp_path / "home"))
-        monkeypatch.setattr(releases, "_platform", lambda context: self.platform)
+        monkeypatch.setattr(Context, "engines", lambda context: self.engines)
 
     def _release(self, digit):
         release = Release.of(SPEC, digit * 40)
-        self.platform.records.open(SPEC, release, "made")
+        self.engines.records().open(SPEC, release, "made")
         return release
 
     def genai(self, *args):
@@ -66,7 +70,7 @@ class Site:
         return SimpleNamespace(code=code, out=said.out, err=said.err, all=said.out + said.err)
 
     def stored(self, release):
-        return ResultsStore(self.platform.gateways.store).read("tiny", release.id, "mine")
+        return ResultsStore(self.engines.gateways.store).read("tiny", release.id, "mine")
 
 
 @pytest.fixture
@@ -214,15 +218,15 @@ def test_tool_calls_are_asked_of_the_engine_under_the_releases_own_name(site, tm
         "cases:\n  - {name: rolls, tags: [simple], tools: [roll], turns: [{ask: Roll a die., calls: [roll]}]}\n"
     )
     with ToolModel(perfect(load_tool_suite(str(suite)))) as model:
-        site.platform.candidates.is_up = lambda release: release.id == site.new.id
-        site.platform.candidates.engine_url = lambda release: model.url.removesuffix("/v1")
+        site.candidates.is_up = lambda release: release.id == site.new.id
+        site.candidates.engine_url = lambda release: model.url.removesuffix("/v1")
         found = site.genai("tiny@2222", "--suite", str(suite), "--against", "none", "--json")
 
     told = json.loads(found.out)
     assert told["suite"] == "calls"
     assert (told["release"]["measured"], told["release"]["solved"], found.code) == (1, 1, 0), found.all
     assert {request["model"] for request in model.requests} == {f"tiny@{site.new.id}"}
-    stored = ResultsStore(site.platform.gateways.store).read("tiny", site.new.id, "calls")
+    stored = ResultsStore(site.engines.gateways.store).read("tiny", site.new.id, "calls")
     assert stored.sampling == {"temperature": 0.0, "seed": 7}
     assert (stored.concurrency, stored.seconds > 0) == (SPEC.gates.serving.at_concurrency, True)
 

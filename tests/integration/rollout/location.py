@@ -18,14 +18,14 @@ from genai_pipeline import definitions
 from genai_pipeline.automation import redeploys
 from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.model_file import read_models
-from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.verdict import passed
 from genai_pipeline.gateways.store.s3 import S3Store
 from genai_pipeline.gateways.store.s3_settings import S3Settings
 from genai_pipeline.k8s import agent
-from genai_pipeline.resources.platform import Platform
+from genai_pipeline.resources.engines import Engines
 from genai_pipeline.rollout.control import rollout_plan
 from tests.fakes.measuring import replace_engines
+from tests.fakes.resources import fake_resources
 from tests.fakes.world import PROFILE, FakeCluster, World
 
 VERSION = "PACKAGE_VERSION"
@@ -62,17 +62,16 @@ for _name in SHARED:
     setattr(FileCluster, _name, _shared(_name))
 
 
-def platform_of(home: Path, bucket: str, endpoint: str) -> Platform:
+def engines_of(home: Path, bucket: str, endpoint: str) -> Engines:
     """What the code location and the test both see."""
     world = World(cluster=FileCluster(home / "cluster.json"))
     gateways = replace(world.gateways(), store=S3Store(bucket, S3Settings(endpoint)))
-    return Platform(replace(PROFILE, home=home), gateways)
+    return Engines(replace(PROFILE, home=home), gateways)
 
 
 def _speed_up() -> None:
     rollout_plan.BACK_OFF_S = 0.1
     redeploys.TICK_S = 1
-    Profile.tick_s = 1  # type: ignore[assignment]
     definitions.EXECUTOR = dg.in_process_executor
 
 
@@ -89,5 +88,5 @@ def defs() -> dg.Definitions:
     replace_engines(_replace, verdicts, World().watch_traffic)
     if os.environ.get(VERSION):
         agent.version = lambda _: os.environ[VERSION]  # type: ignore[assignment]
-    platform = platform_of(home, os.environ["EXACTLY_ONCE_BUCKET"], os.environ["AWS_ENDPOINT_URL"])
-    return definitions.definitions_of(read_models(home / "models"), platform)
+    engines = engines_of(home, os.environ["EXACTLY_ONCE_BUCKET"], os.environ["AWS_ENDPOINT_URL"])
+    return definitions.definitions_of(read_models(home / "models"), fake_resources(lambda: engines), tick_s=1)

@@ -1,12 +1,12 @@
 import json
-import os
 import stat
 import subprocess
 
 import pytest
 
 from genai_pipeline.core.profile import LOCAL_PORTS, Profile
-from genai_pipeline.local.installation import Installation, adopt, export_lines
+from genai_pipeline.gateways import StoreKeys
+from genai_pipeline.local.installation import Installation, engines_of, export_lines
 
 
 @pytest.fixture
@@ -99,14 +99,15 @@ def test_exported_lines_survive_a_shell():
     assert printed.splitlines() == list(environment.values())
 
 
-def test_adopting_reaches_our_s3_whatever_the_shell_says(installation, monkeypatch):
+def test_the_engines_reach_the_installations_s3_whatever_the_shell_says(installation):
     installation.write_addresses({**LOCAL_PORTS, "s3": 4001}, {})
-    monkeypatch.setattr(os, "environ", {"GENAI_HOME": str(installation.home), "AWS_ENDPOINT_URL": "http://elsewhere"})
+    env = {"GENAI_HOME": str(installation.home), "AWS_ENDPOINT_URL": "http://elsewhere", "AWS_ACCESS_KEY_ID": "theirs"}
 
-    profile = adopt(Profile.load())
+    engines = engines_of(Profile.load(env), env)
 
-    assert profile.s3_endpoint == "http://127.0.0.1:4001"
-    assert os.environ["AWS_SECRET_ACCESS_KEY"] == installation.credentials[1]
+    assert engines.profile.s3_endpoint == "http://127.0.0.1:4001"
+    assert engines.gateways.store_keys == StoreKeys(*installation.credentials)
+    assert env["AWS_ACCESS_KEY_ID"] == "theirs"
 
 
 def test_addresses_that_are_right_are_not_written_again(installation):

@@ -6,6 +6,7 @@ import pytest
 from genai_pipeline.cli.show_logs import show_logs
 from genai_pipeline.core.errors import NotFound, Refused
 from genai_pipeline.core.model_file import read_models
+from genai_pipeline.local.installation import engines_of
 from genai_pipeline.local.logs import follow, last_lines
 from genai_pipeline.local.services import SERVICES
 from tests.fakes.world import PROFILE
@@ -64,14 +65,15 @@ def test_an_unknown_name_is_refused_with_the_known_ones(tmp_path):
     (tmp_path / "weather.yaml").write_text("name: weather\nsource: {hub: owner/model}\n")
 
     with pytest.raises(NotFound, match=r"Known: s3, hub.*weather, weather-agent"):
-        list(show_logs(PROFILE, tmp_path, "wether", 10, following=False))
+        list(show_logs(PROFILE, lambda: None, tmp_path, "wether", 10, following=False))
 
 
 def test_a_models_name_is_the_models_even_if_a_service_has_it_too(tmp_path):
     (tmp_path / "hub.yaml").write_text("name: hub\nsource: {hub: owner/model}\n")
 
+    profile = replace(PROFILE, home=tmp_path)
     with pytest.raises(Refused, match=r"no address of its cluster|does not answer"):
-        list(show_logs(replace(PROFILE, home=tmp_path), tmp_path, "hub", 5, False))
+        list(show_logs(profile, lambda: engines_of(profile, {}), tmp_path, "hub", 5, False))
 
 
 def test_no_service_has_the_name_of_a_model_of_ours():

@@ -8,9 +8,10 @@ from genai_pipeline.core.faults import ARMED_BY, Crash
 from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.record import Phase, record_key
 from genai_pipeline.core.release import Release
-from genai_pipeline.resources.platform import Platform
+from genai_pipeline.resources.engines import Engines
 from genai_pipeline.rollout.control.controller import ActiveRun, Controller
 from genai_pipeline.rollout.record.record_cache import RecordCache
+from genai_pipeline.rollout.record.records import Records
 from tests.fakes.world import PROFILE, World
 
 MONDAY = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
@@ -20,18 +21,26 @@ def spec(name, rollout="max_attempts: 3"):
     return parse_model(f"name: {name}\nsource: {{hub: owner/{name}}}\nrollout: {{{rollout}}}\n", name)
 
 
+class ClockedEngines(Engines):
+    """The engines with the bench's clock."""
+
+    def records(self):
+        return Records(self.gateways.store, now=lambda: self.bench.now.isoformat())
+
+
 class Bench:
     """A controller over an in-memory world; `answers` are what the sources say."""
 
     def __init__(self, most=2):
         self.world = World()
-        self.platform = Platform(PROFILE, self.world.gateways())
+        self.engines = ClockedEngines(PROFILE, self.world.gateways())
+        object.__setattr__(self.engines, "bench", self)
         self.answers = {}
         self.now = datetime.now(UTC)
         self.most = most
 
     def controller(self):
-        p = self.platform
+        p = self.engines
         ledger = RecordCache(self.world.store)
         return Controller(p.records, ledger, p.ending, p.approvals, self.revisions, self.most)
 
@@ -42,7 +51,7 @@ class Bench:
         return (controller or self.controller()).tick(specs, under_way, self.now)
 
     def record(self, of, revision="1" * 40):
-        return self.platform.records.get(of.name, Release.of(of, revision).id)
+        return self.engines.records().get(of.name, Release.of(of, revision).id)
 
 
 @pytest.fixture
@@ -131,7 +140,7 @@ def test_a_release_is_superseded_while_its_run_is_at_work_and_the_next_waits_for
 
 def test_what_does_not_go_away_in_time_is_tried_again_at_the_next_tick(bench):
     bench.tick(spec("a"))
-    bench.platform.candidates.start_engine(spec("a"), Release.of(spec("a"), "1" * 40), lambda _: None)
+    bench.engines.candidates().start_engine(spec("a"), Release.of(spec("a"), "1" * 40), lambda _: None)
     bench.answers["a"] = "2" * 40
     deleted = bench.world.cluster.delete
 
@@ -155,7 +164,6 @@ def test_a_ref_that_flips_between_two_revisions_starts_ever_fewer_rollouts_and_p
     for n in range(200):
         bench.answers["a"] = ("1" if n % 2 else "2") * 40
         bench.now += timedelta(seconds=5)
-        bench.platform.records._now = lambda: bench.now.isoformat()
         starts += bench.tick(spec("a"), controller=controller).starts
 
     assert {start.kind for start in starts} == {"rollout"}
@@ -165,7 +173,7 @@ def test_a_ref_that_flips_between_two_revisions_starts_ever_fewer_rollouts_and_p
 
 def test_a_release_that_is_asked_for_again_gets_new_keys_and_a_new_reason(bench):
     (first,) = bench.tick(spec("a")).starts
-    bench.platform.records.update("a", first.release, lambda r: r.in_phase(Phase.REPLACED))
+    bench.engines.records().update("a", first.release, lambda r: r.in_phase(Phase.REPLACED))
 
     (again,) = bench.tick(spec("a")).starts
 
@@ -175,7 +183,7 @@ def test_a_release_that_is_asked_for_again_gets_new_keys_and_a_new_reason(bench)
 
 def test_an_approval_is_forgotten_when_the_release_is_proven_anew(bench):
     (first,) = bench.tick(spec("a")).starts
-    bench.platform.records.update(
+    bench.engines.records().update(
         "a", first.release, lambda r: replace(r.in_phase(Phase.REPLACED), approved="ann at noon")
     )
 
@@ -188,7 +196,7 @@ def test_a_cut_over_that_no_run_lived_to_finish_is_live_all_the_same(bench):
     tiny = spec("tiny")
     bench.tick(tiny)
     record = bench.record(tiny)
-    records = bench.platform.records
+    records = bench.engines.records()
     records.set_live(record.as_release)
     spent = replace(record, promotions=3)
     bench.world.store.put(record_key("tiny", record.release), spent.to_bytes())

@@ -7,7 +7,7 @@ from genai_pipeline.core.notice import NoticeKind
 from genai_pipeline.core.record import Phase
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import failed, inconclusive, passed
-from genai_pipeline.resources.platform import Platform
+from genai_pipeline.resources.engines import Engines
 from genai_pipeline.rollout.control.overtaking import Overtaking
 from tests.fakes.world import PROFILE, World
 
@@ -21,48 +21,48 @@ def world():
 
 
 @pytest.fixture
-def platform(world):
+def engines(world):
     """V1 is live, V2 a candidate beside it."""
-    platform = Platform(PROFILE, world.gateways())
+    engines = Engines(PROFILE, world.gateways())
     for release in (V1, V2):
-        platform.records.open(SPEC, release, "found")
-        platform.candidates.start_engine(SPEC, release, lambda _: None)
-        platform.candidates.start_agent(release, lambda _: None)
-    platform.traffic.move(V1)
-    platform.records.set_live(V1)
-    return platform
+        engines.records().open(SPEC, release, "found")
+        engines.candidates().start_engine(SPEC, release, lambda _: None)
+        engines.candidates().start_agent(release, lambda _: None)
+    engines.traffic().move(V1)
+    engines.records().set_live(V1)
+    return engines
 
 
 def running(world):
     return {d["metadata"]["labels"]["genai-pipeline/release"] for d in world.cluster.list("Deployment")}
 
 
-def test_traffic_that_a_dead_run_had_moved_goes_back_before_the_candidate_goes(platform, world):
-    platform.traffic.move(V2)
+def test_traffic_that_a_dead_run_had_moved_goes_back_before_the_candidate_goes(engines, world):
+    engines.traffic().move(V2)
     world.cluster.log.clear()
 
-    platform.ending.reject(V2, "attempts ended")
+    engines.ending().reject(V2, "attempts ended")
 
     assert world.cluster.log[0] == f"select tiny -> {V1.id}"
-    assert platform.traffic.on("tiny") == V1.id
+    assert engines.traffic().on("tiny") == V1.id
     assert running(world) == {V1.id}
 
 
 def test_without_a_live_release_the_stable_address_is_closed_before_the_candidate_goes(world):
-    platform = Platform(PROFILE, world.gateways())
-    platform.records.open(SPEC, V1, "found")
-    platform.candidates.start_engine(SPEC, V1, lambda _: None)
-    platform.traffic.move(V1)
+    engines = Engines(PROFILE, world.gateways())
+    engines.records().open(SPEC, V1, "found")
+    engines.candidates().start_engine(SPEC, V1, lambda _: None)
+    engines.traffic().move(V1)
 
-    platform.ending.reject(V1, "attempts ended")
+    engines.ending().reject(V1, "attempts ended")
 
-    assert platform.traffic.on("tiny") is None
+    assert engines.traffic().on("tiny") is None
 
 
-def test_the_live_release_cannot_be_rejected(platform, world):
-    platform.ending.reject(V1, "a re-evaluation failed")
+def test_the_live_release_cannot_be_rejected(engines, world):
+    engines.ending().reject(V1, "a re-evaluation failed")
 
-    assert platform.records.require("tiny", V1.id).phase is Phase.ROLLING_OUT
+    assert engines.records().require("tiny", V1.id).phase is Phase.ROLLING_OUT
     assert V1.id in running(world)
 
 
@@ -74,33 +74,33 @@ def test_the_live_release_cannot_be_rejected(platform, world):
         (("serving_report", inconclusive("ttft_p95", "silent")), NoticeKind.INCONCLUSIVE),
     ],
 )
-def test_people_are_told_which_kind_of_end_it_was(platform, verdict, kind):
+def test_people_are_told_which_kind_of_end_it_was(engines, verdict, kind):
     asset, found = verdict
-    platform.records.update("tiny", V2.id, lambda r: r.with_verdicts(asset, [found], 1.0))
+    engines.records().update("tiny", V2.id, lambda r: r.with_verdicts(asset, [found], 1.0))
 
-    platform.ending.reject(V2, "why")
+    engines.ending().reject(V2, "why")
 
-    (notice,) = platform.notices.waiting()
+    (notice,) = engines.notices().waiting()
     assert (notice.kind, notice.release) == (kind, V2.id)
     assert "why" in notice.text
 
 
-def test_an_end_that_was_interrupted_is_finished_by_whoever_finds_it(platform, world):
+def test_an_end_that_was_interrupted_is_finished_by_whoever_finds_it(engines, world):
     world.cluster.delete = lambda *_: (_ for _ in ()).throw(Refused("not now"))
     with pytest.raises(Refused):
-        platform.ending.reject(V2, "why")
-    record = platform.records.require("tiny", V2.id)
+        engines.ending().reject(V2, "why")
+    record = engines.records().require("tiny", V2.id)
     assert (record.phase, record.leftover) == (Phase.REJECTED, True)
     del world.cluster.delete
 
-    assert not platform.ending.finish(record).leftover
+    assert not engines.ending().finish(record).leftover
     assert running(world) == {V1.id}
 
 
-def test_only_what_is_on_its_way_is_superseded(platform):
-    platform.records.update("tiny", V2.id, lambda r: r.in_phase(Phase.LIVE))
+def test_only_what_is_on_its_way_is_superseded(engines):
+    engines.records().update("tiny", V2.id, lambda r: r.in_phase(Phase.LIVE))
 
-    assert platform.ending.supersede(V2, "newer").phase is Phase.LIVE
+    assert engines.ending().supersede(V2, "newer").phase is Phase.LIVE
 
 
 class Clock:
@@ -110,12 +110,12 @@ class Clock:
         return self.now
 
 
-def test_a_run_notices_within_seconds_of_its_own_words_that_it_was_superseded(platform):
+def test_a_run_notices_within_seconds_of_its_own_words_that_it_was_superseded(engines):
     clock, said = Clock(), []
-    say = Overtaking(platform.records, platform.ending, clock).watched(
-        platform.records.require("tiny", V2.id), said.append
+    say = Overtaking(engines.records(), engines.ending(), clock).watched(
+        engines.records().require("tiny", V2.id), said.append
     )
-    platform.ending.supersede(V2, "newer")
+    engines.ending().supersede(V2, "newer")
 
     say("at once")
     clock.now += 3
@@ -125,47 +125,49 @@ def test_a_run_notices_within_seconds_of_its_own_words_that_it_was_superseded(pl
     assert said == ["at once", "later"]
 
 
-def test_a_look_that_fails_ends_nothing(platform, world):
+def test_a_look_that_fails_ends_nothing(engines, world):
     clock = Clock()
-    say = Overtaking(platform.records, platform.ending, clock).watched(platform.records.require("tiny", V2.id), print)
+    say = Overtaking(engines.records(), engines.ending(), clock).watched(
+        engines.records().require("tiny", V2.id), print
+    )
     world.store.go_down()
     clock.now += 3
 
     say("still here")
 
 
-def test_the_live_release_is_not_overtaken_by_a_word_that_came_too_late(platform):
-    platform.ending.supersede(V1, "newer")
+def test_the_live_release_is_not_overtaken_by_a_word_that_came_too_late(engines):
+    engines.ending().supersede(V1, "newer")
 
-    platform.overtaking.refuse_overtaken(platform.records.require("tiny", V1.id))
+    engines.overtaking().refuse_overtaken(engines.records().require("tiny", V1.id))
 
 
-def proven(platform):
+def proven(engines):
     for asset, checks in CHECKS.items():
         found = [passed(check, "fine") for check in checks]
-        platform.records.update("tiny", V2.id, lambda r, a=asset, f=found: r.with_verdicts(a, f, 1.0))
-    return platform.records.require("tiny", V2.id)
+        engines.records().update("tiny", V2.id, lambda r, a=asset, f=found: r.with_verdicts(a, f, 1.0))
+    return engines.records().require("tiny", V2.id)
 
 
-def test_only_a_proven_release_waits_for_approval(platform):
-    platform.approvals.ask(platform.records.require("tiny", V2.id))
+def test_only_a_proven_release_waits_for_approval(engines):
+    engines.approvals().ask(engines.records().require("tiny", V2.id))
 
-    assert platform.records.require("tiny", V2.id).phase is Phase.ROLLING_OUT
-    assert not platform.notices.waiting()
+    assert engines.records().require("tiny", V2.id).phase is Phase.ROLLING_OUT
+    assert not engines.notices().waiting()
 
 
-def test_an_approval_says_who_and_when_and_the_first_one_stays(platform):
-    platform.approvals.ask(proven(platform))
+def test_an_approval_says_who_and_when_and_the_first_one_stays(engines):
+    engines.approvals().ask(proven(engines))
 
-    platform.approvals.approve("tiny", V2.id, "ann")
-    record = platform.approvals.approve("tiny", V2.id, "bob")
+    engines.approvals().approve("tiny", V2.id, "ann")
+    record = engines.approvals().approve("tiny", V2.id, "bob")
 
     assert record.approved.startswith("ann at 20")
 
 
-def test_what_was_superseded_while_it_waited_is_not_approved(platform):
-    platform.approvals.ask(proven(platform))
-    platform.ending.supersede(V2, "newer")
+def test_what_was_superseded_while_it_waited_is_not_approved(engines):
+    engines.approvals().ask(proven(engines))
+    engines.ending().supersede(V2, "newer")
 
     with pytest.raises(Refused, match="it is superseded"):
-        platform.approvals.approve("tiny", V2.id, "ann")
+        engines.approvals().approve("tiny", V2.id, "ann")

@@ -184,4 +184,4 @@ class KubernetesCluster(Cluster):
 
 def _access_here() -> Access:
     within = bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
-    return "direct" if within or os.environ.get("GENAI_CLUSTER_ACCESS") == "direct" else "proxy"
+    return "direct" if within else "proxy"

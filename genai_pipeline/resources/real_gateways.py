@@ -1,13 +1,14 @@
-"""Build the gateways for a profile. Nothing here connects: each gateway does so on first use."""
+"""The real gateways of a profile. Nothing here connects: each gateway does so on first use."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from functools import cache
 
 from genai_pipeline.core.errors import EngineUnavailable, Refused
 from genai_pipeline.core.profile import Profile
-from genai_pipeline.gateways import Gateways
+from genai_pipeline.gateways import Gateways, StoreKeys
 from genai_pipeline.gateways.aws.abc import Aws
 from genai_pipeline.gateways.cluster.abc import Cluster
 from genai_pipeline.gateways.hub.abc import Hub
@@ -18,24 +19,39 @@ OURS = {"app.kubernetes.io/managed-by": "genai-pipeline"}
 MANAGED_PROMETHEUS = "aps-workspaces."
 
 
-def gateways_for(profile: Profile) -> Gateways:
-    """The real gateways of a profile."""
+@cache
+def gateways_for(profile: Profile, keys: StoreKeys | None = None) -> Gateways:
+    """Return the real gateways of a profile.
+
+    There is one set of them in a process: they keep connections, and remember what a hub or a store answered.
+
+    Args:
+        keys: of the store; None means boto3's own chain (environment, IAM role).
+    """
     from genai_pipeline.gateways.agent.http import HttpAgent
     from genai_pipeline.gateways.inference.openai import OpenAIInference
     from genai_pipeline.gateways.store.s3 import S3Store
     from genai_pipeline.gateways.store.s3_settings import S3Settings
 
     cluster = _cluster(profile)
+    given = (keys.key_id, keys.secret) if keys else (None, None)
     return Gateways(
         hub=_hub(profile),
-        store=S3Store(profile.bucket, S3Settings(profile.s3_endpoint, profile.region, kms_key=profile.kms_key)),
+        store=S3Store(profile.bucket, S3Settings(profile.s3_endpoint, profile.region, *given, kms_key=profile.kms_key)),
         cluster=cluster,
         inference=OpenAIInference,
         agent=HttpAgent,
         metrics=_metrics(profile, cluster),
         aws=_aws(profile),
         webhook=_webhook(),
+        store_keys=keys or environment_keys(),
     )
+
+
+def environment_keys() -> StoreKeys | None:
+    """Return the AWS keys of this process: pods without an identity of their own read the store with them."""
+    key_id, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
+    return StoreKeys(key_id, secret) if key_id and secret else None
 
 
 def _hub(profile: Profile) -> Hub:
