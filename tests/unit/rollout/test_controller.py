@@ -42,7 +42,7 @@ class Bench:
     def controller(self):
         p = self.engines
         ledger = RecordCache(self.world.store)
-        return Controller(p.records, ledger, p.ending, p.approvals, self.revisions, self.most)
+        return Controller(p.records(), ledger, p.ending(), p.approvals(), self.revisions, self.most)
 
     def revisions(self, specs):
         return {s.name: self.answers.get(s.name, "1" * 40) for s in specs}
