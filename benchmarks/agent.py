@@ -6,8 +6,8 @@ that answers after a fixed time and says when it sent its first byte.
     python benchmarks/agent.py
     python benchmarks/agent.py --requests 500 --sessions 200 --out agent.json
 
-`overhead`: a question over HTTP against the same question to a Strands agent called directly, one after the other in
-turns, so that what else the machine does is in both. `first byte`: from the model's first text on the wire until the
+`overhead`: a question over HTTP against the same question to a Strands agent that is called directly. The two take
+turns, so that the machine's other work is in both. `first byte`: from the model's first text on the wire until the
 service's first text, by the machine's one clock. `RSS`: of the service's process, after each number of sessions.
 """
 

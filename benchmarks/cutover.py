@@ -1,7 +1,7 @@
 """What clients lose while the release behind an address changes.
 
-Sends completions through the address all the while, half of them on new connections and half on
-kept ones, and reports how many failed, why, and the longest time without an answer.
+It sends completions through the address, half of them on new connections and half on kept ones.
+It reports how many failed, why, and the longest time without an answer.
 
     python benchmarks/cutover.py --url http://127.0.0.1:18000 --model weather-agent --seconds 30
     python benchmarks/cutover.py --url … --model … --until-root s3://genai/models/weather-agent/<revision>/

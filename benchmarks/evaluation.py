@@ -67,7 +67,7 @@ def fixed_latency(latency_ms: float) -> Iterator[str]:
 
 
 def conversations(url: str, key: Callable[[Any], Any]) -> list[Conversation]:
-    """What the endpoint was asked since the last time, by conversation."""
+    """Return the requests to the endpoint since the last call, by conversation."""
     found: dict[Any, Conversation] = {}
     for path, body in httpx.get(f"{url}/requests").json():
         found.setdefault(key(body), []).append((path, body))

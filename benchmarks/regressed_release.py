@@ -58,7 +58,7 @@ class Bench:
         self.settings = EvaluationSettings(spec.gates.conversations, weather_url=weather_url)
 
     def against(self, live: Served) -> Against:
-        """What is live is asked once and its results kept, as in a rollout."""
+        """Ask the live version once and keep its results, as in a rollout."""
         stored = measure_agent(live.agent_url, self.suite, self.settings, print_progress)
         return Against(live.version, live.agent_url, stored)
 
@@ -105,7 +105,7 @@ def run(bench: Bench, versions: list[str], times: int, logs: Path) -> list[Evalu
 
 
 def table(found: list[Evaluation], versions: list[str]) -> list[dict[str, Any]]:
-    """How often each outcome came, and which checks did not pass how often."""
+    """Count the outcomes, and for each check how often it did not pass."""
     rows: list[dict[str, Any]] = []
     for version in versions:
         mine = [each for each in found if each.version == version]

@@ -1,6 +1,6 @@
 """Staging beside what people use for it, in one run against the same loopback hub and SeaweedFS.
 
-    python benchmarks/staging.py                        all cases; half an hour on two cores, 40 GB of disk
+    python benchmarks/staging.py                        all cases: half an hour, 40 GB of disk
     python benchmarks/staging.py --case "1 x 1 GiB"     one of them
     python benchmarks/staging.py --smoke                everything small, in a minute: does it still run?
 

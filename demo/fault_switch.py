@@ -68,7 +68,7 @@ async def _fail(send: Send) -> None:
 
 
 def _without_tools(receive: Receive) -> Receive:
-    """The request as if nobody had offered the model a tool: it then makes its answers up."""
+    """Remove the tools from the request, so that the model invents its answers."""
     gathered: list[bytes] = []
 
     async def receive_less() -> Message:

@@ -1,4 +1,4 @@
-"""How fast the hub can be read, and S3 be written, by whoever is fastest at it: neither verifies anything."""
+"""Measure how fast the hub can be read and S3 be written by the fastest client. Neither verifies a byte."""
 
 from __future__ import annotations
 

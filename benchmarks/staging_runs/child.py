@@ -1,7 +1,7 @@
 """One run in a process of its own: `child.py ours|serial <repository> <hub> <s3> <model> <ref>`.
 
-Writes one JSON object: seconds from the snapshot to the end (imports are before it), the peak of its resident memory,
-what it wrote to disk, and what a staging says of itself.
+It writes one JSON object: seconds from the snapshot to the end (without imports), the peak of resident memory,
+bytes written to disk, and the figures of the staging itself.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A suite for an agent: conversations, the tool calls that they need and what a right answer holds.
 
-Facts follow from the calls. An answer about a place's weather must give the temperature or the sky of that place as
-the suite's `weather` table has them, and one about a time must give that time.
+Facts follow from the calls. An answer about a place's weather must give the temperature or the sky of that place, as in
+the suite's `weather` table. An answer about a time must give that time.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def _outcome(ways: Sequence[CaseRun[Any]]) -> RunOutcome:
 
 
 def _reason(ways: Sequence[CaseRun[Any]]) -> str:
-    """Where the ways differ, each reason says which way it is about."""
+    """Return the reasons. When the ways differ, each reason names its way."""
     if len({run.reason for run in ways}) == 1:
         return ways[0].reason
     return "; ".join(f"{run.way}: {run.reason}" for run in ways if run.reason)

@@ -36,12 +36,12 @@ class Pair:
 
     @property
     def may_be_lost(self) -> bool:
-        """Whether it could have been a loss, had both been measured."""
+        """Return whether the case could be a loss if both were measured."""
         return not self.known and self.mine.solved is not True and self.other.solved is not False
 
     @property
     def may_be_gained(self) -> bool:
-        """Whether it could have been a gain, had both been measured."""
+        """Return whether the case could be a gain if both were measured."""
         return not self.known and self.mine.solved is not False and self.other.solved is not True
 
 

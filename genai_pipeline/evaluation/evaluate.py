@@ -216,7 +216,7 @@ def _compared(
     """Compare with the stored results of what is live, or with its answers to the same cases now."""
     if against.release is None or against.itself:
         return None
-    why = against.stored.why_not_like(mine) if against.stored else "there are none"
+    why = against.stored.why_not_like(mine) if against.stored else "there are no stored results"
     if against.stored and not why and against.stored.measured == len(against.stored.cases):
         return Comparison(mine, against.stored)
     why = why or "some cases were not measured"
@@ -232,7 +232,7 @@ def _compared(
 def _not_worse(comparison: Comparison | None, alpha: float, against: Against) -> Verdict:
     if comparison is None:
         why = "It is live itself" if against.itself else "Nothing is live"
-        return passed(CHECK, f"{why}: there is no release to compare it with.")
+        return passed(CHECK, f"{why}: no other release can be compared with it.")
     return judge_not_worse(comparison, alpha, f"The live release {against.release}")
 
 

@@ -98,7 +98,7 @@ class CaseOutcome:
 
 
 def all_right(found: Iterable[bool | None]) -> bool | None:
-    """Return False if one is wrong, else None if one was not measured or there are none, else True."""
+    """Return False if one is wrong, else None if one was not measured or if there is no outcome, else True."""
     outcomes = set(found)
     if False in outcomes:
         return False

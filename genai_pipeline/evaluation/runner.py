@@ -3,9 +3,9 @@
 The first run of every case comes before any second run. What could not be asked or scored is not measured; it never
 counts as a failure. `agent_asker.py` and `endpoint_asker.py` know how a conversation is held and scored.
 
-Not strands-agents-evals, whose Experiment does the same: it takes 1.3 s of CPU to import, asks in asyncio's default
-threads, of which two cores have six (with 8 runs side by side the whole took 30 % longer than its requests, with 16
-124 %), scores what could not be asked 0, and runs a case once.
+Why not strands-agents-evals, whose Experiment does the same: it takes 1.3 s of CPU to import, and runs a case once.
+It scores a case that could not be asked as 0. It asks in asyncio's default threads, six on two cores. With 8 runs side
+by side it took 30 % longer than its requests, with 16 runs 124 %.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class CaseRun(Generic[Case]):
 
     @property
     def reason(self) -> str:
-        """What was wrong, each thing once, or why it was not measured."""
+        """Return what was wrong, each thing once, or why the case was not measured."""
         told = list(self.answers or [])
         told += [wrong for wrong in self.calls or [] if not any(wrong in answer for answer in told)]
         return "; ".join(dict.fromkeys(filter(None, [self.problem, *told])))

@@ -123,7 +123,7 @@ def _pair_up(fits: list[list[int]]) -> dict[int, int]:
 
 
 def _unmet(suite: ToolSuite, wanted: Call, good: dict[int, Any], spare: list[int], broken: list[str]) -> list[str]:
-    """Why an expected call is missing; takes the spare call that was meant for it out of `spare`."""
+    """Return why an expected call is missing. Remove the call that was meant for it from `spare`."""
     ((name, arguments),) = wanted.items()
     near = [(_differences(suite, wanted, good[i]), i) for i in spare if good[i][0] == name]
     if near:

@@ -1,7 +1,7 @@
 """Send streamed chat completions and note when their parts arrived.
 
 Every request has its own deadline, and all of them share one. A request that was not sent in time is an observation
-with an error, so that a report is never about fewer requests than it says. It uses asyncio and httpx directly, because
+with an error. So a report always counts all requests. The client uses asyncio and httpx directly, because
 the time of every chunk counts.
 """
 

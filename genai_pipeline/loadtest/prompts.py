@@ -13,7 +13,7 @@ OPENINGS = (
     "Compare two ways of thinking about",
     "Summarise the history of",
     "What would you ask an expert on",
-    "Describe a day in the life of somebody who works with",
+    "Describe a day in the life of a person who works with",
     "Give three surprising facts about",
 )
 SUBJECTS = (

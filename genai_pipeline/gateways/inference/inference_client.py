@@ -1,7 +1,7 @@
 """Requests to one OpenAI-compatible address, over plain httpx and kept connections.
 
-The openai package takes a second to import, checks every message and schema of a request again, and leaves a stream a
-packet before its end, so that its connection is lost.
+Why not the openai package: it takes a second to import, and checks every message and schema of a request again.
+It also leaves a stream one packet before its end, so that the connection is lost.
 """
 
 from __future__ import annotations
