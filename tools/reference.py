@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.profile import SETTINGS
 
-PAGE = Path(__file__).parents[1] / "docs" / "model-file.md"
+DOCS = Path(__file__).parents[1] / "docs"
 HEAD = """# The model file
 
 <!-- Written by `make reference` from the descriptions in genai_pipeline/core/*_spec.py and core/gates.py. -->
@@ -25,15 +26,72 @@ How to write your first one: [first-model.md](first-model.md).
 """
 
 
+SETTINGS_HEAD = """# Settings
+
+<!-- Written by `make reference` from the descriptions in genai_pipeline/core/profile.py. -->
+
+Environment variables of the process that runs the pipeline: a shell, Dagster's code server, a pod.
+An empty variable counts as not set. A wrong value is refused with the variable, the value and what is allowed.
+In Dagster the resource `profile` shows every setting.
+
+| variable | default | what it is |
+|---|---|---|
+"""
+SETTINGS_TAIL = """
+## Of the code location
+
+| variable | default | what it is |
+|---|---|---|
+| `GENAI_MODELS` | `models/` | Folder of the model files. |
+| `GENAI_USER` | user@host | Name that a record gives to a person who runs a command. |
+| `KUBECONFIG` | the pod's own account, then `~/.kube/config` | The cluster of the profiles `kubernetes` and `eks`. |
+
+## Ports of the laptop
+
+Without a value a taken port is replaced by a free one, which is printed.
+
+| variable | default | service |
+|---|---|---|
+| `GENAI_S3_PORT` | `8333` | S3 |
+| `GENAI_HUB_PORT` | `8590` | embedded hub |
+| `GENAI_CLUSTER_PORT` | `8591` | local cluster |
+| `GENAI_WEATHER_PORT` | `8592` | weather |
+| `GENAI_DAGSTER_PORT` | `3000` | Dagster UI |
+
+## Secrets
+
+They are read where they are used. They are never part of a Dagster resource, a run, a record or a log.
+
+| variable | what it is |
+|---|---|
+| `HF_TOKEN` | Token of the hub, for gated and private repositories. |
+| `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` | Keys of S3. Other sources of the AWS SDK work, too. |
+| `GENAI_WEBHOOK_URL` | Address that notices are posted to, in Slack's form. |
+| `AGENT_API_KEYS` | Keys of the callers of agents, separated by commas. The pipeline uses the first one. |
+| `JUDGE_API_KEY` | Key of the model that judges free text. |
+
+The settings of the agent's own process are in [Agent](agent.md#settings).
+"""
+
+
 def main() -> int:
-    page = HEAD + "\n" + "\n".join(_sections(ModelSpec.model_json_schema(by_alias=True)))
+    pages = {
+        "model-file.md": HEAD + "\n" + "\n".join(_sections(ModelSpec.model_json_schema(by_alias=True))),
+        "settings.md": SETTINGS_HEAD + "".join(_settings()) + SETTINGS_TAIL,
+    }
     if "--check" not in sys.argv:
-        PAGE.write_text(page)
+        for name, page in pages.items():
+            (DOCS / name).write_text(page)
         return 0
-    if not PAGE.exists() or PAGE.read_text() != page:
-        print(f"{PAGE.name} is not current. Run `make reference`, and commit the page.", file=sys.stderr)
-        return 1
-    return 0
+    old = [name for name, page in pages.items() if not (DOCS / name).exists() or (DOCS / name).read_text() != page]
+    if old:
+        print(f"{', '.join(old)}: not current. Run `make reference`, and commit the pages.", file=sys.stderr)
+    return 1 if old else 0
+
+
+def _settings() -> Iterator[str]:
+    for setting in SETTINGS:
+        yield f"| `{setting.variable}` | {setting.default} | {_plain(setting.description)} |\n"
 
 
 def _sections(schema: Mapping[str, Any]) -> Iterator[str]:
