@@ -74,7 +74,7 @@ class InMemory(Engines):
 
     def controller(self) -> Controller:
         ledger = RecordCache(self.gateways.store)
-        return Controller(self.records, ledger, self.ending, self.approvals, self._site.revisions, MOST)
+        return Controller(self.records(), ledger, self.ending(), self.approvals(), self._site.revisions, MOST)
 
 
 @dataclass
@@ -157,7 +157,7 @@ class Site:
         tick = ControllerTick()
         with surviving(fault):
             under_way = [ActiveRun(run.model, f"{run.kind} of {run.release}") for run in self.runs.values()]
-            tick = self.engines.controller().tick(list(self.specs.values()), under_way, self.now)
+            tick = self.controller.tick(list(self.specs.values()), under_way, self.now)
         self.said = tick.notes
         for start in tick.starts:
             assert start.run_key not in self.ever, f"{start.run_key} was requested twice"
