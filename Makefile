@@ -112,19 +112,17 @@ chart: $(STAMP) ## lint the agent's Helm chart, and package it in dist/
 	@$(BIN)/helm package charts/strands-agent --destination dist
 
 .PHONY: lint
-lint: $(STAMP) ## format, lint, types, layers
+lint: $(STAMP) ## format, lint, types, layers, the rules of the house, plain English
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(BIN)/python tools/house.py
+	$(BIN)/python tools/prose.py
 
 .PHONY: reference
 reference: $(STAMP) ## write the reference pages of docs/ from the code
 	@$(BIN)/python tools/reference.py
-
-.PHONY: prose
-prose: ## check that docs, docstrings, comments and messages are plain English
-	@$(PYTHON) tools/prose.py
 
 .PHONY: fix
 fix: $(STAMP) ## format and fix what can be fixed

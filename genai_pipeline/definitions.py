@@ -66,7 +66,7 @@ MODEL_ASSETS = (
 )
 
 EXECUTOR = dg.multiprocess_executor.configured(
-    # Forked from one warm server, a step starts in a fraction of a second instead of importing everything anew.
+    # Forked from one warm server, a step starts in a fraction of a second instead of importing everything again.
     {"max_concurrent": 4, "start_method": {"forkserver": {"preload_modules": ["genai_pipeline.definitions"]}}}
 )
 

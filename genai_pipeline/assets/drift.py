@@ -34,7 +34,7 @@ def drift_checks(specs: Sequence[ModelSpec]) -> dg.AssetChecksDefinition:
 
 
 def _compared(instance: dg.DagsterInstance, engines: Engines, spec: ModelSpec) -> tuple[str, Verdict]:
-    """Never while somebody moves what is compared: then it is inconclusive."""
+    """Compare. The verdict is inconclusive while a run moves what is compared."""
     from genai_pipeline.rollout.upkeep.drift_detection import CHECK, as_released, judge_drift, rendered_live
 
     try:

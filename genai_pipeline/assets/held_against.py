@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def against_live(engines: Engines, release: Release, suite: str, say: Callable[[str], None]) -> "Against":
-    """What is live, what it did when it was asked last, and where it can be asked again."""
+    """Return the live release, its stored results, and where it can be asked again."""
     from genai_pipeline.evaluation.evaluate import Against
     from genai_pipeline.evaluation.results import BrokenResults, ResultsStore
     from genai_pipeline.evaluation.suite_files import load_agent_suite

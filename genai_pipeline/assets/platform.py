@@ -57,7 +57,7 @@ def _observability(specs: Sequence[ModelSpec]) -> dg.AssetsDefinition:
 
 
 def _have_scraped(engines: Engines) -> str:
-    """Tell a Prometheus operator whom to scrape, where there is a Prometheus; returns what was told."""
+    """Apply the PodMonitors where there is a Prometheus. Return what was applied."""
     from genai_pipeline.k8s.render import render_monitoring
 
     if engines.profile.prometheus_url is None:

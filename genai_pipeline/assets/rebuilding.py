@@ -31,7 +31,7 @@ LOOKED_AT = 10_000
 
 @contextmanager
 def open_instance(env: Mapping[str, str], profile: Profile) -> Iterator[dg.DagsterInstance]:
-    """Dagster's storage. Raises: Refused: nobody said where it is."""
+    """Open Dagster's storage. Raises: Refused: its place is not known."""
     home = env.get("DAGSTER_HOME") or (str(profile.home / "dagster") if profile.name == "local" else "")
     if not home or not Path(home).is_dir():
         raise Refused(

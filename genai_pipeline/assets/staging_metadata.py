@@ -44,7 +44,7 @@ def plan_table(state: StagingProgress) -> dg.TableMetadataValue:
 
 
 def figures(state: StagingProgress) -> dict[str, Any]:
-    """How far it is, and at what rate."""
+    """Return the progress and the rate."""
     return {
         "files_done": f"{state.files_done} of {len(state.files)}",
         "bytes_done": state.bytes_done,

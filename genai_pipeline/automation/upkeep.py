@@ -1,7 +1,7 @@
 """Jobs and schedules that look after what is live and what is staged.
 
-All of them only look, and are on from the start, but for `prune`, which deletes. Their runs do not count as a model's
-own (they have no tag genai/model), so that none of them holds a rollout or a rollback back.
+All of them only look and are on from the start, except `prune`, which deletes. Their runs have no tag genai/model.
+So none of them holds a rollout or a rollback.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def verify_job(checks: Sequence[dg.AssetChecksDefinition]) -> Any:
 
 
 def verify_schedule(job: Any) -> dg.ScheduleDefinition:
-    """On from the start: it only reads, and whoever has to go back to the last good release must not find it broken."""
+    """Return the schedule. It is on from the start, because a rollback needs the last good release unbroken."""
     question = "Every night: are the staged models that are in use still what their manifests say?"
     return _schedule(job, "17 3 * * *", question)
 
@@ -39,7 +39,7 @@ def prune_job(prune: dg.OpDefinition) -> dg.JobDefinition:
 
 
 def prune_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
-    """Off until somebody switches it on: it deletes, and the bucket may be shared."""
+    """Return the schedule. It is off until a user switches it on: it deletes, and the bucket may be shared."""
     description = "Every Sunday: delete staged revisions that nothing has referred to for a week."
     return _schedule(job, "41 4 * * 0", description, dg.DefaultScheduleStatus.STOPPED)
 
@@ -60,7 +60,7 @@ def drift_job(check: dg.AssetChecksDefinition) -> Any:
 
 
 def drift_schedule(specs: Sequence[ModelSpec], job: Any, check: dg.AssetChecksDefinition) -> dg.ScheduleDefinition:
-    """Every hour, of the models that nobody has in hand."""
+    """Return the hourly schedule. It leaves out models with a run, a watch or a rollback."""
     keys = {key.asset_key.path[0]: key for key in check.check_keys}
 
     @dg.schedule(
@@ -126,7 +126,7 @@ def _schedule(
 
 
 def _why_not(context: dg.ScheduleEvaluationContext, store: StoreResource, spec: ModelSpec) -> str:
-    """What cannot be known is found out, and shown, by the run."""
+    """Return why the model is left alone. When the store does not answer, the run shows it."""
     try:
         return why_busy(store.records(), spec, runs_under_way(context.instance))
     except GenaiError:

@@ -85,7 +85,7 @@ def _observation(observed: LiveObservation) -> dg.AssetObservation:
 
 
 def _figures(values: Mapping[str, float | None]) -> dict[str, float]:
-    """What the UI draws over time."""
+    """Return the figures that the UI draws over time."""
     shown = {
         "ttft_p95_s": "ttft_p95",
         "error_rate": "error_rate",

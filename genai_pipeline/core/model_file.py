@@ -26,7 +26,7 @@ class ModelFiles:
     read_from: Mapping[str, tuple[Path, Stamp]] = field(default_factory=dict[str, tuple[Path, Stamp]])
 
     def why_gone(self, model: str) -> str:
-        """Why who reads the files now would not find this model, as a run does; empty where it would."""
+        """Return why a run that reads the files now would not find this model, or an empty text."""
         path, stamp = self.read_from.get(model, (None, None))
         if path is None or _stamp(path) == stamp:
             return ""
@@ -88,7 +88,7 @@ def parse_model(text: str, path: str, folder: Path | None = None) -> ModelSpec:
 
 
 def _suite_files(spec: ModelSpec, folder: Path) -> dict[str, Path]:
-    """The suites that are named by a file and not by a name of ours; from wherever the process runs."""
+    """Return the suites that are files, as absolute paths."""
     named = {field: getattr(spec.gates.agent, field) for field in ("suite", "tool_calling_suite")}
     files = {field: Path(suite) for field, suite in named.items() if suite.endswith((".yaml", ".yml"))}
     return {field: (folder / path.expanduser()).absolute() for field, path in files.items()}

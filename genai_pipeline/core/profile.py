@@ -8,17 +8,17 @@ default. Credentials are not settings: they stay in the environment and are read
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Any, Literal, cast
 
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, ValidationError, model_validator
+from pydantic import PositiveInt, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
 
 from genai_pipeline.core.errors import WrongSetting
 from genai_pipeline.core.processor import local_tuning
+from genai_pipeline.core.setting_types import Registry, SecretName, SessionsPlace, Words, setting
 
 ProfileName = Literal["local", "kubernetes", "eks"]
 ClusterAccess = Literal["proxy", "direct"]
@@ -44,141 +44,110 @@ def _local_url(service: str) -> str:
     return f"http://127.0.0.1:{LOCAL_PORTS[service]}"
 
 
-def _words(value: Any) -> Any:
-    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
-
-
-def _with_slash(registry: str) -> str:
-    return f"{registry.rstrip('/')}/" if registry else ""
-
-
-def _secret_name(name: str) -> str:
-    if not re.fullmatch(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", name):
-        raise ValueError("It must be the name of a Secret: lower case letters, digits, `-` and `.`")
-    return name
-
-
-def _sessions(place: str) -> str:
-    if place != "memory" and not place.startswith("s3://"):
-        raise ValueError("Use memory or s3://bucket/prefix")
-    return place
-
-
-_Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
-_Registry = Annotated[str, AfterValidator(_with_slash)]
-_SecretName = Annotated[str, AfterValidator(_secret_name)]
-_Sessions = Annotated[str, AfterValidator(_sessions)]
-
-
-def _setting(variable: str, description: str, default: Any = None, shown: str = "") -> Any:
-    """Return one setting; `shown` is its default in words, where it depends on the profile."""
-    return Field(default, description=description, json_schema_extra={"variable": variable, "default": shown})
-
-
 @dataclass(frozen=True)
 class Profile:
     """The settings of one installation. Each has its environment variable; a reader checks every value."""
 
-    name: ProfileName = _setting("GENAI_PROFILE", "Where the pipeline runs: local, kubernetes or eks.", "local")
-    home: Path = _setting("GENAI_HOME", "State folder of the local profile.", Path(".genai"))
-    bucket: str = _setting("GENAI_BUCKET", "Bucket of the staged models and the records.", "genai")
-    region: str = _setting("AWS_REGION", "AWS region of the bucket and the cluster.", "us-east-1")
-    namespace: str = _setting("GENAI_NAMESPACE", "Kubernetes namespace of everything that serves.", "genai")
-    s3_endpoint: str | None = _setting(
+    name: ProfileName = setting("GENAI_PROFILE", "Where the pipeline runs: local, kubernetes or eks.", "local")
+    home: Path = setting("GENAI_HOME", "State folder of the local profile.", Path(".genai"))
+    bucket: str = setting("GENAI_BUCKET", "Bucket of the staged models and the records.", "genai")
+    region: str = setting("AWS_REGION", "AWS region of the bucket and the cluster.", "us-east-1")
+    namespace: str = setting("GENAI_NAMESPACE", "Kubernetes namespace of everything that serves.", "genai")
+    s3_endpoint: str | None = setting(
         "AWS_ENDPOINT_URL", "Address of an S3-compatible store.", shown="Amazon S3; local: the installation's SeaweedFS"
     )
-    s3_endpoint_for_pods: str | None = _setting(
+    s3_endpoint_for_pods: str | None = setting(
         "GENAI_PODS_S3_ENDPOINT",
         "Address of S3 as pods reach it, if it differs. Not used by the local profile.",
         shown="`AWS_ENDPOINT_URL`",
     )
-    kms_key: str | None = _setting(
+    kms_key: str | None = setting(
         "GENAI_KMS_KEY",
         "Id, alias or ARN of the KMS key that every write asks for (SSE-KMS). Not used by the local profile.",
         shown="the bucket's own setting",
     )
-    hub_endpoint: str | None = _setting(
+    hub_endpoint: str | None = setting(
         "HF_ENDPOINT", "Address of the model hub.", shown="the public hub; local: the embedded one"
     )
-    cluster_endpoint: str | None = _setting(
+    cluster_endpoint: str | None = setting(
         "GENAI_CLUSTER_URL",
         "Address of the local cluster's API. Only used by the local profile.",
         shown=_local_url("cluster"),
     )
-    cluster_access: ClusterAccess | None = _setting(
+    cluster_access: ClusterAccess | None = setting(
         "GENAI_CLUSTER_ACCESS",
         "How the pipeline reaches Services: direct (their address) or proxy (the API server's service proxy).",
         shown="direct in a pod, else proxy",
     )
-    api_server_cidrs: _Words = _setting(
+    api_server_cidrs: Words = setting(
         "GENAI_API_SERVER_CIDRS",
         "Source addresses of the API server's service proxy, separated by commas. Network policies let them in.",
         (),
         shown="none",
     )
-    image_registry: _Registry = _setting(
+    image_registry: Registry = setting(
         "GENAI_IMAGE_REGISTRY", "Registry that the images of the agent and the chat page come from.", "", shown="none"
     )
-    weather_url: str = _setting(
+    weather_url: str = setting(
         "WEATHER_URL",
         "Base address of a weather service with wttr.in's JSON. Agents and evaluations ask it.",
         "",
         shown="https://wttr.in; local: the installation's own",
     )
-    prometheus_url: str | None = _setting(
+    prometheus_url: str | None = setting(
         "GENAI_PROMETHEUS_URL",
         "Address of a Prometheus. More than one replica and GPU health need it.",
         shown="each engine's own `/metrics`",
     )
-    dagster_url: str = _setting(
+    dagster_url: str = setting(
         "GENAI_DAGSTER_URL",
         "Address of the Dagster UI. Links in notices and `genai prune` use it.",
         "",
         shown=_local_url("dagster"),
     )
-    node_role: str | None = _setting(
+    node_role: str | None = setting(
         "GENAI_NODE_ROLE", "IAM role of GPU nodes with capacity reservations.", shown="Auto Mode's `default` class"
     )
-    eks_cluster: str | None = _setting(
+    eks_cluster: str | None = setting(
         "GENAI_EKS_CLUSTER",
         "Name of the EKS cluster, by which such nodes find subnets and security group.",
         shown="none",
     )
-    probe_gpu: ProbeGpu = _setting(
+    probe_gpu: ProbeGpu = setting(
         "GENAI_PROBE_GPU",
         "Whether platform/node_pools may start a GPU node as a proof: auto (only simulated nodes), buy or never.",
         "auto",
     )
-    max_rollouts: PositiveInt = _setting(
+    max_rollouts: PositiveInt = setting(
         "GENAI_MAX_ROLLOUTS", "Rollouts that may be under way at the same time, of all models.", 2
     )
-    agent_replicas: PositiveInt = _setting(
+    agent_replicas: PositiveInt = setting(
         "GENAI_AGENT_REPLICAS", "Pods of each release's agent.", 1, shown=f"{AGENT_REPLICAS}; local: 1"
     )
-    agent_replicas_max: PositiveInt | None = _setting(
+    agent_replicas_max: PositiveInt | None = setting(
         "GENAI_AGENT_REPLICAS_MAX",
         "Most pods of an agent; with it an autoscaler chooses the number.",
         shown="no autoscaler",
     )
-    agent_image: str | None = _setting(
+    agent_image: str | None = setting(
         "GENAI_AGENT_IMAGE",
         "The agent's image by its whole name, with a tag or a digest.",
         shown="the image of this version",
     )
-    agent_sessions: _Sessions | None = _setting(
+    agent_sessions: SessionsPlace | None = setting(
         "GENAI_AGENT_SESSIONS",
         "Where agents keep conversations: memory, or an s3://bucket/prefix.",
         shown="`sessions/` in the bucket",
     )
-    agent_keys_secret: _SecretName | None = _setting(
+    agent_keys_secret: SecretName | None = setting(
         "GENAI_AGENT_KEYS_SECRET",
         "Name of the Secret whose `api-keys` callers of agents must use.",
         shown=f"agents are open; local: `{LOCAL_KEYS_SECRET}` if `AGENT_API_KEYS` is set",
     )
-    agent_store_secret: _SecretName | None = _setting(
+    agent_store_secret: SecretName | None = setting(
         "GENAI_AGENT_STORE_SECRET", "Name of the Secret with the agents' own AWS keys.", shown="the engines' Secret"
     )
-    otlp_endpoint: str | None = _setting(
+    otlp_endpoint: str | None = setting(
         "GENAI_OTLP_ENDPOINT", "Address that agents send OpenTelemetry traces to.", shown="no traces"
     )
 
@@ -209,17 +178,17 @@ class Profile:
 
     @property
     def agent_is_autoscaled(self) -> bool:
-        """Whether an autoscaler, and not the pipeline, chooses how many agents run."""
+        """Return whether an autoscaler, and not the pipeline, chooses how many agents run."""
         return (self.agent_replicas_max or 0) > self.agent_replicas
 
     @property
     def has_pod_identity(self) -> bool:
-        """Whether pods get their AWS credentials from EKS Pod Identity, so that no Secret may hold any."""
+        """Return whether pods get their AWS credentials from EKS Pod Identity, so that no Secret may hold any."""
         return self.name == "eks"
 
     @property
     def has_embedded_hub(self) -> bool:
-        """Whether the hub is this machine's own, so that other repositories are the public one's."""
+        """Return whether the hub is this machine's own, so that other repositories are the public one's."""
         return self.name == "local" and (self.hub_endpoint or "").startswith("http://127.0.0.1:")
 
     @property

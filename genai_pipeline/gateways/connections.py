@@ -1,7 +1,7 @@
 """Kept connections to any host, through the proxy and with the certificates that the environment names.
 
-Model weights go through urllib3 and not through httpx: it takes less than half of the CPU time per byte, and hands a
-buffer to the socket without a copy (docs/architecture.md, "How bytes get there").
+Model weights go through urllib3 and not through httpx: it takes less than half of the CPU time per byte.
+It also hands a buffer to the socket without a copy (docs/architecture.md, "Staging").
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _CA_BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 
 
 def is_loopback(url: str) -> bool:
-    """Whether an address is on this machine. It is never asked through a proxy, whatever the environment says."""
+    """Return whether an address is on this machine. Such an address is never asked through a proxy."""
     return bool(_LOOPBACK.match(url))
 
 

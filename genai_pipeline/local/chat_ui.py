@@ -27,51 +27,56 @@ def page(models: Mapping[str, str]) -> bytes:
     return PAGE.read_text().replace("/*MODELS*/[]", written).encode()
 
 
+class ChatHandler(BaseHTTPRequestHandler):
+    """Answers / with the page, and `/<model>/v1/…` with the answer of the model's stable address."""
+
+    page_body: bytes = b""
+    upstream: Mapping[str, str] = {}
+    """Path -> address of the model's endpoint."""
+
+    def do_GET(self) -> None:
+        path = self.path.split("?")[0]
+        if path == "/":
+            self._answer(200, "text/html; charset=utf-8", self.page_body)
+        else:
+            self._pass_on(path, None)
+
+    def do_POST(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        if length > LARGEST_QUESTION:
+            self._answer(413, "text/plain", b"the question is too large")
+        else:
+            self._pass_on(self.path, self.rfile.read(length))
+
+    def _pass_on(self, path: str, question: bytes | None) -> None:
+        url = self.upstream.get(path)
+        if url is None:
+            self._answer(404, "text/plain", b"not found")
+            return
+        asked = urllib.request.Request(url, question, {"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(asked, timeout=ANSWER_DEADLINE_S) as answer:
+                self._answer(answer.status, "application/json", answer.read())
+        except urllib.error.HTTPError as error:
+            self._answer(error.code, "application/json", error.read())
+        except OSError as error:
+            self._answer(502, "text/plain", f"the model does not answer: {error}".encode())
+
+    def _answer(self, status: int, kind: str, content: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:
+        return None
+
+
 def handler_for(models: Mapping[str, str]) -> type[BaseHTTPRequestHandler]:
-    """Answers / with the page, and `/<model>/v1/…` with what the model's stable address (name -> address) says."""
-    body = page(models)
+    """Return the handler for these models (name -> address)."""
     upstream = {f"/{name}{path}": f"{url}{path}" for name, url in models.items() for path in PASSED_ON}
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            path = self.path.split("?")[0]
-            if path == "/":
-                self._answer(200, "text/html; charset=utf-8", body)
-            else:
-                self._pass_on(path, None)
-
-        def do_POST(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            if length > LARGEST_QUESTION:
-                self._answer(413, "text/plain", b"the question is too large")
-            else:
-                self._pass_on(self.path, self.rfile.read(length))
-
-        def _pass_on(self, path: str, question: bytes | None) -> None:
-            url = upstream.get(path)
-            if url is None:
-                self._answer(404, "text/plain", b"not found")
-                return
-            asked = urllib.request.Request(url, question, {"Content-Type": "application/json"})
-            try:
-                with urllib.request.urlopen(asked, timeout=ANSWER_DEADLINE_S) as answer:
-                    self._answer(answer.status, "application/json", answer.read())
-            except urllib.error.HTTPError as error:
-                self._answer(error.code, "application/json", error.read())
-            except OSError as error:
-                self._answer(502, "text/plain", f"the model does not answer: {error}".encode())
-
-        def _answer(self, status: int, kind: str, content: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, format: str, *args: object) -> None:
-            return None
-
-    return Handler
+    return type("Handler", (ChatHandler,), {"page_body": page(models), "upstream": upstream})
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Whether a model's live release may be looked after now, or somebody else has it in hand."""
+"""Find out whether a model's live release may be looked after now."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from genai_pipeline.rollout.record.records import Records
 
 
 def why_busy(records: Records, spec: ModelSpec, under_way: Sequence[ActiveRun]) -> str:
-    """Empty where nothing is under way. Raises: StoreUnavailable."""
+    """Return what is under way, or an empty text. Raises: StoreUnavailable."""
     busy = next((run.what for run in under_way if run.model == spec.name), "")
     if busy:
         return f"{busy} is under way"

@@ -82,7 +82,7 @@ def _metrics(profile: Profile, cluster: Cluster) -> Metrics:
     from genai_pipeline.gateways.metrics.prometheus import PrometheusMetrics
     from genai_pipeline.gateways.metrics.sigv4 import SigV4
 
-    # A Prometheus of one's own on EKS takes no signature, and an Authorization header might offend what is before it.
+    # Another Prometheus on EKS takes no signature, and a proxy before it might refuse an Authorization header.
     signed = profile.name == "eks" and MANAGED_PROMETHEUS in profile.prometheus_url
     auth = SigV4(profile.region) if signed else None
     return PrometheusMetrics(profile.prometheus_url, auth=auth, labels_of=labels_by_endpoint(cluster))
@@ -106,7 +106,7 @@ def _webhook() -> Webhook | None:
 def labels_by_endpoint(cluster: Cluster) -> Callable[[str], Mapping[str, str]]:
     """Labels of the series of the Service that `cluster.endpoint` leads to: an address or a relay names none itself.
 
-    Raises, when it is asked: EngineUnavailable: no Service of ours has that address.
+    Raises, when it is asked: EngineUnavailable: no Service of the pipeline has that address.
     """
     known: dict[str, Mapping[str, str]] = {}
 
@@ -116,7 +116,7 @@ def labels_by_endpoint(cluster: Cluster) -> Callable[[str], Mapping[str, str]]:
             found = {cluster.endpoint(name): name for name in names}
             if base_url not in found:
                 raise EngineUnavailable(
-                    f"{base_url} is the address of no Service of ours in namespace {cluster.namespace}.",
+                    f"{base_url} is not the address of a Service of the pipeline in namespace {cluster.namespace}.",
                     "Unset GENAI_PROMETHEUS_URL to read the engine's own /metrics.",
                 )
             known[base_url] = {"namespace": cluster.namespace, "service": found[base_url]}

@@ -10,7 +10,7 @@ from genai_pipeline.staging.prune_decision import Reference
 PARTITION_TAG = "dagster/partition"
 MODEL_TAG = "genai/model"
 TAKES_ROOM = "capacity"
-"""The asset by which a run that somebody put together in the UI is known as a rollout."""
+"""A run that a user composed in the UI counts as a rollout if it has this asset."""
 
 UNDER_WAY: Sequence[dg.DagsterRunStatus] = (
     dg.DagsterRunStatus.NOT_STARTED,
@@ -22,13 +22,13 @@ UNDER_WAY: Sequence[dg.DagsterRunStatus] = (
 
 
 def runs_under_way(instance: dg.DagsterInstance) -> list[ActiveRun]:
-    """What is at work on models, whoever launched it: one query for all of them."""
+    """Return the runs of all models by one query, launched by the sensor or by a user."""
     records = instance.get_run_records(dg.RunsFilter(statuses=UNDER_WAY))
     return [found for record in records for found in _of(record.dagster_run)]
 
 
 def _of(run: dg.DagsterRun) -> Iterable[ActiveRun]:
-    """A run of a job of ours names its model; one that selects assets has it in their keys."""
+    """A run of the pipeline's jobs names its model; another run has it in the keys of its assets."""
     selected = {tuple(key.path) for key in run.asset_selection or () if len(key.path) == 2}
     models = {run.tags[MODEL_TAG]} if MODEL_TAG in run.tags else {model for model, _ in selected} - {"platform"}
     release = run.tags.get(PARTITION_TAG) or ""
@@ -38,7 +38,7 @@ def _of(run: dg.DagsterRun) -> Iterable[ActiveRun]:
 
 
 def references_of_runs(instance: dg.DagsterInstance) -> list[Reference]:
-    """The revisions of the releases that runs are about, whoever launched them; a release is a run's partition."""
+    """Return the revisions that runs need, launched by the sensor or by a user. A release is a run's partition."""
     found: list[Reference] = []
     for record in instance.get_run_records(dg.RunsFilter(statuses=UNDER_WAY)):
         run = record.dagster_run

@@ -91,8 +91,8 @@ def _digests(
         if ours and stored and same:
             published = (ours.sha256, file.sha256) if file.sha256 else (ours.blob_id, file.blob_id)
             untouched = stored.etag == ours.etag and published[0] == published[1] is not None
-            # Otherwise it is read once more. A second stager may have written the same bytes with another ETag (other
-            # parts, or encryption with KMS), and a manifest of format 1 has no git blob id.
+            # Otherwise it is read once more: a manifest of format 1 has no git blob id. A second stager may have
+            # written the same bytes with another ETag, by other parts or by encryption with KMS.
             same = untouched or _equals_hub(store, prefix, file)
         rows.append({"path": file.path, "bytes": file.size, "sha256": ours.sha256 if ours else "", "equal": same})
     wrong = [str(row["path"]) for row in rows if not row["equal"]]

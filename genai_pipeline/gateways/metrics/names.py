@@ -56,12 +56,7 @@ def metrics_from(samples: Iterable[Sample], where: str) -> EngineMetrics:
             values[name] = max(values.get(name, 0.0), value)
         elif name in ALL or name == RESPONSES:
             values[name] = values.get(name, 0.0) + value
-    missing = [name for name in ALL if name not in values]
-    if missing:
-        raise EngineUnavailable(
-            f"{where} lacks {', '.join(PREFIXES[0] + name for name in missing)}.",
-            "Serve with vLLM 0.26 or later and without --disable-log-stats; on Ray set log_engine_metrics.",
-        )
+    _require_all(values, where)
     return EngineMetrics(
         kv_cache_usage=values[KV_CACHE],
         running=values[RUNNING],
@@ -74,6 +69,15 @@ def metrics_from(samples: Iterable[Sample], where: str) -> EngineMetrics:
         responses=responses if RESPONSES in values else None,
         started_at=values.get(STARTED),
     )
+
+
+def _require_all(values: Mapping[str, float], where: str) -> None:
+    missing = [name for name in ALL if name not in values]
+    if missing:
+        raise EngineUnavailable(
+            f"{where} lacks {', '.join(PREFIXES[0] + name for name in missing)}.",
+            "Serve with vLLM 0.26 or later and without --disable-log-stats; on Ray set log_engine_metrics.",
+        )
 
 
 def _plain(exported: str) -> str:

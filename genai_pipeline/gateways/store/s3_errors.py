@@ -120,6 +120,10 @@ def _refusal(error: ClientError, what: str, address: str, endpoint: str) -> Gena
             f"The bytes sent to {what} arrived damaged at every try ({code}).",
             f"Find what changes bytes between here and {endpoint} (a proxy, bad memory), then run this again.",
         )
+    return _access_refusal(error, code, status, what, endpoint) or _service_refusal(error, code, status, what, endpoint)
+
+
+def _access_refusal(error: ClientError, code: str, status: int, what: str, endpoint: str) -> GenaiError | None:
     if code in _EXPIRED:
         return AccessDenied(
             f"{endpoint} does not let these credentials {what}: they have expired ({code}).",
@@ -131,6 +135,10 @@ def _refusal(error: ClientError, what: str, address: str, endpoint: str) -> Gena
             f"{_SET_KEYS} It needs "
             "s3:GetObject, s3:PutObject, s3:DeleteObject, s3:ListBucket and the multipart actions.",
         )
+    return None
+
+
+def _service_refusal(error: ClientError, code: str, status: int, what: str, endpoint: str) -> GenaiError:
     if code in _ELSEWHERE and (region := _region_of(error)):
         return Refused(
             f"Cannot {what}: the bucket is in {region}.", f"Set AWS_REGION={region}, of a source its `region`."

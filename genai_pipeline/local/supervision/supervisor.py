@@ -18,14 +18,14 @@ import subprocess
 import sys
 import time
 import xmlrpc.client
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from genai_pipeline.core.errors import ClusterUnavailable, NotFound, NotReady, Refused
 from genai_pipeline.local.private_file import write_private
+from genai_pipeline.local.supervision.process_info import ProcessInfo, process_info
 from genai_pipeline.local.supervision.program import (
     SUPERVISED_BY,
     Program,
@@ -37,33 +37,11 @@ from genai_pipeline.local.supervision.program import (
 
 __all__ = ["ProcessInfo", "Program", "Supervisor"]
 
-RUNNING = frozenset({"STARTING", "RUNNING"})
 STOPPED = frozenset({"STOPPED", "EXITED", "FATAL", "UNKNOWN"})
 SOCKET_PATH_MAX = 96
 """Linux takes 107 bytes for a unix socket; supervisord binds `<path>.<pid>` first."""
 RPC_TIMEOUT_S = 30.0
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-
-
-@dataclass(frozen=True)
-class ProcessInfo:
-    """What supervisord says of a program. Times are Unix seconds, 0 for never.
-
-    `state` is supervisord's: STOPPED, STARTING, RUNNING, BACKOFF, STOPPING, EXITED, FATAL, UNKNOWN.
-    `exit_status` is -1 after a signal and None while it runs.
-    """
-
-    name: str
-    state: str
-    pid: int | None
-    exit_status: int | None
-    started_at: float
-    stopped_at: float
-    description: str
-
-    @property
-    def running(self) -> bool:
-        return self.state in RUNNING
 
 
 class Supervisor:
@@ -137,12 +115,12 @@ class Supervisor:
     def info(self, name: str) -> ProcessInfo | None:
         """The program's state, or None where supervisord does not know it."""
         try:
-            return _info(self._call("supervisor.getProcessInfo", name))
+            return process_info(self._call("supervisor.getProcessInfo", name))
         except NotFound:
             return None
 
     def all(self) -> list[ProcessInfo]:
-        return [_info(raw) for raw in self._call("supervisor.getAllProcessInfo")]
+        return [process_info(raw) for raw in self._call("supervisor.getAllProcessInfo")]
 
     def start(self, program: Program) -> None:
         """Make `program` run as it is described. A running one whose description is the same is left alone."""
@@ -285,19 +263,6 @@ def end_group(pid: int | None) -> None:
     with suppress(ProcessLookupError, PermissionError):
         if pid:
             os.killpg(pid, signal.SIGKILL)
-
-
-def _info(raw: Mapping[str, Any]) -> ProcessInfo:
-    ended = raw["statename"] in ("EXITED", "STOPPED", "FATAL") and raw["stop"]
-    return ProcessInfo(
-        name=raw["name"],
-        state=raw["statename"],
-        pid=raw["pid"] or None,
-        exit_status=raw["exitstatus"] if ended else None,
-        started_at=float(raw["start"]),
-        stopped_at=float(raw["stop"]),
-        description=raw["spawnerr"] or raw["description"],
-    )
 
 
 def _until(condition: Callable[[], bool], deadline_s: float, interval_s: float = 0.05) -> bool:

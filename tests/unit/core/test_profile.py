@@ -158,8 +158,8 @@ def test_prometheus_is_asked_about_the_service_that_an_address_leads_to():
     assert labels == {"namespace": cluster.namespace, "service": "weather-0123"}
 
 
-def test_prometheus_is_not_asked_about_an_address_that_is_no_service_of_ours():
-    with pytest.raises(EngineUnavailable, match="no Service of ours"):
+def test_prometheus_is_not_asked_about_an_address_that_is_not_a_service():
+    with pytest.raises(EngineUnavailable, match="not the address of a Service"):
         labels_by_endpoint(FakeCluster())("http://127.0.0.1:1")
 
 
