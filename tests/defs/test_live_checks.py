@@ -149,12 +149,11 @@ def test_a_schedules_run_that_fails_is_told(desk):
     )  # fmt: skip
     failed_run = result.dagster_run
     event = next((e for e in result.all_events if e.is_failure), None) or result.all_events[-1]
-    context = dg.build_run_status_sensor_context(
+    with dg.build_run_status_sensor_context(
         sensor_name="upkeep_failures", dagster_event=event, dagster_instance=desk.instance, dagster_run=failed_run,
         resources=desk.resources,
-    ).for_run_failure()  # fmt: skip
-
-    sensor(context)
+    ) as context:  # fmt: skip
+        sensor(context.for_run_failure())
 
     (notice,) = desk.engines.notices().waiting()
     assert notice.kind == "upkeep failed"

@@ -51,13 +51,10 @@ def test_every_schedule_ticks_when_it_should_and_every_tick_can_be_evaluated(wee
             counted[schedule.name] += 1
             if at.hour % 6:  # an evaluation takes a tenth of a second
                 continue
-            context = dg.build_schedule_context(
-                desk.instance,
-                scheduled_execution_time=at,
-                repository_def=repository,
-                resources={"platform": desk.engines},
-            )
-            asked = schedule.evaluate_tick(context)
+            with dg.build_schedule_context(
+                desk.instance, scheduled_execution_time=at, repository_def=repository, resources=desk.resources
+            ) as context:
+                asked = schedule.evaluate_tick(context)
             assert len(asked.run_requests) == 1, (schedule.name, at, asked.skip_message)
 
     hours = 7 * 24 + {"plain": 0, "spring": -1, "autumn": 1}[week]

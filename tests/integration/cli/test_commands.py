@@ -42,7 +42,7 @@ def test_a_wrong_command_line_is_exit_code_2(genai):
 @pytest.mark.parametrize(
     ("args", "env", "says"),
     [
-        (["status"], {"GENAI_PROFILE": "laptop"}, "Use local, kubernetes or eks."),
+        (["status"], {"GENAI_PROFILE": "laptop"}, "'local', 'kubernetes' or 'eks'"),
         (["up"], {"GENAI_PROFILE": "eks"}, "`genai up` is for GENAI_PROFILE=local"),
         (["up"], {"GENAI_MODELS": "/nonexistent"}, "no valid model file"),
         (["up", "--model", "other"], {}, "Known models: tiny."),

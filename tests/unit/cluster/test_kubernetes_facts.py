@@ -151,18 +151,17 @@ def test_an_endpoint_within_the_cluster_is_the_services_address(tmp_path: Path) 
 
 def test_the_way_to_a_service_is_chosen_by_where_we_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ways: list[bool] = []
-    for environment in ({}, {"KUBERNETES_SERVICE_HOST": "10.96.0.1"}, {"GENAI_CLUSTER_ACCESS": "direct"}):
-        for name in ("KUBERNETES_SERVICE_HOST", "GENAI_CLUSTER_ACCESS"):
-            monkeypatch.delenv(name, raising=False)
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
+    for host, access in ((None, None), ("10.96.0.1", None), (None, "direct")):
+        monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+        if host:
+            monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
         with stub_api(tmp_path) as api:
             api.on(
                 "GET",
                 "/api/v1/namespaces/ns/services/m",
                 Reply({"spec": {"clusterIP": "::1", "ports": [{"port": 80}]}}),
             )
-            cluster = KubernetesCluster("ns", api.kubeconfig)
+            cluster = KubernetesCluster("ns", api.kubeconfig, access=access)
             ways.append(cluster.endpoint("m") == "http://[::1]:80")
             cluster.close()
 
