@@ -1,6 +1,7 @@
 """The README's promise, as a user sees it: real S3, hub, vLLM, agent and Dagster."""
 
 import json
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -88,4 +89,12 @@ def test_no_secret_is_in_the_logs_or_in_the_records(installation, v2):
 
     shown = [p for folder in ("logs", "dagster") for p in (installation.home / folder).rglob("*") if p.is_file()]
     assert len(shown) > 5
-    assert not [p for p in shown if secret in p.read_bytes()]
+    assert not [p for p in shown if secret in _bytes_of(p)]
+
+
+def _bytes_of(path):
+    """Return what the file holds. SQLite removes its write-ahead log when the last connection closes."""
+    with suppress(FileNotFoundError):
+        return path.read_bytes()
+    assert path.name.endswith(("-wal", "-shm", "-journal"))
+    return b""
