@@ -45,16 +45,20 @@ def told(installation: Installation) -> str:
     return f"{what_happened(installation.cluster.kubeconfig, installation.namespace)}\n{installation.processes.logs()}"
 
 
-def checks_of_last_run(installation: Installation) -> Mapping[str, bool]:
-    """Check -> passed, as Dagster shows them for the newest run, the platform's own included."""
+def checks_of_last_rollout(installation: Installation) -> Mapping[str, str]:
+    """Check -> outcome and evidence, as Dagster shows them for the newest rollout and its promotion."""
+    records = []
     with DagsterInstance.from_config(str(installation.dagster_home)) as instance:
-        run = instance.get_runs(limit=1)[0]
-        until(lambda: instance.get_run_by_id(run.run_id).is_finished, "the end of the run", 60)  # pyright: ignore[reportOptionalMemberAccess]
-        records = instance.get_records_for_run(run.run_id, of_type=DagsterEventType.ASSET_CHECK_EVALUATION).records
-    found: dict[str, bool] = {}
+        for run in reversed(instance.get_runs(limit=2)):
+            until(lambda run=run: instance.get_run_by_id(run.run_id).is_finished, "the end of the run", 60)  # pyright: ignore[reportOptionalMemberAccess]
+            of_run = instance.get_records_for_run(run.run_id, of_type=DagsterEventType.ASSET_CHECK_EVALUATION)
+            records.extend(of_run.records)
+    found: dict[str, str] = {}
     for record in records:
         event = record.event_log_entry.dagster_event
         data = event.event_specific_data if event else None
         if isinstance(data, AssetCheckEvaluation):
-            found[f"{data.asset_key.to_user_string()}.{data.check_name}"] = data.passed
+            found[f"{data.asset_key.to_user_string()}.{data.check_name}"] = (
+                "passed" if data.passed else f"{data.metadata['outcome'].value}: {data.description}"
+            )
     return found
