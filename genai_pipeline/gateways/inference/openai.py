@@ -35,7 +35,7 @@ class OpenAIInference(Inference):
 
     def __init__(self, base_url: str, deadline_s: float = 60, api_key: str = "") -> None:
         self.base_url = base_url.rstrip("/")
-        self._client = InferenceClient(self.base_url, ClientSettings(deadline_s, api_key))
+        self._client = InferenceClient(f"{self.base_url}/v1", ClientSettings(deadline_s, api_key))
 
     def models(self) -> dict[str, str]:
         content = self._answered("GET", "/models").content
