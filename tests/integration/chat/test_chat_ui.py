@@ -6,6 +6,7 @@ from http.server import ThreadingHTTPServer
 
 import pytest
 
+from genai_pipeline.gateways.inference.openai import OpenAIInference
 from genai_pipeline.local.chat_ui import handler_for, page
 from tests.fakes.openai_server import FakeEngine
 
@@ -39,6 +40,13 @@ def test_the_page_knows_the_models(address):
 def test_the_pages_questions_reach_the_model(address):
     assert json.load(urllib.request.urlopen(f"{address}/tiny/v1/models"))["data"][0]["id"] == "tiny"
     assert ask(address)["choices"][0]["message"]["content"]
+
+
+def test_the_pipelines_client_reaches_a_model_below_its_path_on_the_page(address):
+    inference = OpenAIInference(f"{address}/tiny")
+
+    assert "tiny" in inference.models()
+    assert inference.chat("tiny", [{"role": "user", "content": "Hello"}]).text
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "/tiny/metrics", "/tiny/v1/../metrics", "/other/v1/models"])
