@@ -6,13 +6,13 @@ import random
 import time
 import uuid
 
+from genai_pipeline.gateways.cluster.pods import is_owned_by
 from genai_pipeline.local.cluster import deployments
 from genai_pipeline.local.cluster.node import Node
 from genai_pipeline.local.cluster.object_files import key_of
 from genai_pipeline.local.cluster.objects import (
     HASH_LABEL,
     Object,
-    owned_by,
     template_hash,
     terminating,
     timestamp,
@@ -55,7 +55,7 @@ class Controllers:
 
     def _pods_of(self, deployment: Object) -> list[Object]:
         meta = deployment["metadata"]
-        return [p for p in self._store.list("Pod", meta["namespace"]) if owned_by(p, "Deployment", meta["name"])]
+        return [p for p in self._store.list("Pod", meta["namespace"]) if is_owned_by(p, "Deployment", meta["name"])]
 
     def _create_pod(self, deployment: Object) -> Object:
         meta, template = deployment["metadata"], deployment["spec"]["template"]

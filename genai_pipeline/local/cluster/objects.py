@@ -65,11 +65,6 @@ def selector_matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> 
     return True
 
 
-def owned_by(pod: Mapping[str, Any], kind: str, name: str) -> bool:
-    owners = pod["metadata"].get("ownerReferences") or []
-    return any(owner["kind"] == kind and owner["name"] == name for owner in owners)
-
-
 def terminating(obj: Mapping[str, Any]) -> bool:
     return "deletionTimestamp" in obj["metadata"]
 
