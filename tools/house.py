@@ -25,15 +25,6 @@ PRIVATE_ALLOWED: dict[str, str] = {
 }
 """Private module of a dependency -> why it is imported. docs/architecture.md lists the same."""
 TWICE = {
-    "client.py",
-    "connections.py",
-    "cost.py",
-    "engine.py",
-    "http.py",
-    "logs.py",
-    "platform.py",
-    "pruning.py",
-    "services.py",
     "snapshot.py",
     "watching.py",
 }

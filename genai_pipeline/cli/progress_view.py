@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
-from genai_pipeline.cli.rollout_progress import AssetProgress, Rollout
+from genai_pipeline.cli.rollout_progress import AssetProgress, RolloutProgress
 from genai_pipeline.core.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Progress(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def show(self, rollouts: Sequence[Rollout]) -> None: ...
+    def show(self, rollouts: Sequence[RolloutProgress]) -> None: ...
 
 
 def progress_on(console: Console) -> Progress:
@@ -56,7 +56,7 @@ class LiveTable:
     ) -> None:
         self._live.stop()
 
-    def show(self, rollouts: Sequence[Rollout]) -> None:
+    def show(self, rollouts: Sequence[RolloutProgress]) -> None:
         self._live.update(tables(rollouts))
 
 
@@ -75,7 +75,7 @@ class Lines:
     ) -> None:
         """Nothing to tidy up."""
 
-    def show(self, rollouts: Sequence[Rollout]) -> None:
+    def show(self, rollouts: Sequence[RolloutProgress]) -> None:
         for rollout in rollouts:
             self._say(rollout.model, "", f"{rollout.state} {rollout.release or ''} {rollout.note}".strip())
             for asset in rollout.assets:
@@ -96,13 +96,13 @@ def asset_line(asset: AssetProgress) -> str:
     return f"{asset.state}{time_taken}{_checks(asset)}"
 
 
-def tables(rollouts: Sequence[Rollout]) -> Group:
+def tables(rollouts: Sequence[RolloutProgress]) -> Group:
     from rich.console import Group
 
     return Group(*(_table(rollout) for rollout in rollouts))
 
 
-def _table(rollout: Rollout) -> Table:
+def _table(rollout: RolloutProgress) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
@@ -134,7 +134,7 @@ def grouped(verdicts: Sequence[Verdict]) -> list[tuple[str, str]]:
     return [(f"{', '.join(checks)} {outcome}", summary) for (outcome, summary), checks in groups.items()]
 
 
-def check_table(rollout: Rollout) -> Table:
+def check_table(rollout: RolloutProgress) -> Table:
     """Every check of a release with its evidence."""
     from rich.markup import escape
     from rich.table import Table

@@ -62,7 +62,7 @@ class AssetProgress:
 
 
 @dataclass(frozen=True)
-class Rollout:
+class RolloutProgress:
     """One model. `note` says what the rollout waits for."""
 
     model: str
@@ -77,12 +77,12 @@ class Rollout:
 
 def rollout_of(
     spec: ModelSpec, wanted: Release, live: Live | None, record: Record | None, run: Run | None, now: float
-) -> Rollout:
+) -> RolloutProgress:
     """Put together what is known of a model whose source and model file ask for `wanted`. Pure."""
     under_way = run is not None and not run.finished
     assets = tuple(_asset(spec, name, record, run, now) for name in CHECKS)
     found = (State.ROLLING_OUT, "") if under_way else _at_rest(spec, wanted, live, record, now)
-    return Rollout(spec.name, found[0], wanted.id, live, record, run, assets, found[1])
+    return RolloutProgress(spec.name, found[0], wanted.id, live, record, run, assets, found[1])
 
 
 def _at_rest(
@@ -137,14 +137,14 @@ def _seconds(step: Step) -> float | None:
 
 
 @dataclass
-class Watch:
+class ProgressReader:
     """Looks at the models, as often as it is asked. What does not answer becomes a rollout's note."""
 
     gateways: Gateways
     api: DagsterApi
     _wanted: dict[str, tuple[float, Release]] = field(default_factory=dict[str, tuple[float, Release]])
 
-    def look(self, spec: ModelSpec) -> Rollout:
+    def look(self, spec: ModelSpec) -> RolloutProgress:
         records = Records(self.gateways.store)
         try:
             wanted = self._release_wanted(spec)
@@ -154,7 +154,7 @@ class Watch:
             waits = seen.state in (State.WAITING, State.SUPERSEDED)
             return replace(seen, note=self._note(spec, record)) if waits else seen
         except GenaiError as error:
-            return Rollout(spec.name, State.WAITING, note=str(error))
+            return RolloutProgress(spec.name, State.WAITING, note=str(error))
 
     def _release_wanted(self, spec: ModelSpec) -> Release:
         asked_at, release = self._wanted.get(spec.name, (0.0, None))

@@ -10,8 +10,8 @@ from genai_pipeline.core.model_file import read_models
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.local.installation import Installation
-from genai_pipeline.local.logs import follow, last_lines
-from genai_pipeline.local.services import SERVICES
+from genai_pipeline.local.log_files import follow, last_lines
+from genai_pipeline.local.service_catalog import SERVICES
 from genai_pipeline.resources.engines import Engines
 
 

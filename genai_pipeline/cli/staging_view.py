@@ -22,7 +22,7 @@ MOST_ROWS = 100
 MOST_BARS = 8
 
 
-class Watch:
+class StagingObserver:
     """Receives log lines and the progress of a staging; `last` is the newest progress."""
 
     def __init__(self, say: Log) -> None:
@@ -34,17 +34,17 @@ class Watch:
 
 
 @contextmanager
-def watching(console: Console, say: Log) -> Iterator[Watch]:
+def watching(console: Console, say: Log) -> Iterator[StagingObserver]:
     """Show the progress while the block runs."""
     if not console.is_terminal:
-        yield Watch(say)
+        yield StagingObserver(say)
         return
     watch = _Bars(console)
     with watch.progress:
         yield watch
 
 
-class _Bars(Watch):
+class _Bars(StagingObserver):
     """One bar for the whole staging, and one for each file under way."""
 
     def __init__(self, console: Console) -> None:

@@ -28,7 +28,7 @@ from genai_pipeline.gateways import Gateways
 from genai_pipeline.k8s.render import stable_name
 from genai_pipeline.local.installation import Installation
 from genai_pipeline.local.ports import HOST
-from genai_pipeline.local.services import PORT_OF, SERVICES
+from genai_pipeline.local.service_catalog import PORT_OF, SERVICES
 from genai_pipeline.local.supervision.supervisor import ProcessInfo, Supervisor
 from genai_pipeline.rollout.control.rollout_plan import what_it_waits_for
 from genai_pipeline.rollout.record.records import Records

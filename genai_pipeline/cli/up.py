@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genai_pipeline.cli.progress_view import check_table, grouped, progress_on
-from genai_pipeline.cli.rollout_progress import ENDS, Rollout, State, Watch
+from genai_pipeline.cli.rollout_progress import ENDS, ProgressReader, RolloutProgress, State
 from genai_pipeline.core.errors import GenaiError, NotReady, ReleaseRefused
 from genai_pipeline.core.model_file import read_models
 from genai_pipeline.core.model_spec import ModelSpec
@@ -24,7 +24,7 @@ from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.dagster_api import DagsterApi
 from genai_pipeline.k8s.render import render_agent_keys, stable_name
 from genai_pipeline.local.installation import Installation, engines_of
-from genai_pipeline.local.logs import last_lines
+from genai_pipeline.local.log_files import last_lines
 from genai_pipeline.local.start import Started, start_services
 from genai_pipeline.local.supervision.supervisor import Supervisor
 
@@ -81,12 +81,12 @@ def end_lost_runs(api: DagsterApi, supervisor: Supervisor, say: Log) -> None:
 
 def watch_rollouts(
     platform: RunningInstallation, specs: Sequence[ModelSpec], console: Console, deadline_s: float
-) -> list[Rollout]:
+) -> list[RolloutProgress]:
     """Show the rollouts until each has ended.
 
     Raises: NotReady: the deadline passed; says what was being waited for.
     """
-    watch, end = Watch(platform.gateways, platform.api), time.monotonic() + deadline_s
+    watch, end = ProgressReader(platform.gateways, platform.api), time.monotonic() + deadline_s
     with progress_on(console) as progress:
         while True:
             seen = [watch.look(spec) for spec in specs]
@@ -101,7 +101,7 @@ def watch_rollouts(
             time.sleep(POLL_S)
 
 
-def diagnosis(platform: RunningInstallation, rollouts: Sequence[Rollout]) -> str:
+def diagnosis(platform: RunningInstallation, rollouts: Sequence[RolloutProgress]) -> str:
     """Log what each model waits for, with the log lines nearest to it."""
     parts: list[str] = []
     for rollout in rollouts:
@@ -113,7 +113,7 @@ def diagnosis(platform: RunningInstallation, rollouts: Sequence[Rollout]) -> str
     return "\n".join(parts)
 
 
-def _nearest_log(platform: RunningInstallation, rollout: Rollout, running: Sequence[str]) -> str:
+def _nearest_log(platform: RunningInstallation, rollout: RolloutProgress, running: Sequence[str]) -> str:
     component = "agent" if {"agent_candidate", "agent_report"} & set(running) else "engine"
     if rollout.release and {"candidate", "serving_report", "agent_candidate", "agent_report", "live"} & set(running):
         labels = {"genai-pipeline/release": rollout.release, "app.kubernetes.io/component": component}
@@ -125,7 +125,7 @@ def _nearest_log(platform: RunningInstallation, rollout: Rollout, running: Seque
     return last_lines(platform.installation.log(service), 15)
 
 
-def require_live(rollouts: Sequence[Rollout], console: Console, api: DagsterApi) -> None:
+def require_live(rollouts: Sequence[RolloutProgress], console: Console, api: DagsterApi) -> None:
     """Log why a rollout was rejected. Raises ReleaseRefused if one was."""
     rejected = [rollout for rollout in rollouts if rollout.state is State.REJECTED]
     for rollout in rejected:
@@ -143,14 +143,14 @@ def require_live(rollouts: Sequence[Rollout], console: Console, api: DagsterApi)
         )
 
 
-def _why_rejected(rollout: Rollout) -> str:
+def _why_rejected(rollout: RolloutProgress) -> str:
     """The checks by name, as the table above has their words; else the record's reason."""
     checks = [f"{asset.name}.{verdict.check}" for asset in rollout.assets for verdict in asset.not_passed]
     reason = ", ".join(checks) or (rollout.record.reason if rollout.record else "")
     return f"{rollout.model} {rollout.release} ({reason})"
 
 
-def wait_until_served(platform: RunningInstallation, spec: ModelSpec, rollout: Rollout, say: Log) -> None:
+def wait_until_served(platform: RunningInstallation, spec: ModelSpec, rollout: RolloutProgress, say: Log) -> None:
     """After a `genai down` the live release is live at once, but its processes need their time to load.
 
     Raises: NotReady: they did not answer within the model's start-up deadline.
@@ -208,7 +208,7 @@ def read_valid_models(folder: Path, only: str | None, say: Log) -> list[ModelSpe
     return specs
 
 
-def present(platform: RunningInstallation, spec: ModelSpec, rollout: Rollout, console: Console) -> None:
+def present(platform: RunningInstallation, spec: ModelSpec, rollout: RolloutProgress, console: Console) -> None:
     """Print the end of `genai up`: the checks, the addresses, and an answer of the live agent."""
     if rollout.state is not State.LIVE:
         console.print(f"{spec.name}: {rollout.state} {rollout.note}", markup=False)

@@ -12,7 +12,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict
 
 
-class Section(BaseModel):
+class FactSection(BaseModel):
     """One section. Fields that this version does not know are kept as they are."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -23,7 +23,7 @@ class Section(BaseModel):
         return self.model_dump(exclude_unset=True)
 
 
-class ServingFigures(Section):
+class ServingFigures(FactSection):
     """What the load test measured. Times are in milliseconds; None: not measured.
 
     Written by m/serving_report; read by the watch over the next release, as its baseline.
@@ -33,7 +33,7 @@ class ServingFigures(Section):
     inter_token_p95_ms: float | None = None
 
 
-class AgentFigures(Section):
+class AgentFigures(FactSection):
     """What the agent's suite measured. None: not measured, or written before the figure existed.
 
     Written by m/agent_report; read by the plot of pass rates over releases, and by the watch.
@@ -51,7 +51,7 @@ class AgentFigures(Section):
     results: str | None = None
 
 
-class ToolCallingFigures(Section):
+class ToolCallingFigures(FactSection):
     """What the tool-calling suite measured. Written by m/agent_report; shown only."""
 
     suite: str | None = None
@@ -60,7 +60,7 @@ class ToolCallingFigures(Section):
     results: str | None = None
 
 
-class Deployed(Section):
+class Deployed(FactSection):
     """Which code rendered the objects of the release in the cluster.
 
     Written by m/candidate and by redeploys; read by the sensor `redeploys` and by the drift check.
@@ -76,7 +76,7 @@ class Deployed(Section):
     agent: Mapping[str, Any] | None = None
 
 
-class NotedDrift(Section):
+class NotedDrift(FactSection):
     """Differences that the hourly drift check found. Written by it; read by the sensor `redeploys`."""
 
     fingerprint: str
@@ -84,7 +84,7 @@ class NotedDrift(Section):
     at: str = ""
 
 
-class RedeployAttempts(Section):
+class RedeployAttempts(FactSection):
     """How often a redeploy for one cause was tried. Written and read by redeploys.
 
     Args:
@@ -97,7 +97,7 @@ class RedeployAttempts(Section):
     failed: bool = False
 
 
-class WatchSummary(Section):
+class WatchSummary(FactSection):
     """What the watch over the release saw. Written at its end; read by the watch over the next one, as its baseline.
 
     Args:
@@ -122,7 +122,7 @@ class WatchSummary(Section):
     until: str | None = None
 
 
-class RollbackIntent(Section):
+class RollbackIntent(FactSection):
     """A rollback from this release was begun. Written before anything moves; read by whatever finishes it.
 
     Args:
@@ -134,21 +134,21 @@ class RollbackIntent(Section):
     at: str = ""
 
 
-class FinishingRuns(Section):
+class FinishingRuns(FactSection):
     """How many runs were requested to finish the rollback, and when the latest was. Written and read by the watch."""
 
     runs: int
     at: str
 
 
-class Reevaluation(Section):
+class Reevaluation(FactSection):
     """How the latest scheduled evaluation of the live release ended. Written and read by that schedule."""
 
     outcome: str
     at: str = ""
 
 
-class Facts(Section):
+class Facts(FactSection):
     """All sections. The names are those in the record's JSON.
 
     Args:

@@ -17,9 +17,9 @@ from genai_pipeline.core.errors import ClusterUnavailable, NotReady, Refused
 from genai_pipeline.core.progress import Log
 from genai_pipeline.local.dagster_home import prepare_dagster_home
 from genai_pipeline.local.installation import Installation, uses_own_hub
-from genai_pipeline.local.logs import last_lines
+from genai_pipeline.local.log_files import last_lines
 from genai_pipeline.local.ports import HOST, PortChoice, any_free, choose_ports, holder_of, is_free, listening
-from genai_pipeline.local.services import PORT_OF, Service, services
+from genai_pipeline.local.service_catalog import PORT_OF, Service, services
 from genai_pipeline.local.supervision.program import SUPERVISED_BY
 from genai_pipeline.local.supervision.supervisor import Supervisor
 

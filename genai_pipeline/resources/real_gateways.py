@@ -28,7 +28,7 @@ def gateways_for(profile: Profile, keys: StoreKeys | None = None) -> Gateways:
     Args:
         keys: of the store; None means boto3's own chain (environment, IAM role).
     """
-    from genai_pipeline.gateways.agent.http import HttpAgent
+    from genai_pipeline.gateways.agent.http_agent import HttpAgent
     from genai_pipeline.gateways.inference.openai import OpenAIInference
     from genai_pipeline.gateways.store.s3 import S3Store
     from genai_pipeline.gateways.store.s3_settings import S3Settings
@@ -75,7 +75,7 @@ def _cluster(profile: Profile) -> Cluster:
 
 
 def _metrics(profile: Profile, cluster: Cluster) -> Metrics:
-    from genai_pipeline.gateways.metrics.engine import EngineMetricsReader
+    from genai_pipeline.gateways.metrics.engine_metrics import EngineMetricsReader
 
     if profile.prometheus_url is None:
         return EngineMetricsReader()
@@ -97,7 +97,7 @@ def _aws(profile: Profile) -> Aws | None:
 
 
 def _webhook() -> Webhook | None:
-    from genai_pipeline.gateways.webhook.http import VARIABLE, HttpWebhook
+    from genai_pipeline.gateways.webhook.http_webhook import VARIABLE, HttpWebhook
 
     url = os.environ.get(VARIABLE)
     return HttpWebhook(url) if url else None

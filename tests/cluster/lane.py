@@ -20,10 +20,10 @@ from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Verdict, passed
 from genai_pipeline.gateways import Gateways
-from genai_pipeline.gateways.agent.http import HttpAgent
+from genai_pipeline.gateways.agent.http_agent import HttpAgent
 from genai_pipeline.gateways.cluster.kubernetes import KubernetesCluster
 from genai_pipeline.gateways.inference.openai import OpenAIInference
-from genai_pipeline.gateways.metrics.engine import EngineMetricsReader
+from genai_pipeline.gateways.metrics.engine_metrics import EngineMetricsReader
 from genai_pipeline.k8s.render import RELEASE_LABEL, package_version, stable_name
 from genai_pipeline.loadtest.probe import ContinuousProbe
 from genai_pipeline.rollout.record.records import Records

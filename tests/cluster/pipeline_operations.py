@@ -17,7 +17,7 @@ from genai_pipeline.core.errors import NotReady, Refused
 from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
-from genai_pipeline.gateways.cluster.kubernetes.client import KubernetesCluster
+from genai_pipeline.gateways.cluster.kubernetes.kubernetes_cluster import KubernetesCluster
 from genai_pipeline.k8s.render import (
     render_agent,
     render_chat_ui,

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from genai_pipeline.core.errors import Refused
-from genai_pipeline.gateways.cluster.kubernetes.client import KubernetesCluster
+from genai_pipeline.gateways.cluster.kubernetes.kubernetes_cluster import KubernetesCluster
 from genai_pipeline.k8s.render import render_rbac, render_store_access
 from tests.cluster.identities import kubeconfig_of, kubectl, rules_of
 from tests.cluster.machine.cluster import until

@@ -8,7 +8,7 @@ import pytest
 
 from genai_pipeline.cli.manifests import rbac_objects, rendered, write_objects
 from genai_pipeline.core.profile import Profile
-from genai_pipeline.gateways.cluster.kubernetes.client import KubernetesCluster
+from genai_pipeline.gateways.cluster.kubernetes.kubernetes_cluster import KubernetesCluster
 from genai_pipeline.k8s.render import render_engine, render_namespace
 from tests.cluster.identities import kubectl
 from tests.cluster.machine.cluster import until

@@ -8,7 +8,7 @@ import pytest
 
 from genai_pipeline.core.notice import Notice, NoticeKind
 from genai_pipeline.core.verdict import failed
-from genai_pipeline.gateways.webhook.http import HttpWebhook
+from genai_pipeline.gateways.webhook.http_webhook import HttpWebhook
 from genai_pipeline.resources.engines import Engines
 from tests.defs.upkeep_desk import publish, run, tick
 from tests.fakes.webhook import FakeWebhook

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from genai_pipeline.core.errors import GenaiError, Refused, WebhookUnavailable
-from genai_pipeline.gateways.webhook.http import HttpWebhook
+from genai_pipeline.gateways.webhook.http_webhook import HttpWebhook
 
 SECRET = "T00-B00-veryprivate"
 

@@ -26,7 +26,7 @@ GRACE_OF_WRITES_S = 900.0
 CONNECT_S, READ_S = 3, 60
 
 
-class TooSlow(HTTPClientError):
+class AnswerTooSlow(HTTPClientError):
     fmt = "the answer came too slowly: {why}"
 
 
@@ -73,7 +73,7 @@ class _BoundedBody:
             return self._rate.read(lambda: self._raw.read1(amount, decode_content=False))
         except bounded_body.TooSlow as error:
             self._raw.close()
-            raise TooSlow(why=error) from error
+            raise AnswerTooSlow(why=error) from error
         except exceptions.ReadTimeoutError as error:
             raise ReadTimeoutError(endpoint_url=self._url, error=error) from error
         except exceptions.HTTPError as error:

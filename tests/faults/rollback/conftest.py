@@ -17,10 +17,10 @@ from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import passed
 from genai_pipeline.gateways import Gateways
-from genai_pipeline.gateways.agent.http import HttpAgent
+from genai_pipeline.gateways.agent.http_agent import HttpAgent
 from genai_pipeline.gateways.cluster.local import LocalCluster
 from genai_pipeline.gateways.inference.openai import OpenAIInference
-from genai_pipeline.gateways.metrics.engine import EngineMetricsReader
+from genai_pipeline.gateways.metrics.engine_metrics import EngineMetricsReader
 from genai_pipeline.loadtest.probe import ContinuousProbe
 from genai_pipeline.local.supervision.supervisor import Supervisor
 from genai_pipeline.resources.engines import Engines

@@ -18,10 +18,10 @@ from genai_pipeline.core.model_file import ModelFiles, parse_model
 from genai_pipeline.core.verdict import passed
 from genai_pipeline.evaluation.evaluate import AgentReport
 from genai_pipeline.gateways import Gateways
-from genai_pipeline.gateways.agent.http import HttpAgent
+from genai_pipeline.gateways.agent.http_agent import HttpAgent
 from genai_pipeline.gateways.cluster.local import LocalCluster
 from genai_pipeline.gateways.inference.openai import OpenAIInference
-from genai_pipeline.gateways.metrics.engine import EngineMetricsReader
+from genai_pipeline.gateways.metrics.engine_metrics import EngineMetricsReader
 from genai_pipeline.local.supervision.supervisor import Supervisor
 from tests.defs.desk import Desk
 from tests.fakes.world import PROFILE, World

@@ -17,7 +17,7 @@ from genai_pipeline.core.errors import NotReady, Refused
 from genai_pipeline.core.profile import LOCAL_PORTS
 from genai_pipeline.local.installation import Installation
 from genai_pipeline.local.ports import any_free, is_free, listening
-from genai_pipeline.local.services import Service
+from genai_pipeline.local.service_catalog import Service
 from genai_pipeline.local.start import start_services
 from genai_pipeline.local.stop import processes_of, stop_services
 from genai_pipeline.local.supervision.program import Program

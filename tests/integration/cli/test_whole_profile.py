@@ -15,7 +15,7 @@ from genai_pipeline.core.profile import LOCAL_PORTS, Profile
 from genai_pipeline.gateways.dagster_api import DagsterApi
 from genai_pipeline.local.installation import Installation
 from genai_pipeline.local.ports import any_free, is_free
-from genai_pipeline.local.services import SERVICES
+from genai_pipeline.local.service_catalog import SERVICES
 from genai_pipeline.local.stop import processes_of, stop_services
 from genai_pipeline.local.supervision.supervisor import Supervisor
 

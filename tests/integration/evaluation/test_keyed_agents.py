@@ -17,7 +17,7 @@ from genai_pipeline.evaluation.canary import ask_one
 from genai_pipeline.evaluation.evaluate import evaluate
 from genai_pipeline.evaluation.reply import NotMeasured
 from genai_pipeline.evaluation.suite_files import load_agent_suite
-from genai_pipeline.gateways.agent.http import HttpAgent
+from genai_pipeline.gateways.agent.http_agent import HttpAgent
 from genai_pipeline.local.weather_server import WeatherServer
 from tests.fakes.listening import Listening
 from tests.fakes.running_agent import RunningAgent, running_agent

@@ -9,7 +9,7 @@ import pytest
 
 from genai_pipeline.core.errors import EngineUnavailable
 from genai_pipeline.gateways.inference.openai import OpenAIInference
-from genai_pipeline.gateways.metrics.engine import EngineMetricsReader
+from genai_pipeline.gateways.metrics.engine_metrics import EngineMetricsReader
 from tests.fakes.openai_server import FakeEngine, Faults
 
 

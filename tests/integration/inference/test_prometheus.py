@@ -13,7 +13,7 @@ import pytest
 
 from genai_pipeline.core.errors import AccessDenied, EngineUnavailable
 from genai_pipeline.gateways.inference.openai import OpenAIInference
-from genai_pipeline.gateways.metrics.engine import EngineMetricsReader
+from genai_pipeline.gateways.metrics.engine_metrics import EngineMetricsReader
 from genai_pipeline.gateways.metrics.names import ALL, TTFT_BUCKET
 from genai_pipeline.gateways.metrics.prometheus import PrometheusMetrics
 from genai_pipeline.gateways.metrics.sigv4 import SigV4

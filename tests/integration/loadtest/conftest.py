@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from genai_pipeline.core.gates import ServingGates
-from genai_pipeline.gateways.metrics.engine import EngineMetricsReader
+from genai_pipeline.gateways.metrics.engine_metrics import EngineMetricsReader
 from genai_pipeline.loadtest import acceptance, load_test
 from genai_pipeline.loadtest.load_test import ServingReport, measure
 from tests.fakes.openai_server import FakeEngine, Faults

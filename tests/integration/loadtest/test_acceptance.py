@@ -7,7 +7,7 @@ import pytest
 from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.verdict import Outcome, Verdict
 from genai_pipeline.gateways.inference.openai import OpenAIInference
-from genai_pipeline.gateways.metrics.engine import EngineMetricsReader
+from genai_pipeline.gateways.metrics.engine_metrics import EngineMetricsReader
 from genai_pipeline.loadtest.acceptance import WEATHER_TOOL, accept_candidate
 from tests.fakes.openai_server import FakeEngine, Faults
 from tests.integration.loadtest.conftest import MODEL, ROOT

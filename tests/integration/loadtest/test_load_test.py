@@ -9,7 +9,7 @@ import pytest
 
 from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.verdict import Outcome
-from genai_pipeline.gateways.metrics.engine import EngineMetricsReader
+from genai_pipeline.gateways.metrics.engine_metrics import EngineMetricsReader
 from genai_pipeline.loadtest.load_test import ServingReport, measure
 from tests.fakes.openai_server import FakeEngine, Faults
 from tests.integration.loadtest.conftest import GATES, MODEL

@@ -4,11 +4,11 @@ import pytest
 from rich.console import Console
 
 from genai_pipeline.cli.progress_view import Lines, LiveTable, check_table, grouped, progress_on, tables
-from genai_pipeline.cli.rollout_progress import AssetProgress, Rollout, State
+from genai_pipeline.cli.rollout_progress import AssetProgress, RolloutProgress, State
 from genai_pipeline.core.record import Record
 from genai_pipeline.core.verdict import failed, inconclusive, passed
 
-RUNNING = Rollout(
+RUNNING = RolloutProgress(
     "weather", State.ROLLING_OUT, "aaa-bbb", assets=(AssetProgress("snapshot", "running", 1.0),), note="attempt 1"
 )
 BAD = failed("ttft_p95", "900 ms, the gate asks for 800 [ms]")
@@ -24,7 +24,7 @@ def printed(console):
 
 
 def test_elsewhere_than_on_a_terminal_each_change_is_one_line(console):
-    done = Rollout("weather", State.LIVE, "aaa-bbb", assets=(AssetProgress("snapshot", "passed", 2.0),))
+    done = RolloutProgress("weather", State.LIVE, "aaa-bbb", assets=(AssetProgress("snapshot", "passed", 2.0),))
     with Lines(console) as progress:
         progress.show([RUNNING])
         progress.show([RUNNING])
@@ -41,7 +41,7 @@ def test_elsewhere_than_on_a_terminal_each_change_is_one_line(console):
 def test_seconds_that_pass_are_no_change(console):
     with Lines(console) as progress:
         for seconds in (1.0, 2.0, 3.0):
-            progress.show([Rollout("m", State.ROLLING_OUT, assets=(AssetProgress("a", "running", seconds),))])
+            progress.show([RolloutProgress("m", State.ROLLING_OUT, assets=(AssetProgress("a", "running", seconds),))])
 
     assert printed(console).count("m/a") == 1
 
@@ -50,7 +50,7 @@ def test_what_did_not_pass_is_named_with_its_value_and_limit(console):
     verdicts = (passed("queue", "0 waiting"), BAD)
     with Lines(console) as progress:
         progress.show(
-            [Rollout("m", State.REJECTED, assets=(AssetProgress("serving_report", "failed", 9.0, verdicts),))]
+            [RolloutProgress("m", State.REJECTED, assets=(AssetProgress("serving_report", "failed", 9.0, verdicts),))]
         )
 
     assert "ttft_p95 failed: 900 ms, the gate asks for 800 [ms]" in printed(console)
@@ -65,7 +65,9 @@ def test_a_terminal_gets_a_table_that_redraws_itself(console):
 
 
 def test_the_table_shows_every_asset_and_words_in_brackets_as_they_are(console):
-    console.print(tables([Rollout("m", State.REJECTED, "r", assets=(AssetProgress("a", "failed", 9.0, (BAD,)),))]))
+    console.print(
+        tables([RolloutProgress("m", State.REJECTED, "r", assets=(AssetProgress("a", "failed", 9.0, (BAD,)),))])
+    )
 
     assert "800 [ms]" in printed(console)
     assert "✘" in printed(console)
@@ -75,7 +77,7 @@ def test_the_check_table_has_the_evidence_of_every_check(console):
     record = Record("m", "r", "s", {})
     assets = (AssetProgress("a", "passed", 1.0, (passed("one", "1 of 1"), passed("two", "2 of [2]"))),)
 
-    console.print(check_table(Rollout("m", State.LIVE, "r", record=record, assets=assets)))
+    console.print(check_table(RolloutProgress("m", State.LIVE, "r", record=record, assets=assets)))
 
     assert "1 of 1" in printed(console)
     assert "2 of [2]" in printed(console)
@@ -90,6 +92,6 @@ def test_what_an_error_said_of_several_checks_is_told_once():
 def test_a_line_per_change_stays_a_line(console):
     asset = AssetProgress("candidate", "inconclusive", 1.0, (inconclusive("a", "the engine\ndied"),))
     with Lines(console) as progress:
-        progress.show([Rollout("m", State.WAITING, assets=(asset,))])
+        progress.show([RolloutProgress("m", State.WAITING, assets=(asset,))])
 
     assert printed(console).splitlines()[1] == "m/candidate: inconclusive in 1.0 s a inconclusive: the engine"

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from genai_pipeline.cli.rollout_progress import ENDS, State, Watch, rollout_of
+from genai_pipeline.cli.rollout_progress import ENDS, ProgressReader, State, rollout_of
 from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.errors import Unavailable
 from genai_pipeline.core.model_spec import ModelSpec
@@ -168,7 +168,7 @@ class Api:
 def watch(api, hub=None):
     hub = hub or FakeHub()
     hub.publish("v1")
-    return Watch(Gateways(hub, MemoryStore(), None, None, None, None), api)
+    return ProgressReader(Gateways(hub, MemoryStore(), None, None, None, None), api)
 
 
 @pytest.mark.parametrize(

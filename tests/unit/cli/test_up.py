@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from genai_pipeline.cli import up
-from genai_pipeline.cli.rollout_progress import AssetProgress, Rollout, State
+from genai_pipeline.cli.rollout_progress import AssetProgress, RolloutProgress, State
 from genai_pipeline.core.errors import NotReady, ReleaseRefused
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
@@ -26,7 +26,7 @@ ASSETS = (
     AssetProgress("candidate", "passed", 1.0, (passed("tool_call_parsed", "yes"),)),
     AssetProgress("serving_report", "failed", 1.0, (failed("ttft_p95", "900 ms, the gate is 800 ms"),)),
 )
-REJECTED = Rollout("tiny", State.REJECTED, "r2", Live("r1", "a" * 40, "now"), None, RUN, ASSETS)
+REJECTED = RolloutProgress("tiny", State.REJECTED, "r2", Live("r1", "a" * 40, "now"), None, RUN, ASSETS)
 
 
 class Api:
@@ -85,7 +85,7 @@ def test_a_rejected_release_is_an_error_that_names_check_evidence_run_and_what_i
 
 
 def test_live_releases_are_no_error(console):
-    up.require_live([Rollout("tiny", State.LIVE)], console, Api())
+    up.require_live([RolloutProgress("tiny", State.LIVE)], console, Api())
 
     assert console.file.getvalue() == ""
 
@@ -109,8 +109,8 @@ def test_at_the_deadline_it_says_what_was_waited_for_and_shows_the_nearest_log(p
 
 def test_while_a_candidate_starts_the_nearest_log_is_its_engines(platform):
     platform.gateways.cluster.logs = lambda labels, lines: f"log of {labels['app.kubernetes.io/component']}"
-    starting = Rollout("tiny", State.ROLLING_OUT, "r1", assets=(AssetProgress("candidate", "running", 9.0),))
-    asking = Rollout("tiny", State.ROLLING_OUT, "r1", assets=(AssetProgress("agent_report", "running", 9.0),))
+    starting = RolloutProgress("tiny", State.ROLLING_OUT, "r1", assets=(AssetProgress("candidate", "running", 9.0),))
+    asking = RolloutProgress("tiny", State.ROLLING_OUT, "r1", assets=(AssetProgress("agent_report", "running", 9.0),))
 
     assert up.diagnosis(platform, [starting]) == "tiny: candidate still at work.\nlog of engine"
     assert up.diagnosis(platform, [asking]) == "tiny: agent_report still at work.\nlog of agent"

@@ -12,7 +12,7 @@ from genai_pipeline.gateways.cluster.kubernetes import KubernetesCluster
 from genai_pipeline.gateways.cluster.kubernetes.events import about_deployment, cluster_events
 from genai_pipeline.gateways.cluster.kubernetes.headroom import headroom_of
 from genai_pipeline.gateways.cluster.kubernetes.kinds import KINDS
-from genai_pipeline.gateways.cluster.kubernetes.logs import selector_of
+from genai_pipeline.gateways.cluster.kubernetes.pod_logs import selector_of
 from tests.unit.cluster.stub_api import Reply, stub_api
 
 LONG = "a" * 60

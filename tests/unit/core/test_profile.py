@@ -11,7 +11,7 @@ from genai_pipeline.gateways import StoreKeys
 from genai_pipeline.gateways.aws.ec2 import Ec2
 from genai_pipeline.gateways.cluster.kubernetes import KubernetesCluster
 from genai_pipeline.gateways.cluster.local import LocalCluster
-from genai_pipeline.gateways.metrics.engine import EngineMetricsReader
+from genai_pipeline.gateways.metrics.engine_metrics import EngineMetricsReader
 from genai_pipeline.gateways.metrics.prometheus import PrometheusMetrics
 from genai_pipeline.gateways.metrics.sigv4 import SigV4
 from genai_pipeline.k8s.agent import sessions_url

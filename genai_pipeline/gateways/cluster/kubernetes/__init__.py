@@ -1,5 +1,5 @@
 """Any Kubernetes cluster, from inside it or from outside, through the official client."""
 
-from genai_pipeline.gateways.cluster.kubernetes.client import KubernetesCluster
+from genai_pipeline.gateways.cluster.kubernetes.kubernetes_cluster import KubernetesCluster
 
 __all__ = ["KubernetesCluster"]

@@ -11,7 +11,7 @@ from genai_pipeline.gateways.cluster.diagnosis.likeliest_cause import claims_of,
 from genai_pipeline.gateways.cluster.diagnosis.readiness import Readiness, not_ready, readiness_of
 from genai_pipeline.gateways.cluster.kubernetes.connection import Deadline
 from genai_pipeline.gateways.cluster.kubernetes.events import about_deployment, cluster_events, moment
-from genai_pipeline.gateways.cluster.kubernetes.logs import PodLogs, selector_of
+from genai_pipeline.gateways.cluster.kubernetes.pod_logs import PodLogs, selector_of
 from genai_pipeline.gateways.cluster.kubernetes.watching import Watched, Watching
 from genai_pipeline.gateways.cluster.pods import is_of_deployment, is_ready
 

@@ -25,7 +25,7 @@ from genai_pipeline.gateways.cluster.kubernetes.connection import PATIENCE_S, Ca
 from genai_pipeline.gateways.cluster.kubernetes.events import about_deployment, cluster_events
 from genai_pipeline.gateways.cluster.kubernetes.headroom import headroom_of
 from genai_pipeline.gateways.cluster.kubernetes.kinds import KINDS, kind_called
-from genai_pipeline.gateways.cluster.kubernetes.logs import PodLogs, labels_selector
+from genai_pipeline.gateways.cluster.kubernetes.pod_logs import PodLogs, labels_selector
 from genai_pipeline.gateways.cluster.kubernetes.relay import Relay
 from genai_pipeline.gateways.cluster.kubernetes.waits import DeploymentWait, wait_until_gone
 from genai_pipeline.gateways.cluster.kubernetes.watching import Watching

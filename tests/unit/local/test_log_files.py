@@ -7,8 +7,8 @@ from genai_pipeline.cli.show_logs import show_logs
 from genai_pipeline.core.errors import NotFound, Refused
 from genai_pipeline.core.model_file import read_models
 from genai_pipeline.local.installation import engines_of
-from genai_pipeline.local.logs import follow, last_lines
-from genai_pipeline.local.services import SERVICES
+from genai_pipeline.local.log_files import follow, last_lines
+from genai_pipeline.local.service_catalog import SERVICES
 from tests.fakes.world import PROFILE
 
 
