@@ -18,9 +18,6 @@ SHARED_NAMES = {"__init__.py", "__main__.py", "abc.py"}
 """Every room may have one of these. All other names of modules are used once."""
 FORBIDDEN_NAMES = {"utils.py", "helpers.py", "common.py", "manager.py", "misc.py"}
 PRIVATE_ALLOWED: dict[str, str] = {
-    "dagster._core.definitions.asset_checks.asset_check_evaluation": "the public call gives events the time of now",
-    "dagster._core.events": "the public call gives events the time of now",
-    "dagster._core.instance.utils": "the public call gives events the time of now",
     "dagster._core.instance.config": "PoolGranularity has no public name",
 }
 """Private module of a dependency -> why it is imported. docs/architecture.md lists the same."""

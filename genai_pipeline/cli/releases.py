@@ -98,8 +98,8 @@ def _rollback(context: Context) -> int:
 
 
 def _rebuild(context: Context) -> int:
-    from genai_pipeline.assets.rebuilding import open_instance, rebuild
     from genai_pipeline.automation.rollouts import releases_of
+    from genai_pipeline.cli.rebuild import open_instance, rebuild
     from genai_pipeline.core.model_file import read_models
 
     engines, files = context.engines(), read_models(context.models)

@@ -155,8 +155,8 @@ def test_the_nightly_evaluation_keeps_what_it_measured_whole_and_no_half_of_it(d
 
 def test_a_record_from_before_the_check_is_promoted_and_rebuilt(desk, monkeypatch, tmp_path):
     """It was proven by code that did not know `not_worse_than_live`, and waits for its approval."""
-    from genai_pipeline.assets.rebuilding import rebuild
     from genai_pipeline.automation.rollouts import releases_of
+    from genai_pipeline.cli.rebuild import rebuild
 
     publish(desk, "v1")
     release = desk.live

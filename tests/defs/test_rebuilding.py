@@ -1,13 +1,19 @@
 """Dagster's storage is lost: what the UI showed comes back from the records, and nothing is started anew."""
 
+import asyncio
+from dataclasses import replace
+from datetime import datetime
+
 import dagster as dg
 import pytest
+from dagster._core.loader import LoadingContextForTest
 
-from genai_pipeline.assets.rebuilding import open_instance, rebuild
 from genai_pipeline.automation.rollouts import releases_of
+from genai_pipeline.cli.rebuild import open_instance, rebuild
 from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.errors import NotReady, Refused
-from genai_pipeline.core.verdict import failed
+from genai_pipeline.core.record import Event
+from genai_pipeline.core.verdict import Outcome, failed
 from tests.defs.upkeep_desk import publish, tick
 from tests.fakes.world import PROFILE
 
@@ -47,7 +53,7 @@ def facts(instance, spec):
                 shown[asset]["figures"] = [r.data for r in metadata["figures"].value.records]
         shown[asset]["newest"] = found[0].partition_key if found else None
         for check in CHECKS[asset]:
-            shown[asset][check] = evaluation(instance, dg.AssetCheckKey(key, check), found)
+            shown[asset][check] = evaluation(instance, dg.AssetCheckKey(key, check))
     return shown
 
 
@@ -56,19 +62,23 @@ def plain(value):
     return [r.data for r in value.records] if isinstance(value, dg.TableMetadataValue) else str(value.value)
 
 
-def evaluation(instance, key, materializations):
+def executions(instance, key):
+    """Newest first, without those that were only planned."""
     history = instance.event_log_storage.get_asset_check_execution_history(key, limit=100)
-    given = [r.event.dagster_event.event_specific_data for r in history if r.event]
-    found = next((e for e in given if isinstance(e, dg.AssetCheckEvaluation)), None)  # else it was only planned
-    if found is None:
-        return None
-    target = found.target_materialization_data
-    newest = materializations[0].storage_id if materializations else None
-    metadata = {k: plain(v) for k, v in found.metadata.items()}
-    return {
-        "passed": found.passed, "description": found.description, "metadata": metadata, "blocking": found.blocking,
-        "counts": target is not None and target.storage_id == newest,
-    }  # fmt: skip
+    return [r for r in history if isinstance(r.evaluation, dg.AssetCheckEvaluation)]
+
+
+def evaluated(instance):
+    """Every check with the releases that it was evaluated for."""
+    keys = [dg.AssetCheckKey(dg.AssetKey(["tiny", asset]), check) for asset in CHECKS for check in CHECKS[asset]]
+    return {key: {e.evaluation.metadata["release"].value for e in executions(instance, key)} for key in keys}
+
+
+def evaluation(instance, key):
+    for found in (execution.evaluation for execution in executions(instance, key)):
+        metadata = {k: plain(v) for k, v in found.metadata.items() if k != "recorded_at"}
+        return {"passed": found.passed, "text": found.description, "metadata": metadata, "blocking": found.blocking}
+    return None
 
 
 def differing(before, after):
@@ -110,16 +120,55 @@ def test_doing_it_again_reports_nothing(told):
     assert "0 materializations and 0 check" in rebuild(told.instance, told.spec, records, "tiny_releases")
 
 
-def test_old_proof_does_not_look_fresh(told):
+def test_the_page_of_an_asset_counts_the_checks_and_shows_when_it_was_proven(told):
     record = told.record(told.live)
-    records = [r for r in told.engines.records().all("tiny") if r.release == record.release]
-    with dg.DagsterInstance.ephemeral() as empty:
-        rebuild(empty, told.spec, records, "tiny_releases")
-        (found,) = empty.fetch_materializations(dg.AssetKey(["tiny", "live"]), limit=5).records
-    from datetime import datetime
-
     (at,) = [e.at for e in record.history if e.what.startswith("live: ")]
-    assert found.timestamp == pytest.approx(datetime.fromisoformat(at).timestamp(), abs=0.01)
+    tried_before = replace(record, history=(Event("2020-01-01T00:00:00Z", "live: inconclusive"), *record.history))
+    with dg.DagsterInstance.ephemeral() as empty:
+        rebuild(empty, told.spec, [tried_before], "tiny_releases")
+        key = dg.AssetKey(["tiny", "live"])
+        newest = empty.fetch_materializations(key, limit=1).records[0].asset_materialization
+        for check in CHECKS["live"]:
+            execution = executions(empty, dg.AssetCheckKey(key, check))[0]
+            assert asyncio.run(execution.targets_latest_materialization(LoadingContextForTest(empty)))
+            assert execution.evaluation.metadata["recorded_at"] == newest.metadata["recorded_at"]
+    assert newest.metadata["recorded_at"].value == datetime.fromisoformat(at).timestamp()
+
+
+def test_an_asset_that_ended_in_an_error_is_observed_and_not_materialized(told):
+    (ended,) = [r for r in told.engines.records().all("tiny") if r.outcome_of("candidate") is Outcome.INCONCLUSIVE]
+    key = dg.AssetKey(["tiny", "candidate"])
+    with dg.DagsterInstance.ephemeral() as empty:
+        rebuild(empty, told.spec, [ended], "tiny_releases")
+
+        (found,) = empty.fetch_observations(key, limit=9).records
+        assert empty.fetch_materializations(key, limit=9).records == []
+    assert found.partition_key == ended.release
+    assert {row.data["outcome"] for row in found.asset_observation.metadata["verdicts"].value.records} == {
+        "inconclusive"
+    }
+
+
+@pytest.mark.parametrize("events", [1, 2, 40])
+def test_a_rebuild_that_was_killed_is_completed_by_the_next_one(told, monkeypatch, events):
+    records = told.engines.records().all("tiny")
+    with dg.DagsterInstance.ephemeral() as empty:
+        report, left = empty.report_runless_asset_event, iter(range(events))
+
+        def killed(event):
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            report(event)
+
+        monkeypatch.setattr(empty, "report_runless_asset_event", killed)
+        with pytest.raises(KeyboardInterrupt):
+            rebuild(empty, told.spec, records, "tiny_releases")
+        monkeypatch.setattr(empty, "report_runless_asset_event", report)
+
+        rebuild(empty, told.spec, records, "tiny_releases")
+
+        assert evaluated(empty) == evaluated(told.instance)
+        assert differing(facts(told.instance, told.spec), facts(empty, told.spec)) == {}
 
 
 def test_after_the_loss_nothing_is_started_again_for_what_is_live(told):
@@ -134,8 +183,6 @@ def test_after_the_loss_nothing_is_started_again_for_what_is_live(told):
 
 
 def test_where_dagster_keeps_its_storage_has_to_be_known(tmp_path):
-    from dataclasses import replace
-
     for profile in (replace(PROFILE, home=tmp_path), replace(PROFILE, name="eks")):
         with pytest.raises(Refused, match="DAGSTER_HOME"), open_instance({}, profile):
             raise NotReady("never")
