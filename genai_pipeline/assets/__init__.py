@@ -1,1 +1,1 @@
-"""The asset graph: thin Dagster over the engines; checks stand beside their asset."""
+"""Every asset of the graph, each in a file of its name, and what they share."""

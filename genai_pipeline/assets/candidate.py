@@ -2,40 +2,50 @@
 
 import dagster as dg
 
-from genai_pipeline.assets.release_asset import Findings, InHand, ReleaseAsset
+from genai_pipeline.assets.release_asset import AssetResult, ReleaseContext, release_asset
+from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.facts import Facts
 from genai_pipeline.k8s.engine import engine_args
 from genai_pipeline.k8s.render import weights_url
+from genai_pipeline.resources.configured import EndpointsResource, MetricsResource, ProfileResource, RolloutResource
 
 
-def _start(hand: InHand) -> Findings:
+@release_asset(
+    deps=["staged_model", "capacity", "platform/observability"],
+    kinds={"vllm", "kubernetes"},
+    checks=CHECKS["candidate"],
+)
+def candidate(
+    context: ReleaseContext,
+    profile: ProfileResource,
+    endpoints: EndpointsResource,
+    metrics: MetricsResource,
+    rollout: RolloutResource,
+) -> AssetResult:
+    """The engine of this release, without user traffic, answering real completions."""
     from genai_pipeline.loadtest.acceptance import accept_candidate
-    from genai_pipeline.rollout.capacity.downtime import refuse_unless_allowed
-    from genai_pipeline.rollout.capacity.standing import standing_of
     from genai_pipeline.rollout.upkeep.drift_detection import deployed
 
-    engines, release = hand.engines, hand.release
-    if hand.record.facts.strategy == "recreate":
-        refuse_unless_allowed(hand.spec, standing_of(hand.record, engines.records(), engines.candidates()))
-        engines.cut_over().make_room_for(hand.spec, release, hand.say)
-    url = engines.candidates().start_engine(hand.spec, release, hand.say)
-    inference = engines.gateways.inference(url)
+    release, settings = context.release, profile.settings()
+    if context.record.facts.strategy == "recreate":
+        _make_room(context, rollout)
+    url = rollout.engines().candidates().start_engine(context.spec, release, context.log)
     verdicts = accept_candidate(
-        inference, engines.gateways.metrics, release.model, weights_url(engines.profile, release)
+        endpoints.inference(url), metrics.reader(), release.model, weights_url(settings, release)
     )
-    arguments = engine_args(hand.spec.serving, release, engines.profile)
     metadata = {
         "endpoint": dg.MetadataValue.url(f"{url}/v1"),
         "object": release.object_name,
-        "engine_arguments": " ".join(arguments),
+        "engine_arguments": " ".join(engine_args(context.spec.serving, release, settings)),
     }
-    return Findings(verdicts, metadata, Facts(deployed=deployed(hand.spec, release, engines.profile)))
+    return AssetResult(verdicts, metadata, Facts(deployed=deployed(context.spec, release, settings)))
 
 
-CANDIDATE = ReleaseAsset(
-    name="candidate",
-    deps=("staged_model", "capacity", "platform/observability"),
-    kinds=frozenset({"vllm", "kubernetes"}),
-    description="The engine of this release, without user traffic, answering real completions.",
-    work=_start,
-)
+def _make_room(context: ReleaseContext, rollout: RolloutResource) -> None:
+    """Stop the live release where the model file allows the downtime."""
+    from genai_pipeline.rollout.capacity.downtime import refuse_unless_allowed
+    from genai_pipeline.rollout.capacity.standing import standing_of
+
+    engines = rollout.engines()
+    refuse_unless_allowed(context.spec, standing_of(context.record, engines.records(), engines.candidates()))
+    engines.cut_over().make_room_for(context.spec, context.release, context.log)

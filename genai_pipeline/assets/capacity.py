@@ -1,18 +1,22 @@
-"""m/capacity: room for the candidate, what it costs and how traffic will move, before anything is started."""
+"""m/capacity: room for the candidate, its cost, and how traffic will move, before anything is started."""
 
-from genai_pipeline.assets.release_asset import Findings, InHand, ReleaseAsset
+from genai_pipeline.assets.release_asset import AssetResult, ReleaseContext, release_asset
 from genai_pipeline.assets.tables import table
+from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.facts import Facts
+from genai_pipeline.resources.configured import RolloutResource
 
 
-def _plan(hand: InHand) -> Findings:
+@release_asset(deps=["platform/node_pools"], kinds={"karpenter"}, checks=CHECKS["capacity"])
+def capacity(context: ReleaseContext, rollout: RolloutResource) -> AssetResult:
+    """Whether the candidate fits beside the live release, what that costs, and how traffic will move."""
     from genai_pipeline.rollout.capacity.capacity_plan import plan_capacity
     from genai_pipeline.rollout.capacity.downtime import expected_downtime
     from genai_pipeline.rollout.capacity.standing import standing_of
     from genai_pipeline.rollout.capacity.survey import survey
 
-    engines, spec, release = hand.engines, hand.spec, hand.release
-    standing = standing_of(hand.record, engines.records(), engines.candidates())
+    engines, spec, release = rollout.engines(), context.spec, context.release
+    standing = standing_of(context.record, engines.records(), engines.candidates())
     found = survey(engines.gateways, engines.profile, spec, release, standing.live)
     plan = plan_capacity(
         spec,
@@ -21,13 +25,4 @@ def _plan(hand: InHand) -> Findings:
         downtime=lambda: expected_downtime(spec, engines.records().readable(release.model)[0]),
     )
     strategy = plan.strategy or "none"
-    return Findings(plan.verdicts, {"strategy": strategy, "plan": table(plan.rows)}, Facts(strategy=strategy))
-
-
-CAPACITY = ReleaseAsset(
-    name="capacity",
-    deps=("platform/node_pools",),
-    kinds=frozenset({"karpenter"}),
-    description="Whether the candidate fits beside the live release, what that costs, and how traffic will move.",
-    work=_plan,
-)
+    return AssetResult(plan.verdicts, {"strategy": strategy, "plan": table(plan.rows)}, Facts(strategy=strategy))

@@ -1,4 +1,4 @@
-"""m/live: user traffic on this release. Re-reads the record and refuses a release that is not proven.
+"""m/live: user traffic on this release. Reads the record again, and refuses a release that is not proven.
 
 Its own run (`promote_<group>`) follows once the rollout's run has proven the release.
 """
@@ -7,60 +7,61 @@ from datetime import datetime
 
 import dagster as dg
 
-from genai_pipeline.assets.release_asset import Findings, InHand, ReleaseAsset
+from genai_pipeline.assets.release_asset import AssetResult, ReleaseContext, release_asset
 from genai_pipeline.assets.tables import table
+from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.clock import utc_now
 from genai_pipeline.core.errors import GenaiError, NotReady, ReleaseRefused
 from genai_pipeline.core.record import ON_ITS_WAY, Record
+from genai_pipeline.resources.configured import RolloutResource
+from genai_pipeline.resources.engines import Engines
 from genai_pipeline.rollout.control.rollout_plan import why_not_yet
 from genai_pipeline.rollout.record.history import history_table
 
 PROMOTES_ITSELF = "Nothing else to do: the version sensor starts the promotion as soon as that has changed."
 
 
-def _go_live(hand: InHand) -> Findings:
-    record = hand.engines.cut_over().refuse_unless_proven(hand.release)
-    live = hand.engines.records().live(hand.release.model)
-    if live is None or live.release != hand.release.id:  # else it was killed on the way, and only finishes
-        if wait := why_not_yet(hand.spec, record, datetime.fromisoformat(utc_now())):
-            raise ReleaseRefused(f"{record.model}@{record.release} gets no traffic yet: {wait}.", PROMOTES_ITSELF)
-        if not hand.engines.candidates().is_up(hand.release):
-            raise _not_up(record)
-    return _cut_over(hand)
+@release_asset(deps=["serving_report", "agent_report"], kinds={"kubernetes"}, checks=CHECKS["live"], moves_traffic=True)
+def live(context: ReleaseContext, rollout: RolloutResource) -> AssetResult:
+    """The release behind the stable address. Moves traffic only when the record proves the release."""
+    from genai_pipeline.loadtest.probe import ContinuousProbe
+
+    engines = rollout.engines()
+    _refuse_unless_ready(context, engines)
+    verdicts = engines.cut_over().go_live(context.spec, context.release, ContinuousProbe, context.log)
+    return AssetResult(verdicts, _metadata(context, engines))
+
+
+def _refuse_unless_ready(context: ReleaseContext, engines: Engines) -> None:
+    """Raise an error unless the release is proven, may go live now, and runs."""
+    record = engines.cut_over().refuse_unless_proven(context.release)
+    pointer = engines.records().live(context.release.model)
+    if pointer and pointer.release == context.release.id:  # a promotion was killed: this one finishes it
+        return
+    if wait := why_not_yet(context.spec, record, datetime.fromisoformat(utc_now())):
+        raise ReleaseRefused(f"{record.model}@{record.release} gets no traffic yet: {wait}.", PROMOTES_ITSELF)
+    if not engines.candidates().is_up(context.release):
+        raise _not_up(record)
 
 
 def _not_up(record: Record) -> GenaiError:
-    """Only what is on its way has another attempt; of what had the traffic before, nothing was found out."""
+    """Return NotReady for a release that has another attempt; a refusal for one that had the traffic before."""
     what = f"{record.model}@{record.release} does not run any more."
     if record.phase in ON_ITS_WAY:
         return NotReady(what, "The next attempt starts it again.")
     return ReleaseRefused(what, f"`genai rollback {record.model} --to {record.release}` starts it and goes back to it.")
 
 
-def _cut_over(hand: InHand) -> Findings:
-    from genai_pipeline.loadtest.probe import ContinuousProbe
-
-    engines, release = hand.engines, hand.release
-    verdicts = engines.cut_over().go_live(hand.spec, release, ContinuousProbe, hand.say)
-    verdict_table = [
+def _metadata(context: ReleaseContext, engines: Engines) -> dict[str, dg.MetadataValue]:
+    model = context.release.model
+    verdicts = [
         {"check": name, "outcome": str(v.outcome), "evidence": v.summary}
-        for name, v in sorted(hand.record.verdicts.items())
+        for name, v in sorted(context.record.verdicts.items())
     ]
-    releases, _ = engines.records().readable(release.model)
-    metadata = {
-        "endpoint": dg.MetadataValue.url(f"{engines.traffic().url(release.model)}/v1"),
-        "agent": dg.MetadataValue.url(f"{engines.traffic().url(release.model, 'agent')}/agent"),
-        "record": table(verdict_table),
-        "history": table(history_table(releases, engines.records().live(release.model))),
+    releases, _ = engines.records().readable(model)
+    return {
+        "endpoint": dg.MetadataValue.url(f"{engines.traffic().url(model)}/v1"),
+        "agent": dg.MetadataValue.url(f"{engines.traffic().url(model, 'agent')}/agent"),
+        "record": table(verdicts),
+        "history": table(history_table(releases, engines.records().live(model))),
     }
-    return Findings(verdicts, metadata)
-
-
-LIVE = ReleaseAsset(
-    name="live",
-    deps=("serving_report", "agent_report"),
-    kinds=frozenset({"kubernetes"}),
-    description="The release behind the stable address. Moves traffic only when the record proves the release.",
-    work=_go_live,
-    moves_traffic=True,
-)

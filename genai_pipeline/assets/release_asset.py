@@ -1,8 +1,9 @@
-"""What every asset of a model has in common: find the release, do the work, report and record it.
+"""What all assets of a model share: find the release, do the work, write the record, report to Dagster.
 
-The record is written before Dagster hears of anything, because the interlock believes the record alone.
+The record is written before Dagster gets the verdicts, because the interlock believes only the record.
 """
 
+import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,6 @@ import dagster as dg
 from genai_pipeline.assets.failures import explained
 from genai_pipeline.assets.freshness import freshness_of
 from genai_pipeline.assets.tables import shown
-from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.errors import GenaiError, Refused, ReleaseRefused, StagingError, Superseded
 from genai_pipeline.core.facts import Facts
 from genai_pipeline.core.model_spec import ModelSpec
@@ -23,13 +23,16 @@ from genai_pipeline.core.verdict import Outcome, Verdict
 from genai_pipeline.resources.configured import RolloutResource
 from genai_pipeline.resources.engines import Engines
 
-CANDIDATES_POOL = "rollouts"
-"""Of what takes room in the cluster: as many at once as GENAI_MAX_ROLLOUTS says."""
-
 
 @dataclass(frozen=True)
-class Findings:
-    """What the work of one asset gave: verdicts, metadata for people, facts for later assets."""
+class AssetResult:
+    """What the work of one asset gave.
+
+    Args:
+        verdicts: one for each check of the asset.
+        metadata: what the UI shows with the materialization.
+        facts: what later assets and other runs read in the record.
+    """
 
     verdicts: Sequence[Verdict] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
@@ -37,43 +40,50 @@ class Findings:
 
 
 @dataclass(frozen=True)
-class InHand:
-    """The release that a run is about. `spec` is the model file of today with the release's own serving section.
+class ReleaseContext:
+    """The release that a run is about.
 
-    `say` takes a line of the run's log, and raises Superseded once another release is asked for; `observe` takes
-    metadata that the UI shows of the asset while the step goes on.
+    Args:
+        spec: the model file as it is now, with the section `serving` of the release.
+        log: writes a line to the run's log. Raises Superseded when a newer release is asked for.
+        observe: reports metadata that the UI shows while the step still runs.
     """
 
     spec: ModelSpec
     release: Release
     record: Record
-    engines: Engines
-    say: Callable[[str], None]
+    log: Callable[[str], None]
     observe: Callable[[Mapping[str, Any]], None]
+
+
+Work = Callable[..., AssetResult]
+"""Takes the ReleaseContext, then Dagster resources by their names. Raises GenaiError."""
 
 
 @dataclass(frozen=True)
 class ReleaseAsset:
-    """One asset of the graph that every model has.
+    """One asset of the graph that every model has: `m/<name>`."""
 
-    Args:
-        deps: names of assets of the same model, or ``platform/<name>``.
-        work: does it for the release in hand; raises GenaiError.
-        moves_traffic: a newer release never interrupts it.
-    """
-
-    name: str
+    work: Work
     deps: tuple[str, ...]
     kinds: frozenset[str]
-    description: str
-    work: Callable[[InHand], Findings]
+    checks: Mapping[str, str]
     moves_traffic: bool = False
 
-    def build(self, spec: ModelSpec, releases: dg.PartitionsDefinition) -> dg.AssetsDefinition:
-        """The Dagster asset `m/<name>` with its checks, all blocking: what is not proven stops what follows."""
+    @property
+    def name(self) -> str:
+        return self.work.__name__
+
+    @property
+    def resources(self) -> list[str]:
+        """Return the names of the resources that the work asks for."""
+        return list(inspect.signature(self.work).parameters)[1:]
+
+    def for_model(self, spec: ModelSpec, releases: dg.PartitionsDefinition) -> dg.AssetsDefinition:
+        """Return the Dagster asset of one model. All its checks block: what is not proven stops what follows."""
         checks = [
-            dg.AssetCheckSpec(name, asset=[spec.name, self.name], description=question, blocking=True)
-            for name, question in CHECKS[self.name].items()
+            dg.AssetCheckSpec(check, asset=[spec.name, self.name], description=question, blocking=True)
+            for check, question in self.checks.items()
         ]
 
         @dg.asset(
@@ -83,88 +93,111 @@ class ReleaseAsset:
             group_name=spec.group,
             kinds=set(self.kinds),
             check_specs=checks,
-            description=self.description,
+            description=inspect.getdoc(self.work),
             freshness_policy=freshness_of(spec, self.name),
-            pool=CANDIDATES_POOL if self.name == "capacity" else pool_of(spec),
+            pool=pool_of(spec),
+            required_resource_keys={"rollout", *self.resources},
         )
-        def release_asset(context: dg.AssetExecutionContext, rollout: RolloutResource) -> Any:
+        def asset_of_model(context: dg.AssetExecutionContext) -> Any:
             with explained():
-                yield from _report(context, rollout.engines(), spec, self)
+                yield from _report(context, spec, self)
 
-        return release_asset
+        return asset_of_model
+
+
+def release_asset(
+    *, deps: Sequence[str] = (), kinds: set[str], checks: Mapping[str, str], moves_traffic: bool = False
+) -> Callable[[Work], ReleaseAsset]:
+    """Make a function an asset that every model has. Its name and docstring become the asset's.
+
+    Args:
+        deps: names of assets of the same model, or ``platform/<name>``.
+        checks: name of each check and the question that it answers.
+        moves_traffic: a newer release never interrupts it.
+    """
+    return lambda work: ReleaseAsset(work, tuple(deps), frozenset(kinds), checks, moves_traffic)
 
 
 def pool_of(spec: ModelSpec) -> str:
-    """One run of a model at a time has its assets in hand."""
+    """Return the pool that keeps two runs of one model apart. Its limit is `default_limit` in dagster.yaml: 1."""
     return f"model_{spec.group}"
 
 
 def _report(
-    context: dg.AssetExecutionContext, engines: Engines, spec: ModelSpec, asset: ReleaseAsset
+    context: dg.AssetExecutionContext, spec: ModelSpec, asset: ReleaseAsset
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
     """Do the asset's work for the partition's release; yield its checks and a materialization."""
-    hand = _in_hand(engines, spec, asset, context)
-    findings, error = carry_out(asset, hand)
-    results = [_check_result(spec.name, asset.name, hand.release, verdict) for verdict in findings.verdicts]
+    resources = {name: getattr(context.resources, name) for name in {"rollout", *asset.resources}}
+    rollout: RolloutResource = resources["rollout"]
+    engines = rollout.engines()
+    about = _context_of(context, engines, spec, asset)
+    result, error = carry_out(asset, about, engines, {name: resources[name] for name in asset.resources})
+    checks = [_check_result(spec.name, asset.name, about.release, verdict) for verdict in result.verdicts]
     if error:
-        yield from results
+        yield from checks
         raise error
-    metadata = {"release": hand.release.id, "revision": hand.release.revision, **findings.metadata}
-    yield dg.MaterializeResult(metadata=metadata, check_results=results)
+    metadata = {"release": about.release.id, "revision": about.release.revision, **result.metadata}
+    yield dg.MaterializeResult(metadata=metadata, check_results=checks)
 
 
-def carry_out(asset: ReleaseAsset, hand: InHand) -> tuple[Findings, GenaiError | None]:
-    """Do the asset's work and write down what it found.
+def carry_out(
+    asset: ReleaseAsset, about: ReleaseContext, engines: Engines, resources: Mapping[str, Any]
+) -> tuple[AssetResult, GenaiError | None]:
+    """Do the asset's work and write its result into the record.
 
     A GenaiError becomes a verdict on every check of the asset: failed where the answer was no, inconclusive where
-    nothing could be measured. It is returned, for the step to end with. Raises: Superseded, ReleaseRefused: nothing
-    was found.
+    nothing could be measured. It is returned, for the step to end with.
+
+    Args:
+        resources: what the asset's work asks for, by name.
+    Raises: Superseded, ReleaseRefused: nothing was found out about the release.
     """
     started, error = time.monotonic(), None
-    if not asset.moves_traffic:  # which refuses it by itself, and says so in its checks
-        hand.engines.overtaking().refuse_ended(hand.record)
+    if not asset.moves_traffic:  # `live` refuses by itself, with the reason in its checks
+        engines.overtaking().refuse_ended(about.record)
     try:
-        hand.engines.overtaking().refuse_overtaken(hand.record)
-        findings = asset.work(hand)
+        engines.overtaking().refuse_overtaken(about.record)
+        result = asset.work(about, **resources)
     except Superseded:
-        hand.engines.overtaking().give_way(hand.record)
+        engines.overtaking().give_way(about.record)
         raise
     except GenaiError as caught:
-        error, findings = caught, Findings(_verdicts_for(asset.name, caught))
+        error, result = caught, AssetResult(_verdicts_for(asset, caught))
     seconds = time.monotonic() - started
-    if not isinstance(error, ReleaseRefused):  # a refusal finds nothing out about the release, and changes nothing
-        _write_down(hand, asset.name, findings, seconds)
-    return replace(findings, metadata={**findings.metadata, "seconds": seconds}), error
+    if not isinstance(error, ReleaseRefused):  # a refusal says nothing about the release, and changes nothing
+        _write_down(engines, about.release, asset.name, result, seconds)
+    return replace(result, metadata={**result.metadata, "seconds": seconds}), error
 
 
-def _in_hand(engines: Engines, spec: ModelSpec, asset: ReleaseAsset, context: dg.AssetExecutionContext) -> InHand:
+def _context_of(
+    context: dg.AssetExecutionContext, engines: Engines, spec: ModelSpec, asset: ReleaseAsset
+) -> ReleaseContext:
     partition = context.partition_key
     record = engines.records().require(spec.name, partition)
 
     def observe(metadata: Mapping[str, Any]) -> None:
         context.log_event(dg.AssetObservation([spec.name, asset.name], partition=partition, metadata=dict(metadata)))
 
-    say = context.log.info if asset.moves_traffic else engines.overtaking().watched(record, context.log.info)
+    log = context.log.info if asset.moves_traffic else engines.overtaking().watched(record, context.log.info)
     as_released = spec.model_copy(update={"serving": record.model_spec.serving})
-    return InHand(as_released, Release.of(as_released, record.revision), record, engines, say, observe)
+    return ReleaseContext(as_released, Release.of(as_released, record.revision), record, log, observe)
 
 
-def _verdicts_for(asset: str, error: GenaiError) -> list[Verdict]:
+def _verdicts_for(asset: ReleaseAsset, error: GenaiError) -> list[Verdict]:
     outcome = Outcome.FAILED if isinstance(error, Refused | StagingError) else Outcome.INCONCLUSIVE
-    return [Verdict(check, outcome, str(error), {"error": type(error).__name__}) for check in CHECKS[asset]]
+    return [Verdict(check, outcome, str(error), {"error": type(error).__name__}) for check in asset.checks]
 
 
-def _write_down(hand: InHand, asset: str, findings: Findings, seconds: float) -> None:
-    """Into the record; a failed verdict also ends the release and removes its candidate."""
-    records, release = hand.engines.records(), hand.release
-    not_passed = [v for v in findings.verdicts if not v.passed]
+def _write_down(engines: Engines, release: Release, asset: str, result: AssetResult, seconds: float) -> None:
+    """Write the result into the record. A failed verdict also ends the release and removes its candidate."""
+    not_passed = [v for v in result.verdicts if not v.passed]
     event = f"{asset}: " + ("passed" if not not_passed else "; ".join(f"{v.check} {v.outcome}" for v in not_passed))
-    records.update(
-        release.model, release.id, lambda r: r.with_verdicts(asset, findings.verdicts, seconds, findings.facts), event
+    engines.records().update(
+        release.model, release.id, lambda r: r.with_verdicts(asset, result.verdicts, seconds, result.facts), event
     )
-    failures = [f"{asset}.{v.check}: {v.summary}" for v in findings.verdicts if v.outcome is Outcome.FAILED]
+    failures = [f"{asset}.{v.check}: {v.summary}" for v in result.verdicts if v.outcome is Outcome.FAILED]
     if failures:
-        hand.engines.ending().reject(release, " · ".join(dict.fromkeys(failures)))
+        engines.ending().reject(release, " · ".join(dict.fromkeys(failures)))
 
 
 def _check_result(model: str, asset: str, release: Release, verdict: Verdict) -> dg.AssetCheckResult:
@@ -173,6 +206,6 @@ def _check_result(model: str, asset: str, release: Release, verdict: Verdict) ->
         check_name=verdict.check,
         passed=verdict.passed,
         description=verdict.summary,
-        # A check's stored evaluation knows no partition, so the release stands in its evidence.
+        # Dagster keeps no partition with a check's result, so its evidence names the release.
         metadata={"release": release.id, "outcome": str(verdict.outcome), **shown(verdict.evidence)},
     )

@@ -1,27 +1,23 @@
-"""m/staged_model: verified weights in S3; they exist only once manifest.json does."""
+"""m/staged_model: verified weights in S3. They exist only when their manifest.json exists."""
 
-from genai_pipeline.assets.release_asset import Findings, InHand, ReleaseAsset
+from genai_pipeline.assets.release_asset import AssetResult, ReleaseContext, release_asset
+from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.k8s.render import weights_url
+from genai_pipeline.resources.configured import HubResource, ProfileResource, StoreResource
 
 
-def _stage(hand: InHand) -> Findings:
+@release_asset(deps=["snapshot"], kinds={"s3"}, checks=CHECKS["staged_model"])
+def staged_model(
+    context: ReleaseContext, hub: HubResource, store: StoreResource, profile: ProfileResource
+) -> AssetResult:
+    """The snapshot's bytes in S3, verified against the hub's digests without touching a disk."""
     from genai_pipeline.assets.staging_metadata import StagingWatch, staged_metadata
     from genai_pipeline.staging.stager import Stager
 
-    gateways, release = hand.engines.gateways, hand.release
-    source = gateways.source(hand.spec.source)
-    snapshot = source.snapshot(hand.spec.source.address, release.revision)
-    stager = Stager(source, gateways.store)
-    watch = StagingWatch(hand.observe)
-    manifest = stager.stage(release.model, snapshot, hand.say, watch)
-    metadata = {"prefix": weights_url(hand.engines.profile, release), **staged_metadata(manifest, watch)}
-    return Findings(stager.verify(release.model, snapshot), metadata)
-
-
-STAGED_MODEL = ReleaseAsset(
-    name="staged_model",
-    deps=("snapshot",),
-    kinds=frozenset({"s3"}),
-    description="The snapshot's bytes in S3, verified against the hub's digests without touching a disk.",
-    work=_stage,
-)
+    release, source = context.release, hub.source(context.spec.source)
+    snapshot = source.snapshot(context.spec.source.address, release.revision)
+    stager = Stager(source, store.objects())
+    watch = StagingWatch(context.observe)
+    manifest = stager.stage(release.model, snapshot, context.log, watch)
+    metadata = {"prefix": weights_url(profile.settings(), release), **staged_metadata(manifest, watch)}
+    return AssetResult(stager.verify(release.model, snapshot), metadata)

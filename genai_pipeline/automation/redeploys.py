@@ -1,38 +1,32 @@
-"""The job that deploys a live release again, and the sensor that starts it: other code, or drift."""
+"""The sensor that deploys a live release again when this code renders other objects for it, or when they drifted."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import dagster as dg
 
-from genai_pipeline.automation.rollouts import REASON_TAG, RELEASE_TAG
 from genai_pipeline.core.clock import utc_now
 from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.core.facts import Deployed
 from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.run_tags import LONGEST_REASON, MODEL_TAG, REASON_TAG, RELEASE_TAG
 from genai_pipeline.resources.busy import why_busy
 from genai_pipeline.resources.configured import RolloutResource
 from genai_pipeline.resources.engines import Engines
-from genai_pipeline.resources.runs import MODEL_TAG, runs_under_way
+from genai_pipeline.resources.runs import runs_under_way
 from genai_pipeline.rollout.control.controller import ActiveRun
 from genai_pipeline.rollout.control.rollout_plan import why_not_now
 
 TICK_S = 60
 
 
-def redeploy_job(redeploy: dg.OpDefinition) -> dg.JobDefinition:
-    """One step; old pods serve until new ones are ready."""
-    description = "Bring the live release's objects to what this code renders, without interrupting it."
-    return dg.GraphDefinition("redeploy", node_defs=[redeploy], description=description).to_job()
-
-
-def redeploy_sensor(specs: Sequence[ModelSpec], job: dg.JobDefinition) -> dg.SensorDefinition:
-    """Compares digests and asks no cluster: what has drifted was written down by the hourly comparison."""
+def redeploy_sensor(specs: Sequence[ModelSpec]) -> dg.SensorDefinition:
+    """Return the sensor. It compares digests and asks no cluster: the hourly comparison wrote down what drifted."""
     known: dict[tuple[str, str], Deployed] = {}  # this code's own: another one is another process
 
     @dg.sensor(
         name="redeploys",
-        job=job,
+        job_name="redeploy",
         minimum_interval_seconds=TICK_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Deploys a live release again when this code renders other objects for it, as with another "
@@ -80,5 +74,5 @@ def _requests(
     yield dg.RunRequest(
         run_key=wanted.run_key,
         run_config={"ops": {"redeploy_live_release": {"config": config}}},
-        tags={MODEL_TAG: spec.name, RELEASE_TAG: record.release, REASON_TAG: wanted.reason},
+        tags={MODEL_TAG: spec.name, RELEASE_TAG: record.release, REASON_TAG: wanted.reason[:LONGEST_REASON]},
     )

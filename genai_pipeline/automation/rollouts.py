@@ -9,20 +9,15 @@ from datetime import datetime
 from typing import Any
 
 import dagster as dg
-from dagster._core.instance.config import PoolGranularity  # not exported, as of 1.13
 
-from genai_pipeline.assets.release_asset import CANDIDATES_POOL, pool_of
 from genai_pipeline.core.clock import utc_now
 from genai_pipeline.core.model_file import ModelFiles
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
+from genai_pipeline.core.run_tags import ATTEMPT_TAG, LONGEST_REASON, MODEL_TAG, REASON_TAG, RELEASE_TAG, ROLLOUT_TAG
 from genai_pipeline.resources.configured import RolloutResource
-from genai_pipeline.resources.runs import MODEL_TAG, runs_under_way
+from genai_pipeline.resources.runs import runs_under_way
 from genai_pipeline.rollout.control.controller import PROMOTION_JOBS, ROLLOUT_JOBS, SENSORS, Controller, RequestedRun
-
-RELEASE_TAG = "genai/release"
-ATTEMPT_TAG = "genai/attempt"
-REASON_TAG = "genai/reason"
 
 
 def releases_of(spec: ModelSpec) -> dg.DynamicPartitionsDefinition:
@@ -46,7 +41,7 @@ def rollout_job(spec: ModelSpec, upkeep: dg.AssetSelection) -> Any:
     return dg.define_asset_job(
         rollout_job_name(spec),
         selection=selection,
-        tags={MODEL_TAG: spec.name},
+        tags={MODEL_TAG: spec.name, ROLLOUT_TAG: "true"},
         description=f"Take one release of {spec.name} from the hub to a proven candidate; its promotion follows.",
     )
 
@@ -68,12 +63,6 @@ def promote_job(spec: ModelSpec, upkeep: dg.AssetSelection) -> Any:
 
 def _promoted(spec: ModelSpec) -> dg.AssetSelection:
     return dg.AssetSelection.assets([spec.name, "live"], ["platform", "chat_ui"])
-
-
-def approve_job(approve: dg.OpDefinition) -> dg.JobDefinition:
-    """One step: the UI's button for `genai approve`."""
-    description = "Let a release that waits for approval have the user traffic; the reports are at its assets."
-    return dg.GraphDefinition("approve", node_defs=[approve], description=description).to_job()
 
 
 def version_sensors(files: ModelFiles, jobs: Sequence[Any], tick_s: int) -> list[dg.SensorDefinition]:
@@ -100,7 +89,6 @@ def _version_sensor(kind: str, files: ModelFiles, jobs: Sequence[Any], tick_s: i
         engines = rollout.engines()
         if engines.profile not in controllers:
             controllers[engines.profile] = engines.controller()
-        hold_to_limits(context.instance, specs, engines.profile.max_rollouts)
         under_way = runs_under_way(context.instance)
         gone = {spec.name: why for spec in specs if (why := files.why_gone(spec.name))}  # their runs would fail
         found = [spec for spec in specs if spec.name not in gone]
@@ -126,21 +114,6 @@ def _request(start: RequestedRun) -> dg.RunRequest:
             MODEL_TAG: start.spec.name,
             RELEASE_TAG: start.release,
             ATTEMPT_TAG: str(start.attempt),
-            REASON_TAG: start.reason,
+            REASON_TAG: start.reason[:LONGEST_REASON],
         },
     )
-
-
-def hold_to_limits(instance: dg.DagsterInstance, specs: Sequence[ModelSpec], most: int) -> None:
-    """Tell Dagster how many runs may have a pool: what is launched by hand then waits in the queue too.
-
-    Only where pools hold whole runs back: where they hold steps, a run that is cancelled keeps its slot.
-    """
-    storage, pools = instance.event_log_storage, instance.get_concurrency_config().pool_config
-    if not storage.supports_global_concurrency_limits or pools.pool_granularity is not PoolGranularity.RUN:
-        return
-    limits = {limit.name: limit.limit for limit in storage.get_pool_limits()}
-    wanted = {CANDIDATES_POOL: most} | {pool_of(spec): 1 for spec in specs}
-    for pool, limit in wanted.items():
-        if limits.get(pool) != limit:
-            storage.set_concurrency_slots(pool, limit)

@@ -1,7 +1,7 @@
-"""Jobs and schedules that look after what is live and what is staged.
+"""Jobs and schedules that ask the checks of `checks/` about what is live and what is staged.
 
-All of them only look and are on from the start, except `prune`, which deletes. Their runs have no tag genai/model.
-So none of them holds a rollout or a rollback.
+All of them only look, and are on from the start. Their runs have no tag genai/model, so none of them holds a rollout or
+a rollback.
 """
 
 from collections.abc import Sequence
@@ -9,13 +9,39 @@ from typing import Any
 
 import dagster as dg
 
+from genai_pipeline.checks.live_capacity import capacity_checks
+from genai_pipeline.checks.live_drift import drift_checks
+from genai_pipeline.checks.live_evaluation import live_evaluation_checks
+from genai_pipeline.checks.staged_bytes import staged_bytes_check
 from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.run_tags import UPKEEP_TAG
 from genai_pipeline.resources.busy import why_busy
 from genai_pipeline.resources.configured import StoreResource
 from genai_pipeline.resources.runs import runs_under_way
 
 RUNNING = dg.DefaultScheduleStatus.RUNNING
+
+
+def upkeep_of(specs: Sequence[ModelSpec]) -> dg.Definitions:
+    """Return the checks of upkeep, with the jobs and schedules that ask them."""
+    if not specs:
+        return dg.Definitions()
+    staged, drift, capacity = [staged_bytes_check(spec) for spec in specs], drift_checks(specs), capacity_checks(specs)
+    suites = [live_evaluation_checks(spec) for spec in specs]
+    verify, compare, look = verify_job(staged), drift_job(drift), capacity_job(capacity)
+    evaluate = [evaluation_job(spec, suite) for spec, suite in zip(specs, suites, strict=True)]
+    schedules = [evaluation_schedule(spec, job) for spec, job in zip(specs, evaluate, strict=True)]
+    return dg.Definitions(
+        asset_checks=[*staged, drift, capacity, *suites],
+        jobs=[verify, compare, look, *evaluate],
+        schedules=[
+            verify_schedule(verify),
+            drift_schedule(specs, compare, drift),
+            capacity_schedule(look),
+            *(schedule for schedule in schedules if schedule),
+        ],
+    )
 
 
 def verify_job(checks: Sequence[dg.AssetChecksDefinition]) -> Any:
@@ -30,18 +56,6 @@ def verify_schedule(job: Any) -> dg.ScheduleDefinition:
     """Return the schedule. It is on from the start, because a rollback needs the last good release unbroken."""
     question = "Every night: are the staged models that are in use still what their manifests say?"
     return _schedule(job, "17 3 * * *", question)
-
-
-def prune_job(prune: dg.OpDefinition) -> dg.JobDefinition:
-    """One step, with its grace time and a dry run to choose in the launchpad."""
-    description = "Delete staged revisions that nothing refers to; see docs/staging.md."
-    return dg.GraphDefinition("prune", node_defs=[prune], description=description).to_job()
-
-
-def prune_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
-    """Return the schedule. It is off until a user switches it on: it deletes, and the bucket may be shared."""
-    description = "Every Sunday: delete staged revisions that nothing has referred to for a week."
-    return _schedule(job, "41 4 * * 0", description, dg.DefaultScheduleStatus.STOPPED)
 
 
 def capacity_job(check: dg.AssetChecksDefinition) -> Any:
@@ -107,20 +121,19 @@ def evaluation_schedule(spec: ModelSpec, job: Any) -> dg.ScheduleDefinition | No
 
 
 def _job_of_checks(name: str, checks: Sequence[dg.AssetChecksDefinition], description: str) -> Any:
-    """Asks these checks, and materializes nothing."""
-    return dg.define_asset_job(name, selection=dg.AssetSelection.checks(*checks), description=description)
+    """Return a job that asks these checks and materializes nothing."""
+    selection = dg.AssetSelection.checks(*checks)
+    return dg.define_asset_job(name, selection=selection, tags={UPKEEP_TAG: "true"}, description=description)
 
 
-def _schedule(
-    job: Any, cron: str, description: str, status: dg.DefaultScheduleStatus = RUNNING
-) -> dg.ScheduleDefinition:
-    """Starts its job whatever else is under way, and has its name."""
+def _schedule(job: Any, cron: str, description: str) -> dg.ScheduleDefinition:
+    """Return a schedule with the name of its job, which it starts whatever else is under way."""
     return dg.ScheduleDefinition(
         name=job.name,
         job=job,
         cron_schedule=cron,
         execution_timezone="UTC",
-        default_status=status,
+        default_status=RUNNING,
         description=description,
     )
 

@@ -63,7 +63,7 @@ class EvaluationSettings:
 
 
 @dataclass(frozen=True)
-class Against:
+class Baseline:
     """What a release is compared with.
 
     Args:
@@ -110,7 +110,7 @@ def evaluate(
     gates: AgentGates,
     settings: EvaluationSettings | None = None,
     on_progress: Log = _silent,
-    against: Against | None = None,
+    against: Baseline | None = None,
 ) -> AgentReport:
     """Put the agent through the suite. An agent that cannot be reached makes every verdict inconclusive.
 
@@ -211,7 +211,7 @@ def _version() -> str | None:
 
 
 def _compared(
-    mine: Results, suite: AgentSuite, settings: EvaluationSettings, on_progress: Log, against: Against
+    mine: Results, suite: AgentSuite, settings: EvaluationSettings, on_progress: Log, against: Baseline
 ) -> Comparison | None:
     """Compare with the stored results of what is live, or with its answers to the same cases now."""
     if against.release is None or against.itself:
@@ -229,7 +229,7 @@ def _compared(
     return Comparison(mine, asked)
 
 
-def _not_worse(comparison: Comparison | None, alpha: float, against: Against) -> Verdict:
+def _not_worse(comparison: Comparison | None, alpha: float, against: Baseline) -> Verdict:
     if comparison is None:
         why = "It is live itself" if against.itself else "Nothing is live"
         return passed(CHECK, f"{why}: no other release can be compared with it.")

@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from genai_pipeline.core.errors import NotFound, Unavailable
+from genai_pipeline.core.run_tags import MODEL_TAG, PARTITION_TAG, RELEASE_TAG
 
 LOCATION = "genai_pipeline"
-MODEL_TAG = "genai/model"
-RELEASE_TAG = "genai/release"
-PARTITION_TAG = "dagster/partition"
 UNFINISHED = ("NOT_STARTED", "QUEUED", "STARTING", "STARTED", "CANCELING")
 
 _RUNS = """

@@ -4,11 +4,13 @@ Credentials are in none of them: gateways read those from the environment or fro
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from pydantic import Field, create_model
 
+from genai_pipeline.core.model_file import ModelFiles, read_models
 from genai_pipeline.core.profile import SETTINGS, Profile, Setting, given_by
 from genai_pipeline.core.source_spec import Source
 from genai_pipeline.gateways import Gateways, source_gateway
@@ -56,6 +58,15 @@ class ProfileResource(_Settings):
 
 def _variable(setting: Setting) -> dg.EnvVar | int:
     return dg.EnvVar.int(setting.variable) if setting.is_number else dg.EnvVar(setting.variable)
+
+
+class ModelsResource(dg.ConfigurableResource):
+    """The folder of model files. The component ServedModels sets it."""
+
+    folder: str
+
+    def files(self) -> ModelFiles:
+        return read_models(Path(self.folder))
 
 
 class StoreResource(dg.ConfigurableResource):

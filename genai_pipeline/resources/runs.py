@@ -4,11 +4,10 @@ from collections.abc import Iterable, Sequence
 
 import dagster as dg
 
+from genai_pipeline.core.run_tags import MODEL_TAG, PARTITION_TAG
 from genai_pipeline.rollout.control.controller import ROLLOUT_JOBS, ActiveRun
 from genai_pipeline.staging.prune_decision import Reference
 
-PARTITION_TAG = "dagster/partition"
-MODEL_TAG = "genai/model"
 TAKES_ROOM = "capacity"
 """A run that a user composed in the UI counts as a rollout if it has this asset."""
 

@@ -18,7 +18,7 @@ from genai_pipeline.evaluation.agent_asker import AgentAsker
 from genai_pipeline.evaluation.agent_client import AgentClient
 from genai_pipeline.evaluation.agent_suite import AgentCase, AgentSuite
 from genai_pipeline.evaluation.comparison import CHECK
-from genai_pipeline.evaluation.evaluate import Against, AgentReport, EvaluationSettings, evaluate
+from genai_pipeline.evaluation.evaluate import Baseline, AgentReport, EvaluationSettings, evaluate
 from genai_pipeline.evaluation.outcome import RunOutcome
 from genai_pipeline.evaluation.reply import NotMeasured
 from genai_pipeline.evaluation.results import Results
@@ -265,8 +265,8 @@ def test_a_candidate_is_held_against_what_live_did_with_the_same_cases(weather: 
 
     with agent_on(solves(suite), weather) as live, agent_on(changed(solves(suite), deaf), weather) as candidate:
         stored = stored_of(evaluate(live.url, suite, GATES))
-        worse = evaluate(candidate.url, suite, GATES, against=Against("r1", "http://127.0.0.1:9", stored))
-        better = evaluate(live.url, suite, GATES, against=Against("r0", "", stored_of(worse, "r0")))
+        worse = evaluate(candidate.url, suite, GATES, against=Baseline("r1", "http://127.0.0.1:9", stored))
+        better = evaluate(live.url, suite, GATES, against=Baseline("r0", "", stored_of(worse, "r0")))
 
     assert verdict(worse, CHECK).outcome == "failed"
     assert verdict(worse, CHECK).evidence["lost"] == 10
@@ -290,7 +290,7 @@ def test_live_is_asked_the_same_cases_now_where_its_results_do_not_say(
             "partly measured": replace(good, cases=(unmeasured, *good.cases[1:])),
         }[stored]
         report = evaluate(
-            live.url, suite, gates, on_progress=said.append, against=Against("r1", live.url, before, keep=kept.append)
+            live.url, suite, gates, on_progress=said.append, against=Baseline("r1", live.url, before, keep=kept.append)
         )
 
     assert verdict(report, CHECK).outcome == "passed"
@@ -304,7 +304,7 @@ def test_live_that_cannot_be_asked_makes_the_comparison_inconclusive_and_nothing
 ):
     kept = list[Results]()
     with agent_on(solves(suite), weather) as agent:
-        report = evaluate(agent.url, suite, GATES, against=Against("r1", "http://127.0.0.1:9", keep=kept.append))
+        report = evaluate(agent.url, suite, GATES, against=Baseline("r1", "http://127.0.0.1:9", keep=kept.append))
 
     found = verdict(report, CHECK)
     assert {v.check: str(v.outcome) for v in report.verdicts} == ALL_PASSED | {CHECK: "inconclusive"}
@@ -313,10 +313,10 @@ def test_live_that_cannot_be_asked_makes_the_comparison_inconclusive_and_nothing
 
 
 @pytest.mark.parametrize(
-    ("against", "words"), [(Against(None), "Nothing is live"), (Against("r1", itself=True), "live")]
+    ("against", "words"), [(Baseline(None), "Nothing is live"), (Baseline("r1", itself=True), "live")]
 )
 def test_a_first_release_and_the_live_one_have_nothing_to_be_worse_than(
-    weather: WeatherServer, suite: AgentSuite, against: Against, words: str
+    weather: WeatherServer, suite: AgentSuite, against: Baseline, words: str
 ):
     with agent_on(solves(suite), weather) as agent:
         found = verdict(evaluate(agent.url, suite, GATES, against=against), CHECK)

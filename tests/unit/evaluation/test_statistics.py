@@ -1,4 +1,4 @@
-"""Against published values, and against the definitions computed another way."""
+"""Baseline published values, and against the definitions computed another way."""
 
 from fractions import Fraction
 from itertools import product

@@ -8,10 +8,10 @@ from typing import Any
 
 import dagster as dg
 
+from genai_pipeline.assets.comparison_with_live import keep
 from genai_pipeline.assets.evaluation_metadata import evaluation_metadata
-from genai_pipeline.assets.held_against import keep
 from genai_pipeline.assets.tables import table
-from genai_pipeline.assets.upkeep_check import upkeep_result, upkeep_specs
+from genai_pipeline.checks.upkeep_result import upkeep_result, upkeep_specs
 from genai_pipeline.core.clock import utc_now
 from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.core.facts import Facts, Reevaluation

@@ -1,4 +1,4 @@
-"""The op that deletes staged revisions that nothing refers to; `automation/upkeep.py` schedules it."""
+"""The job `prune`: delete staged revisions that nothing refers to. Its schedule is off until it is switched on."""
 
 from collections.abc import Collection, Sequence
 
@@ -7,9 +7,10 @@ import dagster as dg
 from genai_pipeline.assets.failures import explained
 from genai_pipeline.assets.tables import table
 from genai_pipeline.core.model_file import ModelFiles
+from genai_pipeline.core.run_tags import UPKEEP_TAG
 from genai_pipeline.evaluation.stale_results import StaleResults, prune_results
 from genai_pipeline.gateways.store.abc import ObjectStore
-from genai_pipeline.resources.configured import HubResource, StoreResource
+from genai_pipeline.resources.configured import HubResource, ModelsResource, StoreResource
 from genai_pipeline.resources.runs import references_of_runs
 from genai_pipeline.staging.prune_decision import Fate, PruneDecision, References
 from genai_pipeline.staging.pruner import Pruned, Pruner
@@ -22,24 +23,42 @@ class PruneConfig(dg.Config):
     dry_run: bool = False
 
 
-def prune_op(files: ModelFiles) -> dg.OpDefinition:
-    """The same as `genai prune`, for the models of this code location."""
+@dg.op(out=dg.Out(dg.Nothing))
+def prune_staged_models(
+    context: dg.OpExecutionContext,
+    config: PruneConfig,
+    models: ModelsResource,
+    store: StoreResource,
+    hub: HubResource,
+) -> None:
+    """Delete staged revisions that nothing refers to any more."""
+    files, grace_s = models.files(), config.grace_days * 86400
+    with explained():
+        pruner = _pruner(context, store.objects(), hub, files, grace_s)
+        decisions = pruner.plan()
+        pruned = [] if config.dry_run else pruner.carry_out(decisions, context.log.info)
+        left = "" if config.dry_run else pruner.tidy()
+        names = [spec.name for spec in files.specs]
+        results = prune_results(store.objects(), names, grace_s, config.dry_run)
+    context.log.info(left or "There were no stale uploads and leases to delete.")
+    _show(context, decisions, pruned, results)
 
-    @dg.op(out=dg.Out(dg.Nothing), description="Delete staged revisions that nothing refers to any more.")
-    def prune_staged_models(
-        context: dg.OpExecutionContext, config: PruneConfig, store: StoreResource, hub: HubResource
-    ) -> None:
-        with explained():
-            pruner = _pruner(context, store.objects(), hub, files, config.grace_days * 86400)
-            decisions = pruner.plan()
-            pruned = [] if config.dry_run else pruner.carry_out(decisions, context.log.info)
-            left = "" if config.dry_run else pruner.tidy()
-            ours = [spec.name for spec in files.specs]
-            results = prune_results(store.objects(), ours, config.grace_days * 86400, config.dry_run)
-        context.log.info(left or "There were no stale uploads and leases to throw away.")
-        _show(context, decisions, pruned, results)
 
-    return prune_staged_models
+@dg.job(tags={UPKEEP_TAG: "true"})
+def prune() -> None:
+    """Delete staged revisions that nothing refers to, as `genai prune` does; see docs/staging.md."""
+    prune_staged_models()
+
+
+prune_schedule = dg.ScheduleDefinition(
+    name="prune",
+    job=prune,
+    cron_schedule="41 4 * * 0",
+    execution_timezone="UTC",
+    # Off until a user switches it on: it deletes, and the bucket may be shared.
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+    description="Every Sunday: delete staged revisions that nothing has referred to for a week.",
+)
 
 
 def _pruner(

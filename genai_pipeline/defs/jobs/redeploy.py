@@ -1,4 +1,4 @@
-"""The op that deploys a live release again; the sensor `redeploys` asks for it, and so may a person."""
+"""The job `redeploy`: deploy a live release again. The sensor `redeploys` requests it, and so may a user."""
 
 import dagster as dg
 
@@ -7,7 +7,8 @@ from genai_pipeline.assets.tables import table
 from genai_pipeline.core.errors import NotFound, NotReady
 from genai_pipeline.core.model_file import ModelFiles
 from genai_pipeline.core.model_spec import ModelSpec
-from genai_pipeline.resources.configured import RolloutResource
+from genai_pipeline.core.run_tags import UPKEEP_TAG
+from genai_pipeline.resources.configured import ModelsResource, RolloutResource
 from genai_pipeline.resources.runs import runs_under_way
 
 
@@ -19,20 +20,22 @@ class RedeployConfig(dg.Config):
     fingerprint: str = ""
 
 
-def redeploy_op(files: ModelFiles) -> dg.OpDefinition:
-    @dg.op(
-        name="redeploy_live_release",
-        out=dg.Out(dg.Nothing),
-        description="Apply what is rendered for the live release, wait, and prove it through the stable address.",
-    )
-    def redeploy_live_release(context: dg.OpExecutionContext, config: RedeployConfig, rollout: RolloutResource) -> None:
-        with explained():
-            spec = _spec(files, config.model)
-            _refuse_if_busy(context, spec)
-            rows = rollout.engines().redeploy().carry_out(spec, config.reason, config.fingerprint, context.log.info)
-        context.add_output_metadata({"reason": config.reason, "differences": table(rows), "differed": len(rows)})
+@dg.op(out=dg.Out(dg.Nothing))
+def redeploy_live_release(
+    context: dg.OpExecutionContext, config: RedeployConfig, models: ModelsResource, rollout: RolloutResource
+) -> None:
+    """Apply what is rendered for the live release, wait, and prove it through the stable address."""
+    with explained():
+        spec = _spec(models.files(), config.model)
+        _refuse_if_busy(context, spec)
+        rows = rollout.engines().redeploy().carry_out(spec, config.reason, config.fingerprint, context.log.info)
+    context.add_output_metadata({"reason": config.reason, "differences": table(rows), "differed": len(rows)})
 
-    return redeploy_live_release
+
+@dg.job(tags={UPKEEP_TAG: "true"})
+def redeploy() -> None:
+    """Bring the live release's objects to what this code renders. Old pods serve until new ones are ready."""
+    redeploy_live_release()
 
 
 def _spec(files: ModelFiles, model: str) -> ModelSpec:

@@ -9,29 +9,30 @@ from typing import Any
 import dagster as dg
 
 from genai_pipeline.assets.tables import table
-from genai_pipeline.automation.going_back import finish_request
 from genai_pipeline.automation.watch_picture import picture
 from genai_pipeline.core.model_file import ModelFiles
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.record import Record
+from genai_pipeline.core.run_tags import LONGEST_REASON, MODEL_TAG, REASON_TAG, RELEASE_TAG
 from genai_pipeline.resources.configured import RolloutResource
 from genai_pipeline.resources.engines import Engines
 from genai_pipeline.resources.runs import runs_under_way
-from genai_pipeline.rollout.watch.live_watch import LiveObservation, LiveWatch
+from genai_pipeline.rollout.watch.live_watch import FinishRequest, LiveObservation, LiveWatch
 from genai_pipeline.rollout.watch.reading import Asked
 
+ROLL_BACK = "roll_back"
 LONGEST_TICK_S = 10
 """Between two looks: a breach of two minutes must not wait for half a minute more to be seen."""
 
 
-def live_watch_sensor(files: ModelFiles, job: dg.JobDefinition, tick_s: int) -> dg.SensorDefinition:
-    """One sensor for all models."""
+def live_watch_sensor(files: ModelFiles, tick_s: int) -> dg.SensorDefinition:
+    """Return the one sensor for all models. What it leaves to do is a run of the job `roll_back`."""
     watches: dict[Profile, LiveWatch] = {}  # from tick to tick: each knows which looks have not come back yet
 
     @dg.sensor(
         name="live_watch",
-        job=job,
+        job_name=ROLL_BACK,
         minimum_interval_seconds=min(tick_s, LONGEST_TICK_S),
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Watches live releases, and goes back to the last good one when a release misbehaves.",
@@ -45,13 +46,30 @@ def live_watch_sensor(files: ModelFiles, job: dg.JobDefinition, tick_s: int) -> 
         for note in tick.notes:
             context.log.info(note)
         return dg.SensorResult(
-            run_requests=[finish_request(f.model, f.release, f.number, f.reason) for f in tick.finishes],
+            run_requests=[_finish(f) for f in tick.finishes],
             asset_events=[_observation(observed) for observed in tick.observed],
             skip_reason=None if tick.finishes else dg.SkipReason("\n".join(tick.notes) or "Nothing is being watched."),
             cursor=tick.cursor,
         )
 
     return live_watch
+
+
+def _finish(wanted: FinishRequest) -> dg.RunRequest:
+    """Request a run that finishes a rollback that was begun."""
+    config = {
+        "model": wanted.model,
+        "release": wanted.release,
+        "reason": wanted.reason,
+        "by": "watch",
+        "only_finish": True,
+    }
+    return dg.RunRequest(
+        job_name=ROLL_BACK,
+        run_key=f"rollback:{wanted.model}:{wanted.release}:{wanted.number}",
+        run_config={"ops": {"roll_back_release": {"config": config}}},
+        tags={MODEL_TAG: wanted.model, RELEASE_TAG: wanted.release, REASON_TAG: wanted.reason[:LONGEST_REASON]},
+    )
 
 
 def _watch_of(engines: Engines) -> LiveWatch:

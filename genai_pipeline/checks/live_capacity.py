@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
-from genai_pipeline.assets.upkeep_check import upkeep_result, upkeep_specs
+from genai_pipeline.checks.upkeep_result import upkeep_result, upkeep_specs
 from genai_pipeline.core.clock import utc_now
 from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.core.model_spec import ModelSpec
@@ -14,7 +14,7 @@ from genai_pipeline.resources.configured import RolloutResource
 from genai_pipeline.resources.engines import Engines
 
 
-def live_capacity_checks(specs: Sequence[ModelSpec]) -> dg.AssetChecksDefinition:
+def capacity_checks(specs: Sequence[ModelSpec]) -> dg.AssetChecksDefinition:
     """One step for every model. Failing holds nothing back: the next rollout judges its capacity itself."""
 
     @dg.multi_asset_check(

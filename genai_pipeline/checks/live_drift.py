@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
-from genai_pipeline.assets.upkeep_check import upkeep_result, upkeep_specs
+from genai_pipeline.checks.upkeep_result import upkeep_result, upkeep_specs
 from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.verdict import Verdict, inconclusive, passed

@@ -1,16 +1,11 @@
-"""The job that takes a model back to the release that had the traffic before: for the watch, and as a button."""
+"""The job `roll_back`: give the traffic back to an earlier release. The watch requests it, and so may a user."""
 
 import dagster as dg
 
 from genai_pipeline.assets.failures import explained
 from genai_pipeline.assets.tables import table
-from genai_pipeline.automation.rollouts import REASON_TAG, RELEASE_TAG
+from genai_pipeline.core.run_tags import LONGEST_REASON, MODEL_TAG, REASON_TAG
 from genai_pipeline.resources.configured import RolloutResource
-from genai_pipeline.resources.runs import MODEL_TAG
-
-ROLL_BACK = "roll_back"
-LONGEST_TAG = 200
-"""A reason may quote an engine's whole log; the record has all of it."""
 
 
 class RollBackConfig(dg.Config):
@@ -32,11 +27,11 @@ class RollBackConfig(dg.Config):
     only_finish: bool = False
 
 
-@dg.op(out=dg.Out(dg.Nothing), description="Put the live release into quarantine and give the traffic back.")
+@dg.op(out=dg.Out(dg.Nothing))
 def roll_back_release(context: dg.OpExecutionContext, config: RollBackConfig, rollout: RolloutResource) -> None:
-    """Begin, and do whatever is left."""
+    """Put the live release into quarantine, and give the traffic back."""
     # Without the tag, a run started in the launchpad would not be seen as one of this model.
-    tags = {MODEL_TAG: config.model, REASON_TAG: config.reason[:LONGEST_TAG]}
+    tags = {MODEL_TAG: config.model, REASON_TAG: config.reason[:LONGEST_REASON]}
     context.instance.add_run_tags(context.run_id, tags)
     engines = rollout.engines()
     with explained():
@@ -53,19 +48,8 @@ def roll_back_release(context: dg.OpExecutionContext, config: RollBackConfig, ro
     context.add_output_metadata({"release": bad, "history": table(rows)})
 
 
-def roll_back_job() -> dg.JobDefinition:
-    """One step: it must run where a rollout cannot, so it shares nothing with one."""
-    description = "Go back to the last good release of a model, or to the one named, and quarantine the live one."
-    graph = dg.GraphDefinition(ROLL_BACK, node_defs=[roll_back_release], description=description)
-    return graph.to_job(tags={"dagster/priority": "100"})
-
-
-def finish_request(model: str, release: str, attempt: int, reason: str) -> dg.RunRequest:
-    """Ask for a run that finishes going back from `release`, or whatever else is unfinished."""
-    config = RollBackConfig(model=model, release=release, reason=reason, by="watch", only_finish=True)
-    return dg.RunRequest(
-        job_name=ROLL_BACK,
-        run_key=f"rollback:{model}:{release}:{attempt}",
-        run_config=dg.RunConfig(ops={"roll_back_release": config}),
-        tags={MODEL_TAG: model, RELEASE_TAG: release, REASON_TAG: reason[:LONGEST_TAG]},
-    )
+@dg.job(tags={"dagster/priority": "100"})
+def roll_back() -> None:
+    """Go back to the last good release of a model, or to the one named, and quarantine the live one."""
+    # One step, in no pool: it must run where a rollout cannot.
+    roll_back_release()

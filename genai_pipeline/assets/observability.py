@@ -1,0 +1,61 @@
+"""platform/observability: where the engines' metrics are read, and whether they can be read."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from genai_pipeline.assets.failures import explained
+from genai_pipeline.assets.platform_asset import GROUP, check_specs, result
+from genai_pipeline.core.errors import GenaiError, UnknownKind
+from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.verdict import Verdict, inconclusive, passed
+from genai_pipeline.k8s.templating import RELEASE_LABEL
+from genai_pipeline.resources.configured import ModelsResource, RolloutResource
+from genai_pipeline.resources.engines import Engines
+
+
+@dg.asset(
+    key=[GROUP, "observability"], group_name=GROUP, kinds={"prometheus"}, check_specs=check_specs("observability")
+)
+def observability(models: ModelsResource, rollout: RolloutResource) -> dg.MaterializeResult:
+    """Where the engines' metrics are read: a Prometheus, or each engine's own /metrics."""
+    engines = rollout.engines()
+    source = engines.profile.prometheus_url or "each engine's own /metrics"
+    with explained():
+        scraped = _apply_monitors(engines)
+    verdict = _metrics_readable(engines, models.files().specs, source)
+    return result("observability", [verdict], source=source, scraped=scraped)
+
+
+def _apply_monitors(engines: Engines) -> str:
+    """Apply the PodMonitors where there is a Prometheus. Return what was applied."""
+    from genai_pipeline.k8s.render import render_monitoring
+
+    if engines.profile.prometheus_url is None:
+        return "nothing: there is no Prometheus"
+    try:
+        applied = engines.gateways.cluster.apply(render_monitoring(engines.profile))
+    except UnknownKind as error:
+        return f"nothing: {error}"
+    return ", ".join(f"{a.kind} {a.name}" for a in applied)
+
+
+def _live_engine(engines: Engines, model: str) -> str | None:
+    """The engine behind the stable address: one that made room for a candidate has no metrics."""
+    release = engines.traffic().on(model)
+    labels = {"app.kubernetes.io/name": model, RELEASE_LABEL: release or "", "app.kubernetes.io/component": "engine"}
+    found = engines.gateways.cluster.list("Deployment", labels) if release else []
+    return next((e["metadata"]["name"] for e in found if (e.get("status") or {}).get("availableReplicas")), None)
+
+
+def _metrics_readable(engines: Engines, specs: Sequence[ModelSpec], source: str) -> Verdict:
+    running = {s.name: engine for s in specs if (engine := _live_engine(engines, s.name))}
+    if not running:
+        return passed("metrics_readable", f"Metrics come from {source}; no model is live yet to read them of.")
+    metrics, cluster = engines.gateways.metrics, engines.gateways.cluster
+    try:
+        # Prometheus knows the series by the release's own Service: the stable one leads to another release tomorrow.
+        rows = [{"model": m, "running": metrics.read(cluster.endpoint(e)).running} for m, e in running.items()]
+    except GenaiError as error:
+        return inconclusive("metrics_readable", str(error))
+    return passed("metrics_readable", f"Read the metrics of {len(rows)} live models from {source}.", models=rows)

@@ -1,0 +1,82 @@
+"""The component `ServedModels`: a folder of model files becomes the graphs of its models."""
+
+import logging
+import os
+from typing import Annotated
+
+import dagster as dg
+from pydantic import Field
+
+from genai_pipeline.assets.agent_candidate import agent_candidate
+from genai_pipeline.assets.agent_report import agent_report
+from genai_pipeline.assets.candidate import candidate
+from genai_pipeline.assets.capacity import capacity
+from genai_pipeline.assets.chat_ui import chat_ui_of
+from genai_pipeline.assets.live import live
+from genai_pipeline.assets.model_files import model_files_of
+from genai_pipeline.assets.node_pools import node_pools
+from genai_pipeline.assets.observability import observability
+from genai_pipeline.assets.serving_report import serving_report
+from genai_pipeline.assets.snapshot import snapshot
+from genai_pipeline.assets.staged_model import staged_model
+from genai_pipeline.automation.live_watch import live_watch_sensor
+from genai_pipeline.automation.redeploys import redeploy_sensor
+from genai_pipeline.automation.rollouts import promote_job, releases_of, rollout_job, version_sensors
+from genai_pipeline.automation.upkeep import upkeep_of
+from genai_pipeline.core.model_file import ModelFiles, read_models
+from genai_pipeline.core.profile import Profile
+from genai_pipeline.resources.configured import ModelsResource
+
+RELEASE_ASSETS = (
+    snapshot,
+    staged_model,
+    capacity,
+    candidate,
+    serving_report,
+    agent_candidate,
+    agent_report,
+    live,
+)
+
+
+class ServedModels(dg.Component, dg.Model, dg.Resolvable):
+    """A graph, two jobs and the upkeep of each model that has a file in a folder.
+
+    A code location has one of these. A wrong model file takes away only its own model. The asset
+    `platform/model_files` shows what is wrong with it. docs/model-file.md describes the files.
+    """
+
+    folder: Annotated[str, Field(description="Folder of the model files. A relative path starts at the project.")]
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Read the files. No network is used."""
+        folder = context.project_root / self.folder
+        files = read_models(folder)
+        for error in files.errors:
+            logging.getLogger("genai_pipeline").error("%s", error)
+        resources = {"models": ModelsResource(folder=str(folder))}
+        return dg.Definitions.merge(
+            graphs_of(files, Profile.load(os.environ).tick_s), dg.Definitions(resources=resources)
+        )
+
+
+def graphs_of(files: ModelFiles, tick_s: int) -> dg.Definitions:
+    """Return the assets, jobs, sensors and schedules of these models.
+
+    Args:
+        tick_s: seconds between two looks of a version sensor.
+    """
+    upkeep = upkeep_of(files.specs)
+    kept_out = dg.AssetSelection.checks(*(upkeep.asset_checks or ()))
+    jobs = [make(spec, kept_out) for make in (rollout_job, promote_job) for spec in files.specs]
+    of_models = [asset.for_model(spec, releases_of(spec)) for spec in files.specs for asset in RELEASE_ASSETS]
+    graphs = dg.Definitions(
+        assets=[model_files_of(files), node_pools, observability, chat_ui_of(files.specs), *of_models],
+        jobs=jobs,
+        sensors=[
+            *version_sensors(files, jobs, tick_s),
+            live_watch_sensor(files, tick_s),
+            redeploy_sensor(files.specs),
+        ],
+    )
+    return dg.Definitions.merge(graphs, upkeep)

@@ -1,0 +1,16 @@
+"""Tags of the pipeline's Dagster runs. Sensors write them; the controller, the CLI and dagster.yaml read them."""
+
+MODEL_TAG = "genai/model"
+"""The model of a rollout, a promotion, a rollback or a redeploy."""
+RELEASE_TAG = "genai/release"
+ATTEMPT_TAG = "genai/attempt"
+REASON_TAG = "genai/reason"
+"""Why the run was requested, in words."""
+ROLLOUT_TAG = "genai/rollout"
+"""On runs of the rollout jobs. dagster.yaml limits how many of them run at once."""
+UPKEEP_TAG = "genai/upkeep"
+"""On runs that look after what is live and staged. One that fails is worth a notice."""
+PARTITION_TAG = "dagster/partition"
+"""Dagster's own: the release of a run of partitioned assets."""
+LONGEST_REASON = 200
+"""Characters of a reason in a tag. A reason may quote an engine's whole log; the record has all of it."""

@@ -1,0 +1,1 @@
+"""The definitions of the code location, as `dg` loads them."""

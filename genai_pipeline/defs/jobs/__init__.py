@@ -1,0 +1,1 @@
+"""Jobs that act on a model or on the store, each with its op."""

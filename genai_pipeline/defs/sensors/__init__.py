@@ -1,0 +1,1 @@
+"""Sensors that are there once, however many models there are."""
