@@ -30,12 +30,12 @@ from genai_pipeline.core.model_file import ModelFiles, parse_model
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.record import Phase, record_key
 from genai_pipeline.core.release import Release
-from genai_pipeline.definitions import definitions_of
 from genai_pipeline.gateways.hub.huggingface import HuggingFaceHub
 from genai_pipeline.gateways.store.s3 import S3Store
 from genai_pipeline.gateways.store.s3_settings import S3Settings
 from genai_pipeline.resources.engines import Engines
 from genai_pipeline.rollout.record.records import Records
+from tests.fakes.graph import graph_on
 from tests.fakes.resources import fake_resources
 from tests.fakes.world import PROFILE, World
 
@@ -79,7 +79,7 @@ def measure(hub_url: str, s3_url: str, models: int, releases: int, ticks: int) -
     fill(Records(store), store, found, hub, releases)
     engines = Engines(PROFILE, replace(World().gateways(), store=store, hub=hub))
     resources = fake_resources(lambda: engines)
-    defs = definitions_of(ModelFiles(found, ()), resources)
+    defs = graph_on(ModelFiles(found, ()), resources)
     repository, instance = defs.get_repository_def(), dg.DagsterInstance.ephemeral()
 
     def tick() -> float:

@@ -17,15 +17,8 @@ MOST_LINES_OF_A_FUNCTION = 40
 SHARED_NAMES = {"__init__.py", "__main__.py", "abc.py"}
 """Every room may have one of these. All other names of modules are used once."""
 FORBIDDEN_NAMES = {"utils.py", "helpers.py", "common.py", "manager.py", "misc.py"}
-PRIVATE_ALLOWED: dict[str, str] = {
-    "dagster._core.instance.config": "PoolGranularity has no public name",
-}
+PRIVATE_ALLOWED: dict[str, str] = {}
 """Private module of a dependency -> why it is imported. docs/architecture.md lists the same."""
-TWICE = {
-    "snapshot.py",
-    "watching.py",
-}
-"""Names that two modules still share. Add no name; remove one when a module is renamed."""
 
 
 def main() -> int:
@@ -73,7 +66,7 @@ def _shared_names(modules: list[Path]) -> Iterator[str]:
     for module in modules:
         by_name[module.name].append(module)
     for name, found in sorted(by_name.items()):
-        if len(found) > 1 and name not in SHARED_NAMES | TWICE:
+        if len(found) > 1 and name not in SHARED_NAMES:
             yield f"{name} is the name of {', '.join(map(str, found))}. Name each module after its topic."
 
 

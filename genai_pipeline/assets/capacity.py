@@ -9,7 +9,7 @@ from genai_pipeline.resources.configured import RolloutResource
 
 @release_asset(deps=["platform/node_pools"], kinds={"karpenter"}, checks=CHECKS["capacity"])
 def capacity(context: ReleaseContext, rollout: RolloutResource) -> AssetResult:
-    """Whether the candidate fits beside the live release, what that costs, and how traffic will move."""
+    """Room for the candidate beside the live release, its cost, and how traffic will move."""
     from genai_pipeline.rollout.capacity.capacity_plan import plan_capacity
     from genai_pipeline.rollout.capacity.downtime import expected_downtime
     from genai_pipeline.rollout.capacity.standing import standing_of

@@ -18,7 +18,7 @@ from genai_pipeline.resources.engines import Engines
     key=[GROUP, "observability"], group_name=GROUP, kinds={"prometheus"}, check_specs=check_specs("observability")
 )
 def observability(models: ModelsResource, rollout: RolloutResource) -> dg.MaterializeResult:
-    """Where the engines' metrics are read: a Prometheus, or each engine's own /metrics."""
+    """The source of the engines' metrics: a Prometheus, or each engine's own /metrics."""
     engines = rollout.engines()
     source = engines.profile.prometheus_url or "each engine's own /metrics"
     with explained():

@@ -64,15 +64,12 @@ Work = Callable[..., AssetResult]
 class ReleaseAsset:
     """One asset of the graph that every model has: `m/<name>`."""
 
+    name: str
     work: Work
     deps: tuple[str, ...]
     kinds: frozenset[str]
     checks: Mapping[str, str]
     moves_traffic: bool = False
-
-    @property
-    def name(self) -> str:
-        return self.work.__name__
 
     @property
     def resources(self) -> list[str]:
@@ -115,7 +112,7 @@ def release_asset(
         checks: name of each check and the question that it answers.
         moves_traffic: a newer release never interrupts it.
     """
-    return lambda work: ReleaseAsset(work, tuple(deps), frozenset(kinds), checks, moves_traffic)
+    return lambda work: ReleaseAsset(work.__name__, work, tuple(deps), frozenset(kinds), checks, moves_traffic)
 
 
 def pool_of(spec: ModelSpec) -> str:

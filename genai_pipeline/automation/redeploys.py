@@ -55,7 +55,7 @@ def _requests(
     known: dict[tuple[str, str], Deployed],
     notes: list[str],
 ) -> Iterator[dg.RunRequest]:
-    from genai_pipeline.rollout.upkeep.redeploy import due
+    from genai_pipeline.rollout.upkeep.redeployment import due
 
     live = engines.records().live(spec.name)
     record = engines.records().get(spec.name, live.release) if live else None

@@ -15,8 +15,8 @@ from genai_pipeline.cli.context import Command, Context
 from genai_pipeline.core.errors import GenaiError, NotFound, NotReady, Unavailable
 
 if TYPE_CHECKING:
+    from genai_pipeline.core.model_snapshot import Snapshot
     from genai_pipeline.core.model_spec import ModelSpec
-    from genai_pipeline.core.snapshot import Snapshot
     from genai_pipeline.evaluation.stale_results import StaleResults
     from genai_pipeline.gateways import Gateways
     from genai_pipeline.gateways.dagster_api import DagsterApi

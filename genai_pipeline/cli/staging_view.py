@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from genai_pipeline.core.manifest import Manifest
-    from genai_pipeline.core.snapshot import Snapshot
+    from genai_pipeline.core.model_snapshot import Snapshot
     from genai_pipeline.staging.meter import StagingProgress
     from genai_pipeline.staging.prune_decision import PruneDecision
     from genai_pipeline.staging.transfer_plan import PlannedFile

@@ -19,7 +19,7 @@ from genai_pipeline.assets.observability import observability
 from genai_pipeline.assets.serving_report import serving_report
 from genai_pipeline.assets.snapshot import snapshot
 from genai_pipeline.assets.staged_model import staged_model
-from genai_pipeline.automation.live_watch import live_watch_sensor
+from genai_pipeline.automation.live_watch_sensor import live_watch_sensor
 from genai_pipeline.automation.redeploys import redeploy_sensor
 from genai_pipeline.automation.rollouts import promote_job, releases_of, rollout_job, version_sensors
 from genai_pipeline.automation.upkeep import upkeep_of

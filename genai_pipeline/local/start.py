@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genai_pipeline.core.errors import ClusterUnavailable, NotReady, Refused
+from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.progress import Log
 from genai_pipeline.local.dagster_home import prepare_dagster_home
 from genai_pipeline.local.installation import Installation, uses_own_hub
@@ -180,7 +181,8 @@ def _refuse_the_dead(supervisor: Supervisor, waiting: Sequence[Service], out_of_
 
 
 def _prepare(installation: Installation, ports: Mapping[str, int], env: Mapping[str, str]) -> None:
-    prepare_dagster_home(installation.dagster_home, installation.code_socket)
+    max_rollouts = Profile.load({**env, "GENAI_HOME": str(installation.home)}).max_rollouts
+    prepare_dagster_home(installation.dagster_home, installation.code_socket, max_rollouts)
     installation.write_addresses(ports, env)
 
 

@@ -19,7 +19,7 @@ from genai_pipeline.rollout.switch.cutover import CutOver
 from genai_pipeline.rollout.switch.ending import Ending
 from genai_pipeline.rollout.switch.rollback import RollBack
 from genai_pipeline.rollout.switch.traffic import Traffic
-from genai_pipeline.rollout.upkeep.redeploy import Redeploy
+from genai_pipeline.rollout.upkeep.redeployment import Redeploy
 from genai_pipeline.rollout.watch.live_watch import LiveWatch
 from genai_pipeline.rollout.watch.reading import Reader
 from genai_pipeline.rollout.watch.watcher import Ask, Watcher

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from genai_pipeline.core.errors import AlreadyExists, NotFound, StagingError, StoreUnavailable
 from genai_pipeline.core.faults import crash_point
 from genai_pipeline.core.manifest import Manifest, ManifestFile, manifest_key
-from genai_pipeline.core.snapshot import Snapshot
+from genai_pipeline.core.model_snapshot import Snapshot
 from genai_pipeline.gateways.store.abc import ObjectStore
 
 ATTEMPTS = 3

@@ -8,7 +8,7 @@ from itertools import islice
 
 from genai_pipeline.core.errors import StagingError
 from genai_pipeline.core.manifest import MANIFEST_NAME, Manifest
-from genai_pipeline.core.snapshot import SnapshotFile
+from genai_pipeline.core.model_snapshot import SnapshotFile
 from genai_pipeline.gateways.store.abc import ObjectStore
 from genai_pipeline.gateways.threads import each
 from genai_pipeline.staging.commit import read_manifest

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from genai_pipeline.core.errors import ChecksumMismatch
 from genai_pipeline.core.formats import LARGEST_HEAD, refuse_disguised
 from genai_pipeline.core.manifest import ManifestFile
-from genai_pipeline.core.snapshot import SnapshotFile
+from genai_pipeline.core.model_snapshot import SnapshotFile
 from genai_pipeline.gateways.store.abc import Body
 from genai_pipeline.gateways.store.checksums import ALGORITHM, Crc64
 

@@ -19,7 +19,7 @@ from contextlib import suppress
 from genai_pipeline.core.errors import NotFound
 from genai_pipeline.core.faults import crash_point
 from genai_pipeline.core.manifest import ManifestFile
-from genai_pipeline.core.snapshot import SnapshotFile
+from genai_pipeline.core.model_snapshot import SnapshotFile
 from genai_pipeline.gateways.store.abc import ObjectStore, Upload, UploadedPart
 from genai_pipeline.gateways.store.checksums import is_body
 from genai_pipeline.staging.digest import Digest, OrderedHasher

@@ -21,9 +21,9 @@ from genai_pipeline.core.errors import (
 )
 from genai_pipeline.core.formats import LARGEST_HEAD, format_of
 from genai_pipeline.core.manifest import MANIFEST_NAME, staged_prefix
+from genai_pipeline.core.model_snapshot import TAKE_WHOLE, Snapshot, SnapshotFile, shards_named_by
 from genai_pipeline.core.repository_paths import path_problem, twins
 from genai_pipeline.core.safetensors import LENGTH_BYTES, check_header, header_length
-from genai_pipeline.core.snapshot import TAKE_WHOLE, Snapshot, SnapshotFile, shards_named_by
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.threads import each
 

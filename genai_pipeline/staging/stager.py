@@ -13,7 +13,7 @@ from genai_pipeline.core.clock import utc_now
 from genai_pipeline.core.errors import StagingError
 from genai_pipeline.core.faults import crash_point
 from genai_pipeline.core.manifest import Manifest
-from genai_pipeline.core.snapshot import Snapshot
+from genai_pipeline.core.model_snapshot import Snapshot
 from genai_pipeline.core.verdict import Verdict
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.store.abc import ObjectStore

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from genai_pipeline.core.errors import ChecksumMismatch, GenaiError, IncompleteModel, NotFound, Refused, UnsafeFormat
 from genai_pipeline.core.manifest import MANIFEST_NAME, Manifest, staged_prefix
-from genai_pipeline.core.snapshot import INDEX_NAME, Snapshot, SnapshotFile, shards_named_by
+from genai_pipeline.core.model_snapshot import INDEX_NAME, Snapshot, SnapshotFile, shards_named_by
 from genai_pipeline.core.source_spec import ANY_LICENCE
 from genai_pipeline.core.verdict import Outcome, Verdict, failed, inconclusive, judge, passed
 from genai_pipeline.gateways.hub.abc import Hub

@@ -28,7 +28,7 @@ from genai_pipeline.core.errors import (
 )
 from genai_pipeline.core.faults import crash_point
 from genai_pipeline.core.manifest import ManifestFile, staged_prefix
-from genai_pipeline.core.snapshot import Snapshot, SnapshotFile
+from genai_pipeline.core.model_snapshot import Snapshot, SnapshotFile
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.store.abc import ObjectStore, Upload
 from genai_pipeline.gateways.threads import Workers

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from genai_pipeline.core.manifest import staged_prefix
-from genai_pipeline.core.snapshot import Snapshot, SnapshotFile
+from genai_pipeline.core.model_snapshot import Snapshot, SnapshotFile
 from genai_pipeline.gateways.store.abc import ObjectStore
 from genai_pipeline.staging.copies import find_copies, published_digest
 from genai_pipeline.staging.meter import TransferMethod

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from genai_pipeline.core.errors import NotFound, Refused, StoreConflict, Unavailable
 from genai_pipeline.core.manifest import MANIFEST_NAME, Manifest, ManifestFile, staged_prefix
-from genai_pipeline.core.snapshot import Snapshot, SnapshotFile
+from genai_pipeline.core.model_snapshot import Snapshot, SnapshotFile
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject
 from genai_pipeline.gateways.threads import each

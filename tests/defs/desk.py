@@ -6,8 +6,8 @@ from genai_pipeline.automation.rollouts import promote_job_name, releases_of
 from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.model_file import ModelFiles, parse_model
 from genai_pipeline.core.verdict import passed
-from genai_pipeline.definitions import definitions_of
 from genai_pipeline.resources.engines import Engines
+from tests.fakes.graph import graph_on
 from tests.fakes.resources import fake_resources
 from tests.fakes.world import PROFILE, World
 
@@ -32,7 +32,7 @@ class Desk:
     def load(self, files: ModelFiles) -> None:
         """Load the code location anew from these model files."""
         self.spec = files.specs[0]
-        self.defs = definitions_of(files, self.resources)
+        self.defs = graph_on(files, self.resources)
 
     def tick(self):
         """One evaluation of the version sensor; adds the partitions it asks for."""
@@ -74,7 +74,7 @@ class Desk:
             partition_key=partition,
             instance=self.instance,
             raise_on_error=False,
-            resources=self.resources,
+            resources=self.defs.resources,
         )
 
     def record(self, release):

@@ -3,13 +3,13 @@
 import dagster as dg
 import pytest
 from dagster._core.op_concurrency_limits_counter import GlobalOpConcurrencyLimitsCounter
+from dagster._utils.tags import TagConcurrencyLimitsCounter
 
-from genai_pipeline.assets.release_asset import CANDIDATES_POOL
-from genai_pipeline.automation.rollouts import hold_to_limits
 from genai_pipeline.core.model_file import ModelFiles, parse_model, read_models
 from genai_pipeline.core.notice import NoticeKind
 from genai_pipeline.core.record import Phase
 from genai_pipeline.core.verdict import inconclusive
+from genai_pipeline.local.dagster_home import prepare_dagster_home
 from genai_pipeline.resources.runs import runs_under_way
 from tests.defs.desk import MODEL
 
@@ -295,32 +295,10 @@ def test_a_run_that_somebody_put_together_of_assets_is_seen_as_the_models(desk):
     assert "under way" in desk.tick()[1]
 
 
-def test_every_asset_of_a_model_is_in_its_pool_but_the_one_that_takes_room(desk):
-    pools = {a.op.name: a.op.pool for a in desk.defs.assets if isinstance(a, dg.AssetsDefinition) and a.op.pool}
-    assert pools.pop("tiny__capacity") == CANDIDATES_POOL
-    assert set(pools.values()) == {"model_tiny"}
-    assert len(pools) == 7
+def test_every_asset_of_a_model_is_in_its_pool(desk):
+    pools = [a.op.pool for a in desk.defs.assets if isinstance(a, dg.AssetsDefinition) and a.op.pool]
 
-
-@pytest.fixture
-def run_pools(tmp_path):
-    (tmp_path / "dagster.yaml").write_text("concurrency: {pools: {granularity: run, default_limit: 1}}\n")
-    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
-        yield instance
-
-
-def test_the_limits_of_the_pools_are_what_the_settings_say(desk, run_pools):
-    hold_to_limits(run_pools, [desk.spec], 3)
-    hold_to_limits(run_pools, [desk.spec], 3)
-
-    limits = {limit.name: limit.limit for limit in run_pools.event_log_storage.get_pool_limits()}
-    assert limits == {CANDIDATES_POOL: 3, "model_tiny": 1}
-
-
-def test_pools_that_hold_steps_back_are_left_alone(desk):
-    hold_to_limits(desk.instance, [desk.spec], 3)
-
-    assert not list(desk.instance.event_log_storage.get_pool_limits())
+    assert pools == ["model_tiny"] * 8
 
 
 def test_each_kind_of_source_has_a_sensor_of_its_own_and_only_its_own_models(desk, tmp_path):
@@ -337,28 +315,42 @@ def test_each_kind_of_source_has_a_sensor_of_its_own_and_only_its_own_models(des
     assert {target.job_name for target in sensors["new_versions_folder"].targets} == {"rollout_b", "promote_b"}
 
 
-def test_what_is_launched_by_hand_waits_in_dagsters_queue_for_the_models_run_and_for_room(desk, run_pools):
+@pytest.fixture
+def queue(tmp_path):
+    """An instance with the product's own dagster.yaml, and room for one rollout."""
+    prepare_dagster_home(tmp_path, tmp_path / "socket", max_rollouts=1)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        yield instance
+
+
+def test_what_is_launched_by_hand_waits_in_dagsters_queue_for_the_models_run_and_for_room(desk, queue):
     load(desk, *map(named, ("tiny", "b")))
-    hold_to_limits(run_pools, [parse_model(named(name), name) for name in ("tiny", "b")], 1)
 
     def launched(job, **about):
-        return run_pools.create_run_for_job(desk.defs.resolve_job_def(job), **about)
+        job = desk.defs.resolve_job_def(job)
+        return queue.create_run_for_job(job, tags=dict(job.tags), **about)
 
-    launched("rollout_tiny", status=dg.DagsterRunStatus.STARTED)
-    at_work = run_pools.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+    def pools(runs, at_work):
+        """One pass of the daemon over the queue."""
+        return GlobalOpConcurrencyLimitsCounter(
+            queue,
+            runs,
+            at_work,
+            concurrency_keys=queue.event_log_storage.get_concurrency_keys(),
+            pool_limits=queue.event_log_storage.get_pool_limits(),
+            pool_granularity=settings.pool_config.pool_granularity,
+        )
+
+    settings = queue.get_concurrency_config()
+    running = launched("rollout_tiny", status=dg.DagsterRunStatus.STARTED)
+    pools([running], [])  # its own pass, in which Dagster learns of its pool
+    at_work = queue.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
     queued = {job: launched(job) for job in ("promote_tiny", "rollout_b", "promote_b")}
-    storage = run_pools.event_log_storage
-    counter = GlobalOpConcurrencyLimitsCounter(
-        run_pools,
-        list(queued.values()),
-        at_work,
-        concurrency_keys=storage.get_concurrency_keys(),
-        pool_limits=storage.get_pool_limits(),
-        pool_granularity=run_pools.get_concurrency_config().pool_config.pool_granularity,
-    )
+    by_pool = pools(list(queued.values()), at_work)
+    by_tag = TagConcurrencyLimitsCounter(settings.run_queue_config.tag_concurrency_limits, [running])
 
-    assert {job: counter.is_blocked(run) for job, run in queued.items()} == {
-        "promote_tiny": True,
-        "rollout_b": True,
-        "promote_b": False,
+    assert {job: (by_pool.is_blocked(run), by_tag.is_blocked(run)) for job, run in queued.items()} == {
+        "promote_tiny": (True, False),
+        "rollout_b": (False, True),
+        "promote_b": (False, False),
     }

@@ -2,17 +2,22 @@ import subprocess
 import sys
 
 import dagster as dg
+import pytest
 
 from genai_pipeline.core.checks import CHECKS, PLATFORM_CHECKS, UPKEEP_CHECKS
-from genai_pipeline.core.model_file import read_models
-from genai_pipeline.definitions import definitions_of, models_folder
-from genai_pipeline.resources.configured import ProfileResource, pipeline_resources
+from genai_pipeline.definitions import defs
 
 
-def test_the_graph_is_the_one_that_the_documentation_draws():
-    graph = definitions_of(
-        read_models(models_folder()), pipeline_resources(ProfileResource.from_environment({}))
-    ).resolve_asset_graph()
+@pytest.fixture(scope="module")
+def location() -> dg.Definitions:
+    """The code location of this repository, with its own model files."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("GENAI_MODELS", raising=False)
+        return defs()
+
+
+def test_the_graph_is_the_one_that_the_documentation_draws(location):
+    graph = location.resolve_asset_graph()
 
     edges = {
         key.to_user_string(): sorted(parent.to_user_string() for parent in graph.get(key).parent_keys)
@@ -34,10 +39,8 @@ def test_the_graph_is_the_one_that_the_documentation_draws():
     }
 
 
-def test_every_check_of_the_product_is_in_the_graph():
-    graph = definitions_of(
-        read_models(models_folder()), pipeline_resources(ProfileResource.from_environment({}))
-    ).resolve_asset_graph()
+def test_every_check_of_the_product_is_in_the_graph(location):
+    graph = location.resolve_asset_graph()
 
     found = {(k.asset_key.path[-1], k.name) for k in graph.asset_check_keys}
     assert found == {
@@ -45,13 +48,14 @@ def test_every_check_of_the_product_is_in_the_graph():
     }
 
 
-def test_a_wrong_model_file_is_reported_and_takes_nothing_with_it(tmp_path):
+def test_a_wrong_model_file_is_reported_and_takes_nothing_with_it(tmp_path, monkeypatch):
     (tmp_path / "good.yaml").write_text("name: good\nsource: {hub: a/b}\n")
     (tmp_path / "bad.yaml").write_text("name: bad\nsource: {hub: a/b}\nserving: {engin: vllm}\n")
-    defs = definitions_of(read_models(tmp_path), pipeline_resources(ProfileResource.from_environment({})))
+    monkeypatch.setenv("GENAI_MODELS", str(tmp_path))
 
-    graph = defs.resolve_asset_graph()
-    result = dg.materialize([a for a in defs.assets if a.key.path == ["platform", "model_files"]])
+    loaded = defs()
+    graph = loaded.resolve_asset_graph()
+    result = dg.materialize([a for a in loaded.assets if a.key.path == ["platform", "model_files"]])
 
     assert dg.AssetKey(["good", "live"]) in graph.get_all_asset_keys()
     assert "bad.yaml:3: serving.engin" in graph.get(dg.AssetKey(["platform", "model_files"])).description

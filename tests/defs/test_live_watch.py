@@ -3,11 +3,11 @@
 import dagster as dg
 import pytest
 
-from genai_pipeline.automation.going_back import ROLL_BACK
+from genai_pipeline.automation.live_watch_sensor import ROLL_BACK
 from genai_pipeline.core.errors import EngineBroken
 from genai_pipeline.core.model_file import ModelFiles, parse_model
 from genai_pipeline.core.record import Phase
-from genai_pipeline.resources.runs import MODEL_TAG
+from genai_pipeline.core.run_tags import MODEL_TAG
 from tests.fakes.world import FakeInference
 
 MODEL = """

@@ -5,9 +5,9 @@ import pytest
 
 from genai_pipeline.core.manifest import staged_prefix
 from genai_pipeline.core.model_file import ModelFiles
-from genai_pipeline.definitions import definitions_of
 from genai_pipeline.resources.configured import ProfileResource, pipeline_resources
 from genai_pipeline.staging.stager import Stager
+from tests.fakes.graph import graph_on
 
 RUNNING = dg.DefaultScheduleStatus.RUNNING
 CHECK = dg.AssetCheckKey(dg.AssetKey(["tiny", "staged_model"]), "bytes_unchanged")
@@ -40,7 +40,7 @@ def test_sensors_say_what_they_are_for_and_are_on(desk):
 
 
 def test_a_code_location_without_a_model_has_nothing_to_verify():
-    defs = definitions_of(ModelFiles((), ()), pipeline_resources(ProfileResource.from_environment({})))
+    defs = graph_on(ModelFiles((), ()), pipeline_resources(ProfileResource.from_environment({})))
     assert [s.name for s in defs.schedules] == ["prune"]
     defs.get_repository_def()
 

@@ -21,8 +21,8 @@ from genai_pipeline.core.errors import (
     NotReady,
     RevisionNotFound,
 )
+from genai_pipeline.core.model_snapshot import Snapshot, SnapshotFile
 from genai_pipeline.core.profile import Profile
-from genai_pipeline.core.snapshot import Snapshot, SnapshotFile
 from genai_pipeline.core.verdict import Verdict, inconclusive, judge
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.agent.abc import AgentAnswer, AgentEndpoint

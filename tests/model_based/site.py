@@ -1,7 +1,7 @@
 """A whole installation in memory: the real controller and engines over a fake world, and a Dagster of thirty lines.
 
 Nothing happens by itself: ticks, steps of runs, watches and prunes are asked for, one at a time, each with a fault or
-without one. There are no threads and no sleeps, and the clock is turned by hand.
+without one. There are no threads and no sleeps, and the clock is turned by context.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ import hashlib
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from types import SimpleNamespace
 
 from genai_pipeline.assets import live as live_asset
-from genai_pipeline.assets.agent_candidate import AGENT_CANDIDATE
-from genai_pipeline.assets.agent_report import AGENT_REPORT
-from genai_pipeline.assets.candidate import CANDIDATE
-from genai_pipeline.assets.capacity import CAPACITY
-from genai_pipeline.assets.live import LIVE
-from genai_pipeline.assets.release_asset import Findings, InHand, ReleaseAsset, carry_out
-from genai_pipeline.assets.serving_report import SERVING_REPORT
-from genai_pipeline.assets.snapshot import SNAPSHOT
-from genai_pipeline.assets.staged_model import STAGED_MODEL
+from genai_pipeline.assets.agent_candidate import agent_candidate
+from genai_pipeline.assets.agent_report import agent_report
+from genai_pipeline.assets.candidate import candidate
+from genai_pipeline.assets.capacity import capacity
+from genai_pipeline.assets.release_asset import AssetResult, ReleaseAsset, ReleaseContext, carry_out
+from genai_pipeline.assets.serving_report import serving_report
+from genai_pipeline.assets.snapshot import snapshot
+from genai_pipeline.assets.staged_model import staged_model
 from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.core.facts import Facts
@@ -168,13 +168,13 @@ class Site:
         return tick
 
     def _run_of(self, start: RequestedRun) -> Run:
-        assets = list(self.assets) if start.kind == "rollout" else [LIVE]
+        assets = list(self.assets) if start.kind == "rollout" else [live_asset.live]
         return Run(start.kind, start.spec, start.release, assets)
 
     def launch_live_by_hand(self, model: str, release: str) -> None:
         """Somebody materializes m/live in the UI."""
         if model not in self.runs:
-            self.runs[model] = Run("by hand", self.specs[model], release, [LIVE])
+            self.runs[model] = Run("by hand", self.specs[model], release, [live_asset.live])
 
     def step(self, model: str, fault: Fault | None = None) -> None:
         """The next asset of a model's run."""
@@ -182,7 +182,8 @@ class Site:
         live_asset.utc_now = self.now_text
         ended = True
         with surviving(fault):
-            _, error = carry_out(run.left.pop(0), self._in_hand(run))
+            asset = run.left.pop(0)
+            _, error = carry_out(asset, self._context_of(run), self.engines, self._resources(asset))
             ended = bool(error) or not run.left
         if ended:
             del self.runs[model]
@@ -190,11 +191,15 @@ class Site:
         if live and (before is None or before.release != live.release):
             self.moves.append(Move(run.spec, self.engines.records().require(model, live.release), self.now))
 
-    def _in_hand(self, run: Run) -> InHand:
+    def _resources(self, asset: ReleaseAsset) -> dict[str, object]:
+        """Only `live` does its own work here, and it asks for the engines alone."""
+        return {"rollout": SimpleNamespace(engines=lambda: self.engines)} if asset.name == "live" else {}
+
+    def _context_of(self, run: Run) -> ReleaseContext:
         record = self.engines.records().require(run.model, run.release)
         spec = run.spec.model_copy(update={"serving": record.model_spec.serving})
-        say = self.engines.overtaking().watched(record, lambda _: None)
-        return InHand(spec, Release.of(spec, record.revision), record, self.engines, say, lambda _: None)
+        log = self.engines.overtaking().watched(record, lambda _: None)
+        return ReleaseContext(spec, Release.of(spec, record.revision), record, log, lambda _: None)
 
     def kill(self, model: str) -> None:
         self.runs.pop(model, None)
@@ -246,17 +251,17 @@ class Site:
     @cached_property
     def assets(self) -> tuple[ReleaseAsset, ...]:
         return (
-            replace(SNAPSHOT, work=lambda hand: _all("snapshot", Outcome.PASSED)),
-            replace(STAGED_MODEL, work=self._stage),
-            replace(CAPACITY, work=lambda hand: replace(_all("capacity"), facts=Facts(strategy="blue_green"))),
-            replace(CANDIDATE, work=self._start),
-            replace(SERVING_REPORT, work=self._measure),
-            replace(AGENT_CANDIDATE, work=self._start_agent),
-            replace(AGENT_REPORT, work=lambda hand: _all("agent_report", self._outcome(hand))),
+            replace(snapshot, work=lambda context: _all("snapshot", Outcome.PASSED)),
+            replace(staged_model, work=self._stage),
+            replace(capacity, work=lambda context: replace(_all("capacity"), facts=Facts(strategy="blue_green"))),
+            replace(candidate, work=self._start),
+            replace(serving_report, work=self._measure),
+            replace(agent_candidate, work=self._start_agent),
+            replace(agent_report, work=lambda context: _all("agent_report", self._outcome(context))),
         )
 
-    def _stage(self, hand: InHand) -> Findings:
-        model, revision, store = hand.release.model, hand.release.revision, self.world.store
+    def _stage(self, context: ReleaseContext) -> AssetResult:
+        model, revision, store = context.release.model, context.release.revision, self.world.store
         body = revision.encode()
         etag = store.put(f"{staged_prefix(model, revision)}weights", body)
         files = (ManifestFile("weights", len(body), hashlib.sha256(body).hexdigest(), etag),)
@@ -264,25 +269,25 @@ class Site:
         store.put(manifest_key(model, revision), manifest.to_bytes())
         return _all("staged_model")
 
-    def _start(self, hand: InHand) -> Findings:
-        self.engines.candidates().start_engine(hand.spec, hand.release, hand.say)
+    def _start(self, context: ReleaseContext) -> AssetResult:
+        self.engines.candidates().start_engine(context.spec, context.release, context.log)
         return _all("candidate")
 
-    def _measure(self, hand: InHand) -> Findings:
+    def _measure(self, context: ReleaseContext) -> AssetResult:
         self.engines.candidates().stop_agent(
-            hand.release, unless_live=self.engines.traffic().on(hand.release.model, "agent")
+            context.release, unless_live=self.engines.traffic().on(context.release.model, "agent")
         )
-        return _all("serving_report", self._outcome(hand))
+        return _all("serving_report", self._outcome(context))
 
-    def _start_agent(self, hand: InHand) -> Findings:
-        self.engines.candidates().start_agent(hand.release, hand.say)
+    def _start_agent(self, context: ReleaseContext) -> AssetResult:
+        self.engines.candidates().start_agent(context.release, context.log)
         return _all("agent_candidate")
 
-    def _outcome(self, hand: InHand) -> Outcome:
-        if hand.release.id in self.world.broken_engines:
+    def _outcome(self, context: ReleaseContext) -> Outcome:
+        if context.release.id in self.world.broken_engines:
             return Outcome.INCONCLUSIVE
-        return self.outcomes[hand.release.revision]
+        return self.outcomes[context.release.revision]
 
 
-def _all(asset: str, outcome: Outcome = Outcome.PASSED) -> Findings:
-    return Findings([Verdict(check, outcome, f"it {outcome}") for check in CHECKS[asset]])
+def _all(asset: str, outcome: Outcome = Outcome.PASSED) -> AssetResult:
+    return AssetResult([Verdict(check, outcome, f"it {outcome}") for check in CHECKS[asset]])

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from genai_pipeline.core.errors import RevisionNotFound
-from genai_pipeline.core.snapshot import Snapshot, SnapshotFile
+from genai_pipeline.core.model_snapshot import Snapshot, SnapshotFile
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.hub.digest_memory import DigestMemory, changed_meanwhile
 from genai_pipeline.gateways.hub.source_files import FileChanged, ListedFile, SourceFiles

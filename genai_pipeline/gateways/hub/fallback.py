@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 from genai_pipeline.core.errors import HubUnavailable, RepositoryNotFound, Unavailable
-from genai_pipeline.core.snapshot import Snapshot
+from genai_pipeline.core.model_snapshot import Snapshot
 from genai_pipeline.gateways.hub.abc import Hub
 
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from genai_pipeline.core.errors import AccessDenied, HubUnavailable, RevisionNotFound
-from genai_pipeline.core.snapshot import Snapshot, SnapshotFile
+from genai_pipeline.core.model_snapshot import Snapshot, SnapshotFile
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.redaction import (
     keep_secrets_out_of_logs,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from genai_pipeline.core.errors import Refused, RevisionNotFound
-from genai_pipeline.core.snapshot import Snapshot
+from genai_pipeline.core.model_snapshot import Snapshot
 from genai_pipeline.core.source_spec import Source
 from genai_pipeline.core.tag_range import TagRange
 from genai_pipeline.gateways.hub.abc import Hub

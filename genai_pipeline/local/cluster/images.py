@@ -15,7 +15,7 @@ EXTRA_IMAGES = "GENAI_LOCAL_IMAGES"
 _IMAGES: Mapping[str, Sequence[str]] = {
     "vllm/vllm-openai": ["python", "-m", "vllm.entrypoints.openai.api_server"],
     "genai-pipeline/strands-agent": ["python", "-m", "genai_pipeline.agent"],
-    "genai-pipeline/chat-ui": ["python", "-m", "genai_pipeline.local.chat_ui"],
+    "genai-pipeline/chat-ui": ["python", "-m", "genai_pipeline.local.chat_page"],
 }
 
 

@@ -29,7 +29,7 @@ SOURCES = {
     ),
     "chat-ui": (
         "images/chat-ui/Containerfile",
-        ["images/chat-ui", "genai_pipeline/local/chat_ui.py", "genai_pipeline/local/chat_ui.html"],
+        ["images/chat-ui", "genai_pipeline/local/chat_page.py", "genai_pipeline/local/chat_page.html"],
     ),
 }
 """Image -> how it is built, and what goes into it besides the requirements in pyproject.toml."""

@@ -115,7 +115,7 @@ def installed(cluster: RunningCluster, folder: Path, namespace: str, model: dict
 def start_dagster(installation: Installation) -> None:
     """The code server, then the daemon whose sensor starts the runs."""
     home, code = installation.dagster_home, installation.folder / "code.sock"
-    prepare_dagster_home(home, code)
+    prepare_dagster_home(home, code, max_rollouts=2)
     python = [sys.executable, "-m"]
     serve = [*python, "dagster", "code-server", "start", "-s", str(code), "-m", "genai_pipeline.definitions"]
     serve += ["-d", str(PROJECT), "--location-name", "genai_pipeline"]

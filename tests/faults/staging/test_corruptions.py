@@ -16,7 +16,7 @@ import pytest
 
 from genai_pipeline.core.errors import GenaiError, RevisionNotFound
 from genai_pipeline.core.manifest import MANIFEST_NAME, manifest_key, staged_prefix
-from genai_pipeline.core.snapshot import Snapshot
+from genai_pipeline.core.model_snapshot import Snapshot
 from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.gateways.hub.huggingface import HuggingFaceHub
 from genai_pipeline.gateways.store.abc import Upload, UploadedPart

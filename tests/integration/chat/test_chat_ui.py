@@ -7,7 +7,7 @@ from http.server import ThreadingHTTPServer
 import pytest
 
 from genai_pipeline.gateways.inference.openai import OpenAIInference
-from genai_pipeline.local.chat_ui import handler_for, page
+from genai_pipeline.local.chat_page import handler_for, page
 from tests.fakes.openai_server import FakeEngine
 
 

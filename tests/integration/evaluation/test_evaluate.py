@@ -18,7 +18,7 @@ from genai_pipeline.evaluation.agent_asker import AgentAsker
 from genai_pipeline.evaluation.agent_client import AgentClient
 from genai_pipeline.evaluation.agent_suite import AgentCase, AgentSuite
 from genai_pipeline.evaluation.comparison import CHECK
-from genai_pipeline.evaluation.evaluate import Baseline, AgentReport, EvaluationSettings, evaluate
+from genai_pipeline.evaluation.evaluate import AgentReport, Baseline, EvaluationSettings, evaluate
 from genai_pipeline.evaluation.outcome import RunOutcome
 from genai_pipeline.evaluation.reply import NotMeasured
 from genai_pipeline.evaluation.results import Results

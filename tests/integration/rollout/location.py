@@ -14,7 +14,6 @@ from typing import Any
 
 import dagster as dg
 
-from genai_pipeline import definitions
 from genai_pipeline.automation import redeploys
 from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.model_file import read_models
@@ -24,6 +23,7 @@ from genai_pipeline.gateways.store.s3_settings import S3Settings
 from genai_pipeline.k8s import agent
 from genai_pipeline.resources.engines import Engines
 from genai_pipeline.rollout.control import rollout_plan
+from tests.fakes.graph import graph_on
 from tests.fakes.measuring import replace_engines
 from tests.fakes.resources import fake_resources
 from tests.fakes.world import PROFILE, FakeCluster, World
@@ -72,7 +72,6 @@ def engines_of(home: Path, bucket: str, endpoint: str) -> Engines:
 def _speed_up() -> None:
     rollout_plan.BACK_OFF_S = 0.1
     redeploys.TICK_S = 1
-    definitions.EXECUTOR = dg.in_process_executor
 
 
 def _replace(path: str, by: Any) -> None:
@@ -89,4 +88,5 @@ def defs() -> dg.Definitions:
     if os.environ.get(VERSION):
         agent.version = lambda _: os.environ[VERSION]  # type: ignore[assignment]
     engines = engines_of(home, os.environ["EXACTLY_ONCE_BUCKET"], os.environ["AWS_ENDPOINT_URL"])
-    return definitions.definitions_of(read_models(home / "models"), fake_resources(lambda: engines), tick_s=1)
+    graph = graph_on(read_models(home / "models"), fake_resources(lambda: engines), tick_s=1)
+    return dg.Definitions.merge(graph, dg.Definitions(executor=dg.in_process_executor))

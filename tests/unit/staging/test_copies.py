@@ -6,7 +6,7 @@ import pytest
 
 from genai_pipeline.core.errors import Refused
 from genai_pipeline.core.manifest import staged_prefix
-from genai_pipeline.core.snapshot import Snapshot, SnapshotFile
+from genai_pipeline.core.model_snapshot import Snapshot, SnapshotFile
 from genai_pipeline.staging.meter import TransferMethod
 from genai_pipeline.staging.stager import Stager
 from genai_pipeline.staging.transfer_plan import plan_staging

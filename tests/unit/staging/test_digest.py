@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from genai_pipeline.core.errors import ChecksumMismatch
-from genai_pipeline.core.snapshot import SnapshotFile
+from genai_pipeline.core.model_snapshot import SnapshotFile
 from genai_pipeline.gateways.store.abc import UploadedPart
 from genai_pipeline.gateways.store.checksums import crc64nvme, is_body, of_parts
 from genai_pipeline.staging.digest import Digest, OrderedHasher

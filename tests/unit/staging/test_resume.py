@@ -9,7 +9,7 @@ import pytest
 
 from genai_pipeline.core.errors import ChecksumMismatch, HubUnavailable, StoreConflict, StoreUnavailable
 from genai_pipeline.core.manifest import manifest_key, staged_prefix
-from genai_pipeline.core.snapshot import Snapshot
+from genai_pipeline.core.model_snapshot import Snapshot
 from genai_pipeline.gateways.store.abc import Upload, UploadedPart
 from genai_pipeline.staging.stager import Stager
 from tests.fakes.store import MemoryStore

@@ -12,7 +12,7 @@ from genai_pipeline.core.errors import (
     UnsafeFormat,
 )
 from genai_pipeline.core.manifest import Manifest, manifest_key, staged_prefix
-from genai_pipeline.core.snapshot import Snapshot, SnapshotFile
+from genai_pipeline.core.model_snapshot import Snapshot, SnapshotFile
 from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.staging.stager import Stager
 from genai_pipeline.staging.staging_verdicts import judge_snapshot

@@ -9,7 +9,7 @@ import pytest
 
 from genai_pipeline.core.errors import StagingError
 from genai_pipeline.core.manifest import manifest_key, staged_prefix
-from genai_pipeline.core.snapshot import Snapshot
+from genai_pipeline.core.model_snapshot import Snapshot
 from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.staging import multipart, transfer
 from genai_pipeline.staging.stager import Stager

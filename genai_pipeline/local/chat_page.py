@@ -1,4 +1,4 @@
-"""`python -m genai_pipeline.local.chat_ui`: one page to talk to the live models from a browser.
+"""`python -m genai_pipeline.local.chat_page`: one page to talk to the live models from a browser.
 
 Stands in for Open WebUI on one machine. It sends the page, and passes the page's two questions on to the
 models' stable addresses: vLLM allows no other origin to ask it from a browser.
