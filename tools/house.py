@@ -17,8 +17,6 @@ MOST_LINES_OF_A_FUNCTION = 40
 SHARED_NAMES = {"__init__.py", "__main__.py", "abc.py"}
 """Every room may have one of these. All other names of modules are used once."""
 FORBIDDEN_NAMES = {"utils.py", "helpers.py", "common.py", "manager.py", "misc.py"}
-PRIVATE_ALLOWED: dict[str, str] = {}
-"""Private module of a dependency -> why it is imported. docs/architecture.md lists the same."""
 
 
 def main() -> int:
@@ -57,8 +55,8 @@ def _private(module: Path, line: int, imported: str, names: list[str]) -> Iterat
     """Yield an import of a private module or name of another project. Dunder names such as `__future__` are public."""
     parts = imported.split(".")
     private = [part for part in [*parts, *names] if part.startswith("_") and not part.startswith("__")]
-    if private and parts[0] != PACKAGE.name and imported not in PRIVATE_ALLOWED:
-        yield f"{module}:{line}: {imported} is private. Use the public API, or add it to PRIVATE_ALLOWED with a reason."
+    if private and parts[0] != PACKAGE.name:
+        yield f"{module}:{line}: {imported} is private. Use the public API."
 
 
 def _shared_names(modules: list[Path]) -> Iterator[str]:
