@@ -142,16 +142,7 @@ def service_url(name: str, component: str, profile: Profile) -> str:
 
 def render_stable(release: Release, profile: Profile, component: str) -> Objects:
     """The stable Service of a component, with its traffic on `release`."""
-    name = stable_name(release.model, component)
-    return render_template(
-        "stable_service.yaml",
-        profile,
-        release,
-        name=name,
-        component=component,
-        port=PORTS[component],
-        binds_callers=component == "agent" and binds_callers(profile),
-    )
+    return _service("stable_service.yaml", stable_name(release.model, component), release, profile, component)
 
 
 def render_guards(release: Release, profile: Profile) -> Objects:
@@ -188,8 +179,12 @@ def render_rbac(profile: Profile) -> Objects:
 
 def _release_service(release: Release, profile: Profile, component: str) -> Objects:
     name = release.object_name if component == "engine" else release.agent_object_name
+    return _service("release_service.yaml", name, release, profile, component)
+
+
+def _service(template: str, name: str, release: Release, profile: Profile, component: str) -> Objects:
     return render_template(
-        "release_service.yaml",
+        template,
         profile,
         release,
         name=name,

@@ -19,14 +19,15 @@ FIELD_MANAGER = "genai-pipeline"
 def as_json(manifest: Manifest) -> dict[str, Any]:
     """Return a manifest as the API takes it. Raises Refused where it holds a value that JSON cannot hold."""
     try:
-        return json.loads(json.dumps(manifest, default=_mapping_as_dict))
+        return json.loads(json.dumps(manifest, default=mapping_as_dict))
     except (TypeError, ValueError) as error:
         raise Refused(
             f"A manifest holds a value that JSON cannot hold: {error}.", "Quote dates and the like."
         ) from error
 
 
-def _mapping_as_dict(value: Any) -> Any:
+def mapping_as_dict(value: Any) -> dict[Any, Any]:
+    """Convert what `json.dumps` does not know. Raises: TypeError: it is not a mapping."""
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(repr(value))

@@ -67,10 +67,6 @@ def is_conflict(error: ClientError) -> bool:
     return code_of(error) in _CONFLICT
 
 
-def is_absent(error: ClientError) -> bool:
-    return code_of(error) in _ABSENT
-
-
 def refuses_checksum(error: Exception) -> bool:
     """Return whether the server may have refused the request because of its CRC-64/NVME."""
     return isinstance(error, ClientError) and code_of(error) in ("InvalidRequest", "InvalidArgument", "NotImplemented")

@@ -49,7 +49,6 @@ class Prober:
         self.started = started or not container.get("startupProbe")
         self.ready = ready or (self.started and not container.get("readinessProbe"))
         self.dead = False
-        self._born = time.monotonic()
         self._task = asyncio.create_task(self._run())
 
     def stop(self) -> None:

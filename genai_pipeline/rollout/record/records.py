@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 from genai_pipeline.core.clock import later, utc_now
 from genai_pipeline.core.errors import AlreadyExists, NotFound, StoreConflict, Unreadable
@@ -17,6 +18,8 @@ from genai_pipeline.core.release import Release
 from genai_pipeline.gateways.store.abc import ObjectStore
 
 _TRIES = 20
+_Before = TypeVar("_Before")
+_After = TypeVar("_After", Record, Live)
 
 
 class Records:
@@ -85,22 +88,16 @@ class Records:
         Raises: NotFound: there is no record. StoreConflict: it kept changing during the tries.
         """
         key = record_key(model, release)
-        for _ in range(_TRIES):
+
+        def stored() -> tuple[Record, str]:
             body, etag = self._store.get(key)
-            before = read(Record, key, body)
+            return read(Record, key, body), etag
+
+        def changed(before: Record) -> Record:
             after = change(before)
-            if event:
-                after = after.with_event(self._now(), event)
-            if after == before:
-                return before
-            try:
-                self._store.put_if_match(key, after.to_bytes(), etag)
-            except StoreConflict:
-                continue
-            return after
-        raise StoreConflict(
-            f"{key} changed during each of {_TRIES} tries.", "Look for another process that writes it in a loop."
-        )
+            return after.with_event(self._now(), event) if event else after
+
+        return self._swap(key, stored, changed)
 
     def live(self, model: str) -> Live | None:
         return self._pointer(live_key(model))[0]
@@ -113,23 +110,7 @@ class Records:
         Returns: The pointer as it is stored now.
         Raises: StoreConflict: it kept changing during the tries.
         """
-        key = live_key(model)
-        for _ in range(_TRIES):
-            before, etag = self._pointer(key)
-            after = change(before)
-            if after == before:
-                return after
-            try:
-                if etag is None:
-                    self._store.put_new(key, after.to_bytes())
-                else:
-                    self._store.put_if_match(key, after.to_bytes(), etag)
-            except StoreConflict:
-                continue
-            return after
-        raise StoreConflict(
-            f"{key} changed during each of {_TRIES} tries.", "Look for another process that writes it in a loop."
-        )
+        return self._swap(live_key(model), lambda: self._pointer(live_key(model)), change)
 
     def set_live(self, release: Release, watched_for_s: float = 0, over: str | None = None) -> Live:
         """Point at `release`. The release that was live becomes the last good one, unless it ended badly.
@@ -190,6 +171,32 @@ class Records:
             return change(live)
 
         self.move_pointer(model, changed)
+
+    def _swap(
+        self, key: str, stored: Callable[[], tuple[_Before, str | None]], change: Callable[[_Before], _After]
+    ) -> _After:
+        """Compare and swap.
+
+        Args:
+            stored: returns what is there now with its ETag; None: there is no object yet.
+        Raises: StoreConflict: it kept changing during the tries.
+        """
+        for _ in range(_TRIES):
+            before, etag = stored()
+            after = change(before)
+            if after == before:
+                return after
+            try:
+                if etag is None:
+                    self._store.put_new(key, after.to_bytes())
+                else:
+                    self._store.put_if_match(key, after.to_bytes(), etag)
+            except StoreConflict:
+                continue
+            return after
+        raise StoreConflict(
+            f"{key} changed during each of {_TRIES} tries.", "Look for another process that writes it in a loop."
+        )
 
     def _pointer(self, key: str) -> tuple[Live | None, str | None]:
         try:

@@ -19,7 +19,7 @@ from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.record import Record
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Verdict, failed, inconclusive, passed
-from genai_pipeline.gateways.cluster.abc import Cluster, Difference
+from genai_pipeline.gateways.cluster.abc import Cluster, Difference, mapping_as_dict
 from genai_pipeline.k8s.agent import agent_settings
 from genai_pipeline.k8s.render import (
     PORTS,
@@ -141,13 +141,9 @@ def _what(difference: Difference) -> str:
 
 
 def _text(value: Any, most: int = 300) -> str:
-    text = "none" if value is None else value if isinstance(value, str) else json.dumps(value, default=_plain)
+    text = "none" if value is None else value if isinstance(value, str) else json.dumps(value, default=mapping_as_dict)
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=_plain).encode()).hexdigest()[:12]
-
-
-def _plain(value: Any) -> Any:
-    return dict(value) if isinstance(value, Mapping) else str(value)
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=mapping_as_dict).encode()).hexdigest()[:12]

@@ -200,21 +200,6 @@ def _of_nodes(said: str, pod: Mapping[str, Any], pools: Sequence[Mapping[str, An
     return Cause("No node takes the pod", f"See its FailedScheduling events.{pool_hint}")
 
 
-_NODE_TEXTS = (
-    ("node affinity/selector", Cause("No node has the labels that the pod's nodeSelector or affinity requires",
-                                     "Correct `serving.gpu.instance-family` in the model file, or label a node.")),
-    ("untolerated taint", Cause("The pod does not tolerate the taint of any node",
-                                "Set `serving.gpu` in the model file, or add the toleration to the pod.")),
-    ("topology spread", Cause("No node fits the pod's topology spread", "Loosen its topologySpreadConstraints.")),
-    ("affinity rules", Cause("No node fits the pod's affinity to other pods", "Loosen its podAffinity.")),
-    ("were unschedulable", Cause("The nodes are cordoned", "Uncordon them (`kubectl uncordon`), or add nodes.")),
-    ("free ports", Cause("The host port is taken on every node", "Drop the pod's hostPort.")),
-    ("SchedulingGated", Cause("A scheduling gate holds the pod back", "Let its controller take the gate away.")),
-    ("gates", Cause("A scheduling gate holds the pod back", "Let its controller take the gate away.")),
-    ("no nodes available", Cause("There is no node", "Add nodes.")),
-)  # fmt: skip
-
-
 def _volume(said: str) -> Cause | None:
     missing = re.search(r'persistentvolumeclaim "([^"]+)" not found', said)
     if missing:
