@@ -4,8 +4,9 @@ import logging
 import os
 from typing import Annotated
 
+import click
 import dagster as dg
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from genai_pipeline.assets.agent_candidate import agent_candidate
 from genai_pipeline.assets.agent_report import agent_report
@@ -37,8 +38,35 @@ RELEASE_ASSETS = (
     agent_report,
     live,
 )
+FOLDER = "Folder of the model files. A relative path starts at the project."
 
 
+class ScaffoldParams(BaseModel):
+    """What `dg scaffold defs` asks for."""
+
+    folder: str = Field("models", description=FOLDER)
+
+
+class ServedModelsScaffolder(dg.Scaffolder[ScaffoldParams]):
+    """Write the `defs.yaml` of a code location that has none of these yet."""
+
+    @classmethod
+    def get_scaffold_params(cls) -> type[ScaffoldParams]:
+        """Return what `dg scaffold defs` asks for."""
+        return ScaffoldParams
+
+    def scaffold(self, request: dg.ScaffoldRequest[ScaffoldParams]) -> None:
+        """Raises: ClickException: the code location has one, whose sensors would have the same names."""
+        found = [
+            path for path in request.target_path.parent.rglob("defs.yaml") if request.type_name in path.read_text()
+        ]
+        if found:
+            request.target_path.rmdir()
+            raise click.ClickException(f"{found[0]} serves models already. Add your model as a file to its folder.")
+        dg.scaffold_component(request, {"folder": request.params.folder})
+
+
+@dg.scaffold_with(ServedModelsScaffolder)
 class ServedModels(dg.Component, dg.Model, dg.Resolvable):
     """A graph, two jobs and the upkeep of each model that has a file in a folder.
 
@@ -46,7 +74,7 @@ class ServedModels(dg.Component, dg.Model, dg.Resolvable):
     `platform/model_files` shows what is wrong with it. docs/model-file.md describes the files.
     """
 
-    folder: Annotated[str, Field(description="Folder of the model files. A relative path starts at the project.")]
+    folder: Annotated[str, Field(description=FOLDER)]
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Read the files. No network is used."""
