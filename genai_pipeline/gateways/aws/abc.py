@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -83,3 +84,8 @@ class Aws(ABC):
     @abstractmethod
     def instance_types(self) -> list[InstanceType]:
         """Return the virtual instance types of the region, with today's on-demand prices."""
+
+
+def category_of(instance_type: str) -> str:
+    """Return the letters before the generation: `g` of `g6e.xlarge`, or of the family `g6e`."""
+    return (re.match(r"[a-z]*", instance_type) or [""])[0]

@@ -6,7 +6,6 @@ servicequotas:GetServiceQuota.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -14,7 +13,7 @@ from typing import Any, cast
 
 from genai_pipeline.core.errors import Refused, Unavailable
 from genai_pipeline.core.model_spec import ReservationTerm
-from genai_pipeline.gateways.aws.abc import Aws, InstanceType, Reservation, VcpuQuota
+from genai_pipeline.gateways.aws.abc import Aws, InstanceType, Reservation, VcpuQuota, category_of
 from genai_pipeline.gateways.aws.price_list import PRICE_LIST_REGION, prices
 
 QUOTAS: Mapping[str, tuple[str, str]] = {
@@ -53,7 +52,7 @@ class Ec2(Aws):
         return [_reservation(found[key]) for key in sorted(found)]
 
     def vcpu_quota(self, family: str) -> VcpuQuota | None:
-        category = (re.match(r"[a-z]*", family) or [""])[0]
+        category = category_of(family)
         group = next((g for g in QUOTAS.values() if category in g[1].split()), None)
         if group is None:
             return None
@@ -91,7 +90,7 @@ class Ec2(Aws):
         with _answered("ec2:DescribeInstances"):
             pages = list(self._ec2.get_paginator("describe_instances").paginate(Filters=filters))
         running = [i for page in pages for r in page["Reservations"] for i in r["Instances"]]
-        counted = [i for i in running if _is_on_demand(i) and _category(i["InstanceType"]) in categories]
+        counted = [i for i in running if _is_on_demand(i) and category_of(i["InstanceType"]) in categories]
         return float(sum(i["CpuOptions"]["CoreCount"] * i["CpuOptions"]["ThreadsPerCore"] for i in counted))
 
     @cached_property
@@ -140,10 +139,6 @@ def _instance_type(found: Mapping[str, Any], usd: Mapping[str, float]) -> Instan
 
 def _is_on_demand(instance: Mapping[str, Any]) -> bool:
     return instance.get("InstanceLifecycle") not in ("spot", "capacity-block")
-
-
-def _category(instance_type: str) -> str:
-    return (re.match(r"[a-z]*", instance_type) or [""])[0]
 
 
 @contextmanager

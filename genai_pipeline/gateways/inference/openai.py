@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import Any
 
 import httpx
@@ -87,9 +86,7 @@ class OpenAIInference(Inference):
     def __enter__(self) -> OpenAIInference:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _answered(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> EndpointReply:

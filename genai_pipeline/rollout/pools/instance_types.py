@@ -88,11 +88,6 @@ def data_file(regions: list[InstanceTypes]) -> str:
     return "\n".join(["{", *lines, ' "types": [', types, " ]", "}"]) + "\n"
 
 
-def category_of(family: str) -> str:
-    """Return the letters before the generation: `g` of `g6e`."""
-    return (re.match(r"[a-z]*", family) or [""])[0]
-
-
 def generation_of(family: str) -> str:
     """Return the generation number: `6` of `g6e`."""
     return (re.match(r"[a-z]*(\d*)", family) or ["", ""])[1]

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cache
 
-from genai_pipeline.gateways.aws.abc import InstanceType
-from genai_pipeline.rollout.pools.instance_types import InstanceTypes, category_of, generation_of, packaged
+from genai_pipeline.gateways.aws.abc import InstanceType, category_of
+from genai_pipeline.rollout.pools.instance_types import InstanceTypes, generation_of, packaged
 
 EKS = "eks.amazonaws.com/"
 FAMILY = f"{EKS}instance-family"
