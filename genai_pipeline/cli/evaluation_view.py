@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from genai_pipeline.cli.evaluated_release import EvaluatedRelease
-from genai_pipeline.core.numbers import quantile
+from genai_pipeline.core.quantiles import quantile
 from genai_pipeline.core.verdict import Verdict
 from genai_pipeline.evaluation.comparison import Comparison, flipped_rows, solved_runs
 from genai_pipeline.evaluation.outcome import CaseOutcome

@@ -10,8 +10,8 @@ from typing import Any
 
 from genai_pipeline.core.clock import utc_now
 from genai_pipeline.core.gates import AgentGates
-from genai_pipeline.core.numbers import quantile
 from genai_pipeline.core.progress import Log
+from genai_pipeline.core.quantiles import quantile
 from genai_pipeline.core.verdict import Verdict, passed
 from genai_pipeline.evaluation.agent_asker import AgentAsker
 from genai_pipeline.evaluation.agent_client import TIMEOUT_S, AgentClient

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from genai_pipeline.core.gates import AgentGates
-from genai_pipeline.core.numbers import quantile
+from genai_pipeline.core.quantiles import quantile
 from genai_pipeline.core.verdict import Verdict, failed, inconclusive, judge, passed
 from genai_pipeline.evaluation.agent_suite import AgentCase
 from genai_pipeline.evaluation.collecting import outcomes_of

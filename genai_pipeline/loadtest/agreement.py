@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from genai_pipeline.core.errors import NotEnoughData
-from genai_pipeline.core.histogram import Buckets, histogram_quantile, increase, quantile_bounds, total
-from genai_pipeline.core.numbers import quantile
+from genai_pipeline.core.quantiles import Buckets, histogram_quantile, increase, quantile, quantile_bounds, total
 from genai_pipeline.gateways.metrics.abc import EngineMetrics
 from genai_pipeline.loadtest.summary import Observation
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from genai_pipeline.core.errors import EngineUnavailable, GenaiError
 from genai_pipeline.core.gates import ServingGates
-from genai_pipeline.core.numbers import quantile
 from genai_pipeline.core.progress import Log
+from genai_pipeline.core.quantiles import quantile
 from genai_pipeline.core.verdict import Verdict
 from genai_pipeline.gateways.metrics.abc import EngineMetrics, GpuReading, Metrics
 from genai_pipeline.loadtest.arrivals import closed_loop, plan_steps

@@ -6,7 +6,7 @@ This is not a load test, which would disturb users. It says whether the gates we
 from __future__ import annotations
 
 from genai_pipeline.core.gates import ServingGates
-from genai_pipeline.core.histogram import increase, quantile_bounds, total
+from genai_pipeline.core.quantiles import increase, quantile_bounds, total
 from genai_pipeline.core.verdict import Verdict, inconclusive, judge
 from genai_pipeline.gateways.metrics.abc import EngineMetrics
 from genai_pipeline.loadtest.summary import MIN_OBSERVATIONS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from genai_pipeline.core.numbers import quantile
+from genai_pipeline.core.quantiles import quantile
 
 MIN_OBSERVATIONS = 20
 """Below 20 the 95th percentile is the maximum, whatever the distribution."""

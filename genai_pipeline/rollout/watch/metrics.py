@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from genai_pipeline.core.histogram import Buckets, histogram_quantile, increase, quantile_bounds, total
+from genai_pipeline.core.quantiles import Buckets, histogram_quantile, increase, quantile_bounds, total
 from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.gateways.metrics.abc import EngineMetrics
 from genai_pipeline.rollout.watch.limits import Limits

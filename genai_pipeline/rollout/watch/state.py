@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from genai_pipeline.core.histogram import Buckets, increase
+from genai_pipeline.core.quantiles import Buckets, increase
 
 LONGEST_GAP_S = 60.0
 """Longest time between two looks, in seconds. After a longer one nothing is known about the time between."""

@@ -13,10 +13,9 @@ from genai_pipeline.core.clock import utc_now
 from genai_pipeline.core.errors import GenaiError, NotEnoughData
 from genai_pipeline.core.facts import Facts, WatchSummary
 from genai_pipeline.core.faults import crash_point
-from genai_pipeline.core.histogram import Buckets, histogram_quantile
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.notice import Notice, NoticeKind
-from genai_pipeline.core.numbers import quantile
+from genai_pipeline.core.quantiles import Buckets, histogram_quantile, quantile
 from genai_pipeline.core.record import Live, Record
 from genai_pipeline.rollout.record.notices import Notices
 from genai_pipeline.rollout.record.records import Records

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from genai_pipeline.gateways.cluster.abc import ClusterEvent
-from genai_pipeline.gateways.cluster.diagnosis.admission import refusal
-from genai_pipeline.gateways.cluster.diagnosis.likeliest_cause import cause_of
+from genai_pipeline.gateways.cluster.diagnosis.likeliest_cause import cause_of, refusal
 from genai_pipeline.gateways.cluster.diagnosis.readiness import readiness_of
 from tests.cluster.failing.engine_logs import FATAL, ORDINARY, PASSING
 

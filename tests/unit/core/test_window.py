@@ -3,7 +3,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from genai_pipeline.core.duration import seconds
+from genai_pipeline.core.rollout_spec import seconds
 from genai_pipeline.core.window import Window
 
 BERLIN = ZoneInfo("Europe/Berlin")

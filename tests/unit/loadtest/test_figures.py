@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genai_pipeline.core.errors import NotEnoughData
-from genai_pipeline.core.histogram import histogram_quantile, increase, quantile_bounds, total
-from genai_pipeline.core.numbers import quantile
+from genai_pipeline.core.quantiles import histogram_quantile, increase, quantile, quantile_bounds, total
 from genai_pipeline.loadtest.arrivals import plan_steps
 from genai_pipeline.loadtest.prompts import prompt
 from genai_pipeline.loadtest.serving_verdicts import usd_per_million_tokens

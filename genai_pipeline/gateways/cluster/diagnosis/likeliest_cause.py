@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from genai_pipeline.gateways.cluster.abc import ClusterEvent
-from genai_pipeline.gateways.cluster.diagnosis.admission import admission_cause
 from genai_pipeline.gateways.cluster.diagnosis.container_states import container_cause, pod_cause
-from genai_pipeline.gateways.cluster.diagnosis.known_causes import Cause, likely_cause
+from genai_pipeline.gateways.cluster.diagnosis.known_causes import Cause, known_cause, likely_cause
 from genai_pipeline.gateways.cluster.diagnosis.scheduling import scheduling_cause
 from genai_pipeline.gateways.cluster.pods import container_states, is_ready, last_end
 
@@ -28,7 +28,7 @@ def cause_of(
         logs: the last lines of the pods that crashed.
         pools: the cluster's NodePools; None where they cannot be read.
     """
-    refused = admission_cause(deployment, pods)
+    refused = _admission_cause(deployment, pods)
     found = [refused] if refused else []
     newest = newest_of(pods)
     if crashes(newest):
@@ -92,3 +92,26 @@ def _claim_cause(pod: Mapping[str, Any], events: Sequence[ClusterEvent]) -> Caus
         if event.reason in ("FailedBinding", "ProvisioningFailed"):
             return Cause(what, "Add a volume that fits it, or name a StorageClass that creates one.")
     return None
+
+
+def _admission_cause(deployment: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> Cause | None:
+    """Return why no pod can be made; None where pods can.
+
+    The Deployment itself is admitted, at most with a warning. Its ReplicaSet then cannot make pods and says so in the
+    condition ReplicaFailure.
+
+    Args:
+        pods: the Deployment's own. Those that are being deleted give quota back.
+    """
+    for condition in (deployment.get("status") or {}).get("conditions") or []:
+        if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
+            return refusal(condition.get("message") or "", any("deletionTimestamp" in p["metadata"] for p in pods))
+    return None
+
+
+def refusal(message: str, pods_end: bool = False) -> Cause | None:
+    """Return the cause behind a message of the API server. `pods_end`: pods that count against a quota are ending."""
+    cause = known_cause("api_server", message)
+    if cause and pods_end and "exceeded quota" in message:
+        return replace(cause, final=False)
+    return cause

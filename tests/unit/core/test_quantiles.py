@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genai_pipeline.core.errors import NotEnoughData
-from genai_pipeline.core.numbers import quantile
+from genai_pipeline.core.quantiles import quantile
 
 times = st.floats(0, 100, allow_nan=False)
 fractions = st.floats(0.01, 0.99)
