@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import cache
 from typing import Annotated, Any
 from zoneinfo import available_timezones
 
@@ -19,6 +20,8 @@ from genai_pipeline.evaluation.suite import Choice, ExpectedWords, Suite, SuiteC
 
 WEATHER_TOOL, TIME_TOOL = "get_weather", "get_current_time"
 PARAMETERS = {WEATHER_TOOL: "location", TIME_TOOL: "timezone"}
+
+_all_zones = cache(available_timezones)  # which reads the disk each time
 
 Call = Annotated[dict[str, Choice], Field(min_length=1)]
 
@@ -62,7 +65,7 @@ class AgentTurn(ExpectedWords):
     @classmethod
     def _known_zones(cls, calls: tuple[Call, ...]) -> tuple[Call, ...]:
         zones = [zone for call in calls for zone in call.get(TIME_TOOL, ())]
-        if unknown := [zone for zone in zones if zone not in available_timezones()]:
+        if unknown := [zone for zone in zones if zone not in _all_zones()]:
             raise ValueError(f"{unknown[0]!r} is not an IANA time zone")
         return calls
 

@@ -10,7 +10,8 @@ from genai_pipeline.core.errors import ClusterUnavailable
 from genai_pipeline.core.facts import Facts
 from genai_pipeline.core.model_file import ModelFiles, parse_model
 from genai_pipeline.resources.engines import Engines
-from tests.defs.upkeep_desk import evaluations, publish, redeploy, run, tick
+from tests.defs.beginnings import begin_with
+from tests.defs.upkeep_desk import evaluations, redeploy, run, tick
 
 HEALING = "name: tiny\nsource: {hub: owner/tiny, ref: main}\nrollout: {self_heal: true}\n"
 
@@ -51,7 +52,7 @@ def notices(desk):
 
 
 def test_what_was_just_rolled_out_is_as_rendered_and_nothing_is_due(desk):
-    publish(desk, "v1")
+    begin_with(desk, "v1")
 
     found = compared(desk)
 
@@ -62,7 +63,7 @@ def test_what_was_just_rolled_out_is_as_rendered_and_nothing_is_due(desk):
 
 @pytest.mark.parametrize("kind", ["Deployment", "Service", "PodDisruptionBudget"])
 def test_a_missing_object_of_every_kind_is_seen(desk, kind):
-    publish(desk, "v1")
+    begin_with(desk, "v1")
     name = next(name for k, name in desk.world.cluster.objects if k == kind and name.startswith("tiny"))
     del desk.world.cluster.objects[(kind, name)]
 
@@ -73,7 +74,7 @@ def test_a_missing_object_of_every_kind_is_seen(desk, kind):
 
 
 def test_drift_is_shown_as_a_table_and_told_once(desk):
-    publish(desk, "v1")
+    begin_with(desk, "v1")
     edit(desk)
 
     first, _ = compared(desk), compared(desk)
@@ -88,7 +89,7 @@ def test_drift_is_shown_as_a_table_and_told_once(desk):
 
 
 def test_with_self_heal_it_is_set_right_proven_and_written_down(desk):
-    publish(desk, "v1")
+    begin_with(desk, "v1")
     reload(desk, HEALING)
     edit(desk)
     compared(desk)
@@ -104,7 +105,7 @@ def test_with_self_heal_it_is_set_right_proven_and_written_down(desk):
 
 
 def test_the_same_drift_a_second_time_is_healed_a_second_time(desk):
-    publish(desk, "v1")
+    begin_with(desk, "v1")
     reload(desk, HEALING)
     keys = set()
     for _ in range(3):
@@ -118,7 +119,7 @@ def test_the_same_drift_a_second_time_is_healed_a_second_time(desk):
 
 
 def test_a_cluster_that_cannot_be_asked_is_a_warning_and_heals_nothing(desk, monkeypatch):
-    publish(desk, "v1")
+    begin_with(desk, "v1")
     reload(desk, HEALING)
 
     def down(*args, **kwargs):
@@ -136,7 +137,7 @@ def test_a_cluster_that_cannot_be_asked_is_a_warning_and_heals_nothing(desk, mon
 def test_nothing_is_compared_or_redeployed_during_a_rollout_or_a_watch(desk, monkeypatch):
     from genai_pipeline.core.record import live_key
 
-    publish(desk, "v1")
+    begin_with(desk, "v1")
     upgrade(desk, monkeypatch)
     live = desk.engines.records().live("tiny")
     desk.world.store.put(live_key("tiny"), replace(live, watched_until="2999-01-01T00:00:00Z").to_bytes())
@@ -152,7 +153,7 @@ def test_nothing_is_compared_or_redeployed_during_a_rollout_or_a_watch(desk, mon
 
 
 def test_a_new_version_of_this_code_redeploys_what_is_live_with_its_reason(desk, monkeypatch):
-    publish(desk, "v1")
+    begin_with(desk, "v1")
     upgrade(desk, monkeypatch)
     (request,), _ = tick(desk, "redeploys")
 
@@ -182,7 +183,7 @@ def test_a_new_version_of_this_code_redeploys_what_is_live_with_its_reason(desk,
     ],
 )
 def test_another_image_or_setting_of_the_agent_redeploys_it_and_says_which(desk, setting, reason):
-    publish(desk, "v1")
+    begin_with(desk, "v1")
     desk.engines = Engines(replace(desk.engines.profile, **setting), desk.engines.gateways)
     reload_as_it_is(desk)
     (request,), _ = tick(desk, "redeploys")
@@ -199,7 +200,7 @@ def test_an_autoscaler_that_is_switched_off_goes(desk):
     fixed, gateways = desk.engines.profile, desk.engines.gateways
     desk.engines = Engines(scaled, gateways)
     reload_as_it_is(desk)
-    publish(desk, "v1")
+    begin_with(desk, "v1")
     name = f"tiny-agent-{desk.live}"
     assert desk.world.cluster.get("HorizontalPodAutoscaler", name)
     desk.engines = Engines(fixed, gateways)
@@ -213,7 +214,7 @@ def test_an_autoscaler_that_is_switched_off_goes(desk):
 
 
 def test_where_nothing_differs_after_all_that_is_noted_and_nothing_is_applied(desk, monkeypatch):
-    publish(desk, "v1")
+    begin_with(desk, "v1")
     facts = Facts(deployed=None)  # as of a release from before anybody wrote it down
     desk.engines.records().update("tiny", desk.live, lambda r: r.with_facts(facts))
     monkeypatch.setattr(desk.world.cluster, "apply", lambda *a, **k: pytest.fail("nothing is to be applied"))
@@ -227,7 +228,7 @@ def test_where_nothing_differs_after_all_that_is_noted_and_nothing_is_applied(de
 
 @pytest.mark.parametrize("fault", ["pods never become ready", "the stable address answers 500"])
 def test_a_redeploy_that_fails_is_told_and_not_repeated_for_the_same_cause(desk, monkeypatch, fault):
-    publish(desk, "v1")
+    begin_with(desk, "v1")
     upgrade(desk, monkeypatch)
     if fault.startswith("pods"):
         desk.world.cluster.not_ready["tiny-"] = "image not found"
@@ -248,7 +249,7 @@ def test_a_redeploy_that_fails_is_told_and_not_repeated_for_the_same_cause(desk,
 
 
 def test_killed_in_the_middle_the_next_one_ends_the_same(desk, monkeypatch):
-    publish(desk, "v1")
+    begin_with(desk, "v1")
     upgrade(desk, monkeypatch)
     keys = set()
     for point in ("redeploy.applied", "redeploy.proven"):
@@ -263,7 +264,7 @@ def test_killed_in_the_middle_the_next_one_ends_the_same(desk, monkeypatch):
 
 
 def test_one_that_is_killed_again_and_again_is_not_tried_for_ever(desk, monkeypatch):
-    publish(desk, "v1")
+    begin_with(desk, "v1")
     upgrade(desk, monkeypatch)
     for nth in (1, 2, 3):
         monkeypatch.setenv("GENAI_CRASH_AT", f"redeploy.proven:exception#{nth}")
@@ -276,7 +277,7 @@ def test_one_that_is_killed_again_and_again_is_not_tried_for_ever(desk, monkeypa
     ("rollout", "says"), [("{paused: true}", "paused"), ("{window: '00:00-00:01 UTC'}", "closed until")]
 )
 def test_paused_and_outside_its_window_it_waits_and_says_so(desk, monkeypatch, rollout, says):
-    publish(desk, "v1")
+    begin_with(desk, "v1")
     reload(desk, f"name: tiny\nsource: {{hub: owner/tiny, ref: main}}\nrollout: {rollout}\n")
     upgrade(desk, monkeypatch)
     monkeypatch.setattr("genai_pipeline.automation.redeploys.utc_now", lambda: "2026-03-01T12:00:00Z")
@@ -288,7 +289,7 @@ def test_paused_and_outside_its_window_it_waits_and_says_so(desk, monkeypatch, r
 
 
 def test_a_rollback_by_hand_in_the_middle_keeps_the_traffic_that_it_moved(desk, monkeypatch):
-    publish(desk, "v1", "v2")
+    begin_with(desk, "v1", "v2")
     v2, v1 = desk.live, desk.engines.records().live("tiny").last_good
     upgrade(desk, monkeypatch)
     (request,), _ = tick(desk, "redeploys")

@@ -12,7 +12,8 @@ from dagster._time import get_current_datetime
 
 from genai_pipeline.assets.freshness import freshness_of
 from genai_pipeline.core.model_file import ModelFiles, parse_model
-from tests.defs.upkeep_desk import publish, run
+from tests.defs.beginnings import begin_with
+from tests.defs.upkeep_desk import run
 
 DAY = timedelta(days=1)
 
@@ -44,7 +45,7 @@ def state(desk, asset, later, monkeypatch):
 
 
 def test_one_evaluation_that_did_not_come_is_a_warning_and_two_are_a_failure(desk, monkeypatch):
-    publish(desk, "v1")
+    begin_with(desk, "v1")
 
     for asset in ("live", "agent_report", "serving_report"):
         found = [state(desk, asset, later, monkeypatch) for later in (0 * DAY, 0.9 * DAY, 1.5 * DAY, 2.5 * DAY)]
@@ -52,7 +53,7 @@ def test_one_evaluation_that_did_not_come_is_a_warning_and_two_are_a_failure(des
 
 
 def test_the_evaluation_keeps_what_it_proved_fresh_whichever_partition_came_before(desk, monkeypatch):
-    publish(desk, "v1", "v2")
+    begin_with(desk, "v1", "v2")
     with freeze_time(get_current_datetime() + 1.5 * DAY):
         run(desk, "evaluate_tiny")
 

@@ -6,7 +6,8 @@ import pytest
 from genai_pipeline.core.errors import AgentUnavailable
 from genai_pipeline.core.verdict import failed, inconclusive
 from genai_pipeline.gateways.metrics.abc import EngineMetrics
-from tests.defs.upkeep_desk import evaluations, publish, run
+from tests.defs.beginnings import begin_with
+from tests.defs.upkeep_desk import evaluations, run
 
 INF = float("inf")
 
@@ -24,7 +25,7 @@ def worsen(desk, verdict):
 
 
 def test_what_still_passes_is_a_materialization_of_the_live_partition(desk):
-    publish(desk, "v1")
+    begin_with(desk, "v1")
     before = len(latest(desk, "live"))
 
     result = run(desk, "evaluate_tiny")
@@ -39,7 +40,7 @@ def test_what_still_passes_is_a_materialization_of_the_live_partition(desk):
 
 
 def test_what_fails_is_an_error_and_told_once_and_moves_nothing(desk):
-    publish(desk, "v1", "v2")
+    begin_with(desk, "v1", "v2")
     v2 = desk.live
     worsen(desk, failed)
     before = len(latest(desk, "live"))
@@ -57,7 +58,7 @@ def test_what_fails_is_an_error_and_told_once_and_moves_nothing(desk):
 
 
 def test_what_could_not_be_measured_is_a_warning_and_makes_nothing_fresh(desk, monkeypatch):
-    publish(desk, "v1")
+    begin_with(desk, "v1")
     before = len(latest(desk, "agent_report"))
 
     def down(*args, **kwargs):
@@ -78,7 +79,7 @@ def test_what_could_not_be_measured_is_a_warning_and_makes_nothing_fresh(desk, m
 
 
 def test_a_release_that_lost_the_traffic_meanwhile_is_not_judged(desk, monkeypatch):
-    publish(desk, "v1", "v2")
+    begin_with(desk, "v1", "v2")
     last_good = desk.engines.records().live("tiny").last_good
     from genai_pipeline.evaluation import evaluate as evaluation
 
@@ -97,7 +98,7 @@ def test_a_release_that_lost_the_traffic_meanwhile_is_not_judged(desk, monkeypat
     ("bound", "requests", "outcome"), [(0.5, 40, "passed"), (4.0, 40, "failed"), (0.5, 5, "inconclusive")]
 )
 def test_the_engines_own_figures_are_held_to_the_gates(desk, monkeypatch, bound, requests, outcome):
-    publish(desk, "v1")
+    begin_with(desk, "v1")
     readings = iter([{0.25: 0, bound: 0, INF: 0}, {0.25: 0, bound: 0, 8.0: requests, INF: requests}])
     if outcome != "failed":
         readings = iter([{bound: 0, INF: 0}, {bound: requests, INF: requests}])
@@ -119,7 +120,7 @@ def test_nothing_live_is_nothing_to_evaluate_or_to_ask_capacity_for(desk):
 
 
 def test_no_room_for_the_next_release_is_seen_before_there_is_one(desk):
-    publish(desk, "v1")
+    begin_with(desk, "v1")
     assert all(e.passed for e in evaluations(run(desk, "live_capacity")).values())
     desk.world.cluster.free_memory_gib = 0.1
 
@@ -131,7 +132,7 @@ def test_no_room_for_the_next_release_is_seen_before_there_is_one(desk):
 
 
 def test_a_store_that_is_down_makes_every_check_a_warning_not_an_error_of_the_run(desk):
-    publish(desk, "v1")
+    begin_with(desk, "v1")
     desk.world.store.go_down()
 
     found = evaluations(run(desk, "live_capacity")) | evaluations(run(desk, "live_drift"))

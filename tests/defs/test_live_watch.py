@@ -8,6 +8,7 @@ from genai_pipeline.core.errors import EngineBroken
 from genai_pipeline.core.model_file import ModelFiles, parse_model
 from genai_pipeline.core.record import Phase
 from genai_pipeline.core.run_tags import MODEL_TAG
+from tests.defs.beginnings import begin_from
 from tests.fakes.world import FakeInference
 
 MODEL = """
@@ -23,11 +24,15 @@ class Watch:
     def __init__(self, desk):
         self.desk, self.cursor = desk, ""
         desk.load(ModelFiles((parse_model(MODEL, "models/tiny.yaml"),), ()))
+        begin_from(desk, "watched", self.roll_two_out)
+        self.v1, self.v2 = desk.releases
+        self.sensor = desk.defs.get_repository_def().get_sensor_def("live_watch")
+
+    @staticmethod
+    def roll_two_out(desk):
         for content in ("v1", "v2"):
             desk.world.hub.publish(content)
             assert desk.roll_out().success
-        self.v1, self.v2 = desk.releases
-        self.sensor = desk.defs.get_repository_def().get_sensor_def("live_watch")
 
     def tick(self):
         with dg.build_sensor_context(

@@ -10,7 +10,8 @@ from genai_pipeline.core.notice import Notice, NoticeKind
 from genai_pipeline.core.verdict import failed
 from genai_pipeline.gateways.webhook.http_webhook import HttpWebhook
 from genai_pipeline.resources.engines import Engines
-from tests.defs.upkeep_desk import publish, run, tick
+from tests.defs.beginnings import begin_with
+from tests.defs.upkeep_desk import run, tick
 from tests.fakes.webhook import FakeWebhook
 from tests.fakes.world import PROFILE
 
@@ -47,7 +48,7 @@ def test_a_rejection_is_told_with_its_reason_and_a_link_and_starts_nothing(desk,
 
 
 def test_a_rollback_is_told_once_whoever_finishes_it(desk, webhook):
-    publish(desk, "v1", "v2")
+    begin_with(desk, "v1", "v2")
     bad = desk.live
     for _ in range(2):
         desk.engines.roll_back().begin("tiny", "it breaks", "ada", release=bad)

@@ -14,16 +14,17 @@ from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.errors import NotReady, Refused
 from genai_pipeline.core.record import Event
 from genai_pipeline.core.verdict import Outcome, failed
-from tests.defs.upkeep_desk import publish, tick
+from tests.defs.beginnings import begin_from, begin_with
+from tests.defs.upkeep_desk import tick
 from tests.fakes.world import PROFILE
 
 
 @pytest.fixture
-def told(desk, monkeypatch):
+def told(desk):
     """A desk with a history: two that went live, one rejected, one whose engine never came up."""
-    with dg.DagsterInstance.ephemeral() as instance:
-        desk.instance = instance
-        publish(desk, "v1", "v2")
+
+    def reach(desk):
+        begin_with(desk, "v1", "v2")
         desk.verdicts["agent_report"], good = (
             [failed(v.check, "Paris") for v in desk.verdicts["agent_report"]],
             desk.verdicts["agent_report"],
@@ -35,7 +36,9 @@ def told(desk, monkeypatch):
         desk.world.hub.publish("v4")
         desk.roll_out()
         desk.world.cluster.not_ready.clear()
-        yield desk
+
+    begin_from(desk, "told", reach)
+    return desk
 
 
 def facts(instance, spec):

@@ -5,6 +5,7 @@ import dagster as dg
 from genai_pipeline.core.model_file import ModelFiles, parse_model
 from genai_pipeline.core.record import Phase
 from genai_pipeline.core.verdict import failed, inconclusive
+from tests.defs.beginnings import begin_with
 
 
 def model(desk, allow_downtime, strategy="recreate"):
@@ -20,7 +21,7 @@ def publish(desk, content):
 
 def test_the_live_release_stops_before_the_next_one_starts(desk):
     model(desk, allow_downtime=True)
-    publish(desk, "v1")
+    begin_with(desk, "v1")
     v1 = desk.live
 
     result = publish(desk, "v2")
@@ -42,7 +43,7 @@ def test_the_live_release_stops_before_the_next_one_starts(desk):
 
 def test_without_leave_to_interrupt_the_live_release_stays_and_the_next_one_is_rejected(desk):
     model(desk, allow_downtime=True)
-    publish(desk, "v1")
+    begin_with(desk, "v1")
     v1 = desk.live
     model(desk, allow_downtime=False)
 
@@ -58,7 +59,7 @@ def test_without_leave_to_interrupt_the_live_release_stays_and_the_next_one_is_r
 
 def test_a_plan_older_than_the_model_file_stops_nothing(desk):
     model(desk, allow_downtime=True)
-    publish(desk, "v1")
+    begin_with(desk, "v1")
     v1 = desk.live
     desk.world.hub.publish("v2")
     desk.tick()
@@ -75,7 +76,7 @@ def test_a_plan_older_than_the_model_file_stops_nothing(desk):
 
 def test_a_candidate_that_fails_gives_the_room_back(desk):
     model(desk, allow_downtime=True)
-    publish(desk, "v1")
+    begin_with(desk, "v1")
     v1 = desk.live
     desk.verdicts["candidate"] = [failed(v.check, "no answer") for v in desk.verdicts["candidate"]]
 
@@ -88,7 +89,7 @@ def test_a_candidate_that_fails_gives_the_room_back(desk):
 
 def test_a_rerun_that_finds_the_live_release_stopped_goes_on_as_it_began(desk, monkeypatch):
     model(desk, allow_downtime=True)
-    publish(desk, "v1")
+    begin_with(desk, "v1")
     good = desk.verdicts["candidate"]
     desk.verdicts["candidate"] = [inconclusive(v.check, "silent") for v in good]
     publish(desk, "v2")

@@ -10,6 +10,7 @@ from genai_pipeline.cli.context import Context
 from genai_pipeline.core.model_file import ModelFiles, parse_model
 from genai_pipeline.core.record import Phase, live_key, record_key
 from genai_pipeline.core.verdict import Outcome, failed
+from tests.defs.beginnings import begin_with
 from tests.defs.upkeep_desk import publish, tick
 
 MANUAL = "name: tiny\nsource: {hub: owner/tiny, ref: main}\nrollout: {approval: manual, watch_minutes: 0}\n"
@@ -35,7 +36,7 @@ def genai(desk, monkeypatch, tmp_path, capsys):
 
 
 def test_the_history_tells_of_every_release_newest_first(desk, genai):
-    publish(desk, "v1", "v2")
+    begin_with(desk, "v1", "v2")
     v2, v1 = desk.live, desk.engines.records().live("tiny").last_good
     desk.verdicts["agent_report"] = [failed(v.check, "Paris\x1b[2J") for v in desk.verdicts["agent_report"]]
     desk.world.hub.publish("v3")
@@ -56,7 +57,7 @@ def test_the_history_tells_of_every_release_newest_first(desk, genai):
 
 
 def test_one_release_is_told_event_by_event_and_named_by_its_first_digits(desk, genai):
-    publish(desk, "v1")
+    begin_with(desk, "v1")
     code, said = genai("history", f"tiny@{desk.live[:6]}")
     assert code == 0
     assert "went live" in said
@@ -76,7 +77,7 @@ def test_one_release_is_told_event_by_event_and_named_by_its_first_digits(desk, 
     ],
 )
 def test_what_cannot_be_done_is_exit_code_1_and_says_what_could(desk, genai, args, says):
-    publish(desk, "v1")
+    begin_with(desk, "v1")
     code, said = genai(*args)
     assert code == 1
     assert "error: " in said
@@ -84,7 +85,7 @@ def test_what_cannot_be_done_is_exit_code_1_and_says_what_could(desk, genai, arg
 
 
 def test_a_release_that_is_nearly_right_is_hinted_at(desk, genai):
-    publish(desk, "v1")
+    begin_with(desk, "v1")
     wrong = desk.live[:-1] + "z"
     code, said = genai("history", f"tiny@{wrong}")
     assert code == 1
@@ -109,7 +110,7 @@ def test_an_approval_stands_in_the_record_with_who_gave_it_and_the_next_tick_pro
 
 
 def test_a_rollback_by_hand_gives_the_traffic_back_and_says_who_and_why(desk, genai):
-    publish(desk, "v1", "v2")
+    begin_with(desk, "v1", "v2")
     v2, v1 = desk.live, desk.engines.records().live("tiny").last_good
 
     code, said = genai("rollback", "tiny", "--reason", "answers in French")
@@ -128,7 +129,7 @@ def test_a_rollback_by_hand_gives_the_traffic_back_and_says_who_and_why(desk, ge
 
 
 def test_a_rebuild_says_what_it_reported_and_needs_no_webserver(desk, genai, monkeypatch):
-    publish(desk, "v1")
+    begin_with(desk, "v1")
     with dg.instance_for_test() as instance:
         home = instance.root_directory
         monkeypatch.setenv("DAGSTER_HOME", home)
@@ -142,7 +143,7 @@ def test_a_rebuild_says_what_it_reported_and_needs_no_webserver(desk, genai, mon
 
 
 def test_the_history_is_on_the_asset_too(desk):
-    publish(desk, "v1", "v2")
+    begin_with(desk, "v1", "v2")
     (found,) = desk.instance.fetch_materializations(dg.AssetKey(["tiny", "live"]), limit=1).records
     rows = [r.data for r in found.asset_materialization.metadata["history"].value.records]
     assert [row["release"] for row in rows] == [desk.live, desk.engines.records().live("tiny").last_good]
@@ -160,7 +161,7 @@ DAMAGED = {
 @pytest.mark.parametrize("body", DAMAGED.values(), ids=DAMAGED)
 @pytest.mark.parametrize("which", ["live", "the record of what is live", "another record"])
 def test_what_cannot_be_read_is_named_and_no_sensor_falls_over_it(desk, genai, which, body):
-    publish(desk, "v1", "v2")
+    begin_with(desk, "v1", "v2")
     keys = {"live": live_key("tiny"), "another record": "releases/tiny/another.json"}
     key = keys.get(which) or record_key("tiny", desk.live)
     desk.world.store.put(key, body)
@@ -174,7 +175,7 @@ def test_what_cannot_be_read_is_named_and_no_sensor_falls_over_it(desk, genai, w
 
 
 def test_a_damaged_record_of_another_release_does_not_bar_the_way_back(desk, genai):
-    publish(desk, "v1", "v2")
+    begin_with(desk, "v1", "v2")
     good = desk.engines.records().live("tiny").last_good
     desk.world.store.put("releases/tiny/another.json", b"{")
 
@@ -190,7 +191,7 @@ def test_a_name_that_no_model_can_have_is_unknown_and_nothing_is_taken_for_its_r
     desk, genai, monkeypatch, command, name
 ):
     """A store may read `releases//` as `releases/`."""
-    publish(desk, "v1")
+    begin_with(desk, "v1")
     listed = desk.world.store.list
     monkeypatch.setattr(desk.world.store, "list", lambda prefix: listed(prefix.replace("//", "/")))
 
@@ -202,7 +203,7 @@ def test_a_name_that_no_model_can_have_is_unknown_and_nothing_is_taken_for_its_r
 
 
 def test_a_way_back_that_was_begun_leads_where_it_was_begun_to(desk, genai, monkeypatch):
-    publish(desk, "v1", "v2", "v3")
+    begin_with(desk, "v1", "v2", "v3")
     v3, last_good = desk.live, desk.engines.records().live("tiny").last_good
     v1 = next(r.release for r in desk.engines.records().all("tiny"))
     desk.engines.roll_back().begin("tiny", "bad", "ada")
@@ -216,7 +217,7 @@ def test_a_way_back_that_was_begun_leads_where_it_was_begun_to(desk, genai, monk
 
 
 def test_a_damaged_record_of_another_release_fails_no_rollout(desk):
-    publish(desk, "v1")
+    begin_with(desk, "v1")
     desk.world.store.put("releases/tiny/another.json", b"{")
 
     publish(desk, "v2")
@@ -227,7 +228,7 @@ def test_a_damaged_record_of_another_release_fails_no_rollout(desk):
 
 
 def test_a_damaged_record_is_named_and_the_others_are_shown(desk, genai):
-    publish(desk, "v1")
+    begin_with(desk, "v1")
     desk.world.store.put("releases/tiny/another.json", b"{")
 
     code, said = genai("history", "tiny")

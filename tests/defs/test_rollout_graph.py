@@ -4,7 +4,7 @@ import pytest
 from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.record import Phase
 from genai_pipeline.core.verdict import failed, inconclusive
-from tests.defs.upkeep_desk import publish
+from tests.defs.beginnings import begin_with
 
 
 def checks_of(result):
@@ -48,8 +48,7 @@ def test_the_release_stands_in_every_checks_evidence(desk):
     [(a, c) for a, checks in CHECKS.items() if a in {"candidate", "serving_report", "agent_report"} for c in checks],
 )
 def test_one_failed_check_rejects_the_release_and_live_stays_live(desk, asset, check):
-    desk.world.hub.publish("v1")
-    desk.roll_out()
+    begin_with(desk, "v1")
     v1 = desk.live
     desk.verdicts[asset] = [failed(v.check, "too slow") if v.check == check else v for v in desk.verdicts[asset]]
     desk.world.hub.publish("v2")
@@ -86,10 +85,8 @@ def test_the_run_of_a_rejected_release_that_is_executed_again_starts_nothing(des
 
 
 def test_a_release_that_is_asked_for_no_more_is_not_brought_back_by_its_last_asset_alone(desk):
-    desk.world.hub.publish("v1")
-    desk.roll_out()
-    v1 = desk.live
-    publish(desk, "v2")
+    begin_with(desk, "v1", "v2")
+    v1 = desk.releases[0]
     before = desk.record(v1)
 
     result = desk.materialize("live", v1)
@@ -236,11 +233,8 @@ def test_ticks_while_a_run_is_under_way_start_nothing(desk):
 
 
 def test_publishing_the_former_version_again_proves_it_anew(desk):
-    desk.world.hub.publish("v1")
-    desk.roll_out()
-    v1 = desk.live
-    desk.world.hub.publish("v2")
-    desk.roll_out()
+    begin_with(desk, "v1", "v2")
+    v1 = desk.releases[0]
     assert desk.live != v1
     desk.world.hub.publish("v1")
 

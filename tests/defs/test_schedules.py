@@ -9,8 +9,9 @@ import dagster as dg
 import pytest
 from dagster._utils.schedules import schedule_execution_time_iterator
 
+from genai_pipeline.automation.rollouts import releases_of
 from genai_pipeline.core.model_file import ModelFiles, parse_model
-from tests.defs.upkeep_desk import publish
+from tests.defs.beginnings import begin_with
 
 BERLIN = ZoneInfo("Europe/Berlin")
 ASIDE = "name: aside\nsource: {hub: owner/aside}\nrefresh: {evaluation: 'off'}\n"
@@ -28,9 +29,10 @@ WEEKS = {  # the clocks of Berlin go forward on 29 March and back on 25 October 
 
 @pytest.fixture
 def week_desk(desk):
+    begin_with(desk, "v1")
     with dg.instance_for_test() as instance:  # a schedule's context opens it by its reference
+        instance.add_dynamic_partitions(releases_of(desk.spec).name, desk.releases)
         desk.instance = instance
-        publish(desk, "v1")
         desk.load(ModelFiles((parse_model(TINY, "models/tiny.yaml"), parse_model(ASIDE, "models/aside.yaml")), ()))
         yield desk
 

@@ -5,6 +5,7 @@ import dagster as dg
 from genai_pipeline.assets.staging_metadata import OBSERVE_EVERY_S, StagingWatch, staged_metadata
 from genai_pipeline.core.manifest import Manifest, ManifestFile
 from genai_pipeline.staging.meter import FileProgress, StagingProgress, TransferMethod
+from tests.defs.beginnings import begin_with
 from tests.fakes.weights import safetensors_of
 
 KEY = dg.AssetKey(["tiny", "staged_model"])
@@ -48,8 +49,7 @@ def test_bytes_that_another_revision_had_are_shown_as_copied(desk):
 
 
 def test_a_revision_that_is_staged_already_shows_its_files_and_nothing_that_moved(desk):
-    desk.world.hub.publish("v1")
-    desk.roll_out()
+    begin_with(desk, "v1")
 
     shown = metadata_of(desk.materialize("staged_model", desk.releases[0]))
 
@@ -59,9 +59,7 @@ def test_a_revision_that_is_staged_already_shows_its_files_and_nothing_that_move
 
 
 def test_while_it_goes_on_the_plan_is_an_observation_of_the_asset(desk):
-    desk.world.hub.publish("v1")
-
-    desk.roll_out()
+    begin_with(desk, "v1")
 
     found = desk.instance.fetch_observations(KEY, limit=10).records
     (first,) = found

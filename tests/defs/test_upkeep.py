@@ -7,6 +7,7 @@ from genai_pipeline.core.manifest import staged_prefix
 from genai_pipeline.core.model_file import ModelFiles
 from genai_pipeline.resources.configured import ProfileResource, pipeline_resources
 from genai_pipeline.staging.stager import Stager
+from tests.defs.beginnings import begin_with
 from tests.fakes.graph import graph_on
 
 RUNNING = dg.DefaultScheduleStatus.RUNNING
@@ -51,9 +52,7 @@ def test_a_rollout_does_not_ask_the_nightly_check(desk):
 
 
 def test_what_is_live_and_last_good_is_read_and_nothing_is_materialized(desk):
-    for content in ("v1", "v2"):
-        desk.world.hub.publish(content)
-        desk.roll_out()
+    begin_with(desk, "v1", "v2")
 
     result = run(desk, "verify_staged")
 
@@ -66,9 +65,7 @@ def test_what_is_live_and_last_good_is_read_and_nothing_is_materialized(desk):
 
 @pytest.mark.parametrize("which", ["live", "last good"])
 def test_a_changed_object_of_either_turns_the_check_red_as_an_error(desk, which):
-    for content in ("v1", "v2"):
-        desk.world.hub.publish(content)
-        desk.roll_out()
+    begin_with(desk, "v1", "v2")
     live = desk.engines.records().live("tiny")
     release = live.release if which == "live" else live.last_good
     revision = desk.record(release).revision
@@ -82,8 +79,7 @@ def test_a_changed_object_of_either_turns_the_check_red_as_an_error(desk, which)
 
 
 def test_a_store_that_does_not_answer_is_a_warning_and_inconclusive(desk):
-    desk.world.hub.publish("v1")
-    desk.roll_out()
+    begin_with(desk, "v1")
     desk.engines.records().live("tiny")
 
     def fail(method, key):
@@ -122,8 +118,7 @@ def shown(result):
 
 
 def test_the_prune_deletes_what_nothing_refers_to_and_shows_every_fate(desk):
-    desk.world.hub.publish("v1")
-    desk.roll_out()
+    begin_with(desk, "v1")
     stray = stage_by_hand(desk, "stray")
 
     result = run(desk, "prune", GRACE_0)
@@ -152,8 +147,7 @@ def test_the_prune_also_deletes_results_of_releases_that_have_no_record(desk):
 
 
 def test_by_default_it_waits_for_a_week_and_a_dry_run_deletes_nothing(desk):
-    desk.world.hub.publish("v1")
-    desk.roll_out()
+    begin_with(desk, "v1")
     stray = stage_by_hand(desk, "stray")
 
     run(desk, "prune")
@@ -164,8 +158,7 @@ def test_by_default_it_waits_for_a_week_and_a_dry_run_deletes_nothing(desk):
 
 
 def test_a_run_under_way_keeps_the_revision_of_its_partition(desk):
-    desk.world.hub.publish("v1")
-    desk.roll_out()
+    begin_with(desk, "v1")
     stray = stage_by_hand(desk, "stray")
     desk.instance.create_run_for_job(
         desk.defs.resolve_job_def("prune"), tags={"dagster/partition": f"{stray[:12]}-abcdef"},
@@ -178,8 +171,7 @@ def test_a_run_under_way_keeps_the_revision_of_its_partition(desk):
 
 
 def test_a_hub_that_is_down_keeps_everything_and_says_so(desk):
-    desk.world.hub.publish("v1")
-    desk.roll_out()
+    begin_with(desk, "v1")
     stray = stage_by_hand(desk, "stray")
     desk.world.hub.down = True
 

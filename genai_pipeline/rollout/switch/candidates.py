@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping
 
 from genai_pipeline.core.faults import crash_point
@@ -22,7 +21,7 @@ from genai_pipeline.k8s.render import (
     render_store_access,
     service_url,
 )
-from genai_pipeline.rollout.switch.settling import wait_reachable
+from genai_pipeline.rollout.switch.settling import pause, wait_reachable
 
 AGENT_DEADLINE_S = 120
 GONE_DEADLINE_S = 90
@@ -44,7 +43,7 @@ def raise_to_fewest(cluster: Cluster, release: Release, profile: Profile) -> Non
 class Candidates:
     """Handle the objects of a release. Every method may be repeated."""
 
-    def __init__(self, gateways: Gateways, profile: Profile, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, gateways: Gateways, profile: Profile, sleep: Callable[[float], None] = pause) -> None:
         self._gateways = gateways
         self._cluster = gateways.cluster
         self._profile = profile

@@ -11,6 +11,11 @@ from genai_pipeline.core.errors import Refused, Unavailable
 REACHABLE_DEADLINE_S, REACHABLE_POLL_S = 15.0, 0.1
 
 
+def pause(seconds: float) -> None:
+    """Sleep, by whatever `time.sleep` is by then: a default that names it keeps the one of the import."""
+    time.sleep(seconds)
+
+
 def why_unsettled(
     question: Callable[[], str], in_a_row: int, poll_s: float, deadline_s: float, sleep: Callable[[float], None]
 ) -> str:
@@ -36,7 +41,7 @@ def why_unsettled(
     return reason or "it did not hold long enough"
 
 
-def wait_reachable(ask: Callable[[], object], sleep: Callable[[float], None] = time.sleep) -> None:
+def wait_reachable(ask: Callable[[], object], sleep: Callable[[float], None] = pause) -> None:
     """Ask a Service whose pods are ready until it passes a question on.
 
     Nodes learn that a pod is ready within about a second, and refuse connections to its Service until then. If it does

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 
 from genai_pipeline.core.errors import NotFound, Refused, Unavailable
@@ -21,7 +20,7 @@ from genai_pipeline.k8s.render import (
     weights_url,
 )
 from genai_pipeline.rollout.record.records import Records
-from genai_pipeline.rollout.switch.settling import why_unsettled
+from genai_pipeline.rollout.switch.settling import pause, why_unsettled
 
 SETTLE_DEADLINE_S = 15.0
 SETTLE_POLL_S = 0.05
@@ -32,7 +31,7 @@ _AGREEMENT_TRIES = 5
 class Traffic:
     """Read and move the traffic of a model."""
 
-    def __init__(self, gateways: Gateways, profile: Profile, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, gateways: Gateways, profile: Profile, sleep: Callable[[float], None] = pause) -> None:
         self._gateways = gateways
         self._cluster = gateways.cluster
         self._profile = profile

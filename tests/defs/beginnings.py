@@ -1,0 +1,64 @@
+"""States that many tests begin in. Each is reached by real runs once in a process, and copied after that."""
+
+from collections.abc import Callable
+from copy import deepcopy
+
+import dagster as dg
+
+from tests.defs.desk import Desk
+from tests.defs.upkeep_desk import publish
+
+WHAT_CHANGES = {
+    "hub": ("revisions", "refs"),
+    "store": ("objects", "etags", "modified", "calls", "body_bytes_received"),
+    "cluster": ("objects", "log"),
+}
+_reached: dict[object, "State"] = {}
+
+
+class State:
+    """A copy of all that is behind a desk: the hub, the bucket, the cluster, and what Dagster stored."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.world = {
+            part: {name: deepcopy(getattr(getattr(desk.world, part), name)) for name in names}
+            for part, names in WHAT_CHANGES.items()
+        }
+        self.instance = dg.DagsterInstance.ephemeral()
+        copy_storage(desk.instance, self.instance)
+
+    def give(self, desk: Desk) -> None:
+        """Put the desk into this state."""
+        for part, values in self.world.items():
+            vars(getattr(desk.world, part)).update(deepcopy(values))
+        copy_storage(self.instance, desk.instance)
+
+
+def copy_storage(source: dg.DagsterInstance, target: dg.DagsterInstance) -> None:
+    """Copy runs and events between two instances in memory, each of which is a SQLite."""
+    for connect in (lambda i: i.run_storage.connect(), lambda i: i.event_log_storage.index_connection()):
+        with connect(source) as origin, connect(target) as copied:
+            origin.connection.driver_connection.backup(copied.connection.driver_connection)
+
+
+def begin_from(desk: Desk, state: object, reach: Callable[[Desk], None]) -> None:
+    """Put a new desk into `state`, a name for what `reach` leads to."""
+    assert not desk.world.hub.revisions, "A desk that was used has a state of its own."
+    key = (state, repr(desk.spec), repr(desk.engines.profile))
+    if key in _reached:
+        _reached[key].give(desk)
+    else:
+        reach(desk)
+        _reached[key] = State(desk)
+
+
+def begin_with(desk: Desk, *contents: str) -> None:
+    """Begin where these went live, one after the other."""
+
+    def reach(desk: Desk) -> None:
+        *before, last = contents
+        if before:
+            begin_with(desk, *before)
+        publish(desk, last)
+
+    begin_from(desk, contents, reach)
