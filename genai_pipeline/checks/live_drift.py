@@ -35,7 +35,8 @@ def drift_checks(specs: Sequence[ModelSpec]) -> dg.AssetChecksDefinition:
 
 def _compared(instance: dg.DagsterInstance, engines: Engines, spec: ModelSpec) -> tuple[str, Verdict]:
     """Compare. The verdict is inconclusive while a run moves what is compared."""
-    from genai_pipeline.rollout.upkeep.drift_detection import CHECK, as_released, judge_drift, rendered_live
+    from genai_pipeline.k8s.render import render_live
+    from genai_pipeline.rollout.upkeep.drift_detection import CHECK, as_released, judge_drift
 
     try:
         live = engines.records().live(spec.name)
@@ -46,7 +47,7 @@ def _compared(instance: dg.DagsterInstance, engines: Engines, spec: ModelSpec) -
             return live.release, inconclusive(CHECK, f"Not compared now: {why_not}.")
         record = engines.records().require(spec.name, live.release)
         own, release = as_released(spec, record)
-        objects = rendered_live(own, release, engines.profile)
+        objects = render_live(own, release, engines.profile)
         verdict, drift = judge_drift(engines.gateways.cluster, objects, release.id)
         same_code = record.facts.deployed == engines.redeploy().deployed(spec, record)
         if same_code and verdict.outcome != "inconclusive":  # else it is the sensor `redeploys` that acts

@@ -17,21 +17,17 @@ from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
 from genai_pipeline.k8s.render import (
-    PORTS,
-    render_agent,
+    Objects,
     render_chat_ui,
-    render_engine,
-    render_guards,
+    render_live,
     render_monitoring,
     render_node_pools,
     render_platform,
     render_rbac,
-    render_stable,
     service_url,
     stable_name,
 )
 
-Objects = list[dict[str, Any]]
 Folders = list[tuple[str, Objects]]
 """Folder and what is written into it, in the order in which it is applied."""
 
@@ -51,19 +47,9 @@ def platform_objects(specs: Sequence[ModelSpec], profile: Profile) -> Objects:
     ]
 
 
-def release_objects(spec: ModelSpec, release: Release, profile: Profile) -> Objects:
-    """Return everything that the pipeline applies for a live release."""
-    return [
-        *render_engine(spec, release, profile),
-        *render_agent(release, profile, service_url(release.object_name, "engine", profile)),
-        *(o for component in PORTS for o in render_stable(release, profile, component)),
-        *render_guards(release, profile),
-    ]
-
-
 def rendered(releases: Sequence[tuple[ModelSpec, Release]], profile: Profile) -> Folders:
     """Return the platform's objects first, then those of each model."""
-    models = [(spec.name, release_objects(spec, release, profile)) for spec, release in releases]
+    models = [(spec.name, render_live(spec, release, profile)) for spec, release in releases]
     return [(PLATFORM, platform_objects([spec for spec, _ in releases], profile)), *models]
 
 

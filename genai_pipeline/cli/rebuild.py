@@ -19,10 +19,8 @@ from genai_pipeline.core.errors import Refused
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.record import Record
+from genai_pipeline.core.run_tags import PARTITION_TAG
 from genai_pipeline.core.verdict import Verdict
-
-PARTITION_TAG = "dagster/partition"
-"""Tag of every run of a partition. Source: Dagster, "Tags"."""
 
 
 @contextmanager

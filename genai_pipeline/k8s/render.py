@@ -1,7 +1,8 @@
 """Everything that is applied, as functions of the model files, the release and the profile.
 
 Once for the platform: `render_platform`, `render_node_pools`, `render_monitoring`. For each candidate: `render_engine`,
-`render_agent`. At the cut-over: `render_stable`, `render_guards`. An administrator applies `render_rbac` first.
+`render_agent`. At the cut-over: `render_stable`, `render_guards`. `render_live` is all of a live release. An
+administrator applies `render_rbac` first.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ __all__ = [
     "render_chat_ui",
     "render_engine",
     "render_guards",
+    "render_live",
     "render_monitoring",
     "render_namespace",
     "render_node_pools",
@@ -148,6 +150,16 @@ def render_stable(release: Release, profile: Profile, component: str) -> Objects
 def render_guards(release: Release, profile: Profile) -> Objects:
     """Return what keeps the pods with user traffic in place. It follows the traffic, as the stable Service does."""
     return render_template("pod_disruption_budget.yaml", profile, release, name=stable_name(release.model, "engine"))
+
+
+def render_live(spec: ModelSpec, release: Release, profile: Profile) -> Objects:
+    """Return all objects of a live release: engine, agent, their Services, the stable Services, the guards."""
+    return [
+        *render_engine(spec, release, profile),
+        *render_agent(release, profile, service_url(release.object_name, "engine", profile)),
+        *(o for component in PORTS for o in render_stable(release, profile, component)),
+        *render_guards(release, profile),
+    ]
 
 
 def render_store_access(profile: Profile, key_id: str, secret: str) -> Objects:

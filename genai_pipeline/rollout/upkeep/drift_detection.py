@@ -21,16 +21,7 @@ from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Verdict, failed, inconclusive, passed
 from genai_pipeline.gateways.cluster.abc import Cluster, Difference, mapping_as_dict
 from genai_pipeline.k8s.agent import agent_settings
-from genai_pipeline.k8s.render import (
-    PORTS,
-    Objects,
-    package_version,
-    render_agent,
-    render_engine,
-    render_guards,
-    render_stable,
-    service_url,
-)
+from genai_pipeline.k8s.render import Objects, package_version, render_live, service_url
 
 CHECK = "matches_rendered"
 SHOWN_MAX = 3
@@ -77,23 +68,12 @@ def as_released(spec: ModelSpec, record: Record) -> tuple[ModelSpec, Release]:
     return own, Release.of(own, record.revision)
 
 
-def rendered_live(spec: ModelSpec, release: Release, profile: Profile) -> Objects:
-    """Return all objects of a live release: engine, agent, their Services, the stable Services, the guards."""
-    engine = service_url(release.object_name, "engine", profile)
-    return [
-        *render_engine(spec, release, profile),
-        *render_agent(release, profile, engine),
-        *(o for component in PORTS for o in render_stable(release, profile, component)),
-        *render_guards(release, profile),
-    ]
-
-
 def deployed(spec: ModelSpec, release: Release, profile: Profile) -> Deployed:
     """Return what the record remembers of this code, of what it renders, and of the agent's settings."""
     engine = service_url(release.object_name, "engine", profile)
     return Deployed(
         version=package_version(),
-        fingerprint=_digest(rendered_live(spec, release, profile)),
+        fingerprint=_digest(render_live(spec, release, profile)),
         agent=agent_settings(release, profile, engine),
     )
 

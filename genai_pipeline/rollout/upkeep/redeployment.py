@@ -21,19 +21,12 @@ from genai_pipeline.core.progress import Log
 from genai_pipeline.core.record import Record
 from genai_pipeline.core.release import Release
 from genai_pipeline.gateways.cluster.abc import Cluster
-from genai_pipeline.k8s.render import AGENT_KINDS, Objects
+from genai_pipeline.k8s.render import AGENT_KINDS, Objects, render_live
 from genai_pipeline.rollout.record.notices import Notices
 from genai_pipeline.rollout.record.records import Records
 from genai_pipeline.rollout.switch.candidates import AGENT_DEADLINE_S, raise_to_fewest
 from genai_pipeline.rollout.switch.traffic import Traffic
-from genai_pipeline.rollout.upkeep.drift_detection import (
-    Drift,
-    agent_changes,
-    as_released,
-    deployed,
-    drift_of,
-    rendered_live,
-)
+from genai_pipeline.rollout.upkeep.drift_detection import Drift, agent_changes, as_released, deployed, drift_of
 
 ATTEMPTS = 3
 """Tries for one cause, if a run is killed or the cluster does not answer. A redeploy that fails is not tried again."""
@@ -139,7 +132,7 @@ class Redeploy:
 
     def _carry_out(self, spec: ModelSpec, record: Record, reason: str, log: Log) -> list[dict[str, str]]:
         own, release = as_released(spec, record)
-        objects = rendered_live(own, release, self._profile)
+        objects = render_live(own, release, self._profile)
         self._remove_what_is_switched_off(release, objects)
         drift = drift_of(self._cluster, objects)
         log(f"{len(drift.differences)} fields of {release.id} differ from what is rendered")
