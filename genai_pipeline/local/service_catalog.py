@@ -48,7 +48,8 @@ def services(installation: Installation, ports: Mapping[str, int], env: Mapping[
     code = ["-m", "dagster", "code-server", "start", "-s", str(installation.code_socket)]
     code += ["-m", "genai_pipeline.definitions", "-d", str(PROJECT), "--location-name", "genai_pipeline"]
     webserver = ["-m", "dagster_webserver", *workspace, "-h", HOST, "-p", str(ports["dagster"])]
-    daemon = ["-m", "dagster._daemon", "run", *workspace]
+    # Its module is private; its script lies beside the interpreter.
+    daemon = [str(Path(sys.executable).with_name("dagster-daemon")), "run", *workspace]
     cluster = ["-m", "genai_pipeline.local.cluster", "--home", str(home), "--port", str(ports["cluster"])]
     return [
         _on_port(ports["s3"], make.program("s3", s3.argv, env=s3.env, stop_wait_s=STOP_WAIT_S)),
