@@ -7,14 +7,13 @@ engine that cannot be asked counts as drained when its own metrics say that noth
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from genai_pipeline.core.errors import EngineUnavailable
 from genai_pipeline.gateways.inference.abc import DrainStatus, Inference
 from genai_pipeline.gateways.metrics.abc import Metrics
-from genai_pipeline.rollout.switch.settling import why_unsettled
+from genai_pipeline.rollout.switch.settling import pause, why_unsettled
 
 POLL_S = 0.25
 QUIET_READINGS = 2
@@ -90,7 +89,7 @@ def drain(
     metrics: Metrics,
     replicas: int,
     deadline_s: float,
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], None] = pause,
 ) -> Drained:
     """Wait until every replica behind the address is drained, twice in a row, or until the deadline.
 
