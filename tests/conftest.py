@@ -7,7 +7,10 @@ whatever process a test starts would inherit that it is ignored.
 import os
 import signal
 import sys
+import tempfile
+from pathlib import Path
 
+import certifi
 from hypothesis import HealthCheck, settings
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -16,6 +19,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # Without bytecode every process that a test starts compiles Dagster or vLLM again: half of the time of its imports.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Each HTTP client reads the whole bundle of authorities, in 60 ms. Tests speak to loopback: one authority is enough.
+_END = "-----END CERTIFICATE-----"
+_BUNDLE = tempfile.NamedTemporaryFile("w", suffix=".pem")  # noqa: SIM115 - it goes with the process
+_BUNDLE.write(Path(certifi.where()).read_text(encoding="utf-8").partition(_END)[0] + _END + "\n")
+_BUNDLE.flush()
+certifi.where = lambda: _BUNDLE.name
 
 # A busy machine takes longer than hypothesis expects, and that is no finding.
 settings.register_profile("genai", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -90,7 +90,8 @@ def test_bedrock_answers_with_tools_tokens_and_metrics(credentials: pytest.Monke
 def test_each_failure_of_bedrock_is_told_apart(
     reply: Reply, expected: tuple[int, str], credentials: pytest.MonkeyPatch
 ):
-    with BedrockServer(lambda _: reply) as server, agent_on(server, credentials, model_timeout_s=4.0) as agent:
+    timeout_s = 1.5 if "model_stalled" in expected else 30.0
+    with BedrockServer(lambda _: reply) as server, agent_on(server, credentials, model_timeout_s=timeout_s) as agent:
         response = ask(agent)
 
     error = response.json()["error"]

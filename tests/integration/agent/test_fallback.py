@@ -72,7 +72,7 @@ def test_the_next_model_answers_where_the_first_does_not(first: Callable[[Talk],
     with (
         WildModel(first) as one,
         WildModel(says("from two"), "second") as two,
-        both(one, two, model_timeout_s=3.0) as agent,
+        both(one, two, model_timeout_s=1.0) as agent,
     ):
         response = ask(agent)
 
@@ -113,7 +113,7 @@ def test_two_models_words_are_never_mixed(first: Callable[[Talk], Any]):
     with (
         WildModel(first) as one,
         WildModel(says("from two"), "second") as two,
-        both(one, two, model_timeout_s=3.0) as agent,
+        both(one, two, model_timeout_s=1.0) as agent,
     ):
         response = ask(agent)
 
@@ -164,7 +164,7 @@ def test_nobody_waits_for_a_model_that_hangs_once_it_is_known():
     with (
         WildModel(lambda talk: talk.wait()) as one,
         WildModel(says("from two"), "second") as two,
-        both(one, two, model_timeout_s=4.0, model_breaker_failures=1, model_breaker_pause_s=0.1) as agent,
+        both(one, two, model_timeout_s=1.0, model_breaker_failures=1, model_breaker_pause_s=0.1) as agent,
         ThreadPoolExecutor(8) as pool,
     ):
         assert ask(agent).json()["response"] == "from two"

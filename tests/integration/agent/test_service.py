@@ -110,7 +110,7 @@ def test_the_model_gets_the_tools_replies_in_the_words_it_was_taught():
     ]
     weather = WeatherServer(hang_s=30)
     threading.Thread(target=weather.serve_forever, daemon=True).start()
-    with ScriptedModel(calling(*calls)) as model, running_agent(model.url, weather.url, weather_timeout_s=5.0) as agent:
+    with ScriptedModel(calling(*calls)) as model, running_agent(model.url, weather.url, weather_timeout_s=1.0) as agent:
         ask(agent.url, "everything")
         told = results_of(model.seen[-1])
     weather.stop()
@@ -242,7 +242,7 @@ def test_waiting_for_ones_turn_counts_for_the_deadline():
 def test_each_failure_of_the_model_is_told_apart(say: Say, expected: tuple[int, str]):
     with (
         ScriptedModel(lambda _: say) as model,
-        running_agent(model.url, deadline_s=2.5 if say.wait_s else 30, model_api_key="sk-secret") as agent,
+        running_agent(model.url, deadline_s=1.0 if say.wait_s else 30, model_api_key="sk-secret") as agent,
     ):
         response = ask(agent.url, "Hi")
 

@@ -233,7 +233,7 @@ def test_a_stream_tells_what_went_wrong_after_what_was_said():
     headers = {"Accept": "text/event-stream"}
     with (
         WildModel(lambda talk: talk.stream(text("Once upon"), stall=True)) as model,
-        running_agent(model.url, model_timeout_s=3.0) as agent,
+        running_agent(model.url, model_timeout_s=1.0) as agent,
     ):
         answer = HTTP.post(f"{agent.url}/agent", json={"prompt": "Hi"}, headers=headers)
 

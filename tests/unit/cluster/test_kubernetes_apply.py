@@ -35,7 +35,7 @@ def cluster(api: StubApi) -> Iterator[KubernetesCluster]:
 
 @pytest.fixture
 def impatient(api: StubApi) -> Iterator[KubernetesCluster]:
-    cluster = KubernetesCluster("ns", api.kubeconfig, patience_s=4)
+    cluster = KubernetesCluster("ns", api.kubeconfig, patience_s=1.5)
     yield cluster
     cluster.close()
 
