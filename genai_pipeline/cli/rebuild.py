@@ -60,7 +60,7 @@ def rebuild(instance: dg.DagsterInstance, spec: ModelSpec, records: Sequence[Rec
 
 
 @dataclass(frozen=True)
-class _Found:
+class _AssetOutcome:
     """What one asset found about one release; `at` is a Unix time."""
 
     at: float
@@ -79,17 +79,17 @@ class _Found:
         return {"release": self.record.release, "recorded_at": dg.MetadataValue.timestamp(self.at)}
 
 
-def _found(spec: ModelSpec, record: Record) -> Iterator[_Found]:
+def _found(spec: ModelSpec, record: Record) -> Iterator[_AssetOutcome]:
     last = record.history[-1].at if record.history else "1970-01-01T00:00:00Z"
     for asset, checks in CHECKS.items():
         verdicts = [record.verdicts[name] for check in checks if (name := f"{asset}.{check}") in record.verdicts]
         if verdicts:
             said = [event.at for event in record.history if event.what.startswith(f"{asset}: ")]
             at = datetime.fromisoformat((said or [last])[-1]).timestamp()
-            yield _Found(at, asset, dg.AssetKey([spec.name, asset]), record, verdicts)
+            yield _AssetOutcome(at, asset, dg.AssetKey([spec.name, asset]), record, verdicts)
 
 
-def _is_known(instance: dg.DagsterInstance, one: _Found) -> bool:
+def _is_known(instance: dg.DagsterInstance, one: _AssetOutcome) -> bool:
     """Say whether Dagster has the asset's event for this release, or the run whose step ended in the error."""
     release = one.record.release
     fetch = instance.fetch_observations if one.is_error else instance.fetch_materializations
@@ -99,7 +99,7 @@ def _is_known(instance: dg.DagsterInstance, one: _Found) -> bool:
     return one.is_error and bool(instance.get_run_records(runs, limit=1))
 
 
-def _result(one: _Found) -> dg.AssetMaterialization | dg.AssetObservation:
+def _result(one: _AssetOutcome) -> dg.AssetMaterialization | dg.AssetObservation:
     """Return what the asset ended with: a materialization, or for an error an observation, which proves nothing."""
     record = one.record
     metadata = one.metadata | {
@@ -116,7 +116,7 @@ def _result(one: _Found) -> dg.AssetMaterialization | dg.AssetObservation:
     return event(one.key, partition=record.release, metadata=metadata)
 
 
-def _evaluation(one: _Found, verdict: Verdict) -> dg.AssetCheckEvaluation:
+def _evaluation(one: _AssetOutcome, verdict: Verdict) -> dg.AssetCheckEvaluation:
     """Return the evaluation of one check. The UI counts it, because it has the run id of the materialization: none."""
     return dg.AssetCheckEvaluation(
         asset_key=one.key,

@@ -25,7 +25,7 @@ from typing import Any
 from genai_pipeline.core.profile import LOCAL_PORTS, Profile
 from genai_pipeline.gateways import StoreKeys
 from genai_pipeline.local.ports import HOST
-from genai_pipeline.local.private_file import write_private
+from genai_pipeline.local.state_files import write_private
 from genai_pipeline.resources.engines import Engines
 from genai_pipeline.resources.real_gateways import gateways_for
 

@@ -5,11 +5,10 @@ Run it as often as you like: what runs already, as it should, is left alone.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from genai_pipeline.local.installation import Installation, uses_own_hub
 from genai_pipeline.local.log_files import last_lines
 from genai_pipeline.local.ports import HOST, PortChoice, any_free, choose_ports, holder_of, is_free, listening
 from genai_pipeline.local.service_catalog import PORT_OF, Service, services
+from genai_pipeline.local.state_files import locked
 from genai_pipeline.local.supervision.program import SUPERVISED_BY
 from genai_pipeline.local.supervision.supervisor import Supervisor
 
@@ -55,7 +55,8 @@ def start_services(
     Raises: Refused: a port the user fixed is taken; NotReady: a service does not come up, with its last log lines.
     """
     supervisor = Supervisor(installation.home)
-    with _alone(installation.home):
+    installation.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with locked(installation.home / "up.lock"):  # two at once would choose each other's ports
         supervisor.ensure_running()  # first, because it ends what a killed predecessor left on our ports
         env = _without_own_hub(env, installation.ports())
         for _ in range(PORT_TRIES):
@@ -191,12 +192,3 @@ def _without_own_hub(env: Mapping[str, str], ports: Mapping[str, int]) -> Mappin
     if ports.get("hub") and uses_own_hub(ports, env):
         return {k: v for k, v in env.items() if k != "HF_ENDPOINT"}
     return env
-
-
-@contextmanager
-def _alone(home: Path) -> Iterator[None]:
-    """Two at once would choose each other's ports."""
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (home / "up.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from genai_pipeline.local.private_file import write_private
+from genai_pipeline.local.state_files import write_private
 
 TRIES = 64
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from genai_pipeline.local.cluster.objects import timestamp
-from genai_pipeline.local.private_file import write_private
+from genai_pipeline.local.state_files import write_private
 
 KEPT = 500
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from genai_pipeline.local.cluster.objects import Object, labels_match
-from genai_pipeline.local.private_file import write_private
+from genai_pipeline.local.state_files import write_private
 
 Key = tuple[str, str, str]
 """Kind, namespace, name."""

@@ -10,11 +10,9 @@ writes only below the state folder: the checkout stays as it is.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +22,7 @@ import yaml
 
 from genai_pipeline.core.errors import GenaiError, Refused, RepositoryNotFound, RevisionNotFound
 from genai_pipeline.local.hub.hub_digests import HubFile, commit_sha, files_under
-from genai_pipeline.local.private_file import write_private
+from genai_pipeline.local.state_files import locked, write_private
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _SHA = re.compile(r"[0-9a-f]{7,40}")
@@ -126,7 +124,8 @@ def publish(folder: Path, state: Path, repository_id: str, revision: str, ref: s
         raise Refused(f"{ref!r} is a tag of {repository_id}, and tags do not move.", "Publish to a branch, as main.")
     if not _NAME.fullmatch(ref) or _SHA.fullmatch(ref):
         raise Refused(f"{ref!r} cannot be the name of a branch.", "Use letters, digits, '.', '_' and '-', as in main.")
-    with _locked(state):
+    state.mkdir(parents=True, exist_ok=True)
+    with locked(state / "refs.lock"):  # so that two publications do not undo each other
         moved = _moved(state)
         branches = {**moved.get(repository_id, {}), ref: revision}
         write_private(state / "refs.json", json.dumps({**moved, repository_id: branches}, indent=2))
@@ -162,12 +161,3 @@ def _moved(state: Path) -> dict[str, dict[str, str]]:
         raise GenaiError(
             f"{file} is not JSON ({error}).", "Delete it; every branch is then as repo.yaml says."
         ) from error
-
-
-@contextmanager
-def _locked(state: Path) -> Iterator[None]:
-    """One writer at a time, so that two publications do not undo each other."""
-    state.mkdir(parents=True, exist_ok=True)
-    with (state / "refs.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

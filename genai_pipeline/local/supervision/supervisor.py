@@ -7,7 +7,6 @@ environments hold credentials: `<name>.conf` for supervisord and `<name>.json` f
 
 from __future__ import annotations
 
-import fcntl
 import http.client
 import json
 import os
@@ -18,13 +17,13 @@ import subprocess
 import sys
 import time
 import xmlrpc.client
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from genai_pipeline.core.errors import ClusterUnavailable, NotFound, NotReady, Refused
-from genai_pipeline.local.private_file import write_private
+from genai_pipeline.local.state_files import locked, write_private
 from genai_pipeline.local.supervision.process_info import ProcessInfo, process_info
 from genai_pipeline.local.supervision.program import (
     SUPERVISED_BY,
@@ -51,6 +50,7 @@ class Supervisor:
         self.home = Path(home).absolute()
         self.socket = self.home / "supervisor.sock"
         self._programs = self.home / "supervisor.d"
+        self._lock = self.home / "supervisor.lock"
         if len(os.fsencode(self.socket)) > SOCKET_PATH_MAX:
             raise Refused(
                 f"The path {self.socket} is too long for a unix socket (at most {SOCKET_PATH_MAX} bytes).",
@@ -70,7 +70,7 @@ class Supervisor:
         if self.is_running():
             return
         self._programs.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with self._locked():
+        with locked(self._lock):
             if self.is_running():
                 return
             self._end_of_previous(deadline_s)
@@ -134,7 +134,7 @@ class Supervisor:
         if not _NAME.match(program.name):
             raise Refused(f"{program.name!r} is not a program name.", "Use letters, digits, dot, dash, underscore.")
         program.log.parent.mkdir(parents=True, exist_ok=True)
-        with self._locked():
+        with locked(self._lock):
             launch = launch_file(program, self.home)
             write_private(self._programs / f"{program.name}.json", launch)
             write_private(self._programs / f"{program.name}.conf", program_config(program, self._programs, launch))
@@ -164,7 +164,7 @@ class Supervisor:
     def remove(self, name: str) -> None:
         """Stop the program and forget it; absent is fine."""
         self.stop(name)
-        with self._locked():
+        with locked(self._lock):
             for suffix in (".conf", ".json"):
                 (self._programs / f"{name}{suffix}").unlink(missing_ok=True)
             with suppress(NotFound):
@@ -237,12 +237,6 @@ class Supervisor:
             with suppress(psutil.Error, OSError):
                 if process.environ().get(SUPERVISED_BY) == str(self.home) and os.getpgid(process.pid) != os.getpgrp():
                     process.kill()
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        with (self.home / "supervisor.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
 
 class _UnixTransport(xmlrpc.client.Transport):
