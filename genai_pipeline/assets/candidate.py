@@ -31,7 +31,11 @@ def candidate(
         _make_room(context, rollout)
     url = rollout.engines().candidates().start_engine(context.spec, release, context.log)
     verdicts = accept_candidate(
-        endpoints.inference(url), metrics.reader(), release.model, weights_url(settings, release)
+        endpoints.inference(url),
+        metrics.reader(),
+        release.model,
+        weights_url(settings, release),
+        max_tokens=context.spec.gates.serving.check_tokens,
     )
     metadata = {
         "endpoint": dg.MetadataValue.url(f"{url}/v1"),

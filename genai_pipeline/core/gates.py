@@ -29,6 +29,8 @@ class ServingGates(Section):
     """Largest share of the KV cache that may be in use."""
     queue_max: int = Field(30, ge=0)
     """Most requests that may wait in the engine."""
+    check_tokens: Annotated[int, Field(ge=16, le=32_768)] = 256
+    """Most tokens of an answer to a check of the candidate. A model that thinks before it calls a tool needs more."""
     usd_per_hour: float = Field(0.0, ge=0)
     """Price of `replicas.min` replicas in US dollars per hour, for the cost figures. 0 takes the list price."""
     usd_per_million_tokens_max: PositiveFloat | None = None

@@ -25,6 +25,8 @@ WEATHER_TOOL: Tool = {
 WEATHER_QUESTION = "What is the weather in Paris?"
 _QUESTION = "Hello, how are you?"
 _RAW_CALL_SIGNS = ("[TOOL_CALLS]", "<tool_call>", "<|python_tag|>", "<function=", '{"name"', '[{"name"')
+_THINKING_SIGNS = ("<think>", "</think>", "[THINK]", "<|channel|>analysis", "<|start_thinking|>", "<|START_THINKING|>")
+"""What models write around their thoughts: Qwen3 and DeepSeek-R1, Magistral, gpt-oss, Granite, Command."""
 _COUNTERS_SETTLE_S = 3.0
 
 
@@ -36,6 +38,7 @@ def accept_candidate(
     tools: Sequence[Tool] = (WEATHER_TOOL,),
     tool_question: str = WEATHER_QUESTION,
     deadline_s: float = 120,
+    max_tokens: int = 256,
 ) -> list[Verdict]:
     """Ask the candidate and return one verdict for each check, also where nothing could be measured.
 
@@ -43,6 +46,7 @@ def accept_candidate(
         expected_root: the staged prefix as it was given to the engine, `s3://bucket/models/<m>/<revision>/`.
         tools: the tools of the request for a tool call; empty if the model is not used with tools.
         tool_question: a question that needs the first of `tools`.
+        max_tokens: tokens of one answer. A model that thinks needs more of them before its tool call.
         deadline_s: seconds after which no further question is asked; each question has the gateway's own deadline.
     """
     ends_at = time.monotonic() + deadline_s
@@ -54,7 +58,7 @@ def accept_candidate(
 
     return [
         ask("expected_model_answers", lambda: _expected_model_answers(inference, model_name)),
-        ask("tool_call_parsed", lambda: _tool_call_parsed(inference, model_name, tools, tool_question)),
+        ask("tool_call_parsed", lambda: _tool_call_parsed(inference, model_name, tools, tool_question, max_tokens)),
         ask("weights_from_staged_prefix", lambda: _weights_from_prefix(inference, metrics, model_name, expected_root)),
     ]
 
@@ -77,19 +81,36 @@ def _expected_model_answers(inference: Inference, model_name: str) -> Verdict:
         return failed(check, f"{said} Compare --served-model-name with the model file.", served=sorted(served))
     answer = inference.chat(model_name, [{"role": "user", "content": _QUESTION}])
     evidence = {"model": answer.model, "question": _QUESTION, "answer": answer.text, "tokens": answer.completion_tokens}
+    if answer.reasoning:
+        evidence["reasoning"] = answer.reasoning
     if answer.model != model_name:
         return failed(check, f"{answer.model} answered instead of {model_name}.", **evidence)
-    if not answer.text.strip() or answer.completion_tokens < 1:
+    if answer.is_empty:
         said = f"{model_name} answered with no text ({answer.completion_tokens} tokens, {answer.finish_reason})."
         return failed(check, f"{said} Is the chat template the model's own?", **evidence)
-    return passed(check, f"{model_name} answered with {answer.completion_tokens} tokens.", **evidence)
+    said = f"{model_name} answered with {answer.completion_tokens} tokens."
+    return passed(check, f"{said} {_thinking(answer)}".rstrip(), **evidence)
 
 
-def _tool_call_parsed(inference: Inference, model_name: str, tools: Sequence[Tool], question: str) -> Verdict:
+def _thinking(answer: Completion) -> str:
+    """Return what there is to know about the thoughts of a model; empty where it shows none."""
+    if sign := next((sign for sign in _THINKING_SIGNS if sign in answer.text), ""):
+        return (
+            f"Its thoughts are part of the answer ({sign}), where users and agents read them: set "
+            "`serving.args.reasoning-parser` to the parser of this model."
+        )
+    if answer.reasoning and not answer.text.strip():
+        return f"All of them are thoughts: the first {answer.completion_tokens} tokens hold no word of the answer."
+    return ""
+
+
+def _tool_call_parsed(
+    inference: Inference, model_name: str, tools: Sequence[Tool], question: str, max_tokens: int
+) -> Verdict:
     check = "tool_call_parsed"
     if not tools:
         return passed(check, "the model is not used with tools: not applicable")
-    answer = inference.chat(model_name, [{"role": "user", "content": question}], tools, max_tokens=256)
+    answer = inference.chat(model_name, [{"role": "user", "content": question}], tools, max_tokens=max_tokens)
     known = {tool["function"]["name"] for tool in tools}
     calls = [{"name": call.name, "arguments": str(dict(call.arguments or {}))} for call in answer.tool_calls]
     evidence = {"question": question, "answer": answer.text, "tool_calls": calls, "tools": sorted(known)}
@@ -107,7 +128,8 @@ def _tool_call_parsed(inference: Inference, model_name: str, tools: Sequence[Too
 def _why_no_call(answer: Completion) -> str:
     said = f"No `tool_calls` came back, but the text {answer.text[:120]!r}."
     if answer.finish_reason == "length":
-        return f"{said} The answer was cut off by max_tokens before the call was whole."
+        spent = " It was still thinking." if answer.reasoning and not answer.text.strip() else ""
+        return f"{said} The answer was cut off before the call was whole.{spent} Raise `gates.serving.check_tokens`."
     if any(sign in answer.text for sign in _RAW_CALL_SIGNS):
         return f"{said} It is a raw call: the likely cause is a wrong `serving.args.tool-call-parser`."
     return f"{said} The model answered in words: is it trained for tools, and does its chat template show them to it?"

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 from genai_pipeline.core.errors import EngineUnavailable, Refused
-from genai_pipeline.gateways.inference.chat_answer import END, own_words, stream_event
+from genai_pipeline.gateways.inference.chat_answer import END, own_words, reasoning_of, stream_event
 from genai_pipeline.loadtest.prompts import prompt
 from genai_pipeline.loadtest.summary import Observation
 
@@ -31,10 +31,16 @@ class _Broken(Exception):
 
 @dataclass
 class _Arrivals:
-    """When the parts of one streamed answer came, by `time.perf_counter`."""
+    """When the parts of one streamed answer came, by `time.perf_counter`.
+
+    Args:
+        tokens: arrivals of thoughts, words and pieces of tool calls.
+        first_answer: arrival of the first word or piece of a tool call: thoughts are over.
+    """
 
     first_event: float | None = None
-    contents: list[float] = field(default_factory=list[float])
+    tokens: list[float] = field(default_factory=list[float])
+    first_answer: float | None = None
     usage: dict[str, Any] | None = None
     ended: bool = False
 
@@ -129,7 +135,7 @@ class LoadClient:
         self, number: int, concurrency: int, started: float, ended: float, arrivals: _Arrivals, error: str
     ) -> Observation:
         usage = arrivals.usage or {}
-        times = arrivals.contents
+        times, answer = arrivals.tokens, arrivals.first_answer
         first = times[0] if times else arrivals.first_event
         return Observation(
             number=number,
@@ -137,6 +143,7 @@ class LoadClient:
             started_s=started - self._started_at,
             duration_s=ended - started,
             ttft_s=None if first is None else first - started,
+            answer_s=None if answer is None else answer - started,
             gaps_s=tuple(later - earlier for earlier, later in itertools.pairwise(times)),
             prompt_tokens=int(usage.get("prompt_tokens", 0)),
             completion_tokens=int(usage.get("completion_tokens", 0)),
@@ -154,8 +161,12 @@ def _note(line: str, now: float, arrivals: _Arrivals) -> None:
         arrivals.usage = event.get("usage") or arrivals.usage
         for choice in event["choices"]:
             arrivals.first_event = arrivals.first_event or now
-            if choice["delta"].get("content"):
-                arrivals.contents.append(now)
+            delta = choice["delta"]
+            answers = bool(delta.get("content") or delta.get("tool_calls"))
+            if answers or reasoning_of(delta):
+                arrivals.tokens.append(now)
+            if answers:
+                arrivals.first_answer = arrivals.first_answer or now
     except ValueError as error:
         raise _Broken(str(error)) from error
     except (KeyError, TypeError, AttributeError) as error:

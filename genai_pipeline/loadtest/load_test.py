@@ -160,7 +160,11 @@ def _figures(summary: Summary) -> dict[str, Any]:
         "prompt_tokens": summary.prompt_tokens,
         "seconds": _rounded(summary.wall_s),
     }
-    for name, quantiles in (("ttft", summary.ttft), ("inter_token", summary.gaps)):
+    for name, quantiles in (
+        ("ttft", summary.ttft),
+        ("first_answer", summary.first_answer),
+        ("inter_token", summary.gaps),
+    ):
         if quantiles:
             for q, value in (("p50", quantiles.p50), ("p95", quantiles.p95), ("p99", quantiles.p99)):
                 figures[f"{name}_{q}_ms"] = _rounded(value * 1e3)
@@ -183,6 +187,7 @@ def _row(o: Observation) -> dict[str, Any]:
         "concurrency": o.concurrency,
         "started_s": round(o.started_s, 3),
         "ttft_ms": _rounded(None if o.ttft_s is None else o.ttft_s * 1e3),
+        "first_answer_ms": _rounded(None if o.answer_s is None else o.answer_s * 1e3),
         "inter_token_p50_ms": _rounded(quantile(o.gaps_s, 0.5) * 1e3 if o.gaps_s else None),
         "duration_s": round(o.duration_s, 3),
         "prompt_tokens": o.prompt_tokens,

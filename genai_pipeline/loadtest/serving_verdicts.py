@@ -66,6 +66,8 @@ def ttft_p95(m: Measurement, gates: ServingGates, doubt: str, excuse: str) -> Ve
         "p99_ms": round(summary.ttft.p99 * 1e3, 1),
         "observations": summary.answered,
     }
+    if summary.first_answer:
+        evidence["first_answer_p95_ms"] = round(summary.first_answer.p95 * 1e3, 1)
     if summary.gaps:
         evidence |= {
             "inter_token_p50_ms": round(summary.gaps.p50 * 1e3, 2),

@@ -16,7 +16,8 @@ class Observation:
     """One request, as its sender saw it. Times in seconds; `started_s` on the load's own clock.
 
     Args:
-        ttft_s: to the first token; None where no token came.
+        ttft_s: to the first token of any kind, thoughts included; None where no token came.
+        answer_s: to the first token of the answer itself; None where the model only thought.
         gaps_s: between one token's arrival and the next one's.
         error: the cause; empty for a request with a whole answer.
     """
@@ -26,6 +27,7 @@ class Observation:
     started_s: float
     duration_s: float
     ttft_s: float | None = None
+    answer_s: float | None = None
     gaps_s: tuple[float, ...] = ()
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -47,7 +49,7 @@ class Quantiles:
 
 @dataclass(frozen=True)
 class Summary:
-    """One step of the load. `ttft` and `gaps` are None where too few requests were answered.
+    """One step of the load. `ttft`, `first_answer` and `gaps` are None where too few requests had them.
 
     Args:
         wall_s: from the start of the first request to the end of the last one.
@@ -64,6 +66,7 @@ class Summary:
     completion_tokens: int
     errors: Mapping[str, int]
     ttft: Quantiles | None
+    first_answer: Quantiles | None
     gaps: Quantiles | None
 
 
@@ -88,6 +91,7 @@ def summarise(observations: Sequence[Observation], minimum: int = MIN_OBSERVATIO
         completion_tokens=tokens,
         errors=errors,
         ttft=_quantiles([o.ttft_s for o in answered if o.ttft_s is not None], minimum),
+        first_answer=_quantiles([o.answer_s for o in answered if o.answer_s is not None], minimum),
         gaps=_quantiles([gap for o in answered for gap in o.gaps_s], minimum),
     )
 

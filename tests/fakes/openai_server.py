@@ -57,6 +57,8 @@ class Faults:
         kv_cache, waiting: what /metrics says instead of the truth.
         metrics: ok, down (503), missing (names of an old vLLM), frozen (counters stand still), inflated (ten times).
         engine_ttft_s: what /metrics says every first token took.
+        thinks: tokens of thoughts before the answer.
+        thoughts_in: the field that has them: reasoning, reasoning_content (older), or content (no reasoning parser).
         crash_loop: the process ends with status 1, and again whenever it is started in the same folder.
     """
 
@@ -78,6 +80,8 @@ class Faults:
     waiting: int | None = None
     metrics: str = "ok"
     engine_ttft_s: float | None = None
+    thinks: int = 0
+    thoughts_in: str = "reasoning"
     crash_loop: bool = False
 
     @classmethod
@@ -343,6 +347,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.engine.stopped.wait(self.engine.faults.token_s * answer.tokens)
         self.engine.finished(answer.prompt_tokens, answer.tokens, answer.reason)
         message = {"role": "assistant", "content": answer.text or None, "tool_calls": answer.tool_calls}
+        if answer.thoughts:
+            message[self.engine.faults.thoughts_in] = answer.thoughts
         choice = {"index": 0, "message": message, "finish_reason": answer.reason}
         frame = self._frame("chat.completion", body)
         self._json(200, frame | {"choices": [choice], "usage": answer.usage})
@@ -355,7 +361,8 @@ class _Handler(BaseHTTPRequestHandler):
             return _sse(frame | {"choices": [{"index": 0, "delta": delta, "finish_reason": reason}]})
 
         words = answer.text.split(" ") if answer.text else []
-        events = [event({"content": word if i == 0 else f" {word}"}) for i, word in enumerate(words)]
+        events = [event({faults.thoughts_in: f"{word} "}) for word in answer.thoughts.split()]
+        events += [event({"content": word if i == 0 else f" {word}"}) for i, word in enumerate(words)]
         events += [event({"tool_calls": [call | {"index": i}]}) for i, call in enumerate(answer.tool_calls)]
         if faults.truncate:
             events = events[: len(events) // 2]
@@ -400,6 +407,7 @@ class Answer:
     reason: str
     prompt_tokens: int
     tokens: int
+    thoughts: str = ""
 
     @property
     def usage(self) -> dict[str, int]:
@@ -408,9 +416,30 @@ class Answer:
 
 
 def _answer(body: dict[str, Any], faults: Faults) -> Answer:
+    answer = _answer_at_once(body, faults)
+    if not faults.thinks:
+        return answer
+    thoughts = " ".join(["hm"] * min(faults.thinks, _limit(body)))
+    left = _limit(body) - faults.thinks
+    if left < (answer.tokens if answer.tool_calls else 1):
+        answer = Answer("", [], "length", answer.prompt_tokens, _limit(body), thoughts)
+    else:
+        text = " ".join(answer.text.split()[:left])
+        answer = replace(answer, text=text, tokens=min(answer.tokens, left) + faults.thinks, thoughts=thoughts)
+    if faults.thoughts_in != "content":
+        return answer
+    end = "</think>\n\n" if left > 0 else ""
+    return replace(answer, text=f"<think>\n{answer.thoughts}\n{end}{answer.text}", thoughts="")
+
+
+def _limit(body: dict[str, Any]) -> int:
+    return body.get("max_completion_tokens") or body.get("max_tokens") or 64
+
+
+def _answer_at_once(body: dict[str, Any], faults: Faults) -> Answer:
     messages = body["messages"]
     prompt_tokens = 4 + sum(len(str(message.get("content") or "").split()) for message in messages)
-    limit = body.get("max_completion_tokens") or body.get("max_tokens") or 64
+    limit = _limit(body)
     call = _tool_call(messages, body.get("tools") or [])
     if call and faults.raw_tool_calls:
         text = f"[TOOL_CALLS]{call['name']}[ARGS]{json.dumps(call['arguments'])}"

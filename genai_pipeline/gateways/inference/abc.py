@@ -21,7 +21,11 @@ class ToolCall:
 
 @dataclass(frozen=True)
 class Completion:
-    """A finished answer. Tokens as the engine counts them."""
+    """A finished answer. Tokens as the engine counts them.
+
+    Args:
+        reasoning: what the model thought before it answered; empty where the engine has no reasoning parser.
+    """
 
     model: str
     text: str
@@ -29,6 +33,12 @@ class Completion:
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int
+    reasoning: str = ""
+
+    @property
+    def is_empty(self) -> bool:
+        """Return whether nothing was generated. Thoughts and tool calls are an answer as well as words are."""
+        return self.completion_tokens < 1 or not (self.text.strip() or self.reasoning.strip() or self.tool_calls)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The answers of the chat completions API, whole or as a stream of server-sent events. Pure.
 
-Source: OpenAI API reference, "Create chat completion" and "The chat completion chunk object".
+Sources: OpenAI API reference, "Create chat completion" and "The chat completion chunk object". vLLM documentation,
+"Reasoning Outputs": a reasoning parser puts the thoughts of a model into `reasoning` (earlier: `reasoning_content`).
 """
 
 from __future__ import annotations
@@ -27,11 +28,13 @@ class ChatAnswer:
     """One answer.
 
     Args:
+        reasoning: what the model thought before it answered; empty where the engine has no reasoning parser.
         finish: the finish reason; empty where the answer ended without one.
         usage: token counts as the endpoint gives them; empty where it gives none.
     """
 
     text: str = ""
+    reasoning: str = ""
     calls: list[RawCall] = field(default_factory=list[RawCall])
     finish: str = ""
     model: str = ""
@@ -79,6 +82,11 @@ def stream_event(line: str) -> Mapping[str, Any] | None:
 END = "data: [DONE]"
 
 
+def reasoning_of(part: Mapping[str, Any]) -> str:
+    """Return the thoughts in a message or in the delta of a chunk."""
+    return part.get("reasoning") or part.get("reasoning_content") or ""
+
+
 def _whole(data: Any) -> ChatAnswer:
     choice = data["choices"][0]
     message = choice["message"]
@@ -88,6 +96,7 @@ def _whole(data: Any) -> ChatAnswer:
     ]
     return ChatAnswer(
         text=message.get("content") or "",
+        reasoning=reasoning_of(message),
         calls=calls,
         finish=str(choice.get("finish_reason") or ""),
         model=str(data.get("model") or ""),
@@ -106,6 +115,7 @@ def _joined(events: Iterator[Mapping[str, Any]]) -> ChatAnswer:
             delta = choice.get("delta") or {}
             answer.finish = str(choice.get("finish_reason") or answer.finish)
             answer.text += delta.get("content") or ""
+            answer.reasoning += reasoning_of(delta)
             for piece in delta.get("tool_calls") or []:
                 function = piece.get("function") or {}
                 call = calls.setdefault(int(piece.get("index") or 0), ["", "", ""])

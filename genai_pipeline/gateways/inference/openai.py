@@ -61,6 +61,7 @@ class OpenAIInference(Inference):
                 finish_reason=answer.finish,
                 prompt_tokens=int(answer.usage["prompt_tokens"]),
                 completion_tokens=int(answer.usage["completion_tokens"]),
+                reasoning=answer.reasoning,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise self._not_understood("/chat/completions", "a chat completion", content) from error

@@ -91,7 +91,7 @@ class Traffic:
             if models[release.model] != weights_url(self._profile, release):
                 return f"the engine loaded {models[release.model]}, not {weights_url(self._profile, release)}"
             answer = inference.chat(release_alias(release), [{"role": "user", "content": "Hello"}], max_tokens=8)
-            if not answer.text.strip():
+            if answer.is_empty:
                 return "a completion through the stable address came back empty"
             says = self._gateways.agent(agent).release()
             return "" if says == release.id else f"the stable agent talks to {says}, not {release.id}"

@@ -148,7 +148,7 @@ class Reader:
         except EngineUnavailable as error:
             return Canary("silent", str(error))
         seconds = self._mono() - began - way_s
-        if not answer.text.strip():
+        if answer.is_empty:
             return Canary("broken", "the completion came back empty", seconds, way_s)
         return Canary("answered", seconds=seconds, way_s=way_s)
 

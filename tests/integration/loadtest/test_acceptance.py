@@ -18,10 +18,16 @@ ALL_OF_THEM = tuple(CHECKS["candidate"])
 
 
 def accept(
-    url: str, request_deadline_s: float = 10, deadline_s: float = 30, tools: tuple[object, ...] = (WEATHER_TOOL,)
+    url: str,
+    request_deadline_s: float = 10,
+    deadline_s: float = 30,
+    tools: tuple[object, ...] = (WEATHER_TOOL,),
+    max_tokens: int = 256,
 ) -> dict[str, Verdict]:
     with OpenAIInference(url, request_deadline_s) as inference:
-        verdicts = accept_candidate(inference, EngineMetricsReader(), MODEL, ROOT, tools, deadline_s=deadline_s)
+        verdicts = accept_candidate(
+            inference, EngineMetricsReader(), MODEL, ROOT, tools, deadline_s=deadline_s, max_tokens=max_tokens
+        )
     assert tuple(v.check for v in verdicts) == ALL_OF_THEM
     return {v.check: v for v in verdicts}
 
@@ -36,6 +42,35 @@ def test_the_staged_model_that_answers_and_calls_tools_is_accepted(engine: FakeE
     assert not_passed(verdicts) == {}
     assert verdicts["tool_call_parsed"].evidence["tool_calls"][0]["name"] == "get_weather"
     assert all(row["moved_by"] >= 1 for row in verdicts["weights_from_staged_prefix"].evidence["counters"])
+
+
+@pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
+def test_thoughts_are_an_answer_and_a_call_may_come_after_them(engine: FakeEngine, field: str):
+    engine.faults = Faults(thinks=120, thoughts_in=field)
+
+    verdicts = accept(engine.url)
+
+    assert not_passed(verdicts) == {}
+    assert verdicts["expected_model_answers"].evidence["reasoning"].startswith("hm hm")
+
+
+def test_a_model_that_is_still_thinking_when_its_call_is_due_needs_more_tokens(engine: FakeEngine):
+    engine.faults = Faults(thinks=400)
+
+    verdicts = accept(engine.url)
+    assert not_passed(verdicts) == {"tool_call_parsed": FAILED}
+    assert "gates.serving.check_tokens" in verdicts["tool_call_parsed"].summary
+
+    assert not_passed(accept(engine.url, max_tokens=1024)) == {}
+
+
+def test_thoughts_in_the_answer_itself_are_named_with_the_remedy(engine: FakeEngine):
+    engine.faults = Faults(thinks=5, thoughts_in="content")
+
+    verdict = accept(engine.url)["expected_model_answers"]
+
+    assert verdict.passed
+    assert "serving.args.reasoning-parser" in verdict.summary
 
 
 @pytest.mark.parametrize(

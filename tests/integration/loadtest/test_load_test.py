@@ -57,6 +57,23 @@ def test_an_engine_that_refuses_vllms_own_fields_is_measured_without_them(report
     assert tokens.evidence["answers_of_equal_length"] is False
 
 
+def test_tokens_of_thoughts_count_and_the_first_word_of_the_answer_has_its_own_figure(report_of: Report):
+    report = report_of(thinks=4, token_s=0.02)
+
+    assert not_passed(report) == {}
+    assert report.summary["generated_tokens"] == 26 * 8
+    assert report.summary["inter_token_p50_ms"] >= 15
+    assert report.summary["first_answer_p50_ms"] - report.summary["ttft_p50_ms"] >= 60
+
+
+def test_a_model_that_only_thinks_is_measured_and_has_no_first_word(report_of: Report):
+    report = report_of(thinks=8)
+
+    assert not_passed(report) == {}
+    assert report.summary["ttft_p95_ms"] >= 80
+    assert "first_answer_p95_ms" not in report.summary
+
+
 @pytest.mark.parametrize(
     ("gates", "faults", "expected"),
     [

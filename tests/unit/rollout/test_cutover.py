@@ -9,6 +9,7 @@ from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.record import Phase
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Outcome, failed, inconclusive, passed
+from genai_pipeline.gateways.inference.abc import Completion
 from genai_pipeline.rollout.record.notices import Notices
 from genai_pipeline.rollout.record.records import Records
 from genai_pipeline.rollout.switch.candidates import Candidates
@@ -16,7 +17,7 @@ from genai_pipeline.rollout.switch.cutover import CutOver
 from genai_pipeline.rollout.switch.drain import Drained
 from genai_pipeline.rollout.switch.ending import Ending
 from genai_pipeline.rollout.switch.traffic import Traffic
-from tests.fakes.world import PROFILE, FakeWatch, World
+from tests.fakes.world import PROFILE, FakeInference, FakeWatch, World
 
 SPEC = parse_model("name: tiny\nsource: {hub: a/b}\nrollout: {watch_minutes: 0}\n", "tiny.yaml")
 WATCHED = parse_model("name: tiny\nsource: {hub: a/b}\nrollout: {watch_minutes: 2}\n", "tiny.yaml")
@@ -86,6 +87,21 @@ def test_the_traffic_moves_and_the_old_release_is_stopped_but_kept(bench):
     assert (bench.running(V1), bench.running(V2)) == (False, True)
     assert bench.records.live("tiny").last_good == V1.id
     assert bench.records.require("tiny", V1.id).phase is Phase.REPLACED
+
+
+@pytest.mark.parametrize(
+    ("answer", "live"),
+    [
+        (Completion("tiny", "", (), "length", 5, 8, reasoning="Let me think about"), V2),
+        (Completion("tiny", " ", (), "length", 5, 8), V1),
+    ],
+)
+def test_thoughts_through_the_stable_address_are_an_answer_and_nothing_is_not(bench, monkeypatch, answer, live):
+    monkeypatch.setattr(FakeInference, "chat", lambda *args, **kwargs: answer)
+
+    bench.go(V2)
+
+    assert bench.traffic.on("tiny") == live.id
 
 
 def test_the_old_release_is_stopped_only_after_the_selectors_moved(bench):

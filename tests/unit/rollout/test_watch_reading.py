@@ -30,7 +30,7 @@ def answers(monkeypatch, result):
     def chat(*args, **kwargs):
         if isinstance(result, Exception):
             raise result
-        return Completion("tiny", result, (), "stop", 1, 1)
+        return result if isinstance(result, Completion) else Completion("tiny", result, (), "stop", 1, 1)
 
     monkeypatch.setattr(FakeInference, "chat", chat)
 
@@ -53,6 +53,8 @@ def test_a_release_that_is_well_answers_has_metrics_and_pods(bench):
         (EngineUnavailable("POST did not answer within 10 s."), "silent"),
         (Refused("POST answered 404: no such model."), "elsewhere"),
         ("  ", "broken"),
+        (Completion("tiny", "", (), "length", 1, 8, reasoning="Let me think"), "answered"),
+        (Completion("tiny", "", (), "length", 1, 0), "broken"),
         ("Hello!", "answered"),
     ],
 )
