@@ -8,7 +8,8 @@ GenaiError
 │   ├── StoreUnavailable
 │   ├── ClusterUnavailable
 │   ├── EngineUnavailable
-│   │   └── EngineBroken  the engine itself answered with an error
+│   │   ├── EngineBroken  the engine itself answered with an error
+│   │   └── NotMeasured   a metric has no value that can be true, such as NaN
 │   ├── AgentUnavailable
 │   └── WebhookUnavailable
 ├── Refused               the answer was no; trying again without a change will not help
@@ -79,6 +80,10 @@ class ClusterUnavailable(Unavailable):
 
 class EngineUnavailable(Unavailable):
     """An inference endpoint did not answer, or answered 5xx."""
+
+
+class NotMeasured(EngineUnavailable):
+    """A metric has a value that no count and no share can have: NaN, infinite or negative."""
 
 
 class EngineBroken(EngineUnavailable):

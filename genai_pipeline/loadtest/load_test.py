@@ -91,6 +91,7 @@ async def _load(
         on_progress(f"Warming up {url}.")
         await client.warm_up(min(gates.at_concurrency, 8))
         before, metrics_error = await asyncio.to_thread(_read, metrics, url)
+        gpus_before, _ = await asyncio.to_thread(_gpus, metrics, url) if has_gpu else (None, "")
         with Sampler(metrics, url) as sampler:
             for step in plan_steps(gates.requests, gates.at_concurrency):
                 on_progress(f"{step.requests} requests, {step.concurrency} at a time.")
@@ -110,7 +111,9 @@ async def _load(
         after=after,
         samples=sampler.samples,
         metrics_error=metrics_error or sampler.error,
+        not_measured=sampler.not_measured,
         has_gpu=has_gpu,
+        gpus_before=gpus_before,
         gpus=gpus,
         gpu_error=gpu_error,
         same_length=client.same_length,

@@ -19,6 +19,8 @@ class Measurement:
         observations: every measured request of all steps, without the warm-up.
         before, after: the engine's counters before and after exactly these requests; None if they could not be read.
         metrics_error: why they could not be read, or why samples are missing.
+        not_measured: which figure of a sample could not be true; the peak of that figure is not known then.
+        gpus_before: the GPUs before the load; None if they could not be read.
         gpus: None where there is no GPU, or where it could not be read; `gpu_error` then says why.
         same_length: every answer was forced to the same length.
     """
@@ -29,7 +31,9 @@ class Measurement:
     after: EngineMetrics | None = None
     samples: Sequence[GaugeSample] = ()
     metrics_error: str = ""
+    not_measured: str = ""
     has_gpu: bool = False
+    gpus_before: Sequence[GpuReading] | None = None
     gpus: Sequence[GpuReading] | None = None
     gpu_error: str = ""
     same_length: bool = True

@@ -6,7 +6,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-from genai_pipeline.core.errors import EngineUnavailable
+from genai_pipeline.core.errors import EngineUnavailable, NotMeasured
 from genai_pipeline.gateways.metrics.abc import Metrics
 
 
@@ -23,12 +23,13 @@ class GaugeSample:
 class Sampler:
     """Reads the metrics every `every_s` seconds in its own thread, until its `with` block ends.
 
-    `samples` holds what was read; `error` says why a reading failed, and is empty if all succeeded.
+    `samples` holds what was read. `error` says why a reading failed, `not_measured` which figure could not be true.
     """
 
     def __init__(self, metrics: Metrics, base_url: str, every_s: float = 0.25) -> None:
         self.samples: list[GaugeSample] = []
         self.error = ""
+        self.not_measured = ""
         self._metrics = metrics
         self._base_url = base_url
         self._every_s = every_s
@@ -50,6 +51,8 @@ class Sampler:
                 now = self._metrics.read(self._base_url)
                 at_s = time.perf_counter() - started
                 self.samples.append(GaugeSample(at_s, now.kv_cache_usage, now.running, now.waiting))
+            except NotMeasured as problem:
+                self.not_measured = str(problem)
             except EngineUnavailable as problem:
                 self.error = str(problem)
             self._stopped.wait(self._every_s)

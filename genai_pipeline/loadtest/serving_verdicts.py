@@ -10,11 +10,11 @@ from genai_pipeline.core.errors import GenaiError, Refused
 from genai_pipeline.core.gates import ServingGates
 from genai_pipeline.core.verdict import Verdict, failed, inconclusive, judge, passed
 from genai_pipeline.loadtest.agreement import FigureComparison, compare
+from genai_pipeline.loadtest.gpu_verdict import gpu_health
 from genai_pipeline.loadtest.measurement import Measurement
 from genai_pipeline.loadtest.summary import MIN_OBSERVATIONS, summarise
 
 MIN_SAMPLES = 3
-NO_GPU = "no GPU: not applicable"
 
 
 def judge_measurement(m: Measurement, gates: ServingGates) -> list[Verdict]:
@@ -115,7 +115,7 @@ def error_rate(m: Measurement, gates: ServingGates) -> Verdict:
 
 
 def kv_cache(m: Measurement, gates: ServingGates) -> Verdict:
-    if len(m.samples) < MIN_SAMPLES:
+    if m.not_measured or len(m.samples) < MIN_SAMPLES:
         return _unsampled("kv_cache", m, gates.kv_cache_max)
     peak = max(sample.kv_cache_usage for sample in m.samples)
     said = f"The KV cache was at most {peak:.1%} full, the gate is below {gates.kv_cache_max:.0%}."
@@ -123,7 +123,7 @@ def kv_cache(m: Measurement, gates: ServingGates) -> Verdict:
 
 
 def queue(m: Measurement, gates: ServingGates) -> Verdict:
-    if len(m.samples) < MIN_SAMPLES:
+    if m.not_measured or len(m.samples) < MIN_SAMPLES:
         return _unsampled("queue", m, gates.queue_max)
     peak = max(sample.waiting for sample in m.samples)
     said = f"At most {peak:.0f} requests waited in the engine's queue, the gate is below {gates.queue_max}."
@@ -142,26 +142,6 @@ def engine_agrees(m: Measurement, compared: Sequence[FigureComparison]) -> Verdi
         said = f"The engine's figures differ: {'; '.join(differ)}. Does another client use this engine?"
         return inconclusive("engine_agrees", said, compared=rows)
     return passed("engine_agrees", "Requests, tokens and TTFT agree with the engine's own figures.", compared=rows)
-
-
-def gpu_health(m: Measurement) -> Verdict:
-    if not m.has_gpu:
-        return passed("gpu_health", NO_GPU)
-    if not m.gpus:
-        return inconclusive("gpu_health", f"The GPUs could not be asked: {m.gpu_error or 'none was found'}")
-    sick = [g for g in m.gpus if g.xid_error or g.double_bit_errors or g.row_remap_failures]
-    table = [
-        {
-            "gpu": g.gpu,
-            "xid": g.xid_error,
-            "double_bit_errors": g.double_bit_errors,
-            "row_remap_failures": g.row_remap_failures,
-            "temperature_c": g.temperature_c,
-        }
-        for g in m.gpus
-    ]
-    said = f"{len(sick)} of {len(m.gpus)} GPUs report Xid, double-bit or row-remap errors."
-    return judge("gpu_health", not sick, said, gpus=table)
 
 
 def cost(m: Measurement, gates: ServingGates, doubt: str) -> Verdict:
@@ -206,6 +186,8 @@ def _unless(doubt: str, excuse: str, verdict: Verdict) -> Verdict:
 
 
 def _unsampled(check: str, m: Measurement, limit: float) -> Verdict:
+    if m.not_measured:
+        return inconclusive(check, f"A sample under load was not usable. {m.not_measured}", limit=limit)
     cause = m.metrics_error or "the load was over too soon"
     said = f"Only {len(m.samples)} samples were taken under load; {MIN_SAMPLES} are needed: {cause}"
     return inconclusive(check, said, limit=limit)

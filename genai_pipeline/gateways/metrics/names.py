@@ -6,10 +6,11 @@ Only the names below may be summed, or counters count twice.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 
-from genai_pipeline.core.errors import EngineUnavailable
+from genai_pipeline.core.errors import EngineUnavailable, NotMeasured
 from genai_pipeline.gateways.metrics.abc import EngineMetrics
 
 PREFIXES = ("vllm:", "ray_vllm_")
@@ -28,6 +29,8 @@ STARTED = "process_start_time_seconds"
 ASKED_FOR_BY_USERS = re.compile(r"/v1/(?!models\b).+")
 """Handlers of user requests: only their answers count."""
 
+NAN_REMEDY = "Engines write NaN where they have nothing to divide by. See the engine's log if it stays."
+
 Sample = tuple[str, Mapping[str, str], float]
 """Name as exported, labels, value."""
 
@@ -39,13 +42,16 @@ def metrics_from(samples: Iterable[Sample], where: str) -> EngineMetrics:
 
     Args:
         where: the source, for errors.
-    Raises: EngineUnavailable: a needed metric is not among the samples.
+    Raises:
+        EngineUnavailable: a needed metric is not among the samples.
+        NotMeasured: one has a value that cannot be true. A sum or a maximum would hide it.
     """
     values: dict[str, float] = {}
     buckets: dict[str, dict[float, float]] = {TTFT_BUCKET: {}, INTER_TOKEN_BUCKET: {}}
     responses: dict[str, float] = {}
     for exported, labels, value in samples:
         name = _plain(exported)
+        _require_possible(name, value, f"{where}: {exported}")
         if name in buckets:
             bound = float(labels["le"])
             buckets[name][bound] = buckets[name].get(bound, 0.0) + value
@@ -69,6 +75,14 @@ def metrics_from(samples: Iterable[Sample], where: str) -> EngineMetrics:
         responses=responses if RESPONSES in values else None,
         started_at=values.get(STARTED),
     )
+
+
+_COUNTED = {*ALL, INTER_TOKEN_BUCKET, RESPONSES, STARTED}
+
+
+def _require_possible(name: str, value: float, what: str) -> None:
+    if name in _COUNTED and not (math.isfinite(value) and value >= 0):
+        raise NotMeasured(f"{what} is {value}, which is neither a count nor a share.", NAN_REMEDY)
 
 
 def _require_all(values: Mapping[str, float], where: str) -> None:

@@ -68,15 +68,7 @@ def metrics_signals(
 
 
 def implausible(metrics: EngineMetrics) -> str:
-    """Return why the metrics cannot be true or current; empty if they can."""
-    plain = [metrics.kv_cache_usage, metrics.running, metrics.waiting, metrics.requests_finished, metrics.age_s]
-    counts = [
-        *metrics.ttft_buckets.values(),
-        *metrics.inter_token_buckets.values(),
-        *(metrics.responses or {}).values(),
-    ]
-    if not all(math.isfinite(value) and value >= 0 for value in [*plain, *counts]):
-        return "a figure is not a number"
+    """Return why the metrics cannot be true or current; empty if they can. The gateway refuses NaN and the like."""
     if metrics.age_s > OLDEST_S:
         return f"they are {metrics.age_s:.0f} s old"
     for buckets in (metrics.ttft_buckets, metrics.inter_token_buckets):

@@ -196,11 +196,57 @@ def test_healthy_gpus_pass(measured: Make, gates: ServingGates):
     assert not_passed(measured(has_gpu=True, gpus=[HEALTHY_GPU]), gates) == {}
 
 
-@pytest.mark.parametrize("fault", [{"xid_error": 79}, {"double_bit_errors": 1}, {"row_remap_failures": 1}])
-def test_one_sick_gpu_fails_gpu_health_alone(measured: Make, gates: ServingGates, fault: dict[str, int]):
-    m = measured(has_gpu=True, gpus=[HEALTHY_GPU, replace(HEALTHY_GPU, gpu="GPU-2", **fault)])
+def gpus(xid: int = 0, **fault: int) -> list[GpuReading]:
+    return [HEALTHY_GPU, replace(HEALTHY_GPU, gpu="GPU-2", xid_error=xid, **fault)]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (gpus(), gpus(xid=79)),
+        (gpus(xid=31), gpus(xid=48)),
+        (gpus(), gpus(double_bit_errors=1)),
+        (gpus(), gpus(row_remap_failures=1)),
+    ],
+)
+def test_a_gpu_that_fails_under_load_fails_gpu_health_alone(
+    measured: Make, gates: ServingGates, before: list[GpuReading], after: list[GpuReading]
+):
+    m = measured(has_gpu=True, gpus_before=before, gpus=after)
 
     assert not_passed(m, gates) == {"gpu_health": FAILED}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param(gpus(xid=79), gpus(xid=79), id="a hardware error from before the load"),
+        pytest.param(gpus(), gpus(xid=31), id="an error of a program"),
+        pytest.param(None, gpus(xid=31), id="an error of a program, nothing read before"),
+    ],
+)
+def test_an_xid_that_is_old_or_a_programs_is_told_and_passes(
+    measured: Make, gates: ServingGates, before: list[GpuReading] | None, after: list[GpuReading]
+):
+    m = measured(has_gpu=True, gpus_before=before, gpus=after)
+
+    assert not_passed(m, gates) == {}
+    assert f"Xid {after[1].xid_error}" in summary_of("gpu_health", m, gates)
+
+
+@pytest.mark.parametrize("before", [None, [HEALTHY_GPU]])
+def test_a_hardware_xid_without_a_reading_from_before_is_inconclusive(
+    measured: Make, gates: ServingGates, before: list[GpuReading] | None
+):
+    m = measured(has_gpu=True, gpus_before=before, gpus=gpus(xid=79))
+
+    assert not_passed(m, gates) == {"gpu_health": INCONCLUSIVE}
+
+
+def test_a_sample_that_cannot_be_true_leaves_the_peaks_unknown(measured: Make, gates: ServingGates):
+    m = measured(not_measured="vllm:kv_cache_usage_perc is nan")
+
+    assert not_passed(m, gates) == {"kv_cache": INCONCLUSIVE, "queue": INCONCLUSIVE}
 
 
 @pytest.mark.parametrize("gpus", [None, []])

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from genai_pipeline.core.errors import EngineUnavailable
+from genai_pipeline.core.errors import EngineUnavailable, NotMeasured
 from genai_pipeline.gateways.metrics.names import ALL, KV_CACHE, TTFT_BUCKET, Sample, metrics_from
 
 
@@ -88,3 +88,14 @@ def test_the_time_between_tokens_and_the_youngest_start_are_read_where_they_are_
     assert reading.inter_token_buckets == {0.1: 3.0, math.inf: 3.0}
     assert reading.started_at == 9.0
     assert metrics_from(samples(), "here").started_at is None
+
+
+@pytest.mark.parametrize("value", [math.nan, -1.0, math.inf])
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_value_that_cannot_be_true_is_no_reading_whatever_stands_beside_it(name: str, value: float, first: bool):
+    wrong: Sample = ("vllm:" + name, {"engine": "1", "le": "0.5"}, value)
+    given = [wrong, *samples()] if first else [*samples(), wrong]
+
+    with pytest.raises(NotMeasured, match=f"here: vllm:{name} is {value}"):
+        metrics_from(given, "here")

@@ -170,14 +170,9 @@ def test_completions_that_fail_while_others_are_served_have_to_hold():
     assert findings[6].breach
 
 
-def nan(engine, n):
-    engine.serve(20)
-    return {"metrics": replace(engine.metrics, kv_cache_usage=math.nan, waiting=math.nan)}
-
-
-def nan_in_buckets(engine, n):
-    engine.serve(20, ttft_s=2)
-    return {"metrics": replace(engine.metrics, ttft_buckets=dict.fromkeys(BOUNDS, math.nan))}
+def not_a_number(engine, n):
+    engine.serve(20, ttft_s=2, bad=10)
+    return {"metrics": None, "metrics_error": "vllm:kv_cache_usage_perc is nan"}
 
 
 def empty(engine, n):
@@ -293,7 +288,7 @@ def too_few_requests(engine, n):
 
 
 LIES = [
-    nan, nan_in_buckets, empty, stale, one_scrape_again_and_again, one_sample, one_failure, frozen, reset,
+    not_a_number, empty, stale, one_scrape_again_and_again, one_sample, one_failure, frozen, reset,
     replicas_that_take_turns, unreachable_metrics, error_body, unreachable_from_here_alone, unreachable_and_idle,
     nothing_reachable, nothing_but_pods_reachable, another_release_answers, slow_way, agent_not_measured,
     clock_forward, clock_back, another_machine, coarse_histogram, too_few_requests,
