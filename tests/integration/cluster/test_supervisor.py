@@ -41,7 +41,8 @@ def supervisor(shared_supervisor: Supervisor) -> Iterator[Supervisor]:
 
 def program(supervisor: Supervisor, code: str = SLEEP, name: str = "p", **fields: object) -> Program:
     home = supervisor.home
-    plain = Program(name, [sys.executable, "-c", code], home, home / f"{name}.log", autorestart=False, start_s=0)
+    command = [sys.executable, "-c", code]
+    plain = Program(name, command, home, home / f"{name}.log", autorestart=False, start_s=0, stop_wait_s=1)
     return dataclasses.replace(plain, **fields)
 
 

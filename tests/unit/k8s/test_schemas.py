@@ -1,12 +1,23 @@
 """Every object is what the API of each supported Kubernetes says it may be. CRDs: tests/cluster/test_templates.py."""
 
+from functools import cache
+
 import kubernetes_validate
 import pytest
+from kubernetes_validate import utils
 
 from genai_pipeline.k8s.render import OPTIONAL_KINDS
 from tests.unit.k8s.everything import PROFILES, everything, secret
 
 VERSIONS = ["1.31", "1.32", "1.33", "1.34", "1.35"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def each_schema_is_read_once():
+    """Nearly all of the time would go into the JSON of the definitions, for every object anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(utils, "schema_contents", cache(utils.schema_contents))
+        yield
 
 
 def built_in(profile):

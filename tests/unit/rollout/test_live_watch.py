@@ -282,7 +282,7 @@ def test_one_model_that_hangs_does_not_hold_the_others_back(night, monkeypatch):
         )
         store.put(key.replace("/tiny/", "/slow/"), body)
     monkeypatch.setattr(night.bench.back, "unfinished", lambda model: "")
-    night.watch._budget_s = 2
+    night.watch._budget_s = 0.5
     night.seconds += 5
 
     first = night.watch.tick([slow, SPEC], (), "")

@@ -54,7 +54,7 @@ def test_every_tick_asks_anew(hub):
 
 def test_a_slow_source_holds_only_its_own_models_back_and_is_not_asked_twice(hub):
     held = hub.held["owner/slow"] = threading.Event()
-    resolver = Resolver(hub, budget_s=2)
+    resolver = Resolver(hub, budget_s=0.5)
 
     found = resolver.revisions([spec("slow"), spec("a")])
 
