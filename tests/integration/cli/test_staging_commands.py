@@ -193,9 +193,7 @@ def test_staging_makes_the_bucket(world, folder, s3_server, model):
     assert any(o.key.endswith("manifest.json") for o in s3_server.store(bucket).list(f"models/{model}/"))
 
 
-def test_a_folder_that_takes_longer_to_read_than_a_tick_waits_is_staged_all_the_same(
-    world, folder, monkeypatch, capfd
-):
+def test_a_folder_that_takes_longer_to_read_than_a_tick_waits_is_staged_all_the_same(world, folder, monkeypatch, capfd):
     for name, value in world.env.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(content_hub, "RESOLVE_WAIT_S", 0.0)

@@ -52,7 +52,7 @@ def suite() -> AgentSuite:
 def agent_on(script: Script, weather: WeatherServer, **settings: float) -> Iterator[RunningAgent]:
     with (
         ScriptedModel(script) as model,
-        running_agent(model.url, weather.url, weather_timeout_s=5.0, **settings) as agent,
+        running_agent(model.url, weather.url, weather_timeout_s=2.0, **settings) as agent,
     ):
         yield agent
 
