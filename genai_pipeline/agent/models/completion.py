@@ -38,6 +38,7 @@ class CompletionReader:
         self._chars = self._calls = 0
         self._said = False
         self._stop: str | None = None
+        self._half_call: UnusableAnswer | None = None
 
     async def read(self, events: AsyncIterable[Event]) -> AsyncGenerator[Event, None]:
         """Yield the checked events. Raises: BrokenStream, UnusableAnswer; otherwise the endpoint's error."""
@@ -95,8 +96,10 @@ class CompletionReader:
             json.dumps(
                 [name, arguments], ensure_ascii=False, allow_nan=False
             ).encode()  # no model would accept others in the history
-        except (ValueError, RecursionError) as error:
-            raise UnusableAnswer(f"It calls {name[:40]!r} with arguments that are not JSON.") from error
+        except (ValueError, RecursionError):
+            # Whether the model wrote them so, or was cut off, is known at the end of the answer.
+            self._half_call = UnusableAnswer(f"It calls {name[:40]!r} with arguments that are not JSON.")
+            return
         if arguments is not None and not isinstance(arguments, dict):
             raise UnusableAnswer(f"It calls {name[:40]!r} with arguments that are not a JSON object.")
         self._calls += 1
@@ -120,6 +123,8 @@ class CompletionReader:
     def _check_end(self) -> None:
         if self._stop is None:
             raise BrokenStream("The stream ended before the answer did.")
+        if self._half_call and self._stop != "max_tokens":
+            raise self._half_call
         if self._probe:
             return
         if self._stop == "tool_use" and not self._calls:

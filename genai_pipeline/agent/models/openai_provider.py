@@ -17,6 +17,7 @@ from strands.models.openai import OpenAIModel
 from genai_pipeline.agent.models.completion_failures import BrokenStream, Stalled
 from genai_pipeline.agent.models.openai_stream import CompletionChunk, ErrorInStream, read_chunks
 from genai_pipeline.agent.models.spec import EndpointSpec
+from genai_pipeline.agent.models.system_role import SystemRole
 from genai_pipeline.agent.settings import Settings
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
@@ -42,12 +43,13 @@ class OpenAIProvider:
                 follow_redirects=True,
             ),
         )
+        self._system_role = SystemRole()
         # The client imports these at their first use, which takes a second: better now than in the event loop.
         _ = self._client.chat.completions, self._client.models
 
     async def model(self, temperature: float, max_tokens: int) -> OpenAIModel:
         params = {"temperature": temperature, "max_tokens": max_tokens}
-        client: Any = _CheckedClient(self._client, self._silence_s)
+        client: Any = _CheckedClient(self._client, self._silence_s, self._system_role)
         return OpenAIModel(client=client, model_id=self._spec.model, params=params)
 
     async def listed_models(self) -> list[str] | None:
@@ -70,8 +72,8 @@ class OpenAIProvider:
 class _CheckedClient:
     """The client as Strands sees it: streamed completions are checked, the rest is the client's own."""
 
-    def __init__(self, client: AsyncOpenAI, silence_s: float) -> None:
-        self._client, self._silence_s = client, silence_s
+    def __init__(self, client: AsyncOpenAI, silence_s: float, system_role: SystemRole) -> None:
+        self._client, self._silence_s, self._system_role = client, silence_s, system_role
         self._streamed = client.chat.completions.with_streaming_response
         self.chat = self.completions = self  # client.chat.completions.create
 
@@ -89,17 +91,27 @@ class _CheckedClient:
         body = request | request.pop("extra_body", {})
         async with AsyncExitStack() as opened:
             try:
-                async with asyncio.timeout(self._silence_s):  # the client's own timeout begins again with each byte
-                    answer = await opened.enter_async_context(self._streamed.create(**named, extra_body=body))
-            except TimeoutError as error:
-                raise Stalled(self._silence_s) from error
-            except APIConnectionError as error:
-                raise _real_cause(error) from None
+                answer = await self._answer(opened, named, body)
+            except APIStatusError as error:
+                if not self._system_role.is_refused(error.status_code, str(error), body["messages"]):
+                    raise
+                answer = await self._answer(opened, named, body)
             try:
                 async for chunk in read_chunks(answer.iter_bytes(), self._silence_s):
                     yield chunk
             except ErrorInStream as error:  # as the client would raise it: Strands recognises overflow and throttling
                 raise APIError(str(error), answer.http_request, body=error.body) from error
+
+    async def _answer(self, opened: AsyncExitStack, named: dict[str, Any], body: dict[str, Any]) -> Any:
+        """Send the request and return its answer, whose body is not read yet."""
+        sent = body | {"messages": self._system_role.messages(body["messages"])}
+        try:
+            async with asyncio.timeout(self._silence_s):  # the client's own timeout begins again with each byte
+                return await opened.enter_async_context(self._streamed.create(**named, extra_body=sent))
+        except TimeoutError as error:
+            raise Stalled(self._silence_s) from error
+        except APIConnectionError as error:
+            raise _real_cause(error) from None
 
 
 def _real_cause(error: APIConnectionError) -> Exception:

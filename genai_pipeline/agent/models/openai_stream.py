@@ -56,6 +56,11 @@ def _text(value: Any) -> Any:
     return value
 
 
+def _as_text(value: Any) -> Any:
+    """Write arguments that came as an object, which some gateways send, as the text that the API has."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value
+
+
 def _finish_reason(value: Any) -> str | None:
     if not value:
         return None
@@ -76,7 +81,7 @@ Count = Annotated[int, Field(strict=True, ge=0, le=MAX_COUNT)]
 
 class FunctionDelta(BaseModel):
     name: Text = None
-    arguments: Text = None
+    arguments: Annotated[Any, BeforeValidator(_as_text), AfterValidator(_text)] = None
 
 
 class ToolCallDelta(BaseModel):
@@ -143,7 +148,29 @@ async def read_chunks(parts: AsyncIterable[bytes], silence_s: float) -> AsyncGen
                 break
 
 
+class _CallIndexes:
+    """Gives each tool call an index of its own.
+
+    Gemini's endpoint and some of vLLM's parsers send several calls at index 0, which differ in id and name.
+    """
+
+    def __init__(self) -> None:
+        self._ids: dict[int, str] = {}
+        self._moved: dict[int, int] = {}
+
+    def tell_apart(self, call: ToolCallDelta) -> None:
+        """Set the index under which the pieces of this call are joined."""
+        given = call.index
+        known = self._ids.get(self._moved.get(given, given))
+        if call.id and known and call.id != known and call.function.name:
+            self._moved[given] = max(self._ids) + 1
+        call.index = self._moved.get(given, given)
+        if call.id:
+            self._ids.setdefault(call.index, call.id)
+
+
 async def _chunks(events: AsyncIterable[bytes]) -> AsyncGenerator[CompletionChunk, None]:
+    indexes = _CallIndexes()
     async for event in events:
         try:
             data = json.loads(event.decode())
@@ -157,6 +184,8 @@ async def _chunks(events: AsyncIterable[bytes]) -> AsyncGenerator[CompletionChun
             raise BrokenStream(_sentence(error)) from error
         # One answer was asked for. A choice with another index belongs to another answer.
         chunk.choices = [choice for choice in chunk.choices if not choice.index]
+        for call in (call for choice in chunk.choices for call in choice.delta.tool_calls or ()):
+            indexes.tell_apart(call)
         yield chunk
 
 

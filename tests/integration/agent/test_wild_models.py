@@ -241,3 +241,55 @@ def test_a_stream_tells_what_went_wrong_after_what_was_said():
     assert [event["event"] for event in events] == ["delta", "error"]
     assert json.loads(events[0]["data"]) == {"text": "Once upon"}
     assert json.loads(events[1]["data"])["code"] == "model_stalled"
+
+
+def test_calls_that_share_an_index_are_told_apart_by_their_ids():
+    paris = '{"timezone": "Europe/Paris"}'
+    calls = call("get_current_time", UTC, "abc123DE1"), call("get_current_time", paris, "abc123DE2")
+    response = ask(once(lambda talk: talk.stream(*calls, CALLS)))
+
+    assert [t["arguments"]["timezone"] for t in response.json()["tools"]] == ["UTC", "Europe/Paris"]
+
+
+def test_pieces_of_a_call_that_repeat_its_id_are_one_call():
+    pieces = (call("get_current_time", '{"timezone":', "c1"), call(None, ' "UTC"}', "c1"), CALLS)
+    response = ask(once(lambda talk: talk.stream(*pieces)))
+
+    assert [t["arguments"] for t in response.json()["tools"]] == [{"timezone": "UTC"}]
+
+
+def test_arguments_that_come_as_an_object_are_taken():
+    response = ask(once(lambda talk: talk.stream(call("get_current_time", {"timezone": "UTC"}), CALLS)))
+
+    assert [t["arguments"] for t in response.json()["tools"]] == [{"timezone": "UTC"}]
+
+
+def test_a_call_that_the_token_limit_cut_off_is_reported_as_that():
+    half = call("get_weather", '{"location": "Par')
+    assert told(ask(lambda talk: talk.stream(half, delta("length")))) == (502, "answer_cut_off")
+
+
+@pytest.mark.parametrize(
+    "refusal", ["System role not supported", "Only user and assistant roles are supported!"], ids=["gemma", "mistral"]
+)
+def test_a_template_without_a_system_role_gets_the_prompt_in_the_first_question(refusal: str):
+    seen: list[list[dict[str, Any]]] = []
+
+    def behave(talk: Talk) -> None:
+        seen.append(talk.messages)
+        if talk.messages[0]["role"] == "system":
+            talk.error(400, f"{refusal} None")
+        else:
+            talk.stream(text("Fine."), STOP)
+
+    with WildModel(behave) as model, running_agent(model.url, deadline_s=60.0) as agent:
+        answers = [HTTP.post(f"{agent.url}/agent", json={"prompt": prompt}) for prompt in ("Hi", "And now?")]
+
+    assert [answer.json()["response"] for answer in answers] == ["Fine.", "Fine."]
+    assert [messages[0]["role"] for messages in seen] == ["system", "user", "user"]
+    assert str(seen[1][0]["content"]).count("Hi") == 1
+    assert len(str(seen[1][0]["content"])) > len("Hi") * 10
+
+
+def test_another_refusal_of_the_request_is_handed_on():
+    assert told(ask(lambda talk: talk.error(400, "the prompt is too odd"))) == (502, "model_refused")

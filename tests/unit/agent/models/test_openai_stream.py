@@ -92,7 +92,7 @@ def test_a_stream_without_a_finish_reason_is_never_a_whole_answer():
         b'data: {"choices": [{"delta": null}]}\n\n',
         b'data: {"choices": [{"delta": "Hi"}]}\n\n',
         event({"tool_calls": [None]}),
-        event({"tool_calls": [{"index": 0, "function": {"arguments": {}}}]}),
+        event({"tool_calls": [{"index": 0, "function": {"arguments": 7}}]}),
         b'data: {"choices": [{"delta": {}, "finish_reason": 7}]}\n\n',
     ],
 )
