@@ -5,6 +5,7 @@ GenaiError
 ├── SuiteError            an evaluation suite is wrong (evaluation/suite.py)
 ├── Unavailable           something outside did not answer; trying again may help
 │   ├── HubUnavailable
+│   │   └── RateLimited   the hub asks its callers to wait
 │   ├── StoreUnavailable
 │   ├── ClusterUnavailable
 │   ├── EngineUnavailable
@@ -68,6 +69,14 @@ class Unavailable(GenaiError):
 
 class HubUnavailable(Unavailable):
     """The model hub did not answer (down, 429, 5xx)."""
+
+
+class RateLimited(HubUnavailable):
+    """The hub answered 429. Args: wait_s: seconds that it asks to wait; None: it does not say."""
+
+    def __init__(self, what: str, remedy: str = "", wait_s: float | None = None) -> None:
+        self.wait_s = wait_s
+        super().__init__(what, remedy)
 
 
 class StoreUnavailable(Unavailable):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 
 LONGEST_WAIT_S = 30.0
+_SPENT = re.compile(r";\s*r=0\b.*;\s*t=(\d+)")
 
 
 def backoff_s(failures: int, first_s: float, asked_s: float | None = None, longest_s: float = LONGEST_WAIT_S) -> float:
@@ -27,13 +29,15 @@ def backoff_s(failures: int, first_s: float, asked_s: float | None = None, longe
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds from now that `Retry-After` names; None where it is absent or malformed.
+    """Return the seconds from now that a server asks to wait; None where it names none.
 
-    Source: RFC 9110, 10.2.3: a number of seconds, or a date.
+    Sources: RFC 9110, 10.2.3 (`Retry-After`: a number of seconds, or a date). IETF draft "RateLimit header fields for
+    HTTP" (`RateLimit: "policy";r=0;t=60`: nothing is left for 60 s; the public model hub sends only this one).
     """
     value = headers.get("Retry-After", "")
     if value.isdecimal():
         return float(value)
     with suppress(ValueError):
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    return None
+    spent = [float(reset[1]) for item in headers.get("RateLimit", "").split(",") if (reset := _SPENT.search(item))]
+    return max(spent, default=None)

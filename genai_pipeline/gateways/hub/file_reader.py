@@ -26,7 +26,7 @@ from genai_pipeline.core.errors import (
     RepositoryNotFound,
     RevisionNotFound,
 )
-from genai_pipeline.gateways.backoff import backoff_s, retry_after_s
+from genai_pipeline.gateways.backoff import LONGEST_WAIT_S, backoff_s, retry_after_s
 from genai_pipeline.gateways.bounded_body import SLOWEST_BYTES_PER_S, MinimumRate, TooSlow
 from genai_pipeline.gateways.connections import Connections
 from genai_pipeline.gateways.pace import Pace
@@ -125,11 +125,12 @@ class FileReader:
             except (_TryAgain, TooSlow, HTTPError) as error:
                 failures, breaks = (1 if progress.at > before else failures + 1), breaks + 1
                 why = _why(error)
-                if failures >= ATTEMPTS or breaks >= MOST_BREAKS or time.monotonic() > last:
+                asked_s, left_s = _asked_s(error), last - time.monotonic()
+                if failures >= ATTEMPTS or breaks >= MOST_BREAKS or left_s < (asked_s or 0.0):
                     raise HubUnavailable(
                         f"{self._endpoint} did not send {repository}/{path}: {why}.", RUN_AGAIN
                     ) from None
-                self._sleep(backoff_s(failures, BACK_OFF_S, error.wait_s if isinstance(error, _TryAgain) else None))
+                self._sleep(backoff_s(failures, BACK_OFF_S, asked_s, max(LONGEST_WAIT_S, asked_s or 0.0)))
 
     def _attempt(self, url: str, revision: str, progress: _Progress) -> Iterator[bytes]:
         with self._answer(url, revision, progress) as response:
@@ -184,7 +185,10 @@ class FileReader:
                 self._pace.busy()
             raise self._error(response, url, redirected=target != url)
         if not named:
-            raise _TryAgain("it answered without X-Repo-Commit, which a hub sends: check HF_ENDPOINT")
+            raise HubUnavailable(
+                f"{self._endpoint} answered without X-Repo-Commit, so nothing proves which commit the bytes are of.",
+                "Set HF_ENDPOINT to a hub, or to a mirror that hands on the headers of the hub.",
+            )
         self._remember(url, target)
 
     def _authorization(self, target: str) -> dict[str, str]:
@@ -203,7 +207,8 @@ class FileReader:
     def _error(self, response: BaseHTTPResponse, url: str, redirected: bool) -> Exception:
         status, code = response.status, response.headers.get("X-Error-Code")
         if status == 429 or status >= 500:
-            return _TryAgain(f"it answered {status}", retry_after_s(response.headers))
+            asked_s = retry_after_s(response.headers)
+            return _TryAgain(f"it answered {status}{f' and asks for {asked_s:.0f} s' if asked_s else ''}", asked_s)
         if status == 416:
             return Refused(
                 f"{url} is shorter than the range that was asked for.", "Take a new snapshot of the revision."
@@ -272,6 +277,10 @@ def _redirected(target: str, location: str) -> str:
         return urljoin(target, location)
     except ValueError:
         raise _TryAgain("it redirects to an invalid address") from None
+
+
+def _asked_s(error: Exception) -> float | None:
+    return error.wait_s if isinstance(error, _TryAgain) else None
 
 
 def _why(error: Exception) -> str:

@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
-from genai_pipeline.core.errors import AccessDenied, HubUnavailable, RevisionNotFound
+from genai_pipeline.core.errors import AccessDenied, HubUnavailable, RateLimited, RevisionNotFound
 from genai_pipeline.core.model_snapshot import Snapshot, SnapshotFile
+from genai_pipeline.gateways.backoff import backoff_s, retry_after_s
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.redaction import (
     keep_secrets_out_of_logs,
@@ -33,10 +34,14 @@ if TYPE_CHECKING:
 
 RESOLVE_TIMEOUT_S = 2.5  # once to connect and once to be answered
 SNAPSHOT_TIMEOUT_S = 30.0
+RATE_LIMIT_S = 900.0
+"""Seconds that a snapshot waits for a hub that limits requests. Its windows last 300 s."""
 TRY_AGAIN = "Try again later. If it repeats, check HF_ENDPOINT and the network."
 
 
 PUBLIC = "public"
+
+T = TypeVar("T")
 
 
 @cache
@@ -93,12 +98,33 @@ class HuggingFaceHub(Hub):
             return {tag["name"]: tag["targetCommit"] for tag in refs["tags"]}
 
     def snapshot(self, repository: str, revision: str) -> Snapshot:
-        with self._translated(repository, revision):
-            info = self._api.model_info(repository, revision=revision, files_metadata=True, timeout=SNAPSHOT_TIMEOUT_S)
+        info = self._waiting_out_rate_limits(lambda: self._info(repository, revision))
         if not info.sha or info.siblings is None:
             raise HubUnavailable(f"{self._endpoint} does not list the files of {repository}@{revision}.", TRY_AGAIN)
         files = tuple(_file(s) for s in sorted(info.siblings, key=lambda s: s.rfilename))
+        if unknown := [f.path for f in files if f.size < 0]:
+            raise HubUnavailable(
+                f"{self._endpoint} lists no size for {len(unknown)} files of {repository}, such as {unknown[0]}.",
+                "Set HF_ENDPOINT to a hub, or to a mirror that answers `?blobs=true` with sizes and digests.",
+            )
         return Snapshot(repository, info.sha, files, _licence(info), bool(info.gated))
+
+    def _info(self, repository: str, revision: str) -> ModelInfo:
+        with self._translated(repository, revision):
+            return self._api.model_info(repository, revision=revision, files_metadata=True, timeout=SNAPSHOT_TIMEOUT_S)
+
+    def _waiting_out_rate_limits(self, ask: Callable[[], T]) -> T:
+        """Ask again after each wait that the hub asks for, so that a rate limit uses up no attempt of a rollout."""
+        left_s = RATE_LIMIT_S
+        while True:
+            try:
+                return ask()
+            except RateLimited as error:
+                wait_s = backoff_s(1, 1.0, error.wait_s, RATE_LIMIT_S)
+                if wait_s > left_s:
+                    raise
+            left_s -= wait_s
+            self._sleep(wait_s)
 
     def read(
         self, repository: str, revision: str, path: str, start: int = 0, end: int | None = None
@@ -171,7 +197,7 @@ class HuggingFaceHub(Hub):
                 "HF_HUB_OFFLINE is set, so huggingface_hub asks no server.", "Unset HF_HUB_OFFLINE."
             ) from None
         except errors.HfHubHTTPError as error:
-            raise self._refused_or_down(repository, error.response.status_code) from None
+            raise self._refused_or_down(repository, error.response.status_code, error.response.headers) from None
         except (httpx2.HTTPError, OSError) as error:
             why = str(error) or type(error).__name__
             raise HubUnavailable(f"{endpoint} did not answer for {repository}: {why}.", TRY_AGAIN) from None
@@ -181,11 +207,17 @@ class HuggingFaceHub(Hub):
                 f"The answer of {endpoint} for {repository} is not that of a hub: {why}.", TRY_AGAIN
             ) from None
 
-    def _refused_or_down(self, repository: str, status: int) -> AccessDenied | HubUnavailable:
+    def _refused_or_down(
+        self, repository: str, status: int, headers: Mapping[str, str]
+    ) -> AccessDenied | HubUnavailable:
         from genai_pipeline.gateways.hub.file_reader import access_denied
 
         if status in (401, 403):
             return access_denied(repository, self._endpoint)
+        if status == 429:
+            asked_s = retry_after_s(headers)
+            wish = f" It asks for {asked_s:.0f} s." if asked_s else ""
+            return RateLimited(f"{self._endpoint} limits requests for {repository}.{wish}", TRY_AGAIN, asked_s)
         return HubUnavailable(f"{self._endpoint} answered {status} for {repository}.", TRY_AGAIN)
 
 

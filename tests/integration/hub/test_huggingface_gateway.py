@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import socket
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,7 @@ from genai_pipeline.core.errors import (
     GenaiError,
     HubUnavailable,
     NotFound,
+    RateLimited,
     Refused,
     RepositoryNotFound,
     RevisionNotFound,
@@ -180,12 +184,51 @@ def test_a_hub_that_stays_broken_is_given_up() -> None:
     assert len(server.seen) == 5
 
 
-def test_the_hub_says_how_long_to_wait_up_to_a_bound() -> None:
-    for asked, waited in (("7", 7.0), ("86400", 30.0), ("soon", 0.5)):
-        waits: list[float] = []
-        with FlakyHub(429, headers={"Retry-After": asked}) as server:
-            assert read(patient(server, waits)) == CONTENT
-        assert waited <= waits[0] <= 1.25 * waited + 0.5
+@pytest.mark.parametrize(
+    ("asked", "waited"),
+    [
+        ({"Retry-After": "7"}, 7.0),
+        ({"Retry-After": "soon"}, 0.5),
+        ({"RateLimit": '"resolvers";r=0;t=60'}, 60.0),
+        ({"RateLimit": '"api";r=12;t=9, "resolvers";r=0;t=280'}, 280.0),
+    ],
+)
+def test_the_hub_says_how_long_to_wait(asked: dict[str, str], waited: float) -> None:
+    waits: list[float] = []
+    with FlakyHub(429, headers=asked) as server:
+        assert read(patient(server, waits)) == CONTENT
+    assert waited <= waits[0] <= 1.25 * waited + 0.5
+
+
+def test_a_wait_beyond_the_bound_of_a_range_is_not_begun() -> None:
+    waits: list[float] = []
+    with FlakyHub(429, headers={"Retry-After": "86400"}) as server, pytest.raises(HubUnavailable, match="86400 s"):
+        read(patient(server, waits))
+    assert waits == []
+
+
+def test_a_snapshot_waits_a_rate_limit_out_and_a_sensor_does_not() -> None:
+    waits: list[float] = []
+    limit = {"RateLimit": '"api";r=0;t=60'}
+    with FlakyHub(429, 429, headers=limit) as server, pytest.raises(HubUnavailable, match="not that of a hub"):
+        patient(server, waits).snapshot(MODEL, COMMIT)  # this hub has one file and no API
+    assert [60.0 <= wait <= 76.0 for wait in waits] == [True, True]
+
+    with FlakyHub(429, headers=limit) as server, pytest.raises(RateLimited):
+        patient(server).resolve(MODEL, "main")
+
+
+def test_a_snapshot_does_not_wait_for_ever() -> None:
+    waits: list[float] = []
+    with FlakyHub(*[429] * 50, headers={"RateLimit": '"api";r=0;t=300'}) as server, pytest.raises(RateLimited):
+        patient(server, waits).snapshot(MODEL, COMMIT)
+    assert sum(waits) <= 900
+
+
+def test_a_mirror_that_drops_the_commit_is_named_at_once() -> None:
+    with FlakyHub(*["no_commit"] * 10) as server, pytest.raises(HubUnavailable, match="X-Repo-Commit"):
+        read(patient(server))
+    assert len(server.seen) == 1
 
 
 @pytest.mark.parametrize(("fault", "error"), [("wrong_commit", RevisionNotFound), ("no_commit", HubUnavailable)])
@@ -222,3 +265,22 @@ def test_nothing_is_written_to_disk(server: HubServer, tmp_path: Path, monkeypat
     list(hub.read(MODEL, hub.snapshot(MODEL, "main").revision, "config.json"))
     assert not (tmp_path / "home").exists()
     assert constants.HF_HUB_DISABLE_TELEMETRY is True
+
+
+def test_a_mirror_that_lists_no_sizes_is_named() -> None:
+    class Mirror(BaseHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            """Silent."""
+
+        def do_GET(self) -> None:
+            body = json.dumps({"id": MODEL, "sha": COMMIT, "siblings": [{"rfilename": "config.json"}]}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Mirror) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        with pytest.raises(HubUnavailable, match=r"lists no size for 1 files of .*, such as config\.json"):
+            HuggingFaceHub(f"http://127.0.0.1:{server.server_port}").snapshot(MODEL, COMMIT)
+        server.shutdown()
