@@ -62,3 +62,14 @@ def begin_with(desk: Desk, *contents: str) -> None:
         publish(desk, last)
 
     begin_from(desk, contents, reach)
+
+
+def begin_proven(desk: Desk) -> None:
+    """Begin where v1 is proven and waits for its approval, by a model file that asks for one."""
+
+    def reach(desk: Desk) -> None:
+        desk.world.hub.publish("v1")
+        assert desk.prove().success
+        desk.tick()
+
+    begin_from(desk, "proven", reach)

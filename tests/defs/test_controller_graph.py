@@ -11,6 +11,7 @@ from genai_pipeline.core.record import Phase
 from genai_pipeline.core.verdict import inconclusive
 from genai_pipeline.local.dagster_home import prepare_dagster_home
 from genai_pipeline.resources.runs import runs_under_way
+from tests.defs.beginnings import begin_proven
 from tests.defs.desk import MODEL
 
 MANUAL = "name: tiny\nsource: {hub: owner/tiny, ref: main}\nrollout: {approval: manual, watch_minutes: 0}\n"
@@ -55,8 +56,7 @@ def test_with_manual_approval_the_run_ends_well_without_moving_traffic_and_says_
 
 def test_the_button_approves_and_the_next_tick_promotes_without_proving_anything_again(desk):
     load(desk, MANUAL)
-    desk.world.hub.publish("v1")
-    desk.roll_out()
+    begin_proven(desk)
     release = desk.releases[0]
 
     assert approve(desk, release).success
@@ -82,8 +82,7 @@ def test_what_does_not_wait_for_approval_cannot_be_approved(desk):
 
 def test_a_promotion_whose_run_died_is_tried_again_under_another_key_and_not_for_ever(desk, monkeypatch):
     load(desk, MANUAL.replace("watch_minutes: 0", "watch_minutes: 0, max_attempts: 2"))
-    desk.world.hub.publish("v1")
-    desk.roll_out()
+    begin_proven(desk)
     approve(desk, desk.releases[0])
     monkeypatch.setattr(NOW[0], lambda: "2999-01-01T00:00:00Z")
     keys = []
@@ -222,8 +221,7 @@ def test_a_newer_version_supersedes_one_on_its_way_whose_run_gives_way_without_a
 
 def test_an_older_one_that_waits_for_approval_is_superseded_and_taken_away_in_the_tick(desk):
     load(desk, MANUAL)
-    desk.world.hub.publish("v1")
-    desk.roll_out()
+    begin_proven(desk)
     waiting = desk.releases[0]
     assert desk.record(waiting).phase is Phase.AWAITING_APPROVAL
     desk.world.hub.publish("v2")

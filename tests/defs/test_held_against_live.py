@@ -14,6 +14,7 @@ from genai_pipeline.evaluation.evaluate import AgentReport
 from genai_pipeline.evaluation.outcome import CaseOutcome, RunOutcome
 from genai_pipeline.evaluation.results import Results, ResultsStore, results_key
 from genai_pipeline.evaluation.suite_files import load_agent_suite
+from tests.defs.beginnings import begin_from, begin_with
 from tests.defs.upkeep_desk import publish, run
 
 WEATHER = load_agent_suite("weather")
@@ -55,6 +56,11 @@ def evaluated(desk, monkeypatch):
     return found
 
 
+def begin_evaluated(desk, *contents):
+    """Begin where these went live with what the fixture `evaluated` finds at first."""
+    begin_from(desk, ("evaluated", *contents), lambda desk: publish(desk, *contents))
+
+
 def metadata_of(desk):
     record = desk.instance.fetch_materializations(dg.AssetKey(["tiny", "agent_report"]), limit=1).records[0]
     return record.asset_materialization.metadata
@@ -71,7 +77,7 @@ def test_the_first_release_is_held_against_nothing_and_its_results_are_kept(desk
 
 
 def test_the_next_one_is_held_against_what_live_did_and_the_flipped_cases_are_shown(desk, evaluated):
-    publish(desk, "v1")
+    begin_evaluated(desk, "v1")
     v1 = desk.live
     evaluated.found = results(True, True, False, True)
 
@@ -88,7 +94,7 @@ def test_the_next_one_is_held_against_what_live_did_and_the_flipped_cases_are_sh
 
 
 def test_live_may_be_asked_at_its_stable_address_and_what_it_says_is_kept(desk, evaluated):
-    publish(desk, "v1")
+    begin_evaluated(desk, "v1")
     v1 = desk.live
     desk.world.store.delete(results_key("tiny", v1, "weather"))
     asked = replace(results(True, True, True, True), release=v1)
@@ -102,7 +108,7 @@ def test_live_may_be_asked_at_its_stable_address_and_what_it_says_is_kept(desk, 
 
 
 def test_stored_results_that_are_broken_are_none(desk, evaluated):
-    publish(desk, "v1")
+    begin_evaluated(desk, "v1")
     desk.world.store.put(results_key("tiny", desk.live, "weather"), b"{broken")
 
     publish(desk, "v2")
@@ -111,7 +117,7 @@ def test_stored_results_that_are_broken_are_none(desk, evaluated):
 
 
 def test_one_that_is_worse_is_rejected_and_live_stays(desk, evaluated):
-    publish(desk, "v1")
+    begin_evaluated(desk, "v1")
     v1 = desk.live
     desk.verdicts["agent_report"] = [
         failed(v.check, "5 lost") if v.check == "not_worse_than_live" else v for v in desk.verdicts["agent_report"]
@@ -127,7 +133,7 @@ def test_one_that_is_worse_is_rejected_and_live_stays(desk, evaluated):
 
 
 def test_a_comparison_with_what_lost_the_traffic_meanwhile_proves_nothing(desk, evaluated):
-    publish(desk, "v1", "v2")
+    begin_evaluated(desk, "v1", "v2")
     last_good = desk.engines.records().live("tiny").last_good
     evaluated.meanwhile = lambda: desk.engines.records().set_live(desk.record(last_good).as_release)
     desk.world.hub.publish("v3")
@@ -141,7 +147,7 @@ def test_a_comparison_with_what_lost_the_traffic_meanwhile_proves_nothing(desk, 
 
 
 def test_the_nightly_evaluation_keeps_what_it_measured_whole_and_no_half_of_it(desk, evaluated):
-    publish(desk, "v1")
+    begin_evaluated(desk, "v1")
     evaluated.found = results(True, True, True, True)
     run(desk, "evaluate_tiny")
     assert ResultsStore(desk.world.store).read("tiny", desk.live, "weather").solved == 4
@@ -153,12 +159,12 @@ def test_the_nightly_evaluation_keeps_what_it_measured_whole_and_no_half_of_it(d
     assert ResultsStore(desk.world.store).read("tiny", desk.live, "weather").solved == 4
 
 
-def test_a_record_from_before_the_check_is_promoted_and_rebuilt(desk, monkeypatch, tmp_path):
+def test_a_record_from_before_the_check_is_promoted_and_rebuilt(desk):
     """It was proven by code that did not know `not_worse_than_live`, and waits for its approval."""
     from genai_pipeline.automation.rollouts import releases_of
     from genai_pipeline.cli.rebuild import rebuild
 
-    publish(desk, "v1")
+    begin_with(desk, "v1")
     release = desk.live
     key = f"releases/tiny/{release}.json"
     stored = json.loads(desk.world.store.get(key)[0])
@@ -168,7 +174,7 @@ def test_a_record_from_before_the_check_is_promoted_and_rebuilt(desk, monkeypatc
     desk.world.store.put(key, json.dumps(stored).encode())
 
     assert desk.record(release).may_go_live
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as fresh:
+    with dg.DagsterInstance.ephemeral() as fresh:
         said = rebuild(fresh, desk.spec, desk.engines.records().all("tiny"), releases_of(desk.spec).name)
         again = rebuild(fresh, desk.spec, desk.engines.records().all("tiny"), releases_of(desk.spec).name)
 

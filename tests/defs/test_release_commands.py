@@ -10,7 +10,7 @@ from genai_pipeline.cli.context import Context
 from genai_pipeline.core.model_file import ModelFiles, parse_model
 from genai_pipeline.core.record import Phase, live_key, record_key
 from genai_pipeline.core.verdict import Outcome, failed
-from tests.defs.beginnings import begin_with
+from tests.defs.beginnings import begin_proven, begin_with
 from tests.defs.upkeep_desk import publish, tick
 
 MANUAL = "name: tiny\nsource: {hub: owner/tiny, ref: main}\nrollout: {approval: manual, watch_minutes: 0}\n"
@@ -94,8 +94,7 @@ def test_a_release_that_is_nearly_right_is_hinted_at(desk, genai):
 
 def test_an_approval_stands_in_the_record_with_who_gave_it_and_the_next_tick_promotes(desk, genai):
     desk.load(ModelFiles((parse_model(MANUAL, "models/tiny.yaml"),), ()))
-    desk.world.hub.publish("v1")
-    desk.roll_out()
+    begin_proven(desk)
     (release,) = desk.releases
     assert desk.record(release).phase is Phase.AWAITING_APPROVAL
 
