@@ -17,7 +17,7 @@ from genai_pipeline.resources.configured import EndpointsResource, RolloutResour
 def agent_candidate(context: ReleaseContext, endpoints: EndpointsResource, rollout: RolloutResource) -> AssetResult:
     """The agent of this release, talking to this release's own engine."""
     release = context.release
-    url = rollout.engines().candidates().start_agent(release, context.log)
+    url = rollout.engines().candidates().start_agent(context.spec, release, context.log)
     agent = endpoints.agent(url)
     engine = agent.release()
     answer = agent.ask("Hello")

@@ -109,6 +109,13 @@ class Serving(Section):
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+class AgentSpec(Section):
+    """How the agent of a model asks it. A change deploys the agent again; it makes no new release."""
+
+    max_tokens: Annotated[int, Field(ge=16, le=131_072)] | None = None
+    """Most tokens of one completion. A model that thinks before it answers needs more than the default, 256."""
+
+
 class ModelSpec(Section):
     """One model: where it comes from, how it is served, what it must prove."""
 
@@ -116,6 +123,7 @@ class ModelSpec(Section):
     """Name of the model in addresses, assets and objects: lower case letters, digits and `-`, at most 30."""
     source: Source
     serving: Serving = Serving()  # pyright: ignore[reportCallIssue]
+    agent: AgentSpec = AgentSpec()
     gates: Gates = Gates()
     rollout: Rollout = Rollout()
     refresh: Refresh = Refresh()

@@ -11,6 +11,7 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
+from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
 from genai_pipeline.k8s.network import MEMORY, agent_egress, callers
@@ -26,8 +27,8 @@ TEARDOWN_S = 10
 Values = dict[str, Any]
 
 
-def agent_values(release: Release, profile: Profile, model_url: str) -> Values:
-    """The chart's values; `model_url` reaches the release's engine from its pod."""
+def agent_values(spec: ModelSpec, release: Release, profile: Profile, model_url: str) -> Values:
+    """Return the chart's values; `model_url` reaches the release's engine from its pod."""
     return {
         "fullnameOverride": release.agent_object_name,
         "image": _image(profile),
@@ -40,6 +41,7 @@ def agent_values(release: Release, profile: Profile, model_url: str) -> Values:
         "releaseId": release.id,
         "model": {"provider": "openai", "baseUrl": f"{model_url}/v1", "id": release.model},
         "weather": {"url": profile.weather_url},
+        "limits": {"maxAnswerTokens": spec.agent.max_tokens},
         "sessions": {"store": sessions_url(release.model, profile)},
         "aws": {
             "region": profile.region,
@@ -65,9 +67,9 @@ def agent_values(release: Release, profile: Profile, model_url: str) -> Values:
     }
 
 
-def agent_settings(release: Release, profile: Profile, model_url: str) -> dict[str, Any]:
+def agent_settings(spec: ModelSpec, release: Release, profile: Profile, model_url: str) -> dict[str, Any]:
     """The same values, flat: what a redeploy may be about. Without what names the release, or follows from others."""
-    values = agent_values(release, profile, model_url)
+    values = agent_values(spec, release, profile, model_url)
     for name in ("fullnameOverride", "labels", "releaseId", "podAnnotations"):
         del values[name]
     return dict(_flat(values)) | {"image": image_name(profile)}

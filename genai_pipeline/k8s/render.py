@@ -118,12 +118,12 @@ def render_engine(spec: ModelSpec, release: Release, profile: Profile, replicas:
     return deployment + _release_service(release, profile, "engine")
 
 
-def render_agent(release: Release, profile: Profile, model_url: str) -> Objects:
+def render_agent(spec: ModelSpec, release: Release, profile: Profile, model_url: str) -> Objects:
     """A release's agent; `model_url` reaches that release's engine from its pod.
 
     Deployment and Service; with more than one replica a disruption budget, with room for more an autoscaler.
     """
-    values = agent_values(release, profile, model_url)
+    values = agent_values(spec, release, profile, model_url)
     autoscaled = profile.agent_is_autoscaled
     given = {"values": values, "autoscaled": autoscaled, "image": image_name(profile)}
     deployment = render_template("agent_deployment.yaml", profile, release, **given)
@@ -156,7 +156,7 @@ def render_live(spec: ModelSpec, release: Release, profile: Profile) -> Objects:
     """Return all objects of a live release: engine, agent, their Services, the stable Services, the guards."""
     return [
         *render_engine(spec, release, profile),
-        *render_agent(release, profile, service_url(release.object_name, "engine", profile)),
+        *render_agent(spec, release, profile, service_url(release.object_name, "engine", profile)),
         *(o for component in PORTS for o in render_stable(release, profile, component)),
         *render_guards(release, profile),
     ]

@@ -121,7 +121,7 @@ class Lane:
         """A candidate that has passed everything."""
         self.candidates.start_engine(SPEC, new, lambda _: None)
         if self._agents:
-            self.candidates.start_agent(new, lambda _: None)
+            self.candidates.start_agent(SPEC, new, lambda _: None)
         self.prove(new)
 
     def prove(self, new: Release) -> None:

@@ -97,7 +97,7 @@ def baseline(world: World) -> list[Object]:
         *render_monitoring(profile),
         *render_store_access(profile, "key", "secret"),
         *render_engine(SPEC, RELEASE, profile),
-        *render_agent(RELEASE, profile, "http://engine"),
+        *render_agent(SPEC, RELEASE, profile, "http://engine"),
         *render_stable(RELEASE, profile, "engine"),
         *render_stable(RELEASE, profile, "agent"),
         *render_guards(RELEASE, profile),

@@ -280,7 +280,7 @@ class Site:
         return _all("serving_report", self._outcome(context))
 
     def _start_agent(self, context: ReleaseContext) -> AssetResult:
-        self.engines.candidates().start_agent(context.release, context.log)
+        self.engines.candidates().start_agent(context.spec, context.release, context.log)
         return _all("agent_candidate")
 
     def _outcome(self, context: ReleaseContext) -> Outcome:

@@ -49,6 +49,7 @@
 {{- include "strands-agent.number" (list "AGENT_MAX_TOOL_CYCLES" .Values.limits.maxToolCycles) }}
 {{- include "strands-agent.number" (list "AGENT_MAX_REQUEST_TOKENS" .Values.limits.maxRequestTokens) }}
 {{- include "strands-agent.number" (list "AGENT_MAX_PROMPT_CHARS" .Values.limits.maxPromptChars) }}
+{{- include "strands-agent.number" (list "MODEL_MAX_TOKENS" .Values.limits.maxAnswerTokens) }}
 {{- with .Values.mcpServers }}
 {{- /* The kubelet reads $$ as $. */}}
 - {name: AGENT_MCP_SERVERS, value: {{ toJson . | replace "$" "$$" | quote }}}

@@ -56,7 +56,7 @@ def survey(gateways: Gateways, profile: Profile, spec: ModelSpec, release: Relea
     cluster = gateways.cluster
     engine = _workload(render_engine(spec, release, profile))
     # With an autoscaler the agent's Deployment names no number of replicas.
-    agent = replace(_workload(render_agent(release, profile, "http://")), replicas=profile.agent_replicas)
+    agent = replace(_workload(render_agent(spec, release, profile, "http://")), replicas=profile.agent_replicas)
     pods = cluster.list("Pod")
     serving = [p for p in pods if live and _is_of(p, release.model, live)]
     startup = timedelta(seconds=spec.serving.startup_deadline_s)

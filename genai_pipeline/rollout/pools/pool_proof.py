@@ -169,7 +169,7 @@ def _deployments(specs: Sequence[ModelSpec], profile: Profile) -> list[Object]:
         o
         for spec in specs
         for release in [Release.of(spec, "0" * 40)]
-        for o in (*render_engine(spec, release, profile), *render_agent(release, profile, "http://engine"))
+        for o in (*render_engine(spec, release, profile), *render_agent(spec, release, profile, "http://engine"))
         if o["kind"] == "Deployment"
     ]
 

@@ -64,10 +64,10 @@ class Candidates:
         wait_reachable(lambda: self._gateways.inference(url).models(), self._sleep)
         return url
 
-    def start_agent(self, release: Release, log: Log) -> str:
+    def start_agent(self, spec: ModelSpec, release: Release, log: Log) -> str:
         """Apply the agent on the release's own engine and wait. Returns: Its address. Raises: NotReady."""
         engine = service_url(release.object_name, "engine", self._profile)
-        self._cluster.apply(render_agent(release, self._profile, engine))
+        self._cluster.apply(render_agent(spec, release, self._profile, engine))
         raise_to_fewest(self._cluster, release, self._profile)
         crash_point("rollout.agent_applied")
         self._cluster.wait_ready(release.agent_object_name, AGENT_DEADLINE_S, log)
@@ -126,7 +126,7 @@ class Candidates:
             self.restart(spec, release)
             return
         self.start_engine(spec, release, log)
-        self.start_agent(release, log)
+        self.start_agent(spec, release, log)
 
     def is_warm(self, release: Release) -> bool:
         """Return whether engine and agent can take traffic at once."""

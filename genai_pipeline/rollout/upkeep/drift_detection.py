@@ -74,7 +74,7 @@ def deployed(spec: ModelSpec, release: Release, profile: Profile) -> Deployed:
     return Deployed(
         version=package_version(),
         fingerprint=_digest(render_live(spec, release, profile)),
-        agent=agent_settings(release, profile, engine),
+        agent=agent_settings(spec, release, profile, engine),
     )
 
 

@@ -91,7 +91,7 @@ class Stage:
             mine = [passed(n.split(".")[1], "fine") for n in REQUIRED_FOR_LIVE if n.startswith(f"{asset}.")]
             records.update("tiny", release.id, lambda r, a=asset, m=mine: r.with_verdicts(a, m, 1, facts))
         candidates.start_engine(spec, release, lambda _: None)
-        candidates.start_agent(release, lambda _: None)
+        candidates.start_agent(spec, release, lambda _: None)
         verdicts = self.engines.cut_over().go_live(spec, release, ContinuousProbe, lambda _: None)
         assert all(v.passed for v in verdicts), [v.summary for v in verdicts]
         self.spec = spec

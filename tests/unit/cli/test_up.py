@@ -7,6 +7,7 @@ from rich.console import Console
 from genai_pipeline.cli import up
 from genai_pipeline.cli.rollout_progress import AssetProgress, RolloutProgress, State
 from genai_pipeline.core.errors import NotReady, ReleaseRefused
+from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.record import Live, Phase
@@ -67,7 +68,8 @@ def test_callers_keys_lie_where_the_agents_pods_take_them_from_and_in_no_other_o
     up.hand_over_keys(keyed, {"AGENT_API_KEYS": "k1,k2"})
 
     (secret,) = platform.gateways.cluster.list("Secret")
-    (agent, *others) = render_agent(Release("tiny", "a" * 40, "abcdef"), keyed.profile, "http://engine:8000")
+    spec = parse_model("name: tiny\nsource: {hub: owner/tiny}\n", "tiny.yaml")
+    (agent, *others) = render_agent(spec, Release.of(spec, "a" * 40), keyed.profile, "http://engine:8000")
     (taken,) = [e for e in agent["spec"]["template"]["spec"]["containers"][0]["env"] if e["name"] == "AGENT_API_KEYS"]
     reference = taken["valueFrom"]["secretKeyRef"]
     assert reference["name"] == secret["metadata"]["name"]

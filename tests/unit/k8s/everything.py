@@ -96,7 +96,7 @@ def _everything(profile: Profile) -> list[Object]:
 def of_release(spec: ModelSpec, profile: Profile) -> Iterator[Object]:
     release = release_of(spec)
     yield from render_engine(spec, release, profile)
-    yield from render_agent(release, profile, service_url(release.object_name, "engine", profile))
+    yield from render_agent(spec, release, profile, service_url(release.object_name, "engine", profile))
     for component in PORTS:
         yield from render_stable(release, profile, component)
     yield from render_guards(release, profile)

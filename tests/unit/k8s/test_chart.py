@@ -10,6 +10,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from genai_pipeline.core.model_spec import AgentSpec
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
 from genai_pipeline.k8s.agent import agent_values
@@ -37,6 +38,8 @@ RUNS: dict[str, Profile] = {
     "other bucket": dataclasses.replace(EKS, agent_sessions="s3://talks/all"),
     "s3 by name": dataclasses.replace(EKS, s3_endpoint_for_pods="https://minio.example.org", region="eu-west-1"),
 }
+THINKS = AgentSpec(max_tokens=4096)
+BY_NAME = {"tiny": SMALL, LARGE.name: LARGE.model_copy(update={"agent": THINKS})}
 RELEASES = {spec.name: [Release.of(spec, letter * 40) for letter in "ab"] for spec in (SMALL, LARGE)}
 
 
@@ -44,7 +47,7 @@ def applied(release: Release, profile: Profile) -> list[Object]:
     """What the pipeline applies for m/agent_candidate, and the platform's share of it."""
     shared = {("ServiceAccount", "genai-agent"), ("NetworkPolicy", "agent")}
     platform = [o for o in render_platform(profile) if (o["kind"], o["metadata"]["name"]) in shared]
-    return [*platform, *render_agent(release, profile, url(release, profile))]
+    return [*platform, *render_agent(BY_NAME[release.model], release, profile, url(release, profile))]
 
 
 def url(release: Release, profile: Profile) -> str:
@@ -52,7 +55,7 @@ def url(release: Release, profile: Profile) -> str:
 
 
 def chart_of(release: Release, profile: Profile, chart=CHART) -> list[Object]:
-    values = agent_values(release, profile, url(release, profile))
+    values = agent_values(BY_NAME[release.model], release, profile, url(release, profile))
     return templated(values, namespace=profile.namespace, chart=chart)
 
 

@@ -35,7 +35,7 @@ def everything():
         *render_namespace(PROFILE),
         *render_node_pools(PROFILE, [SPEC]),
         *render_engine(SPEC, RELEASE, PROFILE),
-        *render_agent(RELEASE, PROFILE, "http://engine"),
+        *render_agent(SPEC, RELEASE, PROFILE, "http://engine"),
         *render_stable(RELEASE, PROFILE, "engine"),
         *render_stable(RELEASE, PROFILE, "agent"),
         *render_chat_ui(PROFILE, {"tiny": "http://tiny"}),
@@ -71,7 +71,9 @@ def test_values_with_quotes_survive_the_template():
 
 @pytest.mark.parametrize("component", ["engine", "agent"])
 def test_services_select_exactly_their_release(component):
-    rendered = render_engine(SPEC, RELEASE, PROFILE) if component == "engine" else render_agent(RELEASE, PROFILE, "u")
+    rendered = (
+        render_engine(SPEC, RELEASE, PROFILE) if component == "engine" else render_agent(SPEC, RELEASE, PROFILE, "u")
+    )
     pods = rendered[0]["spec"]["template"]["metadata"]["labels"]
 
     assert rendered[1]["spec"]["selector"] == release_labels(RELEASE, component)
@@ -106,3 +108,14 @@ def test_a_gpu_is_requested_tolerated_and_selected():
     assert container(rendered)["resources"]["limits"]["nvidia.com/gpu"] == "2"
     assert pod["nodeSelector"] == {"eks.amazonaws.com/instance-family": "g6e"}
     assert pod["tolerations"][0]["key"] == "nvidia.com/gpu"
+
+
+@pytest.mark.parametrize(("agent", "tokens"), [("", []), ("agent: {max_tokens: 4096}\n", ["4096"])])
+def test_the_agent_asks_for_as_many_tokens_as_the_model_file_says(agent, tokens):
+    spec = parse_model(f"name: tiny\nsource: {{hub: owner/tiny}}\n{agent}", "tiny.yaml")
+    release = Release.of(spec, "a" * 40)
+
+    env = render_agent(spec, release, PROFILE, "u")[0]["spec"]["template"]["spec"]["containers"][0]["env"]
+
+    assert [e["value"] for e in env if e["name"] == "MODEL_MAX_TOKENS"] == tokens
+    assert release.id == Release.of(parse_model("name: tiny\nsource: {hub: owner/tiny}\n", "t"), "a" * 40).id

@@ -23,7 +23,7 @@ def world():
 def started(world, profile):
     candidates = Candidates(world.gateways(), profile, sleep=lambda _: None)
     candidates.start_engine(SPEC, RELEASE, lambda _: None)
-    candidates.start_agent(RELEASE, lambda _: None)
+    candidates.start_agent(SPEC, RELEASE, lambda _: None)
     return candidates
 
 
@@ -52,7 +52,7 @@ def test_what_the_autoscaler_added_is_left_to_it(world):
     candidates = started(world, SCALED)
     world.cluster.scale(NAME, 5)
 
-    candidates.start_agent(RELEASE, lambda _: None)
+    candidates.start_agent(SPEC, RELEASE, lambda _: None)
 
     assert replicas(world) == 5
 

@@ -60,7 +60,7 @@ def pod(on="n1", gpus=1, release="old"):
 def survey(model, headroom=AMPLE, pools=(), nodes=(), pods=(), quotas=(), reserved=None, region="us-east-1", **more):
     release = Release.of(model, "a" * 40)
     engine = Workload.of(render_engine(model, release, PROFILE)[0])
-    agent = Workload.of(render_agent(release, PROFILE, "http://")[0])
+    agent = Workload.of(render_agent(model, release, PROFILE, "http://")[0])
     live = [p for p in pods if p["metadata"]["labels"][RELEASE_LABEL] == "old"]
     rooms = None
     if pools:

@@ -45,7 +45,7 @@ class Bench:
             if verdict:
                 self.records.update("tiny", release.id, lambda r, a=asset, m=mine: r.with_verdicts(a, m, 1))
         self.candidates.start_engine(SPEC, release, lambda _: None)
-        self.candidates.start_agent(release, lambda _: None)
+        self.candidates.start_agent(SPEC, release, lambda _: None)
 
     def go(self, release, watch=None, spec=SPEC):
         return self.cut_over.go_live(spec, release, watch or self.world.watch_traffic, lambda _: None)

@@ -27,7 +27,7 @@ def engines(world):
     for release in (V1, V2):
         engines.records().open(SPEC, release, "found")
         engines.candidates().start_engine(SPEC, release, lambda _: None)
-        engines.candidates().start_agent(release, lambda _: None)
+        engines.candidates().start_agent(SPEC, release, lambda _: None)
     engines.traffic().move(V1)
     engines.records().set_live(V1)
     return engines

@@ -29,7 +29,7 @@ def said(found):
 def ours():
     pools = [o for o in render_node_pools(PROFILE, [GPU, CPU]) if o["kind"] == "NodePool"]
     release = Release.of(GPU, "a" * 40)
-    return pools, [render_engine(GPU, release, PROFILE)[0], render_agent(release, PROFILE, "http://")[0]]
+    return pools, [render_engine(GPU, release, PROFILE)[0], render_agent(GPU, release, PROFILE, "http://")[0]]
 
 
 def test_our_own_pools_and_pods_can_be_met(ours):

@@ -49,7 +49,7 @@ def test_an_agent_likewise():
     started = Candidates(world.gateways(), PROFILE)
     started.start_engine(SPEC, RELEASE, lambda _: None)
     Candidates(replace(world.gateways(), agent=agent), PROFILE, sleep=lambda _: None).start_agent(
-        RELEASE, lambda _: None
+        SPEC, RELEASE, lambda _: None
     )
 
     assert agent.asked == 3
