@@ -164,7 +164,7 @@ def model_findings(folder: Path, files: ModelFiles) -> list[Finding]:
     found = [Finding("fail", problem) for error in files.errors for problem in error.problems]
     if files.specs:
         return [*found, Finding("ok", f"models: {', '.join(spec.name for spec in files.specs)}")]
-    return [*found, Finding("fail", f"{folder} has no valid model file", "Add one; see README.md, A model file.")]
+    return [*found, Finding("fail", f"{folder} has no valid model file", "Add one: docs/first-model.md shows how.")]
 
 
 def stale_findings(installation: Installation, running: bool) -> list[Finding]:

@@ -70,7 +70,8 @@ class Lines:
 
     def show(self, rollouts: Sequence[RolloutProgress]) -> None:
         for rollout in rollouts:
-            self._say(rollout.model, "", f"{rollout.state} {rollout.release or ''} {rollout.note}".strip())
+            head = f"{rollout.state} {rollout.release or ''}".strip()
+            self._say(rollout.model, "", f"{head}: {rollout.note}" if rollout.note else head)
             for asset in rollout.assets:
                 if asset.state != "waiting":
                     self._say(rollout.model, asset.name, asset_line(asset))
@@ -116,7 +117,8 @@ def _checks(asset: AssetProgress) -> str:
     """One line, the first of each summary: the table at the end has all of it."""
     if asset.not_passed:
         return " " + " · ".join(f"{names}: {about.splitlines()[0]}" for names, about in grouped(asset.not_passed))
-    return f" ({len(asset.verdicts)} checks passed)" if asset.verdicts else ""
+    count = len(asset.verdicts)
+    return f" ({count} {'check' if count == 1 else 'checks'} passed)" if count else ""
 
 
 def grouped(verdicts: Sequence[Verdict]) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from enum import StrEnum
 from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.core.model_spec import ModelSpec
-from genai_pipeline.core.record import ENDED_BADLY, Live, Phase, Record
+from genai_pipeline.core.record import Live, Phase, Record
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Verdict
 from genai_pipeline.gateways import Gateways
@@ -34,12 +34,14 @@ class State(StrEnum):
     SUPERSEDED = "superseded"
     LIVE = "live"
     REJECTED = "rejected"
+    ROLLED_BACK = "rolled back"
     PAUSED = "paused"
     AWAITING_APPROVAL = "awaiting approval"
     OUTSIDE_WINDOW = "outside its window"
 
 
-ENDS = frozenset({State.LIVE, State.REJECTED, State.PAUSED, State.AWAITING_APPROVAL, State.OUTSIDE_WINDOW})
+ENDED_BADLY = frozenset({State.REJECTED, State.ROLLED_BACK})
+ENDS = ENDED_BADLY | {State.LIVE, State.PAUSED, State.AWAITING_APPROVAL, State.OUTSIDE_WINDOW}
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,10 @@ def _at_rest(
     """Return the state of a model without a run, and what the user has to do, if anything."""
     if live and live.release == wanted.id:
         return State.LIVE, ""
-    if record and record.phase in ENDED_BADLY:
+    if record and record.phase is Phase.REJECTED:
         return State.REJECTED, ""
+    if record and record.phase is Phase.ROLLED_BACK:
+        return State.ROLLED_BACK, ""
     if spec.rollout.paused:
         return State.PAUSED, ""
     if record and record.phase is Phase.AWAITING_APPROVAL and needs_approval(spec, record):

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from genai_pipeline.core.errors import ClusterUnavailable, GenaiError
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
-from genai_pipeline.core.record import Record
+from genai_pipeline.core.record import Phase, Record
 from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.k8s.render import stable_name
@@ -156,7 +156,8 @@ def status_page(status: dict[str, Any]) -> list[RenderableType]:
     for service in status["services"]:
         services.add_row(service["name"], service["state"], str(service["pid"] or ""), service["address"] or "")
     page: list[RenderableType] = [services] if status["services"] else []
-    page += [_model_table(model) for model in status["models"]]
+    for model in status["models"]:
+        page += [escape(_headline(model))] + ([_model_table(model)] if model["releases"] else [])
     return page + [f"[yellow]{escape(problem)}[/]" for problem in status["problems"]]
 
 
@@ -165,14 +166,22 @@ def _shortened(text: str) -> str:
     return text if len(text) <= LINE else text[: LINE - 1] + "…"
 
 
+def _headline(model: dict[str, Any]) -> str:
+    addresses = [address for address in model["endpoints"].values() if address]
+    phase = {release["release"]: release["phase"] for release in model["releases"]}.get(model["live"])
+    parts = [f"{model['name']}: live {model['live'] or 'none'}", *addresses]
+    if phase == Phase.ROLLED_BACK:
+        parts.append("being rolled back")
+    elif model["watched_until"]:
+        parts.append(f"watched until {model['watched_until']}")
+    return " · ".join(parts)
+
+
 def _model_table(model: dict[str, Any]) -> RenderableType:
     from rich.markup import escape
     from rich.table import Table
 
-    addresses = " · ".join(address for address in model["endpoints"].values() if address)
-    title = f"{model['name']}: live {model['live'] or 'none'}" + (f" at {addresses}" if addresses else "")
-    title += f" · watched until {model['watched_until']}" if model.get("watched_until") else ""
-    table = Table(title=title, title_justify="left", box=None)
+    table = Table(box=None)
     for column in ("release", "phase", "checks", "not passed"):
         table.add_column(column)
     for release in model["releases"]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genai_pipeline.cli.progress_view import check_table, grouped, progress_on
-from genai_pipeline.cli.rollout_progress import ENDS, ProgressReader, RolloutProgress, State
+from genai_pipeline.cli.rollout_progress import ENDED_BADLY, ENDS, ProgressReader, RolloutProgress, State
 from genai_pipeline.core.errors import GenaiError, NotReady, ReleaseRefused
 from genai_pipeline.core.model_file import read_models
 from genai_pipeline.core.model_spec import ModelSpec
@@ -126,28 +126,28 @@ def _nearest_log(platform: RunningInstallation, rollout: RolloutProgress, runnin
 
 
 def require_live(rollouts: Sequence[RolloutProgress], console: Console, api: DagsterApi) -> None:
-    """Log why a rollout was rejected. Raises ReleaseRefused if one was."""
-    rejected = [rollout for rollout in rollouts if rollout.state is State.REJECTED]
-    for rollout in rejected:
+    """Log why a release was rejected or rolled back. Raises ReleaseRefused if one was."""
+    refused = [rollout for rollout in rollouts if rollout.state in ENDED_BADLY]
+    for rollout in refused:
         for asset in rollout.assets:
             for names, about in grouped(asset.not_passed):
                 console.print(f"\n{asset.name}: {names}\n{about}", markup=False, soft_wrap=True)
         if rollout.run:
             console.print(f"\nRun: {api.run_url(rollout.run.id)}", markup=False, soft_wrap=True)
-    if rejected:
-        still = [f"{r.model} {r.live.release}" for r in rejected if r.live]
+    if refused:
+        live = [f"{r.model} {r.live.release}" for r in refused if r.live]
         raise ReleaseRefused(
-            f"Rejected: {', '.join(_why_rejected(r) for r in rejected)}. "
-            + (f"Still live: {', '.join(still)}." if still else "Nothing is live."),
+            f"{'. '.join(_why_refused(r) for r in refused)}. "
+            + (f"Still live: {', '.join(live)}." if live else "Nothing is live."),
             "Publish a better revision or change the model file: the sensor starts a new rollout by itself.",
         )
 
 
-def _why_rejected(rollout: RolloutProgress) -> str:
+def _why_refused(rollout: RolloutProgress) -> str:
     """The checks by name, as the table above has their words; else the record's reason."""
     checks = [f"{asset.name}.{verdict.check}" for asset in rollout.assets for verdict in asset.not_passed]
     reason = ", ".join(checks) or (rollout.record.reason if rollout.record else "")
-    return f"{rollout.model} {rollout.release} ({reason})"
+    return f"{rollout.state.capitalize()}: {rollout.model} {rollout.release} ({reason})"
 
 
 def wait_until_served(platform: RunningInstallation, spec: ModelSpec, rollout: RolloutProgress, say: Log) -> None:

@@ -111,7 +111,7 @@ def judge_not_worse(comparison: Comparison, alpha: float = WORSE_ALPHA, against:
     facts["flipped"] = flipped_rows(comparison)
     summary = (
         f"{against} solves {len(lost)} of {known} cases that this release does not; "
-        f"this release solves {len(gained)} that {against} does not. "
+        f"this release solves {len(gained)} that the other one does not. "
         f"One-sided exact McNemar p = {comparison.p:.3g}; worse if p ≤ {alpha:g}."
     )
     if lost:

@@ -43,8 +43,13 @@ def break_live(profile: Profile, spec: ModelSpec, live: Live | None, fault: str)
             *told,
             f"Its watch is over, so it is only guarded: within two minutes {live.last_good} is started again.",
         ]
-    why = "It is not being watched any more" if live.last_good else "There is no last good release to go back to"
-    return [*told, f"{why}, so it stays: `genai mend {spec.name}` ends it, `genai rollback {spec.name}` goes back."]
+    if live.last_good is None:
+        return [*told, f"There is no last good release to go back to, so it stays: `genai mend {spec.name}` ends it."]
+    return [
+        *told,
+        "It is not being watched any more, so it stays: "
+        f"`genai mend {spec.name}` ends it, `genai rollback {spec.name}` goes back.",
+    ]
 
 
 def mend(profile: Profile, model: str) -> list[str]:

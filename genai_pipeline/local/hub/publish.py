@@ -29,7 +29,8 @@ def publish(profile: Profile, specs: Sequence[ModelSpec], revision: str) -> list
     hub_refs.publish(HUB_FOLDER, state, repository, revision, ref)
     return [
         f"Published {repository}@{ref} = {revision} ({sha}).",
-        f"The version sensor makes release {release} of {spec.name} of it within seconds, if Dagster runs. "
+        f"While Dagster runs, release {release} of {spec.name} starts to roll out within seconds, "
+        "unless it was rejected or rolled back before. "
         "`genai up` shows the rollout; traffic moves only when every check has passed.",
     ]
 

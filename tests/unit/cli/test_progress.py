@@ -31,7 +31,7 @@ def test_elsewhere_than_on_a_terminal_each_change_is_one_line(console):
         progress.show([done])
 
     assert printed(console).splitlines() == [
-        "weather: rolling out aaa-bbb attempt 1",
+        "weather: rolling out aaa-bbb: attempt 1",
         "weather/snapshot: running",
         "weather: live aaa-bbb",
         "weather/snapshot: passed in 2.0 s",

@@ -36,7 +36,7 @@ def test_publishing_names_the_commit_and_what_will_happen(profile):
     lines = publish(profile, [SPEC, OTHER], "v2")
 
     assert lines[0].startswith("Published owner/model@main = v2 (")
-    assert "version sensor" in lines[1]
+    assert "starts to roll out" in lines[1]
 
 
 def test_publishing_twice_is_publishing_once(profile):

@@ -59,11 +59,11 @@ def test_a_live_release_whose_run_still_checks_is_not_the_end():
     assert rollout(live=LIVE, record=RECORD, run=run()).state is State.ROLLING_OUT
 
 
-@pytest.mark.parametrize("phase", [Phase.REJECTED, Phase.ROLLED_BACK])
-def test_a_release_that_ended_badly_is_rejected(phase):
+@pytest.mark.parametrize(("phase", "state"), [(Phase.REJECTED, State.REJECTED), (Phase.ROLLED_BACK, State.ROLLED_BACK)])
+def test_a_release_that_ended_badly_says_how(phase, state):
     record = RECORD.in_phase(phase, "too slow")
 
-    assert rollout(record=record, run=run("FAILURE")).state is State.REJECTED
+    assert rollout(record=record, run=run("FAILURE")).state is state
 
 
 def test_a_run_that_failed_without_a_verdict_waits_for_the_next_attempt():

@@ -99,6 +99,19 @@ def test_the_page_names_what_did_not_pass(profile, store):
     assert "live r0" in page
 
 
+def test_a_live_release_that_loses_its_traffic_is_told_apart(profile, store):
+    found = status(profile, store)
+    (model,) = found["models"]
+    model["releases"] = [{**release, "phase": "rolled back"} for release in model["releases"]]
+    model["live"] = model["releases"][0]["release"]
+    console = Console(file=io.StringIO(), width=200)
+
+    for part in status_page(found):
+        console.print(part)
+
+    assert f"live {model['live']} · being rolled back" in console.file.getvalue().replace("\n", " ")
+
+
 def test_a_proven_release_says_what_it_waits_for(profile, store):
     paused = SPEC.model_copy(update={"rollout": SPEC.rollout.model_validate({"paused": True})})
     proven = replace(RECORD, phase=Phase.ROLLING_OUT, verdicts={name: passed(name, "") for name in REQUIRED_FOR_LIVE})

@@ -86,6 +86,11 @@ def test_a_rejected_release_is_an_error_that_names_check_evidence_run_and_what_i
     assert "http://dagster/runs/run-1" in page
 
 
+def test_a_release_that_was_rolled_back_is_not_called_rejected(console):
+    with pytest.raises(ReleaseRefused, match=r"^Rolled back: tiny r2"):
+        up.require_live([replace(REJECTED, state=State.ROLLED_BACK)], console, Api())
+
+
 def test_live_releases_are_no_error(console):
     up.require_live([RolloutProgress("tiny", State.LIVE)], console, Api())
 
