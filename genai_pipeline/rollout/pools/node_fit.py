@@ -15,7 +15,14 @@ from typing import Any
 from genai_pipeline.gateways.aws.abc import InstanceType
 from genai_pipeline.gateways.cluster.pods import GIB, GPU, Object, requests_of
 from genai_pipeline.rollout.pools.instance_types import InstanceTypes
-from genai_pipeline.rollout.pools.node_labels import GPU_COUNT, INSTANCE_LABELS, NODE_LABELS, NODE_POOL, instances
+from genai_pipeline.rollout.pools.node_labels import (
+    GPU_COUNT,
+    INSTANCE_LABELS,
+    NODE_LABELS,
+    NODE_POOL,
+    instances,
+    manufacturer_of,
+)
 
 OPERATORS = frozenset({"In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"})
 
@@ -149,7 +156,8 @@ def _is_large_enough(one: InstanceType | None, asked: Mapping[str, float]) -> bo
     if one is None:
         return not asked.get(GPU)
     memory_gib = asked.get("memory", 0) / GIB
-    return one.vcpus > asked.get("cpu", 0) and one.memory_gib > memory_gib and one.gpus >= asked.get(GPU, 0)
+    gpus = one.gpus if manufacturer_of(one) == "nvidia" else 0  # an AMD GPU is another resource than nvidia.com/gpu
+    return one.vcpus > asked.get("cpu", 0) and one.memory_gib > memory_gib and gpus >= asked.get(GPU, 0)
 
 
 def _tolerates(toleration: Object, taint: Object) -> bool:

@@ -123,8 +123,14 @@ def labels_of(one: InstanceType) -> Labels:
     }
     if not one.gpus:
         return labels | dict.fromkeys(GPU_LABELS)
-    manufacturer = "amd" if one.gpu.startswith("radeon") else "nvidia"
-    return labels | {GPU_NAME: one.gpu, GPU_MANUFACTURER: manufacturer, GPU_COUNT: str(one.gpus)}
+    return labels | {GPU_NAME: one.gpu, GPU_MANUFACTURER: manufacturer_of(one), GPU_COUNT: str(one.gpus)}
+
+
+def manufacturer_of(one: InstanceType) -> str:
+    """Return who made the GPUs of a type, as the label of its nodes names it; empty for a type without one."""
+    if not one.gpus:
+        return ""
+    return "amd" if one.gpu.startswith("radeon") else "nvidia"
 
 
 def _labels_of_family(family: str, architecture: str) -> dict[str, str | None]:

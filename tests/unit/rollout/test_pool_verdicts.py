@@ -75,3 +75,14 @@ def test_a_field_that_the_api_dropped_is_found():
 
 def test_the_gpu_limit_leaves_room_for_a_surge(pools):
     assert int(gpu_pool(pools)["spec"]["limits"]["nvidia.com/gpu"]) >= 2
+
+
+def test_an_amd_gpu_is_not_the_resource_that_an_engine_requests(pools):
+    amd = parse_model("name: big\nsource: {hub: a/b}\nserving: {gpu: {instance-family: g4ad}}\n", "f")
+    nvidia = parse_model("name: big\nsource: {hub: a/b}\nserving: {gpu: {instance-family: g4dn}}\n", "f")
+
+    assert judge_selectors(render_node_pools(PROFILE, [nvidia]), [deployment(nvidia)], KNOWN).passed
+    verdict = judge_selectors(render_node_pools(PROFILE, [amd]), [deployment(amd)], KNOWN)
+
+    assert not verdict.passed
+    assert "No pool can host big-" in verdict.summary
