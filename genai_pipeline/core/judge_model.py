@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from genai_pipeline.core.errors import Refused
 from genai_pipeline.core.spec_section import Section
+from genai_pipeline.core.text_form import API_ADDRESS, REGION
 
 PREFIX = "JUDGE_"
 
@@ -20,9 +21,9 @@ class JudgeModel(Section):
     """Name of the model at its endpoint."""
     provider: Literal["openai", "bedrock"] = "openai"
     """`openai` is any OpenAI-compatible endpoint at `base_url`. `bedrock` uses the AWS credentials of the process."""
-    base_url: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")] | None = None
+    base_url: Annotated[str, API_ADDRESS] | None = None
     """Address of the endpoint, with or without `/v1`."""
-    region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")] | None = None
+    region: Annotated[str, REGION] | None = None
     """AWS region of Bedrock. The default is the region of the process."""
     temperature: Annotated[float, Field(ge=0, le=2)] | None = 0.0
     """Temperature of the request. `null` sends no temperature, for models that refuse it."""

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from genai_pipeline.core.formats import Format
 from genai_pipeline.core.spec_section import Section
 from genai_pipeline.core.tag_range import TagRange
+from genai_pipeline.core.text_form import HOST_ADDRESS, REGION, REPOSITORY
 
 Glob = Annotated[str, Field(min_length=1)]
 ANY_LICENCE = "any"
@@ -21,7 +22,7 @@ _S3_PREFIX = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\s]*)?")
 class Source(Section):
     """Where the weights come from. Set exactly one of `hub`, `s3` and `folder`."""
 
-    hub: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
+    hub: Annotated[str, REPOSITORY] | None = None
     """Repository of the Hugging Face hub, `owner/name`. Gated and private ones need `HF_TOKEN`."""
     s3: str | None = None
     """Prefix `s3://bucket/prefix/`. Every object below it belongs to the model."""
@@ -32,9 +33,9 @@ class Source(Section):
     (`release-*`) follows the newest tag that fits."""
     prereleases: bool = False
     """Lets a range also take tags such as `v2.1.0-rc.1`."""
-    region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")] | None = None
+    region: Annotated[str, REGION] | None = None
     """Region of the source's bucket. The default is the region of the pipeline's own S3."""
-    endpoint: Annotated[str, Field(pattern=r"^https?://[^/\s]+$")] | None = None
+    endpoint: Annotated[str, HOST_ADDRESS] | None = None
     """Address of the source's S3, `https://host`. The default is the pipeline's own S3."""
     requester_pays: bool = Field(False, alias="requester-pays")
     """Accepts the bucket owner's charge for requests."""

@@ -15,6 +15,7 @@ from zoneinfo import available_timezones
 from pydantic import Field, field_validator, model_validator
 
 from genai_pipeline.core.spec_section import Section
+from genai_pipeline.core.text_form import TextForm
 from genai_pipeline.evaluation.normalized_text import normalized
 from genai_pipeline.evaluation.suite import Choice, ExpectedWords, Suite, SuiteCase, Text, listed
 
@@ -97,7 +98,7 @@ class Isolation(Section):
         places: rare ones, which a model does not mention by itself.
     """
 
-    ask: Annotated[str, Field(pattern=r"\{place\}")]
+    ask: Annotated[str, TextForm(r"(?s).*\{place\}.*", "text that names {{place}}, as {}", "{} in {{place}}?".format)]
     follow_up: Text
     places: tuple[Text, ...] = Field(min_length=2)
 

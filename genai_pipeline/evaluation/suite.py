@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.core.spec_section import Section
+from genai_pipeline.core.text_form import CASE_NAME, SUITE_NAME
 
 MOST_RUNS = 100
 
@@ -51,7 +52,7 @@ class SuiteCase(Section):
         repeat: runs of it; None: as the suite says.
     """
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+    name: Annotated[str, CASE_NAME]
     tags: tuple[Text, ...] = Field(min_length=1)
     weight: Weight = 1.0
     repeat: Runs | None = None
@@ -63,7 +64,7 @@ Case = TypeVar("Case", bound=SuiteCase)
 class Suite(Section, Generic[Case]):
     """A named set of cases; `repeat` is how often each of them is run."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+    name: Annotated[str, SUITE_NAME]
     repeat: Runs = 1
     cases: tuple[Case, ...] = Field(min_length=1)
 

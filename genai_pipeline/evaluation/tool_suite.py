@@ -17,6 +17,7 @@ from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from genai_pipeline.core.did_you_mean import suggestion
 from genai_pipeline.core.spec_section import Section
+from genai_pipeline.core.text_form import TOOL_NAME
 from genai_pipeline.core.yaml_file import Location
 from genai_pipeline.evaluation.argument_pattern import examples, malformed, optional, plain
 from genai_pipeline.evaluation.suite import ExpectedWords, Suite, SuiteCase, Text, listed
@@ -127,7 +128,7 @@ class ToolSuite(Suite[ToolCase]):
     system: Text = "You are a helpful assistant."
     max_tokens: PositiveInt = 1024
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 7
-    tools: dict[Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")], ToolDefinition] = Field(min_length=1)
+    tools: dict[Annotated[str, TOOL_NAME], ToolDefinition] = Field(min_length=1)
 
     @property
     def digest(self) -> str:

@@ -49,7 +49,10 @@ def test_a_minimal_file_gets_every_default():
             "name: tiny\nsource: {hub: a/b, region: eu-west-1, requester-pays: true}\n",
             "2: source: region, requester-pays cannot be used with hub",
         ),
-        ("name: tiny\nsource: {s3: 's3://b/x', endpoint: minio}\n", "2: source.endpoint: string should match"),
+        (
+            "name: tiny\nsource: {s3: 's3://b/x', endpoint: minio}\n",
+            "2: source.endpoint: must be the address of a host without a path, as https://minio; got 'minio'.",
+        ),
         ("name: tiny\nsource: {s3: 's3://b/x', requester_pay: 1}\n", "Did you mean `requester-pays`?"),
         ("name: tiny\nsource: {hub: a/b, formats: [tar]}\n", "2: source.formats.0: input should be 'safetensors'"),
         ("name: tiny\nsource: {hub: a/b, formats: []}\n", "2: source.formats: "),

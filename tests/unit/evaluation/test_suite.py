@@ -45,7 +45,7 @@ def test_a_suite_is_read_with_choices_and_groups():
         ("name: one", "nam: one", 5, "cases.0.name: "),
         ("tags: [weather]", "tags: [weather]\n    tag: x", 7, "cases.0.tag: unknown field"),
         ("tags: [weather]", "tags: []", 6, "cases.0.tags"),
-        ("name: one", "name: One Two", 5, "cases.0.name: string should match"),
+        ("name: one", "name: One Two", 5, "cases.0.name: must be lower-case letters and digits"),
         ("get_weather: Oslo", "get_wether: Oslo", 9, "allowed: get_weather and get_current_time"),
         ("get_weather: Oslo", "get_current_time: Norway/Oslo", 9, "'Norway/Oslo' is not an IANA time zone"),
         ("celsius: -3", "celsius: cold", 2, "weather.Oslo.celsius: input should be a valid integer"),

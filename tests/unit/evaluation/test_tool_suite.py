@@ -118,7 +118,7 @@ def test_a_suite_of_this_kind_is_known_however_its_kind_is_written(tmp_path: Pat
         ("type: object", "type: string", 6, "tools.book.parameters: must be the schema of an object"),
         ("kind: tool_calling", "kind: tools", 2, "kind: input should be 'tool_calling'"),
         ("tags: [simple]", "tag: [simple]", 15, "cases.0.tag: unknown field. Did you mean `tags`?"),
-        ("name: one", "name: One!", 14, "cases.0.name: string should match"),
+        ("name: one", "name: One!", 14, "cases.0.name: must be lower-case letters and digits"),
         ("says: [booked]", "sayz: [booked]", 21, "turns.1.sayz: unknown field. Did you mean `says`?"),
         ("{type: integer}", "{type: integer", 10, "not YAML"),
     ],
