@@ -11,7 +11,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from genai_pipeline.core.engine_flags import tables
 from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.owned_args import ONLY, OWNED
 from genai_pipeline.core.profile import SETTINGS
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -25,6 +27,39 @@ Only `name` and `source` are required. An example with comments: [models/weather
 How to write your first one: [first-model.md](first-model.md).
 """
 
+MODEL_FILE_TAIL = """
+## Arguments of the engine
+
+`serving.args` takes the arguments of vLLM's server by name, without `--`. Dashes and underscores are the same.
+They are judged when the file is read, by tables of the vLLM versions {versions}.
+vLLM documents them on its page Engine Arguments.
+
+| in the file | on the command line |
+|---|---|
+| `enforce-eager: true` | `--enforce-eager` |
+| `enable-prefix-caching: false` | `--no-enable-prefix-caching` |
+| `max-model-len: 128k` | `--max-model-len=128k` |
+| `cudagraph-capture-sizes: [1, 2, 4]` | `--cudagraph-capture-sizes 1 2 4` |
+| `lora-modules: [sql=/adapters/sql]` | `--lora-modules sql=/adapters/sql` |
+| `middleware: [a.B, c.D]` | `--middleware=a.B --middleware=c.D` |
+| `hf-overrides: {{rope_theta: 10000}}` | `--hf-overrides={{"rope_theta": 10000}}` |
+| `compilation-config.cudagraph_mode: FULL` | `--compilation-config.cudagraph_mode=FULL` |
+
+- The pipeline gives `load-format`, `shutdown-timeout`, `attention-backend` with a GPU, and `dtype` on some laptops.
+  Your value is stronger. `false` leaves them to vLLM.
+- `tensor-parallel-size` is set so that all GPUs of `serving.gpu.count` are used, unless you set it. Together with
+  `pipeline-parallel-size`, `data-parallel-size` and `prefill-context-parallel-size` it must use exactly these GPUs.
+- Values that look like credentials are refused, because everyone who may read a Deployment could read them.
+- Names of hub repositories are refused, as in `tokenizer` or `speculative-config`. Engines ask no hub.
+  Absolute paths of the image and prefixes `s3://…` are taken.
+- The arguments below belong to the pipeline.
+- An image whose tag names another version of vLLM, or none, may have other arguments. So names, types and choices are
+  left to the engine, and `genai doctor` names the arguments that it does not know. All refusals above and below stay.
+
+| refused | why, and what to do |
+|---|---|
+{owned}
+"""
 
 SETTINGS_HEAD = """# Settings
 
@@ -76,7 +111,7 @@ The settings of the agent's own process are in [Agent](agent.md#settings).
 
 def main() -> int:
     pages = {
-        "model-file.md": HEAD + "\n" + "\n".join(_sections(ModelSpec.model_json_schema(by_alias=True))),
+        "model-file.md": HEAD + "\n" + "\n".join(_sections(ModelSpec.model_json_schema(by_alias=True))) + _arguments(),
         "settings.md": SETTINGS_HEAD + "".join(_settings()) + SETTINGS_TAIL,
     }
     if "--check" not in sys.argv:
@@ -87,6 +122,14 @@ def main() -> int:
     if old:
         print(f"{', '.join(old)}: not current. Run `make reference`, and commit the pages.", file=sys.stderr)
     return 1 if old else 0
+
+
+def _arguments() -> str:
+    versions = " and ".join(".".join(table.version.split(".")[:2]) for table in tables())
+    names = {remedy: [f"`{name}`" for name in sorted(OWNED) if OWNED[name] == remedy] for remedy in OWNED.values()}
+    rows = [f"| {', '.join(of)} | {remedy} |" for remedy, of in names.items()]
+    only = [f"| other values of `{name}` than {' and '.join(ok)} | {why} |" for name, (ok, why) in ONLY.items()]
+    return MODEL_FILE_TAIL.format(versions=versions, owned="\n".join([*rows, *only]))
 
 
 def _settings() -> Iterator[str]:

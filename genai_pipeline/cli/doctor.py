@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from genai_pipeline.core.engine_args import unjudged
 from genai_pipeline.core.errors import GenaiError, NotReady, Refused
 from genai_pipeline.core.model_file import ModelFiles, read_models
 from genai_pipeline.core.processor import EngineTuning, local_tuning
@@ -162,6 +163,15 @@ def port_findings(env: Mapping[str, str], remembered: Mapping[str, int], running
 def model_findings(folder: Path, files: ModelFiles) -> list[Finding]:
     """Return each mistake in a model file with its line, field and remedy."""
     found = [Finding("fail", problem) for error in files.errors for problem in error.problems]
+    found += [
+        Finding(
+            "warn",
+            f"{spec.name}: vLLM's arguments of {spec.serving.image} are not known here: {', '.join(names)}",
+            "They are given as they are written. The engine refuses what it does not know.",
+        )
+        for spec in files.specs
+        if (names := unjudged(spec.serving))
+    ]
     if files.specs:
         return [*found, Finding("ok", f"models: {', '.join(spec.name for spec in files.specs)}")]
     return [*found, Finding("fail", f"{folder} has no valid model file", "Add one: docs/first-model.md shows how.")]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from genai_pipeline.cli.progress_view import check_table, grouped, progress_on
 from genai_pipeline.cli.rollout_progress import ENDED_BADLY, ENDS, ProgressReader, RolloutProgress, State
 from genai_pipeline.core.errors import GenaiError, NotReady, ReleaseRefused
-from genai_pipeline.core.model_file import read_models
+from genai_pipeline.core.model_file import model_paths, read_models
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.progress import Log
@@ -182,7 +182,7 @@ def question_for(spec: ModelSpec) -> str:
 def _load_models(platform: RunningInstallation, models: Path, started: Started, say: Log) -> None:
     """Have a code server that was running before read model files that changed since."""
     digest = hashlib.sha256(
-        b"".join(path.name.encode() + path.read_bytes() for path in sorted(models.glob("*.yaml")))
+        b"".join(path.name.encode() + path.read_bytes() for path in model_paths(models))
     ).hexdigest()
     loaded = platform.installation.dagster_home / "models.sha256"
     if "code" not in started.fresh and (not loaded.exists() or loaded.read_text() != digest):

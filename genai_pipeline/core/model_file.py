@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from genai_pipeline.core.engine_args import problems
 from genai_pipeline.core.errors import ModelFileError
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.yaml_file import Location, YamlFileError, parse_yaml
@@ -42,7 +43,7 @@ def read_models(folder: Path) -> ModelFiles:
     specs: dict[str, ModelSpec] = {}
     read_from: dict[str, tuple[Path, Stamp]] = {}
     errors: list[ModelFileError] = []
-    for path in sorted(folder.glob("*.yaml")):
+    for path in model_paths(folder):
         try:
             stamp = _stamp(path)
             spec = _with_suites_of(folder, parse_model(path.read_text(), str(path), folder))
@@ -54,6 +55,11 @@ def read_models(folder: Path) -> ModelFiles:
         except (OSError, UnicodeDecodeError) as error:
             errors.append(ModelFileError(str(path), [f"{path}: cannot be read as UTF-8 text: {error}."]))
     return ModelFiles(tuple(specs.values()), tuple(errors), read_from)
+
+
+def model_paths(folder: Path) -> list[Path]:
+    """Return the model files of a folder: `*.yaml` and `*.yml`."""
+    return sorted(path for pattern in ("*.yaml", "*.yml") for path in folder.glob(pattern))
 
 
 def _stamp(path: Path) -> Stamp:
@@ -73,7 +79,8 @@ def parse_model(text: str, path: str, folder: Path | None = None) -> ModelSpec:
     Raises: ModelFileError: with one line per mistake.
     """
 
-    def missing(spec: ModelSpec) -> Iterator[tuple[Location, str]]:
+    def wrong(spec: ModelSpec) -> Iterator[tuple[Location, str]]:
+        yield from problems(spec)
         for name, suite in _suite_files(spec, folder).items() if folder else ():
             if not suite.is_file():
                 yield (
@@ -82,7 +89,7 @@ def parse_model(text: str, path: str, folder: Path | None = None) -> ModelSpec:
                 )
 
     try:
-        return parse_yaml(text, path, ModelSpec, "a model file", check=missing)
+        return parse_yaml(text, path, ModelSpec, "a model file", check=wrong)
     except YamlFileError as error:
         raise ModelFileError(path, error.problems) from error
 

@@ -6,14 +6,26 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from genai_pipeline.core.gates import Gates
 from genai_pipeline.core.rollout_spec import Refresh, Rollout
 from genai_pipeline.core.source_spec import Source
 from genai_pipeline.core.spec_section import Section
+from genai_pipeline.core.text_form import ACCOUNT, MODEL_NAME, RESERVATION, SERVED_NAME
 
-ArgValue = bool | int | float | str | dict[str, Any] | list[Any]
+ADDED_LATER = ("served_names",)
+"""Fields of `serving` that came after the first records. While they have their default, they are not hashed."""
+
+
+def _is_given(value: Any) -> Any:
+    """Refuse an empty value and a date once, where the union would refuse it for each of its types."""
+    if not isinstance(value, bool | int | float | str | dict | list):
+        raise ValueError("needs a value: true, false, a number, text, a list or a mapping")
+    return value  # pyright: ignore[reportUnknownVariableType]
+
+
+ArgValue = Annotated[bool | int | float | str | dict[str, Any] | list[Any], BeforeValidator(_is_given)]
 
 
 class ReservationTerm(Section):
@@ -22,11 +34,11 @@ class ReservationTerm(Section):
     Source: EKS documentation, "Node Class: capacityReservationSelectorTerms".
     """
 
-    id: Annotated[str, Field(pattern=r"^cr-[0-9a-f]+$")] | None = None
+    id: Annotated[str, RESERVATION] | None = None
     """Id of one reservation."""
     tags: dict[str, str] = Field(default_factory=dict)
     """Tags that a reservation must have, all of them."""
-    owner: Annotated[str, Field(pattern=r"^\d{12}$")] | None = None
+    owner: Annotated[str, ACCOUNT] | None = None
     """AWS account that owns the reservation."""
 
     @model_validator(mode="after")
@@ -93,7 +105,10 @@ class Serving(Section):
     image: str = "vllm/vllm-openai:v0.33.0"
     """Container image of the engine. The local profile uses the vLLM that is installed."""
     args: dict[str, ArgValue] = Field(default_factory=dict)
-    """Command-line arguments of the engine without `--`. `true` sets a flag."""
+    """Arguments of vLLM's server without `--`. `true` and `false` switch one on and off. A list gives several values.
+    Arguments that the pipeline sets are refused, and so are names of repositories on a hub."""
+    served_names: tuple[Annotated[str, SERVED_NAME], ...] = ()
+    """Further names that clients may ask for, beside the name of the model."""
     env: dict[str, str] = Field(default_factory=dict)
     """Environment variables of the engine. Do not put secrets here."""
     gpu: Gpu | None = None
@@ -105,7 +120,9 @@ class Serving(Section):
     @property
     def config_hash(self) -> str:
         """Return the hex sha256 of the canonical JSON of this section."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        # A field that came later counts once it is set, so that an upgrade alone makes no new releases.
+        later = {name for name in ADDED_LATER if getattr(self, name) == type(self).model_fields[name].default}
+        canonical = json.dumps(self.model_dump(mode="json", exclude=later), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
@@ -119,7 +136,7 @@ class AgentSpec(Section):
 class ModelSpec(Section):
     """One model: where it comes from, how it is served, what it must prove."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?$")]
+    name: Annotated[str, MODEL_NAME]
     """Name of the model in addresses, assets and objects: lower case letters, digits and `-`, at most 30."""
     source: Source
     serving: Serving = Serving()  # pyright: ignore[reportCallIssue]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from genai_pipeline.core.credentials import REMEDY, WHY, variable_is_secret
+from genai_pipeline.core.engine_args import TENSOR_PARALLEL, command_line, given, tensor_parallel_size
+from genai_pipeline.core.engine_flags import spelt
 from genai_pipeline.core.errors import Refused
 from genai_pipeline.core.manifest import staged_prefix
 from genai_pipeline.core.model_spec import Serving
@@ -25,8 +26,6 @@ MIDDLEWARE = "genai_leaving"
 MIDDLEWARE_FOLDER = "/etc/genai"
 LIMIT_OVER_REQUEST = 1.25
 """Loading peaks above serving; a limit at the request would end an engine that fits."""
-SECRET_NAME = re.compile(r"(^|_)(TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_KEY|PRIVATE_KEY)(_ID|_KEY)?$", re.I)
-SECRET_VALUE = re.compile(r"\b(hf_[A-Za-z0-9]{20,}|AKIA[A-Z0-9]{16}|-----BEGIN [A-Z ]*PRIVATE KEY-----)")
 
 GIB = 2**30
 
@@ -42,18 +41,18 @@ def release_alias(release: Release) -> str:
 
 
 def engine_args(serving: Serving, release: Release, profile: Profile) -> list[str]:
-    """vLLM's command line: what the pipeline owns first, then defaults and the model file's args by name."""
+    """Return vLLM's command line: what the pipeline owns, then defaults and the model file's args by name."""
     own = [
         f"--model={weights_url(profile, release)}",
         "--served-model-name",
         release.model,
         release_alias(release),
+        *serving.served_names,
         f"--host={bind_address(profile)}",
         f"--port={ENGINE_PORT}",
         f"--middleware={MIDDLEWARE}.Leaving",
     ]
-    args = _default_args(serving, profile) | serving.args
-    return own + [_flag(name, value) for name, value in sorted(args.items()) if value is not False]
+    return own + command_line(_default_args(serving, profile) | serving.args, serving.image)
 
 
 @cache
@@ -64,8 +63,8 @@ def middleware_source() -> str:
 
 def drain_s(serving: Serving) -> int:
     """Return how many seconds a stopping engine gives to the requests that it runs."""
-    said = next((v for k, v in serving.args.items() if _spelt(k) == "shutdown-timeout"), DRAIN_S)
-    return said if isinstance(said, int) else DRAIN_S
+    said = given(serving, "shutdown-timeout")
+    return int(said) if isinstance(said, int) or str(said).isdigit() else DRAIN_S
 
 
 def grace_s(serving: Serving) -> int:
@@ -104,20 +103,15 @@ def _default_args(serving: Serving, profile: Profile) -> dict[str, Any]:
         defaults["attention-backend"] = "FLASHINFER"
     elif profile.engine_dtype:
         defaults["dtype"] = profile.engine_dtype
-    said = {_spelt(name) for name in serving.args}
+    if size := tensor_parallel_size(serving):
+        defaults[TENSOR_PARALLEL] = size
+    if str(given(serving, "data-parallel-size") or 1) != "1":
+        # vLLM starts an API server for each part, and the stop hook drains the one that it reaches.
+        defaults["api-server-count"] = 1
+    said = {spelt(name).partition(".")[0] for name in serving.args}
     if "attention-config" in said:  # vLLM takes the backend from one of the two only
         said.add("attention-backend")
     return {name: value for name, value in defaults.items() if name not in said}
-
-
-def _spelt(name: str) -> str:
-    return name.replace("_", "-")
-
-
-def _flag(name: str, value: object) -> str:
-    if value is True:
-        return f"--{name}"
-    return f"--{name}={value if isinstance(value, str) else json.dumps(value)}"
 
 
 def _caches() -> dict[str, str]:
@@ -166,9 +160,7 @@ def _gpus(serving: Serving) -> dict[str, str]:
 
 
 def _refuse_secrets(env: Mapping[str, str]) -> None:
+    """Refuse what a model file of an earlier version may still hold: `parse_model` takes no such file."""
     for name, value in env.items():
-        if SECRET_NAME.search(name) or SECRET_VALUE.search(value):
-            raise Refused(
-                f"serving.env.{name} looks like a credential, and everyone who may read a Deployment could read it.",
-                "Remove it: engines load the staged model and need none. Credentials belong into a Secret.",
-            )
+        if variable_is_secret(name, value):
+            raise Refused(f"serving.env.{name} {WHY}.", REMEDY)

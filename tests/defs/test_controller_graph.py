@@ -241,13 +241,13 @@ def test_the_reason_of_a_run_says_what_changed(desk):
     desk.run(desk.tick()[0][0])
     load(
         desk,
-        MANUAL.replace("approval: manual, ", "") + "serving: {args: {max-model-len: 512}, env: {HF_TOKEN: s3cret}}\n",
+        MANUAL.replace("approval: manual, ", "") + "serving: {args: {max-model-len: 512}, env: {GREETING: s3cret}}\n",
     )
 
     (second,), _ = desk.tick()
 
     assert "serving.args.max-model-len: none -> 512" in second.tags["genai/reason"]
-    assert "serving.env.HF_TOKEN changed" in second.tags["genai/reason"]
+    assert "serving.env.GREETING changed" in second.tags["genai/reason"]
     assert "s3cret" not in second.tags["genai/reason"]
     assert "serving.args.max-model-len" in desk.record(second.partition_key).trigger
 

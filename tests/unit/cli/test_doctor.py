@@ -106,6 +106,16 @@ def test_a_wrong_model_file_fails_with_file_line_and_field(tmp_path):
     assert any(f.level == "ok" and "weather" in f.what for f in findings)
 
 
+def test_arguments_that_no_table_knows_are_named_and_fail_nothing(tmp_path):
+    (tmp_path / "good.yaml").write_text(f"{GOOD}serving: {{image: 'mine/vllm:1', args: {{brand-new: 1, seed: 1}}}}\n")
+
+    findings = model_findings(tmp_path, read_models(tmp_path))
+
+    (found,) = [one for one in findings if one.level == "warn"]
+    assert found.what.endswith("mine/vllm:1 are not known here: brand-new")
+    assert not failures(findings)
+
+
 def test_no_model_at_all_fails(tmp_path):
     assert failures(model_findings(tmp_path, read_models(tmp_path)))
 

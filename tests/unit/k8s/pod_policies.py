@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from genai_pipeline.k8s.engine import SECRET_NAME, SECRET_VALUE
+from genai_pipeline.core.credentials import variable_is_secret
 from tests.unit.k8s.everything import Object
 from tests.unit.k8s.policies import Broken, containers, of_kind, pods, policy, strings
 
@@ -112,10 +112,10 @@ def no_secret_stands_in_a_manifest(objects: list[Object]) -> Broken:
         yield f"{name}: is rendered"
     for name, container in containers(objects):
         for variable in container.get("env", []):
-            if SECRET_NAME.search(variable["name"]) and "value" in variable:
+            if variable_is_secret(variable["name"], "") and "value" in variable:
                 yield f"{name}: {variable['name']} has a value"
         for text in strings(container):
-            if SECRET_VALUE.search(text):
+            if variable_is_secret("", text):
                 yield f"{name}: holds a credential"
 
 

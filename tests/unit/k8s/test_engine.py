@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from genai_pipeline.core.errors import Refused
+from genai_pipeline.core.errors import ModelFileError, Refused
 from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.k8s import engine
 from genai_pipeline.k8s.render import render_engine
@@ -30,7 +30,9 @@ def flags(arguments, name):
 
 def test_weights_are_streamed_unless_the_model_file_says_otherwise():
     assert flags(args_of("{}"), "load-format") == ["--load-format=runai_streamer"]
-    assert flags(args_of("{args: {load-format: dummy}}"), "load-format") == ["--load-format=dummy"]
+    assert flags(args_of("{args: {load-format: runai_streamer_sharded}}"), "load-format") == [
+        "--load-format=runai_streamer_sharded"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -39,7 +41,7 @@ def test_weights_are_streamed_unless_the_model_file_says_otherwise():
         ("{}", []),
         ("{gpu: {}}", ["--attention-backend=FLASHINFER"]),
         ("{gpu: {}, args: {attention-backend: TRITON_ATTN}}", ["--attention-backend=TRITON_ATTN"]),
-        ("{gpu: {}, args: {attention_backend: TRITON_ATTN}}", []),
+        ("{gpu: {}, args: {attention_backend: TRITON_ATTN}}", ["--attention-backend=TRITON_ATTN"]),
         ("{gpu: {}, args: {attention-config: {backend: FLASH_ATTN}}}", []),
         ("{gpu: {}, args: {attention-backend: false}}", []),
     ],
@@ -80,11 +82,49 @@ def test_no_flag_is_given_twice():
     assert len(names) == len(set(names))
 
 
-@pytest.mark.parametrize(("serving", "drain"), [("{}", 30), ("{args: {shutdown-timeout: 90}}", 90)])
+@pytest.mark.parametrize(
+    ("serving", "drain"),
+    [
+        ("{}", 30),
+        ("{args: {shutdown-timeout: 90}}", 90),
+        ("{args: {shutdown_timeout: '90'}}", 90),
+        ("{args: {shutdown-timeout: false}}", 0),
+    ],
+)
 def test_the_grace_follows_the_drain(serving, drain):
     serving = model(serving).serving
 
-    assert engine.grace_s(serving) >= 5 + drain + engine.TEARDOWN_S
+    assert engine.grace_s(serving) == 5 + drain + engine.TEARDOWN_S
+
+
+@pytest.mark.parametrize(
+    ("serving", "sizes"),
+    [
+        ("{gpu: {count: 1}}", []),
+        ("{gpu: {count: 4}}", ["--tensor-parallel-size=4"]),
+        ("{gpu: {count: 4}, args: {tensor_parallel_size: 4}}", ["--tensor-parallel-size=4"]),
+        ("{gpu: {count: 4}, args: {pipeline-parallel-size: 4}}", []),
+    ],
+)
+def test_an_engine_uses_every_gpu_of_its_replica(serving, sizes):
+    assert flags(args_of(serving), "tensor-parallel-size") == sizes
+
+
+def test_an_engine_of_parallel_replicas_has_one_api_server_because_one_is_drained():
+    serving = "{gpu: {count: 2}, args: {data-parallel-size: 2}}"
+
+    assert flags(args_of(serving), "api-server-count") == ["--api-server-count=1"]
+    assert flags(args_of("{}"), "api-server-count") == []
+
+
+def test_further_names_are_served_after_our_own():
+    arguments = args_of("{served_names: [gpt-4o, org/chat]}")
+    at = arguments.index("--served-model-name")
+
+    assert arguments[at + 1] == "tiny"
+    assert arguments[at + 2].startswith("tiny@")
+    assert arguments[at + 3 : at + 5] == ["gpt-4o", "org/chat"]
+    assert arguments[at + 5].startswith("--")
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
@@ -134,12 +174,14 @@ def test_the_model_file_has_the_last_word_on_the_environment_and_no_name_comes_t
 )
 def test_a_credential_in_a_model_file_is_refused_by_name_and_not_shown(env):
     name, value = env.strip("{}").split(": ")
-    spec = model(f"{{env: {env}}}")
+    with pytest.raises(ModelFileError, match=f"f:3: serving.env.{name}: looks like a credential") as in_file:
+        model(f"{{env: {env}}}")
+    spec = model()
+    of_an_earlier_version = spec.serving.model_copy(update={"env": {name: value.strip("'")}})
+    with pytest.raises(Refused, match=f"serving.env.{name} looks like a credential") as in_record:
+        render_engine(spec.model_copy(update={"serving": of_an_earlier_version}), release_of(spec), EKS)
 
-    with pytest.raises(Refused, match=f"serving.env.{name} looks like a credential") as refusal:
-        render_engine(spec, release_of(spec), EKS)
-
-    assert len(value) < 5 or value not in str(refusal.value)
+    assert not [one for one in (in_file, in_record) if len(value) >= 5 and value in str(one.value)]
 
 
 @pytest.mark.parametrize("name", ["VLLM_MAX_TOKENS", "TOKENIZERS_PARALLELISM", "VLLM_KEYS", "MONKEY"])

@@ -18,7 +18,7 @@ SPEC = parse_model(
 name: tiny
 source: {hub: a/b}
 serving:
-  args: {max-model-len: 64, enforce-eager: true, disable-log: false, model-loader-extra-config: {concurrency: 4}}
+  args: {max-model-len: 64, enforce-eager: true, disable-log-stats: false, model-loader-extra-config: {concurrency: 4}}
   env: {TRICKY: 'a "quoted" & $(x): yes'}
 """,
     "f",

@@ -119,7 +119,7 @@ def test_pools_on_which_nobody_acts_say_nothing_of_room():
     [
         ("required", "{}", "needs id or tags"),
         ("required", "{owner: '123456789012'}", "needs id or tags"),
-        ("required", "{id: my-reservation}", "string should match pattern"),
+        ("required", "{id: my-reservation}", "must be the id of a reservation, as cr-0123456789abcdef0"),
         ("required", "{id: cr-0a, name: x}", "unknown field"),
         ("none", "{id: cr-0a}", "set it to optional or required"),
     ],

@@ -8,7 +8,7 @@ from genai_pipeline.rollout.control.trigger import trigger_of
 TEXT = """
 name: tiny
 source: {hub: owner/tiny, ref: main}
-serving: {image: %s, args: {max-model-len: %d}, env: {TOKEN: %s}}
+serving: {image: %s, args: {max-model-len: %d}, env: {GREETING: %s}}
 """
 
 
@@ -34,7 +34,7 @@ def test_a_changed_serving_section_names_each_field_with_both_values():
 
 
 def test_values_of_the_environment_are_not_told():
-    assert trigger(spec(token="s3cret")) == "serving.env.TOKEN changed"
+    assert trigger(spec(token="s3cret")) == "serving.env.GREETING changed"
 
 
 def test_both_at_once_are_both_said():
