@@ -14,5 +14,12 @@ def snapshot(context: ReleaseContext, hub: HubResource) -> AssetResult:
     source = hub.source(context.spec.source)
     found = source.snapshot(context.spec.source.address, context.release.revision)
     files = [{"path": f.path, "bytes": f.size, "sha256": f.sha256 or ""} for f in found.files]
-    metadata = {"files": table(files), "bytes": found.size_bytes, "licence": found.licence or "none"}
-    return AssetResult(judge_snapshot(found, context.spec.source.licences, source), metadata)
+    left_out = [{"path": left.file.path, "bytes": left.file.size, "why": left.why} for left in found.left_out]
+    metadata = {
+        "files": table(files),
+        "left_out": table(left_out) if left_out else "none",
+        "bytes": found.size_bytes,
+        "licence": found.licence or "none",
+    }
+    verdicts = judge_snapshot(found, context.spec.source.licences, source, context.spec.serving.args)
+    return AssetResult(verdicts, metadata)

@@ -57,6 +57,8 @@ def announce(command: Command) -> None:
 def _stage(context: Context) -> int:
     from genai_pipeline.cli.staging_view import staged_page, watching
     from genai_pipeline.core.manifest import staged_prefix
+    from genai_pipeline.staging.loadable import require_loadable
+    from genai_pipeline.staging.preflight import refuse_what_must_not_be_staged
     from genai_pipeline.staging.stager import Stager
     from genai_pipeline.staging.staging_verdicts import require_licence
 
@@ -67,6 +69,9 @@ def _stage(context: Context) -> int:
     revision = _resolved(source, spec, context)
     snapshot = source.snapshot(spec.source.address, revision)
     require_licence(snapshot, spec.source.licences)
+    refuse_what_must_not_be_staged(snapshot)
+    for warning in require_loadable(snapshot, source, spec.serving.args).warnings:
+        context.say(f"Warning: {warning}")
     if context.args.plan:
         return _show_plan(context, store, spec.name, snapshot)
     with watching(context.console, context.say) as watch:

@@ -98,6 +98,8 @@ def plan_page(
     if len(planned) > MOST_ROWS:
         rest = planned[MOST_ROWS:]
         yield f"… and {len(rest):,} smaller files, {size(sum(i.file.size for i in rest))}"
+    for left in snapshot.left_out:
+        yield f"Left out: {left.file.path}, {size(left.file.size)}: {left.why}."
     yield ""
     total = snapshot.size_bytes
     for how in TransferMethod:

@@ -15,6 +15,7 @@ CHECKS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "safe_formats": "Are the weights safetensors only, with no pickle anywhere?",
             "licence_allowed": "Is the licence one that the model file allows?",
             "repository_reachable": "Can every file be read with this token, gated repositories included?",
+            "weights_loadable": "Would the engine load one whole model, and find its config beside it?",
         },
         "staged_model": {
             "digests_equal_hub": "Does every file have the digest that the hub publishes?",
@@ -102,9 +103,9 @@ UPKEEP_CHECKS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 )
 """Schedules ask these about live releases, long after a rollout. No release waits for them."""
 
-GENERATION = 2
+GENERATION = 3
 ADDED_LATER: Mapping[str, int] = MappingProxyType(
-    {"agent_report.not_worse_than_live": 2, "agent_report.tool_calling": 2}
+    {"agent_report.not_worse_than_live": 2, "agent_report.tool_calling": 2, "snapshot.weights_loadable": 3}
 )
 """Checks that earlier releases did not have to pass -> the first generation of records that must pass them."""
 

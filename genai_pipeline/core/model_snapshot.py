@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
-from genai_pipeline.core.errors import IncompleteModel
 from genai_pipeline.core.formats import Format, format_of
-
-INDEX_NAME = "model.safetensors.index.json"
-TAKE_WHOLE = "Nothing was staged. Set `source.ref` in the model file to a complete revision."
+from genai_pipeline.core.weights_layout import Layout
 
 
 @dataclass(frozen=True)
@@ -30,10 +24,19 @@ class SnapshotFile:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """A file that the model file selects, and that is not staged, because an engine would load it by mistake."""
+
+    file: SnapshotFile
+    why: str
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """Everything about one revision that staging and the checks of m/snapshot need.
 
-    `files` are those that the model file selects, and `formats` the weights that it allows among them.
+    `files` are those that the model file selects without those that are `left_out`, and `formats` the weights that it
+    allows among them. `layout` says what an engine loads; None where the indexes could not be read.
     """
 
     source: str
@@ -42,6 +45,8 @@ class Snapshot:
     licence: str | None = None
     gated: bool = False
     formats: tuple[Format, ...] = ("safetensors",)
+    left_out: tuple[LeftOut, ...] = ()
+    layout: Layout | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -55,32 +60,3 @@ class Snapshot:
     @property
     def safetensors(self) -> tuple[str, ...]:
         return tuple(f.path for f in self.files if format_of(f.path) == "safetensors")
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Snapshot:
-        files = tuple(SnapshotFile(**f) for f in data["files"])
-        formats = tuple(data.get("formats", ("safetensors",)))
-        return cls(data["source"], data["revision"], files, data.get("licence"), data.get("gated", False), formats)
-
-
-def shards_named_by(index: bytes, path: str = INDEX_NAME) -> frozenset[str]:
-    """Return the shard files that a `….safetensors.index.json` names, relative to its folder.
-
-    Raises: IncompleteModel: the index is not JSON with a `weight_map` of tensors to files.
-    Source: transformers documentation, "Sharded checkpoints".
-    """
-    try:
-        shards: Any = json.loads(index)["weight_map"].values()
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise _no_index(path, f"{type(error).__name__}: {error}") from error
-    named = list(shards)
-    if not named or not all(isinstance(shard, str) and shard for shard in named):
-        raise _no_index(path, "its weight_map maps no tensor to a file")
-    return frozenset(named)
-
-
-def _no_index(path: str, why: str) -> IncompleteModel:
-    return IncompleteModel(f"{path} is not a safetensors index ({why}).", TAKE_WHOLE)

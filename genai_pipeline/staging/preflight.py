@@ -21,17 +21,17 @@ from genai_pipeline.core.errors import (
 )
 from genai_pipeline.core.formats import LARGEST_HEAD, format_of
 from genai_pipeline.core.manifest import MANIFEST_NAME, staged_prefix
-from genai_pipeline.core.model_snapshot import TAKE_WHOLE, Snapshot, SnapshotFile, shards_named_by
+from genai_pipeline.core.model_snapshot import Snapshot, SnapshotFile
 from genai_pipeline.core.repository_paths import path_problem, twins
 from genai_pipeline.core.safetensors import LENGTH_BYTES, check_header, header_length
+from genai_pipeline.core.safetensors_index import INDEX_SUFFIX, TAKE_WHOLE, shards_named_by
 from genai_pipeline.gateways.hub.abc import Hub
+from genai_pipeline.gateways.hub.weights_reading import LARGEST_INDEX
 from genai_pipeline.gateways.threads import each
 
 LARGEST_FILE = 5 * 1024**4
 """Bytes. Source: Amazon S3 User Guide, "Uploading and copying objects using multipart upload"."""
 
-INDEX_SUFFIX = ".safetensors.index.json"
-LARGEST_INDEX = 64 * 1024**2
 MOST_HEADERS = 512
 """The most headers that are read, those of the largest files. In a model of more files, the rest are tiny."""
 
@@ -51,6 +51,7 @@ def preflight(hub: Hub, snapshot: Snapshot) -> None:
     Raises: UnsafePath, UnsafeFormat, IncompleteModel, Refused; and the errors of reading the hub.
     """
     refuse_what_must_not_be_staged(snapshot)
+    refuse_what_cannot_be_loaded(snapshot)
     indexes = [file for file in snapshot.files if file.path.endswith(INDEX_SUFFIX)]
     weights = sorted((f for f in snapshot.files if format_of(f.path) == "safetensors"), key=lambda f: -f.size)
     checks = [partial(_check_index, hub, snapshot, file) for file in indexes]
@@ -74,6 +75,13 @@ def refuse_what_must_not_be_staged(snapshot: Snapshot) -> None:
                 f"{_NOTHING_STAGED} Publish it again, or leave it out by `source.exclude`.",
             )
     _refuse_formats(name, snapshot)
+
+
+def refuse_what_cannot_be_loaded(snapshot: Snapshot) -> None:
+    """Refuse weights that no engine could load whole. Raises: IncompleteModel: it names the files and the remedy."""
+    if snapshot.layout and snapshot.layout.problem:
+        name = f"{snapshot.source}@{snapshot.revision[:12]}"
+        raise IncompleteModel(f"{name}: {snapshot.layout.problem}", snapshot.layout.remedy)
 
 
 def _refuse_paths(name: str, snapshot: Snapshot) -> None:

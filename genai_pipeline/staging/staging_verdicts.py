@@ -4,28 +4,39 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from genai_pipeline.core.errors import ChecksumMismatch, GenaiError, IncompleteModel, NotFound, Refused, UnsafeFormat
+from genai_pipeline.core.errors import ChecksumMismatch, GenaiError, NotFound, Refused, UnsafeFormat
 from genai_pipeline.core.manifest import MANIFEST_NAME, Manifest, staged_prefix
-from genai_pipeline.core.model_snapshot import INDEX_NAME, Snapshot, SnapshotFile, shards_named_by
+from genai_pipeline.core.model_snapshot import Snapshot, SnapshotFile
 from genai_pipeline.core.source_spec import ANY_LICENCE
 from genai_pipeline.core.verdict import Outcome, Verdict, failed, inconclusive, judge, passed
+from genai_pipeline.core.weights_layout import is_root_index, layout_of
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject
 from genai_pipeline.staging.digest import digest_over
+from genai_pipeline.staging.loadable import judge_loadable
 from genai_pipeline.staging.preflight import refuse_what_must_not_be_staged
 
 _SHA = re.compile(r"^[0-9a-f]{40}$")
 
 
-def judge_snapshot(snapshot: Snapshot, licences: Sequence[str], hub: Hub) -> list[Verdict]:
-    """Return the verdicts revision_pinned, safe_formats, licence_allowed and repository_reachable."""
+def judge_snapshot(
+    snapshot: Snapshot, licences: Sequence[str], hub: Hub, args: Mapping[str, Any] | None = None
+) -> list[Verdict]:
+    """Return the verdicts of m/snapshot, one for each of its checks.
+
+    Args:
+        licences: those that the model file allows.
+        args: the engine's arguments in the model file.
+    """
     pinned = bool(_SHA.match(snapshot.revision))
     return [
         judge("revision_pinned", pinned, f"{snapshot.revision} is {'a' if pinned else 'not a'} full commit sha."),
         _safe_formats(snapshot),
         _licence(snapshot, licences),
         _reachable(snapshot, hub),
+        judge_loadable(snapshot, hub, args or {}),
     ]
 
 
@@ -113,20 +124,22 @@ def _equals_hub(store: ObjectStore, prefix: str, file: SnapshotFile) -> bool:
 
 
 def _shards(store: ObjectStore, snapshot: Snapshot, prefix: str, there: set[str]) -> Verdict:
+    """Judge what is really there by the same rule as the snapshot. What is left out must not be there."""
+    check = "every_shard_present"
     try:
-        named = shards_named_by(store.get(prefix + INDEX_NAME)[0])
-    except NotFound:
-        single = len(snapshot.safetensors) == 1
-        summary = "One safetensors file, no index." if single else f"Several safetensors files and no {INDEX_NAME}."
-        return judge("every_shard_present", single, summary)
-    except IncompleteModel as error:
-        return failed("every_shard_present", str(error))
-    missing = sorted(named - there)
-    if missing:
+        indexes = {path: store.get(prefix + path)[0] for path in there if is_root_index(path)}
+    except NotFound as error:
+        return failed(check, str(error))
+    layout = layout_of(there, indexes, snapshot.source)
+    if layout.problem:
+        return failed(check, f"{layout.problem} {layout.remedy}")
+    if strays := [path for path, _ in layout.left_out if path.endswith(".safetensors")]:
         return failed(
-            "every_shard_present", f"The index names {', '.join(missing)}, which the revision does not contain."
+            check,
+            f"The engine would also load {', '.join(strays)}, which were staged before such files were left out. "
+            f"Delete {store.url(prefix)} and stage again.",
         )
-    return passed("every_shard_present", f"All {len(named)} shards that the index names are there.")
+    return passed(check, f"All is there that the engine loads: {layout.rule}.", loaded=list(layout.loaded))
 
 
 def _extra(manifest: Manifest, there: set[str]) -> Verdict:

@@ -17,7 +17,7 @@ from genai_pipeline.gateways.store.abc import ObjectStore
 from genai_pipeline.gateways.threads import each
 from genai_pipeline.staging.commit import read_manifest
 from genai_pipeline.staging.meter import TransferMethod
-from genai_pipeline.staging.preflight import refuse_what_must_not_be_staged
+from genai_pipeline.staging.preflight import refuse_what_cannot_be_loaded, refuse_what_must_not_be_staged
 
 MANIFESTS_AT_ONCE = 16
 
@@ -44,9 +44,10 @@ def plan_staging(model: str, snapshot: Snapshot, store: ObjectStore | None) -> l
     Args:
         store: None means that the bucket does not exist yet.
 
-    Raises: UnsafePath, UnsafeFormat, Refused: before any byte moves.
+    Raises: UnsafePath, UnsafeFormat, Refused, IncompleteModel: before any byte moves.
     """
     refuse_what_must_not_be_staged(snapshot)
+    refuse_what_cannot_be_loaded(snapshot)
     prefix = staged_prefix(model, snapshot.revision)
     there = {found.key: found for found in store.list(prefix)} if store else {}
     files = sorted(snapshot.files, key=lambda f: f.size, reverse=True)

@@ -97,7 +97,7 @@ def verify_staged(
     """
     prefix = staged_prefix(manifest.model, manifest.revision)
     there = {found.key.removeprefix(prefix): found for found in store.list(prefix)}
-    listed = {f.path: f for f in published.snapshot.files} if published.snapshot else {}
+    listed = {f.path: f for f in _published_files(published.snapshot)}
     chosen = _chosen(manifest, share, rng or random.Random())
     meter = Meter(
         manifest.model, manifest.revision, [(f.path, f.size, TransferMethod.KEPT) for f in chosen], say, progress
@@ -106,6 +106,10 @@ def verify_staged(
     files = each(reader.verify, manifest.files, FILES_AT_ONCE, "verify")
     meter.finish()
     return Verification([*files, *_extra(manifest, there), *_against(manifest, published.snapshot)], published.note)
+
+
+def _published_files(snapshot: Snapshot | None) -> list[SnapshotFile]:
+    return [*snapshot.files, *(left.file for left in snapshot.left_out)] if snapshot else []
 
 
 def _chosen(manifest: Manifest, share: float, rng: random.Random) -> list[ManifestFile]:
@@ -178,6 +182,8 @@ def _against(manifest: Manifest, published: Snapshot | None) -> list[VerifiedFil
     if published is None:
         return []
     ours, theirs = {f.path: f for f in manifest.files}, {f.path: f for f in published.files}
+    # Revisions that were staged before may hold files that are left out now. They are the source's, too.
+    theirs |= {left.file.path: left.file for left in published.left_out if left.file.path in ours}
     wrong: list[VerifiedFile] = []
     for path in sorted(set(ours) & set(theirs)):
         mine, other = ours[path], theirs[path]

@@ -6,11 +6,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
-from genai_pipeline.core.errors import Refused, RevisionNotFound
+from genai_pipeline.core.errors import AccessDenied, Refused, RevisionNotFound
 from genai_pipeline.core.model_snapshot import Snapshot
 from genai_pipeline.core.source_spec import Source
 from genai_pipeline.core.tag_range import TagRange
 from genai_pipeline.gateways.hub.abc import Hub
+from genai_pipeline.gateways.hub.weights_reading import with_layout
 from genai_pipeline.gateways.store.abc import ObjectStore
 
 NAMED_TAGS = 10
@@ -63,7 +64,10 @@ def _not_written_by_staging(source: Source, store: ObjectStore) -> Callable[[str
 
 
 class SelectedFiles(Hub):
-    """The files of another source that a model file selects, with the formats that it allows."""
+    """The files of another source that a model file selects, with the formats that it allows.
+
+    Weights that the index of the root does not name are left out.
+    """
 
     def __init__(self, inner: Hub, source: Source) -> None:
         self._inner = inner
@@ -89,7 +93,11 @@ class SelectedFiles(Hub):
     def snapshot(self, repository: str, revision: str) -> Snapshot:
         found = self._inner.snapshot(repository, revision)
         files = tuple(file for file in found.files if self._source.selects(file.path))
-        return replace(found, files=files, formats=self._source.formats)
+        selected = replace(found, files=files, formats=self._source.formats)
+        try:
+            return with_layout(selected, self._inner)
+        except AccessDenied:  # a gated repository lists its files to everyone; a check of m/snapshot says it
+            return selected
 
     def read(
         self, repository: str, revision: str, path: str, start: int = 0, end: int | None = None
