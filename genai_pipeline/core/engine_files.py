@@ -21,7 +21,7 @@ _TOKENIZER = re.compile(
     r"tokenizer\.(json|model.*)|tekken\.json|vocab\.(json|txt)|.*\.tiktoken|tiktoken\.model|tokenization_.*\.py"
 )
 _TEMPLATE = re.compile(r"chat_template\.(jinja|json)|additional_chat_templates/.+\.jinja")
-"""Source: transformers/utils/hub.py, `CHAT_TEMPLATE_FILE`, `LEGACY_PROCESSOR_CHAT_TEMPLATE_FILE`, `CHAT_TEMPLATE_DIR`."""
+"""Source: transformers/utils/hub.py, `CHAT_TEMPLATE_FILE` and the two constants beside it."""
 
 _MISTRAL_TOKENIZER = re.compile(r"tekken\.json|tokenizer\.model(\.v.*)?")
 _MODES_WITHOUT_TEMPLATE = ("cohere", "deepseek_v32", "deepseek_v4", "deepseek_v41", "inkling", "kimi_k3")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from genai_pipeline.core.engine_args import problems
 from genai_pipeline.core.errors import ModelFileError
+from genai_pipeline.core.loader import unloadable_formats
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.yaml_file import Location, YamlFileError, parse_yaml
 
@@ -81,6 +82,7 @@ def parse_model(text: str, path: str, folder: Path | None = None) -> ModelSpec:
 
     def wrong(spec: ModelSpec) -> Iterator[tuple[Location, str]]:
         yield from problems(spec)
+        yield from unloadable_formats(spec)
         for name, suite in _suite_files(spec, folder).items() if folder else ():
             if not suite.is_file():
                 yield (

@@ -11,6 +11,7 @@ from genai_pipeline.core.credentials import REMEDY, WHY, variable_is_secret
 from genai_pipeline.core.engine_args import TENSOR_PARALLEL, command_line, given, tensor_parallel_size
 from genai_pipeline.core.engine_flags import spelt
 from genai_pipeline.core.errors import Refused
+from genai_pipeline.core.loader import DEFAULT_LOAD_FORMAT
 from genai_pipeline.core.manifest import staged_prefix
 from genai_pipeline.core.model_spec import Serving
 from genai_pipeline.core.profile import Profile
@@ -98,7 +99,7 @@ def shared_memory_gib(serving: Serving) -> int:
 
 
 def _default_args(serving: Serving, profile: Profile) -> dict[str, Any]:
-    defaults: dict[str, Any] = {"load-format": "runai_streamer", "shutdown-timeout": DRAIN_S}
+    defaults: dict[str, Any] = {"load-format": DEFAULT_LOAD_FORMAT, "shutdown-timeout": DRAIN_S}
     if serving.gpu:
         defaults["attention-backend"] = "FLASHINFER"
     elif profile.engine_dtype:

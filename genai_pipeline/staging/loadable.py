@@ -7,6 +7,7 @@ from typing import Any
 
 from genai_pipeline.core.engine_files import CONFIG, TOKENIZER_CONFIG, EngineFiles, engine_files
 from genai_pipeline.core.errors import GenaiError, IncompleteModel, Refused
+from genai_pipeline.core.loader import load_format
 from genai_pipeline.core.model_snapshot import Snapshot
 from genai_pipeline.core.verdict import Verdict, failed, inconclusive, passed
 from genai_pipeline.gateways.hub.abc import Hub
@@ -35,9 +36,8 @@ def judge_loadable(snapshot: Snapshot, hub: Hub, args: Mapping[str, Any]) -> Ver
     evidence = {"left_out": left, "chat_template": found.chat_template or "none"}
     if problem:
         return failed(CHECK, f"{problem} {remedy}", **evidence)
-    assert decided.layout  # else there is a problem
-    evidence["loaded"] = list(decided.layout.loaded)
-    return passed(CHECK, " ".join(_summary(decided, found)), **evidence)
+    loaded = list(decided.layout.loaded) if decided.layout else []
+    return passed(CHECK, " ".join(_summary(decided, found)), loaded=loaded, **evidence)
 
 
 def require_loadable(snapshot: Snapshot, hub: Hub, args: Mapping[str, Any]) -> EngineFiles:
@@ -60,11 +60,6 @@ def problem_of(snapshot: Snapshot, found: EngineFiles, args: Mapping[str, Any]) 
         if layout.problem:
             return layout.problem, layout.remedy
     return found.problem, found.remedy
-
-
-def load_format(args: Mapping[str, Any]) -> str:
-    """Return vLLM's load format. The default is what `k8s/engine.py` renders."""
-    return str(next((v for name, v in args.items() if name.replace("_", "-") == "load-format"), "runai_streamer"))
 
 
 def _summary(snapshot: Snapshot, found: EngineFiles) -> list[str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from genai_pipeline.core.errors import ChecksumMismatch, GenaiError, NotFound, Refused, UnsafeFormat
+from genai_pipeline.core.licences import refused_licences
 from genai_pipeline.core.manifest import MANIFEST_NAME, Manifest, staged_prefix
 from genai_pipeline.core.model_snapshot import Snapshot, SnapshotFile
 from genai_pipeline.core.source_spec import ANY_LICENCE
@@ -59,10 +61,19 @@ def require_licence(snapshot: Snapshot, allowed: Sequence[str]) -> None:
 
 
 def _licence(snapshot: Snapshot, allowed: Sequence[str]) -> Verdict:
-    ok = ANY_LICENCE in allowed or snapshot.licence in allowed
-    remedy = "" if ok else " Add it to `source.licences` if you may use it."
-    summary = f"The licence is {snapshot.licence or 'not stated'}; allowed are {', '.join(allowed)}.{remedy}"
-    return judge("licence_allowed", ok, summary, licence=snapshot.licence)
+    stated = snapshot.licence
+    refused = [] if ANY_LICENCE in allowed else refused_licences(stated, allowed) if stated else ["none"]
+    said = f"The licence is {stated or 'not stated'}; allowed are {', '.join(allowed)}."
+    remedy = _licence_remedy(stated, refused, allowed) if refused else ""
+    return judge("licence_allowed", not refused, f"{said}{remedy}", licence=stated, refused=refused)
+
+
+def _licence_remedy(stated: str | None, refused: Sequence[str], allowed: Sequence[str]) -> str:
+    if stated is None:
+        return f" If you may use it, set in the model file:\nsource:\n  licences: [{ANY_LICENCE}]"
+    names = f" Not allowed: {', '.join(refused)}." if refused != [stated] else ""
+    more = json.dumps([*allowed, *refused], ensure_ascii=False)
+    return f"{names} If you may use it, set in the model file:\nsource:\n  licences: {more}"
 
 
 def _reachable(snapshot: Snapshot, hub: Hub) -> Verdict:

@@ -187,7 +187,7 @@ def test_a_missing_shard_is_named_and_nothing_is_staged(desk):
 
     result = desk.roll_out()
 
-    assert "two.safetensors" in checks_of(result)[("staged_model", "every_shard_present")].description
+    assert "two.safetensors" in checks_of(result)[("snapshot", "weights_loadable")].description
     assert desk.record(desk.releases[0]).phase is Phase.REJECTED
     assert not list(desk.world.store.list("models/"))
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from genai_pipeline.core.errors import RevisionNotFound
+from genai_pipeline.core.licences import stated_licences
 from genai_pipeline.core.model_snapshot import Snapshot, SnapshotFile
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.hub.digest_memory import DigestMemory, changed_meanwhile
@@ -121,15 +122,16 @@ class ContentHub(Hub):
 
 
 def licence_of(card: str) -> str | None:
-    """Return `license` of a model card's front matter, or None. Source: Hugging Face docs, "Model Cards"."""
+    """Return what a model card's front matter states, or None. Source: Hugging Face docs, "Model Cards"."""
     import yaml
     from huggingface_hub import ModelCard
 
     try:
-        stated = ModelCard(card, ignore_metadata_errors=True).data.to_dict().get("license")
+        about = ModelCard(card, ignore_metadata_errors=True).data.to_dict()
     except (ValueError, yaml.YAMLError):
         return None
-    return stated if isinstance(stated, str) else None
+    tags = about.get("tags")
+    return stated_licences(about.get("license"), map(str, tags) if isinstance(tags, list) else ())
 
 
 def _revision(listed: Iterable[ListedFile], digests: Mapping[str, str]) -> str:

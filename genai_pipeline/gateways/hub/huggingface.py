@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 from genai_pipeline.core.errors import AccessDenied, HubUnavailable, RateLimited, RevisionNotFound
+from genai_pipeline.core.licences import stated_licences
 from genai_pipeline.core.model_snapshot import Snapshot, SnapshotFile
 from genai_pipeline.gateways.backoff import backoff_s, retry_after_s
 from genai_pipeline.gateways.hub.abc import Hub
@@ -227,7 +228,5 @@ def _file(sibling: RepoSibling) -> SnapshotFile:
 
 
 def _licence(info: ModelInfo) -> str | None:
-    """Return the licence of the model card, else the one that the hub keeps as a tag."""
-    stated = info.card_data.get("license") if info.card_data else None
-    tagged = (tag.removeprefix("license:") for tag in info.tags or () if tag.startswith("license:"))
-    return stated if isinstance(stated, str) else next(tagged, None)
+    """Return what the model card states and the hub keeps as tags."""
+    return stated_licences(info.card_data.get("license") if info.card_data else None, info.tags or ())

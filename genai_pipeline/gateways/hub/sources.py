@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from genai_pipeline.core.errors import AccessDenied, Refused, RevisionNotFound
+from genai_pipeline.core.licences import stated_licences
 from genai_pipeline.core.model_snapshot import Snapshot
 from genai_pipeline.core.source_spec import Source
 from genai_pipeline.core.tag_range import TagRange
@@ -15,6 +16,8 @@ from genai_pipeline.gateways.hub.weights_reading import with_layout
 from genai_pipeline.gateways.store.abc import ObjectStore
 
 NAMED_TAGS = 10
+LICENCE_FILES = ("LICENSE", "LICENSE.md", "LICENSE.txt", "LICENCE")
+LARGEST_LICENCE = 64 * 1024
 _WRITTEN_BY_STAGING = re.compile(r"(models/[^/]+/[0-9a-f]{40}|sources|leases|releases)/")
 
 
@@ -95,9 +98,17 @@ class SelectedFiles(Hub):
         files = tuple(file for file in found.files if self._source.selects(file.path))
         selected = replace(found, files=files, formats=self._source.formats)
         try:
+            if selected.licence is None:
+                selected = replace(selected, licence=stated_licences(None, (), self._licence_text(selected)))
             return with_layout(selected, self._inner)
         except AccessDenied:  # a gated repository lists its files to everyone; a check of m/snapshot says it
             return selected
+
+    def _licence_text(self, snapshot: Snapshot) -> str:
+        """Return the content of LICENSE, of a source whose card states no licence."""
+        file = next((f for f in snapshot.files if f.path in LICENCE_FILES and f.size <= LARGEST_LICENCE), None)
+        body = self._inner.read(snapshot.source, snapshot.revision, file.path) if file else ()
+        return b"".join(body).decode("utf-8", "replace")
 
     def read(
         self, repository: str, revision: str, path: str, start: int = 0, end: int | None = None

@@ -157,6 +157,7 @@ def folder(world, tmp_path):
     """The model of a folder, `local`."""
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "model.safetensors").write_bytes(SHARED)
+    (tmp_path / "weights" / "config.json").write_text("{}")
     (world.models / "local.yaml").write_text(
         f"name: local\nsource: {{folder: {tmp_path / 'weights'}, licences: [any]}}\n"
     )

@@ -289,7 +289,13 @@ def test_a_staged_model_is_a_source_whose_digests_are_known(store: S3Store, monk
     Stager(fake, store).stage("tiny", fake.snapshot("owner/tiny", fake.publish("v1")))
     (key,) = [o.key for o in store.list("models/tiny/") if o.key.endswith("manifest.json")]
     source = Source(s3=store.url(key.removesuffix("manifest.json")))
-    monkeypatch.setattr(source_files.S3Files, "read", lambda *_: pytest.fail("it was read"))
+    read = source_files.S3Files.read
+
+    def read_no_weights(self: Any, file: Any, *part: int) -> Any:
+        assert not file.path.endswith(".safetensors"), "weights were read"
+        return read(self, file, *part)
+
+    monkeypatch.setattr(source_files.S3Files, "read", read_no_weights)
 
     hub = source_of(source, fake, store)
 
@@ -312,7 +318,8 @@ def test_only_what_the_model_file_selects_is_listed_read_and_staged(place: Place
 
 def test_a_format_that_the_model_file_allows_is_staged(place: Place, store: S3Store):
     place.put("model.gguf", b"GGUF")
-    hub = opened(place, store, formats=("gguf",))
+    place.put("model.safetensors", safetensors(b"w"))
+    hub = opened(place, store, formats=("gguf", "safetensors"))
     snapshot = hub.snapshot("", resolved(hub))
     assert Stager(hub, store).stage("tiny", snapshot).files[0].path == "model.gguf"
     assert {v.check: v.outcome for v in judge_snapshot(snapshot, ["any"], hub)}["safe_formats"] is Outcome.PASSED
@@ -364,7 +371,7 @@ def test_a_folder_that_is_not_there_says_what_to_correct(tmp_path: Path, store: 
         ("---\nlicense: mit\ntags: [a]\n---\n# Model", "mit"),
         ("# Model\nlicense: mit", None),
         ("---\ntags: [a]\n---\n", None),
-        ("---\nlicense: [mit, gpl]\n---\n", None),
+        ("---\nlicense: [mit, gpl]\n---\n", "mit AND gpl"),
         ("---\nlicense: {a\n---\n", None),
         ("", None),
     ],

@@ -56,6 +56,7 @@ def test_a_minimal_file_gets_every_default():
         ("name: tiny\nsource: {s3: 's3://b/x', requester_pay: 1}\n", "Did you mean `requester-pays`?"),
         ("name: tiny\nsource: {hub: a/b, formats: [tar]}\n", "2: source.formats.0: input should be 'safetensors'"),
         ("name: tiny\nsource: {hub: a/b, formats: []}\n", "2: source.formats: "),
+        ("name: tiny\nsource: {hub: a/b, formats: [gguf]}\n", "2: source.formats: must contain safetensors"),
         ("name: tiny\nsource: {hub: a/b, exclude: ['']}\n", "2: source.exclude.0: "),
         ("name: tiny\nname: other\nsource: {hub: a/b}\n", "2: name: the key is given twice. Keep one."),
         ("name: [\n", "not YAML"),

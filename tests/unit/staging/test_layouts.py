@@ -1,0 +1,245 @@
+"""Repositories with more weights than an engine may load: what is staged, what is refused, what was staged before."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from genai_pipeline.core.errors import AccessDenied, IncompleteModel
+from genai_pipeline.core.manifest import staged_prefix
+from genai_pipeline.core.source_spec import Source
+from genai_pipeline.core.verdict import Outcome
+from genai_pipeline.gateways.hub.sources import source_of
+from genai_pipeline.staging.commit import committed
+from genai_pipeline.staging.loadable import require_loadable
+from genai_pipeline.staging.stager import Stager
+from genai_pipeline.staging.staging_verdicts import judge_snapshot
+from genai_pipeline.staging.verify import published_by, verify_staged
+from tests.fakes.store import MemoryStore
+from tests.fakes.weights import safetensors
+from tests.fakes.world import FakeHub
+
+INDEX = "model.safetensors.index.json"
+ONE, TWO = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
+SHARDED = {
+    "config.json": b"{}",
+    "tokenizer.json": b"{}",
+    "chat_template.jinja": b"{{ messages }}",
+    INDEX: json.dumps({"weight_map": {"a": ONE, "b": TWO}}).encode(),
+    ONE: safetensors(b"one"),
+    TWO: safetensors(b"two"),
+}
+BOTH = SHARDED | {"consolidated.safetensors": safetensors(b"onetwo"), "params.json": b"{}", "tekken.json": b"{}"}
+
+
+class Repository:
+    """One repository, as the product opens it and as the hub publishes it."""
+
+    def __init__(self, files: dict[str, bytes], **source: object) -> None:
+        self.inner, self.store = FakeHub(), MemoryStore()
+        self.revision = self.inner.publish("v1", files=files)
+        self.source = source_of(Source.model_validate({"hub": "owner/tiny", **source}), self.inner, self.store)
+        self.stager = Stager(self.source, self.store)
+
+    @property
+    def snapshot(self):
+        return self.source.snapshot("owner/tiny", self.revision)
+
+    def verdict(self, check="weights_loadable", **args):
+        verdicts = judge_snapshot(self.snapshot, ["apache-2.0"], self.source, args)
+        return {v.check: v for v in verdicts}[check]
+
+    def staged(self):
+        return {v.check: v for v in self.stager.verify("tiny", self.snapshot)}
+
+    def in_root(self):
+        prefix = staged_prefix("tiny", self.revision)
+        names = {o.key.removeprefix(prefix) for o in self.store.list(prefix)}
+        return {name for name in names if "/" not in name and name.endswith(".safetensors")}
+
+
+def test_a_second_layout_of_the_same_weights_is_left_out_and_named():
+    repository = Repository(BOTH)
+
+    verdict = repository.verdict()
+    repository.stager.stage("tiny", repository.snapshot)
+
+    assert verdict.outcome is Outcome.PASSED
+    assert verdict.evidence["loaded"] == [ONE, TWO]
+    assert [row["path"] for row in verdict.evidence["left_out"]] == ["consolidated.safetensors"]
+    assert "consolidated.safetensors" in verdict.summary
+    assert repository.in_root() == {ONE, TWO}
+    assert {v.outcome for v in repository.staged().values()} == {Outcome.PASSED}
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"model-00001-of-00002.safetensors": safetensors(b"w"), "config.json": b"{}"},
+        {"model.safetensors": safetensors(b"w"), "model.fp16.safetensors": safetensors(b"w"), "config.json": b"{}"},
+        {"vllm/model.safetensors": safetensors(b"w"), "config.json": b"{}"},
+        {"adapter_model.safetensors": safetensors(b"w"), "adapter_config.json": b"{}"},
+        {"model.safetensors": safetensors(b"w"), INDEX: SHARDED[INDEX], "config.json": b"{}"},
+        {"model.safetensors": safetensors(b"w")},
+    ],
+    ids=["lost shard", "two precisions", "folder", "adapter", "index of the base model", "no config"],
+)
+def test_what_cannot_be_loaded_fails_before_a_byte_moves(files):
+    repository = Repository(files)
+
+    assert repository.verdict().outcome is Outcome.FAILED
+    with pytest.raises(IncompleteModel):
+        require_loadable(repository.snapshot, repository.source, {})
+    assert not list(repository.store.list("models/"))
+
+
+def test_gguf_alone_is_refused_in_true_words():
+    repository = Repository({"m-Q4.gguf": b"GGUF", "README.md": b"x"}, formats=["gguf"])
+
+    assert "only m-Q4.gguf (gguf)" in repository.verdict().summary
+    with pytest.raises(IncompleteModel, match="only safetensors from S3"):
+        repository.stager.stage("tiny", repository.snapshot)
+
+
+def test_an_exclude_of_the_model_file_comes_before_the_decision():
+    files = {"model.safetensors": safetensors(b"w"), INDEX: SHARDED[INDEX], "config.json": b"{}"}
+    repository = Repository(files, exclude=[INDEX])
+
+    repository.stager.stage("tiny", repository.snapshot)
+
+    assert repository.verdict().outcome is Outcome.PASSED
+    assert repository.staged()["every_shard_present"].evidence["loaded"] == ["model.safetensors"]
+
+
+def staged_before(files):
+    """A repository whose revision was staged whole, before files were left out."""
+    repository = Repository(files)
+    raw = repository.inner.snapshot("owner/tiny", repository.revision)
+    Stager(repository.inner, repository.store).stage("tiny", raw)
+    return repository
+
+
+def test_a_revision_that_was_staged_with_more_files_is_still_verified_byte_by_byte():
+    repository = staged_before(BOTH)
+    manifest = committed(repository.store, "tiny", repository.revision)
+    assert manifest is not None
+
+    found = verify_staged(repository.store, manifest, published_by(repository.source, manifest))
+
+    assert found.passed
+    assert repository.stager.stage("tiny", repository.snapshot) == manifest
+    verdicts = repository.staged()
+    assert verdicts["digests_equal_hub"].passed
+    assert verdicts["nothing_extra"].passed
+
+
+def test_a_manifest_with_another_digest_of_a_file_that_is_left_out_is_found():
+    repository = staged_before(BOTH)
+    manifest = committed(repository.store, "tiny", repository.revision)
+    assert manifest is not None
+    wrong = [replace(f, sha256="0" * 64) if f.path.startswith("consol") else f for f in manifest.files]
+
+    found = verify_staged(
+        repository.store, replace(manifest, files=tuple(wrong)), published_by(repository.source, manifest)
+    )
+
+    assert {f.path for f in found.differing} == {"consolidated.safetensors"}
+
+
+def test_a_revision_that_was_staged_with_weights_that_would_be_loaded_too_says_so():
+    repository = staged_before(BOTH)
+    verdict = repository.staged()["every_shard_present"]
+    assert verdict.outcome is Outcome.FAILED
+    assert "also load consolidated.safetensors" in verdict.summary
+
+    for found in list(repository.store.list(staged_prefix("tiny", repository.revision))):
+        repository.store.delete(found.key)
+    repository.stager.stage("tiny", repository.snapshot)
+
+    assert {v.outcome for v in repository.staged().values()} == {Outcome.PASSED}
+
+
+def test_a_revision_that_was_staged_before_with_one_layout_stays_valid():
+    repository = staged_before(SHARDED | {"original/model.safetensors": safetensors(b"w")})
+
+    assert {v.outcome for v in repository.staged().values()} == {Outcome.PASSED}
+
+
+def test_files_that_disappear_from_the_store_are_missed():
+    repository = Repository(SHARDED)
+    repository.stager.stage("tiny", repository.snapshot)
+    repository.store.delete(staged_prefix("tiny", repository.revision) + TWO)
+
+    assert TWO in repository.staged()["every_shard_present"].summary
+
+
+def test_a_gated_repository_says_so_in_its_own_check():
+    class Gated(FakeHub):
+        def read(self, *args, **kwargs):
+            raise AccessDenied("owner/tiny is gated.", "Set HF_TOKEN.")
+            yield b""
+
+    inner = Gated()
+    revision = inner.publish("v1", files=SHARDED)
+    hub = source_of(Source(hub="owner/tiny"), inner, MemoryStore())
+    snapshot = hub.snapshot("owner/tiny", revision)
+
+    verdicts = {v.check: v for v in judge_snapshot(snapshot, ["apache-2.0"], hub)}
+
+    assert "HF_TOKEN" in verdicts["repository_reachable"].summary
+    assert verdicts["licence_allowed"].passed
+    assert verdicts["weights_loadable"].outcome is Outcome.FAILED
+
+
+def test_a_hub_that_is_down_makes_it_inconclusive():
+    repository = Repository(SHARDED)
+    snapshot = repository.snapshot
+    repository.inner.down = True
+
+    verdicts = {v.check: v for v in judge_snapshot(snapshot, ["apache-2.0"], repository.source)}
+
+    assert verdicts["weights_loadable"].outcome is Outcome.INCONCLUSIVE
+
+
+def test_a_missing_chat_template_is_a_warning_before_a_gpu_is_asked_for():
+    files = {path: body for path, body in BOTH.items() if not path.startswith("chat_template")}
+
+    silent, told = Repository(files).verdict(), Repository(files).verdict(**{"tokenizer-mode": "mistral"})
+
+    assert (silent.outcome, told.outcome) == (Outcome.PASSED, Outcome.PASSED)
+    assert "Warning: There is no chat template" in silent.summary
+    assert "tokenizer-mode: mistral" in silent.summary
+    assert "Warning" not in told.summary
+
+
+def test_ranks_of_a_sharded_state_need_their_loader():
+    ranks = {f"model-rank-{n}-part-0.safetensors": safetensors(b"w") for n in range(2)}
+    repository = Repository({"config.json": b"{}", INDEX: SHARDED[INDEX], **ranks})
+
+    assert repository.verdict().outcome is Outcome.FAILED
+    assert repository.verdict(**{"load-format": "runai_streamer_sharded"}).outcome is Outcome.PASSED
+    repository.stager.stage("tiny", repository.snapshot)
+    assert repository.staged()["every_shard_present"].passed
+
+
+@pytest.mark.parametrize(
+    ("licence", "outcome"),
+    [("Apache-2.0 OR proprietary", Outcome.PASSED), ("apache-2.0 AND cc-by-nc-4.0", Outcome.FAILED)],
+)
+def test_every_licence_is_judged_and_named(licence, outcome):
+    repository = Repository(SHARDED)
+    repository.inner.licence = licence
+
+    verdict = repository.verdict("licence_allowed")
+
+    assert verdict.outcome is outcome
+    assert licence in verdict.summary
+
+
+def test_the_text_of_the_licence_counts_where_the_card_states_none():
+    repository = Repository(SHARDED | {"LICENSE": b"\n Apache License\n Version 2.0, January 2004\n"})
+    repository.inner.licence = None
+
+    assert repository.verdict("licence_allowed").passed
