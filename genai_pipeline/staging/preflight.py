@@ -128,8 +128,9 @@ def _refuse_formats(name: str, snapshot: Snapshot) -> None:
         allowed, named = " or ".join(snapshot.formats), f"{', '.join(refused)} ({', '.join(kinds)})"
         raise UnsafeFormat(
             f"{name} contains weights in other formats than {allowed}: {named}.",
-            f"{_NOTHING_STAGED} {why} them as safetensors, leave them out by `source.exclude: {json.dumps(ends)}`, "
-            f"or allow them by `source.formats: [{', '.join([*snapshot.formats, *kinds])}]`.",
+            f"{_NOTHING_STAGED} {why} them as safetensors, allow them by "
+            f"`source.formats: [{', '.join([*snapshot.formats, *kinds])}]`, or leave them out:\n"
+            f"source:\n  exclude: {json.dumps(ends)}",
         )
 
 

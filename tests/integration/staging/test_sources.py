@@ -306,7 +306,7 @@ def test_only_what_the_model_file_selects_is_listed_read_and_staged(place: Place
     filled(place)
     place.put("original/consolidated.pth", b"\x80\x02pickle")
     everything = opened(place, store)
-    with pytest.raises(UnsafeFormat, match=r'original/consolidated\.pth.*exclude: \["\*\.pth"\]'):
+    with pytest.raises(UnsafeFormat, match=r'(?s)original/consolidated\.pth.*exclude: \["\*\.pth"\]'):
         Stager(everything, store).stage("tiny", everything.snapshot("", resolved(everything)))
 
     chosen = opened(place, store, exclude=("original/", "sub/*"), include=("*.safetensors", "*.json", "original/*"))
