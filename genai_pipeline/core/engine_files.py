@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 CONFIG = "config.json"
 MISTRAL_CONFIG = "params.json"
@@ -103,7 +103,7 @@ def _chat_template(contents: Mapping[str, bytes | None], said: Mapping[str, Any]
 
 def _architecture(contents: Mapping[str, bytes | None]) -> str:
     named = _json(contents.get(CONFIG)).get("architectures")
-    found = [str(name) for name in named] if isinstance(named, list) else []
+    found = [str(name) for name in cast("list[Any]", named)] if isinstance(named, list) else []
     return next((name for name in found if _ARCHITECTURES_WITHOUT_TEMPLATE.fullmatch(name)), "")
 
 
@@ -122,4 +122,4 @@ def _json(content: bytes | None) -> dict[str, Any]:
         found: Any = json.loads(content or b"{}")
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
