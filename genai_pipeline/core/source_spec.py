@@ -42,11 +42,14 @@ class Source(Section):
     include: tuple[Glob, ...] = ()
     """Globs of the files to take; the default takes every file. `*` also matches `/`. `sub/` matches all below it."""
     exclude: tuple[Glob, ...] = ()
-    """Globs of the files to leave out. `exclude` is stronger than `include`."""
+    """Globs of the files to leave out. `exclude` is stronger than `include`. Weights that the index of the root does
+    not name are left out by themselves (staging.md, "What an engine loads")."""
     formats: Annotated[tuple[Format, ...], Field(min_length=1)] = ("safetensors",)
-    """Formats that the weights may have. `keras` and `pickle` run code when they are loaded."""
+    """Formats that the weights may have. It must contain `safetensors`, which vLLM loads from S3. `keras` and
+    `pickle` run code when they are loaded."""
     licences: tuple[str, ...] = ("apache-2.0", "mit", "bsd-3-clause", "llama3.1", "gemma")
-    """Licences that the source may state. `any` accepts every licence, and a source that states no licence."""
+    """Licences that the source may state, in any case. Of several, each must be allowed; of `a OR b` one. `any`
+    accepts every licence, and a source that states no licence."""
 
     @property
     def address(self) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from genai_pipeline.core.errors import AccessDenied, IncompleteModel
 from genai_pipeline.core.manifest import staged_prefix
+from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.source_spec import Source
 from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.gateways.hub.sources import source_of
@@ -17,6 +20,7 @@ from genai_pipeline.staging.loadable import require_loadable
 from genai_pipeline.staging.stager import Stager
 from genai_pipeline.staging.staging_verdicts import judge_snapshot
 from genai_pipeline.staging.verify import published_by, verify_staged
+from tests.fakes.families import FAMILIES
 from tests.fakes.store import MemoryStore
 from tests.fakes.weights import safetensors
 from tests.fakes.world import FakeHub
@@ -243,3 +247,19 @@ def test_the_text_of_the_licence_counts_where_the_card_states_none():
     repository.inner.licence = None
 
     assert repository.verdict("licence_allowed").passed
+
+
+def test_the_first_model_file_of_the_readme_works_as_it_is_printed():
+    (text,) = re.findall(r"```yaml\n(name: .*?)```", Path("README.md").read_text(), re.DOTALL)
+    spec = parse_model(text, "README.md")
+    (family,) = [family for family in FAMILIES if family.like == spec.source.hub]
+    inner, store = FakeHub(), MemoryStore()
+    revision = inner.publish("v1", files=family.files)
+    source = source_of(spec.source, inner, store)
+    snapshot = source.snapshot(spec.source.address, revision)
+
+    verdicts = judge_snapshot(snapshot, spec.source.licences, source, spec.serving.args)
+    Stager(source, store).stage(spec.name, snapshot)
+
+    assert {v.outcome for v in [*verdicts, *Stager(source, store).verify(spec.name, snapshot)]} == {Outcome.PASSED}
+    assert [left.file.path for left in snapshot.left_out] == ["consolidated.safetensors"]
