@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from genai_pipeline.core.engine_flags import spelt
+
 CONFIG = "config.json"
 MISTRAL_CONFIG = "params.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
@@ -55,7 +57,7 @@ def engine_files(contents: Mapping[str, bytes | None], args: Mapping[str, Any]) 
         contents: path -> content, which is needed of CONFIG and TOKENIZER_CONFIG only, and else None.
         args: the engine's arguments in the model file.
     """
-    said = {name.replace("_", "-"): value for name, value in args.items()}
+    said = {spelt(name): value for name, value in args.items() if value is not False}
     problem, remedy = _config_problem(contents, said)
     template = _chat_template(contents, said)
     warnings = [] if template else [_no_template(contents)]

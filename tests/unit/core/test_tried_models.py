@@ -10,7 +10,9 @@ import pytest
 from tests.fakes.families import FAMILIES
 
 PAGE = Path("docs/models-that-were-tried.md").read_text()
-ROWS = [[cell.strip() for cell in line.split("|")[1:-1]] for line in PAGE.splitlines() if re.match(r"\| [\w-]+: ", line)]
+ROWS = [
+    [cell.strip() for cell in line.split("|")[1:-1]] for line in PAGE.splitlines() if re.match(r"\| [\w-]+: ", line)
+]
 
 
 def registered(package: str, table: str) -> set[str]:
