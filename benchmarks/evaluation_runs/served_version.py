@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import subprocess
@@ -17,6 +16,7 @@ from threading import Event
 import httpx
 import psutil
 
+from genai_pipeline.core.engine_args import command_line
 from genai_pipeline.core.model_spec import ModelSpec
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +44,8 @@ def served(version: str, spec: ModelSpec, weather_url: str, logs: Path) -> Itera
     engine_port, agent_port = free_port(), free_port()
     engine_url = f"http://127.0.0.1:{engine_port}"
     agent_url = f"http://127.0.0.1:{agent_port}"
-    args = [_flag(name, value) for name, value in spec.serving.args.items() if name not in NOT_FOR_FOLDERS]
+    serving = spec.serving
+    args = command_line({k: v for k, v in serving.args.items() if k not in NOT_FOR_FOLDERS}, serving.image)
     vllm = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", f"--model={WEIGHTS / version}"]
     vllm += ["--served-model-name", spec.name, "--host=127.0.0.1", f"--port={engine_port}", *args]
     agent_env = {
@@ -63,10 +64,6 @@ def served(version: str, spec: ModelSpec, weather_url: str, logs: Path) -> Itera
         _wait(f"{engine_url}/v1/models", engine, logs / f"{version}-engine.log")
         _wait(f"{agent_url}/readyz", agent, logs / f"{version}-agent.log")
         yield Served(version, engine_url, agent_url)
-
-
-def _flag(name: str, value: object) -> str:
-    return f"--{name}" if value is True else f"--{name}={value if isinstance(value, str) else json.dumps(value)}"
 
 
 def free_port() -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from genai_pipeline.core.engine_args import unjudged
+from genai_pipeline.core.engine_args import missing_in, unjudged
 from genai_pipeline.core.errors import GenaiError, NotReady, Refused
 from genai_pipeline.core.model_file import ModelFiles, read_models
 from genai_pipeline.core.processor import EngineTuning, local_tuning
@@ -69,6 +69,7 @@ def all_findings(profile: Profile, env: Mapping[str, str], models: Path, gateway
     return [
         *quick_findings(profile, env),
         *model_findings(models, files),
+        *engine_findings(files, installed_version),
         *stale_findings(Installation.of(profile), running),
         *source_findings(gateway, files, profile, running),
     ]
@@ -175,6 +176,20 @@ def model_findings(folder: Path, files: ModelFiles) -> list[Finding]:
     if files.specs:
         return [*found, Finding("ok", f"models: {', '.join(spec.name for spec in files.specs)}")]
     return [*found, Finding("fail", f"{folder} has no valid model file", "Add one: docs/first-model.md shows how.")]
+
+
+def engine_findings(files: ModelFiles, installed: Callable[[str], str | None]) -> list[Finding]:
+    """Warn of arguments that the image of a model knows and the installed vLLM does not."""
+    version = next(filter(None, map(installed, ENGINES)), "")
+    lacking = [(spec.name, names) for spec in files.specs if (names := missing_in(spec.serving, version))]
+    return [
+        Finding(
+            "warn",
+            f"{model}: the installed vLLM {version} has no {', '.join(names)}",
+            "Leave them out on this machine. An image of its version in `serving.image` would refuse them too.",
+        )
+        for model, names in lacking
+    ]
 
 
 def stale_findings(installation: Installation, running: bool) -> list[Finding]:

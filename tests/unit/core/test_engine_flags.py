@@ -95,6 +95,23 @@ def test_what_is_rendered_is_what_vllms_parser_reads(generator, args):
 
 
 @pytest.mark.long
+def test_every_engine_that_the_tests_render_is_one_that_vllms_parser_reads(generator):
+    from tests.unit.k8s.everything import PROFILES, everything
+
+    parser = generator.installed_parser()
+    objects = [one for profile in PROFILES.values() for one in everything(profile) if one["kind"] == "Deployment"]
+    lines = [args for one in objects if "--served-model-name" in (args := arguments(one))]
+
+    assert lines
+    for args in lines:
+        assert parser.parse_args(args).load_format == "runai_streamer"
+
+
+def arguments(deployment):
+    return deployment["spec"]["template"]["spec"]["containers"][0].get("args", [])
+
+
+@pytest.mark.long
 def test_every_switch_of_the_table_has_the_form_that_is_rendered(generator):
     from genai_pipeline.core.engine_args import command_line
 
