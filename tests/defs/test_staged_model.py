@@ -36,6 +36,24 @@ def test_the_materialization_shows_files_bytes_rate_plan_and_plot(desk):
     assert shown["prefix"].value.startswith("s3://genai/models/tiny/")
 
 
+def test_the_snapshot_shows_what_is_left_out_and_why(desk):
+    index = b'{"weight_map": {"a": "model-00001-of-00001.safetensors"}}'
+    shard = safetensors_of(500)
+    weights = {"model-00001-of-00001.safetensors": shard, "consolidated.safetensors": safetensors_of(500, b"c")}
+    files = {"config.json": b"{}", "model.safetensors.index.json": index, **weights}
+    desk.world.hub.publish("v1", files=files)
+
+    result = desk.roll_out()
+
+    (event,) = [
+        e for e in result.get_asset_materialization_events() if e.asset_key == dg.AssetKey(["tiny", "snapshot"])
+    ]
+    (row,) = event.step_materialization_data.materialization.metadata["left_out"].value.records
+    assert row.data["path"] == "consolidated.safetensors"
+    assert "does not name it" in row.data["why"]
+    assert "consolidated.safetensors" not in {r.data["path"] for r in metadata_of(result)["files"].value.records}
+
+
 def test_bytes_that_another_revision_had_are_shown_as_copied(desk):
     weights = safetensors_of(5000)
     desk.world.hub.publish("v1", files={"model.safetensors": weights, "config.json": b"{}"})

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from genai_pipeline.core.errors import (
     AccessDenied,
@@ -97,6 +97,30 @@ def test_a_snapshot_has_every_file_with_its_digest(hub: HuggingFaceHub, server: 
         assert len(content) == file.size
         assert file.sha256 in (None, hashlib.sha256(content).hexdigest())
     assert [f.path for f in snapshot.files if f.sha256] == ["model.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("card", "tags", "stated"),
+    [
+        (["mit", "cc-by-nc-4.0"], ["license:mit", "license:cc-by-nc-4.0"], "mit AND cc-by-nc-4.0"),
+        ("Apache-2.0 OR MIT", ["license:apache-2.0 or mit"], "Apache-2.0 OR MIT"),
+        (None, ["license:cc-by-nc-4.0", "license:mit"], "cc-by-nc-4.0 AND mit"),
+        (None, [], None),
+    ],
+)
+def test_every_licence_of_the_card_and_the_tags_is_stated(
+    server: HubServer, card: object, tags: list[str], stated: str | None
+) -> None:
+    class Licensed(HubServer):
+        def answer(self, request: Request) -> Response:
+            response = super().answer(request)
+            about = json.loads(bytes(response.body)) if "/api/models/" in request.url.path else {}
+            if "cardData" not in about:
+                return response
+            return JSONResponse({**about, "cardData": {"license": card}, "tags": tags})
+
+    with Licensed(server.folder, server.state) as licensed:
+        assert HuggingFaceHub(licensed.url).snapshot(MODEL, "main").licence == stated
 
 
 def test_many_ranges_at_once_make_up_the_file(hub: HuggingFaceHub, server: HubServer) -> None:

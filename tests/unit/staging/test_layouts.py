@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from genai_pipeline.cli.staging_view import plan_page
 from genai_pipeline.core.errors import AccessDenied, IncompleteModel
 from genai_pipeline.core.manifest import staged_prefix
 from genai_pipeline.core.model_file import parse_model
@@ -19,6 +20,7 @@ from genai_pipeline.staging.commit import committed
 from genai_pipeline.staging.loadable import require_loadable
 from genai_pipeline.staging.stager import Stager
 from genai_pipeline.staging.staging_verdicts import judge_snapshot
+from genai_pipeline.staging.transfer_plan import plan_staging
 from genai_pipeline.staging.verify import published_by, verify_staged
 from tests.fakes.families import FAMILIES
 from tests.fakes.store import MemoryStore
@@ -263,3 +265,17 @@ def test_the_first_model_file_of_the_readme_works_as_it_is_printed():
 
     assert {v.outcome for v in [*verdicts, *Stager(source, store).verify(spec.name, snapshot)]} == {Outcome.PASSED}
     assert [left.file.path for left in snapshot.left_out] == ["consolidated.safetensors"]
+
+
+def test_a_plan_shows_what_is_left_out_and_why():
+    snapshot = Repository(BOTH).snapshot
+
+    page = [
+        part
+        for part in plan_page("tiny", snapshot, plan_staging("tiny", snapshot, None), 1000)
+        if isinstance(part, str)
+    ]
+
+    (line,) = [part for part in page if part.startswith("Left out:")]
+    assert "consolidated.safetensors" in line
+    assert f"{INDEX} does not name it" in line
