@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -66,19 +66,23 @@ class FlagTable:
 
     def find(self, name: str) -> tuple[Flag, bool] | None:
         """Return the argument of this name, and whether the name is its negated form; None for an unknown name."""
-        by_name = _by_name(self)
-        if name in by_name:
-            return by_name[name], False
-        negated = by_name.get(name.removeprefix("no-")) if name.startswith("no-") else self._partner(name)
+        if name in self._by_name:
+            return self._by_name[name], False
+        negated = self._by_name.get(name.removeprefix("no-")) if name.startswith("no-") else self._partner(name)
         return (negated, True) if negated and negated.kind == "switch" else None
 
     def long_form(self, short: str) -> str | None:
         """Return the name of the argument whose short form this is, as `tp`."""
         return next((flag.name for flag in self.flags if short in flag.also), None)
 
+    @cached_property
+    def _by_name(self) -> Mapping[str, Flag]:
+        long = {also: flag for flag in self.flags for also in flag.also if len(also) >= _SHORTEST_LONG_NAME}
+        return long | {flag.name: flag for flag in self.flags}
+
     def _partner(self, name: str) -> Flag | None:
         prefix = next((prefix for prefix in _PAIRED if self.pairs and name.startswith(prefix)), None)
-        return _by_name(self).get(_PAIRED[prefix] + name.removeprefix(prefix)) if prefix else None
+        return self._by_name.get(_PAIRED[prefix] + name.removeprefix(prefix)) if prefix else None
 
 
 def spelt(name: str) -> str:
@@ -136,15 +140,6 @@ def data_file(found: Iterable[FlagTable], source: str, date: str) -> str:
 
 _SHORTEST_LONG_NAME = 5
 """vLLM's short forms, as `-dpa` and `-asc`, have fewer letters than its long ones."""
-
-
-@cache
-def _by_name(table: FlagTable) -> Mapping[str, Flag]:
-    return {
-        name: flag
-        for flag in table.flags
-        for name in (flag.name, *(also for also in flag.also if len(also) >= _SHORTEST_LONG_NAME))
-    }
 
 
 def _flag(row: Mapping[str, Any]) -> Flag:
