@@ -21,7 +21,8 @@ HEAD = """# The model file
 
 <!-- Written by `make reference` from the descriptions in genai_pipeline/core/*_spec.py and core/gates.py. -->
 
-One file `models/<name>.yaml` (or `.yml`) describes one model and is one graph in Dagster. `GENAI_MODELS` names another folder.
+One file `models/<name>.yaml` (or `.yml`) describes one model and is one graph in Dagster.
+`GENAI_MODELS` names another folder.
 A wrong file is reported with file, line, field and remedy; it does not stop the other models.
 Only `name` and `source` are required. An example with comments: [models/weather.yaml](../models/weather.yaml).
 How to write your first one: [first-model.md](first-model.md).
