@@ -3,7 +3,7 @@
 ```
 {"schema": 1, "profile": "local", "home": "…",
  "services": [{"name", "state", "pid", "address", "since"}],
- "models": [{"name", "live", "last_good", "since", "watched_until",
+ "models": [{"name", "readable", "live", "last_good", "since", "watched_until",
              "endpoints": {"openai", "agent"},
              "releases": [{"release", "revision", "phase", "reason", "attempts",
                            "verdicts": {"passed", "failed", "inconclusive", "missing"},
@@ -86,8 +86,9 @@ def _service(name: str, info: ProcessInfo | None, ports: dict[str, int]) -> dict
 
 
 def _model(spec: ModelSpec, gateways: Gateways, problems: list[str]) -> dict[str, Any]:
-    records = Records(gateways.store)
-    live = _tried(lambda: records.live(spec.name), None, problems)
+    records, silence = Records(gateways.store), list[str]()
+    live = _tried(lambda: records.live(spec.name), None, silence)
+    problems.extend(silence)
     releases, damaged = _tried(lambda: records.readable(spec.name), ([], []), problems)
     problems.extend(str(error) for error in damaged)
     endpoints = {
@@ -96,6 +97,7 @@ def _model(spec: ModelSpec, gateways: Gateways, problems: list[str]) -> dict[str
     }
     return {
         "name": spec.name,
+        "readable": not silence,
         "live": live.release if live else None,
         "last_good": live.last_good if live else None,
         "since": live.since if live else None,
@@ -169,7 +171,7 @@ def _shortened(text: str) -> str:
 def _headline(model: dict[str, Any]) -> str:
     addresses = [address for address in model["endpoints"].values() if address]
     phase = {release["release"]: release["phase"] for release in model["releases"]}.get(model["live"])
-    parts = [f"{model['name']}: live {model['live'] or 'none'}", *addresses]
+    parts = [f"{model['name']}: live {model['live'] or ('none' if model['readable'] else 'unknown')}", *addresses]
     if phase == Phase.ROLLED_BACK:
         parts.append("being rolled back")
     elif model["watched_until"]:

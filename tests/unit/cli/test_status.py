@@ -88,6 +88,15 @@ def test_the_same_problem_is_told_once(profile, store):
     assert status(profile, store)["problems"].count("The store is down. Start it.") == 1
 
 
+def test_what_cannot_be_read_is_unknown_and_not_none(profile, store):
+    def down(method, key):
+        raise StoreUnavailable("The store is down.", "Start it.")
+
+    store.fail = down
+
+    assert "weather: live unknown" in status_page(status(profile, store))
+
+
 def test_the_page_names_what_did_not_pass(profile, store):
     console = Console(file=io.StringIO(), width=200)
 
