@@ -73,7 +73,7 @@ def _approve(context: Context) -> int:
     if not which and len(waiting) != 1:
         names = ", ".join(f"{model}@{r.release}" for r in waiting)
         raise NotFound(
-            f"{len(waiting)} releases of {model} wait for approval{': ' + names if names else ''}.",
+            f"{len(waiting) or 'No'} releases of {model} wait for approval{': ' + names if names else ''}.",
             "Name one of them." if names else f"See `genai history {model}`.",
         )
     release = chosen(found, which, model).release if which else waiting[0].release

@@ -69,7 +69,7 @@ def test_one_release_is_told_event_by_event_and_named_by_its_first_digits(desk, 
     [
         (["history", "tinny"], "Did you mean tiny? Known models: tiny."),
         (["history", "tiny@zzzz"], "tiny has no release zzzz. Known releases:"),
-        (["approve", "tiny"], "0 releases of tiny wait for approval"),
+        (["approve", "tiny"], "No releases of tiny wait for approval"),
         (["approve", "tinny@x"], "Did you mean tiny?"),
         (["rollback", "tinny"], "Did you mean tiny?"),
         (["rollback", "tiny", "--to", "zzzz"], "tiny has no release zzzz."),

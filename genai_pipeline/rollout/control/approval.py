@@ -60,10 +60,13 @@ class Approvals:
 
     def _question(self, record: Record) -> str:
         who = f"{record.model}@{record.release}"
-        reports = f"{self._ui}/assets/{record.model}/{{serving_report,agent_report}}?partition={record.release}"
+        reports = " ".join(
+            f"{self._ui}/assets/{record.model}/{name}?partition={record.release}"
+            for name in ("serving_report", "agent_report")
+        )
         trigger = f" ({record.trigger})" if record.trigger else ""
         return (
-            f"{who}{trigger} passed every check. Reports: {reports}. Approve it: `genai approve {who}` or job approve."
+            f"{who}{trigger} passed every check. Approve it: `genai approve {who}` or job approve. Reports: {reports}"
         )
 
 
