@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from genai_pipeline.core.errors import IncompleteModel, Refused, UnsafeFormat, UnsafePath
+from genai_pipeline.core.errors import HubUnavailable, IncompleteModel, Refused, UnsafeFormat, UnsafePath
 from tests.fakes.model_repository import INDEX, model_files
 
 FIRST, SECOND = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
@@ -195,9 +195,9 @@ LISTINGS = [
         "caf",
         UnsafePath,
     ),
-    _entry("a negative size", {"size": -1}),
+    _entry("a negative size", {"size": -1}, HubUnavailable),
     _entry("a size beyond what S3 takes", {"size": 2**60}),
-    _entry("no size", {"size": None}),
+    _entry("no size", {"size": None}, HubUnavailable),
     _entry("no digest", {"blobId": None}),
     _entry("a digest that is none", {"blobId": "../../etc"}),
     _entry("a sha256 that is too short", {"lfs": {"sha256": "abc", "size": 2, "pointerSize": 100}}),
