@@ -143,7 +143,11 @@ def _check_index(hub: Hub, snapshot: Snapshot, file: SnapshotFile) -> None:
     missing = sorted(folder + shard for shard in named if folder + shard not in there)
     if missing:
         names = ", ".join(map(_shown, missing))
-        raise IncompleteModel(f"{name}: {file.path} names {names}, which the revision does not hold.", TAKE_WHOLE)
+        without = f"source:\n  exclude: {json.dumps([file.path])}"
+        raise IncompleteModel(
+            f"{name}: {file.path} names {names}, which the revision does not hold.",
+            f"{TAKE_WHOLE} Or leave the index out, if no engine needs it:\n{without}",
+        )
 
 
 def _check_weights(hub: Hub, snapshot: Snapshot, file: SnapshotFile) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from genai_pipeline.cli.staging_view import plan_page
 from genai_pipeline.core.errors import AccessDenied, IncompleteModel
@@ -279,3 +280,16 @@ def test_a_plan_shows_what_is_left_out_and_why():
     (line,) = [part for part in page if part.startswith("Left out:")]
     assert "consolidated.safetensors" in line
     assert f"{INDEX} does not name it" in line
+
+
+def test_an_index_in_a_folder_without_its_shards_can_be_left_out_by_the_lines_that_are_printed():
+    files = SHARDED | {f"original/{INDEX}": SHARDED[INDEX]}
+    repository = Repository(files)
+    with pytest.raises(IncompleteModel) as refused:
+        repository.stager.stage("tiny", repository.snapshot)
+    exclude = yaml.safe_load(str(refused.value).partition("source:\n")[2])["exclude"]
+
+    repository = Repository(files, exclude=exclude)
+    repository.stager.stage("tiny", repository.snapshot)
+
+    assert {v.outcome for v in repository.staged().values()} == {Outcome.PASSED}
