@@ -65,7 +65,12 @@ class AssetProgress:
 
 @dataclass(frozen=True)
 class RolloutProgress:
-    """One model. `note` says what the rollout waits for."""
+    """One model.
+
+    Args:
+        note: what the rollout waits for.
+        ended_before: it was rejected or rolled back before this command began to watch.
+    """
 
     model: str
     state: State
@@ -75,6 +80,12 @@ class RolloutProgress:
     run: Run | None = None
     assets: tuple[AssetProgress, ...] = ()
     note: str = ""
+    ended_before: bool = False
+
+    @property
+    def is_refused(self) -> bool:
+        """Return whether the release ended badly now, or before with no other release live."""
+        return self.state in ENDED_BADLY and not (self.ended_before and self.live)
 
 
 def rollout_of(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,9 +87,11 @@ def watch_rollouts(
     Raises: NotReady: the deadline passed; says what was being waited for.
     """
     watch, end = ProgressReader(platform.gateways, platform.api), time.monotonic() + deadline_s
+    before = {(r.model, r.release) for r in map(watch.look, specs) if r.state in ENDED_BADLY}
     with progress_on(console) as progress:
         while True:
-            seen = [watch.look(spec) for spec in specs]
+            looked = [watch.look(spec) for spec in specs]
+            seen = [replace(r, ended_before=(r.model, r.release) in before) for r in looked]
             progress.show(seen)
             if all(rollout.state in ENDS for rollout in seen):
                 return seen
@@ -126,8 +128,8 @@ def _nearest_log(platform: RunningInstallation, rollout: RolloutProgress, runnin
 
 
 def require_live(rollouts: Sequence[RolloutProgress], console: Console, api: DagsterApi) -> None:
-    """Log why a release was rejected or rolled back. Raises ReleaseRefused if one was."""
-    refused = [rollout for rollout in rollouts if rollout.state in ENDED_BADLY]
+    """Print why a release was rejected or rolled back. Raises: ReleaseRefused: one was, and not before this command."""
+    refused = [rollout for rollout in rollouts if rollout.is_refused]
     for rollout in refused:
         for asset in rollout.assets:
             for names, about in grouped(asset.not_passed):
@@ -210,7 +212,10 @@ def read_valid_models(folder: Path, only: str | None, say: Log) -> list[ModelSpe
 
 def present(platform: RunningInstallation, spec: ModelSpec, rollout: RolloutProgress, console: Console) -> None:
     """Print the end of `genai up`: the checks, the addresses, and an answer of the live agent."""
-    if rollout.state is not State.LIVE:
+    if rollout.ended_before and rollout.live:
+        what = f"{_why_refused(rollout)}. {spec.name} {rollout.live.release} stays live."
+        console.print(what, markup=False, soft_wrap=True)
+    elif rollout.state is not State.LIVE:
         console.print(f"{spec.name}: {rollout.state} {rollout.note}", markup=False)
         return
     wait_until_served(platform, spec, rollout, lambda text: console.print(text, markup=False, soft_wrap=True))
@@ -221,7 +226,8 @@ def present(platform: RunningInstallation, spec: ModelSpec, rollout: RolloutProg
     )
     question = question_for(spec)
     answer = platform.gateways.agent(agent).ask(question)
-    console.print(check_table(rollout))
+    if rollout.state is State.LIVE:
+        console.print(check_table(rollout))
     tools = ", ".join(f"{tool.get('name')}({tool.get('arguments')})" for tool in answer.tools)
     for line in (
         "",

@@ -187,6 +187,11 @@ class Profile:
         return self.name == "eks"
 
     @property
+    def has_karpenter(self) -> bool:
+        """Return whether Karpenter may run in the cluster. The local one keeps node pools, and nothing acts on them."""
+        return self.name != "local"
+
+    @property
     def has_embedded_hub(self) -> bool:
         """Return whether the hub is this machine's own, so that other repositories are the public one's."""
         return self.name == "local" and (self.hub_endpoint or "").startswith("http://127.0.0.1:")

@@ -92,6 +92,8 @@ class PoolProof:
 
     def _answered(self, names: Sequence[str], applied: Sequence[Applied]) -> Sequence[Object]:
         """Return the pools as the cluster has them once Karpenter has looked at them; none where it does not run."""
+        if not self._profile.has_karpenter:
+            return []
         just_made = any(a.kind == "NodePool" and a.action == "created" for a in applied)
         found: list[Object] = []
         for _ in range(LOOKS):

@@ -91,6 +91,23 @@ def test_a_release_that_was_rolled_back_is_not_called_rejected(console):
         up.require_live([replace(REJECTED, state=State.ROLLED_BACK)], console, Api())
 
 
+def test_a_release_that_was_rejected_before_is_reported_and_what_is_live_is_shown(platform, console):
+    live = Release.of(SPEC, platform.gateways.hub.refs["main"])
+    records = Records(platform.gateways.store)
+    records.open(SPEC, live, "found")
+    records.set_live(live)
+    newer = Release.of(SPEC, platform.gateways.hub.publish("v2"))
+    records.open(SPEC, newer, "found")
+    records.update("tiny", newer.id, lambda r: r.in_phase(Phase.REJECTED, "it was too slow"))
+
+    (seen,) = up.watch_rollouts(platform, [SPEC], console, deadline_s=60)
+    up.require_live([seen], console, Api())
+
+    assert (seen.state, seen.release, seen.ended_before) == (State.REJECTED, newer.id, True)
+    with pytest.raises(ReleaseRefused):
+        up.require_live([replace(seen, live=None)], console, Api())
+
+
 def test_live_releases_are_no_error(console):
     up.require_live([RolloutProgress("tiny", State.LIVE)], console, Api())
 

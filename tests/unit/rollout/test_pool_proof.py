@@ -183,3 +183,12 @@ def test_the_form_stands_in_the_evidence():
     assert prove(Karpenter(), probe_gpu="buy").verdicts[-1].evidence["form"] == "probed"
     assert isinstance(prove(Karpenter()).verdicts[0].evidence["objects"][0]["action"], str)
     assert Applied("NodePool", "gpu", "created").enforced
+
+
+def test_where_no_karpenter_can_run_nothing_waits_for_it():
+    waits = []
+    profile = replace(PROFILE, name="local")
+
+    proof = PoolProof(Karpenter(answers_at=9), profile, Probe(), sleep=waits.append).prove([CPU])
+
+    assert (proof.form, waits) == ("static", [])
