@@ -96,7 +96,7 @@ def _observation(observed: LiveObservation) -> dg.AssetObservation:
         metadata |= _figures({s.name: s.value for s in signals})
     drawn = picture(looked.series)
     if drawn:
-        metadata["picture"] = dg.MetadataValue.md(drawn)
+        metadata["plot"] = dg.MetadataValue.md(drawn)
     if looked.ended:
         metadata["seen"] = table([{"figure": name, "value": value} for name, value in looked.ended.figures.items()])
     return dg.AssetObservation([observed.model, "live"], partition=observed.release, metadata=metadata)

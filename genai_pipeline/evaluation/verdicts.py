@@ -109,7 +109,7 @@ def _rate(
         summary += f" 95 % interval: {interval}."
         facts |= {"interval_low": round(interval.low, 4), "interval_high": round(interval.high, 4)}
     if wrong:
-        summary += f" Wrong: {' | '.join(wrong[:_SHOWN])}{' | …' if len(wrong) > _SHOWN else ''}."
+        summary += f" Wrong: {' | '.join(wrong[:_SHOWN])}{' | …' if len(wrong) > _SHOWN else '.'}"
     if unknown:
         summary += f" {unknown} not measured: {' | '.join(list(dict.fromkeys(problems))[:_SHOWN])}."
     if measured and least >= minimum - 1e-9:
