@@ -32,7 +32,7 @@ from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.verdict import worst
 from genai_pipeline.evaluation.agent_suite import AgentSuite
-from genai_pipeline.evaluation.evaluate import Against, EvaluationSettings, evaluate, measure_agent
+from genai_pipeline.evaluation.evaluate import Baseline, EvaluationSettings, evaluate, measure_agent
 from genai_pipeline.evaluation.suite_files import load_agent_suite
 from genai_pipeline.local.weather_server import WeatherServer
 
@@ -57,12 +57,12 @@ class Bench:
         self.spec, self.suite, self.weather_url = spec, suite, weather_url
         self.settings = EvaluationSettings(spec.gates.conversations, weather_url=weather_url)
 
-    def against(self, live: Served) -> Against:
+    def against(self, live: Served) -> Baseline:
         """Ask the live version once and keep its results, as in a rollout."""
         stored = measure_agent(live.agent_url, self.suite, self.settings, print_progress)
-        return Against(live.version, live.agent_url, stored)
+        return Baseline(live.version, live.agent_url, stored)
 
-    def evaluate(self, candidate: Served, against: Against) -> Evaluation:
+    def evaluate(self, candidate: Served, against: Baseline) -> Evaluation:
         gates, started = self.spec.gates, time.monotonic()
         found = evaluate(
             candidate.agent_url,
