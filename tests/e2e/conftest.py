@@ -68,7 +68,7 @@ class Installation:
             return False
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def installation() -> Iterator[Installation]:
     home = Path(tempfile.mkdtemp(prefix="genai-e2e-"))
     installation = Installation(home)
@@ -77,7 +77,7 @@ def installation() -> Iterator[Installation]:
     shutil.rmtree(home, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def v1(installation) -> Ended:
     """`genai up` on nothing."""
     return installation.genai("up")
@@ -93,7 +93,7 @@ class Switch:
     killed: int
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def v2(installation, v1) -> Switch:
     """`genai publish v2` under traffic, and the first run of its rollout is killed on the way."""
     assert v1.code == 0, v1.output
@@ -107,7 +107,7 @@ def v2(installation, v1) -> Switch:
     return Switch(ended, probe.result(), before["live"], killed)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def v3(installation, v2) -> Switch:
     """`genai publish v3` under traffic."""
     assert v2.ended.code == 0, v2.ended.output
@@ -119,7 +119,7 @@ def v3(installation, v2) -> Switch:
     return Switch(ended, probe.result(), before["live"], 0)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def gone_bad(installation, v3) -> Switch:
     """v1 goes live once more, with v2 as the last good release, and is made bad while it is watched."""
     before = installation.model
