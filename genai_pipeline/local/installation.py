@@ -122,6 +122,8 @@ class Installation:
         passed_on = {k: v for k, v in env.items() if k in _PASSED_ON or k.startswith(_PASSED_ON_PREFIXES)}
         if not uses_own_hub(ports, env):
             passed_on |= {k: v for k, v in env.items() if k in PROXIES}
+        if models := env.get("GENAI_MODELS"):  # services have another working folder than the shell
+            passed_on["GENAI_MODELS"] = str(Path(models).absolute())
         path = os.pathsep.join([str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin"])
         return passed_on | {"HOME": str(Path.home()), "PATH": path} | self.environment(ports, env)
 

@@ -118,3 +118,11 @@ def test_addresses_that_are_right_are_not_written_again(installation):
 
     assert installation.local_json.stat().st_ino == before
     assert json.loads(installation.local_json.read_text())["ports"] == LOCAL_PORTS
+
+
+def test_a_relative_folder_of_model_files_is_the_shells_own(installation, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    environment = installation.service_environment(LOCAL_PORTS, {"GENAI_MODELS": "my-models"})
+
+    assert environment["GENAI_MODELS"] == str(tmp_path / "my-models")
