@@ -1,4 +1,7 @@
-"""`genai doctor` where the cluster is a Kubernetes: what keeps the pipeline from running there. Changes nothing."""
+"""`genai doctor` where the cluster is a Kubernetes: what keeps the pipeline from running there.
+
+It changes nothing, but for a small object in the bucket that it deletes again.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from genai_pipeline.core.model_file import read_models
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.k8s.render import render_platform
+from genai_pipeline.staging.bucket_probe import require_conditional_writes
 
 LOOPBACK = ("127.", "localhost", "[::1]", "::1")
 ROLE_REMEDY = "An administrator applies `genai render --rbac`; see docs/kubernetes.md."
@@ -25,7 +29,7 @@ def cluster_findings(profile: Profile, env: Mapping[str, str], models: Path, gat
         *python_findings(sys.version_info[:2], installed_version),
         *model_findings(models, files),
         _cluster(profile, gateways),
-        _store(profile, gateways),
+        *_store(profile, gateways),
         *pods_store_findings(profile, env),
         *agent_key_findings(profile, env),
         *source_findings(gateways.source, files, profile, running=True),
@@ -38,9 +42,13 @@ def _cluster(profile: Profile, gateways: Gateways) -> Finding:
     return _tried(what, lambda: gateways.cluster.diff(render_platform(profile)), ROLE_REMEDY)
 
 
-def _store(profile: Profile, gateways: Gateways) -> Finding:
+def _store(profile: Profile, gateways: Gateways) -> list[Finding]:
     where = profile.s3_endpoint or f"Amazon S3, {profile.region}"
-    return _tried(f"bucket {profile.bucket} can be listed at {where}", lambda: list(gateways.store.list("releases/")))
+    listed = _tried(f"bucket {profile.bucket} can be listed at {where}", lambda: list(gateways.store.list("releases/")))
+    if listed.level == "fail":
+        return [listed]
+    what = f"bucket {profile.bucket} keeps the conditions of writes"
+    return [listed, _tried(what, lambda: require_conditional_writes(gateways.store))]
 
 
 def pods_store_findings(profile: Profile, env: Mapping[str, str]) -> list[Finding]:

@@ -62,9 +62,12 @@ class Lease:
         self._store = store
         self._prefix = f"{LEASES}{model}/{revision}/"
         self.key = f"{self._prefix}{kind}-{host}-{os.getpid()}-{secrets.token_hex(4)}"
-        self.take()
+        # Conditional, so that a store without conditions refuses this and not the manifest, after all bytes moved.
+        self._store.put_new(self.key, b"")
+        self._taken = time.monotonic()
 
     def take(self) -> None:
+        """Take the lease once more: it counts as alive from now on."""
         self._store.put(self.key, b"")
         self._taken = time.monotonic()
 
