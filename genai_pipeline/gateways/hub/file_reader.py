@@ -40,6 +40,7 @@ CONNECTIONS = 64
 MOST_REDIRECTS = 5
 MOST_ADDRESSES = 1024
 RUN_AGAIN = "Try again later. Files that are already verified stay staged."
+USE_A_HUB = "Set HF_ENDPOINT to a hub, or to a mirror that hands on the headers of the hub."
 _WORDS = {
     "NewConnectionError": "no server answers at its address",
     "NameResolutionError": "its host name is unknown",
@@ -68,10 +69,10 @@ class ReadLimits:
 
 
 class _TryAgain(Exception):
-    """This attempt failed, but another one may succeed; `wait_s` is what the hub asked for."""
+    """This attempt failed, but another one may succeed. Args: wait_s: what the hub asked for."""
 
-    def __init__(self, why: str, wait_s: float | None = None) -> None:
-        self.wait_s = wait_s
+    def __init__(self, why: str, remedy: str = "", wait_s: float | None = None) -> None:
+        self.remedy, self.wait_s = remedy, wait_s
         super().__init__(why)
 
 
@@ -124,13 +125,14 @@ class FileReader:
                 return
             except (_TryAgain, TooSlow, HTTPError) as error:
                 failures, breaks = (1 if progress.at > before else failures + 1), breaks + 1
-                why = _why(error)
-                asked_s, left_s = _asked_s(error), last - time.monotonic()
-                if failures >= ATTEMPTS or breaks >= MOST_BREAKS or left_s < (asked_s or 0.0):
+                tried = error if isinstance(error, _TryAgain) else _TryAgain(_why(error))
+                left_s = last - time.monotonic()
+                if failures >= ATTEMPTS or breaks >= MOST_BREAKS or left_s < 0:
                     raise HubUnavailable(
-                        f"{self._endpoint} did not send {repository}/{path}: {why}.", RUN_AGAIN
+                        f"{self._endpoint} did not send {repository}/{path}: {tried}.", tried.remedy or RUN_AGAIN
                     ) from None
-                self._sleep(backoff_s(failures, BACK_OFF_S, asked_s, max(LONGEST_WAIT_S, asked_s or 0.0)))
+                longest_s = left_s if tried.wait_s and tried.wait_s <= left_s else LONGEST_WAIT_S
+                self._sleep(backoff_s(failures, BACK_OFF_S, tried.wait_s, longest_s))
 
     def _attempt(self, url: str, revision: str, progress: _Progress) -> Iterator[bytes]:
         with self._answer(url, revision, progress) as response:
@@ -185,10 +187,7 @@ class FileReader:
                 self._pace.busy()
             raise self._error(response, url, redirected=target != url)
         if not named:
-            raise HubUnavailable(
-                f"{self._endpoint} answered without X-Repo-Commit, so nothing proves which commit the bytes are of.",
-                "Set HF_ENDPOINT to a hub, or to a mirror that hands on the headers of the hub.",
-            )
+            raise _TryAgain("it answered without X-Repo-Commit, so nothing names the commit of the bytes", USE_A_HUB)
         self._remember(url, target)
 
     def _authorization(self, target: str) -> dict[str, str]:
@@ -208,7 +207,9 @@ class FileReader:
         status, code = response.status, response.headers.get("X-Error-Code")
         if status == 429 or status >= 500:
             asked_s = retry_after_s(response.headers)
-            return _TryAgain(f"it answered {status}{f' and asks for {asked_s:.0f} s' if asked_s else ''}", asked_s)
+            return _TryAgain(
+                f"it answered {status}{f' and asks for {asked_s:.0f} s' if asked_s else ''}", wait_s=asked_s
+            )
         if status == 416:
             return Refused(
                 f"{url} is shorter than the range that was asked for.", "Take a new snapshot of the revision."
@@ -277,10 +278,6 @@ def _redirected(target: str, location: str) -> str:
         return urljoin(target, location)
     except ValueError:
         raise _TryAgain("it redirects to an invalid address") from None
-
-
-def _asked_s(error: Exception) -> float | None:
-    return error.wait_s if isinstance(error, _TryAgain) else None
 
 
 def _why(error: Exception) -> str:

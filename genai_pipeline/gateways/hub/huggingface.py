@@ -122,7 +122,7 @@ class HuggingFaceHub(Hub):
                 return ask()
             except RateLimited as error:
                 wait_s = backoff_s(1, 1.0, error.wait_s, RATE_LIMIT_S)
-                if wait_s > left_s:
+                if error.wait_s is None or wait_s > left_s:
                     raise
             left_s -= wait_s
             self._sleep(wait_s)
