@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-PAGE = Path(__file__).with_name("chat_ui.html")
+PAGE = Path(__file__).with_suffix(".html")
 PASSED_ON = ("/v1/models", "/v1/chat/completions")
 LARGEST_QUESTION = 1024 * 1024
 ANSWER_DEADLINE_S = 120
