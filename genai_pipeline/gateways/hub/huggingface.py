@@ -37,6 +37,7 @@ RESOLVE_TIMEOUT_S = 2.5  # once to connect and once to be answered
 SNAPSHOT_TIMEOUT_S = 30.0
 RATE_LIMIT_S = 900.0
 """Seconds that a snapshot waits for a hub that limits requests. Its windows last 300 s."""
+RATE_LIMIT_WAITS = 4
 TRY_AGAIN = "Try again later. If it repeats, check HF_ENDPOINT and the network."
 
 
@@ -117,7 +118,7 @@ class HuggingFaceHub(Hub):
     def _waiting_out_rate_limits(self, ask: Callable[[], T]) -> T:
         """Ask again after each wait that the hub asks for, so that a rate limit uses up no attempt of a rollout."""
         left_s = RATE_LIMIT_S
-        while True:
+        for _ in range(RATE_LIMIT_WAITS):
             try:
                 return ask()
             except RateLimited as error:
@@ -126,6 +127,7 @@ class HuggingFaceHub(Hub):
                     raise
             left_s -= wait_s
             self._sleep(wait_s)
+        return ask()
 
     def read(
         self, repository: str, revision: str, path: str, start: int = 0, end: int | None = None

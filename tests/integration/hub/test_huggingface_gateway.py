@@ -249,6 +249,10 @@ def test_a_snapshot_does_not_wait_for_ever() -> None:
         patient(server, waits).snapshot(MODEL, COMMIT)
     assert sum(waits) <= 900
 
+    with FlakyHub(*[429] * 50, headers={"Retry-After": "1"}) as server, pytest.raises(RateLimited):
+        patient(server, waits).snapshot(MODEL, COMMIT)
+    assert len(server.seen) == 5
+
 
 def test_a_mirror_that_drops_the_commit_is_named_with_its_setting() -> None:
     with FlakyHub(*["no_commit"] * 10) as server, pytest.raises(HubUnavailable, match="X-Repo-Commit") as raised:
