@@ -47,8 +47,9 @@ S3_REPLIES = [
     ),
     BadReply("nothing for a new upload", _BEGIN, bad.answer(200, _xml), StoreUnavailable),
     BadReply("nothing for a completion", _COMPLETE, bad.answer(200, _xml), StoreUnavailable),
-    BadReply("half a listing", _LIST, bad.shorter, StoreUnavailable),
-    BadReply("a listing that breaks off", _LIST, bad.truncated, StoreUnavailable),
+    # The connection that breaks off may take the next try with it, and a request has four.
+    BadReply("half a listing", _LIST, bad.shorter, StoreUnavailable, survived=2),
+    BadReply("a listing that breaks off", _LIST, bad.truncated, StoreUnavailable, survived=2),
     BadReply("an error in the 200 of a completion", _COMPLETE, _COMPLETE_ERROR, StoreUnavailable),
     BadReply(
         "an error in the 200 of a completion that happened", _COMPLETE, bad.done_but(_COMPLETE_ERROR), None, survived=1
