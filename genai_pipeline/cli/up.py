@@ -87,10 +87,12 @@ def watch_rollouts(
     Raises: NotReady: the deadline passed; says what was being waited for.
     """
     watch, end = ProgressReader(platform.gateways, platform.api), time.monotonic() + deadline_s
-    before = {(r.model, r.release) for r in map(watch.look, specs) if r.state in ENDED_BADLY}
+    before: set[tuple[str, str | None]] | None = None
     with progress_on(console) as progress:
         while True:
             looked = [watch.look(spec) for spec in specs]
+            if before is None:
+                before = {(r.model, r.release) for r in looked if r.state in ENDED_BADLY}
             seen = [replace(r, ended_before=(r.model, r.release) in before) for r in looked]
             progress.show(seen)
             if all(rollout.state in ENDS for rollout in seen):

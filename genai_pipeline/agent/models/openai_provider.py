@@ -90,12 +90,14 @@ class _CheckedClient:
         named: dict[str, Any] = {"model": request.pop("model"), "messages": [], "stream": request.pop("stream", True)}
         body = request | request.pop("extra_body", {})
         async with AsyncExitStack() as opened:
+            sent = self._system_role.messages(body["messages"])
             try:
-                answer = await self._answer(opened, named, body)
+                answer = await self._answer(opened, named, body | {"messages": sent})
             except APIStatusError as error:
-                if not self._system_role.is_refused(error.status_code, str(error), body["messages"]):
+                if not self._system_role.is_refused(error.status_code, str(error), sent):
                     raise
-                answer = await self._answer(opened, named, body)
+                again = self._system_role.messages(body["messages"])
+                answer = await self._answer(opened, named, body | {"messages": again})
             try:
                 async for chunk in read_chunks(answer.iter_bytes(), self._silence_s):
                     yield chunk
@@ -104,10 +106,9 @@ class _CheckedClient:
 
     async def _answer(self, opened: AsyncExitStack, named: dict[str, Any], body: dict[str, Any]) -> Any:
         """Send the request and return its answer, whose body is not read yet."""
-        sent = body | {"messages": self._system_role.messages(body["messages"])}
         try:
             async with asyncio.timeout(self._silence_s):  # the client's own timeout begins again with each byte
-                return await opened.enter_async_context(self._streamed.create(**named, extra_body=sent))
+                return await opened.enter_async_context(self._streamed.create(**named, extra_body=body))
         except TimeoutError as error:
             raise Stalled(self._silence_s) from error
         except APIConnectionError as error:

@@ -29,10 +29,9 @@ class SystemRole:
 
     def is_refused(self, status: int, message: str, sent: Sequence[Message]) -> bool:
         """Return whether the same request may succeed without the system role; the next ones are sent like that."""
-        if self._missing or status != 400 or not _REFUSED.search(message) or not _has_system_prompt(sent):
-            return False
-        self._missing = True
-        return True
+        refused = status == 400 and bool(_REFUSED.search(message)) and any(m.get("role") == "system" for m in sent)
+        self._missing = self._missing or refused
+        return refused
 
 
 def without_system_role(messages: Sequence[Message]) -> list[Message]:
@@ -45,11 +44,7 @@ def without_system_role(messages: Sequence[Message]) -> list[Message]:
     content = first["content"]
     part = {"type": "text", "text": prompt}
     first["content"] = f"{prompt}\n\n{content}" if isinstance(content, str) else [part, *content]
-    return list(kept)
-
-
-def _has_system_prompt(messages: Sequence[Message]) -> bool:
-    return any(m.get("role") == "system" for m in messages)
+    return [*kept]
 
 
 def _text(content: Any) -> str:
