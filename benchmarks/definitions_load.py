@@ -35,6 +35,7 @@ def write_models(folder: Path, count: int) -> None:
     """Model files that differ in name and source."""
     for number in range(count):
         text = f"name: bench-{number:03d}\nsource: {{hub: example/model-{number:03d}, ref: main}}\n"
+        text += "serving: {args: {enable-auto-tool-choice: true, tool-call-parser: mistral}}\n"
         (folder / f"bench-{number:03d}.yaml").write_text(text)
 
 

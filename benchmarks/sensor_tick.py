@@ -52,7 +52,10 @@ def write_hub(folder: Path, models: int) -> None:
 
 def specs(models: int) -> tuple[ModelSpec, ...]:
     names = [f"model-{number:03}" for number in range(models)]
-    return tuple(parse_model(f"name: {name}\nsource: {{hub: example/{name}}}\n", f"{name}.yaml") for name in names)
+    tools = "serving: {args: {enable-auto-tool-choice: true, tool-call-parser: hermes}}\n"
+    return tuple(
+        parse_model(f"name: {name}\nsource: {{hub: example/{name}}}\n{tools}", f"{name}.yaml") for name in names
+    )
 
 
 def fill(records: Records, store: S3Store, found: tuple[ModelSpec, ...], hub: HuggingFaceHub, releases: int) -> None:

@@ -44,6 +44,8 @@ BANNED = {
     r"(?<!there )\b(?:is|are|was|were) (?-i:none)(?! of\b)\b": "write what it must be: `x must be an integer`",
     r"\b(?:is|are) no (?:number|text|list|mapping|schedule|version|release|name)\b": "write `is not a …`",
     r"\bWhat is not\b.*\bis\b": "start with the subject",
+    r"; (?:empty|none) (?:if|where|for|without)\b": "write `or an empty text`, `or None`, and what decides",
+    r"\b(?:if|where) there (?:is|are|was|were) none\b(?! of\b)": "write `without one`, or what is absent",
 }
 QUESTION = re.compile(r"^(What|Whether|Why|Where|Who|How|Whose)\b")
 _SENTENCE_END = re.compile(r"(?<=[.!?:;])\s+|\n\s*\n|\n\s*(?=[-*|#>]|\d+\. )")

@@ -16,6 +16,7 @@ from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.owned_args import ONLY, OWNED
 from genai_pipeline.core.profile import SETTINGS
 
+UNIONS = ("anyOf", "oneOf", "allOf")
 DOCS = Path(__file__).parents[1] / "docs"
 HEAD = """# The model file
 
@@ -29,6 +30,27 @@ How to write your first one: [first-model.md](first-model.md).
 """
 
 MODEL_FILE_TAIL = """
+## Tasks
+
+`task` says what the model is for. A release proves what its task and its agent ask of it, and nothing else.
+
+| `task` | what it is | agent |
+|---|---|---|
+| `chat` | answers conversations, at `/v1/chat/completions` | yes; `agent: none` switches it off |
+| `completion` | continues text, at `/v1/completions` | no |
+| `embed` | turns text into vectors, at `/v1/embeddings` | no |
+| `score` | says how well texts fit a query, at `/score` | no |
+
+- An agent sends its tools with every request. So the engine needs `enable-auto-tool-choice` and `tool-call-parser`.
+  A chat model that was not trained for tools is served with `agent: none`.
+- Without an agent there are no `agent_candidate` and `agent_report`, no agent address and no scheduled evaluation.
+  `tool_call_parsed` is asked where there is an agent or a tool-call parser.
+- `embed` and `score` generate no tokens, so no check is about tokens one after another.
+  [tasks.md](tasks.md) has the checks and gates of each task.
+- What does not apply is shown as *not applicable* with its reason, in `genai status` and at `m/live`. It never passes.
+- What contradicts the task is refused when the file is read: gates of an agent that is not there, the wrong `runner`.
+- A change of `task`, or between an agent and none, is a new release, because it changes what must be proven.
+
 ## Arguments of the engine
 
 `serving.args` takes the arguments of vLLM's server by name, without `--`. Dashes and underscores are the same.
@@ -46,13 +68,16 @@ vLLM documents them on its page Engine Arguments.
 | `hf-overrides: {{rope_theta: 10000}}` | `--hf-overrides={{"rope_theta": 10000}}` |
 | `compilation-config.cudagraph_mode: FULL` | `--compilation-config.cudagraph_mode=FULL` |
 
-- The pipeline gives `load-format`, `shutdown-timeout`, `attention-backend` with a GPU, and `dtype` on some laptops.
-  Your value is stronger. `false` leaves them to vLLM.
+- The pipeline gives `load-format`, `shutdown-timeout`, `attention-backend` with an NVIDIA GPU, and
+  `dtype` on some laptops. Your value is stronger. `false` leaves them to vLLM.
 - `tensor-parallel-size` is set so that all GPUs of `serving.gpu.count` are used, unless you set it. Together with
   `pipeline-parallel-size`, `data-parallel-size` and `prefill-context-parallel-size` it must use exactly these GPUs.
 - Values that look like credentials are refused, because everyone who may read a Deployment could read them.
-- Names of hub repositories are refused, as in `tokenizer` or `speculative-config`. Engines ask no hub.
-  Absolute paths of the image and prefixes `s3://…` are taken.
+- Engines ask no hub, so names of repositories are refused, however deep they stand.
+- `tokenizer`, `spec-model` and the `model` of `speculative-config` take an absolute path of the image, or a staged
+  revision `s3://bucket/models/<name>/<revision>/`: see [staging.md](staging.md#drafts-and-tokenizers).
+- `lora-modules`, `default-mm-loras`, `hf-config-path` and `generation-config` take an absolute path only, because
+  vLLM does not read them from S3. `auto_map` in `hf-overrides` takes code of the model's own repository.
 - The arguments below belong to the pipeline.
 - An image whose tag names another version of vLLM, or none, may have other arguments. So names, types and choices are
   left to the engine, and `genai doctor` names the arguments that it does not know. All refusals above and below stay.
@@ -164,9 +189,14 @@ def _section(title: str, section: Mapping[str, Any], known: Mapping[str, Any]) -
 
 def _inner(field: Mapping[str, Any], known: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return the section that a field holds, also inside a list or beside null."""
-    choices = [field, field.get("items", {}), *field.get("anyOf", ()), *field.get("allOf", ())]
-    name = next((choice["$ref"].rpartition("/")[2] for choice in choices if "$ref" in choice), None)
-    return known[name] if name else None
+    choices = [field, field.get("items", {}), *(choice for key in UNIONS for choice in field.get(key, ()))]
+    named = (_named(choice, known) for choice in choices if "$ref" in choice)
+    return next((found for found in named if "properties" in found), None)
+
+
+def _named(field: Mapping[str, Any], known: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a reference stands for: a section, or a list of values."""
+    return known[field["$ref"].rpartition("/")[2]]
 
 
 def _described(name: str, field: Mapping[str, Any], known: Mapping[str, Any]) -> str:
@@ -184,7 +214,8 @@ def _default(field: Mapping[str, Any], known: Mapping[str, Any]) -> str:
 
 
 def _values(field: Mapping[str, Any], known: Mapping[str, Any]) -> str:
-    choices = [choice for choice in field.get("anyOf", (field,)) if choice.get("type") != "null"]
+    union = next((field[key] for key in UNIONS if key in field), (field,))
+    choices = [choice for choice in union if choice.get("type") != "null"]
     said = [_kind(choice, known) for choice in choices]
     return " or ".join(dict.fromkeys(said)) if len(said) < 4 else "any YAML value"
 
@@ -193,7 +224,8 @@ def _kind(field: Mapping[str, Any], known: Mapping[str, Any]) -> str:
     if values := field.get("enum") or ([field["const"]] if "const" in field else None):
         return ", ".join(f"`{value}`" for value in values)
     if "$ref" in field:
-        return "section"
+        named = _named(field, known)
+        return _kind(named, known) if "enum" in named else "section"
     kind = field.get("type")
     if kind == "array":
         return f"list of {_kind(field.get('items', {}), known)}".replace("of section", "of sections")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import psutil
 
 from genai_pipeline.core.engine_args import command_line
 from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.local.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT / "demo" / "hub" / "genai-demo" / "weather-agent"
@@ -64,11 +64,6 @@ def served(version: str, spec: ModelSpec, weather_url: str, logs: Path) -> Itera
         _wait(f"{engine_url}/v1/models", engine, logs / f"{version}-engine.log")
         _wait(f"{agent_url}/readyz", agent, logs / f"{version}-agent.log")
         yield Served(version, engine_url, agent_url)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 @contextmanager

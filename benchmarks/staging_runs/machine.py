@@ -7,7 +7,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from genai_pipeline.local.ports import free_port
 from genai_pipeline.local.s3_server import s3_command
 
 ROOT = Path(__file__).parents[2]
@@ -80,7 +80,7 @@ def _header(size: int) -> bytes:
 @contextmanager
 def hub(folder: Path) -> Iterator[str]:
     """The address of a hub over `folder`, in a process of its own."""
-    port = _free_port()
+    port = free_port()
     module = "genai_pipeline.local.hub.hub_server"
     command = [sys.executable, "-m", module, "--folder", str(folder), "--port", str(port)]
     url = f"http://127.0.0.1:{port}"
@@ -95,7 +95,7 @@ def hub(folder: Path) -> Iterator[str]:
 def s3(home: Path) -> Iterator[str]:
     """The address of an S3 with nothing in it; what it stored is deleted afterwards, so that no disk fills."""
     home.mkdir(parents=True)
-    command = s3_command(home, _free_port(), KEYS["AWS_ACCESS_KEY_ID"], KEYS["AWS_SECRET_ACCESS_KEY"], BUCKET)
+    command = s3_command(home, free_port(), KEYS["AWS_ACCESS_KEY_ID"], KEYS["AWS_SECRET_ACCESS_KEY"], BUCKET)
     try:
         with _running(command.argv, {"PATH": os.environ["PATH"], **command.env}, command.ready_url):
             time.sleep(1.5)  # it answers before it takes objects
@@ -123,9 +123,3 @@ def _running(command: tuple[str, ...] | list[str], env: object, url: str) -> Ite
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

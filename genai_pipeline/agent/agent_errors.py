@@ -10,10 +10,14 @@ class AgentError(Exception):
         status: HTTP status.
         code: stable across versions, for programs.
         retry_after_s: sent as Retry-After if a retry may help.
+        param: the field of the request that is wrong. Only errors in OpenAI's form show it.
     """
 
-    def __init__(self, status: int, code: str, message: str, retry_after_s: int | None = None) -> None:
+    def __init__(
+        self, status: int, code: str, message: str, retry_after_s: int | None = None, param: str | None = None
+    ) -> None:
         self.status, self.code, self.message, self.retry_after_s = status, code, message, retry_after_s
+        self.param = param
         super().__init__(message)
 
 

@@ -26,9 +26,9 @@ class AgentMetrics:
     def __init__(self, tool_names: frozenset[str], sessions: Callable[[], int]) -> None:
         self._tool_names = tool_names
         registry = self.registry = CollectorRegistry()
-        self.requests = Counter("agent_requests", "POST /agent by HTTP status.", ["status"], registry=registry)
+        self.requests = Counter("agent_requests", "Turns by HTTP status.", ["status"], registry=registry)
         self.seconds = Histogram(
-            "agent_request_seconds", "Duration of POST /agent.", buckets=LATENCY_BUCKETS, registry=registry
+            "agent_request_seconds", "Duration of a turn's request.", buckets=LATENCY_BUCKETS, registry=registry
         )
         self.first_byte = Histogram(
             "agent_first_byte_seconds",
@@ -45,14 +45,14 @@ class AgentMetrics:
         self.tokens = Counter("agent_tokens", "Tokens by kind and endpoint.", ["kind", "endpoint"], registry=registry)
         self.completions = Counter(
             "agent_completions",
-            f"Completions by endpoint, model and outcome: {', '.join(OUTCOMES)}.",
-            ["endpoint", "model", "outcome"],
+            f"Completions by endpoint, model that was asked, and outcome: {', '.join(OUTCOMES)}.",
+            ["endpoint", "asked_model", "outcome"],
             registry=registry,
         )
         self.breakers = Gauge(
             "agent_breaker_state",
             "1 for the current state of an endpoint's circuit breaker.",
-            ["endpoint", "model", "state"],
+            ["endpoint", "asked_model", "state"],
             registry=registry,
         )
         self.in_flight = Gauge("agent_requests_in_flight", "Turns under way.", registry=registry)

@@ -1,8 +1,10 @@
-"""The service over HTTP: POST /agent, GET and DELETE /sessions/{session_id}, and the endpoints for operators."""
+"""The service over HTTP: POST /agent, GET and DELETE /sessions/{session_id}, and the endpoints for operators.
+
+chat_routes.py adds the endpoints for clients of OpenAI's API.
+"""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -10,21 +12,26 @@ from functools import cache
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from genai_pipeline.agent import openapi
+from genai_pipeline.agent import chat_openapi, openapi
 from genai_pipeline.agent.agent_errors import AgentError
+from genai_pipeline.agent.answering import Json, answer_error
 from genai_pipeline.agent.callers import caller_key
-from genai_pipeline.agent.observed import RequestObserver, answer_error
+from genai_pipeline.agent.chat_routes import add_chat
+from genai_pipeline.agent.observed import RequestObserver
 from genai_pipeline.agent.question import Question, limited_question, read_question
 from genai_pipeline.agent.service import AgentService
 from genai_pipeline.agent.sessions.ids import SESSION_ID
-from genai_pipeline.agent.streaming import EventStream, begun, until_disconnect, wants_events
+from genai_pipeline.agent.streaming import AgentEvents, EventStream, begun, until_disconnect, wants_events
 
-PATHS = "POST /agent, GET and DELETE /sessions/{session_id}, GET /healthz, /readyz, /metrics and /openapi.json"
+PATHS = (
+    "POST /agent and /v1/chat/completions, GET and DELETE /sessions/{session_id}, "
+    "GET /v1/models, /healthz, /readyz, /metrics and /openapi.json"
+)
 
 
 def create_app(service: AgentService) -> FastAPI:
@@ -40,15 +47,11 @@ def create_app(service: AgentService) -> FastAPI:
     question = limited_question(service.settings.max_prompt_chars)
     _add_agent(app, service, question)
     _add_sessions(app, service)
+    add_chat(app, service)
     _add_operators_endpoints(app, service, question)
     _add_error_answers(app)
     app.add_middleware(RequestObserver, service=service)
     return app
-
-
-def _secured(service: AgentService, **described: Any) -> dict[str, Any]:
-    """Return the additions to the document of an operation that needs a key, if keys are set."""
-    return described | ({"security": [{"key": []}, {"keyHeader": []}]} if service.settings.keys else {})
 
 
 def _add_agent(app: FastAPI, service: AgentService, model: type[Question]) -> None:
@@ -61,7 +64,7 @@ def _add_agent(app: FastAPI, service: AgentService, model: type[Question]) -> No
         operation_id="ask",
         summary="One turn of a conversation",
         responses=openapi.reply_answers() | failures,
-        openapi_extra=_secured(service, requestBody=openapi.QUESTION_BODY),
+        openapi_extra=openapi.secured(settings, requestBody=openapi.QUESTION_BODY),
     )
     async def agent(request: Request) -> Response:
         key = caller_key(request.headers, settings.keys)
@@ -76,11 +79,11 @@ def _add_agent(app: FastAPI, service: AgentService, model: type[Question]) -> No
         def failed(error: AgentError) -> None:
             request.state.error_status = error.status
 
-        return EventStream(await begun(turn), turn, first_text, failed)
+        return EventStream(await begun(turn), turn, AgentEvents(), first_text, failed)
 
 
 def _add_sessions(app: FastAPI, service: AgentService) -> None:
-    described = _secured(service, parameters=[openapi.SESSION_PARAMETER])
+    described = openapi.secured(service.settings, parameters=[openapi.SESSION_PARAMETER])
 
     def key_and_session(request: Request) -> tuple[str, str]:
         key = caller_key(request.headers, service.settings.keys)
@@ -150,7 +153,10 @@ def _add_operators_endpoints(app: FastAPI, service: AgentService, question: type
     async def metrics() -> Response:
         return Response(service.metrics.render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    described = cache(lambda: openapi.document(app, service.settings, question))
+    @cache
+    def described() -> dict[str, Any]:
+        bodies = {"Question": question.model_json_schema(), **chat_openapi.schemas(service.settings)}
+        return openapi.document(app, service.settings, bodies)
 
     @readable("/openapi.json", "This document")
     async def document() -> Response:
@@ -163,18 +169,10 @@ class PlainText(Response):
     media_type = "text/plain"
 
 
-class Json(JSONResponse):
-    """Sends halves of surrogate pairs, which a model's words may hold and UTF-8 does not have, as escapes."""
-
-    def render(self, content: Any) -> bytes:
-        text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        return text.encode("utf-8", "backslashreplace")
-
-
 def _add_error_answers(app: FastAPI) -> None:
     @app.exception_handler(AgentError)
     async def agent_error(request: Request, error: AgentError) -> Response:
-        return answer_error(error)
+        return answer_error(error, request.url.path)
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
@@ -183,7 +181,7 @@ def _add_error_answers(app: FastAPI) -> None:
             404: ("not_found", f"{path} does not exist. The service has {PATHS}."),
             405: ("wrong_method", f"{request.method} is not allowed for {path}. The service has {PATHS}."),
         }.get(error.status_code, ("bad_request", f"The request is malformed ({error.detail})."))
-        answer = answer_error(AgentError(error.status_code, code, message))
+        answer = answer_error(AgentError(error.status_code, code, message), request.url.path)
         if error.status_code == 405:
             answer.headers["Allow"] = ", ".join(sorted(_methods(app, request.scope)))
         return answer

@@ -22,7 +22,7 @@ class Unauthorized(AgentError):
 
 
 def caller_key(headers: Mapping[str, str], keys: Sequence[str]) -> str:
-    """Return the caller's key; empty if the service has no keys. Args: headers: of the request, in any case.
+    """Return the caller's key, or an empty text if the service has no keys. Args: headers: of the request, in any case.
 
     Raises: Unauthorized: the key is missing or unknown. All known keys are compared, in constant time.
     """

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import time
 
-from fastapi.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from genai_pipeline.agent.agent_errors import AgentError
+from genai_pipeline.agent.answering import answer_error
 from genai_pipeline.agent.service import AgentService
 
 RELEASE_HEADER = "X-Genai-Release"
+TURNS = ("/agent", "/v1/chat/completions")
+"""The paths whose requests are turns. The metrics count these."""
 _CLOSING = (408, 413)
 """After these the rest of the body may still arrive, and must not be taken for the next request."""
 
@@ -46,9 +48,10 @@ class RequestObserver:
             if status:
                 raise  # the answer has begun: it can only be broken off
             message = f"The agent failed unexpectedly ({type(error).__name__}). See the service's log."
-            await answer_error(AgentError(500, "internal_error", message))(scope, receive, send_marked)
+            failed = AgentError(500, "internal_error", message)
+            await answer_error(failed, scope["path"])(scope, receive, send_marked)
         finally:
-            if scope["path"] == "/agent":
+            if scope["path"] in TURNS:
                 status = scope.get("state", {}).get(
                     "error_status", status
                 )  # a stream's own status came before its error
@@ -60,12 +63,3 @@ class RequestObserver:
         if self._service.draining.is_set() or status in _CLOSING:
             headers.append((b"connection", b"close"))
         return headers
-
-
-def answer_error(error: AgentError) -> Response:
-    answer = JSONResponse({"error": {"code": error.code, "message": error.message}}, error.status)
-    if error.retry_after_s is not None:
-        answer.headers["Retry-After"] = str(error.retry_after_s)
-    if error.status == 401:
-        answer.headers["WWW-Authenticate"] = "Bearer"
-    return answer

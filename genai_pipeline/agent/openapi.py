@@ -9,7 +9,6 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, ConfigDict, Field
 
-from genai_pipeline.agent.question import Question
 from genai_pipeline.agent.sessions.ids import SESSION_ID
 from genai_pipeline.agent.settings import Settings
 from genai_pipeline.agent.turn_events import Count, Cycle, ToolUse
@@ -170,15 +169,20 @@ def errors(settings: Settings, *statuses: int) -> dict[int | str, Any]:
     return described
 
 
-def document(app: FastAPI, settings: Settings, question: type[Question]) -> dict[str, Any]:
-    """Return the document of an application. Args: question: the model of the body of POST /agent."""
+def secured(settings: Settings, **described: Any) -> dict[str, Any]:
+    """Return the additions to the document of an operation that needs a key, if keys are set."""
+    return described | ({"security": [{"key": []}, {"keyHeader": []}]} if settings.keys else {})
+
+
+def document(app: FastAPI, settings: Settings, bodies: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the document of an application. Args: bodies: schemas of the requests' bodies, by their names."""
     described = get_openapi(
         title="Strands agent",
         version=settings.release_id or "0",
         description="Time and weather from a model with tools; one conversation for each session.",
         routes=app.routes,
     )
-    described["components"]["schemas"]["Question"] = question.model_json_schema()
+    described["components"]["schemas"] |= bodies
     described["components"]["securitySchemes"] = {
         "key": {"type": "http", "scheme": "bearer"},
         "keyHeader": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from genai_pipeline.agent.agent_metrics import AgentMetrics
 from genai_pipeline.agent.conversation import Conversation
@@ -29,11 +29,16 @@ from genai_pipeline.agent.tracing import Tracing
 
 @dataclass(frozen=True)
 class Parts:
-    """Use them within one event loop, which owns their connections."""
+    """Use them within one event loop, which owns their connections.
+
+    Args:
+        converse: makes a conversation; its argument follows the system prompt.
+    """
 
     models: ModelChain
     weather: WeatherService
     mcp: McpServers
+    converse: Callable[[str], Conversation]
     sessions: Sessions
     readiness: ReadinessCheck
     tracing: Tracing
@@ -48,18 +53,20 @@ class Parts:
         names = frozenset(t.tool_name for t in own) | mcp.tool_names
         metrics.knows_tools(names)
 
-        def tools() -> list[Any]:
-            return [*own, *mcp.tools()]
+        def converse(system: str = "") -> Conversation:
+            prompt = "\n\n".join(filter(None, (settings.system_prompt, system)))
+            asked = settings.model_copy(update={"system_prompt": prompt})
+            return Conversation(models.model(), [*own, *mcp.tools()], asked)
 
         sessions = Sessions(
-            lambda: Conversation(models.model(), tools(), settings),
+            converse,
             SessionLimits(
                 settings.max_sessions, settings.session_ttl_s, settings.session_max_bytes, settings.max_history_messages
             ),
             _shared_sessions(settings),
         )
         readiness = ReadinessCheck(settings, models, [t.tool_spec for t in own], mcp.problems)
-        return cls(models, weather, mcp, sessions, readiness, Tracing.begin(settings, names))
+        return cls(models, weather, mcp, converse, sessions, readiness, Tracing.begin(settings, names))
 
     async def start(self) -> None:
         """Connect to the tool servers, which needs the event loop."""

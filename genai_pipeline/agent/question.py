@@ -45,21 +45,25 @@ def limited_question(max_prompt_chars: int) -> type[Question]:
 
 async def read_question(request: Request, model: type[Question], max_bytes: int) -> Question:
     """Raises: AgentError: a 4xx that names what is wrong and what is allowed."""
-    body = await _read_body(request, max_bytes)
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return parse_question(body, content_type, model)
+    return parse_question(*await read_body(request, max_bytes), model)
 
 
-def parse_question(body: bytes, content_type: str, model: type[Question]) -> Question:
-    """Raises: AgentError: see read_question."""
+def parse_json(body: bytes, content_type: str, example: str) -> dict[str, Any]:
+    """Return the object in a body. Args: example: a sentence with a right one. Raises: AgentError: 400 or 415."""
     if content_type != "application/json":
         raise AgentError(415, "not_json", f"The content type is {content_type or 'missing'}. Send application/json.")
     try:
         data = json.loads(body.decode())
     except (ValueError, RecursionError) as error:
-        raise AgentError(400, "not_json", f"The body is not JSON in UTF-8. {EXAMPLE}") from error
+        raise AgentError(400, "not_json", f"The body is not JSON in UTF-8. {example}") from error
     if not isinstance(data, dict):
-        raise AgentError(400, "not_json", f"The body is not a JSON object. {EXAMPLE}")
+        raise AgentError(400, "not_json", f"The body is not a JSON object. {example}")
+    return data
+
+
+def parse_question(body: bytes, content_type: str, model: type[Question]) -> Question:
+    """Raises: AgentError: see read_question."""
+    data = parse_json(body, content_type, EXAMPLE)
     try:
         return model.model_validate(data)
     except ValidationError as error:
@@ -86,7 +90,8 @@ def _refusal(problem: Any) -> AgentError:
     return AgentError(400, "bad_prompt", f"The prompt {_PROBLEMS.get(kind, 'is empty')}. {EXAMPLE}")
 
 
-async def _read_body(request: Request, max_bytes: int) -> bytes:
+async def read_body(request: Request, max_bytes: int) -> tuple[bytes, str]:
+    """Return the body and its content type. Raises: AgentError: 400, 408 or 413."""
     body, size = bytearray(), 0
     try:
         async with asyncio.timeout(READ_DEADLINE_S):
@@ -102,4 +107,4 @@ async def _read_body(request: Request, max_bytes: int) -> bytes:
         raise AgentError(400, "bad_request", "The connection ended before the body did.") from error
     if size > max_bytes:
         raise AgentError(413, "body_too_large", f"The body is larger than {max_bytes} bytes. Shorten it.")
-    return bytes(body)
+    return bytes(body), request.headers.get("content-type", "").partition(";")[0].strip().lower()

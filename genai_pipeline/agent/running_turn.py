@@ -25,7 +25,7 @@ class RunningTurn:
         self.task.add_done_callback(lambda _: self._events.put_nowait(None))
 
     async def next(self, patience_s: float) -> Event | None:
-        """Return the next event, at the end Answered; None if there was no event for so long.
+        """Return the next event, at the end Answered, or None if there was no event for so long.
 
         Raises: AgentError: the turn failed.
         """

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from genai_pipeline.agent.agent_errors import AgentError
 from genai_pipeline.agent.agent_metrics import AgentMetrics
+from genai_pipeline.agent.chat_question import Talk
 from genai_pipeline.agent.question import Question
-from genai_pipeline.agent.running_turn import RunningTurn
+from genai_pipeline.agent.running_turn import RunningTurn, Work
 from genai_pipeline.agent.sessions.ids import new_session_id, owner_mark
 from genai_pipeline.agent.settings import Settings
 from genai_pipeline.agent.turn_events import Emit, Event, ToolEnded, Turn, TurnBegun
@@ -47,6 +48,16 @@ class AgentService:
 
         Raises: AgentError: 429 or 503; the turn did not begin.
         """
+        return self._begin(lambda emit: self._answer(question, key, emit))
+
+    def begin_alone(self, talk: Talk, turn_id: str) -> RunningTurn:
+        """Begin a turn that belongs to no session. Args: turn_id: names it in the traces.
+
+        Raises: AgentError: 429 or 503; the turn did not begin.
+        """
+        return self._begin(lambda emit: self._answer_alone(talk, turn_id, emit))
+
+    def _begin(self, work: Work) -> RunningTurn:
         self._refuse_while_draining()
         if len(self._turns) >= self.settings.max_concurrent:
             raise AgentError(
@@ -55,7 +66,7 @@ class AgentService:
                 f"{self.settings.max_concurrent} requests are under way. Try again in {RETRY_AFTER_S} s.",
                 RETRY_AFTER_S,
             )
-        turn = RunningTurn(lambda emit: self._answer(question, key, emit))
+        turn = RunningTurn(work)
         self._turns.add(turn.task)
         turn.task.add_done_callback(self._turns.discard)
         return turn
@@ -130,33 +141,56 @@ class AgentService:
 
     async def _answer(self, question: Question, key: str, emit: Emit) -> dict[str, Any]:
         session_id = question.session_id or new_session_id()
-        with self.metrics.in_flight.track_inprogress():
-            try:
-                turn = await self._turn(session_id, owner_mark(session_id, key), question.prompt, self._watched(emit))
-            except AgentError as error:
-                logger.warning("code=<%s> | a turn failed", error.code)
-                raise
+        with self._counted():
+            turn = await self._turn(session_id, owner_mark(session_id, key), question.prompt, self._watched(emit))
         return turn.to_json() | {"session_id": session_id}
+
+    async def _answer_alone(self, talk: Talk, turn_id: str, emit: Emit) -> dict[str, Any]:
+        with self._counted():
+            return (await self._turn_alone(talk, turn_id, self._watched(emit))).to_json()
 
     async def _turn(self, session_id: str, owner: str, prompt: str, emit: Emit) -> Turn:
         parts = await self._ready_parts()
         async with AsyncExitStack() as until_kept:
-            try:
-                async with self._deadline():
-                    session = await until_kept.enter_async_context(parts.sessions.use(session_id, owner))
-                    emit(TurnBegun(session_id))
-                    outcome = await session.conversation.turn(
-                        prompt, session.history, emit, parts.tracing.attributes(session_id)
-                    )
-            except AgentError:
-                raise
-            except Exception as error:
-                explained = parts.models.explain(error)
-                if explained.status == 500:
-                    logger.exception("code=<%s> | a turn failed unexpectedly", explained.code)
-                raise explained from error
+            async with self._explained(parts):
+                session = await until_kept.enter_async_context(parts.sessions.use(session_id, owner))
+                emit(TurnBegun(session_id))
+                outcome = await session.conversation.turn(
+                    prompt, session.history, emit, parts.tracing.attributes(session_id)
+                )
             await parts.sessions.keep(session, outcome)
             return outcome.turn
+
+    async def _turn_alone(self, talk: Talk, turn_id: str, emit: Emit) -> Turn:
+        parts = await self._ready_parts()
+        async with self._explained(parts):
+            emit(TurnBegun(turn_id))
+            history = parts.sessions.newest(talk.history)
+            attributes = parts.tracing.attributes(turn_id)
+            return (await parts.converse(talk.system).turn(talk.prompt, history, emit, attributes)).turn
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self.metrics.in_flight.track_inprogress():
+            try:
+                yield
+            except AgentError as error:
+                logger.warning("code=<%s> | a turn failed", error.code)
+                raise
+
+    @asynccontextmanager
+    async def _explained(self, parts: Parts) -> AsyncIterator[None]:
+        """Hold the deadline. Raises: AgentError: for every error within it."""
+        try:
+            async with self._deadline():
+                yield
+        except AgentError:
+            raise
+        except Exception as error:
+            explained = parts.models.explain(error)
+            if explained.status == 500:
+                logger.exception("code=<%s> | a turn failed unexpectedly", explained.code)
+            raise explained from error
 
     @asynccontextmanager
     async def _deadline(self) -> AsyncIterator[None]:

@@ -158,6 +158,16 @@ class Settings(BaseModel):
         return self.model_id or DEFAULT_MODEL[self.model_provider]
 
     @property
+    def agent_name(self) -> str:
+        """The agent's own name as a model of OpenAI's API. No model of the pipeline may have such a name."""
+        return f"{self.model}-agent"
+
+    @property
+    def max_chat_bytes(self) -> int:
+        """Of a request that brings its conversation: as much as a session may hold, and a question."""
+        return self.session_max_bytes + self.max_body_bytes
+
+    @property
     def endpoints(self) -> tuple[EndpointSpec, ...]:
         """The models that are asked, in this order. Raises: ValueError: a fallback is malformed."""
         url = self.model_base_url if self.model_provider == "openai" else ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from fastapi import Request
 from fastapi.responses import StreamingResponse
@@ -41,11 +41,34 @@ def _preferences(accept: str) -> Iterator[tuple[str, float]]:
             yield name, 1.0
 
 
+class StreamForm(Protocol):
+    """Writes what happens in a turn as server-sent events."""
+
+    def event(self, event: Event | None) -> str:
+        """Return the event's text, or an empty one if it is for this service only. None: nothing happened for long."""
+        ...
+
+    def error(self, error: AgentError) -> str:
+        """Return the text of the error that ends the stream."""
+        ...
+
+
+class AgentEvents:
+    """The events of POST /agent."""
+
+    def event(self, event: Event | None) -> str:
+        return frame_of(event)
+
+    def error(self, error: AgentError) -> str:
+        return _frame("error", {"code": error.code, "message": error.message})
+
+
 class EventStream(StreamingResponse):
     """Ends the turn with the response: Starlette ends the response when the client disconnects.
 
     Args:
         first: the first event, which was already read.
+        form: writes the events.
         on_text: called once, with the first text.
         on_error: called with the error that ends the stream.
     """
@@ -54,12 +77,13 @@ class EventStream(StreamingResponse):
         self,
         first: Event | None,
         turn: RunningTurn,
+        form: StreamForm,
         on_text: Callable[[], None],
         on_error: Callable[[AgentError], None],
     ) -> None:
         self._turn = turn
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        super().__init__(_frames(first, turn, on_text, on_error), media_type=EVENTS, headers=headers)
+        super().__init__(_frames(first, turn, form, on_text, on_error), media_type=EVENTS, headers=headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -81,7 +105,11 @@ async def begun(turn: RunningTurn) -> Event | None:
 
 
 async def _frames(
-    event: Event | None, turn: RunningTurn, on_text: Callable[[], None], on_error: Callable[[AgentError], None]
+    event: Event | None,
+    turn: RunningTurn,
+    form: StreamForm,
+    on_text: Callable[[], None],
+    on_error: Callable[[AgentError], None],
 ) -> AsyncIterator[str]:
     spoken = False
     try:
@@ -89,17 +117,17 @@ async def _frames(
             if isinstance(event, Delta) and not spoken:
                 spoken = True
                 on_text()
-            if frame := frame_of(event):
+            if frame := form.event(event):
                 yield frame
             event = await turn.next(HEARTBEAT_S)
-        yield frame_of(event)
+        yield form.event(event)
     except AgentError as error:
         on_error(error)
-        yield _frame("error", {"code": error.code, "message": error.message})
+        yield form.error(error)
 
 
 def frame_of(event: Event | None) -> str:
-    """Return the event as it is sent; empty if it is for this service only."""
+    """Return the event as it is sent, or an empty text if it is for this service only."""
     match event:
         case None:
             return HEARTBEAT

@@ -5,8 +5,9 @@ import dagster as dg
 from genai_pipeline.assets.release_asset import AssetResult, ReleaseContext, release_asset
 from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.facts import Facts
+from genai_pipeline.core.profile import Profile
 from genai_pipeline.k8s.engine import engine_args
-from genai_pipeline.k8s.render import weights_url
+from genai_pipeline.k8s.render import loaded_from
 from genai_pipeline.resources.configured import EndpointsResource, MetricsResource, ProfileResource, RolloutResource
 
 
@@ -34,7 +35,9 @@ def candidate(
         endpoints.inference(url),
         metrics.reader(),
         release.model,
-        weights_url(settings, release),
+        loaded_from(settings, release),
+        task=release.task,
+        asked=context.checks,
         max_tokens=context.spec.gates.serving.check_tokens,
     )
     metadata = {
@@ -42,7 +45,19 @@ def candidate(
         "object": release.object_name,
         "engine_arguments": " ".join(engine_args(context.spec.serving, release, settings)),
     }
-    return AssetResult(verdicts, metadata, Facts(deployed=deployed(context.spec, release, settings)))
+    return AssetResult(
+        verdicts, metadata | _about_head(context, settings), Facts(deployed=deployed(context.spec, release, settings))
+    )
+
+
+def _about_head(context: ReleaseContext, settings: Profile) -> dict[str, str]:
+    """Return as metadata, and log, that the end of a Ray head ends its workers; nothing where it does not."""
+    from genai_pipeline.rollout.switch.workloads import HEAD_IS_ALONE
+
+    if context.release.engine != "ray" or settings.ray_redis:
+        return {}
+    context.log(HEAD_IS_ALONE)
+    return {"ray_head": HEAD_IS_ALONE}
 
 
 def _make_room(context: ReleaseContext, rollout: RolloutResource) -> None:
@@ -52,4 +67,5 @@ def _make_room(context: ReleaseContext, rollout: RolloutResource) -> None:
 
     engines = rollout.engines()
     refuse_unless_allowed(context.spec, standing_of(context.record, engines.records(), engines.candidates()))
+    engines.candidates().refuse_unknown(context.spec, context.release)
     engines.cut_over().make_room_for(context.spec, context.release, context.log)

@@ -22,6 +22,8 @@ def baseline_of(engines: Engines, release: Release, suite: str, log: Callable[[s
     live = engines.records().live(release.model)
     if live is None or live.release == release.id:
         return Baseline(live.release if live else None, itself=live is not None)
+    if not engines.records().require(release.model, live.release).as_release.has_agent:
+        return Baseline(live.release, has_agent=False)
     results, stored = ResultsStore(engines.gateways.store), None
     try:
         stored = results.read(release.model, live.release, load_agent_suite(suite).name)

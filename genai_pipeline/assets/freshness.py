@@ -20,8 +20,8 @@ FROM, TICKS = datetime.fromisoformat("2026-01-01T00:00:00+00:00"), 2000
 
 
 def freshness_of(spec: ModelSpec, asset: str) -> dg.FreshnessPolicy | None:
-    """A warning after one evaluation that did not come, a failure after two; None where nothing is evaluated again."""
-    if asset not in KEPT_FRESH or spec.refresh.evaluation is None:
+    """A warning after one evaluation that did not come, a failure after two, or None without evaluations."""
+    if asset not in KEPT_FRESH or spec.refresh.evaluation is None or not spec.has_agent:
         return None
     gap = _longest_gap(spec.refresh.evaluation)
     return dg.FreshnessPolicy.time_window(fail_window=2 * gap + LATE, warn_window=gap + LATE)

@@ -18,6 +18,7 @@ from genai_pipeline.resources.engines import Engines
 from genai_pipeline.rollout.control.rollout_plan import why_not_yet
 from genai_pipeline.rollout.record.history import history_table
 
+NOT_APPLICABLE = "not applicable"
 PROMOTES_ITSELF = "Nothing else to do: the version sensor starts the promotion as soon as that has changed."
 
 
@@ -53,15 +54,24 @@ def _not_up(record: Record) -> GenaiError:
 
 
 def _metadata(context: ReleaseContext, engines: Engines) -> dict[str, dg.MetadataValue]:
-    model = context.release.model
-    verdicts = [
-        {"check": name, "outcome": str(v.outcome), "evidence": v.summary}
-        for name, v in sorted(context.record.verdicts.items())
-    ]
+    model, record = context.release.model, context.record
+    rows = {
+        name: {"check": name, "outcome": NOT_APPLICABLE, "evidence": why} for name, why in record.not_applicable.items()
+    }
+    for name, verdict in record.verdicts.items():
+        rows[name] = {"check": name, "outcome": str(verdict.outcome), "evidence": verdict.summary}
+    agent = engines.traffic().url(model, "agent") if context.release.has_agent else None
+    return {
+        **what_serves(engines, model),
+        **({"agent": dg.MetadataValue.url(f"{agent}/agent")} if agent else {}),
+        "record": table([rows[name] for name in sorted(rows)]),
+    }
+
+
+def what_serves(engines: Engines, model: str) -> dict[str, dg.MetadataValue]:
+    """Return the stable address of a model and the history of its releases, as metadata of `m/live`."""
     releases, _ = engines.records().readable(model)
     return {
         "endpoint": dg.MetadataValue.url(f"{engines.traffic().url(model)}/v1"),
-        "agent": dg.MetadataValue.url(f"{engines.traffic().url(model, 'agent')}/agent"),
-        "record": table(verdicts),
         "history": table(history_table(releases, engines.records().live(model))),
     }

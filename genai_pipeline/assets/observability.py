@@ -9,7 +9,6 @@ from genai_pipeline.assets.platform_asset import GROUP, check_specs, result
 from genai_pipeline.core.errors import GenaiError, UnknownKind
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.verdict import Verdict, inconclusive, passed
-from genai_pipeline.k8s.templating import RELEASE_LABEL
 from genai_pipeline.resources.configured import ModelsResource, RolloutResource
 from genai_pipeline.resources.engines import Engines
 
@@ -43,9 +42,9 @@ def _apply_monitors(engines: Engines) -> str:
 def _live_engine(engines: Engines, model: str) -> str | None:
     """The engine behind the stable address: one that made room for a candidate has no metrics."""
     release = engines.traffic().on(model)
-    labels = {"app.kubernetes.io/name": model, RELEASE_LABEL: release or "", "app.kubernetes.io/component": "engine"}
-    found = engines.gateways.cluster.list("Deployment", labels) if release else []
-    return next((e["metadata"]["name"] for e in found if (e.get("status") or {}).get("availableReplicas")), None)
+    record = engines.records().get(model, release) if release else None
+    up = record and engines.candidates().is_up(record.as_release)
+    return record.as_release.object_name if record and up else None
 
 
 def _metrics_readable(engines: Engines, specs: Sequence[ModelSpec], source: str) -> Verdict:

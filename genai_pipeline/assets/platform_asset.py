@@ -12,10 +12,14 @@ from genai_pipeline.core.verdict import Verdict
 GROUP = "platform"
 
 
+_HOLDS_NOTHING = ("model_files", "chat_ui")
+"""A wrong model file takes nothing with it but itself, and nothing comes after the chat page."""
+
+
 def check_specs(asset: str) -> list[dg.AssetCheckSpec]:
-    """All blocking but those of model_files: a wrong file takes nothing with it but itself."""
+    """All blocking but those of assets that hold nothing."""
     return [
-        dg.AssetCheckSpec(name, asset=[GROUP, asset], description=question, blocking=asset != "model_files")
+        dg.AssetCheckSpec(name, asset=[GROUP, asset], description=question, blocking=asset not in _HOLDS_NOTHING)
         for name, question in PLATFORM_CHECKS[asset].items()
     ]
 

@@ -5,7 +5,7 @@ The record is written before Dagster gets the verdicts, because the interlock be
 
 import inspect
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from genai_pipeline.assets.tables import shown
 from genai_pipeline.core.errors import GenaiError, Refused, ReleaseRefused, StagingError, Superseded
 from genai_pipeline.core.facts import Facts
 from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.purpose import checks_of
 from genai_pipeline.core.record import NO_FACTS, Record
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Outcome, Verdict
@@ -44,7 +45,8 @@ class ReleaseContext:
     """The release that a run is about.
 
     Args:
-        spec: the model file as it is now, with the section `serving` of the release.
+        spec: the model file as it is now, with what makes the release as it was.
+        checks: the checks of this asset that this release is asked, with their questions.
         log: writes a line to the run's log. Raises Superseded when a newer release is asked for.
         observe: reports metadata that the UI shows while the step still runs.
     """
@@ -52,6 +54,7 @@ class ReleaseContext:
     spec: ModelSpec
     release: Release
     record: Record
+    checks: Mapping[str, str]
     log: Callable[[str], None]
     observe: Callable[[Mapping[str, Any]], None]
 
@@ -77,15 +80,20 @@ class ReleaseAsset:
         return list(inspect.signature(self.work).parameters)[1:]
 
     def for_model(self, spec: ModelSpec, releases: dg.PartitionsDefinition) -> dg.AssetsDefinition:
-        """Return the Dagster asset of one model. All its checks block: what is not proven stops what follows."""
+        """Return the Dagster asset of one model, with the checks that apply to it.
+
+        All of them block: what is not proven stops what follows.
+        """
+        asked = checks_of(spec)
         checks = [
             dg.AssetCheckSpec(check, asset=[spec.name, self.name], description=question, blocking=True)
             for check, question in self.checks.items()
+            if check in asked[self.name]
         ]
 
         @dg.asset(
             key=[spec.name, self.name],
-            deps=[d.split("/") if "/" in d else [spec.name, d] for d in self.deps],
+            deps=[d.split("/") if "/" in d else [spec.name, d] for d in self.deps if "/" in d or d in asked],
             partitions_def=releases,
             group_name=spec.group,
             kinds=set(self.kinds),
@@ -105,11 +113,11 @@ class ReleaseAsset:
 def release_asset(
     *, deps: Sequence[str] = (), kinds: set[str], checks: Mapping[str, str], moves_traffic: bool = False
 ) -> Callable[[Work], ReleaseAsset]:
-    """Make a function an asset that every model has. Its name and docstring become the asset's.
+    """Make a function an asset of each model that its checks apply to. Its name and docstring become the asset's.
 
     Args:
-        deps: names of assets of the same model, or ``platform/<name>``.
-        checks: name of each check and the question that it answers.
+        deps: names of assets of the same model, or ``platform/<name>``. Those that the model does not have are dropped.
+        checks: name of each check and the question that it answers. A model has those of them that apply to it.
         moves_traffic: a newer release never interrupts it.
     """
     return lambda work: ReleaseAsset(work.__name__, work, tuple(deps), frozenset(kinds), checks, moves_traffic)
@@ -159,10 +167,10 @@ def carry_out(
         engines.overtaking().give_way(about.record)
         raise
     except GenaiError as caught:
-        error, result = caught, AssetResult(_verdicts_for(asset, caught))
+        error, result = caught, AssetResult(_verdicts_for(about.checks, caught))
     seconds = time.monotonic() - started
     if not isinstance(error, ReleaseRefused):  # a refusal says nothing about the release, and changes nothing
-        _write_down(engines, about.release, asset.name, result, seconds)
+        _write_down(engines, about, asset, result, seconds)
     return replace(result, metadata={**result.metadata, "seconds": seconds}), error
 
 
@@ -176,23 +184,32 @@ def _context_of(
         context.log_event(dg.AssetObservation([spec.name, asset.name], partition=partition, metadata=dict(metadata)))
 
     log = context.log.info if asset.moves_traffic else engines.overtaking().watched(record, context.log.info)
-    as_released = spec.model_copy(update={"serving": record.model_spec.serving})
-    return ReleaseContext(as_released, Release.of(as_released, record.revision), record, log, observe)
+    as_released = spec.as_released(record.model_spec)
+    asked = checks_of(as_released).get(asset.name, {})
+    if asked != checks_of(spec)[asset.name]:  # Dagster was promised the checks of the model file
+        what = f"{spec.name}@{partition} was made from a model file with another task, agent or tool-call parser."
+        raise ReleaseRefused(what, "Materialize a release of the model file as it is now.")
+    return ReleaseContext(as_released, Release.of(as_released, record.revision), record, asked, log, observe)
 
 
-def _verdicts_for(asset: ReleaseAsset, error: GenaiError) -> list[Verdict]:
+def _verdicts_for(checks: Iterable[str], error: GenaiError) -> list[Verdict]:
     outcome = Outcome.FAILED if isinstance(error, Refused | StagingError) else Outcome.INCONCLUSIVE
-    return [Verdict(check, outcome, str(error), {"error": type(error).__name__}) for check in asset.checks]
+    return [Verdict(check, outcome, str(error), {"error": type(error).__name__}) for check in checks]
 
 
-def _write_down(engines: Engines, release: Release, asset: str, result: AssetResult, seconds: float) -> None:
+def _write_down(
+    engines: Engines, about: ReleaseContext, asset: ReleaseAsset, result: AssetResult, seconds: float
+) -> None:
     """Write the result into the record. A failed verdict also ends the release and removes its candidate."""
-    not_passed = [v for v in result.verdicts if not v.passed]
-    event = f"{asset}: " + ("passed" if not not_passed else "; ".join(f"{v.check} {v.outcome}" for v in not_passed))
-    engines.records().update(
-        release.model, release.id, lambda r: r.with_verdicts(asset, result.verdicts, seconds, result.facts), event
-    )
-    failures = [f"{asset}.{v.check}: {v.summary}" for v in result.verdicts if v.outcome is Outcome.FAILED]
+    release, not_passed = about.release, [f"{v.check} {v.outcome}" for v in result.verdicts if not v.passed]
+    event = f"{asset.name}: {'; '.join(not_passed) or 'passed'}"
+
+    def written(record: Record) -> Record:
+        judged = record if asset.moves_traffic else record.judged_by(about.spec.gates)
+        return judged.with_verdicts(asset.name, result.verdicts, seconds, result.facts)
+
+    engines.records().update(release.model, release.id, written, event)
+    failures = [f"{asset.name}.{v.check}: {v.summary}" for v in result.verdicts if v.outcome is Outcome.FAILED]
     if failures:
         engines.ending().reject(release, " · ".join(dict.fromkeys(failures)))
 

@@ -3,6 +3,7 @@
 from genai_pipeline.assets.release_asset import AssetResult, ReleaseContext, release_asset
 from genai_pipeline.assets.tables import table
 from genai_pipeline.core.checks import CHECKS
+from genai_pipeline.core.task import Task
 from genai_pipeline.resources.configured import HubResource
 
 
@@ -21,5 +22,7 @@ def snapshot(context: ReleaseContext, hub: HubResource) -> AssetResult:
         "bytes": found.size_bytes,
         "licence": found.licence or "none",
     }
-    verdicts = judge_snapshot(found, context.spec.source.licences, source, context.spec.serving.args)
+    spec = context.spec
+    chats = spec.task is Task.CHAT
+    verdicts = judge_snapshot(found, spec.source.licences, source, spec.serving.args, chats, spec.has_agent)
     return AssetResult(verdicts, metadata)

@@ -12,12 +12,14 @@ def staged_model(
 ) -> AssetResult:
     """The snapshot's bytes in S3, verified against the hub's digests without touching a disk."""
     from genai_pipeline.assets.staging_metadata import StagingWatch, staged_metadata
+    from genai_pipeline.staging.named_revisions import require_named_revisions
     from genai_pipeline.staging.stager import Stager
 
+    require_named_revisions(store.objects(), context.spec.serving.args, context.log)
     release, source = context.release, hub.source(context.spec.source)
     snapshot = source.snapshot(context.spec.source.address, release.revision)
     stager = Stager(source, store.objects())
     watch = StagingWatch(context.observe)
     manifest = stager.stage(release.model, snapshot, context.log, watch)
     metadata = {"prefix": weights_url(profile.settings(), release), **staged_metadata(manifest, watch)}
-    return AssetResult(stager.verify(release.model, snapshot), metadata)
+    return AssetResult(stager.verify(release.model, snapshot), metadata, watch.facts)

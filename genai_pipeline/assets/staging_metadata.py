@@ -7,7 +7,9 @@ from typing import Any
 import dagster as dg
 
 from genai_pipeline.assets.tables import table
+from genai_pipeline.core.facts import Facts, StagingFigures
 from genai_pipeline.core.manifest import Manifest
+from genai_pipeline.core.record import NO_FACTS
 from genai_pipeline.staging.cost import PRICED_BY, usd
 from genai_pipeline.staging.meter import MIB, StagingProgress, TransferMethod
 
@@ -31,6 +33,13 @@ class StagingWatch:
             return  # the materialization has the end
         self._observed = now
         self._observe({"plan": self.plan, **figures(state)})
+
+    @property
+    def facts(self) -> Facts:
+        """Return what was measured; nothing for a revision that was staged before."""
+        if self.last is None:
+            return NO_FACTS
+        return Facts(staging=StagingFigures(bytes=self.last.bytes_done, seconds=round(self.last.elapsed_s, 3)))
 
 
 def plan_table(state: StagingProgress) -> dg.TableMetadataValue:

@@ -11,17 +11,17 @@ from genai_pipeline.resources.engines import Engines
 
 
 def measure_engine(context: ReleaseContext, engines: Engines) -> AssetResult:
-    """Return the verdict `tool_calling` with its tables. Without such a gate it is passed as not asked for.
+    """Return the verdict `tool_calling` with its tables; nothing without such a gate.
 
     Raises: NotFound, SuiteError: the suite is missing or wrong.
     """
     from genai_pipeline.evaluation.evaluate import EvaluationSettings, measure_tool_calls
     from genai_pipeline.evaluation.suite_files import load_tool_suite
-    from genai_pipeline.evaluation.verdicts import judge_tool_calling, tool_calling_not_asked
+    from genai_pipeline.evaluation.verdicts import judge_tool_calling
 
     gates = context.spec.gates
     if gates.agent.tool_calling_min is None:
-        return AssetResult([tool_calling_not_asked()])
+        return AssetResult([])
     suite = load_tool_suite(gates.agent.tool_calling_suite)
     url, price = engines.candidates().engine_url(context.release), context.record.usd_per_million_tokens
     settings = EvaluationSettings(gates.conversations, gates.agent.repeat, usd_per_million_tokens=price)

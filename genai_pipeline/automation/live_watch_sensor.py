@@ -12,11 +12,10 @@ from genai_pipeline.assets.tables import table
 from genai_pipeline.automation.watch_picture import picture
 from genai_pipeline.core.model_file import ModelFiles
 from genai_pipeline.core.model_spec import ModelSpec
-from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.record import Record
 from genai_pipeline.core.run_tags import LONGEST_REASON, MODEL_TAG, REASON_TAG, RELEASE_TAG
 from genai_pipeline.resources.configured import RolloutResource
-from genai_pipeline.resources.engines import Engines
+from genai_pipeline.resources.engines import Engines, kept
 from genai_pipeline.resources.runs import runs_under_way
 from genai_pipeline.rollout.watch.live_watch import FinishRequest, LiveObservation, LiveWatch
 from genai_pipeline.rollout.watch.reading import Asked
@@ -28,7 +27,7 @@ LONGEST_TICK_S = 10
 
 def live_watch_sensor(files: ModelFiles, tick_s: int) -> dg.SensorDefinition:
     """Return the one sensor for all models. What it leaves to do is a run of the job `roll_back`."""
-    watches: dict[Profile, LiveWatch] = {}  # from tick to tick: each knows which looks have not come back yet
+    watch_of = kept(_live_watch)
 
     @dg.sensor(
         name="live_watch",
@@ -38,11 +37,8 @@ def live_watch_sensor(files: ModelFiles, tick_s: int) -> dg.SensorDefinition:
         description="Watches live releases, and goes back to the last good one when a release misbehaves.",
     )
     def live_watch(context: dg.SensorEvaluationContext, rollout: RolloutResource) -> dg.SensorResult:
-        engines = rollout.engines()
-        if engines.profile not in watches:
-            watches[engines.profile] = _watch_of(engines)
         busy = {run.model for run in runs_under_way(context.instance)}
-        tick = watches[engines.profile].tick(files.specs, busy, context.cursor or "")
+        tick = watch_of(rollout.engines()).tick(files.specs, busy, context.cursor or "")
         for note in tick.notes:
             context.log.info(note)
         return dg.SensorResult(
@@ -72,7 +68,7 @@ def _finish(wanted: FinishRequest) -> dg.RunRequest:
     )
 
 
-def _watch_of(engines: Engines) -> LiveWatch:
+def _live_watch(engines: Engines) -> LiveWatch:
     def ask(spec: ModelSpec, record: Record, number: int, url: str) -> Asked:
         from genai_pipeline.evaluation.canary import ask_one
 

@@ -13,11 +13,11 @@ import dagster as dg
 from genai_pipeline.core.clock import utc_now
 from genai_pipeline.core.model_file import ModelFiles
 from genai_pipeline.core.model_spec import ModelSpec
-from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.run_tags import ATTEMPT_TAG, LONGEST_REASON, MODEL_TAG, REASON_TAG, RELEASE_TAG, ROLLOUT_TAG
 from genai_pipeline.resources.configured import RolloutResource
+from genai_pipeline.resources.engines import Engines, kept
 from genai_pipeline.resources.runs import runs_under_way
-from genai_pipeline.rollout.control.controller import PROMOTION_JOBS, ROLLOUT_JOBS, SENSORS, Controller, RequestedRun
+from genai_pipeline.rollout.control.controller import PROMOTION_JOBS, ROLLOUT_JOBS, SENSORS, RequestedRun
 
 
 def releases_of(spec: ModelSpec) -> dg.DynamicPartitionsDefinition:
@@ -75,7 +75,7 @@ def _version_sensor(kind: str, files: ModelFiles, jobs: Sequence[Any], tick_s: i
     """A new revision or serving section becomes a release and a run."""
     specs = [spec for spec in files.specs if spec.source.kind == kind]
     problems = [line for error in files.errors for line in error.problems]
-    controllers: dict[Profile, Controller] = {}  # from tick to tick: each remembers what it read and asked
+    controller_of = kept(Engines.controller)
     mine = {name(spec) for spec in specs for name in (rollout_job_name, promote_job_name)}
 
     @dg.sensor(
@@ -86,13 +86,10 @@ def _version_sensor(kind: str, files: ModelFiles, jobs: Sequence[Any], tick_s: i
         description=f"Starts a rollout for every new version and every changed serving section of {kind} models.",
     )
     def new_versions(context: dg.SensorEvaluationContext, rollout: RolloutResource) -> dg.SensorResult | dg.SkipReason:
-        engines = rollout.engines()
-        if engines.profile not in controllers:
-            controllers[engines.profile] = engines.controller()
         under_way = runs_under_way(context.instance)
         gone = {spec.name: why for spec in specs if (why := files.why_gone(spec.name))}  # their runs would fail
         found = [spec for spec in specs if spec.name not in gone]
-        tick = controllers[engines.profile].tick(found, under_way, datetime.fromisoformat(utc_now()))
+        tick = controller_of(rollout.engines()).tick(found, under_way, datetime.fromisoformat(utc_now()))
         if not tick.starts:
             waiting = [f"{model}: {why} Nothing starts until that is right." for model, why in gone.items()]
             return dg.SkipReason("\n".join([*problems, *waiting, *tick.notes]))

@@ -28,10 +28,11 @@ def upkeep_of(specs: Sequence[ModelSpec]) -> dg.Definitions:
     if not specs:
         return dg.Definitions()
     staged, drift, capacity = [staged_bytes_check(spec) for spec in specs], drift_checks(specs), capacity_checks(specs)
-    suites = [live_evaluation_checks(spec) for spec in specs]
+    evaluated = [spec for spec in specs if spec.has_agent]
+    suites = [live_evaluation_checks(spec) for spec in evaluated]
     verify, compare, look = verify_job(staged), drift_job(drift), capacity_job(capacity)
-    evaluate = [evaluation_job(spec, suite) for spec, suite in zip(specs, suites, strict=True)]
-    schedules = [evaluation_schedule(spec, job) for spec, job in zip(specs, evaluate, strict=True)]
+    evaluate = [evaluation_job(spec, suite) for spec, suite in zip(evaluated, suites, strict=True)]
+    schedules = [evaluation_schedule(spec, job) for spec, job in zip(evaluated, evaluate, strict=True)]
     return dg.Definitions(
         asset_checks=[*staged, drift, capacity, *suites],
         jobs=[verify, compare, look, *evaluate],
@@ -101,7 +102,7 @@ def evaluation_job(spec: ModelSpec, check: dg.AssetChecksDefinition) -> Any:
 
 
 def evaluation_schedule(spec: ModelSpec, job: Any) -> dg.ScheduleDefinition | None:
-    """As the model file says; None where it says off."""
+    """As the model file says, or None where it says off."""
     if spec.refresh.evaluation is None:
         return None
 

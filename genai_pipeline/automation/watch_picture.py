@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from genai_pipeline.core.svg import BLUE, GREY, RED, XY, Axes, as_markdown, document, text
 
 Point = tuple[float, float | None, float | None]
-"""Seconds into the watch, TTFT p95 in ms, share of failed requests; None where it was not measured."""
+"""Seconds into the watch, TTFT p95 in ms, share of failed requests. None stands for a figure that was not measured."""
 
 _WIDTH, _HEIGHT = 330, 160
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 34, 30
 
 
 def picture(points: Sequence[Point]) -> str:
-    """Return the chart as a Markdown image; empty where neither figure was measured twice."""
+    """Return the chart as a Markdown image, or an empty text where neither figure was measured twice."""
     ttft = [(at, value) for at, value, _ in points if value is not None]
     failed = [(at, share * 100) for at, _, share in points if share is not None]
     if len(ttft) < 2 and len(failed) < 2:

@@ -43,6 +43,11 @@ def live_evaluation_checks(spec: ModelSpec) -> dg.AssetChecksDefinition:
                 yield upkeep_result(spec.name, asset, passed(check, "No release is live."), "none")
             return
         record = engines.records().require(spec.name, live.release)
+        if not record.as_release.has_agent:
+            for check, asset in REPORTS.items():
+                why = f"Not applicable: {live.release} has no agent to be asked."
+                yield upkeep_result(spec.name, asset, inconclusive(check, why), live.release)
+            return
         verdicts, metadata = _measured(engines, spec, record, context.log.info)
         _remember(engines, record, verdicts[0])
         for event in _materializations(spec, record, verdicts, metadata):

@@ -6,17 +6,26 @@ It changes nothing, but for a small object in the bucket that it deletes again.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from genai_pipeline.cli.doctor import Finding, installed_version, model_findings, python_findings, source_findings
 from genai_pipeline.core.errors import GenaiError, NotFound
 from genai_pipeline.core.model_file import read_models
+from genai_pipeline.core.model_spec import Gpu, ModelSpec
 from genai_pipeline.core.profile import Profile
+from genai_pipeline.core.release import Release
 from genai_pipeline.gateways import Gateways
-from genai_pipeline.k8s.render import render_platform
-from genai_pipeline.staging.bucket_probe import require_conditional_writes
+from genai_pipeline.gateways.cluster.abc import Cluster
+from genai_pipeline.gateways.cluster.pods import Object
+from genai_pipeline.k8s.placement import gpu_in_words
+from genai_pipeline.k8s.render import render_engine, render_platform
+from genai_pipeline.rollout.pools.instance_types import UNKNOWN
+from genai_pipeline.rollout.pools.node_fit import why_not_in
+from genai_pipeline.rollout.pools.node_offer import why_no_node
+from genai_pipeline.rollout.switch.workloads import HEAD_IS_ALONE, workload_of
+from genai_pipeline.staging.bucket_probe import lacks, require_conditional_writes, require_uploads
 
 LOOPBACK = ("127.", "localhost", "[::1]", "::1")
 ROLE_REMEDY = "An administrator applies `genai render --rbac`; see docs/kubernetes.md."
@@ -29,6 +38,8 @@ def cluster_findings(profile: Profile, env: Mapping[str, str], models: Path, gat
         *python_findings(sys.version_info[:2], installed_version),
         *model_findings(models, files),
         _cluster(profile, gateways),
+        *gpu_findings(files.specs, profile, gateways.cluster),
+        *ray_findings(files.specs, profile, gateways.cluster),
         *_store(profile, gateways),
         *pods_store_findings(profile, env),
         *agent_key_findings(profile, env),
@@ -42,13 +53,68 @@ def _cluster(profile: Profile, gateways: Gateways) -> Finding:
     return _tried(what, lambda: gateways.cluster.diff(render_platform(profile)), ROLE_REMEDY)
 
 
+def gpu_findings(specs: Sequence[ModelSpec], profile: Profile, cluster: Cluster) -> list[Finding]:
+    """Look for a node for each model with a GPU. On EKS a rollout does that, with its own pools."""
+    asking = [(spec, gpu) for spec in specs if (gpu := spec.serving.gpu) and not profile.has_eks_nodes]
+    if not asking:
+        return []
+    try:
+        nodes, pools = cluster.list("Node"), [p for p in cluster.list("NodePool") if p.get("status")]
+    except GenaiError as error:
+        return [Finding("fail", error.what, error.remedy)]
+    unused = [
+        Finding(
+            "warn",
+            f"{spec.name}: serving.gpu.instance-family is a word of EKS, and chooses no node in this profile",
+            "Choose nodes by their labels, in serving.gpu.selector, or leave it out.",
+        )
+        for spec, gpu in asking
+        if "instance_family" in gpu.model_fields_set and not gpu.selector
+    ]
+    return [*unused, *(_node_finding(spec, gpu, profile, nodes, pools) for spec, gpu in asking)]
+
+
+def _node_finding(
+    spec: ModelSpec, gpu: Gpu, profile: Profile, nodes: Sequence[Object], pools: Sequence[Object]
+) -> Finding:
+    (deployment, *_) = render_engine(spec, Release.of(spec, "0" * 40), profile)
+    pod, asked = deployment["spec"]["template"]["spec"], gpu_in_words(gpu, profile)
+    why = why_no_node(pod, nodes)
+    if not why:
+        return Finding("ok", f"{spec.name}: there is a node for {asked}")
+    hosting = [pool["metadata"]["name"] for pool in pools if not why_not_in(pod, pool, UNKNOWN)]
+    if hosting:
+        return Finding("ok", f"{spec.name}: NodePool {', '.join(hosting)} may bring a node for {asked}")
+    remedy = "`kubectl describe nodes` shows their labels, taints and resources."
+    return Finding("fail", f"{spec.name}: there is no node for {asked}: {why}", remedy)
+
+
+def ray_findings(specs: Sequence[ModelSpec], profile: Profile, cluster: Cluster) -> list[Finding]:
+    """Look for KubeRay where a model asks for it. A dry run of the first such RayService tells."""
+    asking = [spec for spec in specs if spec.serving.engine == "ray"]
+    if not asking:
+        return []
+    release, names = Release.of(asking[0], "0" * 40), ", ".join(spec.name for spec in asking)
+    first, objects = workload_of(cluster, release), render_engine(asking[0], release, profile)
+    found = _tried(f"{names}: the cluster would take a RayService", lambda: first.refuse_unknown(objects), ROLE_REMEDY)
+    alone = [] if profile.ray_redis else [Finding("warn", f"{names}: {HEAD_IS_ALONE}")]
+    return [found, *alone]
+
+
 def _store(profile: Profile, gateways: Gateways) -> list[Finding]:
     where = profile.s3_endpoint or f"Amazon S3, {profile.region}"
     listed = _tried(f"bucket {profile.bucket} can be listed at {where}", lambda: list(gateways.store.list("releases/")))
     if listed.level == "fail":
         return [listed]
-    what = f"bucket {profile.bucket} keeps the conditions of writes"
-    return [listed, _tried(what, lambda: require_conditional_writes(gateways.store))]
+    bucket, store = f"bucket {profile.bucket}", gateways.store
+    less: list[str] = []
+    return [
+        listed,
+        _tried(f"{bucket} keeps the conditions of writes", lambda: require_conditional_writes(store)),
+        _tried(f"{bucket} takes uploads in parts", lambda: require_uploads(store)),
+        _tried(f"{bucket} takes files, and deletes them", lambda: less.extend(lacks(store))),
+        *(Finding("warn", f"{bucket} {lack}") for lack in less),
+    ]
 
 
 def pods_store_findings(profile: Profile, env: Mapping[str, str]) -> list[Finding]:

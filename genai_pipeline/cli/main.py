@@ -7,8 +7,9 @@ import os
 import signal
 import sys
 
-from genai_pipeline.cli import evaluation, models, releases, services, staging
+from genai_pipeline.cli import evaluation, exporting, models, releases, services, staging
 from genai_pipeline.cli.context import Context, Run
+from genai_pipeline.cli.plan import plan_command
 from genai_pipeline.core.errors import GenaiError
 
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
@@ -58,14 +59,18 @@ def _context(args: argparse.Namespace, env: dict[str, str]) -> Context:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="genai", description="The life of a language model, from the hub to traffic.")
-    commands = parser.add_subparsers(metavar="command", required=True)
+    parser = argparse.ArgumentParser(
+        prog="genai",
+        usage="genai [-h] command ...   (genai --help lists the commands)",
+        description="The life of a language model, from the hub to traffic.",
+    )
+    commands = parser.add_subparsers(prog="genai", metavar="command", required=True)
 
     def command(name: str, run: Run, text: str) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=text)
         added.set_defaults(command=run, interrupted="Nothing is lost: run it again.")
         return added
 
-    for group in (services, models, releases, evaluation, staging):
+    for group in (services, plan_command, models, releases, evaluation, staging, exporting):
         group.announce(command)
     return parser

@@ -24,26 +24,25 @@ from genai_pipeline.k8s.render import (
     render_node_pools,
     render_platform,
     render_rbac,
-    service_url,
-    stable_name,
 )
+from genai_pipeline.observability.observability_objects import observability_objects
+from genai_pipeline.observability.rule_groups import all_groups
 
 Folders = list[tuple[str, Objects]]
 """Folder and what is written into it, in the order in which it is applied."""
 
 KUSTOMIZATION = "kustomization.yaml"
 WRITTEN_BY = "# Written by `genai render`, which replaces it and the files that it lists.\n"
-PLATFORM, RBAC = "platform", "rbac"
+PLATFORM, RBAC, OBSERVABILITY = "platform", "rbac", "observability"
 
 
 def platform_objects(specs: Sequence[ModelSpec], profile: Profile) -> Objects:
     """Return what every model shares: namespace, policies, node pools, monitoring, the chat page."""
-    urls = {spec.name: service_url(stable_name(spec.name, "engine"), "engine", profile) for spec in specs}
     return [
         *render_platform(profile),
         *render_node_pools(profile, specs),
         *render_monitoring(profile),
-        *render_chat_ui(profile, urls),
+        *render_chat_ui(profile, specs),
     ]
 
 
@@ -56,6 +55,19 @@ def rendered(releases: Sequence[tuple[ModelSpec, Release]], profile: Profile) ->
 def rbac_objects(profile: Profile) -> Folders:
     """Return what an administrator applies once. With it the pipeline may do its work and nothing else."""
     return [(RBAC, render_rbac(profile))]
+
+
+def watched(specs: Sequence[ModelSpec], profile: Profile) -> Folders:
+    """Return dashboards, rules, monitors and the exporter of releases: what a Prometheus operator and Grafana read."""
+    return [(OBSERVABILITY, observability_objects(specs, profile))]
+
+
+def rule_file(specs: Sequence[ModelSpec], profile: Profile) -> str:
+    """Return the same rules as one file, for Amazon Managed Prometheus or a Prometheus without an operator."""
+    import yaml
+
+    groups = {"groups": all_groups(specs, profile)}
+    return yaml.safe_dump(groups, sort_keys=False, allow_unicode=True, width=10_000)
 
 
 def as_yaml(objects: Objects) -> str:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from genai_pipeline.cli.context import Command, Context, require_local
 
 if TYPE_CHECKING:
+    from genai_pipeline.core.model_spec import ModelSpec
+    from genai_pipeline.core.profile import Profile
     from genai_pipeline.core.source_spec import Source
     from genai_pipeline.resources.engines import Engines
 
@@ -19,17 +21,19 @@ def announce(command: Command) -> None:
     render.add_argument("--revision", help="commit of the model; default: what its ref stands for now")
     render.add_argument("--out", type=Path, help="folder for one file per object and a kustomization; default: stdout")
     render.add_argument("--rbac", action="store_true", help="the pipeline's own account and Role, for an administrator")
-    publish = command("publish", _publish, "publish a revision on the embedded hub, as its owner would")
+    render.add_argument("--observability", action="store_true", help="dashboards, rules, monitors and the exporter")
+    render.add_argument("--rules", action="store_true", help="the rules alone, as one file of Prometheus or of AMP")
+    publish = command("publish", _publish, "publish a revision of the demo model on the embedded hub")
     publish.add_argument("revision", help="for example v2")
     publish.add_argument("--model", help="default: the one model")
-    broken = command("break", _break, "let the live release of the demo misbehave, to see it rolled back")
+    broken = command("break", _break, "make the live release of the demo misbehave, to see it rolled back")
     broken.add_argument("model")
     broken.add_argument("--with", dest="fault", choices=("errors", "latency", "wrong", "crash"), default="errors")
-    command("mend", _mend, "switch that off").add_argument("model")
+    command("mend", _mend, "repair what `genai break` broke").add_argument("model")
 
 
 def _render(context: Context) -> int:
-    from genai_pipeline.cli.manifests import as_yaml, rbac_objects, rendered, write_objects
+    from genai_pipeline.cli.manifests import as_yaml, rbac_objects, rendered, watched, write_objects
     from genai_pipeline.cli.up import read_valid_models
     from genai_pipeline.core.release import Release
 
@@ -39,13 +43,31 @@ def _render(context: Context) -> int:
         folders = rbac_objects(profile)
     else:
         specs = read_valid_models(context.models, context.args.model, lambda text: print(text, file=sys.stderr))
-        releases = [(s, Release.of(s, _revision(context, s.source, engines))) for s in specs]
-        folders = rendered(releases, profile)
+        if context.args.rules:
+            return _write_rules(context, specs, profile)
+        if context.args.observability:
+            folders = watched(specs, profile)
+        else:
+            releases = [(s, Release.of(s, _revision(context, s.source, engines))) for s in specs]
+            folders = rendered(releases, profile)
     if context.args.out is None:
         sys.stdout.write(as_yaml([o for _, objects in folders for o in objects]))
     else:
         for file in write_objects(folders, context.args.out):
             context.say(str(file))
+    return 0
+
+
+def _write_rules(context: Context, specs: list[ModelSpec], profile: Profile) -> int:
+    from genai_pipeline.cli.manifests import rule_file
+
+    text, out = rule_file(specs, profile), context.args.out
+    if out is None:
+        sys.stdout.write(text)
+        return 0
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "rules.yaml").write_text(text)
+    context.say(str(out / "rules.yaml"))
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import shorten
 from typing import TYPE_CHECKING, Protocol
 
 from genai_pipeline.cli.rollout_progress import AssetProgress, RolloutProgress
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console, Group
     from rich.table import Table
 
+SUMMARY_CHARS = 160
 MARKS = {
     "passed": "[green]✔[/]",
     "failed": "[red]✘[/]",
@@ -109,14 +111,17 @@ def _table(rollout: RolloutProgress) -> Table:
     table.add_column("checks")
     for asset in rollout.assets:
         seconds = f"{asset.seconds:.0f}" if asset.seconds is not None else ""
-        table.add_row(MARKS.get(asset.state, ""), asset.name, seconds, escape(_checks(asset).strip(" ()")))
+        table.add_row(MARKS.get(asset.state, ""), asset.name, seconds, escape(_checks(asset).strip(" :()")))
     return table
 
 
 def _checks(asset: AssetProgress) -> str:
-    """One line, the first of each summary: the table at the end has all of it."""
+    """One line with the start of each summary: the end of `genai up` and `genai history` have all of it."""
     if asset.not_passed:
-        return " " + " · ".join(f"{names}: {about.splitlines()[0]}" for names, about in grouped(asset.not_passed))
+        found = grouped(asset.not_passed)
+        return ": " + " · ".join(
+            f"{names}: {shorten(about, SUMMARY_CHARS, placeholder=' …')}" for names, about in found
+        )
     count = len(asset.verdicts)
     return f" ({count} {'check' if count == 1 else 'checks'} passed)" if count else ""
 

@@ -32,10 +32,10 @@ def announce(command: Command) -> None:
     approve.add_argument("model", metavar=MODEL_AT_RELEASE, help="default: the one that waits for it")
     rollback = command("rollback", _rollback, "give the traffic back to the last good release, or to another one")
     rollback.add_argument("model")
-    rollback.add_argument("--to", metavar="RELEASE", help="default: the last good one; its first digits will do")
-    rollback.add_argument("--reason", default="", help="why; it stands in the record")
+    rollback.add_argument("--to", metavar="RELEASE", help="default: the last good one; its first digits are enough")
+    rollback.add_argument("--reason", default="", help="why; the record keeps it")
     rollback.set_defaults(interrupted="Run it again: it goes on where it stopped. The sensor finishes it as well.")
-    rebuild = command("rebuild", _rebuild, "tell Dagster again what the records know, after its storage was lost")
+    rebuild = command("rebuild", _rebuild, "report the records to Dagster again, after its storage was lost")
     rebuild.add_argument("model", nargs="?", help="default: every model that has a file here")
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.purpose import checks_of
 from genai_pipeline.core.record import Live, Phase, Record
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Verdict
@@ -93,7 +93,7 @@ def rollout_of(
 ) -> RolloutProgress:
     """Put together what is known of a model whose source and model file ask for `wanted`. Pure."""
     under_way = run is not None and not run.finished
-    assets = tuple(_asset(spec, name, record, run, now) for name in CHECKS)
+    assets = tuple(_asset(spec, name, record, run, now) for name in checks_of(spec))
     found = (State.ROLLING_OUT, "") if under_way else _at_rest(spec, wanted, live, record, now)
     return RolloutProgress(spec.name, found[0], wanted.id, live, record, run, assets, found[1])
 
@@ -185,5 +185,9 @@ class ProgressReader:
             return f"Dagster cannot load the code location: {broken}"
         said = self.api.sensor_note(SENSORS[spec.source.kind])
         own = [line for line in said.splitlines() if line.startswith(f"{spec.name}: ")]
-        silent = "its next run is about to begin" if record else "the version sensor has not ticked yet"
+        silent = (
+            "its next run is about to begin"
+            if record
+            else "the next tick of the version sensor starts it or says why not"
+        )
         return own[0].removeprefix(f"{spec.name}: ") if own else said or silent

@@ -8,7 +8,7 @@ from genai_pipeline.cli.context import Command, Context, require_local
 
 
 def announce(command: Command) -> None:
-    up = command("up", _up, "start everything, roll the models out, ask the live agent a question")
+    up = command("up", _up, "start everything, roll the models out, ask each live model a question")
     up.add_argument("--model", help="wait for this model only")
     up.add_argument("--no-wait", action="store_true", help="return when the services answer")
     up.add_argument("--deadline", type=float, default=30, metavar="MIN", help="minutes to wait (default 30)")
@@ -63,7 +63,7 @@ def _status(context: Context) -> int:
     from genai_pipeline.core.model_file import read_models
 
     engines = context.engines()
-    files = read_models(context.models)
+    files = read_models(context.models, engines.profile.name == "local")
     status = status_of(engines.profile, engines.gateways, files.specs)
     status["problems"] += [problem for error in files.errors for problem in error.problems]
     if context.args.json:

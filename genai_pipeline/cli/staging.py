@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from genai_pipeline.cli.context import Command, Context
 from genai_pipeline.core.errors import GenaiError, NotFound, NotReady, Unavailable
+from genai_pipeline.core.progress import Log
 
 if TYPE_CHECKING:
     from genai_pipeline.core.model_snapshot import Snapshot
@@ -66,11 +67,12 @@ def _stage(context: Context) -> int:
     store, source = gateways.store, gateways.source(spec.source)
     if not context.args.plan:
         store.ensure_bucket()  # before the source is asked: the digests of some are remembered there
-    revision = _resolved(source, spec, context)
+    revision = resolved_revision(source, spec, context.args.revision or spec.source.ref, context.say)
     snapshot = source.snapshot(spec.source.address, revision)
     require_licence(snapshot, spec.source.licences)
     refuse_what_must_not_be_staged(snapshot)
-    for warning in require_loadable(snapshot, source, spec.serving.args).warnings:
+    found = require_loadable(snapshot, source, spec.serving.args)
+    for warning in filter(None, (found.chat_problem, *found.warnings)):
         context.say(f"Warning: {warning}")
     if context.args.plan:
         return _show_plan(context, store, spec.name, snapshot)
@@ -81,19 +83,19 @@ def _stage(context: Context) -> int:
     return 0
 
 
-def _resolved(source: Hub, spec: ModelSpec, context: Context) -> str:
-    """The revision that is asked for. Waits while a source without commits is read to know its content.
+def resolved_revision(source: Hub, spec: ModelSpec, ref: str, say: Log) -> str:
+    """Return the revision that a ref stands for. Waits while a source without commits is read to know its content.
 
     Raises: NotReady: the reading got nowhere for five minutes.
     """
     said, since = "", time.monotonic()
     while True:
         try:
-            return source.resolve(spec.source.address, context.args.revision or spec.source.ref)
+            return source.resolve(spec.source.address, ref)
         except NotReady as reading:
             if reading.what != said:
                 said, since = reading.what, time.monotonic()
-                context.say(said)
+                say(said)
             elif time.monotonic() - since > STALLED_AFTER_S:
                 raise
 
@@ -167,6 +169,7 @@ def _pruner(context: Context) -> tuple[Pruner, list[str], Callable[[bool], list[
     from genai_pipeline.evaluation.stale_results import prune_results
     from genai_pipeline.gateways.dagster_api import DagsterApi
     from genai_pipeline.staging.inventory import models_staged
+    from genai_pipeline.staging.named_revisions import NamedRevisions
     from genai_pipeline.staging.pruner import Pruner
     from genai_pipeline.staging.references import references_to
 
@@ -176,10 +179,10 @@ def _pruner(context: Context) -> tuple[Pruner, list[str], Callable[[bool], list[
     if model and model not in known:
         raise NotFound(f"There is no model {model}.", f"Known models: {', '.join(known) or 'none'}.")
     named = [model] if model else []
-    api = DagsterApi(engines.profile.dagster_url)
+    api, in_args = DagsterApi(engines.profile.dagster_url), NamedRevisions(gateways.store, files.specs)
 
     def referring(models: Collection[str]) -> References:
-        return references_to(models, gateways.store, gateways.source, files, lambda: _runs(api), named)
+        return references_to(models, gateways.store, gateways.source, files, lambda: _runs(api), named, in_args)
 
     ours, grace_s = named or [spec.name for spec in files.specs], context.args.grace
     return (

@@ -7,7 +7,8 @@
              "endpoints": {"openai", "agent"},
              "releases": [{"release", "revision", "phase", "reason", "attempts",
                            "verdicts": {"passed", "failed", "inconclusive", "missing"},
-                           "not_passed": [{"check", "outcome", "summary"}], "timings", "waits_for"}]}],
+                           "not_passed": [{"check", "outcome", "summary"}],
+                           "not_applicable": [{"check", "why"}], "timings", "waits_for"}]}],
  "problems": ["…"]}
 ```
 """
@@ -19,9 +20,11 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from genai_pipeline.core.clock import iso_utc
 from genai_pipeline.core.errors import ClusterUnavailable, GenaiError
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
+from genai_pipeline.core.purpose import by_reason
 from genai_pipeline.core.record import Phase, Record
 from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.gateways import Gateways
@@ -81,7 +84,7 @@ def _service(name: str, info: ProcessInfo | None, ports: dict[str, int]) -> dict
         "state": info.state.lower() if info else "stopped",
         "pid": info.pid if info else None,
         "address": f"http://{HOST}:{port}" if port else None,
-        "since": _iso(info.started_at) if info and info.running else None,
+        "since": iso_utc(datetime.fromtimestamp(info.started_at, UTC), "seconds") if info and info.running else None,
     }
 
 
@@ -130,6 +133,7 @@ def release_status(record: Record, spec: ModelSpec) -> dict[str, Any]:
             for name, v in sorted(record.verdicts.items())
             if not v.passed
         ],
+        "not_applicable": [{"check": name, "why": why} for name, why in record.not_applicable.items()],
         "timings": dict(record.timings),
         "waits_for": what_it_waits_for(spec, record, datetime.now(UTC)) or None,
     }
@@ -141,10 +145,6 @@ def _tried(ask: Callable[[], T], otherwise: T, problems: list[str]) -> T:
     except GenaiError as error:
         problems.append(str(error))
         return otherwise
-
-
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def status_page(status: dict[str, Any]) -> list[RenderableType]:
@@ -160,6 +160,7 @@ def status_page(status: dict[str, Any]) -> list[RenderableType]:
     page: list[RenderableType] = [services] if status["services"] else []
     for model in status["models"]:
         page += [escape(_headline(model))] + ([_model_table(model)] if model["releases"] else [])
+        page += [escape(line) for line in _not_applicable(model)]
     return page + [f"[yellow]{escape(problem)}[/]" for problem in status["problems"]]
 
 
@@ -179,15 +180,23 @@ def _headline(model: dict[str, Any]) -> str:
     return " · ".join(parts)
 
 
+def _not_applicable(model: dict[str, Any]) -> list[str]:
+    """Return a line for each reason why checks do not apply to the newest release."""
+    newest = model["releases"][-1]["not_applicable"] if model["releases"] else []
+    found = by_reason({each["check"]: each["why"] for each in newest})
+    return [f"not applicable: {', '.join(names)}. {why}" for why, names in found.items()]
+
+
 def _model_table(model: dict[str, Any]) -> RenderableType:
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None)
-    for column in ("release", "phase", "checks", "not passed"):
+    for column in ("release", "phase", "checks", "why"):
         table.add_column(column)
     for release in model["releases"]:
         counts = " ".join(f"{count} {kind}" for kind, count in release["verdicts"].items() if count)
+        counts += f" {len(release['not_applicable'])} not applicable" if release["not_applicable"] else ""
         reasons = "\n".join(_shortened(f"{v['check']} {v['outcome']}: {v['summary']}") for v in release["not_passed"])
         table.add_row(
             release["release"], release["phase"], counts, escape(reasons or release["waits_for"] or release["reason"])

@@ -1,4 +1,4 @@
-"""`genai up`: services, then the rollout that the version sensor starts, then a question to the live agent.
+"""`genai up`: services, then the rollouts that the version sensors start, then a question to each live model.
 
 It only watches: killed at any time, everything goes on, and the next one shows the rest.
 """
@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from genai_pipeline.cli.first_look import addresses, first_answer
 from genai_pipeline.cli.progress_view import check_table, grouped, progress_on
 from genai_pipeline.cli.rollout_progress import ENDED_BADLY, ENDS, ProgressReader, RolloutProgress, State
 from genai_pipeline.core.errors import GenaiError, NotReady, ReleaseRefused
@@ -19,21 +20,19 @@ from genai_pipeline.core.model_file import model_paths, read_models
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.progress import Log
-from genai_pipeline.core.release import Release
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.dagster_api import DagsterApi
-from genai_pipeline.k8s.render import render_agent_keys, stable_name
+from genai_pipeline.k8s.render import render_agent_keys
 from genai_pipeline.local.installation import Installation, engines_of
 from genai_pipeline.local.log_files import last_lines
 from genai_pipeline.local.start import Started, start_services
 from genai_pipeline.local.supervision.supervisor import Supervisor
+from genai_pipeline.rollout.record.records import Records
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 POLL_S = 1.0
-QUESTIONS = {"weather": "What is the weather in Paris?"}
-"""Per suite of the agent's gates: something that needs a tool."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +83,10 @@ def watch_rollouts(
 ) -> list[RolloutProgress]:
     """Show the rollouts until each has ended.
 
-    Raises: NotReady: the deadline passed; says what was being waited for.
+    Raises: NotReady: the deadline passed, with what was being waited for; or the services were stopped meanwhile.
     """
     watch, end = ProgressReader(platform.gateways, platform.api), time.monotonic() + deadline_s
+    supervisor = Supervisor(platform.installation.home)
     before: set[tuple[str, str | None]] | None = None
     with progress_on(console) as progress:
         while True:
@@ -97,6 +97,8 @@ def watch_rollouts(
             progress.show(seen)
             if all(rollout.state in ENDS for rollout in seen):
                 return seen
+            if not supervisor.is_running():  # nothing can change any more
+                raise NotReady("The services were stopped meanwhile.", "`genai up` starts them, and goes on.")
             if time.monotonic() > end:
                 raise NotReady(
                     f"Not live within {deadline_s / 60:.0f} min. " + diagnosis(platform, seen),
@@ -163,7 +165,7 @@ def wait_until_served(platform: RunningInstallation, spec: ModelSpec, rollout: R
 
     if rollout.live is None:
         return
-    release = Release(spec.name, rollout.live.revision, rollout.live.release.partition("-")[2])
+    release = Records(platform.gateways.store).require(spec.name, rollout.live.release).as_release
     traffic, end, said = (
         Traffic(platform.gateways, platform.profile),
         time.monotonic() + spec.serving.startup_deadline_s,
@@ -177,10 +179,6 @@ def wait_until_served(platform: RunningInstallation, spec: ModelSpec, rollout: R
             raise NotReady(
                 f"{spec.name} {release.id} is live but does not answer: {why}", f"See `genai logs {spec.name}`."
             )
-
-
-def question_for(spec: ModelSpec) -> str:
-    return QUESTIONS.get(spec.gates.agent.suite, "Hello! What can you help me with?")
 
 
 def _load_models(platform: RunningInstallation, models: Path, started: Started, say: Log) -> None:
@@ -200,7 +198,7 @@ def read_valid_models(folder: Path, only: str | None, say: Log) -> list[ModelSpe
 
     Raises: NotReady: there is no valid one.
     """
-    files = read_models(folder)
+    files = read_models(folder, on_one_machine=True)
     for error in files.errors:
         say(str(error))
     specs = [spec for spec in files.specs if only in (None, spec.name)]
@@ -212,8 +210,15 @@ def read_valid_models(folder: Path, only: str | None, say: Log) -> list[ModelSpe
     return specs
 
 
+def _as_served(platform: RunningInstallation, spec: ModelSpec, rollout: RolloutProgress) -> ModelSpec:
+    """Return the model file with the task and the agent of the live release, which may not be the wanted one."""
+    if rollout.live is None:
+        return spec
+    return spec.as_released(Records(platform.gateways.store).require(spec.name, rollout.live.release).model_spec)
+
+
 def present(platform: RunningInstallation, spec: ModelSpec, rollout: RolloutProgress, console: Console) -> None:
-    """Print the end of `genai up`: the checks, the addresses, and an answer of the live agent."""
+    """Print the end of `genai up`: the checks, the addresses, and a first answer."""
     if rollout.ended_before and rollout.live:
         what = f"{_why_refused(rollout)}. {spec.name} {rollout.live.release} stays live."
         console.print(what, markup=False, soft_wrap=True)
@@ -221,31 +226,15 @@ def present(platform: RunningInstallation, spec: ModelSpec, rollout: RolloutProg
         console.print(f"{spec.name}: {rollout.state} {rollout.note}", markup=False)
         return
     wait_until_served(platform, spec, rollout, lambda text: console.print(text, markup=False, soft_wrap=True))
-    cluster = platform.gateways.cluster
-    engine, agent = (
-        cluster.endpoint(stable_name(spec.name, "engine")),
-        cluster.endpoint(stable_name(spec.name, "agent")),
-    )
-    question = question_for(spec)
-    answer = platform.gateways.agent(agent).ask(question)
-    if rollout.state is State.LIVE:
-        console.print(check_table(rollout))
-    tools = ", ".join(f"{tool.get('name')}({tool.get('arguments')})" for tool in answer.tools)
-    for line in (
+    served = _as_served(platform, spec, rollout)
+    shown = [
         "",
         f"Dagster UI    {platform.profile.dagster_url}",
-        f"OpenAI API    {engine}/v1   (model {spec.name})",
-        f"Agent         {agent}/agent",
-        *_chat_page(platform),
+        *addresses(platform.gateways, served),
         "",
-        f"You:   {question}",
-        f"Agent: {answer.text}" + (f"   [{tools}]" if tools else ""),
-    ):
+        *first_answer(platform.gateways, served),
+    ]
+    if rollout.state is State.LIVE:
+        console.print(check_table(rollout))
+    for line in shown:
         console.print(line, markup=False, soft_wrap=True)
-
-
-def _chat_page(platform: RunningInstallation) -> list[str]:
-    try:
-        return [f"Chat page     {platform.gateways.cluster.endpoint('chat-ui')}"]
-    except GenaiError:
-        return []

@@ -15,8 +15,9 @@ from genai_pipeline.assets.capacity import capacity
 from genai_pipeline.assets.chat_ui import chat_ui_of
 from genai_pipeline.assets.live import live
 from genai_pipeline.assets.model_files import model_files_of
-from genai_pipeline.assets.node_pools import node_pools
+from genai_pipeline.assets.node_pools import node_pools_of
 from genai_pipeline.assets.observability import observability
+from genai_pipeline.assets.release_asset import ReleaseAsset
 from genai_pipeline.assets.serving_report import serving_report
 from genai_pipeline.assets.snapshot import snapshot
 from genai_pipeline.assets.staged_model import staged_model
@@ -25,7 +26,9 @@ from genai_pipeline.automation.redeploys import redeploy_sensor
 from genai_pipeline.automation.rollouts import promote_job, releases_of, rollout_job, version_sensors
 from genai_pipeline.automation.upkeep import upkeep_of
 from genai_pipeline.core.model_file import ModelFiles, read_models
+from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
+from genai_pipeline.core.purpose import checks_of
 from genai_pipeline.resources.configured import ModelsResource
 
 RELEASE_ASSETS = (
@@ -79,27 +82,34 @@ class ServedModels(dg.Component, dg.Model, dg.Resolvable):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Read the files. No network is used."""
         folder = context.project_root / self.folder
-        files = read_models(folder)
+        profile = Profile.load(os.environ)
+        files = read_models(folder, profile.name == "local")
         for error in files.errors:
             logging.getLogger("genai_pipeline").error("%s", error)
         resources = {"models": ModelsResource(folder=str(folder))}
-        return dg.Definitions.merge(
-            graphs_of(files, Profile.load(os.environ).tick_s), dg.Definitions(resources=resources)
-        )
+        graphs = graphs_of(files, profile.tick_s, profile.has_eks_nodes)
+        return dg.Definitions.merge(graphs, dg.Definitions(resources=resources))
 
 
-def graphs_of(files: ModelFiles, tick_s: int) -> dg.Definitions:
+def _assets_of(spec: ModelSpec) -> list[ReleaseAsset]:
+    """Return the assets of a model: those with a check that applies to it."""
+    return [asset for asset in RELEASE_ASSETS if asset.name in checks_of(spec)]
+
+
+def graphs_of(files: ModelFiles, tick_s: int, has_node_pools: bool) -> dg.Definitions:
     """Return the assets, jobs, sensors and schedules of these models.
 
     Args:
         tick_s: seconds between two looks of a version sensor.
+        has_node_pools: whether the profile brings node pools. Elsewhere no check asks about them.
     """
     upkeep = upkeep_of(files.specs)
     kept_out = dg.AssetSelection.checks(*(upkeep.asset_checks or ()))
     jobs = [make(spec, kept_out) for make in (rollout_job, promote_job) for spec in files.specs]
-    of_models = [asset.for_model(spec, releases_of(spec)) for spec in files.specs for asset in RELEASE_ASSETS]
+    of_models = [asset.for_model(spec, releases_of(spec)) for spec in files.specs for asset in _assets_of(spec)]
+    platform = [model_files_of(files), node_pools_of(has_node_pools), observability, chat_ui_of(files.specs)]
     graphs = dg.Definitions(
-        assets=[model_files_of(files), node_pools, observability, chat_ui_of(files.specs), *of_models],
+        assets=[*platform, *of_models],
         jobs=jobs,
         sensors=[
             *version_sensors(files, jobs, tick_s),

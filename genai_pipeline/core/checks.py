@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from genai_pipeline.core.task import Task
+
 CHECKS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "snapshot": {
@@ -15,7 +17,7 @@ CHECKS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "safe_formats": "Are the weights safetensors only, with no pickle anywhere?",
             "licence_allowed": "Is the licence one that the model file allows?",
             "repository_reachable": "Can every file be read with this token, gated repositories included?",
-            "weights_loadable": "Would the engine load one whole model, and find its config beside it?",
+            "weights_loadable": "Would the engine load one whole model, with its config and, for chats, a template?",
         },
         "staged_model": {
             "digests_equal_hub": "Does every file have the digest that the hub publishes?",
@@ -34,13 +36,14 @@ CHECKS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         },
         "serving_report": {
             "ttft_p95": "Is the 95th percentile of the time to first token within the gate?",
+            "latency_p95": "Is the 95th percentile of the time of a whole request within the gate, if there is one?",
             "tokens_per_second": "Does the engine generate as many tokens per second as the gate asks?",
             "error_rate": "Did as few requests fail as the gate asks?",
             "kv_cache": "Did the KV cache stay below the gate?",
             "queue": "Did the waiting queue stay below the gate?",
             "engine_agrees": "Do the engine's own counters agree with what was sent and received?",
             "gpu_health": "Are the GPUs healthy, where there are any?",
-            "cost": "Is the cost per million tokens within the gate?",
+            "cost": "Is the cost per million tokens within the gate: generated ones, or else those of prompts?",
         },
         "agent_candidate": {
             "agent_answers": "Does the agent answer on the candidate, and on no other release?",
@@ -51,7 +54,7 @@ CHECKS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "sessions_isolated": "Does no session see another one's conversation?",
             "latency": "Is the 95th percentile of a turn within the gate?",
             "not_worse_than_live": "On the same cases, is it not significantly worse than what is live?",
-            "tool_calling": "Does the model itself make the right tool calls, streamed and not, if that is asked for?",
+            "tool_calling": "Does the model itself make the right tool calls, streamed and not?",
         },
         "live": {
             "serves_this_release": "Does the stable address serve this release?",
@@ -76,7 +79,7 @@ PLATFORM_CHECKS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "metrics_readable": "Can the engines' metrics be read?",
         },
         "chat_ui": {
-            "chat_answers": "Does the chat page answer from the live model?",
+            "chat_answers": "Does the chat page answer from each live model that writes text?",
         },
     }
 )
@@ -103,12 +106,45 @@ UPKEEP_CHECKS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 )
 """Schedules ask these about live releases, long after a rollout. No release waits for them."""
 
-GENERATION = 3
+GENERATION = 4
 ADDED_LATER: Mapping[str, int] = MappingProxyType(
-    {"agent_report.not_worse_than_live": 2, "agent_report.tool_calling": 2, "snapshot.weights_loadable": 3}
+    {
+        "agent_report.not_worse_than_live": 2,
+        "agent_report.tool_calling": 2,
+        "snapshot.weights_loadable": 3,
+        "serving_report.latency_p95": 4,
+    }
 )
 """Checks that earlier releases did not have to pass -> the first generation of records that must pass them."""
 
 REQUIRED_FOR_LIVE: tuple[str, ...] = tuple(
     f"{asset}.{check}" for asset, checks in CHECKS.items() if asset != "live" for check in checks
 )
+"""Of a release to which every check applies."""
+
+AGENT_ASSETS = ("agent_candidate", "agent_report")
+ABOUT_GENERATED_TOKENS = ("ttft_p95", "tokens_per_second", "kv_cache")
+"""Checks of the serving report about tokens one after another, which a pooling model does not have."""
+
+
+def not_applicable(task: Task, has_agent: bool, calls_tools: bool, has_tool_gate: bool) -> Mapping[str, str]:
+    """Return the checks that a release is not asked, as `asset.check` -> why. Pure.
+
+    Args:
+        task: what the model is for.
+        has_agent: whether an agent is served with it.
+        calls_tools: whether its engine parses tool calls.
+        has_tool_gate: whether a gate asks for tool calls of the model itself.
+    """
+    why: dict[str, str] = {}
+    if not has_agent:
+        for asset in AGENT_ASSETS:
+            why |= {f"{asset}.{check}": "The model file has no agent." for check in CHECKS[asset]}
+        if not calls_tools:
+            why["candidate.tool_call_parsed"] = "No agent calls tools, and the engine has no tool-call parser."
+    elif not has_tool_gate:
+        why["agent_report.tool_calling"] = "The model file has no `gates.agent.tool_calling_min`."
+    if not task.generates:
+        pools = f"A model with the task {task} generates no tokens."
+        why |= {f"serving_report.{check}": pools for check in ABOUT_GENERATED_TOKENS}
+    return why

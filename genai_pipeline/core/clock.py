@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 def utc_now() -> str:
     """Return the time now as ISO 8601 in UTC, to the millisecond."""
-    return _iso(datetime.now(UTC))
+    return iso_utc(datetime.now(UTC))
 
 
 def later(at: str, seconds: float) -> str:
     """Return the time `seconds` after `at`, both as ISO 8601 in UTC."""
-    return _iso(datetime.fromisoformat(at) + timedelta(seconds=seconds))
+    return iso_utc(datetime.fromisoformat(at) + timedelta(seconds=seconds))
 
 
 def growing_pause_s(tries: int, first_s: float, factor: float, longest_s: float) -> float:
@@ -26,5 +26,10 @@ def growing_pause_s(tries: int, first_s: float, factor: float, longest_s: float)
     return min(first_s * factor ** min(tries - 1, 30), longest_s)
 
 
-def _iso(at: datetime) -> str:
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def iso_utc(at: datetime, timespec: str = "milliseconds") -> str:
+    """Return a time in UTC as ISO 8601, as `2026-11-24T14:32:05.123Z`.
+
+    Args:
+        timespec: the last part that is shown, as `datetime.isoformat` names it.
+    """
+    return at.isoformat(timespec=timespec).replace("+00:00", "Z")

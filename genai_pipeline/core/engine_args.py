@@ -16,16 +16,19 @@ from genai_pipeline.core.did_you_mean import closest, suggestion
 from genai_pipeline.core.engine_flags import Flag, FlagTable, judging_table, spelt, table_of, tables
 from genai_pipeline.core.engine_values import allowed, rendered, rendered_key, rendered_unknown, why_wrong
 from genai_pipeline.core.model_spec import ModelSpec, Serving
-from genai_pipeline.core.owned_args import HUB_REMEDY, OUR_DEFAULTS, OWNED, hub_names, why_owned
+from genai_pipeline.core.named_repositories import named_repositories, staged_drafts
+from genai_pipeline.core.owned_args import OUR_DEFAULTS, OWNED, why_owned
 
 Place = tuple[str | int, ...]
 
 TENSOR_PARALLEL = "tensor-parallel-size"
+EXECUTOR = "distributed-executor-backend"
 PARALLEL = (TENSOR_PARALLEL, "pipeline-parallel-size", "data-parallel-size", "prefill-context-parallel-size")
 """The sizes whose product is the number of GPUs of one replica.
 
 Source: vLLM documentation, "Parallelism and Scaling", and its ParallelConfig.
 """
+_OVER_WORKERS = {"vllm": "", "ray": " With engine ray a multiple of count is spread over several workers."}
 _MOST_VALUE = 60
 
 
@@ -50,9 +53,16 @@ def problems(spec: ModelSpec) -> Iterator[tuple[Place, str]]:
         found = _problem(written, value, table) or _given_twice(_canonical(written, table), seen)
         if found:
             yield place, found
-        for inner, hub in hub_names(spelt(written), value):
-            yield (*place, *inner), f"{hub[:_MOST_VALUE]!r} would be loaded from a hub. {HUB_REMEDY}"
+        for named in named_repositories(spelt(written), value):
+            yield (*place, *named.place), f"{named.name[:_MOST_VALUE]!r} is not staged. {named.remedy}"
     yield from _wrong_product(serving)
+    # The draft is loaded as the model is (`get_draft_load_config` of vLLM 0.32), and vLLM's own loader reads no S3.
+    for written, draft in staged_drafts(serving.args) if serving.weights == "mount" else ():
+        yield (
+            ("serving", "args", written),
+            f"with `serving.weights: mount` vLLM cannot load the draft {draft} from S3. Set `serving.weights: stream`, "
+            "or bake the draft into the image and write its absolute path.",
+        )
 
 
 def unjudged(serving: Serving) -> list[str]:
@@ -64,7 +74,7 @@ def unjudged(serving: Serving) -> list[str]:
 
 
 def missing_in(serving: Serving, version: str) -> list[str]:
-    """Return the arguments that a version of vLLM lacks; none where no table has that version."""
+    """Return the arguments that a version of vLLM lacks, or an empty list where no table has that version."""
     table = table_of(version)
     return [name for name in serving.args if table and table.find(spelt(name).partition(".")[0]) is None]
 
@@ -82,17 +92,36 @@ def command_line(args: Mapping[str, Any], image: str) -> list[str]:
 
 
 def given(serving: Serving, name: str) -> Any:
-    """Return the value of an argument, however its name is spelt; None where the model file does not give it."""
+    """Return the value of an argument, however its name is spelt, or None where the model file does not give it."""
     return next((value for written, value in serving.args.items() if spelt(written) == name), None)
 
 
 def tensor_parallel_size(serving: Serving) -> int | None:
-    """Return the size that uses every GPU of a replica, where the model file leaves it open; None for one GPU."""
+    """Return the size that uses every GPU of a replica, where the model file leaves it open, or None for one GPU."""
     count = serving.gpu.count if serving.gpu else 1
     others = prod(_size(serving, name) for name in PARALLEL[1:])
     if count == 1 or given(serving, TENSOR_PARALLEL) is not None or count % others:
         return None
     return count // others if count > others else None
+
+
+def world_size(serving: Serving) -> int:
+    """Return the number of GPUs of one replica, which may be on several nodes with Ray; 1 without a GPU."""
+    if not serving.gpu:
+        return 1
+    return max(serving.gpu.count, prod(_size(serving, name) for name in PARALLEL))
+
+
+def workers_per_replica(serving: Serving) -> int:
+    """Return how many pods hold one replica. `serving.gpu.count` is what one of them has."""
+    return -(-world_size(serving) // serving.gpu.count) if serving.gpu and serving.engine == "ray" else 1
+
+
+def executor_backend(serving: Serving) -> str | None:
+    """Return how the parts of an engine within Ray reach each other; None leaves it to vLLM."""
+    if serving.engine != "ray" or world_size(serving) == 1:
+        return None
+    return "ray" if workers_per_replica(serving) > 1 else "mp"
 
 
 def _problem(written: str, value: Any, table: FlagTable | None) -> str:
@@ -142,6 +171,8 @@ def _wrong_product(serving: Serving) -> Iterator[tuple[Place, str]]:
     if not (serving.gpu and sizes):
         return
     count, product = serving.gpu.count, prod(sizes.values())
+    if serving.engine == "ray" and product % count == 0 and product > count:
+        return  # on several workers, each with `count`
     if product == count or (TENSOR_PARALLEL not in sizes and product < count and count % product == 0):
         return
     written = next(name for name in serving.args if spelt(name) in sizes)
@@ -149,7 +180,7 @@ def _wrong_product(serving: Serving) -> Iterator[tuple[Place, str]]:
     yield (
         ("serving", "args", written),
         f"{told} needs {product} GPUs, and serving.gpu.count is {count}. Set count to {product}, or change the sizes: "
-        f"without {TENSOR_PARALLEL} the pipeline sets the one that uses every GPU.",
+        f"without {TENSOR_PARALLEL} the pipeline sets the one that uses every GPU.{_OVER_WORKERS[serving.engine]}",
     )
 
 

@@ -29,7 +29,7 @@ class Flag:
         name: as it is written behind `--`, with dashes.
         kind: what a value is. A `switch` has a form `--no-…`; a `set` is only given or left out.
         values: `many` takes values one after the other; `append` is given once for each value.
-        choices: values that are allowed; empty where any value of the kind is.
+        choices: values that are allowed, or an empty list where any value of the kind is.
         folds: whether the argument reads `A-B` as `a_b`.
         also: other names of the argument, long and short.
     """
@@ -65,7 +65,7 @@ class FlagTable:
         return [flag.name for flag in self.flags]
 
     def find(self, name: str) -> tuple[Flag, bool] | None:
-        """Return the argument of this name, and whether the name is its negated form; None for an unknown name."""
+        """Return the argument of this name, and whether the name is its negated form, or None for an unknown name."""
         if name in self._by_name:
             return self._by_name[name], False
         negated = self._by_name.get(name.removeprefix("no-")) if name.startswith("no-") else self._partner(name)

@@ -27,9 +27,13 @@ class ServingFigures(FactSection):
     """What the load test measured. Times are in milliseconds; None: not measured.
 
     Written by m/serving_report; read by the watch over the next release, as its baseline.
+
+    Args:
+        latency_p95_ms: of whole requests; the baseline of a model that generates no tokens.
     """
 
     ttft_p95_ms: float | None = None
+    latency_p95_ms: float | None = None
     inter_token_p95_ms: float | None = None
 
 
@@ -104,7 +108,8 @@ class WatchSummary(FactSection):
         seconds: that were watched.
         looks, measured, wrong: how often the watch looked, measured anything, found something wrong.
         requests: that ended. error_rate: share of them that failed. kv_cache_peak: a share.
-        ttft_p95_ms, inter_token_p95_ms: milliseconds. canary_s: seconds of a short completion, 95th percentile.
+        ttft_p95_ms, inter_token_p95_ms, latency_p95_ms: milliseconds; the last one if no tokens are generated.
+        canary_s: seconds of a short request, 95th percentile.
         until: the end of the watch that this is about, as in the pointer.
     """
 
@@ -116,6 +121,7 @@ class WatchSummary(FactSection):
     error_rate: float | None = None
     ttft_p95_ms: float | None = None
     inter_token_p95_ms: float | None = None
+    latency_p95_ms: float | None = None
     kv_cache_peak: float = 0.0
     queue_peak: float = 0.0
     canary_s: float | None = None
@@ -148,6 +154,17 @@ class Reevaluation(FactSection):
     at: str = ""
 
 
+class StagingFigures(FactSection):
+    """What a staging measured. Written by m/staged_model, unless all was staged before; read by `genai plan`.
+
+    Args:
+        bytes: of all files, however they came. seconds: from the first file to the manifest.
+    """
+
+    bytes: int
+    seconds: float
+
+
 class Facts(FactSection):
     """All sections. The names are those in the record's JSON.
 
@@ -159,6 +176,7 @@ class Facts(FactSection):
     """
 
     strategy: str = ""
+    staging: StagingFigures | None = None
     serving: ServingFigures | None = None
     agent: AgentFigures | None = None
     tool_calling: ToolCallingFigures | None = None

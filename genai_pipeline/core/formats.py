@@ -34,7 +34,7 @@ _PROTOCOLS = tuple(bytes((0x80, protocol)) for protocol in range(2, 6))
 
 
 def format_of(path: str) -> Format | None:
-    """Return the format of a file of weights by its name; None for other files."""
+    """Return the format of a file of weights by its name, or None for other files."""
     return next((name for name, suffixes in SUFFIXES.items() if path.lower().endswith(suffixes)), None)
 
 

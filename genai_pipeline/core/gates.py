@@ -8,7 +8,10 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from genai_pipeline.core.judge_model import JudgeModel
 from genai_pipeline.core.spec_section import Section
+from genai_pipeline.core.task import Task
 
+POOLED_LATENCY_P95_MS = 800.0
+"""As for a first token: the work until the pooled result is the work until the first token."""
 Ratio = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -18,9 +21,15 @@ class ServingGates(Section):
     at_concurrency: PositiveInt = 8
     """Requests that are under way at once in the measured step."""
     requests: PositiveInt = 48
-    """Requests of the measured step."""
+    """Requests of the load test, most of them at that concurrency. There at least 20 are sent: fewer give no 95th
+    percentile."""
+    scale_out: bool = False
+    """Also holds a load that asks for one more replica until it serves, and reports the time. A node may be bought for
+    it. Only for `engine: ray` with `replicas.max` above `replicas.min`."""
     ttft_p95_ms: PositiveFloat = 800
     """Most milliseconds to the first token, 95th percentile."""
+    latency_p95_ms: PositiveFloat | None = None
+    """Most milliseconds of a whole request, 95th percentile. The default is 800 for embed and score, else no limit."""
     min_tokens_per_s: PositiveFloat = 100
     """Fewest completion tokens per second, all requests together."""
     error_rate_max: Ratio = 0
@@ -34,7 +43,16 @@ class ServingGates(Section):
     usd_per_hour: float = Field(0.0, ge=0)
     """Price of `replicas.min` replicas in US dollars per hour, for the cost figures. 0 takes the list price."""
     usd_per_million_tokens_max: PositiveFloat | None = None
-    """Highest price of a million completion tokens in US dollars. The default has no limit."""
+    """Highest price of a million completion tokens in US dollars, of prompt tokens for embed and score. The default
+    has no limit."""
+
+    def latency_limit_ms(self, task: Task) -> float | None:
+        """Return the most milliseconds of a whole request, or None where there is no limit."""
+        return self.latency_p95_ms or (None if task.generates else POOLED_LATENCY_P95_MS)
+
+    def watched_ms(self, task: Task) -> float:
+        """Return the limit of the time that the engine itself measures: to the first token, or to the pooled result."""
+        return self.ttft_p95_ms if task.generates else self.latency_p95_ms or POOLED_LATENCY_P95_MS
 
 
 class AgentGates(Section):

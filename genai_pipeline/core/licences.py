@@ -31,7 +31,7 @@ def stated_licences(card: object, tags: Iterable[str] = (), text: str = "") -> s
         card: `license` of the model card's front matter: a text, a list, or anything else for none.
         tags: the hub's tags of the model, of which those with `license:` count.
         text: content of the file LICENSE, which counts where nothing else is stated.
-    Returns: For example `mit AND cc-by-nc-4.0`; None if nothing is stated.
+    Returns: For example `mit AND cc-by-nc-4.0`, or None if nothing is stated.
     """
     listed = cast("list[Any]", card) if isinstance(card, list) else [card]
     found = [name.strip() for name in listed if isinstance(name, str) and name.strip()]
@@ -56,7 +56,10 @@ def names_in(expression: str) -> list[str]:
 
 
 def refused_licences(expression: str, allowed: Collection[str]) -> list[str]:
-    """Return the licences that stand in the way; empty if the expression is allowed. OR needs one side, AND both."""
+    """Return the licences that stand in the way, or an empty list without any.
+
+    OR needs one side, AND both.
+    """
     known = {name.casefold() for name in allowed}
 
     def is_allowed(name: str) -> bool:
@@ -70,7 +73,7 @@ def refused_licences(expression: str, allowed: Collection[str]) -> list[str]:
 
 
 def _evaluated(expression: str, holds: Callable[[str], bool]) -> bool | None:
-    """Return the value of an expression, given that of each name; None if it is not an expression."""
+    """Return the value of an expression, given that of each name, or None if it is not an expression."""
     try:
         return _Expression(_TOKENS.findall(expression), holds).value()
     except (ValueError, IndexError, RecursionError):
@@ -127,7 +130,7 @@ class _Expression:
 
 
 def _recognized(text: str) -> str | None:
-    """Return the licence that a file LICENSE is the text of; None if that is not certain."""
+    """Return the licence that a file LICENSE is the text of, or None if that is not certain."""
     if stated := _IDENTIFIER.search(text[:1000]):
         return stated[1].strip()
     for title, most, name in _TITLES:

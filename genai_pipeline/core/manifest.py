@@ -20,7 +20,7 @@ class ManifestFile:
     """One verified file. `sha256` is the digest of the bytes that were sent to the store.
 
     Attributes:
-        part_size: bytes of each part but the last of its multipart upload; None for a single put or copy.
+        part_size: bytes of each part but the last of its multipart upload, or None for a single put or copy.
         checksum: ``crc64nvme:<base64>`` over the whole file, which S3 tells without the file being read.
         blob_id: git's id of the content, for a file of which the hub publishes nothing else.
     """

@@ -36,7 +36,7 @@ class Snapshot:
     """Everything about one revision that staging and the checks of m/snapshot need.
 
     `files` are those that the model file selects without those that are `left_out`, and `formats` the weights that it
-    allows among them. `layout` says what an engine loads; None where the indexes could not be read.
+    allows among them. `layout` says what an engine loads, or None where the indexes could not be read.
     """
 
     source: str

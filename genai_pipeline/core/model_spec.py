@@ -2,20 +2,51 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 from genai_pipeline.core.gates import Gates
+from genai_pipeline.core.gpu_nodes import NVIDIA_GPU
+from genai_pipeline.core.replicas_spec import Replicas
 from genai_pipeline.core.rollout_spec import Refresh, Rollout
 from genai_pipeline.core.source_spec import Source
 from genai_pipeline.core.spec_section import Section
-from genai_pipeline.core.text_form import ACCOUNT, MODEL_NAME, RESERVATION, SERVED_NAME
+from genai_pipeline.core.task import Task
+from genai_pipeline.core.text_form import (
+    ACCOUNT,
+    CLASS_NAME,
+    LABEL_KEY,
+    LABEL_VALUE,
+    MODEL_NAME,
+    RESERVATION,
+    RESOURCE,
+    SERVED_NAME,
+)
 
-ADDED_LATER = ("served_names",)
-"""Fields of `serving` that came after the first records. While they have their default, they are not hashed."""
+ADDED_LATER: Mapping[tuple[str, ...], Any] = {
+    ("served_names",): [],
+    ("weights",): "stream",
+    ("replicas", "max_ongoing_requests"): 100,
+    ("gpu", "resource"): NVIDIA_GPU,
+    ("gpu", "selector"): {},
+    ("gpu", "tolerations"): [],
+    ("gpu", "runtime_class"): None,
+}
+"""Fields of `serving` that came after the first records, and the default of each as JSON has it."""
 
 
 def _is_given(value: Any) -> Any:
@@ -25,6 +56,7 @@ def _is_given(value: Any) -> Any:
     return value  # pyright: ignore[reportUnknownVariableType]
 
 
+EngineName = Literal["vllm", "ray"]
 ArgValue = Annotated[bool | int | float | str | dict[str, Any] | list[Any], BeforeValidator(_is_given)]
 
 
@@ -48,13 +80,43 @@ class ReservationTerm(Section):
         return self
 
 
+class Toleration(Section):
+    """A taint that the engine's pods tolerate, as Kubernetes writes it.
+
+    Source: Kubernetes documentation, "Taints and Tolerations".
+    """
+
+    key: Annotated[str, LABEL_KEY]
+    """Key of the taint."""
+    operator: Literal["Equal", "Exists"] = "Equal"
+    """`Equal` compares the value of the taint. `Exists` takes any value."""
+    value: Annotated[str, LABEL_VALUE] | None = None
+    """Value of the taint, with `Equal`."""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    """Effect of the taint. Leave it out for every effect."""
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Toleration:
+        if self.operator == "Exists" and self.value:
+            raise ValueError("operator Exists takes no value: leave the value out, or use operator: Equal")
+        return self
+
+
 class Gpu(Section):
-    """What one replica needs of the GPU node pool. A model file without it is served without a GPU."""
+    """What one replica needs of a GPU node. A model file without it is served without a GPU."""
 
     instance_family: str = Field("g6e", alias="instance-family")
-    """EC2 instance family of the nodes."""
+    """EC2 instance family of the nodes. Only `GENAI_PROFILE=eks` uses it: elsewhere `selector` chooses the nodes."""
     count: PositiveInt = 1
-    """GPUs of one replica."""
+    """How many of `resource` one replica gets: whole GPUs, or slices where the resource is a slice."""
+    resource: Annotated[str, RESOURCE] = NVIDIA_GPU
+    """Resource that the nodes offer, as `nvidia.com/gpu`, `nvidia.com/mig-1g.10gb` or `amd.com/gpu`."""
+    selector: dict[Annotated[str, LABEL_KEY], Annotated[str, LABEL_VALUE]] = Field(default_factory=dict)
+    """Labels that the nodes must have, all of them: the nodeSelector of the engine's pods."""
+    tolerations: tuple[Toleration, ...] = ()
+    """Further taints that the engine's pods tolerate. The taint of the resource is always tolerated."""
+    runtime_class: Annotated[str, CLASS_NAME] | None = Field(None, alias="runtime-class")
+    """RuntimeClass of the engine's pods. Needed where GPUs have a container runtime of their own, as in k3s."""
     reservation: Literal["none", "optional", "required"] = "none"
     """`required` uses reserved capacity only. `optional` falls back to on-demand capacity."""
     reservation_terms: tuple[ReservationTerm, ...] = Field((), alias="reservation-terms")
@@ -66,6 +128,11 @@ class Gpu(Section):
             raise ValueError("reservation-terms need reservation: set it to optional or required")
         return self
 
+    @property
+    def is_nvidia(self) -> bool:
+        """Return whether it is an NVIDIA GPU, or a slice of one: NVIDIA's tools know no others."""
+        return self.resource.partition("/")[0] == NVIDIA_GPU.partition("/")[0]
+
 
 class Resources(Section):
     """What one replica requests of its node besides GPUs."""
@@ -76,37 +143,23 @@ class Resources(Section):
     """Memory in GiB."""
 
 
-class Replicas(Section):
-    """How many replicas serve, and how an engine with an autoscaler scales them (names as in Ray Serve)."""
-
-    min: PositiveInt = 1
-    """Fewest replicas."""
-    max: PositiveInt = 1
-    """Most replicas."""
-    target_ongoing_requests: PositiveInt = 20
-    """Requests per replica that the autoscaler aims for."""
-    upscale_delay_s: PositiveInt = 30
-    """Seconds of more load before replicas are added."""
-    downscale_delay_s: PositiveInt = 600
-    """Seconds of less load before replicas are removed."""
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Replicas:
-        if self.min > self.max:
-            raise ValueError(f"min ({self.min}) is above max ({self.max})")
-        return self
+RAY_IMAGE = "genai-pipeline/vllm-ray:v0.33.0-ray2.60.0"
+"""vLLM's images have had no Ray since 0.19, and those of Ray 2.60 have vLLM 0.29."""
 
 
 class Serving(Section):
     """How a release is served. Every change of this section is a new release of the same revision."""
 
-    engine: Literal["vllm"] = "vllm"
-    """Engine that serves the model."""
+    engine: EngineName = "vllm"
+    """`vllm` is vLLM's own server. `ray` runs vLLM's server as replicas of Ray Serve, which can scale by itself."""
+    weights: Literal["stream", "mount"] = "stream"
+    """`stream` reads the weights from S3. `mount` reads them through the CSI driver of Mountpoint for S3."""
     image: str = "vllm/vllm-openai:v0.33.0"
-    """Container image of the engine. The local profile uses the vLLM that is installed."""
+    """Container image of the engine. The local profile uses the vLLM that is installed.
+    With `engine: ray` the default is `genai-pipeline/vllm-ray:v0.33.0-ray2.60.0`, which images/vllm-ray makes."""
     args: dict[str, ArgValue] = Field(default_factory=dict)
     """Arguments of vLLM's server without `--`. `true` and `false` switch one on and off. A list gives several values.
-    Arguments that the pipeline sets are refused, and so are names of repositories on a hub."""
+    Arguments that the pipeline sets are refused, and so are repositories that are not staged."""
     served_names: tuple[Annotated[str, SERVED_NAME], ...] = ()
     """Further names that clients may ask for, beside the name of the model."""
     env: dict[str, str] = Field(default_factory=dict)
@@ -117,13 +170,42 @@ class Serving(Section):
     startup_deadline_s: PositiveInt = 600
     """Seconds until the engine must be ready."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _image_with_ray(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping) or "image" in given:
+            return given  # pyright: ignore[reportUnknownVariableType]
+        file = cast(Mapping[str, Any], given)
+        return {**file, "image": RAY_IMAGE} if file.get("engine") == "ray" else file
+
     @property
-    def config_hash(self) -> str:
-        """Return the hex sha256 of the canonical JSON of this section."""
-        # A field that came later counts once it is set, so that an upgrade alone makes no new releases.
-        later = {name for name in ADDED_LATER if getattr(self, name) == type(self).model_fields[name].default}
-        canonical = json.dumps(self.model_dump(mode="json", exclude=later), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
+    def scales(self) -> bool:
+        """Return whether the engine may add replicas by itself."""
+        return self.engine == "ray" and self.replicas.max > self.replicas.min
+
+    @property
+    def hashed(self) -> dict[str, Any]:
+        """Return the fields that tell releases apart."""
+        return without_later_defaults(self.model_dump(mode="json"))
+
+
+def without_later_defaults(serving: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a dump of `serving` without the fields of ADDED_LATER that have their default.
+
+    So an upgrade alone makes no new release, and a record from before it does not differ from one of today.
+
+    Args:
+        serving: names of fields, or their aliases, and the values as JSON has them.
+    """
+    kept = copy.deepcopy(dict(serving))
+    for (*path, field), default in ADDED_LATER.items():
+        section: Any = kept
+        for name in path:
+            section = section.get(name) or {}
+        for name in {field, field.replace("_", "-")} & section.keys():
+            if section[name] == default:
+                del section[name]
+    return kept
 
 
 class AgentSpec(Section):
@@ -133,22 +215,72 @@ class AgentSpec(Section):
     """Most tokens of one completion. A model that thinks before it answers needs more than the default, 256."""
 
 
+NO_AGENT = "none"
+
+
+def _form_of_agent(value: Any) -> str:
+    return "section" if isinstance(value, AgentSpec | Mapping) else NO_AGENT
+
+
+AgentChoice = Annotated[
+    Annotated[AgentSpec, Tag("section")] | Annotated[Literal["none"], Tag(NO_AGENT)], Discriminator(_form_of_agent)
+]
+
+
 class ModelSpec(Section):
     """One model: where it comes from, how it is served, what it must prove."""
 
     name: Annotated[str, MODEL_NAME]
     """Name of the model in addresses, assets and objects: lower case letters, digits and `-`, at most 30."""
     source: Source
+    task: Task = Task.CHAT
+    """What the model is for. It decides which endpoint is asked, and what a release must prove."""
     serving: Serving = Serving()  # pyright: ignore[reportCallIssue]
-    agent: AgentSpec = AgentSpec()
+    agent: AgentChoice = AgentSpec()
+    """How the agent of the model asks it. `none` serves the model without an agent. Only a model for chat has one."""
     gates: Gates = Gates()
     rollout: Rollout = Rollout()
     refresh: Refresh = Refresh()
 
     @property
+    def has_agent(self) -> bool:
+        return self.agent != NO_AGENT
+
+    @property
+    def config_hash(self) -> str:
+        """Return the hex sha256 of what makes a release of a revision: `serving`, then what it is for if that is set.
+
+        A change of the task, or between an agent and none, changes what a release must prove, so it is a new release.
+        """
+        hashed = self.serving.hashed
+        if self.task is not Task.CHAT:
+            hashed = {"serving": hashed, "task": str(self.task)}
+        elif not self.has_agent:
+            hashed = {"serving": hashed, "agent": NO_AGENT}
+        canonical = json.dumps(hashed, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def as_released(self, then: ModelSpec) -> ModelSpec:
+        """Return this model file with all that makes a release from the file as it was then.
+
+        Args:
+            then: the model file from the record of the release.
+        """
+        agent = self.agent if self.has_agent == then.has_agent else then.agent
+        return self.model_copy(update={"serving": then.serving, "task": then.task, "agent": agent})
+
+    @property
     def group(self) -> str:
         """Return the name with `_` for `-`, because names of Dagster's groups have no dashes."""
         return self.name.replace("-", "_")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_agent_without_a_chat(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping) or "agent" in given:
+            return given  # pyright: ignore[reportUnknownVariableType]
+        file = cast(Mapping[str, Any], given)
+        return file if file.get("task", Task.CHAT) == Task.CHAT else {**file, "agent": NO_AGENT}
 
     @field_validator("name")
     @classmethod

@@ -1,4 +1,4 @@
-"""The arguments of vLLM that the pipeline owns, and those that would ask a hub. Pure data and rules.
+"""The arguments of vLLM that the pipeline owns. Pure data and rules.
 
 Probes, the Service, the stop hook, the load test and the watch rely on them. A model file that gives one of them is
 refused, with the field that it should use.
@@ -6,9 +6,8 @@ refused, with the field that it should use.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any
 
 _PROBES = "Probes and the Service ask port 8000 by HTTP. Remove it."
 _TLS = "Probes and the Service speak HTTP inside the cluster. Remove it, and end TLS in front of the Service."
@@ -62,62 +61,12 @@ ONLY: Mapping[str, tuple[tuple[str, ...], str]] = {
 OUR_DEFAULTS = frozenset({"attention-backend", "dtype", "load-format", "shutdown-timeout"})
 """Arguments that the pipeline gives when the model file does not. `false` leaves them to vLLM."""
 
-_HUB_ARGS = ("tokenizer", "hf-config-path", "spec-model", "generation-config")
-_WORDS_NOT_NAMES = frozenset({"auto", "vllm", "ngram", "[ngram]"})
-HUB_REMEDY = (
-    "Engines ask no hub, because HF_HUB_OFFLINE is 1 and only the staged model is verified. Write an absolute path of "
-    "the image, as /opt/tokenizer, or a prefix `s3://…`."
-)
-
 
 def why_owned(name: str, value: Any) -> str:
-    """Return why a model file may not give this argument with this value, and what to do; empty where it may."""
+    """Return why a model file may not give this argument this value, and what to do, or an empty text where it may."""
     if name in OWNED:
         return f"belongs to the pipeline. {OWNED[name]}"
     allowed, why = ONLY.get(name, ((), ""))
     if allowed and not isinstance(value, bool) and str(value) not in allowed:
         return f"must be {' or '.join(allowed)}. {why}"
     return ""
-
-
-def hub_names(name: str, value: Any) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield each name of a hub's repository in an argument, with its place below the argument.
-
-    Args:
-        name: name of the argument, with the keys behind a dot if it has some.
-        value: as the model file has it.
-    """
-    for place, text in _paths(name, _read(value)):
-        if isinstance(text, str) and text not in _WORDS_NOT_NAMES and not text.startswith(("/", "s3://")):
-            yield place, text
-
-
-def _paths(name: str, value: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield what vLLM would load from somewhere, with its place below the argument."""
-    if name in (*_HUB_ARGS, "speculative-config.model"):
-        yield (), value
-    elif name == "speculative-config" and isinstance(value, Mapping):
-        config = cast(Mapping[str, Any], value)
-        if config.get("method") != "custom_class":  # there `model` is the path of a class
-            yield ("model",), config.get("model")
-    elif name == "default-mm-loras" and isinstance(value, Mapping):
-        yield from (((key,), path) for key, path in cast(Mapping[str, Any], value).items())
-    elif name == "lora-modules":
-        for module in cast(list[Any], value) if isinstance(value, list) else [value]:
-            read = _read(module)
-            yield (), cast(Mapping[str, Any], read).get("path") if isinstance(read, Mapping) else _behind_name(read)
-
-
-def _behind_name(module: Any) -> str | None:
-    """Return the path of `name=path`."""
-    return str(module).partition("=")[2] or None
-
-
-def _read(value: Any) -> Any:
-    """Return what JSON text stands for; other values are returned as they are."""
-    if isinstance(value, str) and value.lstrip().startswith(("{", "[{")):
-        try:
-            return json.loads(value)
-        except ValueError:
-            return value
-    return value

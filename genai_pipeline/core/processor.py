@@ -32,7 +32,7 @@ class EngineTuning:
 
 
 def flags_of(cpuinfo: str) -> frozenset[str]:
-    """Return the features that /proc/cpuinfo lists for the first processor; empty where it lists none."""
+    """Return the features that /proc/cpuinfo lists for the first processor, or an empty set where it lists none."""
     for line in cpuinfo.splitlines():
         name, _, value = line.partition(":")
         if name.strip() in ("flags", "Features"):

@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 
 from genai_pipeline.core.errors import WrongSetting
 from genai_pipeline.core.processor import local_tuning
-from genai_pipeline.core.setting_types import Registry, SecretName, SessionsPlace, Words, setting
+from genai_pipeline.core.setting_types import Registry, SecretName, SessionsPlace, Setting, Words, setting
 
 ProfileName = Literal["local", "kubernetes", "eks"]
 ClusterAccess = Literal["proxy", "direct"]
@@ -29,6 +29,7 @@ LOCAL_PORTS: Mapping[str, int] = {
     "hub": 8590,
     "cluster": 8591,
     "weather": 8592,
+    "exporter": 8593,
     "dagster": 3000,
 }
 """Preferred loopback ports of the local profile's own services."""
@@ -99,23 +100,31 @@ class Profile:
         "Address of a Prometheus. More than one replica and GPU health need it.",
         shown="each engine's own `/metrics`",
     )
+    runbooks: str = setting("GENAI_RUNBOOKS", "Address of operations.md as alerts link to it.", "docs/operations.md")
     dagster_url: str = setting(
         "GENAI_DAGSTER_URL",
         "Address of the Dagster UI. Links in notices and `genai prune` use it.",
         "",
         shown=_local_url("dagster"),
     )
+    ray_redis: str | None = setting(
+        "GENAI_RAY_REDIS", "host:port of a Redis or Valkey that keeps what the heads of Ray know.", shown="none"
+    )
+    ray_redis_secret: SecretName | None = setting(
+        "GENAI_RAY_REDIS_SECRET", "Name of the Secret whose `password` that Redis asks for.", shown="no password"
+    )
+    weights_mount: bool = setting(
+        "GENAI_WEIGHTS_MOUNT", "Whether the pipeline may make PersistentVolumes, for `weights: mount`.", False
+    )
     node_role: str | None = setting(
         "GENAI_NODE_ROLE", "IAM role of GPU nodes with capacity reservations.", shown="Auto Mode's `default` class"
     )
     eks_cluster: str | None = setting(
-        "GENAI_EKS_CLUSTER",
-        "Name of the EKS cluster, by which such nodes find subnets and security group.",
-        shown="none",
+        "GENAI_EKS_CLUSTER", "EKS cluster whose subnets and security group such nodes get.", shown="none"
     )
     probe_gpu: ProbeGpu = setting(
         "GENAI_PROBE_GPU",
-        "Whether platform/node_pools may start a GPU node as a proof: auto (only simulated nodes), buy or never.",
+        "Whether platform/node_pools may start a GPU node on EKS as a proof: auto (only simulated ones), buy, never.",
         "auto",
     )
     max_rollouts: PositiveInt = setting(
@@ -125,9 +134,7 @@ class Profile:
         "GENAI_AGENT_REPLICAS", "Pods of each release's agent.", 1, shown=f"{AGENT_REPLICAS}; local: 1"
     )
     agent_replicas_max: PositiveInt | None = setting(
-        "GENAI_AGENT_REPLICAS_MAX",
-        "Most pods of an agent; with it an autoscaler chooses the number.",
-        shown="no autoscaler",
+        "GENAI_AGENT_REPLICAS_MAX", "Most pods of an agent: an autoscaler chooses the number.", shown="no autoscaler"
     )
     agent_image: str | None = setting(
         "GENAI_AGENT_IMAGE",
@@ -171,7 +178,7 @@ class Profile:
         return self.s3_endpoint_for_pods or self.s3_endpoint
 
     def ui_page(self, path: str) -> str:
-        """Return the address of a page of the Dagster UI, as assets/m/live; empty if the UI's address is not set."""
+        """Return the address of a page of the Dagster UI, as assets/m/live, or an empty text without a UI."""
         if not self.dagster_url or (self.name != "local" and self.dagster_url == _local_url("dagster")):
             return ""
         return f"{self.dagster_url.rstrip('/')}/{path}"
@@ -187,9 +194,12 @@ class Profile:
         return self.name == "eks"
 
     @property
-    def has_karpenter(self) -> bool:
-        """Return whether Karpenter may run in the cluster. The local one keeps node pools, and nothing acts on them."""
-        return self.name != "local"
+    def has_eks_nodes(self) -> bool:
+        """Return whether nodes come from the pipeline's own pools of EKS Auto Mode, with EKS's labels and prices.
+
+        Elsewhere nodes are the cluster's own. Only their administrator knows their labels: `serving.gpu.selector`.
+        """
+        return self.name == "eks"
 
     @property
     def has_embedded_hub(self) -> bool:
@@ -228,18 +238,6 @@ class Profile:
             return cls(**{**defaults, **used})
         except ValidationError as error:
             raise WrongSetting(" ".join(_mistake(found) for found in error.errors())) from None
-
-
-class Setting:
-    """One setting as people know it: its variable, what it means, and its default in words."""
-
-    def __init__(self, field: str, info: FieldInfo) -> None:
-        more = cast("dict[str, str]", info.json_schema_extra)
-        self.field = field
-        self.variable = more["variable"]
-        self.description = info.description or ""
-        self.is_number = isinstance(info.default, int)
-        self.default = more["default"] or f"`{info.default}`"
 
 
 def _infos() -> Mapping[str, FieldInfo]:

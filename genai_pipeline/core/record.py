@@ -17,7 +17,9 @@ from typing import Any, TypeVar
 from genai_pipeline.core.checks import ADDED_LATER, GENERATION, REQUIRED_FOR_LIVE
 from genai_pipeline.core.errors import Unreadable
 from genai_pipeline.core.facts import Facts
+from genai_pipeline.core.gates import Gates
 from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.purpose import not_asked
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Outcome, Verdict, worst
 
@@ -36,6 +38,8 @@ class Phase(StrEnum):
     SUPERSEDED = "superseded"
 
 
+WENT_LIVE, HAS_TRAFFIC_AGAIN = "went live", "has the traffic again"
+"""How the events begin by which a release gets user traffic: by a cut-over, and by a rollback."""
 ENDED_BADLY = frozenset({Phase.REJECTED, Phase.ROLLED_BACK})
 """In quarantine: not tried again. A change of the revision or of the section `serving` makes another release."""
 ENDED = ENDED_BADLY | {Phase.REPLACED, Phase.SUPERSEDED}
@@ -55,12 +59,13 @@ class Record:
     """What is known about one release.
 
     Args:
-        spec: the model file as it was when the release was made, so that it can be served again as it was.
-        reason: why it is in its phase; empty if the phase says enough.
+        spec: the model file as it was when the release was made, so that it can be served again as it was. Its gates
+            are those that judged it last.
+        reason: why it is in its phase, or an empty text if the phase says enough.
         attempt: rollout runs that were requested for this release, ever. It never decreases, so run keys stay unique.
         attempts_before: those of them that belong to earlier rollouts of the same release.
         trigger: what started this rollout, as "new revision 0123abcd of owner/name@main" or "serving.image changed".
-        approved: who approved it and when; empty if it is not approved.
+        approved: who approved it and when, or an empty text if it is not approved.
         promotions: promotion runs that were requested since the last attempt.
         leftover: it ended, and its objects may still be in the cluster and its notice unwritten.
         generation: of the list of required checks. Checks that were added later are not missing.
@@ -96,18 +101,41 @@ class Record:
 
     @property
     def as_release(self) -> Release:
-        return Release.of(self.model_spec, self.revision)
+        """Return the release. Raises: Unreadable: the spec is not valid, or it gives another release."""
+        release = Release.of(self.model_spec, self.revision)
+        if release.id != self.release:
+            why = ValueError(f"its spec gives the release {release.id}: it was changed by hand")
+            raise Unreadable(record_key(self.model, self.release), why)
+        return release
+
+    @property
+    def not_applicable(self) -> Mapping[str, str]:
+        """Return the checks that this release is not asked -> why.
+
+        A spec that cannot be read, or that is not the one which gave the release its id, excuses from nothing.
+        """
+        try:
+            spec = self.model_spec
+        except Unreadable:
+            return {}
+        return not_asked(spec) if Release.of(spec, self.revision).id == self.release else {}
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Return the checks that the release must pass."""
+        excused = self.not_applicable
+        return tuple(name for name in REQUIRED_FOR_LIVE if name not in excused)
 
     @property
     def missing(self) -> tuple[str, ...]:
         """Return the required checks without a verdict."""
-        asked = (name for name in REQUIRED_FOR_LIVE if ADDED_LATER.get(name, 1) <= self.generation)
+        asked = (name for name in self.required if ADDED_LATER.get(name, 1) <= self.generation)
         return tuple(name for name in asked if name not in self.verdicts)
 
     @property
     def not_passed(self) -> Mapping[str, Verdict]:
         """Return the verdicts of required checks that are not passed."""
-        given = ((name, self.verdicts.get(name)) for name in REQUIRED_FOR_LIVE)
+        given = ((name, self.verdicts.get(name)) for name in self.required)
         return {name: verdict for name, verdict in given if verdict is not None and not verdict.passed}
 
     @property
@@ -116,7 +144,7 @@ class Record:
 
     @property
     def usd_per_million_tokens(self) -> float | None:
-        """Return what a million generated tokens cost in the load test; None without a price or a measurement."""
+        """Return what a million generated tokens cost in the load test, or None without a price or a measurement."""
         cost = self.verdicts.get("serving_report.cost")
         value = cost.evidence.get("value_usd") if cost else None
         return float(value) if isinstance(value, int | float) else None
@@ -134,6 +162,10 @@ class Record:
             timings={**self.timings, asset: round(seconds, 3)},
             facts=self.facts.updated(facts),
         )
+
+    def judged_by(self, gates: Gates) -> Record:
+        """Return this record with the gates that judge the release. They are no part of it, and may change."""
+        return replace(self, spec={**self.spec, "gates": gates.model_dump(mode="json", by_alias=True)})
 
     def with_facts(self, facts: Facts) -> Record:
         """Return this record with the sections that were given to `facts`; the others stay."""
@@ -179,7 +211,7 @@ class Record:
     @property
     def glance(self) -> Record:
         """Return what a plan needs. Of a release that ended it drops proof and facts, and all events but the last."""
-        if self.phase in ON_ITS_WAY:
+        if self.phase not in ENDED:
             return self
         return replace(self, spec={}, verdicts={}, timings={}, facts=NO_FACTS, history=self.history[-1:])
 

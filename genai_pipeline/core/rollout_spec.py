@@ -41,7 +41,8 @@ class Breach(Section):
     hold_s: Duration = Field(120.0, alias="for")
     """How long the breach must hold, for example `2m`, `30s`, or a number of seconds."""
     times_baseline: Annotated[float, Field(gt=1)] = 3.0
-    """TTFT and inter-token latency may be this many times those of the last good release."""
+    """TTFT, inter-token latency, or the time of a request for embed and score, may be this many times those of the last
+    good release."""
     min_requests: PositiveInt = 10
     """Fewer requests than this prove nothing."""
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic.fields import FieldInfo
 
 
 def _words(value: Any) -> Any:
@@ -37,3 +38,15 @@ SessionsPlace = Annotated[str, AfterValidator(_sessions)]
 def setting(variable: str, description: str, default: Any = None, shown: str = "") -> Any:
     """Return one setting; `shown` is its default in words, where it depends on the profile."""
     return Field(default, description=description, json_schema_extra={"variable": variable, "default": shown})
+
+
+class Setting:
+    """One setting as people know it: its variable, what it means, and its default in words."""
+
+    def __init__(self, field: str, info: FieldInfo) -> None:
+        more = cast("dict[str, str]", info.json_schema_extra)
+        self.field = field
+        self.variable = more["variable"]
+        self.description = info.description or ""
+        self.is_number = isinstance(info.default, int) and not isinstance(info.default, bool)
+        self.default = more["default"] or f"`{info.default}`"

@@ -107,3 +107,23 @@ SERVED_NAME = TextForm(
     "a name without spaces and @ that starts with no dash, as {}",
     lambda text: _joined(text, r"\w./:", "-").lstrip("-") or "gpt-4o",
 )
+_NAME = r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
+_DOMAIN = r"(?=[^/]{1,253}(/|$))[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
+LABEL_KEY = TextForm(
+    rf"({_DOMAIN}/)?{_NAME}", "the key of a label, with or without a domain, as {}", constant("nvidia.com/gpu.product")
+)
+"""Source: Kubernetes documentation, "Labels and Selectors: syntax and character set"."""
+LABEL_VALUE = TextForm(
+    rf"({_NAME})?",
+    "the value of a label, at most 63 letters, digits, dashes, underscores and dots, as {}",
+    lambda text: _joined(text, r"A-Za-z0-9_.", "-")[:63].strip("-_.") or "NVIDIA-L4",
+)
+RESOURCE = TextForm(
+    rf"(?!requests\.)(?!.*kubernetes\.io/){_DOMAIN}/{_NAME}",
+    "a resource of a device plugin with its domain, as {}",
+    constant("nvidia.com/gpu"),
+)
+"""Source: Kubernetes documentation, "Resource Management for Pods and Containers: Extended resources"."""
+CLASS_NAME = TextForm(
+    _DOMAIN, "the name of a RuntimeClass in lower-case letters, digits, dashes and dots, as {}", constant("nvidia")
+)

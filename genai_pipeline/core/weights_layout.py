@@ -43,7 +43,7 @@ class Layout:
         loaded: paths of the weights that the engine loads.
         left_out: path -> why it is not part of the snapshot, as pairs.
         rule: says in words what decides which files are loaded.
-        problem: says why the revision cannot be loaded; empty if it can.
+        problem: says why the revision cannot be loaded, or an empty text if it can.
         remedy: says what to do about the problem, with lines to paste into the model file.
         sharded_state: whether the files are the ranks of `runai_streamer_sharded`.
     """

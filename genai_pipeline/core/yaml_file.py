@@ -5,7 +5,8 @@ PyYAML's nodes know their lines. ruamel.yaml knows them as well, but stops at th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import zip_longest
 from typing import Any, TypeVar, get_args
 
 import yaml
@@ -174,15 +175,15 @@ def _in_file(root: yaml.Node, location: Location) -> Location:
     """Drop the parts that pydantic adds for unions, because the file does not have them."""
     kept: list[str | int] = []
     node: yaml.Node | None = root
-    for part in location:
+    for part, following in zip_longest(location, location[1:]):
         child = _child(node, part)
-        if child is not None or isinstance(node, yaml.MappingNode):
+        if child is not None or (isinstance(node, yaml.MappingNode) and not _child(node, following)):
             kept.append(part)
             node = child
     return tuple(kept)
 
 
-def _child(node: yaml.Node | None, part: str | int) -> yaml.Node | None:
+def _child(node: yaml.Node | None, part: str | int | None) -> yaml.Node | None:
     if isinstance(node, yaml.MappingNode):
         return next((value for key, value in node.value if key.value == part), None)
     if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
@@ -207,8 +208,9 @@ def _line_of(root: yaml.Node, location: Location) -> int:
 
 def _what_and_remedy(model: type[BaseModel], detail: dict[str, Any], location: Location) -> str:
     if detail["type"] == "extra_forbidden":
-        known = _fields_at(model, location[:-1])
-        return f"unknown field. {suggestion(str(location[-1]), known)}"
+        section, name = _section_at(model, location[:-1]), str(location[-1])
+        former: Mapping[str, str] = getattr(section, "FORMER", {})
+        return f"unknown field. {former.get(name) or suggestion(name, _names_in(section))}"
     if detail["type"] == "missing":
         return "the field is required. Add it."
     message = _PLAIN_WORDS.get(detail["type"], "").format(**detail.get("ctx", {}))
@@ -222,12 +224,16 @@ def _what_and_remedy(model: type[BaseModel], detail: dict[str, Any], location: L
     return message + "."
 
 
-def _fields_at(model: type[BaseModel], location: Location) -> list[str]:
-    """Return the fields of the section at `location`. Each entry of a list or mapping is a section."""
+def _section_at(model: type[BaseModel], location: Location) -> type[BaseModel]:
+    """Return the section at `location`. Each entry of a list or mapping is a section."""
     section = model
     for part in location:
         field = section.model_fields.get(str(part))
         section = next(_sections_of(field.annotation), section) if field else section
+    return section
+
+
+def _names_in(section: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in section.model_fields.items()]
 
 

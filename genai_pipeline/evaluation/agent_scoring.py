@@ -44,7 +44,7 @@ def score_calls(suite: AgentSuite, case: AgentCase, replies: Sequence[Reply]) ->
 
 
 def wrong_calls(expected: AgentTurn, reply: Reply) -> str:
-    """Return what is wrong about the calls of a turn; empty if nothing. Order and repetition do not matter."""
+    """Return what is wrong about the calls of a turn, or an empty text if nothing is. Order and repetition are free."""
     if reply.problem:
         return reply.problem
     called = {_call_key(call) for call in reply.calls}
@@ -62,7 +62,7 @@ def wrong_calls(expected: AgentTurn, reply: Reply) -> str:
 
 
 def wrong_answer(expected: AgentTurn, reply: Reply, weather: Mapping[str, PlaceWeather], heard: Sequence[str]) -> str:
-    """Return what is wrong about the answer of a turn; empty if nothing.
+    """Return what is wrong about the answer of a turn, or an empty text if nothing is.
 
     Args:
         heard: places whose weather was asked for in this conversation so far, this turn included.
@@ -73,7 +73,9 @@ def wrong_answer(expected: AgentTurn, reply: Reply, weather: Mapping[str, PlaceW
         return "the answer is empty"
     text, told = spoken(reply.response), []
     told += [
-        f"says none of: {', '.join(group)}" for group in expected.says if not any(spoken(w) in text for w in group)
+        f"says none of {', '.join(map(repr, group))}"
+        for group in expected.says
+        if not any(spoken(w) in text for w in group)
     ]
     told += [f"says {phrase!r}" for phrase in expected.never if spoken(phrase) in text]
     told += [_weather_problem(reply.response, places, weather) for places in expected.arguments_of(WEATHER_TOOL)]

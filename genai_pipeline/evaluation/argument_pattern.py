@@ -31,7 +31,7 @@ def optional(key: str) -> tuple[str, bool]:
 
 
 def malformed(pattern: Any) -> str:
-    """Return what is wrong about a pattern by itself; empty if nothing."""
+    """Return what is wrong about a pattern by itself, or an empty text if nothing is."""
     if pattern is None or isinstance(pattern, str | bool | int | float):
         return ""
     if isinstance(pattern, list):
@@ -71,7 +71,7 @@ def examples(pattern: Any) -> Iterator[Any]:
 
 
 def differences(pattern: Any, value: Any, schema: Any, name: str) -> list[str]:
-    """Return how a value differs from its pattern; empty where it matches."""
+    """Return how a value differs from its pattern, or an empty list where it matches."""
     if isinstance(pattern, list):
         found = [_choice_differences(choice, value, schema, name) for choice in pattern]
         if not all(found):
@@ -82,7 +82,7 @@ def differences(pattern: Any, value: Any, schema: Any, name: str) -> list[str]:
 
 
 def object_differences(pattern: Mapping[str, Any], value: Any, schema: Any, name: str = "") -> list[str]:
-    """Return how the keys of an object differ from their patterns; empty where they match."""
+    """Return how the keys of an object differ from their patterns, or an empty list where they match."""
     if not isinstance(value, dict):
         return [f"{name or 'it'} is {plain(value)}, not an object"]
     dot = f"{name}." if name else ""

@@ -14,12 +14,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from genai_pipeline.core.errors import EngineUnavailable
+from genai_pipeline.core.task import Task
 from genai_pipeline.evaluation.reply import NotMeasured, Reply
 from genai_pipeline.evaluation.runner import Asker, CaseRun
 from genai_pipeline.evaluation.tool_call_scoring import raw_call, score_calls, score_text, shown_calls
 from genai_pipeline.evaluation.tool_suite import ToolCase, ToolStep, ToolSuite
 from genai_pipeline.gateways.inference.chat_answer import ChatAnswer, parse_answer
 from genai_pipeline.gateways.inference.inference_client import ClientSettings, EndpointReply, InferenceClient
+from genai_pipeline.gateways.inference.task_endpoint import endpoint_of
 
 TIMEOUT_S = 60.0
 RETRIES = 2
@@ -109,7 +111,7 @@ class EndpointAsker(Asker[ToolCase]):
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         asked_at, started = datetime.now(UTC), time.perf_counter()
         try:
-            reply = self._client.send("POST", "/chat/completions", body)
+            reply = self._client.send("POST", endpoint_of(Task.CHAT).path, body)
         except EngineUnavailable as error:
             raise NotMeasured(error.what.rstrip("."), time.perf_counter() - started) from error
         seconds = time.perf_counter() - started

@@ -36,12 +36,10 @@ def _silent(message: str) -> None:
 
 
 @dataclass(frozen=True)
-class EvaluationSettings:
+class EvaluationSettings(RunSettings):
     """How an agent or an endpoint is asked.
 
     Args:
-        concurrency: conversations side by side.
-        repeat: runs of each case; None: as the gates or the suite say.
         timeout_s: for one turn of an agent, or one answer of an endpoint.
         weather_url: the agent's own weather service, which then says what is right; None: the suite's table does.
         judge: a model that judges turns with a `rubric`; None: they are not judged.
@@ -49,17 +47,11 @@ class EvaluationSettings:
         api_key: of an endpoint.
     """
 
-    concurrency: int = CONCURRENCY
-    repeat: int | None = None
     timeout_s: float = TIMEOUT_S
     weather_url: str | None = None
     judge: LlmJudge | None = None
     usd_per_million_tokens: float | None = None
     api_key: str = ""
-
-    @property
-    def run(self) -> RunSettings:
-        return RunSettings(self.concurrency, self.repeat)
 
 
 @dataclass(frozen=True)
@@ -71,6 +63,7 @@ class Baseline:
         agent_url: its address, where the same cases are asked if its stored results cannot be compared.
         stored: its newest results.
         itself: the evaluated release is the live one.
+        has_agent: whether the live release has an agent that can be asked.
         keep: stores the results of the live release, where it had to be asked.
     """
 
@@ -78,6 +71,7 @@ class Baseline:
     agent_url: str = ""
     stored: Results | None = None
     itself: bool = False
+    has_agent: bool = True
     keep: Callable[[Results], object] = lambda results: None
 
 
@@ -90,9 +84,6 @@ class AgentReport:
     summary: dict[str, Any]
     results: Results | None = None
     comparison: Comparison | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        return {"verdicts": [v.to_json() for v in self.verdicts], "cases": self.cases, "summary": self.summary}
 
 
 @dataclass(frozen=True)
@@ -161,7 +152,7 @@ def measure_tool_calls(
         timeout_s=settings.timeout_s,
         concurrency=settings.concurrency,
     ) as asker:
-        runs = run_suite(asker, suite, settings.run, on_progress)
+        runs = run_suite(asker, suite, settings, on_progress)
     return _results(suite, runs, at, time.monotonic() - started, settings, **asker.about())
 
 
@@ -181,7 +172,7 @@ def _ask_agent(
             if isolation:
                 sessions = run_isolation(agent, suite.isolation)
                 on_progress(f"{len(sessions)} sessions asked side by side")
-            runs = run_suite(AgentAsker(agent, suite, settings.judge), suite, settings.run, on_progress)
+            runs = run_suite(AgentAsker(agent, suite, settings.judge), suite, settings, on_progress)
     judge = settings.judge.about() if settings.judge else None
     results = _results(whole, runs, at, time.monotonic() - started, settings, judge=judge)
     return _Found(runs, sessions, results)
@@ -214,7 +205,7 @@ def _compared(
     mine: Results, suite: AgentSuite, settings: EvaluationSettings, on_progress: Log, against: Baseline
 ) -> Comparison | None:
     """Compare with the stored results of what is live, or with its answers to the same cases now."""
-    if against.release is None or against.itself:
+    if against.release is None or against.itself or not against.has_agent:
         return None
     why = against.stored.why_not_like(mine) if against.stored else "there are no stored results"
     if against.stored and not why and against.stored.measured == len(against.stored.cases):
@@ -232,6 +223,7 @@ def _compared(
 def _not_worse(comparison: Comparison | None, alpha: float, against: Baseline) -> Verdict:
     if comparison is None:
         why = "It is live itself" if against.itself else "Nothing is live"
+        why = why if against.has_agent else f"The live release {against.release} has no agent"
         return passed(CHECK, f"{why}: no other release can be compared with it.")
     return judge_not_worse(comparison, alpha, f"The live release {against.release}")
 

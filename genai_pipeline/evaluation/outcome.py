@@ -13,9 +13,9 @@ class RunOutcome:
     """One run of a case.
 
     Args:
-        solved: whether the answers were right; None where that was not measured.
-        right_tools: whether the right tools were called with the right arguments; None where that was not measured.
-        reason: what was wrong, or why it was not measured; empty if all was right.
+        solved: whether the answers were right, or None where that was not measured.
+        right_tools: whether the right tools were called with the right arguments, or None where that was not measured.
+        reason: what was wrong, or why it was not measured, or an empty text if all was right.
         seconds: from the first prompt to the last answer.
         cycles_s: of each request to the model, where they are known.
         input_tokens, output_tokens: of the whole run; 0 where they are not known.
@@ -66,12 +66,6 @@ class CaseOutcome:
         return {True, False} <= found
 
     @property
-    def pass_rate(self) -> float | None:
-        """Solved runs of those that were measured; None if none was."""
-        found = [run.solved for run in self.runs if run.solved is not None]
-        return sum(found) / len(found) if found else None
-
-    @property
     def reason(self) -> str:
         """Of the runs that were not all right, each reason once."""
         return " | ".join(dict.fromkeys(run.reason for run in self.runs if run.reason))
@@ -89,12 +83,6 @@ class CaseOutcome:
     def to_json(self) -> dict[str, Any]:
         runs = [run.to_json() for run in self.runs]
         return {"name": self.name, "tags": list(self.tags), "weight": self.weight, "runs": runs}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> CaseOutcome:
-        """Raises: TypeError, ValueError, KeyError: the data has another form."""
-        runs = tuple(RunOutcome.from_json(run) for run in data["runs"])
-        return cls(str(data["name"]), tuple(data["tags"]), float(data["weight"]), runs)
 
 
 def all_right(found: Iterable[bool | None]) -> bool | None:

@@ -27,7 +27,7 @@ class RatePoint:
 
 
 def pass_rate_chart(points: Sequence[RatePoint], minimum: float) -> str:
-    """Return the chart as a Markdown image; empty where there are no points."""
+    """Return the chart as a Markdown image, or an empty text where there are no points."""
     return as_markdown("Share of cases solved over releases", svg(points, minimum)) if points else ""
 
 

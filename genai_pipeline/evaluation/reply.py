@@ -37,7 +37,7 @@ class Reply:
         asked_at: UTC.
         seconds: until the whole answer was there.
         problem: an error of the agent itself; empty when it answered.
-        cycles_s: of each request to the model; empty where this is not known.
+        cycles_s: of each request to the model, or an empty list where this is not known.
         input_tokens, output_tokens: of the whole turn; 0 where they are not known.
         prompt: what was asked.
         about: further facts for the stored transcript.

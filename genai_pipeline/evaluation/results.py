@@ -65,7 +65,7 @@ class Results:
 
     @property
     def pass_rate(self) -> float | None:
-        """Share of the measured cases that are solved, by weight; None if no case was measured."""
+        """Share of the measured cases that are solved, by weight, or None if no case was measured."""
         weights = [(case.solved, case.weight) for case in self.cases if case.solved is not None]
         total = sum(weight for _, weight in weights)
         return sum(weight for solved, weight in weights if solved) / total if total else None
@@ -75,12 +75,12 @@ class Results:
         return [case.name for case in self.cases if case.flaky]
 
     def cost_usd(self, case: CaseOutcome) -> float | None:
-        """Return the price of the tokens that all runs of a case generated; None where the price is not known."""
+        """Return the price of the tokens that all runs of a case generated, or None where the price is not known."""
         price = self.usd_per_million_tokens
         return None if price is None else case.tokens[1] * price / 1_000_000
 
     def why_not_like(self, other: Results) -> str:
-        """Return why the two cannot be compared; empty if they can."""
+        """Return why the two cannot be compared, or an empty text if they can."""
         mine, theirs = ({case.name: len(case.runs) for case in each.cases} for each in (self, other))
         if (self.suite, self.digest) != (other.suite, other.digest):
             return "they are for another version of the suite"

@@ -33,7 +33,7 @@ class RunSettings:
 
     Args:
         concurrency: conversations side by side.
-        repeat: runs of each case; None: as the suite says.
+        repeat: runs of each case; None: as the gates or the suite say.
         deadline_s: for one conversation of each case.
     """
 
@@ -47,7 +47,7 @@ class CaseRun(Generic[Case]):
     """What was found in one conversation.
 
     Args:
-        answers, calls: what is wrong about each turn, empty where nothing is; None if that was not measured.
+        answers, calls: what is wrong about each turn, empty where nothing is, or None if that was not measured.
         problem: why it was not measured.
         waited_s: for a request that timed out.
         number: which run of the case, from 1.

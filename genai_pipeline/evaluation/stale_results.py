@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from genai_pipeline.core.errors import NotFound, Unreadable
 from genai_pipeline.core.record import ENDED, Live, Phase, Record, live_key, read, record_key
 from genai_pipeline.evaluation.results import results_prefix
-from genai_pipeline.gateways.store.abc import DELETED_AT_ONCE, ObjectStore, StoredObject
+from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject
 
 KEPT = 20
 """The results of that many newest ended releases of a model stay; `genai evaluate --against` can name them."""
@@ -41,8 +41,8 @@ def prune_results(
     found: list[StaleResults] = []
     for model in models:  # one after the other, so that each is deleted by what was read just before
         stale = list(_stale(store, model, store.now() if now is None else now, grace_s))
-        for start in range(0, 0 if dry_run else len(stale), DELETED_AT_ONCE):
-            store.delete_many([each.key for each in stale[start : start + DELETED_AT_ONCE]])
+        if not dry_run:
+            store.delete_all([each.key for each in stale])
         found += stale
     return found
 
@@ -70,7 +70,7 @@ def _newest_first(store: ObjectStore, model: str) -> dict[str, list[StoredObject
 
 
 def _in_use(store: ObjectStore, model: str) -> Sequence[str | None] | None:
-    """Return the releases that the live pointer names; None where it cannot be read."""
+    """Return the releases that the live pointer names, or None where it cannot be read."""
     try:
         live = read(Live, live_key(model), store.get(live_key(model))[0])
     except NotFound:

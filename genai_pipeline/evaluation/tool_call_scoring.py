@@ -54,17 +54,17 @@ def score_calls(suite: ToolSuite, tools: Sequence[str], step: ToolStep, calls: S
 
 
 def raw_call(text: str) -> str:
-    """Return what is wrong where an engine left a call in the text; empty where it did not."""
+    """Return what is wrong where an engine left a call in the text, or an empty text where it did not."""
     found = _RAW_CALL.search(text)
     return f"a call came back as text ({found[0]!r}): set the --tool-call-parser that fits the model" if found else ""
 
 
 def score_text(step: ToolStep, text: str, called: bool) -> list[str]:
-    """Return what is wrong about the text of an answer; empty if nothing."""
+    """Return what is wrong about the text of an answer, or an empty list if nothing is."""
     if not step.calls and not called and not text.strip():
         return ["neither calls nor says anything"]
     folded = spoken(text)
-    wrong = [f"says none of: {', '.join(g)}" for g in step.says if not any(spoken(p) in folded for p in g)]
+    wrong = [f"says none of {', '.join(map(repr, g))}" for g in step.says if not any(spoken(p) in folded for p in g)]
     wrong += [f"says {phrase!r}" for phrase in step.never if spoken(phrase) in folded]
     asks = _ASKING.search(text) and any(spoken(word) in folded for word in step.asks_for)
     if step.asks_for and not called and not asks:

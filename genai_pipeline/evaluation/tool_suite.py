@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Collection, Iterator
 from typing import Annotated, Any, Literal
 
@@ -25,10 +24,6 @@ from genai_pipeline.evaluation.suite import ExpectedWords, Suite, SuiteCase, Tex
 KIND = "tool_calling"
 
 Call = Annotated[dict[Text, dict[Text, Any]], Field(min_length=1, max_length=1)]
-
-
-_REPEATED_TWICE = re.compile(r"\((?:[^()\\]|\\.)*[*+{|](?:[^()\\]|\\.)*\)+[*+{]")
-"""A repeated group that contains a repetition or a choice: matching it may take exponential time."""
 
 
 def _refuse_other_than_json(value: Any) -> None:
@@ -61,8 +56,6 @@ class ToolDefinition(Section):
                 raise ValueError(
                     f"refers to {value!r}; allowed: {', '.join(known) or 'nothing, because it has no $defs'}"
                 )
-            if key == "pattern" and isinstance(value, str) and _REPEATED_TWICE.search(value):
-                raise ValueError(f"the pattern {value!r} repeats a repetition, which may never end; write it without")
         return parameters
 
 
@@ -195,7 +188,7 @@ def _keywords(schema: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _refused(whole: dict[str, Any], schema: Any, pattern: Any) -> str:
-    """Return why a part of the tool's schema would refuse a choice; empty if it would not."""
+    """Return why a part of the tool's schema would refuse a choice, or an empty text if it would not."""
     validator = Draft202012Validator({"$defs": whole.get("$defs", {}), "allOf": [schema]})
     for value in examples(pattern):
         try:

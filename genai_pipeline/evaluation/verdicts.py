@@ -62,11 +62,6 @@ def judge_tool_calling(cases: Sequence[CaseOutcome], minimum: float) -> Verdict:
     return judge_success(cases, minimum, TOOL_CALLING, "cases solved, streamed and not", by_tag=by_tag)
 
 
-def tool_calling_not_asked() -> Verdict:
-    """Return what stands in the record where the model file has no gate for tool calls."""
-    return passed(TOOL_CALLING, "`gates.agent.tool_calling_min` is not set: not asked for")
-
-
 def rates_by_tag(cases: Sequence[CaseOutcome]) -> list[dict[str, Any]]:
     """Return a row for each tag: cases, solved, not measured and the share of the measured ones that is solved."""
     rows: list[dict[str, Any]] = []
@@ -106,7 +101,7 @@ def _rate(
     measured = total - unknown
     if measured:
         interval = wilson(right, measured)
-        summary += f" 95 % interval: {interval}."
+        summary += f" 95% interval: {interval}."
         facts |= {"interval_low": round(interval.low, 4), "interval_high": round(interval.high, 4)}
     if wrong:
         summary += f" Wrong: {' | '.join(wrong[:_SHOWN])}{' | …' if len(wrong) > _SHOWN else '.'}"
@@ -130,9 +125,8 @@ def _sessions_isolated(sessions: Sequence[SessionResult]) -> Verdict:
     facts = {"sessions": table, "leaks": found, "remembering": remembering}
     if found:
         return failed("sessions_isolated", f"Sessions mix: {' | '.join(found[:_SHOWN])}.", **facts)
-    summary = (
-        f"{remembering} of {len(sessions)} sessions, side by side, spoke of their own place and none of another's."
-    )
+    asked = f"{remembering} of {len(sessions)} sessions beside each other"
+    summary = f"{asked} remembered their own place, and named no other one."
     if not sessions or remembering < REMEMBERING_MIN * len(sessions):
         why = next((s.problem for s in sessions if s.problem), "the follow-ups were not about the session's own place")
         return inconclusive("sessions_isolated", f"{summary} That tests too few: {why}.", **facts)
@@ -147,7 +141,7 @@ def _latency(runs: Sequence[CaseRun[AgentCase]], limit_s: float) -> Verdict:
     if not seconds:
         return inconclusive("latency", "No turn was answered.", limit_s=limit_s)
     p95 = quantile(seconds, 0.95)
-    summary = f"95 % of {len(seconds)} turns took at most {p95:.2f} s (limit {limit_s:g} s)."
+    summary = f"95% of {len(seconds)} turns took at most {p95:.2f} s (limit {limit_s:g} s)."
     facts = {"p95_s": round(p95, 3), "limit_s": limit_s, "turns": len(seconds), "not_measured": unknown}
     at_worst = quantile([*seconds, *[math.inf] * unknown], 0.95)
     at_best = quantile([*seconds, *[0.0] * unknown], 0.95)

@@ -33,7 +33,7 @@ class Gateways:
     Args:
         aws: None where there is no EC2 to ask.
         webhook: None where no webhook is set.
-        store_keys: what pods without an identity of their own read the store with; None if the pipeline has no keys.
+        store_keys: what pods without an identity of their own read the store with, or None if the pipeline has no keys.
     """
 
     hub: Hub

@@ -29,7 +29,7 @@ def backoff_s(failures: int, first_s: float, asked_s: float | None = None, longe
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds from now that a server asks to wait; None where it names none.
+    """Return the seconds from now that a server asks to wait, or None where it names none.
 
     Sources: RFC 9110, 10.2.3 (`Retry-After`: a number of seconds, or a date). IETF draft "RateLimit header fields for
     HTTP" (`RateLimit: "policy";r=0;t=60`: nothing is left for 60 s; the public model hub sends only this one).

@@ -11,7 +11,7 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.model_spec import AgentSpec, ModelSpec
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
 from genai_pipeline.k8s.network import MEMORY, agent_egress, callers
@@ -41,7 +41,7 @@ def agent_values(spec: ModelSpec, release: Release, profile: Profile, model_url:
         "releaseId": release.id,
         "model": {"provider": "openai", "baseUrl": f"{model_url}/v1", "id": release.model},
         "weather": {"url": profile.weather_url},
-        "limits": {"maxAnswerTokens": spec.agent.max_tokens},
+        "limits": {"maxAnswerTokens": spec.agent.max_tokens if isinstance(spec.agent, AgentSpec) else None},
         "sessions": {"store": sessions_url(release.model, profile)},
         "aws": {
             "region": profile.region,

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from genai_pipeline.core.credentials import REMEDY, WHY, variable_is_secret
-from genai_pipeline.core.engine_args import TENSOR_PARALLEL, command_line, given, tensor_parallel_size
+from genai_pipeline.core.engine_args import (
+    EXECUTOR,
+    TENSOR_PARALLEL,
+    command_line,
+    executor_backend,
+    given,
+    tensor_parallel_size,
+)
 from genai_pipeline.core.engine_flags import spelt
 from genai_pipeline.core.errors import Refused
 from genai_pipeline.core.loader import DEFAULT_LOAD_FORMAT
@@ -16,6 +24,8 @@ from genai_pipeline.core.manifest import staged_prefix
 from genai_pipeline.core.model_spec import Serving
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
+from genai_pipeline.core.task import Task
+from genai_pipeline.k8s.placement import gpu_resources
 from genai_pipeline.k8s.templating import STOP_DELAY_S, bind_address
 
 ENGINE_PORT = 8000
@@ -25,6 +35,9 @@ TEARDOWN_S = 15
 """From the last answer to the end of vLLM's processes."""
 MIDDLEWARE = "genai_leaving"
 MIDDLEWARE_FOLDER = "/etc/genai"
+OWN_IMAGES = "genai-pipeline/"
+MOUNTED = "/mnt/weights"
+"""Where the weights lie that are mounted and not streamed."""
 LIMIT_OVER_REQUEST = 1.25
 """Loading peaks above serving; a limit at the request would end an engine that fits."""
 
@@ -32,8 +45,13 @@ GIB = 2**30
 
 
 def weights_url(profile: Profile, release: Release) -> str:
-    """Return what the engine loads: the prefix of the staged model, with its trailing slash."""
+    """Return the prefix of the staged model, with its trailing slash."""
     return f"s3://{profile.bucket}/{staged_prefix(release.model, release.revision)}"
+
+
+def loaded_from(profile: Profile, release: Release) -> str:
+    """Return what the engine loads and `/v1/models` shows: that prefix, or the folder where it is mounted."""
+    return MOUNTED if release.mounts_weights else weights_url(profile, release)
 
 
 def release_alias(release: Release) -> str:
@@ -43,23 +61,67 @@ def release_alias(release: Release) -> str:
 
 def engine_args(serving: Serving, release: Release, profile: Profile) -> list[str]:
     """Return vLLM's command line: what the pipeline owns, then defaults and the model file's args by name."""
-    own = [
-        f"--model={weights_url(profile, release)}",
-        "--served-model-name",
-        release.model,
-        release_alias(release),
-        *serving.served_names,
-        f"--host={bind_address(profile)}",
-        f"--port={ENGINE_PORT}",
-        f"--middleware={MIDDLEWARE}.Leaving",
-    ]
-    return own + command_line(_default_args(serving, profile) | serving.args, serving.image)
+    server = [f"--host={bind_address(profile)}", f"--port={ENGINE_PORT}", f"--middleware={MIDDLEWARE}.Leaving"]
+    return [*_names(serving, release, profile), *server, *_arguments(serving, release, profile)]
+
+
+def replica_args(serving: Serving, release: Release, profile: Profile) -> list[str]:
+    """Return the command line of an engine within Ray Serve, whose proxies listen and drain in its place."""
+    return [*_names(serving, release, profile), *_arguments(serving, release, profile)]
+
+
+def image_of(serving: Serving, profile: Profile) -> str:
+    """Return the image of the engine: one that this repository makes comes from the installation's own registry."""
+    return f"{profile.image_registry if serving.image.startswith(OWN_IMAGES) else ''}{serving.image}"
+
+
+def refuse_unmountable(serving: Serving, profile: Profile) -> None:
+    """Raises: Refused: the weights are to be mounted where they cannot be."""
+    if serving.weights != "mount":
+        return
+    if profile.name == "local":
+        raise Refused("One machine has no CSI driver that mounts weights.", "Set serving.weights to stream.")
+    if not profile.weights_mount:
+        raise Refused(
+            "serving.weights: mount needs PersistentVolumes, which the pipeline may not make here.",
+            "Set GENAI_WEIGHTS_MOUNT=true and apply `genai render --rbac` again, or set serving.weights to stream.",
+        )
+
+
+def _names(serving: Serving, release: Release, profile: Profile) -> list[str]:
+    named = ["--served-model-name", release.model, release_alias(release), *serving.served_names]
+    return [f"--model={loaded_from(profile, release)}", *named]
+
+
+def _arguments(serving: Serving, release: Release, profile: Profile) -> list[str]:
+    return command_line(_default_args(serving, release.task, profile) | serving.args, serving.image)
+
+
+@dataclass(frozen=True)
+class PodFile:
+    """A file of this package that an engine's pod gets. An annotation brings it, since the image holds no package.
+
+    Args:
+        annotation: name of the annotation, after `genai-pipeline/`.
+        name: name of the file in the pod.
+        module: name of the file in this package.
+    """
+
+    annotation: str
+    name: str
+    module: str
+
+    @property
+    def source(self) -> str:
+        return _source(self.module)
 
 
 @cache
-def middleware_source() -> str:
-    """Return `leaving.py` as the pod gets it."""
-    return (Path(__file__).parent / "leaving.py").read_text()
+def _source(module: str) -> str:
+    return (Path(__file__).parent / module).read_text()
+
+
+LEAVING = PodFile("leaving", f"{MIDDLEWARE}.py", "leaving.py")
 
 
 def drain_s(serving: Serving) -> int:
@@ -85,12 +147,14 @@ def engine_env(serving: Serving, profile: Profile) -> dict[str, str]:
 
 def requests(serving: Serving) -> dict[str, str]:
     asked = {"cpu": f"{serving.resources.cpu:g}", "memory": f"{serving.resources.memory_gib:g}Gi"}
-    return asked | _gpus(serving)
+    return asked | gpu_resources(serving.gpu)
 
 
 def limits(serving: Serving) -> dict[str, str]:
     """Limit memory and GPUs, but not the CPU: throttling would cost tokens and save nothing."""
-    return {"memory": f"{round(serving.resources.memory_gib * LIMIT_OVER_REQUEST * 1024)}Mi"} | _gpus(serving)
+    return {"memory": f"{round(serving.resources.memory_gib * LIMIT_OVER_REQUEST * 1024)}Mi"} | gpu_resources(
+        serving.gpu
+    )
 
 
 def shared_memory_gib(serving: Serving) -> int:
@@ -98,11 +162,18 @@ def shared_memory_gib(serving: Serving) -> int:
     return 2 * (serving.gpu.count if serving.gpu else 1)
 
 
-def _default_args(serving: Serving, profile: Profile) -> dict[str, Any]:
+def _default_args(serving: Serving, task: Task, profile: Profile) -> dict[str, Any]:
     defaults: dict[str, Any] = {"load-format": DEFAULT_LOAD_FORMAT, "shutdown-timeout": DRAIN_S}
-    if serving.gpu:
+    if serving.weights == "mount":  # a folder: vLLM's own loader reads it
+        del defaults["load-format"]
+    if backend := executor_backend(serving):
+        defaults[EXECUTOR] = backend
+    if not task.generates:
+        defaults["runner"] = "pooling"
+    # FlashInfer is for NVIDIA's GPUs, and has no attention in both directions, as encoders need it.
+    if serving.gpu and serving.gpu.is_nvidia and task.generates:
         defaults["attention-backend"] = "FLASHINFER"
-    elif profile.engine_dtype:
+    if not serving.gpu and profile.engine_dtype:
         defaults["dtype"] = profile.engine_dtype
     if size := tensor_parallel_size(serving):
         defaults[TENSOR_PARALLEL] = size
@@ -146,6 +217,8 @@ def _store(serving: Serving, profile: Profile) -> dict[str, str]:
         "RUNAI_STREAMER_S3_ENDPOINT": profile.pods_s3_endpoint,
         "RUNAI_STREAMER_S3_USE_VIRTUAL_ADDRESSING": "0",
         "AWS_EC2_METADATA_DISABLED": "true",
+        # Backblaze B2 and older servers refuse the `x-amz-checksum-mode` that boto3 and the streamer ask with.
+        "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
     }
 
 
@@ -154,10 +227,6 @@ def _threads(serving: Serving, profile: Profile) -> dict[str, str]:
     if serving.gpu or not profile.engine_threads:
         return {}
     return {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": str(profile.engine_threads)}
-
-
-def _gpus(serving: Serving) -> dict[str, str]:
-    return {"nvidia.com/gpu": str(serving.gpu.count)} if serving.gpu else {}
 
 
 def _refuse_secrets(env: Mapping[str, str]) -> None:

@@ -37,11 +37,28 @@ POD_IDENTITY: Sequence[Peer] = (
 """The EKS Pod Identity agent, which every node has at these addresses."""
 MONITORING: Peer = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
 """Where kube-prometheus-stack lives."""
+RAY_OPERATOR: Sequence[Peer] = (
+    {
+        "namespaceSelector": {
+            "matchExpressions": [
+                {
+                    "key": "kubernetes.io/metadata.name",
+                    "operator": "In",
+                    "values": ["kuberay-system", "kuberay-operator", "ray-system"],
+                }
+            ]
+        },
+        "podSelector": {"matchLabels": {"app.kubernetes.io/name": "kuberay-operator"}},
+    },
+)
+"""KubeRay's operator, as its chart labels it, in a namespace that holds nothing else."""
+API_SERVER_PORTS = (443, 6443)
 ENGINES: Peer = {
     "podSelector": {
         "matchLabels": {"app.kubernetes.io/component": "engine", "app.kubernetes.io/managed-by": "genai-pipeline"}
     }
 }
+DNS: Rule = {"ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]}
 _IN_CLUSTER = re.compile(r"[^.]+\.(?P<namespace>[^.]+)\.svc(\.cluster\.local)?")
 
 
@@ -56,6 +73,8 @@ def network_values(profile: Profile) -> dict[str, Any]:
         "callers": callers_of,
         "scrapers": [MONITORING],
         "agent_egress": agent_egress(profile),
+        "ray_operator": list(RAY_OPERATOR),
+        "ray_head_egress": ray_head_egress(profile),
         "pod_identity": list(POD_IDENTITY),
     }
 
@@ -80,13 +99,19 @@ def agent_egress(profile: Profile) -> list[Rule]:
     """Return where an agent may connect to: DNS, engines, the weather, its sessions, its traces, its AWS identity."""
     in_s3 = profile.agent_sessions != MEMORY
     return [
-        {"ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]},
+        DNS,
         _rule([ENGINES], ENGINE_PORT),
         egress_to(profile.weather_url),
         *([egress_to(profile.pods_s3_endpoint or AMAZON_S3)] if in_s3 else []),
         *([egress_to(profile.otlp_endpoint)] if profile.otlp_endpoint else []),
         *([_rule(POD_IDENTITY, 80)] if in_s3 else []),
     ]
+
+
+def ray_head_egress(profile: Profile) -> list[Rule]:
+    """Return where a head may connect to beside its workers: DNS, the API server (its autoscaler), its Redis."""
+    api_server = {"to": list(OUTSIDE), "ports": [{"protocol": "TCP", "port": port} for port in API_SERVER_PORTS]}
+    return [DNS, api_server, *([egress_to(f"redis://{profile.ray_redis}")] if profile.ray_redis else [])]
 
 
 def egress_to(url: str) -> Rule:

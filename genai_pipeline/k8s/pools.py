@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from genai_pipeline.core.model_spec import Gpu, ModelSpec
+from genai_pipeline.core.engine_args import workers_per_replica
+from genai_pipeline.core.model_spec import Gpu, ModelSpec, Serving
 from genai_pipeline.core.profile import Profile
 
 DEFAULT_FAMILY = "g6e"
@@ -30,10 +31,15 @@ def gpu_limit(specs: Sequence[ModelSpec]) -> int:
 
     A node counts with all its GPUs, used or not. Below two nodes every surge would wait for ever.
     """
-    served = [(s.serving.gpu, s.serving.replicas) for s in specs if s.serving.gpu]
-    peak = sum(gpus_of_node(gpu) * replicas.max for gpu, replicas in served)
-    surge = max((gpus_of_node(gpu) * replicas.min for gpu, replicas in served), default=0)
+    served = [(_gpus_of_replica(s.serving), s.serving.replicas) for s in specs if s.serving.gpu]
+    peak = sum(gpus * replicas.max for gpus, replicas in served)
+    surge = max((gpus * replicas.min for gpus, replicas in served), default=0)
     return max(2, peak + surge)
+
+
+def _gpus_of_replica(serving: Serving) -> int:
+    """Return the GPUs of the nodes that one replica takes; with Ray these may be several."""
+    return gpus_of_node(serving.gpu) * workers_per_replica(serving) if serving.gpu else 0
 
 
 def gpus_of_node(gpu: Gpu) -> int:

@@ -8,14 +8,19 @@ administrator applies `render_rbac` first.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.engine_args import workers_per_replica
+from genai_pipeline.core.manifest import staged_prefix
+from genai_pipeline.core.model_spec import EngineName, ModelSpec, Serving
 from genai_pipeline.core.profile import LOCAL_KEYS_SECRET, Profile
 from genai_pipeline.core.release import Release
-from genai_pipeline.k8s import engine
+from genai_pipeline.gateways.inference.task_endpoint import endpoint_of
+from genai_pipeline.k8s import engine, ray_service
 from genai_pipeline.k8s.agent import STORE_ACCESS, agent_values, binds_callers, image_name, own_image, package_version
-from genai_pipeline.k8s.engine import ENGINE_PORT, release_alias, weights_url
+from genai_pipeline.k8s.engine import ENGINE_PORT, loaded_from, release_alias, weights_url
 from genai_pipeline.k8s.network import AGENT_PORT, CHAT_PORT, network_values
+from genai_pipeline.k8s.placement import affinity, node_selector, tolerations
 from genai_pipeline.k8s.pools import needs_node_class, pool_values
 from genai_pipeline.k8s.templating import MANAGED_BY, RELEASE_LABEL, Objects, release_labels, render_template
 
@@ -23,6 +28,7 @@ __all__ = [
     "AGENT_KINDS",
     "AGENT_PORT",
     "CHAT_PORT",
+    "ENGINE_KINDS",
     "ENGINE_PORT",
     "MANAGED_BY",
     "OPTIONAL_KINDS",
@@ -30,6 +36,8 @@ __all__ = [
     "RELEASE_LABEL",
     "STORE_ACCESS",
     "Objects",
+    "components_of",
+    "loaded_from",
     "package_version",
     "release_alias",
     "release_labels",
@@ -44,6 +52,7 @@ __all__ = [
     "render_node_pools",
     "render_platform",
     "render_rbac",
+    "render_release",
     "render_stable",
     "render_store_access",
     "service_url",
@@ -55,10 +64,17 @@ PORTS = {"engine": ENGINE_PORT, "agent": AGENT_PORT}
 AGENT_KINDS = ("HorizontalPodAutoscaler", "PodDisruptionBudget", "Service", "Deployment")
 """Of an agent's objects, all of one name; in the order in which they go."""
 
+ENGINE_KINDS: Mapping[EngineName, Sequence[str]] = {
+    "vllm": ("Service", "Deployment"),
+    "ray": ("Service", "RayService", "PodDisruptionBudget", "NetworkPolicy"),
+}
+"""Of an engine's objects, all of the release's `object_name`; in the order in which they go."""
+
 OPTIONAL_KINDS: Mapping[str, str] = {
     "NodePool": "Karpenter (EKS Auto Mode brings it)",
     "NodeClass": "EKS Auto Mode",
     "PodMonitor": "the Prometheus operator",
+    "RayService": "KubeRay",
 }
 """Kinds that a cluster may lack, and who brings them. A step that finds one absent skips it by name."""
 
@@ -81,9 +97,12 @@ def render_platform(profile: Profile) -> Objects:
 def render_node_pools(profile: Profile, specs: Sequence[ModelSpec]) -> Objects:
     """The system, general and GPU pools; the GPU pool offers what the models ask for, with room for a surge.
 
-    Where a model asks for a capacity reservation, and the profile names role and cluster, a NodeClass comes first. Else
-    the pools use Auto Mode's `default`.
+    They are EKS Auto Mode's, so there are none where the cluster brings its own nodes. Where a model asks for a
+    capacity reservation, and the profile names role and cluster, a NodeClass comes first. Else the pools use Auto
+    Mode's `default`.
     """
+    if not profile.has_eks_nodes:
+        return []
     values = pool_values(profile, specs)
     names = ["node_pool_system", "node_pool_general", "node_pool_gpu"]
     if needs_node_class(profile, specs):
@@ -97,25 +116,57 @@ def render_monitoring(profile: Profile) -> Objects:
 
 
 def render_engine(spec: ModelSpec, release: Release, profile: Profile, replicas: int | None = None) -> Objects:
-    """Deployment and Service of a release's engine. Raises: Refused: a credential in serving.env."""
-    serving = spec.serving
-    values = {
+    """Deployment or RayService of a release's engine first, then its Service and what else belongs to it.
+
+    Raises: Refused: a credential in serving.env, or weights to be mounted where they cannot be.
+    """
+    engine.refuse_unmountable(spec.serving, profile)
+    values = _engine_values(spec.serving, release, profile)
+    if spec.serving.engine == "ray":
+        values |= {"pod_files": [engine.LEAVING, ray_service.SERVING]}
+        values |= ray_service.ray_values(spec.serving, release, profile)
+        objects = render_template("ray_service.yaml", profile, release, **values)
+    else:
+        values |= {
+            "ray": False,
+            "replicas": spec.serving.replicas.min if replicas is None else replicas,
+            "engine_args": engine.engine_args(spec.serving, release, profile),
+            "env": engine.engine_env(spec.serving, profile),
+        }
+        objects = render_template("engine_deployment.yaml", profile, release, **values)
+    workload, *others = objects
+    weights = _weights_volume(release, profile) if spec.serving.weights == "mount" else []
+    return [workload, *_release_service(release, profile, "engine"), *others, *weights]
+
+
+def _weights_volume(release: Release, profile: Profile) -> Objects:
+    """Return volume and claim of exactly this revision, which live and go with the release."""
+    prefix = staged_prefix(release.model, release.revision)
+    return render_template(
+        "weights_volume.yaml", profile, release, volume=release.volume_name(profile.namespace), prefix=prefix
+    )
+
+
+def _engine_values(serving: Serving, release: Release, profile: Profile) -> dict[str, Any]:
+    """Return what the pod of an engine needs, whatever makes the pod."""
+    workers = workers_per_replica(serving)
+    return {
         "serving": serving,
-        "replicas": serving.replicas.min if replicas is None else replicas,
-        "engine_args": engine.engine_args(serving, release, profile),
-        "env": engine.engine_env(serving, profile),
+        "image": engine.image_of(serving, profile),
+        "mounted": engine.MOUNTED if serving.weights == "mount" else None,
+        "pod_files": [engine.LEAVING],
+        "workers_per_replica": workers,
         "requests": engine.requests(serving),
         "limits": engine.limits(serving),
+        "node_selector": node_selector(serving.gpu, profile),
+        "tolerations": tolerations(serving.gpu),
+        "affinity": affinity(serving.gpu, release_labels(release, "engine") if workers > 1 else None),
         "shm_gib": engine.shared_memory_gib(serving),
         "grace_s": engine.grace_s(serving),
         "drain_s": engine.drain_s(serving),
-        "middleware": engine.MIDDLEWARE,
         "middleware_folder": engine.MIDDLEWARE_FOLDER,
-        "middleware_source": engine.middleware_source(),
         "store_access": STORE_ACCESS,
     }
-    deployment = render_template("engine_deployment.yaml", profile, release, **values)
-    return deployment + _release_service(release, profile, "engine")
 
 
 def render_agent(spec: ModelSpec, release: Release, profile: Profile, model_url: str) -> Objects:
@@ -130,6 +181,20 @@ def render_agent(spec: ModelSpec, release: Release, profile: Profile, model_url:
     budget = render_template("agent_disruption_budget.yaml", profile, release) if profile.agent_replicas > 1 else []
     autoscaler = render_template("agent_autoscaler.yaml", profile, release, **given) if autoscaled else []
     return [*deployment, *_release_service(release, profile, "agent"), *budget, *autoscaler]
+
+
+def components_of(release: Release) -> tuple[str, ...]:
+    """Return what serves a release: its engine, and its agent if it has one."""
+    return tuple(component for component in PORTS if component == "engine" or release.has_agent)
+
+
+def render_release(spec: ModelSpec, release: Release, profile: Profile) -> Objects:
+    """Return the objects of a release apart from traffic: its engine, and its agent if it has one."""
+    engine = service_url(release.object_name, "engine", profile)
+    return [
+        *render_engine(spec, release, profile),
+        *(render_agent(spec, release, profile, engine) if release.has_agent else []),
+    ]
 
 
 def stable_name(model: str, component: str) -> str:
@@ -155,9 +220,8 @@ def render_guards(release: Release, profile: Profile) -> Objects:
 def render_live(spec: ModelSpec, release: Release, profile: Profile) -> Objects:
     """Return all objects of a live release: engine, agent, their Services, the stable Services, the guards."""
     return [
-        *render_engine(spec, release, profile),
-        *render_agent(spec, release, profile, service_url(release.object_name, "engine", profile)),
-        *(o for component in PORTS for o in render_stable(release, profile, component)),
+        *render_release(spec, release, profile),
+        *(o for component in components_of(release) for o in render_stable(release, profile, component)),
         *render_guards(release, profile),
     ]
 
@@ -172,9 +236,16 @@ def render_agent_keys(profile: Profile, keys: str) -> Objects:
     return _secret(profile, LOCAL_KEYS_SECRET, {"api-keys": keys})
 
 
-def render_chat_ui(profile: Profile, models: Mapping[str, str]) -> Objects:
-    """The chat page; `models` maps a model's name to its stable address as a pod reaches it."""
-    return render_template("chat_ui.yaml", profile, models=dict(models), image=own_image(profile, "chat-ui"))
+def render_chat_ui(profile: Profile, models: Sequence[ModelSpec]) -> Objects:
+    """The chat page of these models, which it asks at their stable addresses."""
+    asked = {
+        spec.name: {
+            "url": service_url(stable_name(spec.name, "engine"), "engine", profile),
+            "path": f"/v1{endpoint_of(spec.task).path}",
+        }
+        for spec in models
+    }
+    return render_template("chat_ui.yaml", profile, models=asked, image=own_image(profile, "chat-ui"))
 
 
 def render_rbac(profile: Profile) -> Objects:
@@ -202,6 +273,7 @@ def _service(template: str, name: str, release: Release, profile: Profile, compo
         name=name,
         component=component,
         port=PORTS[component],
+        metrics_port=ray_service.METRICS_PORT if component == "engine" and release.engine == "ray" else None,
         binds_callers=component == "agent" and binds_callers(profile),
     )
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from genai_pipeline.core.errors import NotEnoughData
 from genai_pipeline.core.quantiles import Buckets, histogram_quantile, increase, quantile, quantile_bounds, total
+from genai_pipeline.core.task import Task
 from genai_pipeline.gateways.metrics.abc import EngineMetrics
 from genai_pipeline.loadtest.summary import Observation
 
@@ -42,27 +43,32 @@ class FigureComparison:
         return {"what": self.what, "ours": self.ours, "engine": self.engine, "agrees": self.agrees, "late": self.late}
 
 
-def compare(observations: Iterable[Observation], before: EngineMetrics, after: EngineMetrics) -> list[FigureComparison]:
+def compare(
+    task: Task, observations: Iterable[Observation], before: EngineMetrics, after: EngineMetrics
+) -> list[FigureComparison]:
     """Return a comparison of every figure that both sides have."""
     every = list(observations)
     answered = [o for o in every if o.ok]
     failed = len(every) - len(answered)
-    ttft = increase(before.ttft_buckets, after.ttft_buckets)
-    ones = [1] * len(answered)
-    return [
-        _counted("finished requests", ones, failed, after.requests_finished - before.requests_finished),
-        _counted("first tokens", ones, failed, total(ttft)),
+    outputs = increase(before.ttft_buckets, after.ttft_buckets)
+    finished = after.requests_finished - before.requests_finished
+    # A score takes one request inside the engine, or two where query and document are pooled apart.
+    ones = [2 if task is Task.SCORE and finished > 1.5 * len(every) else 1] * len(answered)
+    compared = [
+        _counted("finished requests", ones, failed, finished),
+        _counted("first tokens" if task.generates else "pooled results", ones, failed, total(outputs)),
         _counted(
             "prompt tokens", [o.prompt_tokens for o in answered], failed, after.prompt_tokens - before.prompt_tokens
         ),
-        _counted(
-            "generated tokens",
-            [o.completion_tokens for o in answered],
-            failed,
-            after.generation_tokens - before.generation_tokens,
-        ),
-        *(_timed(q, answered, ttft) for q in (0.5, 0.95)),
     ]
+    if task.generates:
+        generated = after.generation_tokens - before.generation_tokens
+        compared.append(_counted("generated tokens", [o.completion_tokens for o in answered], failed, generated))
+    # The only output of a pooled request is also its first one: vLLM observes it in the histogram of first tokens.
+    # Source: vLLM, v1/metrics/stats.py, IterationStats.update_from_output.
+    ours = [o.ttft_s if task.generates else o.duration_s for o in answered]
+    named = "TTFT" if task.generates else "time of a request"
+    return [*compared, *(_timed(f"{named} p{q * 100:g} (ms)", q, ours, outputs) for q in (0.5, 0.95))]
 
 
 def _counted(what: str, ours: list[int], failed: int, engine: float) -> FigureComparison:
@@ -74,15 +80,14 @@ def _counted(what: str, ours: list[int], failed: int, engine: float) -> FigureCo
     return FigureComparison(what, count, f"{engine:.0f}", agrees)
 
 
-def _timed(q: float, answered: list[Observation], ttft: Buckets) -> FigureComparison:
-    what = f"TTFT p{q * 100:g} (ms)"
+def _timed(what: str, q: float, seen: list[float | None], outputs: Buckets) -> FigureComparison:
     try:
-        ours = quantile([o.ttft_s for o in answered if o.ttft_s is not None], q)
-        low, high = quantile_bounds(ttft, q)
+        ours = quantile([seconds for seconds in seen if seconds is not None], q)
+        low, high = quantile_bounds(outputs, q)
     except NotEnoughData as error:
         return FigureComparison(what, None, str(error), agrees=False)
     shown = f"above {low * 1e3:g}"
     if math.isfinite(high):
-        shown = f"{histogram_quantile(ttft, q) * 1e3:.1f} ({low * 1e3:g} to {high * 1e3:g})"
+        shown = f"{histogram_quantile(outputs, q) * 1e3:.1f} ({low * 1e3:g} to {high * 1e3:g})"
     agrees = low * (1 - _FASTER_THAN_US) <= ours
     return FigureComparison(what, round(ours * 1e3, 1), shown, agrees, late=ours > high * _LATE_FACTOR + _LATE_S)

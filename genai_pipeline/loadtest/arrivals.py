@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from genai_pipeline.loadtest.summary import Observation
+from genai_pipeline.loadtest.summary import MIN_OBSERVATIONS, Observation
 
 _LEAST_PER_STEP = 3
 _SHARE_OF_THE_WAY_UP = 3
@@ -23,7 +24,11 @@ class LoadStep:
 
 
 def plan_steps(requests: int, at_concurrency: int) -> list[LoadStep]:
-    """Return steps at 1, 2, 4 … `at_concurrency`, with `requests` in all; the last step gets most of them."""
+    """Return steps at 1, 2, 4 … `at_concurrency`, with `requests` in all; the last step gets most of them.
+
+    The last step has MIN_OBSERVATIONS requests also where that makes them more: from fewer nothing can be judged, so a
+    release would wait for all its attempts and then be rejected without a verdict.
+    """
     budget = requests // _SHARE_OF_THE_WAY_UP
     steps: list[LoadStep] = []
     concurrency = 1
@@ -32,24 +37,28 @@ def plan_steps(requests: int, at_concurrency: int) -> list[LoadStep]:
         budget -= cost
         concurrency *= 2
     left = requests - sum(step.requests for step in steps)
-    return [*steps, LoadStep(at_concurrency, max(1, left))]
+    return [*steps, LoadStep(at_concurrency, max(MIN_OBSERVATIONS, left))]
 
 
 async def closed_loop(
-    numbers: Sequence[int], concurrency: int, send: Callable[[int], Awaitable[Observation]]
+    numbers: range, concurrency: int, send: Callable[[int], Awaitable[Observation]], least_s: float = 0.0
 ) -> list[Observation]:
     """Send all requests and return what was observed; each answer starts the next request.
 
     Args:
         numbers: of the prompts.
         concurrency: requests under way at once.
+        least_s: seconds for which further requests are sent, where the given ones are over sooner.
     """
-    waiting = iter(numbers)
+    ends_at = time.monotonic() + least_s
+    more = itertools.takewhile(lambda _: time.monotonic() < ends_at, itertools.count(numbers.stop))
+    waiting = itertools.chain(numbers, more)
     done: list[Observation] = []
 
     async def user() -> None:
         for number in waiting:
             done.append(await send(number))
 
-    await asyncio.gather(*(user() for _ in itertools.repeat(None, min(concurrency, len(numbers)))))
+    users = concurrency if least_s else min(concurrency, len(numbers))
+    await asyncio.gather(*(user() for _ in range(users)))
     return sorted(done, key=lambda o: o.number)

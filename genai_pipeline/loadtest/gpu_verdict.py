@@ -12,7 +12,11 @@ from genai_pipeline.core.verdict import Verdict, failed, inconclusive, passed
 from genai_pipeline.gateways.metrics.abc import GpuReading
 from genai_pipeline.loadtest.measurement import Measurement
 
-NO_GPU = "no GPU: not applicable"
+NO_GPU = "no NVIDIA GPU: not applicable. DCGM knows no others, and the health of others is not measured"
+NO_COUNT = (
+    "the count of uncorrectable memory errors is not exported. DCGM_FI_DEV_ECC_DBE_VOL_TOTAL is not among the default "
+    "counters of dcgm-exporter; deploy/observability/dcgm-exporter.yaml has it"
+)
 HARDWARE_XIDS: Mapping[int, str] = {
     48: "double-bit ECC error",
     63: "row remapping or page retirement",
@@ -42,6 +46,8 @@ def gpu_health(m: Measurement) -> Verdict:
         return failed(
             "gpu_health", f"{len(sick)} of {len(m.gpus)} GPUs are not healthy: {'; '.join(sick)}.", gpus=table
         )
+    if uncounted := [g.gpu for g in m.gpus if g.double_bit_errors is None]:
+        return inconclusive("gpu_health", f"{', '.join(uncounted)}: {NO_COUNT}", gpus=table)
     if unclear:
         said = "; ".join(f"{g.gpu} reports Xid {g.xid_error} ({HARDWARE_XIDS[g.xid_error]})" for g in unclear)
         why = "No reading from before the load tells whether it came with the load."
@@ -50,7 +56,7 @@ def gpu_health(m: Measurement) -> Verdict:
 
 
 def _why_sick(gpu: GpuReading, before: Mapping[str, int] | None) -> str:
-    """Return why a GPU failed; empty if it did not, or if nothing proves it."""
+    """Return why a GPU failed, or an empty text if it did not, or if nothing proves it."""
     xid = gpu.xid_error
     if xid in HARDWARE_XIDS and before is not None and before.get(gpu.gpu, xid) != xid:
         return f"{gpu.gpu} reported Xid {xid} ({HARDWARE_XIDS[xid]}) during the load"
@@ -62,7 +68,7 @@ def _why_sick(gpu: GpuReading, before: Mapping[str, int] | None) -> str:
 
 
 def _older(gpus: Sequence[GpuReading]) -> str:
-    """Return a sentence about Xids that do not count; empty where there are none."""
+    """Return a sentence about Xids that do not count, or an empty text without any."""
     said = [f"{g.gpu} Xid {g.xid_error}" for g in gpus if g.xid_error]
     return f" Not counted, because older than the load or caused by a program: {', '.join(said)}." if said else ""
 

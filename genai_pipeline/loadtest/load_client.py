@@ -1,4 +1,4 @@
-"""Send streamed chat completions and note when their parts arrived.
+"""Send requests of a task and note when their answers arrived: completions part by part, all others whole.
 
 Every request has its own deadline, and all of them share one. A request that was not sent in time is an observation
 with an error. So a report always counts all requests. The client uses asyncio and httpx directly, because
@@ -17,7 +17,9 @@ from typing import Any
 import httpx
 
 from genai_pipeline.core.errors import EngineUnavailable, Refused
-from genai_pipeline.gateways.inference.chat_answer import END, own_words, reasoning_of, stream_event
+from genai_pipeline.core.task import Task
+from genai_pipeline.gateways.inference.chat_answer import END, arrived, own_words, stream_event
+from genai_pipeline.gateways.inference.task_endpoint import endpoint_of
 from genai_pipeline.loadtest.prompts import prompt
 from genai_pipeline.loadtest.summary import Observation
 
@@ -26,12 +28,12 @@ _SAME_LENGTH = {"ignore_eos": True}
 
 
 class _Broken(Exception):
-    """The engine did not answer with a whole completion. The text is the cause."""
+    """The engine did not answer as its task asks. The text is the cause."""
 
 
 @dataclass
 class _Arrivals:
-    """When the parts of one streamed answer came, by `time.perf_counter`.
+    """When the parts of one answer came, by `time.perf_counter`. Of an answer that is not streamed only `usage` is set.
 
     Args:
         tokens: arrivals of thoughts, words and pieces of tool calls.
@@ -56,10 +58,12 @@ class LoadClient:
     """
 
     def __init__(
-        self, base_url: str, model: str, max_tokens: int, request_deadline_s: float, deadline_s: float
+        self, base_url: str, model: str, task: Task, max_tokens: int, request_deadline_s: float, deadline_s: float
     ) -> None:
-        self.same_length = True
-        self._url = f"{base_url.rstrip('/')}/v1/chat/completions"
+        self.task = task
+        self.same_length = task.generates
+        self._endpoint = endpoint_of(task)
+        self._url = f"{base_url.rstrip('/')}/v1{self._endpoint.path}"
         self._model = model
         self._max_tokens = max_tokens
         self._request_deadline_s = request_deadline_s
@@ -79,15 +83,15 @@ class LoadClient:
     async def warm_up(self, concurrency: int) -> None:
         """Let the engine compile and allocate before requests count, and find out which fields it accepts.
 
-        Raises: EngineUnavailable, Refused: no completion came back; the message says why.
+        Raises: EngineUnavailable, Refused: no answer came back; the message says why.
         """
         first = await self.send(-1, 1)
-        if first.error.startswith("HTTP 400"):
+        if first.error.startswith("HTTP 400") and self.same_length:
             self.same_length = False
             first = await self.send(-1, 1)
         if first.error:
             kind = Refused if first.error.startswith("HTTP 4") else EngineUnavailable
-            what = f"The first completion from {self._url} failed: {first.error.rstrip('.')}."
+            what = f"The first request to {self._url} failed: {first.error.rstrip('.')}."
             raise kind(what, "See the engine's log.")
         await asyncio.gather(*(self.send(-2 - n, concurrency) for n in range(concurrency)))
 
@@ -102,7 +106,7 @@ class LoadClient:
             allowed_s = min(self._request_deadline_s, left)
             try:
                 async with asyncio.timeout(allowed_s):
-                    await self._stream(number, arrivals)
+                    await (self._stream if self.task.generates else self._whole)(number, arrivals)
             except (TimeoutError, httpx.TimeoutException):
                 error = f"no whole answer within {allowed_s:.3g} s"
             except httpx.HTTPError as problem:
@@ -113,14 +117,9 @@ class LoadClient:
         return self._observation(number, concurrency, started, ended, arrivals, error)
 
     async def _stream(self, number: int, arrivals: _Arrivals) -> None:
-        body = {
-            "model": self._model,
-            "messages": [{"role": "user", "content": prompt(number)}],
-            "max_tokens": self._max_tokens,
-            "temperature": 0,
-            "stream": True,
-            "stream_options": {"include_usage": True},
-        } | (_SAME_LENGTH if self.same_length else {})
+        body = self._endpoint.body(self._model, prompt(number), self._max_tokens)
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+        body |= _SAME_LENGTH if self.same_length else {}
         async with self._http.stream("POST", self._url, json=body) as response:
             if response.status_code != 200:
                 raise _Broken(f"HTTP {response.status_code}: {own_words(await response.aread())}")
@@ -130,6 +129,19 @@ class LoadClient:
             raise _Broken("the stream ended before its last chunk")
         if arrivals.usage is None:
             raise _Broken("the stream had no usage: tokens cannot be counted")
+
+    async def _whole(self, number: int, arrivals: _Arrivals) -> None:
+        body = self._endpoint.body(self._model, prompt(number), self._max_tokens)
+        response = await self._http.post(self._url, json=body)
+        if response.status_code != 200:
+            raise _Broken(f"HTTP {response.status_code}: {own_words(response.content)}")
+        try:
+            answer = self._endpoint.read(response.content)
+        except ValueError as error:
+            raise _Broken(str(error)) from error
+        if answer.fault:
+            raise _Broken(answer.fault)
+        arrivals.usage = {"prompt_tokens": answer.prompt_tokens}
 
     def _observation(
         self, number: int, concurrency: int, started: float, ended: float, arrivals: _Arrivals, error: str
@@ -161,9 +173,8 @@ def _note(line: str, now: float, arrivals: _Arrivals) -> None:
         arrivals.usage = event.get("usage") or arrivals.usage
         for choice in event["choices"]:
             arrivals.first_event = arrivals.first_event or now
-            delta = choice["delta"]
-            answers = bool(delta.get("content") or delta.get("tool_calls"))
-            if answers or reasoning_of(delta):
+            thinks, answers = arrived(choice)
+            if thinks or answers:
                 arrivals.tokens.append(now)
             if answers:
                 arrivals.first_answer = arrivals.first_answer or now

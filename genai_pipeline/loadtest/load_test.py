@@ -8,13 +8,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from genai_pipeline.core.errors import EngineUnavailable, GenaiError
 from genai_pipeline.core.gates import ServingGates
+from genai_pipeline.core.model_spec import Gpu
 from genai_pipeline.core.progress import Log
 from genai_pipeline.core.quantiles import quantile
+from genai_pipeline.core.task import Task
 from genai_pipeline.core.verdict import Verdict
 from genai_pipeline.gateways.metrics.abc import EngineMetrics, GpuReading, Metrics
 from genai_pipeline.loadtest.arrivals import closed_loop, plan_steps
@@ -22,10 +24,14 @@ from genai_pipeline.loadtest.load_chart import LoadPoint, load_chart
 from genai_pipeline.loadtest.load_client import LoadClient
 from genai_pipeline.loadtest.measurement import Measurement
 from genai_pipeline.loadtest.sampler import Sampler
+from genai_pipeline.loadtest.scale_out import ScaleOutLoad, hold_until_scaled
 from genai_pipeline.loadtest.serving_verdicts import judge_measurement, nothing_measured
 from genai_pipeline.loadtest.summary import Observation, Summary, summarise
 
 OUTPUT_TOKENS = 64
+POOLED_LOAD_S = 1.0
+"""Seconds that the measured step lasts at least where nothing is generated: answers come in milliseconds, and the
+gauges are read four times a second."""
 _SETTLE_S = 3.0
 """vLLM counts a request as finished a moment after its last byte was sent."""
 
@@ -35,10 +41,10 @@ class ServingReport:
     """Everything that `m/serving_report` shows.
 
     Args:
-        summary: figure -> value, of the step at the concurrency of the gates; empty where nothing was measured.
+        summary: figure -> value, of the step at the gates' concurrency, or an empty mapping without a measurement.
         requests: a flat dict for each request.
         series: a flat dict for each step of the load.
-        plot: Markdown with the chart of `series`; empty where nothing was measured.
+        plot: Markdown with the chart of `series`, or an empty text without a measurement.
     """
 
     verdicts: Sequence[Verdict]
@@ -53,7 +59,9 @@ def measure(
     model_name: str,
     gates: ServingGates,
     metrics: Metrics,
-    has_gpu: bool = False,
+    task: Task = Task.CHAT,
+    gpu: Gpu | None = None,
+    scale_out: ScaleOutLoad | None = None,
     on_progress: Log = lambda _: None,
     request_deadline_s: float = 60,
     deadline_s: float = 300,
@@ -62,51 +70,50 @@ def measure(
 
     Args:
         inference_url: `http://host:port`, without `/v1`.
+        task: what is asked, and so which checks there are.
+        gpu: what the model file asks for; only an NVIDIA GPU can say how it is.
+        scale_out: a load to hold afterwards, until one more replica serves. It has a deadline of its own.
         request_deadline_s: seconds for one answer.
         deadline_s: seconds for all answers.
     """
-    client = LoadClient(inference_url, model_name, OUTPUT_TOKENS, request_deadline_s, deadline_s)
+    has_gpu = gpu is not None and gpu.is_nvidia
+    client = LoadClient(inference_url, model_name, task, OUTPUT_TOKENS, request_deadline_s, deadline_s)
     try:
         measurement = asyncio.run(_load(client, inference_url, gates, has_gpu, metrics, on_progress))
     except GenaiError as error:
         on_progress(str(error))
-        verdicts = nothing_measured(gates, has_gpu, error)
+        verdicts = nothing_measured(task, gates, has_gpu, error)
         return ServingReport(verdicts, {}, [], [], "")
+    measurement = _scaled(measurement, scale_out, inference_url, model_name, request_deadline_s, on_progress)
     verdicts = judge_measurement(measurement, gates)
     points = _points(measurement)
     return ServingReport(
         verdicts=verdicts,
-        summary=_figures(measurement.summary),
+        summary=_figures(measurement.summary, task) | (measurement.scaled.figures if measurement.scaled else {}),
         requests=[_row(o) for o in measurement.observations],
         series=[_series_row(measurement, point) for point in points],
-        plot=load_chart(points, gates.ttft_p95_ms, gates.min_tokens_per_s),
+        plot=load_chart(points, task, gates.watched_ms(task), gates.min_tokens_per_s if task.generates else None),
     )
 
 
 async def _load(
     client: LoadClient, url: str, gates: ServingGates, has_gpu: bool, metrics: Metrics, on_progress: Log
 ) -> Measurement:
-    observations: list[Observation] = []
     async with client:
         on_progress(f"Warming up {url}.")
         await client.warm_up(min(gates.at_concurrency, 8))
         before, metrics_error = await asyncio.to_thread(_read, metrics, url)
         gpus_before, _ = await asyncio.to_thread(_gpus, metrics, url) if has_gpu else (None, "")
         with Sampler(metrics, url) as sampler:
-            for step in plan_steps(gates.requests, gates.at_concurrency):
-                on_progress(f"{step.requests} requests, {step.concurrency} at a time.")
-                numbers = range(len(observations), len(observations) + step.requests)
-                observations += await closed_loop(
-                    numbers, step.concurrency, lambda n, c=step.concurrency: client.send(n, c)
-                )
+            observations = await _steps(client, gates, on_progress)
         after = None
         if before is not None:
-            finished = before.requests_finished + sum(o.ok for o in observations)
-            after, metrics_error = await asyncio.to_thread(_read_settled, metrics, url, finished)
+            after, metrics_error = await asyncio.to_thread(_read_settled, metrics, url, before, observations)
         gpus, gpu_error = await asyncio.to_thread(_gpus, metrics, url) if has_gpu else (None, "")
     return Measurement(
         at_concurrency=gates.at_concurrency,
         observations=observations,
+        task=client.task,
         before=before,
         after=after,
         samples=sampler.samples,
@@ -120,6 +127,28 @@ async def _load(
     )
 
 
+def _scaled(
+    m: Measurement, load: ScaleOutLoad | None, url: str, model: str, request_deadline_s: float, say: Log
+) -> Measurement:
+    if load is None:
+        return m
+    held = hold_until_scaled(url, model, m.task, OUTPUT_TOKENS, request_deadline_s, load, say)
+    return replace(m, scaled=asyncio.run(held))
+
+
+async def _steps(client: LoadClient, gates: ServingGates, on_progress: Log) -> list[Observation]:
+    observations: list[Observation] = []
+    steps = plan_steps(gates.requests, gates.at_concurrency)
+    for step in steps:
+        on_progress(f"{step.requests} requests, {step.concurrency} at a time.")
+        numbers = range(len(observations), len(observations) + step.requests)
+        lasts_s = 0.0 if client.task.generates or step is not steps[-1] else POOLED_LOAD_S
+        observations += await closed_loop(
+            numbers, step.concurrency, lambda n, c=step.concurrency: client.send(n, c), lasts_s
+        )
+    return observations
+
+
 def _read(metrics: Metrics, url: str) -> tuple[EngineMetrics | None, str]:
     try:
         return metrics.read(url), ""
@@ -127,12 +156,18 @@ def _read(metrics: Metrics, url: str) -> tuple[EngineMetrics | None, str]:
         return None, str(error)
 
 
-def _read_settled(metrics: Metrics, url: str, finished: float) -> tuple[EngineMetrics | None, str]:
-    """Return the first reading that counts all `finished` requests, or the last one before the time is over."""
+def _read_settled(
+    metrics: Metrics, url: str, before: EngineMetrics, observations: Sequence[Observation]
+) -> tuple[EngineMetrics | None, str]:
+    """Return the first reading that counts all answered requests, or the last one before the time is over."""
+    finished = before.requests_finished + sum(o.ok for o in observations)
+    prompt_tokens = before.prompt_tokens + sum(o.prompt_tokens for o in observations)
     ends_at = time.monotonic() + _SETTLE_S
     while True:
         reading, error = _read(metrics, url)
-        if reading is None or reading.requests_finished >= finished or time.monotonic() > ends_at:
+        if reading is None or time.monotonic() > ends_at:
+            return reading, error
+        if reading.requests_finished >= finished and reading.prompt_tokens >= prompt_tokens:
             return reading, error
         time.sleep(0.1)
 
@@ -146,24 +181,29 @@ def _gpus(metrics: Metrics, url: str) -> tuple[list[GpuReading] | None, str]:
 
 def _points(measurement: Measurement) -> list[LoadPoint]:
     points: list[LoadPoint] = []
+    generates = measurement.task.generates
     for concurrency in measurement.concurrencies:
         step = summarise([o for o in measurement.observations if o.concurrency == concurrency], minimum=1)
-        p50, p95 = (step.ttft.p50 * 1e3, step.ttft.p95 * 1e3) if step.ttft else (None, None)
-        points.append(LoadPoint(concurrency, p50, p95, step.tokens_per_s))
+        times = step.ttft if generates else step.latency
+        p50, p95 = (times.p50 * 1e3, times.p95 * 1e3) if times else (None, None)
+        points.append(LoadPoint(concurrency, p50, p95, step.tokens_per_s if generates else step.prompt_tokens_per_s))
     return points
 
 
-def _figures(summary: Summary) -> dict[str, Any]:
+def _figures(summary: Summary, task: Task) -> dict[str, Any]:
     figures: dict[str, Any] = {
         "concurrency": summary.concurrency,
         "requests": summary.requests,
         "answered": summary.answered,
-        "tokens_per_s": _rounded(summary.tokens_per_s),
-        "generated_tokens": summary.completion_tokens,
         "prompt_tokens": summary.prompt_tokens,
+        "prompt_tokens_per_s": _rounded(summary.prompt_tokens_per_s),
         "seconds": _rounded(summary.wall_s),
     }
+    if task.generates:
+        figures["tokens_per_s"] = _rounded(summary.tokens_per_s)
+        figures["generated_tokens"] = summary.completion_tokens
     for name, quantiles in (
+        ("latency", summary.latency),
         ("ttft", summary.ttft),
         ("first_answer", summary.first_answer),
         ("inter_token", summary.gaps),
@@ -175,12 +215,13 @@ def _figures(summary: Summary) -> dict[str, Any]:
 
 
 def _series_row(measurement: Measurement, point: LoadPoint) -> dict[str, Any]:
+    time, rate = ("ttft", "tokens_per_s") if measurement.task.generates else ("latency", "prompt_tokens_per_s")
     return {
         "concurrency": point.concurrency,
         "requests": sum(o.concurrency == point.concurrency for o in measurement.observations),
-        "ttft_p50_ms": _rounded(point.ttft_p50_ms),
-        "ttft_p95_ms": _rounded(point.ttft_p95_ms),
-        "tokens_per_s": _rounded(point.tokens_per_s),
+        f"{time}_p50_ms": _rounded(point.p50_ms),
+        f"{time}_p95_ms": _rounded(point.p95_ms),
+        rate: _rounded(point.tokens_per_s),
     }
 
 

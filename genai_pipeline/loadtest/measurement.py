@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from genai_pipeline.core.task import Task
 from genai_pipeline.gateways.metrics.abc import EngineMetrics, GpuReading
 from genai_pipeline.loadtest.sampler import GaugeSample
+from genai_pipeline.loadtest.scale_out import ScaleOut
 from genai_pipeline.loadtest.summary import Observation, Summary, summarise
 
 
@@ -16,17 +18,21 @@ class Measurement:
 
     Args:
         at_concurrency: the concurrency of the gates.
+        task: what was asked.
         observations: every measured request of all steps, without the warm-up.
-        before, after: the engine's counters before and after exactly these requests; None if they could not be read.
+        before, after: the engine's counters before and after exactly these requests, or None if they could not be read.
         metrics_error: why they could not be read, or why samples are missing.
         not_measured: which figure of a sample could not be true; the peak of that figure is not known then.
-        gpus_before: the GPUs before the load; None if they could not be read.
+        has_gpu: the engine has a GPU that DCGM knows: one of NVIDIA.
+        gpus_before: the GPUs before the load, or None if they could not be read.
         gpus: None where there is no GPU, or where it could not be read; `gpu_error` then says why.
         same_length: every answer was forced to the same length.
+        scaled: the load after it that asked for one more replica, or None without such a load.
     """
 
     at_concurrency: int
     observations: Sequence[Observation]
+    task: Task = Task.CHAT
     before: EngineMetrics | None = None
     after: EngineMetrics | None = None
     samples: Sequence[GaugeSample] = ()
@@ -37,6 +43,7 @@ class Measurement:
     gpus: Sequence[GpuReading] | None = None
     gpu_error: str = ""
     same_length: bool = True
+    scaled: ScaleOut | None = None
 
     @property
     def summary(self) -> Summary:

@@ -1,4 +1,4 @@
-"""Ask a stable address for completions while the release behind it changes.
+"""Ask a stable address the question of its task while the release behind it changes.
 
 There are two kinds of client, because a change of a Service's selector affects them differently: new connections reach
 the new pods at once, kept ones stay with the old pods until those close them. No request is sent again, so that the
@@ -17,12 +17,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from genai_pipeline.core.errors import EngineUnavailable
+from genai_pipeline.core.task import Task
 from genai_pipeline.core.verdict import Verdict, inconclusive, judge
-from genai_pipeline.gateways.inference.chat_answer import parse_answer
 from genai_pipeline.gateways.inference.inference_client import ClientSettings, InferenceClient
+from genai_pipeline.gateways.inference.task_endpoint import endpoint_of
 
 KINDS = ("new connection", "keep-alive")
 MIN_REQUESTS = 10
+_TOKENS = 4
 _WORKERS = 16
 _KEPT_AT_REST_S = 1.0
 """A connection that was idle for longer is not used again. vLLM closes it after 5 s, with or without a switch, and a
@@ -36,7 +38,7 @@ class ProbeResult:
     """What the clients saw.
 
     Args:
-        sent, failed: completions, per kind of connection.
+        sent, failed: requests, per kind of connection.
         causes: why requests failed -> how many.
         models: name of the model that answered -> how many.
         roots: where the engine behind the address was loaded from -> how often it reported that, oldest first.
@@ -96,9 +98,9 @@ class _Seen:
 
 
 class ContinuousProbe:
-    """Sends `rate_per_s` small completions a second, half of them on new connections, in the background.
+    """Sends `rate_per_s` small requests a second, half of them on new connections, in the background.
 
-        with ContinuousProbe(url, "weather-agent", 10) as probe:
+        with ContinuousProbe(url, "weather-agent", rate_per_s=10) as probe:
             switch()
             probe.wait_for(lambda seen: seen.answered >= 20, deadline_s=10)
         verdict = judge_probe(probe.result())  # or probe.sent, probe.failed, probe.causes
@@ -107,14 +109,16 @@ class ContinuousProbe:
     """
 
     def __init__(
-        self, url: str, model: str, rate_per_s: float = 10, request_deadline_s: float = 20, max_s: float = 900
+        self,
+        url: str,
+        model: str,
+        task: Task = Task.CHAT,
+        rate_per_s: float = 10,
+        request_deadline_s: float = 20,
+        max_s: float = 900,
     ) -> None:
-        self._body = {
-            "model": model,
-            "messages": [{"role": "user", "content": "Hello"}],
-            "max_tokens": 4,
-            "temperature": 0,
-        }
+        self._endpoint = endpoint_of(task)
+        self._body = self._endpoint.body(model, "Hello", _TOKENS)
         self._every_s = 1 / rate_per_s
         self._max_s = max_s
         kept = {"new connection": 0, "keep-alive": _WORKERS}
@@ -207,9 +211,11 @@ class ContinuousProbe:
         client = self._clients[kind]
         model = cause = root = ""
         try:
-            reply = client.send("POST", "/chat/completions", self._body)
+            reply = client.send("POST", self._endpoint.path, self._body)
             if reply.status == 200:
-                model = parse_answer(reply.content).model
+                answer = self._endpoint.read(reply.content)
+                # So few tokens may all belong to marks that no parser shows: an empty completion is no failure here.
+                model, cause = answer.model, "" if self._endpoint.task.generates else answer.fault
                 root = self._root(client) if number // len(KINDS) % _ROOT_EVERY == 0 else ""
             else:
                 cause = f"HTTP {reply.status}: {reply.words}"
@@ -222,7 +228,7 @@ class ContinuousProbe:
             self._note(kind, model, cause, root)
 
     def _root(self, client: InferenceClient) -> str:
-        """Best effort: other checks judge what serves, and a completion must not count as failed for this."""
+        """Best effort: other checks judge what serves, and a request must not count as failed for this."""
         try:
             card = json.loads(client.send("GET", "/models").content)["data"][0]
             return str(card.get("root") or "")

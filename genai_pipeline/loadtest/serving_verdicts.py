@@ -2,43 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from genai_pipeline.core.checks import ABOUT_GENERATED_TOKENS, CHECKS
 from genai_pipeline.core.errors import GenaiError, Refused
 from genai_pipeline.core.gates import ServingGates
+from genai_pipeline.core.task import Task
 from genai_pipeline.core.verdict import Verdict, failed, inconclusive, judge, passed
 from genai_pipeline.loadtest.agreement import FigureComparison, compare
 from genai_pipeline.loadtest.gpu_verdict import gpu_health
 from genai_pipeline.loadtest.measurement import Measurement
-from genai_pipeline.loadtest.summary import MIN_OBSERVATIONS, summarise
+from genai_pipeline.loadtest.summary import MIN_OBSERVATIONS, Quantiles, Summary, summarise
 
 MIN_SAMPLES = 3
 
 
 def judge_measurement(m: Measurement, gates: ServingGates) -> list[Verdict]:
-    """Return one verdict for each check of the serving report, in the order of core/checks.py."""
-    compared = compare(m.observations, m.before, m.after) if m.before and m.after else []
+    """Return one verdict for each check that applies to the task, in the order of core/checks.py."""
+    compared = compare(m.task, m.observations, m.before, m.after) if m.before and m.after else []
     differ = ", ".join(c.what for c in compared if not c.agrees)
     doubt = f"the engine's own figures disagree ({differ})" if differ else ""
     late = next((c for c in compared if c.late), None)
     excuse = f"the engine's own {late.what} is {late.engine}: this client or the network is slow" if late else ""
-    return [
-        ttft_p95(m, gates, doubt, excuse),
-        tokens_per_second(m, gates, doubt, excuse),
-        error_rate(m, gates),
-        kv_cache(m, gates),
-        queue(m, gates),
-        engine_agrees(m, compared),
-        gpu_health(m),
-        cost(m, gates, doubt),
-    ]
+    judges: dict[str, Callable[[], Verdict]] = {
+        "ttft_p95": lambda: ttft_p95(m, gates, doubt, excuse),
+        "latency_p95": lambda: latency_p95(m, gates, doubt, excuse),
+        "tokens_per_second": lambda: tokens_per_second(m, gates, doubt, excuse),
+        "error_rate": lambda: error_rate(m, gates),
+        "kv_cache": lambda: kv_cache(m, gates),
+        "queue": lambda: queue(m, gates),
+        "engine_agrees": lambda: engine_agrees(m, compared),
+        "gpu_health": lambda: gpu_health(m),
+        "cost": lambda: cost(m, gates, doubt),
+    }
+    asked = (c for c in CHECKS["serving_report"] if m.task.generates or c not in ABOUT_GENERATED_TOKENS)
+    return [judges[check]() for check in asked]
 
 
-def nothing_measured(gates: ServingGates, has_gpu: bool, error: GenaiError) -> list[Verdict]:
+def nothing_measured(task: Task, gates: ServingGates, has_gpu: bool, error: GenaiError) -> list[Verdict]:
     """Return all verdicts of a load that could not begin. An engine that refuses the requests has failed."""
-    unmeasured = Measurement(gates.at_concurrency, (), metrics_error=str(error), has_gpu=has_gpu)
+    unmeasured = Measurement(gates.at_concurrency, (), task, metrics_error=str(error), has_gpu=has_gpu)
     verdicts = {v.check: v for v in judge_measurement(unmeasured, gates)}
     for check, verdict in verdicts.items():
         if not verdict.passed:
@@ -53,19 +58,9 @@ def ttft_p95(m: Measurement, gates: ServingGates, doubt: str, excuse: str) -> Ve
     summary = m.summary
     limits: dict[str, Any] = {"limit_ms": gates.ttft_p95_ms, "at_concurrency": m.at_concurrency}
     if summary.ttft is None:
-        return inconclusive(
-            "ttft_p95",
-            f"{summary.answered} of {summary.requests} requests were answered; p95 needs {MIN_OBSERVATIONS}. "
-            "Raise `gates.serving.requests`, or see error_rate.",
-            **limits,
-        )
+        return _too_few("ttft_p95", summary, limits)
     value = summary.ttft.p95 * 1e3
-    evidence = limits | {
-        "value_ms": round(value, 1),
-        "p50_ms": round(summary.ttft.p50 * 1e3, 1),
-        "p99_ms": round(summary.ttft.p99 * 1e3, 1),
-        "observations": summary.answered,
-    }
+    evidence = limits | _quantiles(summary.ttft, summary)
     if summary.first_answer:
         evidence["first_answer_p95_ms"] = round(summary.first_answer.p95 * 1e3, 1)
     if summary.gaps:
@@ -75,6 +70,21 @@ def ttft_p95(m: Measurement, gates: ServingGates, doubt: str, excuse: str) -> Ve
         }
     said = f"TTFT p95 is {value:.0f} ms at {m.at_concurrency} concurrent requests, the gate is {gates.ttft_p95_ms:g} ms"
     return _unless(doubt, excuse, judge("ttft_p95", value <= gates.ttft_p95_ms, said, **evidence))
+
+
+def latency_p95(m: Measurement, gates: ServingGates, doubt: str, excuse: str) -> Verdict:
+    """As for the first token: above the gate, a slow client proves nothing."""
+    summary, limit = m.summary, gates.latency_limit_ms(m.task)
+    limits: dict[str, Any] = {"limit_ms": limit, "at_concurrency": m.at_concurrency}
+    if summary.latency is None:
+        return _too_few("latency_p95", summary, limits)
+    value = summary.latency.p95 * 1e3
+    said = f"A whole request takes {value:.0f} ms (p95) at {m.at_concurrency} concurrent requests, " + (
+        "no gate is set" if limit is None else f"the gate is {limit:g} ms"
+    )
+    within = limit is None or value <= limit
+    evidence = limits | _quantiles(summary.latency, summary)
+    return _unless(doubt, excuse, judge("latency_p95", within, said, **evidence))
 
 
 def tokens_per_second(m: Measurement, gates: ServingGates, doubt: str, excuse: str) -> Verdict:
@@ -96,11 +106,12 @@ def tokens_per_second(m: Measurement, gates: ServingGates, doubt: str, excuse: s
 
 
 def error_rate(m: Measurement, gates: ServingGates) -> Verdict:
-    """All steps count, because an error is an error at any load."""
-    sent = len(m.observations)
+    """All steps count, because an error is an error at any load, and while replicas are added."""
+    observations = [*m.observations, *(m.scaled.observations if m.scaled else ())]
+    sent = len(observations)
     if not sent:
         return inconclusive("error_rate", "No request was sent.", limit=gates.error_rate_max)
-    causes = summarise(m.observations).errors
+    causes = summarise(observations).errors
     failures = sum(causes.values())
     table = [{"cause": cause, "requests": n} for cause, n in sorted(causes.items(), key=lambda item: -item[1])]
     return judge(
@@ -141,7 +152,7 @@ def engine_agrees(m: Measurement, compared: Sequence[FigureComparison]) -> Verdi
     if differ:
         said = f"The engine's figures differ: {'; '.join(differ)}. Does another client use this engine?"
         return inconclusive("engine_agrees", said, compared=rows)
-    return passed("engine_agrees", "Requests, tokens and TTFT agree with the engine's own figures.", compared=rows)
+    return passed("engine_agrees", "Requests, tokens and times agree with the engine's own figures.", compared=rows)
 
 
 def cost(m: Measurement, gates: ServingGates, doubt: str) -> Verdict:
@@ -152,11 +163,13 @@ def cost(m: Measurement, gates: ServingGates, doubt: str) -> Verdict:
     if not gates.usd_per_hour:
         said = "There is a gate but no price. Set `gates.serving.usd_per_hour`."
         return inconclusive("cost", said, **price)
-    summary = m.summary
-    if summary.answered < MIN_OBSERVATIONS or summary.tokens_per_s <= 0:
-        return inconclusive("cost", "Tokens per second could not be measured; see tokens_per_second.", **price)
-    value = usd_per_million_tokens(gates.usd_per_hour, summary.tokens_per_s)
-    said = f"A million generated tokens costs ${value:.2f}, " + (
+    summary, generates = m.summary, m.task.generates
+    tokens_per_s = summary.tokens_per_s if generates else summary.prompt_tokens_per_s
+    if summary.answered < MIN_OBSERVATIONS or tokens_per_s <= 0:
+        said = f"Tokens per second could not be measured; see {'tokens_per_second' if generates else 'error_rate'}."
+        return inconclusive("cost", said, **price)
+    value = usd_per_million_tokens(gates.usd_per_hour, tokens_per_s)
+    said = f"A million {'generated' if generates else 'prompt'} tokens costs ${value:.2f}, " + (
         "no gate is set" if limit is None else f"the gate is ${limit:g}"
     )
     price["value_usd"] = round(value, 4)
@@ -164,13 +177,14 @@ def cost(m: Measurement, gates: ServingGates, doubt: str) -> Verdict:
 
 
 def usd_per_million_tokens(usd_per_hour: float, tokens_per_s: float) -> float:
-    """Return the price of a million generated tokens at full load.
+    """Return the price of a million tokens at full load.
 
-    Prompt tokens are not counted: with them the figure would look better the longer the prompts are.
+    Where tokens are generated, prompt tokens are not counted: with them the figure would look better the longer the
+    prompts are. Where nothing is generated, prompt tokens are all there is.
 
     Args:
         usd_per_hour: price of what serves the model.
-        tokens_per_s: generated tokens; above 0.
+        tokens_per_s: of the tokens that count; above 0.
     """
     if tokens_per_s <= 0:
         raise ValueError("tokens_per_s must be above 0; without tokens there is no price per token")
@@ -183,6 +197,20 @@ def _unless(doubt: str, excuse: str, verdict: Verdict) -> Verdict:
     if reason:
         return inconclusive(verdict.check, f"{verdict.summary}, but {reason}.", **verdict.evidence)
     return replace(verdict, summary=f"{verdict.summary}.")
+
+
+def _too_few(check: str, summary: Summary, limits: Mapping[str, Any]) -> Verdict:
+    said = f"{summary.answered} of {summary.requests} requests were answered; p95 needs {MIN_OBSERVATIONS}."
+    return inconclusive(check, f"{said} Raise `gates.serving.requests`, or see error_rate.", **limits)
+
+
+def _quantiles(seen: Quantiles, summary: Summary) -> dict[str, Any]:
+    return {
+        "value_ms": round(seen.p95 * 1e3, 1),
+        "p50_ms": round(seen.p50 * 1e3, 1),
+        "p99_ms": round(seen.p99 * 1e3, 1),
+        "observations": summary.answered,
+    }
 
 
 def _unsampled(check: str, m: Measurement, limit: float) -> Verdict:

@@ -16,10 +16,10 @@ class Observation:
     """One request, as its sender saw it. Times in seconds; `started_s` on the load's own clock.
 
     Args:
-        ttft_s: to the first token of any kind, thoughts included; None where no token came.
-        answer_s: to the first token of the answer itself; None where the model only thought.
+        ttft_s: to the first token of any kind, thoughts included, or None where no token came.
+        answer_s: to the first token of the answer itself, or None where the model only thought.
         gaps_s: between one token's arrival and the next one's.
-        error: the cause; empty for a request with a whole answer.
+        error: the cause, or an empty text for a request with a whole answer.
     """
 
     number: int
@@ -49,11 +49,12 @@ class Quantiles:
 
 @dataclass(frozen=True)
 class Summary:
-    """One step of the load. `ttft`, `first_answer` and `gaps` are None where too few requests had them.
+    """One step of the load. `latency`, `ttft`, `first_answer` and `gaps` are None where too few requests had them.
 
     Args:
         wall_s: from the start of the first request to the end of the last one.
-        tokens_per_s: generated tokens of answered requests, over `wall_s`.
+        tokens_per_s, prompt_tokens_per_s: generated and read tokens of answered requests, over `wall_s`.
+        latency: of whole requests.
         errors: cause -> how many requests.
     """
 
@@ -62,9 +63,11 @@ class Summary:
     answered: int
     wall_s: float
     tokens_per_s: float
+    prompt_tokens_per_s: float
     prompt_tokens: int
     completion_tokens: int
     errors: Mapping[str, int]
+    latency: Quantiles | None
     ttft: Quantiles | None
     first_answer: Quantiles | None
     gaps: Quantiles | None
@@ -76,7 +79,7 @@ def summarise(observations: Sequence[Observation], minimum: int = MIN_OBSERVATIO
     starts = [o.started_s for o in observations]
     ends = [o.started_s + o.duration_s for o in observations]
     wall_s = max(ends) - min(starts) if observations else 0.0
-    tokens = sum(o.completion_tokens for o in answered)
+    tokens, read = sum(o.completion_tokens for o in answered), sum(o.prompt_tokens for o in answered)
     errors: dict[str, int] = {}
     for o in observations:
         if o.error:
@@ -87,9 +90,11 @@ def summarise(observations: Sequence[Observation], minimum: int = MIN_OBSERVATIO
         answered=len(answered),
         wall_s=wall_s,
         tokens_per_s=tokens / wall_s if wall_s > 0 else 0.0,
-        prompt_tokens=sum(o.prompt_tokens for o in answered),
+        prompt_tokens_per_s=read / wall_s if wall_s > 0 else 0.0,
+        prompt_tokens=read,
         completion_tokens=tokens,
         errors=errors,
+        latency=_quantiles([o.duration_s for o in answered], minimum),
         ttft=_quantiles([o.ttft_s for o in answered if o.ttft_s is not None], minimum),
         first_answer=_quantiles([o.answer_s for o in answered if o.answer_s is not None], minimum),
         gaps=_quantiles([gap for o in answered for gap in o.gaps_s], minimum),

@@ -1,7 +1,11 @@
 """`python -m genai_pipeline.local.chat_page`: one page to talk to the live models from a browser.
 
-Stands in for Open WebUI on one machine. It sends the page, and passes the page's two questions on to the
-models' stable addresses: vLLM allows no other origin to ask it from a browser.
+Stands in for Open WebUI on one machine. It sends the page, and passes the page's questions on to the stable addresses
+of the models that write text: vLLM allows no other origin to ask it from a browser. Other models are only named.
+
+```
+CHAT_MODELS   {"<name>": {"url": "http://host:port", "path": "/v1/chat/completions"}, …}: what each live model answers
+```
 """
 
 from __future__ import annotations
@@ -15,16 +19,21 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 PAGE = Path(__file__).with_suffix(".html")
-PASSED_ON = ("/v1/models", "/v1/chat/completions")
+MODELS_PATH = "/v1/models"
+WRITES_TEXT = ("/v1/chat/completions", "/v1/completions")
+"""What the page can ask. chat_page.html builds a question for each."""
 LARGEST_QUESTION = 1024 * 1024
 ANSWER_DEADLINE_S = 120
 
+Models = Mapping[str, Mapping[str, str]]
+"""Name -> address of the model's endpoint (`url`), and what it answers there (`path`)."""
 
-def page(models: Mapping[str, str]) -> bytes:
-    """The page, with the models' names written into it."""
+
+def page(models: Models) -> bytes:
+    """The page, with the models' names and what they answer written into it."""
     # "</" would end the script element that the JSON stands in.
-    written = json.dumps(sorted(models)).replace("</", "<\\/")
-    return PAGE.read_text().replace("/*MODELS*/[]", written).encode()
+    written = json.dumps({name: models[name]["path"] for name in sorted(models)}).replace("</", "<\\/")
+    return PAGE.read_text().replace("/*MODELS*/{}", written).encode()
 
 
 class ChatHandler(BaseHTTPRequestHandler):
@@ -73,14 +82,19 @@ class ChatHandler(BaseHTTPRequestHandler):
         return None
 
 
-def handler_for(models: Mapping[str, str]) -> type[BaseHTTPRequestHandler]:
-    """Return the handler for these models (name -> address)."""
-    upstream = {f"/{name}{path}": f"{url}{path}" for name, url in models.items() for path in PASSED_ON}
+def handler_for(models: Models) -> type[BaseHTTPRequestHandler]:
+    """Return the handler for these models."""
+    upstream = {
+        f"/{name}{path}": f"{model['url']}{path}"
+        for name, model in models.items()
+        if model["path"] in WRITES_TEXT
+        for path in (MODELS_PATH, model["path"])
+    }
     return type("Handler", (ChatHandler,), {"page_body": page(models), "upstream": upstream})
 
 
 def main() -> None:
-    models: dict[str, str] = json.loads(os.environ.get("CHAT_MODELS", "{}"))
+    models: Models = json.loads(os.environ.get("CHAT_MODELS", "{}"))
     address = (os.environ.get("CHAT_HOST", "127.0.0.1"), int(os.environ.get("CHAT_PORT", "8080")))
     ThreadingHTTPServer(address, handler_for(models)).serve_forever()
 

@@ -11,14 +11,19 @@ TAIL_BYTES = 256 * 1024
 
 def last_lines(file: Path, count: int) -> str:
     """Return the last lines of a log, or a sentence where the log is missing."""
+    if not file.exists():
+        return f"(no log yet at {file})"
+    return "\n".join(tail(file, TAIL_BYTES).splitlines()[-count:]) if count else ""
+
+
+def tail(file: Path, size: int) -> str:
+    """Return the end of a text file, `size` bytes at most, or an empty text where the file is missing."""
     try:
         with file.open("rb") as opened:
-            opened.seek(0, 2)
-            opened.seek(max(0, opened.tell() - TAIL_BYTES))
-            lines = opened.read().decode(errors="replace").splitlines()
+            opened.seek(max(0, _size(file) - size))
+            return opened.read().decode(errors="replace")
     except FileNotFoundError:
-        return f"(no log yet at {file})"
-    return "\n".join(lines[-count:]) if count else ""
+        return ""
 
 
 def follow(files: Callable[[], Sequence[Path]], poll_s: float = 0.3) -> Iterator[str]:

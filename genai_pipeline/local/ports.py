@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import random
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 
 from genai_pipeline.core.errors import Refused
 from genai_pipeline.core.profile import LOCAL_PORTS
 
 HOST = "127.0.0.1"
+CHOSEN = range(10_000, 20_000)
+"""Where free ports are looked for: below those that the kernel gives to any program that asks for none by number."""
 Address = tuple[str, int]
 
 
@@ -33,12 +37,14 @@ def choose_ports(
     ours: frozenset[str],
     is_free: Callable[[int], bool],
     any_free: Callable[[], int],
+    contested: bool = False,
 ) -> PortChoice:
-    """A port for every service of the local profile.
+    """Choose a port for every service of the local profile.
 
     Args:
         remembered: what the services got last time.
         ours: services that run now, on their remembered port.
+        contested: whether another program took a port meanwhile. A second installation takes the usual ones in order.
 
     Raises: Refused: a port that the user fixed is not a port, or another program holds it.
     """
@@ -55,10 +61,11 @@ def choose_ports(
                 f"Port {fixed} ({port_variable(service)}) is taken by {holder_of(fixed)}.",
                 f"End that program, or set {port_variable(service)} to another port or to nothing.",
             )
-        wanted = [fixed] if fixed is not None else [p for p in (last, usual) if p is not None]
+        habits = () if contested else (last, usual)
+        wanted = [p for p in (habits if fixed is None else (fixed,)) if p is not None]
         free = next((p for p in wanted if p not in ports.values() and is_free(p)), None)
         ports[service] = free if free is not None else any_free()
-        if free is None:
+        if free is None and wanted:
             notes.append(
                 f"Port {wanted[0]} is taken by {holder_of(wanted[0])}: {service} listens on {ports[service]} instead. "
                 f"Fix it with {port_variable(service)}."
@@ -78,10 +85,19 @@ def is_free(port: int) -> bool:
         return True
 
 
-def any_free() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return probe.getsockname()[1]
+def free_port() -> int:
+    """Return a loopback port that no program holds now."""
+    return free_ports(1)[0]
+
+
+def free_ports(count: int, apart_from: Collection[int] = ()) -> list[int]:
+    """Return several loopback ports that no program holds now.
+
+    Args:
+        apart_from: ports that are promised to a program which has not started yet.
+    """
+    candidates = (port for port in random.sample(CHOSEN, len(CHOSEN)) if port not in apart_from and is_free(port))
+    return list(islice(candidates, count))
 
 
 def listening() -> dict[Address, int | None]:

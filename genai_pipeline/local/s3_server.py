@@ -12,14 +12,13 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from genai_pipeline.core.errors import NotFound
+from genai_pipeline.local.ports import HOST, free_ports
 
-HOST = "127.0.0.1"
 STOP_WAIT_S = 3
 """After this long a SIGTERMed server may be killed (measured: nothing acknowledged is lost)."""
 
@@ -27,6 +26,14 @@ MOST_VOLUMES = 2000
 """Its own bound is the free disk by the size of a full volume, though volumes grow as they are written: a dozen buckets
 reached it, and every write was an InternalError."""
 
+_ALWAYS: Mapping[str, int | str] = {
+    "s3.port.iceberg": 0,
+    "s3.port.lance": 0,
+    "volume.max": MOST_VOLUMES,
+    "webdav": "false",
+    "admin.ui": "false",
+    "master.telemetry": "false",
+}
 _PORTS = (
     "s3.port.grpc",
     "master.port",
@@ -59,11 +66,20 @@ class S3Command:
 
 
 def s3_command(
-    home: Path, port: int, access_key: str, secret_key: str, bucket: str = "genai", host: str = HOST
+    home: Path,
+    port: int,
+    access_key: str,
+    secret_key: str,
+    bucket: str = "genai",
+    host: str = HOST,
+    promised: Collection[int] = (),
 ) -> S3Command:
     """The command for an S3 on `port` of `host` whose only credentials are these two and that has `bucket`.
 
     Calling it again for the same home gives the same command, so that a supervisor sees no change.
+
+    Args:
+        promised: ports of other services, which may not have started yet. The server's inner ports keep off them.
 
     Raises: NotFound: the `weed` binary is not installed.
     """
@@ -77,26 +93,23 @@ def s3_command(
         "ip.bind": host,
         "bucket": bucket,
         "s3.port": port,
-        **_inner_ports(folder / "ports.json", port),
-        "s3.port.iceberg": 0,
-        "s3.port.lance": 0,
+        **_inner_ports(folder / "ports.json", port, promised),
         "s3.localSocket": sockets / "s3.sock",
         "filer.localSocket": sockets / "filer.sock",
-        "volume.max": MOST_VOLUMES,
-        "webdav": "false",
-        "admin.ui": "false",
-        "master.telemetry": "false",
+        **_ALWAYS,
     }
     argv = (_binary(), "-logtostderr=true", "mini", *(f"-{name}={value}" for name, value in options.items()))
-    env = {
-        "AWS_ACCESS_KEY_ID": access_key,
-        "AWS_SECRET_ACCESS_KEY": secret_key,
+    endpoint = f"http://{host}:{port}"
+    env = _environment(folder, sockets) | {"AWS_ACCESS_KEY_ID": access_key, "AWS_SECRET_ACCESS_KEY": secret_key}
+    return S3Command(argv, env, folder, endpoint, f"{endpoint}/healthz")
+
+
+def _environment(folder: Path, sockets: Path) -> dict[str, str]:
+    return {
         "GOMEMLIMIT": "768MiB",  # without it the garbage collector lets uploads grow it to 1-3 GB
         "HOME": str(folder),
         "TMPDIR": str(sockets),  # its inner sockets would litter /tmp after a SIGKILL
     }
-    endpoint = f"http://{host}:{port}"
-    return S3Command(argv, env, folder, endpoint, f"{endpoint}/healthz")
 
 
 def _binary() -> str:
@@ -107,25 +120,21 @@ def _binary() -> str:
     return found
 
 
-def _inner_ports(remembered: Path, port: int) -> dict[str, int]:
+def _inner_ports(remembered: Path, port: int, promised: Collection[int]) -> dict[str, int]:
     """Return loopback ports that only the server itself uses; kept while they are free or the server runs."""
     try:
         ports: dict[str, int] = json.loads(remembered.read_text())
     except (FileNotFoundError, ValueError):
         ports = {}
-    if set(ports) == set(_PORTS) and (_listening(port) or not any(map(_listening, ports.values()))):
+    if set(ports) == set(_PORTS) and (_listening(port) or _usable(ports.values(), promised)):
         return ports
-    ports = dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
+    ports = dict(zip(_PORTS, free_ports(len(_PORTS), {port, *promised}), strict=True))
     remembered.write_text(json.dumps(ports, indent=1))
     return ports
 
 
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind((HOST, 0))
-        return [one.getsockname()[1] for one in sockets]
+def _usable(ports: Collection[int], promised: Collection[int]) -> bool:
+    return set(ports).isdisjoint(promised) and not any(map(_listening, ports))
 
 
 def _listening(port: int) -> bool:

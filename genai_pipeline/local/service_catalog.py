@@ -15,8 +15,15 @@ from genai_pipeline.local.ports import HOST
 from genai_pipeline.local.s3_server import STOP_WAIT_S, s3_command
 from genai_pipeline.local.supervision.program import Program
 
-SERVICES = ("s3", "hub", "weather-server", "cluster", "code", "webserver", "daemon")
-PORT_OF = {"s3": "s3", "hub": "hub", "weather-server": "weather", "cluster": "cluster", "webserver": "dagster"}
+SERVICES = ("s3", "hub", "weather-server", "cluster", "code", "webserver", "daemon", "exporter")
+PORT_OF = {
+    "s3": "s3",
+    "hub": "hub",
+    "weather-server": "weather",
+    "cluster": "cluster",
+    "webserver": "dagster",
+    "exporter": "exporter",
+}
 """Service -> its name in `LOCAL_PORTS`; the code server and the daemon need no port."""
 
 
@@ -24,7 +31,8 @@ PORT_OF = {"s3": "s3", "hub": "hub", "weather-server": "weather", "cluster": "cl
 class Service:
     """`after`: services that must be ready before this one starts.
 
-    `answers` is asked until it says yes; None for one that only has to stay up. `port`: where it must be ours.
+    `answers` is asked until it says yes. It is None where the service only has to stay up. `port` is where it must be
+    ours.
     """
 
     program: Program
@@ -43,7 +51,7 @@ def services(installation: Installation, ports: Mapping[str, int], env: Mapping[
     home = installation.home
     hub = ["hub.hub_server", "--folder", str(PROJECT / "demo" / "hub"), "--state", str(home / "hub")]
     key, secret = installation.credentials
-    s3 = s3_command(home, ports["s3"], key, secret)
+    s3 = s3_command(home, ports["s3"], key, secret, promised=ports.values())
     workspace = ["-w", str(home / "dagster" / "workspace.yaml")]
     code = ["-m", "dagster", "code-server", "start", "-s", str(installation.code_socket)]
     code += ["-m", "genai_pipeline.definitions", "-d", str(PROJECT), "--location-name", "genai_pipeline"]
@@ -51,6 +59,7 @@ def services(installation: Installation, ports: Mapping[str, int], env: Mapping[
     # Its module is private; its script lies beside the interpreter.
     daemon = [str(Path(sys.executable).with_name("dagster-daemon")), "run", *workspace]
     cluster = ["-m", "genai_pipeline.local.cluster", "--home", str(home), "--port", str(ports["cluster"])]
+    exporter = ["-m", "genai_pipeline.cli", "exporter", "--port", str(ports["exporter"])]
     return [
         _on_port(ports["s3"], make.program("s3", s3.argv, env=s3.env, stop_wait_s=STOP_WAIT_S)),
         _on_port(ports["hub"], make.module("hub", *hub, "--port", str(ports["hub"])), "/"),
@@ -61,6 +70,7 @@ def services(installation: Installation, ports: Mapping[str, int], env: Mapping[
         # Both make the SQLite files on their first start, and two at once collide; and a daemon that finds no code
         # server looks for it again only a minute later.
         Service(make.python("daemon", *daemon), None, after=("webserver", "code")),
+        _on_port(ports["exporter"], make.python("exporter", *exporter)),
     ]
 
 

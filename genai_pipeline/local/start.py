@@ -5,12 +5,9 @@ Run it as often as you like: what runs already, as it should, is left alone.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from genai_pipeline.core.errors import ClusterUnavailable, NotReady, Refused
 from genai_pipeline.core.profile import Profile
@@ -18,11 +15,10 @@ from genai_pipeline.core.progress import Log
 from genai_pipeline.local.dagster_home import prepare_dagster_home
 from genai_pipeline.local.installation import Installation, uses_own_hub
 from genai_pipeline.local.log_files import last_lines
-from genai_pipeline.local.ports import HOST, PortChoice, any_free, choose_ports, holder_of, is_free, listening
+from genai_pipeline.local.ports import HOST, PortChoice, choose_ports, free_port, holder_of, is_free, listening
 from genai_pipeline.local.service_catalog import PORT_OF, Service, services
 from genai_pipeline.local.state_files import locked
-from genai_pipeline.local.supervision.program import SUPERVISED_BY
-from genai_pipeline.local.supervision.supervisor import Supervisor
+from genai_pipeline.local.supervision.supervisor import Supervisor, processes_below
 
 READY_DEADLINE_S = 120.0
 POLL_S = 0.1
@@ -59,9 +55,9 @@ def start_services(
     with locked(installation.home / "up.lock"):  # two at once would choose each other's ports
         supervisor.ensure_running()  # first, because it ends what a killed predecessor left on our ports
         env = _without_own_hub(env, installation.ports())
-        for _ in range(PORT_TRIES):
+        for tried in range(PORT_TRIES):
             try:
-                return _start(installation, supervisor, env, say, make, deadline_s)
+                return _start(installation, supervisor, env, say, make, deadline_s, contested=tried > 0)
             except PortLost as lost:
                 say(str(lost))
                 supervisor.stop(lost.service)
@@ -80,10 +76,16 @@ class PortLost(Refused):
 
 
 def _start(
-    installation: Installation, supervisor: Supervisor, env: Mapping[str, str], say: Log, make: Make, deadline_s: float
+    installation: Installation,
+    supervisor: Supervisor,
+    env: Mapping[str, str],
+    say: Log,
+    make: Make,
+    deadline_s: float,
+    contested: bool,
 ) -> Started:
     running = running_services(supervisor)
-    choice = _ports(installation, supervisor, running, env)
+    choice = _ports(installation, supervisor, running, env, contested)
     for note in choice.notes:
         say(note)
     _prepare(installation, choice.ports, env)
@@ -92,24 +94,11 @@ def _start(
 
 
 def running_services(supervisor: Supervisor) -> frozenset[str]:
-    """Names of the programs that supervisord keeps now; none where there is no supervisord."""
+    """Names of the programs that supervisord keeps now: an empty set without a supervisord."""
     try:
         return frozenset(info.name for info in supervisor.all() if info.running)
     except ClusterUnavailable:
         return frozenset()
-
-
-def marked_processes(home: Path) -> list[int]:
-    """Processes that carry this home's mark: all that supervisord keeps, and what outlived its parent."""
-    import psutil
-
-    found: list[int] = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            marked = process.environ().get(SUPERVISED_BY) == str(home)
-            if marked and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process.pid)
-    return found
 
 
 def ours(running: frozenset[str]) -> frozenset[str]:
@@ -118,10 +107,10 @@ def ours(running: frozenset[str]) -> frozenset[str]:
 
 
 def _ports(
-    installation: Installation, supervisor: Supervisor, running: frozenset[str], env: Mapping[str, str]
+    installation: Installation, supervisor: Supervisor, running: frozenset[str], env: Mapping[str, str], contested: bool
 ) -> PortChoice:
     try:
-        return choose_ports(env, installation.ports(), ours(running), is_free, any_free)
+        return choose_ports(env, installation.ports(), ours(running), is_free, free_port, contested)
     except Refused:
         if not running:
             supervisor.shutdown()
@@ -157,16 +146,17 @@ def _start_all(supervisor: Supervisor, wanted: Sequence[Service], say: Log, dead
 def _is_ready(service: Service, supervisor: Supervisor) -> bool:
     if service.answers is not None:
         answers = service.answers()
-        if answers and service.port is not None and not _is_ours(service.port, supervisor.home):
+        if answers and service.port is not None and not _holds(supervisor, service.name, service.port):
             raise PortLost(service)
         return answers
     info = supervisor.info(service.name)
     return info is not None and info.state == "RUNNING"
 
 
-def _is_ours(port: int, home: Path) -> bool:
-    pid = listening().get((HOST, port))
-    return pid is not None and pid in marked_processes(home)
+def _holds(supervisor: Supervisor, service: str, port: int) -> bool:
+    """Return whether the service itself listens on the port, and not another program or another service."""
+    info = supervisor.info(service)
+    return info is not None and listening().get((HOST, port)) in processes_below(info.pid)
 
 
 def _refuse_the_dead(supervisor: Supervisor, waiting: Sequence[Service], out_of_time: bool, deadline_s: float) -> None:

@@ -7,26 +7,18 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from genai_pipeline.core.errors import ClusterUnavailable, GenaiError, NotReady
 from genai_pipeline.core.profile import LOCAL_PORTS
 from genai_pipeline.gateways.dagster_api import DagsterApi
 from genai_pipeline.local.installation import Installation
 from genai_pipeline.local.ports import Address, listening
-from genai_pipeline.local.start import marked_processes, running_services
-from genai_pipeline.local.supervision.supervisor import STOPPED, Supervisor, end_group
+from genai_pipeline.local.start import running_services
+from genai_pipeline.local.supervision.supervisor import STOPPED, Supervisor, end_group, marked_processes
 
 STOP_S = 8.0
 SHUTDOWN_S = 3.0
 KILL_S = 4.0
-
-
-@dataclass(frozen=True)
-class Left:
-    """A process or a port of this installation that is still there."""
-
-    what: str
 
 
 def stop_services(installation: Installation, say: Callable[[str], None]) -> None:
@@ -47,12 +39,12 @@ def stop_services(installation: Installation, say: Callable[[str], None]) -> Non
     _kill_the_rest(installation, say)
     left = _left_after(KILL_S, installation, addresses)
     if left:
-        raise NotReady(f"Still there: {'; '.join(one.what for one in left)}.", "End them, then run `genai down` again.")
+        raise NotReady(f"Still there: {'; '.join(left)}.", "End them, then run `genai down` again.")
 
 
-def processes_of(installation: Installation) -> list[Left]:
-    """Processes that carry this home's mark, those that outlived their parent included."""
-    return [Left(f"{_name(pid)} (pid {pid})") for pid in marked_processes(installation.home)]
+def processes_of(installation: Installation) -> list[str]:
+    """Return name and pid of the processes that carry this home's mark, those that outlived their parent included."""
+    return [f"{_name(pid)} (pid {pid})" for pid in marked_processes(installation.home)]
 
 
 def _end_runs(installation: Installation, say: Callable[[str], None]) -> None:
@@ -83,14 +75,13 @@ def _stop_all(supervisor: Supervisor, say: Callable[[str], None]) -> None:
 
 
 def _kill_the_rest(installation: Installation, say: Callable[[str], None]) -> None:
-    pids = marked_processes(installation.home)
-    for pid in pids:
+    for pid in marked_processes(installation.home):
         say(f"killing {_name(pid)} (pid {pid}), which did not end by itself")
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
 
 
-def _left_after(deadline_s: float, installation: Installation, addresses: Sequence[Address]) -> list[Left]:
+def _left_after(deadline_s: float, installation: Installation, addresses: Sequence[Address]) -> list[str]:
     """Wait for the end of what was killed: a large process keeps its ports until its memory is given back."""
     end = time.monotonic() + deadline_s
     while (left := [*processes_of(installation), *_still_open(addresses)]) and time.monotonic() < end:
@@ -106,6 +97,6 @@ def _name(pid: int) -> str:
     return "a process"
 
 
-def _still_open(addresses: Sequence[Address]) -> list[Left]:
+def _still_open(addresses: Sequence[Address]) -> list[str]:
     now = listening()
-    return [Left(f"{host}:{port}, held by pid {now[host, port]}") for host, port in addresses if (host, port) in now]
+    return [f"{host}:{port}, held by pid {now[host, port]}" for host, port in addresses if (host, port) in now]

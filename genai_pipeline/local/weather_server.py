@@ -4,7 +4,7 @@
 
 GET /<place>?format=j1 answers like wttr.in; a place that is not in weather_data.yaml is 404. Two places are broken
 on purpose, and the description of one is an instruction: weather_data.yaml says which. So an evaluation can see what an
-agent does then. Standard library and PyYAML only.
+agent does then.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import threading
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -22,6 +21,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import yaml
+
+from genai_pipeline.evaluation.normalized_text import normalized
 
 SOURCE = "genai_pipeline demo data, not real weather"
 HANG_S = 20.0
@@ -56,7 +57,7 @@ class Weather:
 
 
 def known_weather(place: str) -> Weather | None:
-    """The weather of a place, however it is capitalised or accented; None if it has none."""
+    """The weather of a place, however it is capitalised or accented, or None if it has none."""
     return _data()[0].get(_folded(place))
 
 
@@ -74,8 +75,7 @@ def _data() -> tuple[Mapping[str, Weather], Mapping[str, str]]:
 
 def _folded(place: str) -> str:
     """Letters only matter by themselves: `são paulo`, `Sao Paulo` and `São Paulo, Brazil` are one place."""
-    plain = unicodedata.normalize("NFKD", place.partition(",")[0].replace("ø", "o").replace("Ø", "O"))
-    return " ".join("".join(c for c in plain if not unicodedata.combining(c)).casefold().split())
+    return normalized(place.partition(",")[0])
 
 
 class WeatherServer(ThreadingHTTPServer):

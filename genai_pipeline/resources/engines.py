@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.gateways import Gateways
+from genai_pipeline.gateways.store.abc import ObjectStore
 from genai_pipeline.rollout.control.approval import Approvals
 from genai_pipeline.rollout.control.controller import Controller
 from genai_pipeline.rollout.control.overtaking import Overtaking
@@ -23,6 +26,8 @@ from genai_pipeline.rollout.upkeep.redeployment import Redeploy
 from genai_pipeline.rollout.watch.live_watch import LiveWatch
 from genai_pipeline.rollout.watch.reading import Reader
 from genai_pipeline.rollout.watch.watcher import Ask, Watcher
+
+Engine = TypeVar("Engine")
 
 
 @dataclass(frozen=True)
@@ -81,3 +86,16 @@ class Engines:
         reader = Reader(self.gateways, self.candidates(), self.traffic())
         watcher = Watcher(reader, self.records(), self.candidates(), self.roll_back(), self.notices(), ask)
         return LiveWatch(RecordCache(self.gateways.store), self.records(), self.roll_back(), watcher, self.traffic())
+
+
+def kept(make: Callable[[Engines], Engine]) -> Callable[[Engines], Engine]:
+    """Return a function that makes an engine once for each installation: a sensor's engine remembers earlier ticks."""
+    known: dict[tuple[Profile, ObjectStore], Engine] = {}
+
+    def engine_of(engines: Engines) -> Engine:
+        installation = engines.profile, engines.gateways.store
+        if installation not in known:
+            known[installation] = make(engines)
+        return known[installation]
+
+    return engine_of

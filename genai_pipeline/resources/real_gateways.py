@@ -14,8 +14,8 @@ from genai_pipeline.gateways.cluster.abc import Cluster
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.metrics.abc import Metrics
 from genai_pipeline.gateways.webhook.abc import Webhook
+from genai_pipeline.k8s.templating import MANAGED_BY
 
-OURS = {"app.kubernetes.io/managed-by": "genai-pipeline"}
 MANAGED_PROMETHEUS = "aps-workspaces."
 
 
@@ -112,7 +112,7 @@ def labels_by_endpoint(cluster: Cluster) -> Callable[[str], Mapping[str, str]]:
 
     def labels(base_url: str) -> Mapping[str, str]:
         if base_url not in known:
-            names = [service["metadata"]["name"] for service in cluster.list("Service", OURS)]
+            names = [service["metadata"]["name"] for service in cluster.list("Service", MANAGED_BY)]
             found = {cluster.endpoint(name): name for name in names}
             if base_url not in found:
                 raise EngineUnavailable(

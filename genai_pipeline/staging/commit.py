@@ -15,7 +15,7 @@ ATTEMPTS = 3
 
 
 def committed(store: ObjectStore, model: str, revision: str) -> Manifest | None:
-    """Return the manifest of a staged model; None if it is not staged. Raises: StagingError: it cannot be read."""
+    """Return the manifest of a staged model, or None if it is not staged. Raises: StagingError: it cannot be read."""
     return read_manifest(store, manifest_key(model, revision))
 
 

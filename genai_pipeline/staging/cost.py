@@ -1,7 +1,7 @@
-"""Computes what the requests of a staging cost at S3. Pure.
+"""Computes what a staging costs at S3: its requests, and the storage of what it staged. Pure.
 
-Bytes into S3 and copies within a region are free. The price leaves out NAT gateways, copies from another region, and
-storage.
+Bytes into S3 and copies within a region are free. The price of requests leaves out NAT gateways, and copies from
+another region.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ PRICES_IN = "us-east-1"
 PRICED_BY = f"list price of {PRICES_OF} for S3 Standard in {PRICES_IN}, requests only"
 """Source: Amazon S3 pricing page, "Requests & data retrievals", S3 Standard."""
 
+USD_PER_GIB_MONTH = 0.023
+STORAGE_PRICED_BY = f"list price of {PRICES_OF} for S3 Standard in {PRICES_IN}, the first 50 TB"
+"""Source: Amazon S3 pricing page, "Storage & requests", S3 Standard. A GB is 2**30 bytes on Amazon's bills."""
+
 _USD_PER_1000: Mapping[str, float] = {
     "PutObject": 0.005, "CopyObject": 0.005, "CreateMultipartUpload": 0.005, "UploadPart": 0.005,
     "UploadPartCopy": 0.005, "CompleteMultipartUpload": 0.005, "ListObjectsV2": 0.005, "ListParts": 0.005,
@@ -34,6 +38,11 @@ _USD_PER_1000: Mapping[str, float] = {
 def usd(requests: Mapping[str, int]) -> float:
     """Return the price of requests, given by operation of S3. Reads of the source are free."""
     return sum(_USD_PER_1000.get(operation, 0.0) * count / 1000 for operation, count in requests.items())
+
+
+def storage_usd_per_month(size_bytes: int) -> float:
+    """Return what Amazon S3 takes for keeping so many bytes for a month."""
+    return size_bytes / GIB * USD_PER_GIB_MONTH
 
 
 def planned_requests(files: Iterable[tuple[int, TransferMethod]], part_size: int) -> Counter[str]:

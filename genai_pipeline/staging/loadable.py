@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from genai_pipeline.core.engine_files import CONFIG, TOKENIZER_CONFIG, EngineFiles, engine_files
+from genai_pipeline.core.call_format import parser_hints
+from genai_pipeline.core.engine_files import EngineFiles, engine_files, is_read
 from genai_pipeline.core.errors import GenaiError, IncompleteModel, Refused
 from genai_pipeline.core.loader import load_format
 from genai_pipeline.core.model_snapshot import Snapshot
@@ -18,11 +19,15 @@ LARGEST_CONFIG = 16 * 1024**2
 """Bytes. A tokenizer_config.json of 200,000 added tokens has some 10 MB."""
 
 
-def judge_loadable(snapshot: Snapshot, hub: Hub, args: Mapping[str, Any]) -> Verdict:
+def judge_loadable(
+    snapshot: Snapshot, hub: Hub, args: Mapping[str, Any], chats: bool = False, has_agent: bool = False
+) -> Verdict:
     """Return the verdict weights_loadable.
 
     Args:
         args: the engine's arguments in the model file.
+        chats: whether the model must chat, which needs a chat template.
+        has_agent: whether it must call the tools of an agent.
     """
     try:
         decided = snapshot if snapshot.layout else with_layout(snapshot, hub)
@@ -32,12 +37,20 @@ def judge_loadable(snapshot: Snapshot, hub: Hub, args: Mapping[str, Any]) -> Ver
     except GenaiError as error:
         return inconclusive(CHECK, str(error))
     problem, remedy = problem_of(decided, found, args)
+    if chats and not problem:
+        problem = found.chat_problem
+    warnings = [*found.warnings, *(parser_hints(found.template, args, has_agent) if chats else ())]
     left = [{"path": left.file.path, "bytes": left.file.size, "why": left.why} for left in decided.left_out]
-    evidence = {"left_out": left, "chat_template": found.chat_template or "none"}
+    evidence = {
+        "left_out": left,
+        "chat_template": found.chat_template or "none",
+        "warnings": warnings,
+        "dtype": found.dtype,
+    }
     if problem:
-        return failed(CHECK, f"{problem} {remedy}", **evidence)
+        return failed(CHECK, f"{problem} {remedy}".strip(), **evidence)
     loaded = list(decided.layout.loaded) if decided.layout else []
-    return passed(CHECK, " ".join(_summary(decided, found)), loaded=loaded, **evidence)
+    return passed(CHECK, " ".join(_summary(decided, found, warnings)), loaded=loaded, **evidence)
 
 
 def require_loadable(snapshot: Snapshot, hub: Hub, args: Mapping[str, Any]) -> EngineFiles:
@@ -62,22 +75,22 @@ def problem_of(snapshot: Snapshot, found: EngineFiles, args: Mapping[str, Any]) 
     return found.problem, found.remedy
 
 
-def _summary(snapshot: Snapshot, found: EngineFiles) -> list[str]:
+def _summary(snapshot: Snapshot, found: EngineFiles, warnings: Sequence[str]) -> list[str]:
     layout = snapshot.layout
     said = [f"The engine loads {layout.rule}."] if layout else []
     if snapshot.left_out:
         said.append(f"Left out: {'; '.join(f'{left.file.path} ({left.why})' for left in snapshot.left_out)}.")
     if found.chat_template:
         said.append(f"Chat template: {found.chat_template}.")
-    return said + [f"Warning: {warning}" for warning in found.warnings]
+    return said + [f"Warning: {warning}" for warning in warnings]
 
 
 def _contents(snapshot: Snapshot, hub: Hub) -> dict[str, bytes | None]:
-    """Return every path, with the content of the two files that say how an engine chats."""
+    """Return every path, with the content of those that say how an engine chats."""
     return {file.path: _content(snapshot, hub, file.path, file.size) for file in snapshot.files}
 
 
 def _content(snapshot: Snapshot, hub: Hub, path: str, size: int) -> bytes | None:
-    if path not in (CONFIG, TOKENIZER_CONFIG) or not 0 < size <= LARGEST_CONFIG:
+    if not is_read(path) or not 0 < size <= LARGEST_CONFIG:
         return None
     return b"".join(hub.read(snapshot.source, snapshot.revision, path, 0, size))

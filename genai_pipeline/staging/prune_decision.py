@@ -22,7 +22,7 @@ class StagedRevision:
     Args:
         complete: whether it has a manifest. Without one, a stager is at work or was killed.
         newest_at: Unix time at which its newest object was written, by the store's clock.
-        unclear: why the objects allow no decision; empty if they do.
+        unclear: why the objects allow no decision, or an empty text if they do.
     """
 
     model: str

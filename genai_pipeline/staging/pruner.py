@@ -27,7 +27,7 @@ from genai_pipeline.core.errors import StoreConflict
 from genai_pipeline.core.faults import crash_point
 from genai_pipeline.core.manifest import manifest_key, staged_prefix
 from genai_pipeline.core.progress import Log
-from genai_pipeline.gateways.store.abc import DELETED_AT_ONCE, ObjectStore
+from genai_pipeline.gateways.store.abc import ObjectStore
 from genai_pipeline.staging.inventory import staged_revisions
 from genai_pipeline.staging.lease import LEASES, STAGE_LEASE_S, Lease, LeaseHolder, holders
 from genai_pipeline.staging.prune_decision import GRACE_S, Fate, PruneDecision, Reference, References, decide
@@ -83,7 +83,7 @@ class Pruner:
         return Pruned(again, True)
 
     def _look_again(self, lease: Lease, model: str, revision: str) -> PruneDecision | None:
-        """Decide again, with the lease in place; None if no object is left."""
+        """Decide again, with the lease in place, or None if no object is left."""
         stagers = [_as_reference(h, model, revision) for h in lease.others("stage")]
         references = self._referring([model])
         references = replace(references, found=(*references.found, *stagers))
@@ -92,10 +92,10 @@ class Pruner:
 
     def _delete_files(self, lease: Lease, model: str, revision: str) -> None:
         keys = [found.key for found in self._store.list(staged_prefix(model, revision))]
-        for start in range(0, len(keys), DELETED_AT_ONCE):
+        while keys:
             if lease.due:
                 self._keep_lease(lease, model, revision)
-            self._store.delete_many(keys[start : start + DELETED_AT_ONCE])
+            keys = keys[self._store.delete_first(keys) :]
             crash_point("prune.after_batch")
 
     def _keep_lease(self, lease: Lease, model: str, revision: str) -> None:
@@ -120,8 +120,7 @@ class Pruner:
         now = self._store.now() if now is None else now
         uploads = sweep(self._store, now)
         dead = [h.key for h in holders(list(self._store.list(LEASES)), now) if h.age_s > STAGE_LEASE_S]
-        for start in range(0, len(dead), DELETED_AT_ONCE):
-            self._store.delete_many(dead[start : start + DELETED_AT_ONCE])
+        self._store.delete_all(dead)
         return f"{uploads} stale uploads and {len(dead)} stale leases deleted." if uploads or dead else ""
 
 

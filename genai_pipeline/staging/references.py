@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from datetime import datetime
 
 from genai_pipeline.core.errors import GenaiError, NotFound, Unavailable, Unreadable
 from genai_pipeline.core.model_file import ModelFiles
 from genai_pipeline.core.model_spec import ModelSpec
-from genai_pipeline.core.record import ENDED, Live, Record, live_key, read
+from genai_pipeline.core.record import Live, Record, live_key, read
 from genai_pipeline.core.source_spec import Source
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject
+from genai_pipeline.staging.named_revisions import NamedRevisions, ended_at
 from genai_pipeline.staging.prune_decision import Reference, References
 
 _RELEASE = re.compile(r"^([0-9a-f]{12})-[0-9a-f]{6}$")
@@ -29,15 +29,18 @@ def references_to(
     files: ModelFiles,
     runs: RunsUnderWay,
     named: Collection[str] = (),
+    named_in_args: NamedRevisions | None = None,
 ) -> References:
     """Return everything that refers to revisions of these models.
 
     Args:
+        named_in_args: what releases of all models name. Kept by a caller that asks again; None looks once.
         named: models that may be pruned without a model file. Other such models may belong to another installation,
             whose runs and model files are unknown here.
     Raises: the errors of `runs`. StoreUnavailable.
     """
     found, unclear = list(runs()), dict[str, str]()
+    found += (named_in_args or NamedRevisions(store, files.specs)).references()
     for model in models:
         try:
             found += _records_of(model, store)
@@ -80,18 +83,9 @@ def _record(model: str, listed: StoredObject, body: bytes) -> Iterator[Reference
             raise _Unclear(why) from error
         yield Reference(model, _revision12(release), why, unclear=True)
         return
-    ended_at = _ended_at(record, listed)
-    what = f"{record.release} is {record.phase}" if ended_at is None else f"{record.release} was {record.phase}"
-    yield Reference(model, record.revision, what, ended_at)
-
-
-def _ended_at(record: Record, listed: StoredObject) -> float | None:
-    """Return when a release ended. Its last event may be later, which keeps the revision longer."""
-    if record.phase not in ENDED:
-        return None
-    if not record.history:
-        return listed.modified_at
-    return datetime.fromisoformat(record.history[-1].at).timestamp()
+    since = ended_at(record, listed)
+    what = f"{record.release} is {record.phase}" if since is None else f"{record.release} was {record.phase}"
+    yield Reference(model, record.revision, what, since)
 
 
 def _model_file(model: str, sources: Sources, files: ModelFiles, named: Collection[str]) -> Iterator[Reference]:

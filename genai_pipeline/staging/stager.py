@@ -17,6 +17,7 @@ from genai_pipeline.core.model_snapshot import Snapshot
 from genai_pipeline.core.verdict import Verdict
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.store.abc import ObjectStore
+from genai_pipeline.staging.bucket_probe import require_uploads
 from genai_pipeline.staging.commit import commit, committed
 from genai_pipeline.staging.lease import staging_lease
 from genai_pipeline.staging.meter import Meter, Observer, TransferMethod
@@ -66,6 +67,8 @@ class Stager:
         if swept:
             say(f"aborted {swept} stale multipart uploads")
         planned = plan_staging(model, snapshot, self._store)
+        if not self._store.abilities.known and self._sends_parts(planned):
+            require_uploads(self._store)
         crash_point("staging.planned")
         meter = Meter(model, snapshot.revision, _files(planned), say, progress, self._store.requests, before)
         with Transfer(self._hub, self._store, model, snapshot, meter, self._part_size) as transfer:
@@ -73,6 +76,9 @@ class Stager:
         manifest = commit(self._store, model, snapshot, files, f"genai-pipeline, {getpass.getuser()}", utc_now())
         meter.finish()
         return manifest
+
+    def _sends_parts(self, planned: Sequence[PlannedFile]) -> bool:
+        return any(item.how is TransferMethod.STREAMED and item.file.size > self._part_size for item in planned)
 
     def verify(self, model: str, snapshot: Snapshot) -> list[Verdict]:
         """Return the verdicts of m/staged_model. Raises: StagingError: the revision is not staged."""

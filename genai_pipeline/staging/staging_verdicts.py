@@ -24,13 +24,19 @@ _SHA = re.compile(r"^[0-9a-f]{40}$")
 
 
 def judge_snapshot(
-    snapshot: Snapshot, licences: Sequence[str], hub: Hub, args: Mapping[str, Any] | None = None
+    snapshot: Snapshot,
+    licences: Sequence[str],
+    hub: Hub,
+    args: Mapping[str, Any] | None = None,
+    chats: bool = False,
+    has_agent: bool = False,
 ) -> list[Verdict]:
     """Return the verdicts of m/snapshot, one for each of its checks.
 
     Args:
         licences: those that the model file allows.
         args: the engine's arguments in the model file.
+        chats, has_agent: as in `judge_loadable`.
     """
     pinned = bool(_SHA.match(snapshot.revision))
     return [
@@ -38,7 +44,7 @@ def judge_snapshot(
         _safe_formats(snapshot),
         _licence(snapshot, licences),
         _reachable(snapshot, hub),
-        judge_loadable(snapshot, hub, args or {}),
+        judge_loadable(snapshot, hub, args or {}, chats, has_agent),
     ]
 
 

@@ -197,7 +197,7 @@ class Transfer:
         return isinstance(error, StoreConflict) or self._store.url(item.key) in str(error)
 
     def _keep_or_copy(self, item: PlannedFile) -> ManifestFile | None:
-        """Return the entry of a kept or copied file; None if it must be streamed because the bytes differ."""
+        """Return the entry of a kept or copied file, or None if it must be streamed because the bytes differ."""
         self._meter.begin(item.file.path, item.how)
         try:
             if item.copy_of:

@@ -149,7 +149,7 @@ class _Reader:
         return VerifiedFile(file.path, file.size, FileState.DIFFERS if wrong else FileState.EQUAL, wrong)
 
     def _read(self, file: ManifestFile) -> str:
-        """Return what is wrong with the bytes; empty if they are right."""
+        """Return what is wrong with the bytes, or an empty text if they are right."""
         published, measured = self.listed.get(file.path), file.path in self.chosen
         sha256 = hashlib.sha256()
         blob = hashlib.sha1(b"blob %d\0" % file.size, usedforsecurity=False)

@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 
 import pytest
 
-from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
 from genai_pipeline.gateways.cluster.kubernetes import KubernetesCluster
 from genai_pipeline.k8s.render import render_engine, render_namespace, render_node_pools
 from genai_pipeline.rollout.pools.node_labels import NODE_POOL
-from tests.fakes.world import PROFILE
+from tests.fakes.model_texts import model_with_tools
+from tests.fakes.world import EKS
 
 Found = TypeVar("Found")
 
@@ -25,21 +25,24 @@ NEEDS = pytest.mark.needs("karpenter", "kwok")
 
 
 def profile_of(namespace: str) -> Profile:
-    return replace(PROFILE, name="kubernetes", namespace=namespace, probe_gpu="buy")
+    """EKS's own profile: the pools, labels and NodeClass of the simulated cluster are those of EKS Auto Mode."""
+    return replace(EKS, namespace=namespace, probe_gpu="buy")
 
 
 def model(family: str = "g6e", downtime: bool = False, **gpu: Any) -> ModelSpec:
     asked = ", ".join(f"{key}: {value}" for key, value in {"instance-family": family, **gpu}.items())
-    return parse_model(
+    return model_with_tools(
         f"name: big\nsource: {{hub: a/b}}\nrollout: {{allow_downtime: {str(downtime).lower()}}}\n"
         f"serving:\n  gpu: {{{asked}}}\n  resources: {{cpu: 2, memory_gib: 8}}\n",
         "models/big.yaml",
     )
 
 
-def start_engine(cluster: KubernetesCluster, spec: ModelSpec, revision: str, wait: bool = True) -> Release:
+def start_engine(
+    cluster: KubernetesCluster, spec: ModelSpec, revision: str, wait: bool = True, profile: Profile | None = None
+) -> Release:
     """The engine of a release as the pipeline applies it; with `wait` it runs on a simulated node."""
-    release, profile = Release.of(spec, revision * 40), profile_of(cluster.namespace)
+    release, profile = Release.of(spec, revision * 40), profile or profile_of(cluster.namespace)
     cluster.apply(render_namespace(profile))
     cluster.apply([o for o in render_engine(spec, release, profile) if o["kind"] == "Deployment"])
     if wait:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -14,7 +15,6 @@ from typing import Any
 
 from genai_pipeline.core.checks import REQUIRED_FOR_LIVE
 from genai_pipeline.core.faults import ARMED_BY
-from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
@@ -32,6 +32,7 @@ from genai_pipeline.rollout.switch.cutover import CutOver
 from genai_pipeline.rollout.switch.traffic import Traffic
 from tests.cluster.machine.images import Image
 from tests.cluster.machine.node import PYTHON
+from tests.fakes.model_texts import model_with_tools
 from tests.fakes.store import MemoryStore
 from tests.fakes.world import PROFILE
 
@@ -44,6 +45,7 @@ AGENT_IMAGE = Image(
 )
 """Answers for its release and does nothing else."""
 ROLLOUT_DEADLINE_S = 180
+"""Of a rollout without the start of its engine."""
 KEPT_S = 2
 """The engines' keep-alive time-out: vLLM's own default is 5."""
 _FILE = f"""\
@@ -57,11 +59,11 @@ serving:
   startup_deadline_s: 120
 rollout: {{drain_deadline_s: 15, watch_minutes: 0}}
 """
-SPEC = parse_model(_FILE, f"models/{MODEL}.yaml")
+SPEC = model_with_tools(_FILE, f"models/{MODEL}.yaml")
 
 
-def release(letter: str) -> Release:
-    return Release.of(SPEC, letter.lower() * 40)
+def release(letter: str, spec: ModelSpec = SPEC) -> Release:
+    return Release.of(spec, letter.lower() * 40)
 
 
 class FolderStore(MemoryStore):
@@ -90,14 +92,25 @@ class SelectedAgent:
 
 
 class Lane:
-    """The engines of rollout/ on one namespace. `folder` is the bucket."""
+    """The engines of rollout/ on one namespace. `folder` is the bucket.
 
-    def __init__(self, kubeconfig: Path, namespace: str, folder: Path, agents: bool = False) -> None:
+    `specs` are the model files: a release is of the one that names its engine. `redis` is for the heads of Ray.
+    """
+
+    def __init__(
+        self,
+        kubeconfig: Path,
+        namespace: str,
+        folder: Path,
+        agents: bool = False,
+        specs: Sequence[ModelSpec] = (SPEC,),
+        redis: str | None = None,
+    ) -> None:
         self.kubeconfig, self.namespace, self.folder, self._agents = kubeconfig, namespace, folder, agents
+        self._specs, self._redis = specs, redis
         self.cluster = KubernetesCluster(namespace, kubeconfig, access="direct")
-        self.profile: Profile = replace(
-            PROFILE, name="kubernetes", namespace=namespace, s3_endpoint=None, image_registry=REGISTRY
-        )
+        ours = {"namespace": namespace, "image_registry": REGISTRY, "ray_redis": redis}
+        self.profile: Profile = replace(PROFILE, name="kubernetes", s3_endpoint=None, **ours)
         gateways = Gateways(
             hub=None,  # type: ignore[arg-type]
             store=FolderStore(folder),
@@ -117,23 +130,26 @@ class Lane:
         assert found, "nothing is live yet"
         return found
 
+    def spec_of(self, release: Release) -> ModelSpec:
+        return next(spec for spec in self._specs if spec.config_hash == release.config_hash)
+
     def start(self, new: Release) -> None:
         """A candidate that has passed everything."""
-        self.candidates.start_engine(SPEC, new, lambda _: None)
+        self.candidates.start_engine(self.spec_of(new), new, lambda _: None)
         if self._agents:
-            self.candidates.start_agent(SPEC, new, lambda _: None)
+            self.candidates.start_agent(self.spec_of(new), new, lambda _: None)
         self.prove(new)
 
     def prove(self, new: Release) -> None:
         """Its record: every required check passed."""
-        self.records.open(SPEC, new, "opened")
+        self.records.open(self.spec_of(new), new, "opened")
         for name in REQUIRED_FOR_LIVE:
             asset = name.split(".")[0]
             mine = [passed(n.split(".")[1], "fine") for n in REQUIRED_FOR_LIVE if n.startswith(f"{asset}.")]
             self.records.update(MODEL, new.id, lambda r, a=asset, m=mine: r.with_verdicts(a, m, 1))
 
-    def go_live(self, new: Release, spec: ModelSpec = SPEC) -> list[Verdict]:
-        return self.cut_over.go_live(spec, new, ContinuousProbe, lambda _: None)
+    def go_live(self, new: Release, spec: ModelSpec | None = None) -> list[Verdict]:
+        return self.cut_over.go_live(spec or self.spec_of(new), new, ContinuousProbe, lambda _: None)
 
     def roll_out(self, new: Release) -> list[Verdict]:
         self.start(new)
@@ -143,13 +159,14 @@ class Lane:
         """The same in a process of its own, killed at `crash_at`; returns its exit status, or why it failed."""
         words = self.folder / "words"
         words.unlink(missing_ok=True)
-        told = (self.kubeconfig, self.namespace, self.folder, self._agents, new, crash_at)
-        process = _context().Process(target=_roll_out, args=told)
+        lane = (self.kubeconfig, self.namespace, self.folder, self._agents, self._specs, self._redis)
+        process = _context().Process(target=_roll_out, args=(lane, new, crash_at))
         process.start()
-        process.join(ROLLOUT_DEADLINE_S)
+        deadline_s = ROLLOUT_DEADLINE_S + self.spec_of(new).serving.startup_deadline_s
+        process.join(deadline_s)
         if process.exitcode is None:
             process.kill()
-            return f"the rollout of {new.id} did not end within {ROLLOUT_DEADLINE_S} s"
+            return f"the rollout of {new.id} did not end within {deadline_s} s"
         return words.read_text() if words.exists() else process.exitcode
 
     def state(self) -> dict[str, Any]:
@@ -157,11 +174,13 @@ class Lane:
         records = Records(FolderStore(self.folder))
         live = records.live(MODEL)
         engines = self.cluster.list("Deployment", {"app.kubernetes.io/component": "engine"})
+        on_ray = self.cluster.list("RayService")
         return {
             "traffic": (self.traffic.on(MODEL), self.traffic.on(MODEL, "agent")),
             "live": live and (live.release, live.last_good),
             "phases": {r.release: str(r.phase) for r in records.all(MODEL) if str(r.phase) != "replaced"},
-            "replicas": {d["metadata"]["labels"][RELEASE_LABEL]: d["spec"]["replicas"] for d in engines},
+            "replicas": {d["metadata"]["labels"][RELEASE_LABEL]: d["spec"]["replicas"] for d in engines}
+            | {r["metadata"]["labels"][RELEASE_LABEL]: 1 for r in on_ray},
             "pods": sorted({p["metadata"]["labels"][RELEASE_LABEL] for p in self.cluster.list("Pod")}),
         }
 
@@ -172,7 +191,8 @@ class Lane:
             "traffic": (new.id, new.id),
             "live": (new.id, old.id),
             "phases": {new.id: "live"},
-            "replicas": {new.id: 1, old.id: 0},
+            # A RayService that is stopped is gone.
+            "replicas": {new.id: 1} | ({old.id: 0} if old.engine == "vllm" else {}),
             "pods": [new.id],
         }
 
@@ -184,11 +204,12 @@ def _context() -> ForkServerContext:
     return context
 
 
-def _roll_out(kubeconfig: Path, namespace: str, folder: Path, agents: bool, new: Release, crash_at: str) -> None:
+def _roll_out(lane: tuple[Any, ...], new: Release, crash_at: str) -> None:
     if crash_at:
         os.environ[ARMED_BY] = crash_at
+    folder: Path = lane[2]
     try:
-        verdicts = Lane(kubeconfig, namespace, folder, agents).roll_out(new)
+        verdicts = Lane(*lane).roll_out(new)
         wrong = [f"{v.check} {v.outcome}: {v.summary}" for v in verdicts if not v.passed]
     except Exception as error:  # told to the test, which shows it
         wrong = [f"{type(error).__name__}: {error}"]

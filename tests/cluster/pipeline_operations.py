@@ -14,7 +14,6 @@ import pytest
 from kubernetes import client
 
 from genai_pipeline.core.errors import NotReady, Refused
-from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
 from genai_pipeline.gateways.cluster.kubernetes.kubernetes_cluster import KubernetesCluster
@@ -33,9 +32,10 @@ from genai_pipeline.k8s.render import (
 from tests.cluster.identities import kubectl
 from tests.cluster.machine.cluster import until
 from tests.cluster.machine.objects import api
-from tests.unit.k8s.everything import Object, probes
+from tests.fakes.model_texts import model_with_tools
+from tests.unit.k8s.everything import MOUNTED, Object, probes
 
-SPEC = parse_model(
+SPEC = model_with_tools(
     """
 name: tiny
 source: {hub: a/b}
@@ -46,6 +46,9 @@ serving:
     "f",
 )
 RELEASE = Release.of(SPEC, "a" * 40)
+RAY = model_with_tools("name: scaled\nsource: {hub: a/b}\nserving: {engine: ray}\n", "f")
+ON_RAY = Release.of(RAY, "a" * 40)
+WITH_VOLUME = Release.of(MOUNTED, "a" * 40)
 ACCOUNT = "genai-pipeline"
 
 
@@ -97,11 +100,12 @@ def baseline(world: World) -> list[Object]:
         *render_monitoring(profile),
         *render_store_access(profile, "key", "secret"),
         *render_engine(SPEC, RELEASE, profile),
+        *render_engine(RAY, ON_RAY, profile),
         *render_agent(SPEC, RELEASE, profile, "http://engine"),
         *render_stable(RELEASE, profile, "engine"),
         *render_stable(RELEASE, profile, "agent"),
         *render_guards(RELEASE, profile),
-        *render_chat_ui(profile, {"tiny": "http://tiny"}),
+        *render_chat_ui(profile, [SPEC]),
     ]
 
 
@@ -126,6 +130,32 @@ def wait_for_the_engine(world: World) -> None:
         world.cluster.wait_ready(RELEASE.object_name, 2)
 
 
+def wait_for_the_engine_on_ray(world: World) -> None:
+    with pytest.raises(NotReady):
+        world.cluster.wait_ready(ON_RAY.object_name, 2, kind="RayService")
+
+
+def delete_the_engine_on_ray(world: World) -> None:
+    on_ray = [o for o in baseline(world) if o["kind"] == "RayService"]
+    world.cluster.delete("RayService", ON_RAY.object_name, None)
+    kubectl(world.admin, "wait", "--for=delete", "rayservice", ON_RAY.object_name, "-n", world.namespace)
+    kubectl(world.admin, "apply", "--server-side", "--field-manager=genai-pipeline", "-f", "-", given=on_ray)
+
+
+def make_and_remove(kind: str) -> Operation:
+    """A volume or a claim that nothing uses. Kubernetes holds it for a moment, and the pipeline waits for its end."""
+
+    def do(world: World) -> None:
+        found = next(o for o in render_engine(MOUNTED, WITH_VOLUME, world.profile) if o["kind"] == kind)
+        try:
+            world.cluster.apply([found])
+            world.cluster.delete(kind, found["metadata"]["name"], 20)
+        finally:
+            world.remove(kind, found["metadata"]["name"])
+
+    return do
+
+
 def delete_the_engine(world: World) -> None:
     world.cluster.apply(world.engine)
     world.cluster.delete("Deployment", RELEASE.object_name, 20)
@@ -134,14 +164,14 @@ def delete_the_engine(world: World) -> None:
 
 
 def delete_a_service(world: World) -> None:
-    world.cluster.apply(render_chat_ui(world.profile, {})[1:])
+    world.cluster.apply(render_chat_ui(world.profile, [])[1:])
     world.cluster.delete("Service", "chat-ui", 10)
 
 
 def delete_a_service_that_lingers(world: World) -> None:
     """As one does whose load balancer is still being taken down."""
     kubectl(world.admin, "apply", "--server-side", "--field-manager=genai-pipeline", "-f", "-",
-            given=render_chat_ui(world.profile, {})[1:])  # fmt: skip
+            given=render_chat_ui(world.profile, [])[1:])  # fmt: skip
     holding = json.dumps({"metadata": {"finalizers": ["example.com/held"]}})
     released = json.dumps({"metadata": {"finalizers": None}})
     kubectl(world.admin, "patch", "service", "chat-ui", "-n", world.namespace, "--type=merge", "-p", holding)
@@ -256,6 +286,23 @@ USES: dict[tuple[str, str], Operation] = {
     ("networkpolicies", "get"): compare("NetworkPolicy"),
     ("networkpolicies", "create"): apply("NetworkPolicy", anew=True),
     ("networkpolicies", "patch"): apply("NetworkPolicy"),
+    ("networkpolicies", "delete"): lambda w: w.cluster.delete("NetworkPolicy", ON_RAY.object_name, None),
+    ("rayservices", "get"): lambda w: w.cluster.get("RayService", ON_RAY.object_name),
+    ("rayservices", "list"): wait_for_the_engine_on_ray,
+    ("rayservices", "watch"): wait_for_the_engine_on_ray,
+    ("rayservices", "create"): apply("RayService", anew=True),
+    ("rayservices", "patch"): apply("RayService"),
+    ("rayservices", "delete"): delete_the_engine_on_ray,
+    ("persistentvolumes", "list"): make_and_remove("PersistentVolume"),
+    ("persistentvolumes", "watch"): make_and_remove("PersistentVolume"),
+    ("persistentvolumes", "create"): make_and_remove("PersistentVolume"),
+    ("persistentvolumes", "patch"): make_and_remove("PersistentVolume"),
+    ("persistentvolumes", "delete"): make_and_remove("PersistentVolume"),
+    ("persistentvolumeclaims", "list"): make_and_remove("PersistentVolumeClaim"),
+    ("persistentvolumeclaims", "watch"): make_and_remove("PersistentVolumeClaim"),
+    ("persistentvolumeclaims", "create"): make_and_remove("PersistentVolumeClaim"),
+    ("persistentvolumeclaims", "patch"): make_and_remove("PersistentVolumeClaim"),
+    ("persistentvolumeclaims", "delete"): make_and_remove("PersistentVolumeClaim"),
     ("poddisruptionbudgets", "get"): compare("PodDisruptionBudget"),
     ("poddisruptionbudgets", "create"): apply("PodDisruptionBudget", anew=True),
     ("poddisruptionbudgets", "patch"): apply("PodDisruptionBudget"),

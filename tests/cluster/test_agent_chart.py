@@ -19,17 +19,12 @@ from tests.cluster.identities import kubectl
 from tests.cluster.life.images import image_name, own_images
 from tests.cluster.machine.namespaces import create_namespace, delete_namespace
 from tests.cluster.machine.node import NODE_ADDRESS
-from tests.fakes.scripted_model import Messages, Say, ScriptedModel, results_of
+from tests.fakes.scripted_model import Say, ScriptedModel, tells_the_time
 from tests.unit.k8s.chart import CHART, HELM
 
 pytestmark = [pytest.mark.needs("pods"), pytest.mark.timeout(600)]
 
 INSTALL_DEADLINE_S = 240
-
-
-def tells_the_time(messages: Messages) -> Say:
-    told = results_of(messages)
-    return Say(f"In Tokyo it is {told[-1]}") if told else Say(calls=[("get_current_time", {"timezone": "Asia/Tokyo"})])
 
 
 @dataclass(frozen=True)

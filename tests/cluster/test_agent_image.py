@@ -19,10 +19,10 @@ import pytest
 from tests.cluster.life.images import PROJECT
 from tests.cluster.machine.cluster import until
 from tests.cluster.machine.door import outside_network
-from tests.fakes.scripted_model import Messages, Say, ScriptedModel, results_of
+from tests.fakes.scripted_model import ScriptedModel, tells_the_time
 
 pytestmark = [
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1500),  # builds the image
     pytest.mark.skipif(
         os.geteuid() != 0 or not all(map(shutil.which, ("buildah", "runc", "apt-get", "nsenter"))),
         reason="needs root, buildah, runc and apt",
@@ -38,11 +38,6 @@ class Built:
     root: Path
     config: dict[str, Any]
     sbom: Path
-
-
-def tells_the_time(messages: Messages) -> Say:
-    told = results_of(messages)
-    return Say(f"In Tokyo it is {told[-1]}") if told else Say(calls=[("get_current_time", {"timezone": "Asia/Tokyo"})])
 
 
 @pytest.fixture(scope="module")

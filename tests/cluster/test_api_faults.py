@@ -22,7 +22,7 @@ from tests.conformance.world import until, with_spec
 pytestmark = pytest.mark.needs("pods")
 
 CALLS_MAX = 60
-DEADLINE_S = 60
+DEADLINE_S = 120
 AWAY_S = 4.0
 SEEN_WITHIN_S = 0.5
 

@@ -161,7 +161,7 @@ def test_the_accounts_of_our_pods_can_do_nothing(world, tmp_path, account):
         assert "orbidden" in kubectl(theirs, "-n", world.namespace, *words, check=False).stderr
 
 
-def test_an_account_that_somebody_gave_rights_would_be_seen(world, tmp_path):
+def test_an_account_that_someone_gave_rights_would_be_seen(world, tmp_path):
     kubectl(world.admin, "create", "serviceaccount", "stronger", "-n", world.namespace)
     kubectl(
         world.admin, "create", "rolebinding", "stronger", "-n", world.namespace,

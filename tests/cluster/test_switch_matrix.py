@@ -8,59 +8,31 @@ from __future__ import annotations
 
 import re
 import signal
-import tempfile
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kubernetes import client
 
-from genai_pipeline.core.release import Release
-from genai_pipeline.rollout.switch import candidates, cutover, traffic
+from genai_pipeline.rollout.switch import candidates, cutover, traffic, workloads
 from tests.cluster.lane import MODEL, SPEC, Lane, release
-from tests.cluster.load import Load, Seen
+from tests.cluster.load import Load
 from tests.cluster.machine.cluster import until
-from tests.cluster.machine.namespaces import create_namespace, delete_namespace
 from tests.cluster.machine.objects import api
+from tests.cluster.switching import ABORTS, Case, lane_in, run_case
+from tests.fakes.tiers import nightly_of
 
 PATHS = {"A→B": "B", "A→B→A": "BA", "A→B→A→B": "BAB", "A→B→A→C": "BAC"}
-ABORTS = {
-    "before": "rollout.candidate_applied",
-    "early": "rollout.selector_moved",
-    "middle": "rollout.pointer_written",
-    "late": "rollout.drained",
-}
-KILLED_ELSEWHERE = {"rollout.agent_applied", "rollout.stopping"}
+BY_DAY = ("A→B", "A→B→A")
+"""The longer ways cost a third rollout each, and belong to the night."""
+KILLED_ELSEWHERE = {"rollout.agent_applied", "rollout.stopping", "rollout.started_again", "traffic.moved"}
 RATE = 170
 ENOUGH = 2000
 
 pytestmark = [pytest.mark.needs("pods")]
-
-
-@dataclass
-class Case:
-    """What one path with one abort came to."""
-
-    seen: Seen
-    killed: int | str
-    rerun: int | str
-    state: dict[str, Any]
-    wanted: dict[str, Any]
-
-
-@contextmanager
-def lane_in(cluster: Any, namespace: str) -> Iterator[Lane]:
-    create_namespace(cluster.kubeconfig, namespace)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            yield Lane(cluster.kubeconfig, namespace, Path(folder))
-    finally:
-        delete_namespace(cluster.kubeconfig, namespace)
 
 
 def run_lane(lane: Lane, crash_at: str, cases: dict[str, Future[Case]]) -> None:
@@ -68,29 +40,24 @@ def run_lane(lane: Lane, crash_at: str, cases: dict[str, Future[Case]]) -> None:
     a, b, c = (release(letter) for letter in "abc")
     lane.roll_out(a)
     with Load(lane.url, MODEL, RATE) as load:
-        for path, steps in PATHS.items():
-            case = run_case(lane, load, [{"A": a, "B": b, "C": c}[step] for step in "A" + steps], crash_at)
+        for path in cases:
+            steps = PATHS[path]
+            case = run_case(lane, load, [{"A": a, "B": b, "C": c}[step] for step in "A" + steps], crash_at, ENOUGH)
             cases[path].set_result(case)
             ended = {"A": a, "B": b, "C": c}[steps[-1]]
             a, b, c = (ended, *(r for r in (a, b, c) if r is not ended))
 
 
-def run_case(lane: Lane, load: Load, through: list[Release], crash_at: str) -> Case:
-    """Roll out one after the other; the last is killed and run again."""
-    load.take()
-    *undisturbed, old, new = through
-    for step in [*undisturbed, old][1:]:
-        ended = lane.roll_out_elsewhere(step)
-        assert ended == 0, f"undisturbed step to {step.id}: {ended} · {load.look().causes}"
-    killed, rerun = lane.roll_out_elsewhere(new, crash_at), lane.roll_out_elsewhere(new)
-    until(lambda: load.look().sent.total() >= ENOUGH, f"{ENOUGH} requests")
-    return Case(load.take(), killed, rerun, lane.state(), lane.wanted(new, old))
+@pytest.fixture(scope="module")
+def paths(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """The paths that a selected test asks for."""
+    return tuple(PATHS) if nightly_of(request) else BY_DAY
 
 
 @pytest.fixture(scope="module")
-def matrix(real: Any) -> Iterator[dict[str, dict[str, Future[Case]]]]:
+def matrix(real: Any, paths: tuple[str, ...]) -> Iterator[dict[str, dict[str, Future[Case]]]]:
     """Per abort and path what it will have come to; what breaks a lane is told by its cases from there on."""
-    cases = {abort: {path: Future[Case]() for path in PATHS} for abort in ABORTS}
+    cases = {abort: {path: Future[Case]() for path in paths} for abort in ABORTS}
     with ThreadPoolExecutor(len(ABORTS)) as at_once:
         for abort, crash_at in ABORTS.items():
             at_once.submit(_run, real, abort, crash_at, cases[abort])
@@ -108,7 +75,7 @@ def _run(cluster: Any, name: str, crash_at: str, cases: dict[str, Future[Case]])
         raise
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", [p if p in BY_DAY else pytest.param(p, marks=pytest.mark.nightly) for p in PATHS])
 @pytest.mark.parametrize("abort", ABORTS)
 def test_no_request_fails_and_a_rerun_converges(matrix, record_property, path, abort):
     case = matrix[abort][path].result()
@@ -123,7 +90,7 @@ def test_no_request_fails_and_a_rerun_converges(matrix, record_property, path, a
 
 
 def test_the_aborts_are_all_the_states_that_a_cut_over_has():
-    sources = [Path(module.__file__).read_text() for module in (candidates, cutover, traffic)]
+    sources = [Path(module.__file__).read_text() for module in (candidates, cutover, traffic, workloads)]
 
     states = set(re.findall(r'crash_point\("([\w.]+)"\)', "".join(sources)))
 

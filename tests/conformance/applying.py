@@ -85,7 +85,7 @@ def test_an_object_made_by_hand_with_other_values_is_a_conflict_that_names_field
         world.cluster.apply([config_map(a="1", b="2")])
 
 
-def test_what_somebody_edited_by_hand_is_a_difference_and_taken_back_where_that_is_asked_for(world: World) -> None:
+def test_what_someone_edited_by_hand_is_a_difference_and_taken_back_where_that_is_asked_for(world: World) -> None:
     world.create_by_hand(config_map(a="1", b="1"))
     wanted = [config_map(a="1", b="2")]
 

@@ -4,16 +4,18 @@ import dagster as dg
 
 from genai_pipeline.automation.rollouts import promote_job_name, releases_of
 from genai_pipeline.core.checks import CHECKS
-from genai_pipeline.core.model_file import ModelFiles, parse_model
+from genai_pipeline.core.model_file import ModelFiles
 from genai_pipeline.core.verdict import passed
 from genai_pipeline.resources.engines import Engines
 from tests.fakes.graph import graph_on
+from tests.fakes.model_texts import model_with_tools
 from tests.fakes.resources import fake_resources
 from tests.fakes.world import PROFILE, World
 
 MODEL = """
 name: tiny
 source: {hub: owner/tiny, ref: main}
+serving: {args: {enable-auto-tool-choice: true, tool-call-parser: hermes}}
 rollout: {max_attempts: 2, watch_minutes: 0}
 """
 
@@ -26,13 +28,13 @@ class Desk:
         self.engines = Engines(profile, gateways or world.gateways())
         self.resources = fake_resources(lambda: self.engines)
         self.instance = dg.DagsterInstance.ephemeral()
-        self.load(ModelFiles((parse_model(MODEL, "models/tiny.yaml"),), ()))
+        self.load(ModelFiles((model_with_tools(MODEL, "models/tiny.yaml"),), ()))
         self.verdicts = {asset: [passed(name, "fine") for name in checks] for asset, checks in CHECKS.items()}
 
     def load(self, files: ModelFiles) -> None:
         """Load the code location anew from these model files."""
         self.spec = files.specs[0]
-        self.defs = graph_on(files, self.resources)
+        self.defs = graph_on(files, self.resources, has_node_pools=self.engines.profile.has_eks_nodes)
 
     def tick(self):
         """One evaluation of the version sensor; adds the partitions it asks for."""

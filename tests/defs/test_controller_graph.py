@@ -5,7 +5,7 @@ import pytest
 from dagster._core.op_concurrency_limits_counter import GlobalOpConcurrencyLimitsCounter
 from dagster._utils.tags import TagConcurrencyLimitsCounter
 
-from genai_pipeline.core.model_file import ModelFiles, parse_model, read_models
+from genai_pipeline.core.model_file import ModelFiles, read_models
 from genai_pipeline.core.notice import NoticeKind
 from genai_pipeline.core.record import Phase
 from genai_pipeline.core.verdict import inconclusive
@@ -13,6 +13,7 @@ from genai_pipeline.local.dagster_home import prepare_dagster_home
 from genai_pipeline.resources.runs import runs_under_way
 from tests.defs.beginnings import begin_proven
 from tests.defs.desk import MODEL
+from tests.fakes.model_texts import model_with_tools
 
 MANUAL = "name: tiny\nsource: {hub: owner/tiny, ref: main}\nrollout: {approval: manual, watch_minutes: 0}\n"
 SUNDAY, MONDAY = "2026-01-04T12:00:00Z", "2026-01-05T12:00:00Z"
@@ -21,7 +22,7 @@ NOW = "genai_pipeline.automation.rollouts.utc_now", "genai_pipeline.assets.live.
 
 
 def load(desk, *texts):
-    desk.load(ModelFiles(tuple(parse_model(text, "models/tiny.yaml") for text in texts), ()))
+    desk.load(ModelFiles(tuple(model_with_tools(text, "models/tiny.yaml") for text in texts), ()))
 
 
 def approve(desk, release):
@@ -252,7 +253,7 @@ def test_the_reason_of_a_run_says_what_changed(desk):
     assert "serving.args.max-model-len" in desk.record(second.partition_key).trigger
 
 
-def test_what_ended_without_a_verdict_is_told_of_as_inconclusive(desk, monkeypatch):
+def test_what_ended_without_a_verdict_is_reported_as_inconclusive(desk, monkeypatch):
     desk.world.hub.publish("v1")
     desk.verdicts["serving_report"] = [inconclusive(v.check, "engine silent") for v in desk.verdicts["serving_report"]]
     monkeypatch.setattr(NOW[0], lambda: "2999-01-01T00:00:00Z")
@@ -280,7 +281,7 @@ def test_no_more_rollouts_start_than_the_cluster_may_have_and_one_launched_by_ha
     assert {r.tags["genai/model"] for r in desk.tick()[0]} == {"d"}
 
 
-def test_a_run_that_somebody_put_together_of_assets_is_seen_as_the_models(desk):
+def test_a_run_that_someone_put_together_of_assets_is_seen_as_the_models(desk):
     desk.world.hub.publish("v1")
     job = desk.defs.resolve_implicit_global_asset_job_def()
     desk.instance.create_run_for_job(
@@ -352,3 +353,16 @@ def test_what_is_launched_by_hand_waits_in_dagsters_queue_for_the_models_run_and
         "rollout_b": (False, True),
         "promote_b": (False, False),
     }
+
+
+def test_the_partition_of_the_live_release_may_be_deleted_and_the_next_version_goes_live(desk):
+    desk.world.hub.publish("v1")
+    desk.roll_out()
+    desk.instance.delete_dynamic_partition("tiny_releases", desk.live)
+
+    assert desk.tick()[0] == []
+    first = desk.live
+    desk.world.hub.publish("v2")
+    desk.roll_out()
+
+    assert desk.live not in (None, first)

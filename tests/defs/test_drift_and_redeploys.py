@@ -8,10 +8,11 @@ import pytest
 
 from genai_pipeline.core.errors import ClusterUnavailable
 from genai_pipeline.core.facts import Facts
-from genai_pipeline.core.model_file import ModelFiles, parse_model
+from genai_pipeline.core.model_file import ModelFiles
 from genai_pipeline.resources.engines import Engines
 from tests.defs.beginnings import begin_with
 from tests.defs.upkeep_desk import evaluations, redeploy, run, tick
+from tests.fakes.model_texts import model_with_tools
 
 HEALING = "name: tiny\nsource: {hub: owner/tiny, ref: main}\nrollout: {self_heal: true}\n"
 
@@ -22,7 +23,7 @@ def _no_crash_point_was_passed_yet(monkeypatch):
 
 
 def reload(desk, text):
-    desk.load(ModelFiles((parse_model(text, "models/tiny.yaml"),), ()))
+    desk.load(ModelFiles((model_with_tools(text, "models/tiny.yaml"),), ()))
 
 
 def edit(desk, image="nginx:1"):
@@ -73,7 +74,7 @@ def test_a_missing_object_of_every_kind_is_seen(desk, kind):
     assert f"{kind} {name} is missing" in found.description
 
 
-def test_drift_is_shown_as_a_table_and_told_once(desk):
+def test_drift_is_shown_as_a_table_and_reported_once(desk):
     begin_with(desk, "v1")
     edit(desk)
 
@@ -227,7 +228,7 @@ def test_where_nothing_differs_after_all_that_is_noted_and_nothing_is_applied(de
 
 
 @pytest.mark.parametrize("fault", ["pods never become ready", "the stable address answers 500"])
-def test_a_redeploy_that_fails_is_told_and_not_repeated_for_the_same_cause(desk, monkeypatch, fault):
+def test_a_redeploy_that_fails_is_reported_and_not_repeated_for_the_same_cause(desk, monkeypatch, fault):
     begin_with(desk, "v1")
     upgrade(desk, monkeypatch)
     if fault.startswith("pods"):

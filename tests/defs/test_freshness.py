@@ -11,15 +11,16 @@ from dagster._core.test_utils import freeze_time
 from dagster._time import get_current_datetime
 
 from genai_pipeline.assets.freshness import freshness_of
-from genai_pipeline.core.model_file import ModelFiles, parse_model
+from genai_pipeline.core.model_file import ModelFiles
 from tests.defs.beginnings import begin_with
 from tests.defs.upkeep_desk import run
+from tests.fakes.model_texts import model_with_tools
 
 DAY = timedelta(days=1)
 
 
 def spec(cron):
-    return parse_model(f"name: tiny\nsource: {{hub: owner/tiny}}\nrefresh: {{evaluation: {cron}}}\n", "tiny.yaml")
+    return model_with_tools(f"name: tiny\nsource: {{hub: owner/tiny}}\nrefresh: {{evaluation: {cron}}}\n", "tiny.yaml")
 
 
 class Loading:

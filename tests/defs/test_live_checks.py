@@ -39,7 +39,7 @@ def test_what_still_passes_is_a_materialization_of_the_live_partition(desk):
     assert len(latest(desk, "live")) == before + 1
 
 
-def test_what_fails_is_an_error_and_told_once_and_moves_nothing(desk):
+def test_what_fails_is_an_error_and_reported_once_and_moves_nothing(desk):
     begin_with(desk, "v1", "v2")
     v2 = desk.live
     worsen(desk, failed)
@@ -97,7 +97,7 @@ def test_a_release_that_lost_the_traffic_meanwhile_is_not_judged(desk, monkeypat
 @pytest.mark.parametrize(
     ("bound", "requests", "outcome"), [(0.5, 40, "passed"), (4.0, 40, "failed"), (0.5, 5, "inconclusive")]
 )
-def test_the_engines_own_figures_are_held_to_the_gates(desk, monkeypatch, bound, requests, outcome):
+def test_the_engines_own_figures_are_compared_with_the_gates(desk, monkeypatch, bound, requests, outcome):
     begin_with(desk, "v1")
     readings = iter([{0.25: 0, bound: 0, INF: 0}, {0.25: 0, bound: 0, 8.0: requests, INF: requests}])
     if outcome != "failed":
@@ -140,7 +140,7 @@ def test_a_store_that_is_down_makes_every_check_a_warning_not_an_error_of_the_ru
     assert {e.metadata["outcome"].value for e in found.values()} == {"inconclusive"}
 
 
-def test_a_schedules_run_that_fails_is_told(desk):
+def test_a_schedules_run_that_fails_is_reported(desk):
     repository = desk.defs.get_repository_def()
     sensor = repository.get_sensor_def("upkeep_failures")
     job = desk.defs.resolve_job_def("prune")

@@ -5,10 +5,11 @@ import pytest
 
 from genai_pipeline.automation.live_watch_sensor import ROLL_BACK
 from genai_pipeline.core.errors import EngineBroken
-from genai_pipeline.core.model_file import ModelFiles, parse_model
+from genai_pipeline.core.model_file import ModelFiles
 from genai_pipeline.core.record import Phase
 from genai_pipeline.core.run_tags import MODEL_TAG
 from tests.defs.beginnings import begin_from
+from tests.fakes.model_texts import model_with_tools
 from tests.fakes.world import FakeInference
 
 MODEL = """
@@ -23,7 +24,7 @@ class Watch:
 
     def __init__(self, desk):
         self.desk, self.cursor = desk, ""
-        desk.load(ModelFiles((parse_model(MODEL, "models/tiny.yaml"),), ()))
+        desk.load(ModelFiles((model_with_tools(MODEL, "models/tiny.yaml"),), ()))
         begin_from(desk, "watched", self.roll_two_out)
         self.v1, self.v2 = desk.releases
         self.sensor = desk.defs.get_repository_def().get_sensor_def("live_watch")
@@ -132,6 +133,8 @@ def test_the_job_goes_back_by_hand_and_its_run_is_seen_as_one_of_the_model(watch
 
     assert result.success
     watch.assert_back()
+    shown = watch.desk.instance.get_latest_materialization_event(dg.AssetKey(["tiny", "live"]))
+    assert shown.asset_materialization.partition == watch.desk.live
     assert watch.desk.record(watch.v2).reason == "users complain"
     assert watch.desk.instance.get_run_by_id(result.run_id).tags[MODEL_TAG] == "tiny"
 

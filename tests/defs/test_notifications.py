@@ -35,7 +35,7 @@ def reject(desk):
     desk.roll_out()
 
 
-def test_a_rejection_is_told_with_its_reason_and_a_link_and_starts_nothing(desk, webhook):
+def test_a_rejection_is_reported_with_its_reason_and_a_link_and_starts_nothing(desk, webhook):
     reject(desk)
 
     requests, said = tick(desk, "notifications")
@@ -47,7 +47,7 @@ def test_a_rejection_is_told_with_its_reason_and_a_link_and_starts_nothing(desk,
     assert text.endswith("\nhttp://dagster/assets/tiny/live")
 
 
-def test_a_rollback_is_told_once_whoever_finishes_it(desk, webhook):
+def test_a_rollback_is_reported_once_whoever_finishes_it(desk, webhook):
     begin_with(desk, "v1", "v2")
     bad = desk.live
     for _ in range(2):
@@ -72,7 +72,7 @@ def test_off_unless_it_is_set(desk):
         (PROFILE, "http://dagster/assets/tiny/live"),
     ],
 )
-def test_the_link_is_there_where_somebody_said_where_the_ui_is(desk, profile, link):
+def test_the_link_is_there_where_someone_said_where_the_ui_is(desk, profile, link):
     webhook = FakeWebhook()
     connect(desk, webhook, profile)
     desk.engines.notices().write(Notice(NoticeKind.DRIFT, "tiny", "r1", "x", "2999-01-01T00:00:00Z"))

@@ -2,16 +2,17 @@
 
 import dagster as dg
 
-from genai_pipeline.core.model_file import ModelFiles, parse_model
+from genai_pipeline.core.model_file import ModelFiles
 from genai_pipeline.core.record import Phase
 from genai_pipeline.core.verdict import failed, inconclusive
 from tests.defs.beginnings import begin_with
+from tests.fakes.model_texts import model_with_tools
 
 
 def model(desk, allow_downtime, strategy="recreate"):
     rollout = f"{{strategy: {strategy}, allow_downtime: {str(allow_downtime).lower()}}}"
     text = f"name: tiny\nsource: {{hub: owner/tiny, ref: main}}\nrollout: {rollout}\n"
-    desk.load(ModelFiles((parse_model(text, "models/tiny.yaml"),), ()))
+    desk.load(ModelFiles((model_with_tools(text, "models/tiny.yaml"),), ()))
 
 
 def publish(desk, content):

@@ -7,11 +7,12 @@ import pytest
 
 from genai_pipeline.cli import main
 from genai_pipeline.cli.context import Context
-from genai_pipeline.core.model_file import ModelFiles, parse_model
+from genai_pipeline.core.model_file import ModelFiles
 from genai_pipeline.core.record import Phase, live_key, record_key
 from genai_pipeline.core.verdict import Outcome, failed
 from tests.defs.beginnings import begin_proven, begin_with
 from tests.defs.upkeep_desk import publish, tick
+from tests.fakes.model_texts import model_with_tools, with_tools
 
 MANUAL = "name: tiny\nsource: {hub: owner/tiny, ref: main}\nrollout: {approval: manual, watch_minutes: 0}\n"
 
@@ -19,7 +20,7 @@ MANUAL = "name: tiny\nsource: {hub: owner/tiny, ref: main}\nrollout: {approval: 
 @pytest.fixture
 def genai(desk, monkeypatch, tmp_path, capsys):
     """Run a command; its exit code, and what it said."""
-    (tmp_path / "tiny.yaml").write_text("name: tiny\nsource: {hub: owner/tiny}\n")
+    (tmp_path / "tiny.yaml").write_text(with_tools("name: tiny\nsource: {hub: owner/tiny}\n"))
     monkeypatch.setenv("GENAI_MODELS", str(tmp_path))
     monkeypatch.setenv("GENAI_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("GENAI_PROFILE", "kubernetes")
@@ -56,7 +57,7 @@ def test_the_history_tells_of_every_release_newest_first(desk, genai):
     assert "\x1b" not in page
 
 
-def test_one_release_is_told_event_by_event_and_named_by_its_first_digits(desk, genai):
+def test_one_release_is_reported_event_by_event_and_named_by_its_first_digits(desk, genai):
     begin_with(desk, "v1")
     code, said = genai("history", f"tiny@{desk.live[:6]}")
     assert code == 0
@@ -93,7 +94,7 @@ def test_a_release_that_is_nearly_right_is_hinted_at(desk, genai):
 
 
 def test_an_approval_stands_in_the_record_with_who_gave_it_and_the_next_tick_promotes(desk, genai):
-    desk.load(ModelFiles((parse_model(MANUAL, "models/tiny.yaml"),), ()))
+    desk.load(ModelFiles((model_with_tools(MANUAL, "models/tiny.yaml"),), ()))
     begin_proven(desk)
     (release,) = desk.releases
     assert desk.record(release).phase is Phase.AWAITING_APPROVAL

@@ -10,8 +10,9 @@ import pytest
 from dagster._utils.schedules import schedule_execution_time_iterator
 
 from genai_pipeline.automation.rollouts import releases_of
-from genai_pipeline.core.model_file import ModelFiles, parse_model
+from genai_pipeline.core.model_file import ModelFiles
 from tests.defs.beginnings import begin_with
+from tests.fakes.model_texts import model_with_tools
 
 BERLIN = ZoneInfo("Europe/Berlin")
 ASIDE = "name: aside\nsource: {hub: owner/aside}\nrefresh: {evaluation: 'off'}\n"
@@ -33,7 +34,9 @@ def week_desk(desk):
     with dg.instance_for_test() as instance:  # a schedule's context opens it by its reference
         instance.add_dynamic_partitions(releases_of(desk.spec).name, desk.releases)
         desk.instance = instance
-        desk.load(ModelFiles((parse_model(TINY, "models/tiny.yaml"), parse_model(ASIDE, "models/aside.yaml")), ()))
+        desk.load(
+            ModelFiles((model_with_tools(TINY, "models/tiny.yaml"), model_with_tools(ASIDE, "models/aside.yaml")), ())
+        )
         yield desk
 
 
@@ -79,7 +82,7 @@ def test_a_model_is_evaluated_on_its_own_clocks_once_a_day_also_where_they_jump(
     assert {(at.hour, at.minute) for at in local if at.date() not in skipped} == {(2, 30)}
 
 
-def test_a_model_that_somebody_has_in_hand_is_left_out_of_the_drift_tick_and_not_evaluated(week_desk):
+def test_a_model_that_someone_has_in_hand_is_left_out_of_the_drift_tick_and_not_evaluated(week_desk):
     desk = week_desk
     job = desk.defs.resolve_job_def("rollout_tiny")
     desk.instance.create_run_for_job(job, tags={"genai/model": "tiny"}, status=dg.DagsterRunStatus.STARTED)

@@ -11,6 +11,7 @@ import pytest
 
 from genai_pipeline.components import ServedModels
 from genai_pipeline.components.served_models import ScaffoldParams, ServedModelsScaffolder
+from tests.fakes.model_texts import with_tools
 
 PROJECT = Path(__file__).parents[2]
 NAME = "genai_pipeline.components.ServedModels"
@@ -26,7 +27,7 @@ def scaffold(folder: Path, name: str) -> None:
 def test_what_is_scaffolded_serves_the_models_of_its_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("GENAI_HOME", str(tmp_path))
     scaffold(tmp_path / "defs", "serving")
-    (tmp_path / "my.yaml").write_text("name: my\nsource: {hub: owner/my}\n")
+    (tmp_path / "my.yaml").write_text(with_tools("name: my\nsource: {hub: owner/my}\n"))
     attributes = {"folder": str(tmp_path)}
 
     assert "folder: my-models" in (tmp_path / "defs" / "serving" / "defs.yaml").read_text()

@@ -4,8 +4,12 @@ import dagster as dg
 
 from genai_pipeline.assets.staging_metadata import OBSERVE_EVERY_S, StagingWatch, staged_metadata
 from genai_pipeline.core.manifest import Manifest, ManifestFile
+from genai_pipeline.core.model_file import ModelFiles
+from genai_pipeline.rollout.record.records import Records
 from genai_pipeline.staging.meter import FileProgress, StagingProgress, TransferMethod
 from tests.defs.beginnings import begin_with
+from tests.defs.desk import MODEL
+from tests.fakes.model_texts import model_with_tools
 from tests.fakes.weights import safetensors_of
 
 KEY = dg.AssetKey(["tiny", "staged_model"])
@@ -23,6 +27,7 @@ def test_the_materialization_shows_files_bytes_rate_plan_and_plot(desk):
 
     rows = [r.data for r in shown["files"].value.records]
     assert {r["path"] for r in rows} == {
+        "chat_template.jinja",
         "config.json",
         "model.safetensors.index.json",
         "model-00001-of-00001.safetensors",
@@ -31,16 +36,18 @@ def test_the_materialization_shows_files_bytes_rate_plan_and_plot(desk):
     size = sum(r["bytes"] for r in rows)
     assert shown["bytes"].value == shown["bytes_from_source"].value == shown["bytes_done"].value == size
     assert shown["bytes_copied"].value == shown["bytes_kept"].value == 0
-    assert [r.data for r in shown["plan"].value.records] == [{"how": "streamed", "files": 3, "bytes": size}]
+    assert [r.data for r in shown["plan"].value.records] == [{"how": "streamed", "files": 4, "bytes": size}]
     assert "data:image/svg+xml;base64," in shown["plot"].value
     assert shown["prefix"].value.startswith("s3://genai/models/tiny/")
+    staging = Records(desk.world.store).get("tiny", desk.releases[0]).facts.staging
+    assert (staging.bytes, staging.seconds > 0) == (size, True)
 
 
 def test_the_snapshot_shows_what_is_left_out_and_why(desk):
     index = b'{"weight_map": {"a": "model-00001-of-00001.safetensors"}}'
     shard = safetensors_of(500)
     weights = {"model-00001-of-00001.safetensors": shard, "consolidated.safetensors": safetensors_of(500, b"c")}
-    files = {"config.json": b"{}", "model.safetensors.index.json": index, **weights}
+    files = {"config.json": b"{}", "chat_template.jinja": b"{}", "model.safetensors.index.json": index, **weights}
     desk.world.hub.publish("v1", files=files)
 
     result = desk.roll_out()
@@ -56,24 +63,27 @@ def test_the_snapshot_shows_what_is_left_out_and_why(desk):
 
 def test_bytes_that_another_revision_had_are_shown_as_copied(desk):
     weights = safetensors_of(5000)
-    desk.world.hub.publish("v1", files={"model.safetensors": weights, "config.json": b"{}"})
+    files = {"model.safetensors": weights, "chat_template.jinja": b"{}"}
+    desk.world.hub.publish("v1", files=files | {"config.json": b"{}"})
     desk.roll_out()
-    desk.world.hub.publish("v2", files={"model.safetensors": weights, "config.json": b"{ }"})
+    desk.world.hub.publish("v2", files=files | {"config.json": b"{ }"})
 
     shown = metadata_of(desk.roll_out())
 
-    assert shown["bytes_copied"].value == 5000
+    assert shown["bytes_copied"].value == 5002
     assert shown["bytes_from_source"].value == 3
 
 
 def test_a_revision_that_is_staged_already_shows_its_files_and_nothing_that_moved(desk):
     begin_with(desk, "v1")
+    measured = Records(desk.world.store).get("tiny", desk.releases[0]).facts.staging
 
     shown = metadata_of(desk.materialize("staged_model", desk.releases[0]))
 
     assert "plot" not in shown
     assert "bytes_from_source" not in shown
-    assert len(shown["files"].value.records) == 3
+    assert Records(desk.world.store).get("tiny", desk.releases[0]).facts.staging == measured
+    assert len(shown["files"].value.records) == 4
 
 
 def test_while_it_goes_on_the_plan_is_an_observation_of_the_asset(desk):
@@ -83,6 +93,24 @@ def test_while_it_goes_on_the_plan_is_an_observation_of_the_asset(desk):
     (first,) = found
     assert first.partition_key == desk.releases[0]
     assert "plan" in first.asset_observation.metadata
+
+
+def test_a_release_whose_draft_is_not_staged_ends_before_its_own_bytes_move(desk):
+    address = f"s3://genai/models/draft/{'ab' * 20}/"
+    drafted = f"speculative-config: {{model: '{address}'}}, enable-auto-tool-choice"
+    text = MODEL.replace("enable-auto-tool-choice", drafted)
+    desk.load(ModelFiles((model_with_tools(text, "models/tiny.yaml"),), ()))
+    desk.world.hub.publish("v1")
+
+    desk.prove()
+
+    (why,) = {v.summary for n, v in _verdicts(desk).items() if n.startswith("staged_model.")}
+    assert f"{address}, which is not staged" in why
+    assert list(desk.world.store.list("models/")) == []
+
+
+def _verdicts(desk):
+    return Records(desk.world.store).get("tiny", desk.releases[0]).verdicts
 
 
 def state(done, at_s, finished=False):

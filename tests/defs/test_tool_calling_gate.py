@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from genai_pipeline.core.model_file import ModelFiles, parse_model
+from genai_pipeline.core.model_file import ModelFiles
 from genai_pipeline.core.record import Phase
+from genai_pipeline.evaluation.evaluate import measure_tool_calls
 from genai_pipeline.evaluation.results import ResultsStore
 from genai_pipeline.evaluation.suite_files import load_tool_suite
-from genai_pipeline.evaluation.verdicts import tool_calling_not_asked
+from tests.fakes.model_texts import model_with_tools
 from tests.fakes.tool_model import Defect, Said, ToolModel, perfect
 
 CHECK = "agent_report.tool_calling"
@@ -30,25 +31,52 @@ def roll_out(desk, monkeypatch):
 
     def run(defect: Defect = lambda said, request: said):
         monkeypatch.setattr("genai_pipeline.evaluation.suite_files.load_tool_suite", lambda name: SUITE)
-        monkeypatch.setattr("genai_pipeline.evaluation.verdicts.tool_calling_not_asked", tool_calling_not_asked)
         desk.world.hub.publish("v1")
         with ToolModel(perfect(SUITE, defect)) as engine:
-            monkeypatch.setattr(type(desk.engines.candidates()), "engine_url", lambda self, release: engine.url)
+            monkeypatch.setattr(
+                "genai_pipeline.evaluation.evaluate.measure_tool_calls",
+                lambda url, *more: measure_tool_calls(engine.url, *more),
+            )
             desk.roll_out()
         return engine.requests
 
     return run
 
 
-def test_without_a_gate_nothing_is_asked_and_the_check_says_so(desk, roll_out):
+def test_without_a_gate_nothing_is_asked_and_the_record_says_why(desk, roll_out):
     assert roll_out() == []
     assert desk.live
-    found = desk.record(desk.live).verdicts[CHECK]
-    assert (str(found.outcome), "not asked for" in found.summary) == ("passed", True)
+    record = desk.record(desk.live)
+    assert CHECK not in record.verdicts
+    assert "tool_calling_min" in record.not_applicable[CHECK]
+
+
+def test_a_gate_that_is_removed_on_the_way_is_no_longer_asked_for(desk, roll_out):
+    without, gated = ModelFiles((desk.spec,), ()), ModelFiles((model_with_tools(GATED, "models/tiny.yaml"),), ())
+    desk.load(gated)
+    roll_out(lambda said, request: Said("no key", status=401))
+    (release,) = desk.releases
+    assert desk.record(release).not_passed.keys() == {CHECK}
+
+    desk.load(without)
+    for asset in ("agent_report", "live"):
+        assert desk.materialize(asset, release).success
+
+    assert desk.live == release
+
+
+def test_a_gate_that_is_added_on_the_way_has_to_be_passed(desk, roll_out):
+    roll_out()
+    release = desk.live
+    desk.load(ModelFiles((model_with_tools(GATED, "models/tiny.yaml"),), ()))
+
+    desk.materialize("capacity", release)
+
+    assert desk.record(release).missing == (CHECK,)
 
 
 def test_a_model_that_calls_its_tools_right_goes_live_and_its_results_are_kept(desk, roll_out):
-    desk.load(ModelFiles((parse_model(GATED, "models/tiny.yaml"),), ()))
+    desk.load(ModelFiles((model_with_tools(GATED, "models/tiny.yaml"),), ()))
 
     asked = roll_out()
 
@@ -68,7 +96,7 @@ def test_a_model_that_calls_its_tools_right_goes_live_and_its_results_are_kept(d
     ],
 )
 def test_a_model_that_does_not_is_not_promoted(desk, roll_out, defect, outcome, phase):
-    desk.load(ModelFiles((parse_model(GATED, "models/tiny.yaml"),), ()))
+    desk.load(ModelFiles((model_with_tools(GATED, "models/tiny.yaml"),), ()))
 
     roll_out(defect)
 

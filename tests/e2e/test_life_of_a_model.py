@@ -21,10 +21,20 @@ def test_up_takes_the_newest_revision_live_with_every_check_passed(installation,
 
 
 def test_up_again_is_harmless(installation, v1):
-    again = installation.genai("up", deadline_s=120)
+    again = installation.genai("up")
 
     assert again.code == 0, again.output
     assert "14°C in Paris" in again.output
+
+
+def test_a_plan_of_the_live_model_finds_all_and_changes_nothing(installation, v1):
+    before = installation.model["releases"]
+
+    plan = installation.genai("plan", "weather")
+
+    assert plan.code == 0, plan.output
+    assert "staged already" in plan.output
+    assert installation.model["releases"] == before
 
 
 @pytest.mark.long

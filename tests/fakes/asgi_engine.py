@@ -25,6 +25,7 @@ class AsgiEngine:
     def __init__(self, engine: Any) -> None:
         host, _, port = engine.url.removeprefix("http://").partition(":")
         self._behind = host, int(port)
+        self._endpoints = engine.endpoints
         self.running = 0
         self.stopping = False
 
@@ -32,7 +33,7 @@ class AsgiEngine:
         if scope["type"] != "http":
             return
         body = await body_of(receive)
-        if self.stopping and scope["path"] == "/v1/chat/completions":
+        if self.stopping and scope["path"] in self._endpoints:
             await _reply(send, 503, STOPPING)
             return
         self.running += 1
@@ -74,9 +75,6 @@ def serve(engine: Any, args: Any) -> None:
 
 
 class _Server(uvicorn.Server):
-    def install_signal_handlers(self) -> None:
-        """SIGTERM is ours."""
-
     def capture_signals(self) -> Any:
         from contextlib import nullcontext
 

@@ -16,7 +16,9 @@ from genai_pipeline.defs.sensors.upkeep_failures import upkeep_failures
 from genai_pipeline.resources.configured import ModelsResource
 
 
-def graph_on(files: ModelFiles, resources: Mapping[str, Any], tick_s: int = 30) -> dg.Definitions:
+def graph_on(
+    files: ModelFiles, resources: Mapping[str, Any], tick_s: int = 30, has_node_pools: bool = False
+) -> dg.Definitions:
     """Return the graph of these model files. The resource `models` gives the same files."""
 
     class GivenModels(ModelsResource):
@@ -29,4 +31,4 @@ def graph_on(files: ModelFiles, resources: Mapping[str, Any], tick_s: int = 30) 
         schedules=[prune_schedule],
         resources={**resources, "models": GivenModels(folder="")},
     )
-    return dg.Definitions.merge(fixed, graphs_of(files, tick_s))
+    return dg.Definitions.merge(fixed, graphs_of(files, tick_s, has_node_pools))

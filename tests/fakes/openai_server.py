@@ -33,6 +33,11 @@ from typing import Any
 BUCKETS = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 CRASH_LOOP = "crash-loop"
 """A file in the folder that the process runs in."""
+ENDPOINTS = {
+    "generate": ("/v1/chat/completions", "/v1/completions"),
+    "pooling": ("/v1/embeddings", "/v1/score", "/score"),
+}
+"""What there is depends on --runner: vLLM adds the routes of the tasks that its model supports."""
 ANSWER = "Hello from the fake engine, how can I help you"
 
 
@@ -59,6 +64,9 @@ class Faults:
         engine_ttft_s: what /metrics says every first token took.
         thinks: tokens of thoughts before the answer.
         thoughts_in: the field that has them: reasoning, reasoning_content (older), or content (no reasoning parser).
+        vector: what embeddings are: ok, null (NaN, as some servers write it), zeros, empty.
+        score: the score of every pair; a text that is no number comes back as null.
+        pooled_apart: query and document of a score are two requests inside the engine, as with a bi-encoder.
         crash_loop: the process ends with status 1, and again whenever it is started in the same folder.
     """
 
@@ -82,6 +90,9 @@ class Faults:
     engine_ttft_s: float | None = None
     thinks: int = 0
     thoughts_in: str = "reasoning"
+    vector: str = "ok"
+    score: float | str = 0.75
+    pooled_apart: bool = False
     crash_loop: bool = False
 
     @classmethod
@@ -109,11 +120,11 @@ class Counters:
     waiting: int = 0
     ttft: list[float] = field(default_factory=list)
     gaps: dict[float, int] = field(default_factory=dict)
-    responses: dict[str, int] = field(default_factory=dict)
+    responses: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
 class FakeEngine:
-    """One engine on a free loopback port. `requests` holds every completion's body as it was sent."""
+    """One engine on a free loopback port. `requests` holds every question's body as it was sent."""
 
     def __init__(
         self,
@@ -124,8 +135,10 @@ class FakeEngine:
         port: int = 0,
         metrics_prefix: str = "vllm:",
         aliases: tuple[str, ...] = (),
+        runner: str = "generate",
     ) -> None:
         self.aliases = aliases
+        self.endpoints = ENDPOINTS["pooling" if runner == "pooling" else "generate"]
         self.model, self.root, self.faults, self.metrics_prefix = model, root or model, faults, metrics_prefix
         self.requests: list[dict[str, Any]] = []
         self.connections = 0
@@ -177,18 +190,18 @@ class FakeEngine:
                 self.counters.running -= 1
                 self.lock.notify_all()
 
-    def finished(self, prompt_tokens: int, tokens: int, reason: str) -> None:
+    def finished(self, prompt_tokens: int, tokens: int, reason: str, requests: int = 1) -> None:
         with self.lock:
             self.counters.prompt_tokens += prompt_tokens
             self.counters.generation_tokens += tokens
-            self.counters.finished["stop" if reason == "tool_calls" else reason] += 1
+            self.counters.finished["stop" if reason == "tool_calls" else reason] += requests
             gaps, gap = self.counters.gaps, self.faults.token_s
             gaps[gap] = gaps.get(gap, 0) + tokens
 
-    def answered(self, status: int) -> None:
-        """A completion was answered, as the API server counts it."""
+    def answered(self, path: str, status: int) -> None:
+        """A question was answered, as the API server counts it."""
         with self.lock:
-            name = f"{status // 100}xx"
+            name = path, f"{status // 100}xx"
             self.counters.responses[name] = self.counters.responses.get(name, 0) + 1
 
     def fails_now(self) -> bool:
@@ -228,8 +241,7 @@ class FakeEngine:
         ]
         lines += [f'{name}_bucket{{{labels},le="+Inf"}} {sum(gaps.values()) * min(factor, 1)}']
         by_status = {
-            f'handler="/v1/chat/completions",method="POST",status="{status}"': n * factor
-            for status, n in responses.items()
+            f'handler="{path}",method="POST",status="{status}"': n * factor for (path, status), n in responses.items()
         }
         lines += _samples("counter", "http_requests", by_status)
         lines += _samples("gauge", "process_start_time_seconds", {'job="engine"': self.started_at})
@@ -307,15 +319,15 @@ class _Handler(BaseHTTPRequestHandler):
                 open(CRASH_LOOP, "w").close()
                 os._exit(1)
             return self._json(200, asdict(self.engine.faults))
-        if self.path != "/v1/chat/completions":
+        if self.path not in self.engine.endpoints:
             return self._error(404, "Not Found")
         self._status = 0
-        self._complete(body)
+        self._ask(body)
         if self._status:
-            self.engine.answered(self._status)
+            self.engine.answered(self.path, self._status)
         return None
 
-    def _complete(self, body: dict[str, Any]) -> None:
+    def _ask(self, body: dict[str, Any]) -> None:
         engine, faults = self.engine, self.engine.faults
         engine.requests.append(body)
         if faults.hang:
@@ -325,23 +337,49 @@ class _Handler(BaseHTTPRequestHandler):
             return self._drop()
         if engine.fails_now():
             return self._error(500, "EngineCore encountered an issue. See stack trace (above) for the root cause.")
-        if body.get("model") not in engine.names:
+        if body.get("model") not in engine.names and self.path not in ENDPOINTS["pooling"]:
             return self._error(404, f"The model `{body.get('model')}` does not exist.")
         if faults.refuse_extras and {"ignore_eos", "min_tokens"} & body.keys():
             return self._error(400, "Extra inputs are not permitted: ignore_eos")
         started = time.perf_counter()
         with engine.admitted():
             engine.stopped.wait(faults.ttft_s)
+            apart = 2 if faults.pooled_apart and "score" in self.path else 1
             with engine.lock:
-                engine.counters.ttft.append(time.perf_counter() - started)
+                engine.counters.ttft += [time.perf_counter() - started] * apart
+            if self.path in ENDPOINTS["pooling"]:
+                return self._pooled(body, apart)
             answer = _answer(body, faults)
             send = self._stream if body.get("stream") else self._whole
             return send(body, answer)
+
+    def _pooled(self, body: dict[str, Any], requests: int) -> None:
+        """One embedding or one score, by the first served name, whatever name was asked for: so does vLLM.
+
+        It counts prompt tokens and the time to the only output, and nothing else.
+        """
+        faults, embeds = self.engine.faults, self.path.endswith("/embeddings")
+        texts = [body["input"]] if embeds else [body["queries"], body["documents"]]
+        prompt_tokens = sum(2 + len(text.split()) for text in texts)
+        score = faults.score if isinstance(faults.score, float) else None
+        part = {"embedding": _vector(texts[0], faults.vector)} if embeds else {"score": score}
+        usage = Answer("", [], "", prompt_tokens, 0).usage | {"prompt_tokens_details": None}
+        self.engine.finished(prompt_tokens, 0, "stop", requests)
+        data = [{"index": 0, "object": next(iter(part))} | part]
+        frame = self._frame("list", body | {"model": self.engine.names[0]})
+        self._json(200, frame | {"data": data, "usage": usage})
+
+    @property
+    def _is_chat(self) -> bool:
+        return self.path == "/v1/chat/completions"
 
     def _frame(self, kind: str, body: dict[str, Any]) -> dict[str, Any]:
         """The fingerprint tells which release answered."""
         said = {"id": "chatcmpl-1", "object": kind, "created": 0, "model": body["model"]}
         return said | {"system_fingerprint": self.engine.names[-1]}
+
+    def _text_completion(self, text: str, reason: str | None) -> dict[str, Any]:
+        return {"index": 0, "text": text, "logprobs": None, "finish_reason": reason, "stop_reason": None}
 
     def _whole(self, body: dict[str, Any], answer: Answer) -> None:
         self.engine.stopped.wait(self.engine.faults.token_s * answer.tokens)
@@ -350,14 +388,18 @@ class _Handler(BaseHTTPRequestHandler):
         if answer.thoughts:
             message[self.engine.faults.thoughts_in] = answer.thoughts
         choice = {"index": 0, "message": message, "finish_reason": answer.reason}
-        frame = self._frame("chat.completion", body)
+        frame = self._frame("chat.completion" if self._is_chat else "text_completion", body)
+        if not self._is_chat:
+            choice = self._text_completion(answer.text, answer.reason)
         self._json(200, frame | {"choices": [choice], "usage": answer.usage})
 
     def _stream(self, body: dict[str, Any], answer: Answer) -> None:
         faults = self.engine.faults
-        frame = self._frame("chat.completion.chunk", body)
+        frame = self._frame("chat.completion.chunk" if self._is_chat else "text_completion", body)
 
         def event(delta: dict[str, Any], reason: str | None = None) -> bytes:
+            if not self._is_chat:
+                return _sse(frame | {"choices": [self._text_completion(delta.get("content", ""), reason)]})
             return _sse(frame | {"choices": [{"index": 0, "delta": delta, "finish_reason": reason}]})
 
         words = answer.text.split(" ") if answer.text else []
@@ -368,7 +410,7 @@ class _Handler(BaseHTTPRequestHandler):
             events = events[: len(events) // 2]
         self._status = 200
         head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-        self.wfile.write(head + _chunk(event({"role": "assistant", "content": ""})))
+        self.wfile.write(head + (_chunk(event({"role": "assistant", "content": ""})) if self._is_chat else b""))
         for data in events:
             self.engine.stopped.wait(faults.token_s) if faults.token_s else None
             self.wfile.write(_chunk(data))
@@ -432,12 +474,19 @@ def _answer(body: dict[str, Any], faults: Faults) -> Answer:
     return replace(answer, text=f"<think>\n{answer.thoughts}\n{end}{answer.text}", thoughts="")
 
 
+def _vector(text: str, kind: str) -> list[float | None]:
+    """Four numbers, the same for the same text."""
+    if kind != "ok":
+        return {"null": [None] * 4, "zeros": [0.0] * 4, "empty": []}[kind]
+    return [(sum(text.encode()) * factor % 97) / 97 - 0.4 for factor in (3, 5, 7, 11)]
+
+
 def _limit(body: dict[str, Any]) -> int:
     return body.get("max_completion_tokens") or body.get("max_tokens") or 64
 
 
 def _answer_at_once(body: dict[str, Any], faults: Faults) -> Answer:
-    messages = body["messages"]
+    messages = body.get("messages") or [{"role": "user", "content": body["prompt"]}]
     prompt_tokens = 4 + sum(len(str(message.get("content") or "").split()) for message in messages)
     limit = _limit(body)
     call = _tool_call(messages, body.get("tools") or [])
@@ -489,6 +538,7 @@ def main() -> None:
     parser.add_argument("--served-model-name", nargs="+", default=[])
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--runner", default="auto")
     parser.add_argument("--middleware", default="", help="serve by uvicorn, as vLLM does, with this around it")
     parser.add_argument("--shutdown-timeout", type=float, default=0)
     parser.add_argument("--fault", action="append", default=[], metavar="NAME[=VALUE]")
@@ -502,9 +552,9 @@ def main() -> None:
     if args.middleware:
         from asgi_engine import serve  # lies beside this file; uvicorn is not everywhere
 
-        with FakeEngine(names[0], args.model, faults, "127.0.0.1", 0, aliases=tuple(names[1:])) as behind:
+        with FakeEngine(names[0], args.model, faults, "127.0.0.1", 0, "vllm:", tuple(names[1:]), args.runner) as behind:
             return serve(behind, args)
-    engine = FakeEngine(names[0], args.model, faults, args.host, args.port, aliases=tuple(names[1:]))
+    engine = FakeEngine(names[0], args.model, faults, args.host, args.port, "vllm:", tuple(names[1:]), args.runner)
     print(f"listening on {engine.url}", flush=True)  # noqa: T201
     with suppress(KeyboardInterrupt):
         engine.serve()

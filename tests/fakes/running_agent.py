@@ -31,7 +31,10 @@ class RunningAgent:
 @contextmanager
 def running_agent(model_url: str, weather_url: str = "http://127.0.0.1:9", **settings: Any) -> Iterator[RunningAgent]:
     """Serve an agent on the model `scripted`; `settings` are fields of Settings."""
-    chosen = Settings(**{"model_base_url": model_url, "model_id": "scripted", "weather_url": weather_url} | settings)
+    # Model, agent and clients share one process: on a busy machine its threads are late, and no test is about that.
+    patient = {"model_connect_timeout_s": 30.0, "weather_timeout_s": 30.0}
+    addresses = {"model_base_url": model_url, "model_id": "scripted", "weather_url": weather_url}
+    chosen = Settings(**patient | addresses | settings)
     service, listener = AgentService(chosen), listen("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     server = AgentServer(service)

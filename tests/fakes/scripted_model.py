@@ -11,11 +11,10 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from genai_pipeline.evaluation.agent_suite import PARAMETERS, AgentSuite
-from tests.fakes.listening import Listening
+from tests.fakes.wild_model import Talk, WildModel, call, delta, text
 
 Messages = list[dict[str, Any]]
 
@@ -34,56 +33,23 @@ class Say:
 Script = Callable[[Messages], Say]
 
 
-class ScriptedModel(Listening):
+class ScriptedModel(WildModel):
     """Serves `script` as the model `name`; `seen` holds the messages of every completion."""
 
     def __init__(self, script: Script, name: str = "scripted", host: str = "127.0.0.1") -> None:
-        self.script, self.name = script, name
-        self.seen: list[Messages] = []
-        super().__init__(_Handler, host)
-        self.url = f"{self.address}/v1"
+        self.script, self.seen = script, list[Messages]()
+        super().__init__(self._complete, name, host)
 
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = -1
-
-    def do_GET(self) -> None:
-        self._send(200, "application/json", json.dumps({"object": "list", "data": [{"id": self._model.name}]}))
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self._model.seen.append(body["messages"])
-        say = Say("tools must not be empty", status=400) if body.get("tools") == [] else None  # vLLM's own rule
-        say = say or self._model.script(body["messages"])
-        self._model.stopped.wait(say.wait_s)
+    def _complete(self, talk: Talk) -> None:
+        self.seen.append(talk.messages)
+        say = Say("tools must not be empty", status=400) if talk.body.get("tools") == [] else None  # vLLM's own rule
+        say = say or self.script(talk.messages)
+        self.stopped.wait(say.wait_s)
         if say.status != 200:
-            return self._send(say.status, "application/json", json.dumps({"error": {"message": say.text}}))
-        calls = [
-            {"index": i, "id": f"call{i}", "type": "function", "function": {"name": n, "arguments": json.dumps(a)}}
-            for i, (n, a) in enumerate(say.calls)
-        ]
-        finish = say.finish or ("tool_calls" if calls else "stop")
-        deltas: list[tuple[dict[str, Any], str | None]] = [({"role": "assistant", "content": say.text}, None)]
-        deltas += [({"tool_calls": [call]}, None) for call in calls] + [({}, finish)]
-        events = [{"choices": [{"index": 0, "delta": d, "finish_reason": f}]} for d, f in deltas]
-        events.append({"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}})
-        frames = [f"data: {json.dumps({'id': 'x', 'object': 'chat.completion.chunk'} | event)}\n\n" for event in events]
-        return self._send(200, "text/event-stream", "".join(frames) + "data: [DONE]\n\n")
-
-    @property
-    def _model(self) -> ScriptedModel:
-        return self.server.fake
-
-    def _send(self, status: int, content_type: str, text: str) -> None:
-        body = text.encode()
-        self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-        self.wfile.flush()
+            talk.error(say.status, say.text)
+            return
+        calls = [call(name, json.dumps(arguments), f"call{i}", i) for i, (name, arguments) in enumerate(say.calls)]
+        talk.stream(text(say.text), *calls, delta(say.finish or ("tool_calls" if calls else "stop")))
 
 
 def text_of(message: dict[str, Any]) -> str:
@@ -95,6 +61,14 @@ def results_of(messages: Messages) -> list[str]:
     """What the tools answered since the user spoke."""
     since = max(i for i, m in enumerate(messages) if m["role"] == "user")
     return [text_of(m) for m in messages[since:] if m["role"] == "tool"]
+
+
+def tells_the_time(messages: Messages) -> Say:
+    """Ask for the time in Tokyo, then say what came."""
+    found = results_of(messages)
+    return (
+        Say(f"In Tokyo it is {found[-1]}") if found else Say(calls=[("get_current_time", {"timezone": "Asia/Tokyo"})])
+    )
 
 
 def solves(suite: AgentSuite) -> Script:

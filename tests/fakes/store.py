@@ -23,6 +23,7 @@ class MemoryStore(ObjectStore):
         body_bytes_received: of every put and part so far; copies cost none, as in S3.
         calls: (method, key) of every mutation, in order.
         buckets: other buckets of the same server, by name.
+        deleted_at_once: keys of one request.
         fail: called with (method, key) before each call; raise in it to play a broken store.
     """
 
@@ -41,6 +42,7 @@ class MemoryStore(ObjectStore):
         self.buckets: dict[str, MemoryStore] = {bucket: self}
         self.body_bytes_received = 0
         self.calls: list[tuple[str, str]] = []
+        self.deleted_at_once = 1000
         self.fail = fail
         self._clock = clock
         self._ids = itertools.count(1)
@@ -130,9 +132,10 @@ class MemoryStore(ObjectStore):
             self.objects.pop(key, None)
             self.etags.pop(key, None)
 
-    def delete_many(self, keys: Sequence[str]) -> None:
-        for key in keys:
+    def delete_first(self, keys: Sequence[str]) -> int:
+        for key in keys[: self.deleted_at_once]:
             self.delete(key)
+        return min(len(keys), self.deleted_at_once)
 
     def copy(self, source: str, target: str, etag: str | None = None) -> str:
         with self._changed("copy", target):

@@ -65,8 +65,8 @@ class StoreContract:
         keys = [f"k/{n} ü&<.bin" for n in range(20)]
         for key in (*keys, "kept"):
             store.put(key, b"x")
-        store.delete_many([*keys, "was/never/there"])
-        store.delete_many([])
+        store.delete_all([*keys, "was/never/there"])
+        store.delete_all([])
         assert [o.key for o in store.list("")] == ["kept"]
 
     def test_a_copy_has_the_same_bytes(self, store: ObjectStore):

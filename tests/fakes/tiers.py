@@ -1,4 +1,4 @@
-"""Which cases of a parametrized test run in the short tier."""
+"""Which cases of a parametrized test run in the short tier, and whether those of the night run."""
 
 from __future__ import annotations
 
@@ -24,3 +24,8 @@ def one_per_class(cases: Iterable[Any], short: Collection[str]) -> list[Any]:
 
 def name_of(case: Any) -> str:
     return case if isinstance(case, str) else case.name
+
+
+def nightly_of(request: pytest.FixtureRequest) -> bool:
+    """Return whether a nightly test of the requesting file is selected: what no selected test asks only costs time."""
+    return any(i.get_closest_marker("nightly") for i in request.session.items if i.path == request.path)

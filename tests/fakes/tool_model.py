@@ -55,6 +55,12 @@ def perfect(suite: ToolSuite, defect: Defect = lambda said, request: said) -> Sc
     return script
 
 
+def in_turn(*answers: Said) -> Callable[[Request], Said]:
+    """Return a script that gives these answers one after the other, and the last one again and again."""
+    left = list(answers)
+    return lambda request: left.pop(0) if len(left) > 1 else left[0]
+
+
 def arguments_of(said: Said) -> list[dict[str, Any]]:
     return [json.loads(text) for _, text in said.calls]
 

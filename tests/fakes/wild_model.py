@@ -12,7 +12,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Self
 
 from tests.fakes.http_wire import ConnectionEnded, Head, Wire
 
@@ -88,25 +88,32 @@ class Talk:
 
     def wait(self) -> None:
         """Say nothing until the client leaves or the test is over."""
+        while not self.stopped.is_set() and not self.has_left():
+            pass
+
+    def has_left(self) -> bool:
+        """Return whether the client closes its connection within a moment."""
         self._wire.socket.settimeout(0.05)
-        while not self.stopped.is_set():
-            with suppress(TimeoutError):
-                if not self._wire.socket.recv(1):
-                    return
+        try:
+            return not self._wire.socket.recv(1)
+        except TimeoutError:
+            return False
+        except OSError:
+            return True
 
 
 class WildModel:
     """Serves the model `name` on a free loopback port. `asked` counts completions, probes of one token apart."""
 
-    def __init__(self, behave: Callable[[Talk], Any], name: str = "scripted") -> None:
+    def __init__(self, behave: Callable[[Talk], Any], name: str = "scripted", host: str = "127.0.0.1") -> None:
         self.behave, self.name = behave, name
         self.asked: list[dict[str, Any]] = []
         self.probes = 0
         self.stopped = threading.Event()
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1"
+        self._listener = socket.create_server((host, 0), backlog=256)
+        self.url = f"http://{host}:{self._listener.getsockname()[1]}/v1"
 
-    def __enter__(self) -> WildModel:
+    def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()
         return self
 

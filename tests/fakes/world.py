@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,21 @@ from genai_pipeline.core.errors import (
     HubUnavailable,
     NotFound,
     NotReady,
+    Refused,
     RevisionNotFound,
+    UnknownKind,
 )
 from genai_pipeline.core.model_snapshot import Snapshot, SnapshotFile
 from genai_pipeline.core.profile import Profile
+from genai_pipeline.core.task import Task
 from genai_pipeline.core.verdict import Verdict, inconclusive, judge
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.agent.abc import AgentAnswer, AgentEndpoint
-from genai_pipeline.gateways.cluster.abc import Applied, Cluster, ClusterEvent, Difference, Headroom
+from genai_pipeline.gateways.cluster.abc import Applied, Cluster, ClusterEvent, Difference, Headroom, Waited
 from genai_pipeline.gateways.cluster.differences import differences
+from genai_pipeline.gateways.cluster.pods import is_of_ray_service, pod_groups
 from genai_pipeline.gateways.hub.abc import Hub
-from genai_pipeline.gateways.inference.abc import Completion, Inference, ToolCall
+from genai_pipeline.gateways.inference.abc import Answer, Completion, Embedding, Inference, Score, ToolCall
 from genai_pipeline.gateways.metrics.abc import EngineMetrics, Metrics
 from tests.fakes.store import MemoryStore
 from tests.fakes.weights import safetensors
@@ -47,6 +51,8 @@ PROFILE = Profile(
     prometheus_url=None,
     dagster_url="http://dagster",
 )
+EKS = replace(PROFILE, name="eks")
+KUBERNETES = replace(PROFILE, name="kubernetes")
 
 
 class FakeHub(Hub):
@@ -66,6 +72,7 @@ class FakeHub(Hub):
             dict(files)
             if files
             else {
+                "chat_template.jinja": b"{{ messages }}",
                 "config.json": b"{}",
                 "model.safetensors.index.json": json.dumps(index).encode(),
                 "model-00001-of-00001.safetensors": safetensors(content.encode() * 100),
@@ -108,13 +115,14 @@ class FakeHub(Hub):
 
 
 class FakeCluster(Cluster):
-    """Deployments are available at once; Services resolve to ``http://<name>``."""
+    """What makes pods is available at once; Services resolve to ``http://<name>``."""
 
     namespace = "genai"
 
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str], dict[str, Any]] = {}
         self.not_ready: dict[str, str] = {}
+        self.unknown_kinds: set[str] = set()
         self.free_memory_gib = 64.0
         self.log: list[str] = []
 
@@ -127,7 +135,12 @@ class FakeCluster(Cluster):
         return [o for o in found if wanted <= o["metadata"].get("labels", {}).items()]
 
     def diff(self, objects: Sequence[Mapping[str, Any]], take_back: bool = False) -> list[Difference]:
+        self._refuse_unknown(objects)
         return [d for o in objects for d in self._differences(json.loads(json.dumps(o)))]
+
+    def _refuse_unknown(self, objects: Sequence[Mapping[str, Any]]) -> None:
+        for kind in self.unknown_kinds & {o["kind"] for o in objects}:
+            raise UnknownKind(f"The cluster does not know {kind}.", "Install the operator that brings it.")
 
     def _differences(self, wanted: dict[str, Any]) -> list[Difference]:
         kind, name = wanted["kind"], wanted["metadata"]["name"]
@@ -151,6 +164,7 @@ class FakeCluster(Cluster):
         return f"http://{service}"
 
     def apply(self, objects: Sequence[Mapping[str, Any]], take_back: bool = False) -> list[Applied]:
+        self._refuse_unknown(objects)
         for o in objects:
             name = o["metadata"]["name"]
             before = self.objects.get((o["kind"], name), {"spec": {}})
@@ -161,6 +175,8 @@ class FakeCluster(Cluster):
                 self.log.append(f"select {name} -> {o['spec']['selector'].get('genai-pipeline/release')}")
             if o["kind"] == "Deployment":
                 self._run(name)
+            if o["kind"] == "RayService":
+                self._serve(name)
         return [Applied(o["kind"], o["metadata"]["name"], "configured") for o in objects]
 
     def scale(self, deployment: str, replicas: int) -> None:
@@ -168,17 +184,24 @@ class FakeCluster(Cluster):
         self.objects[("Deployment", deployment)]["spec"]["replicas"] = replicas
         self._run(deployment)
 
-    def delete(self, kind: str, name: str, deadline_s: float = 60) -> None:
+    def delete(self, kind: str, name: str, deadline_s: float | None = 60) -> None:
         if self.objects.pop((kind, name), None):
             self.log.append(f"delete {kind} {name}")
+            if kind == "RayService":
+                for pod in [p for p in self.list("Pod") if is_of_ray_service(p, name)]:
+                    del self.objects[("Pod", pod["metadata"]["name"])]
 
     def wait_ready(
-        self, deployment: str, deadline_s: float, on_progress: Callable[[str], None] = lambda _: None
+        self,
+        name: str,
+        deadline_s: float,
+        on_progress: Callable[[str], None] = lambda _: None,
+        kind: Waited = "Deployment",
     ) -> dict[str, Any]:
         for prefix, diagnosis in self.not_ready.items():
-            if deployment.startswith(prefix):
+            if name.startswith(prefix):
                 raise NotReady(diagnosis)
-        return self.objects[("Deployment", deployment)]
+        return self.objects[(kind, name)]
 
     def wait_gone(self, labels: Mapping[str, str], deadline_s: float) -> None:
         return None
@@ -187,10 +210,46 @@ class FakeCluster(Cluster):
         found = self.objects[("Deployment", deployment)]
         found["status"] = {"availableReplicas": found["spec"]["replicas"]}
 
+    def _serve(self, service: str) -> None:
+        """Do what KubeRay and Ray Serve do of a RayService: pods of each group, and a status."""
+        found = self.objects[("RayService", service)]
+        found["status"] = ray_status(f"{service}-abcde")
+        for group in pod_groups(found):
+            labels = group.template["metadata"].get("labels") or {}
+            kind = "head" if group.name == "head" else "worker"
+            ray = {"ray.io/cluster": f"{service}-abcde", "ray.io/node-type": kind, "ray.io/is-ray-node": "yes"}
+            pod = {"kind": "Pod", "metadata": {"name": f"{service}-abcde-{kind}-fghij", "labels": labels | ray}}
+            ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+            self.objects[("Pod", pod["metadata"]["name"])] = pod | {"spec": group.template["spec"], "status": ready}
+
+
+def ray_status(cluster: str, app: str = "RUNNING", message: str = "", **deployments: tuple[str, str]) -> dict[str, Any]:
+    """The status of a RayService as KubeRay writes it. `deployments`: name -> status and message."""
+    said = {name: {"status": status, "message": text} for name, (status, text) in deployments.items()}
+    ready = app == "RUNNING"
+    part = {
+        "rayClusterName": cluster,
+        "applicationStatuses": {"engine": {"status": app, "message": message, "serveDeploymentStatuses": said}},
+    }
+    return {
+        "observedGeneration": 1,
+        "numServeEndpoints": int(ready),
+        "conditions": [{"type": "Ready", "status": str(ready), "reason": "NonZeroServeEndpoints"}],
+        "activeServiceStatus" if ready else "pendingServiceStatus": part,
+    }
+
+
+@dataclass(frozen=True)
+class Served:
+    """What answers at an address: a release, and the arguments of its process."""
+
+    release: str
+    args: list[str]
+
 
 @dataclass
 class World:
-    """Everything outside, wired together: engines serve what their Deployment was told to load."""
+    """Everything outside, wired together: engines serve what their objects told them to load."""
 
     hub: FakeHub = field(default_factory=FakeHub)
     store: MemoryStore = field(default_factory=MemoryStore)
@@ -207,15 +266,24 @@ class World:
     def agent(self, url: str) -> AgentEndpoint:
         return FakeAgent(self, url)
 
-    def deployment_behind(self, url: str) -> dict[str, Any]:
+    def served_behind(self, url: str) -> Served:
         service = self.cluster.get("Service", url.removeprefix("http://"))
-        for found in self.cluster.list("Deployment", service["spec"]["selector"] if service else {"no": "service"}):
+        selector = service["spec"]["selector"] if service else {"no": "service"}
+        for found in self.cluster.list("Deployment", selector):
             if found["spec"]["replicas"]:
-                return found
+                args = found["spec"]["template"]["spec"]["containers"][0].get("args") or []
+                return Served(found["metadata"]["labels"]["genai-pipeline/release"], args)
+        for pod in self.cluster.list("Pod", selector):
+            labels = pod["metadata"]["labels"]
+            if by_ray := self.cluster.get("RayService", labels["ray.io/cluster"].removesuffix("-abcde")):
+                (app,) = json.loads(by_ray["spec"]["serveConfigV2"])["applications"]
+                return Served(labels["genai-pipeline/release"], app["args"]["command"])
         raise EngineUnavailable(f"{url} refused the connection.", "Nothing runs behind it.")
 
     @contextmanager
-    def watch_traffic(self, url: str, model: str) -> Iterator[FakeWatch]:
+    def watch_traffic(self, url: str, model: str, task: Task = Task.CHAT) -> Iterator[FakeWatch]:
+        with suppress(EngineUnavailable):
+            self.inference(url).ask(task, model)
         yield FakeWatch()
 
 
@@ -241,9 +309,7 @@ class FakeInference(Inference):
         self._world = world
 
     def models(self) -> dict[str, str]:
-        deployment = self._world.deployment_behind(self.base_url)
-        self._break(deployment)
-        args = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+        args = self._served().args
         root = next(a.removeprefix("--model=") for a in args if a.startswith("--model="))
         at = args.index("--served-model-name")
         return dict.fromkeys(args[at + 1 : at + 3], root)
@@ -255,15 +321,28 @@ class FakeInference(Inference):
         tools: Sequence[Mapping[str, Any]] = (),
         max_tokens: int = 64,
     ) -> Completion:
-        self.models()
+        self._refuse_unless(Task.CHAT)
         calls = (ToolCall("get_weather", {"location": "Paris"}),) if tools else ()
         return Completion(model, "" if calls else "Hello!", calls, "stop", 5, 3)
 
-    def _break(self, deployment: Mapping[str, Any]) -> None:
-        release = deployment["metadata"]["labels"]["genai-pipeline/release"]
-        stable = not self.base_url.endswith(release)
+    def ask(self, task: Task, model: str, text: str = "Hello", max_tokens: int = 64) -> Answer:
+        if task.generates:
+            return self.chat(model, [{"role": "user", "content": text}], max_tokens=max_tokens)
+        self._refuse_unless(task)
+        return Embedding(model, (0.5, -0.5), 5) if task is Task.EMBED else Score(model, 0.75, 9)
+
+    def _refuse_unless(self, task: Task) -> None:
+        """Refuse what an engine with another runner does not answer."""
+        pools = "--runner=pooling" in self._served().args
+        if pools is task.generates:
+            raise Refused(f"{self.base_url} answered 404: Not Found.", "It serves no such endpoint.")
+
+    def _served(self) -> Served:
+        found = self._world.served_behind(self.base_url)
+        release, stable = found.release, not self.base_url.endswith(found.release)
         if release in self._world.broken_engines or (stable and release in self._world.broken_at_stable_address):
             raise EngineUnavailable(f"{self.base_url} answered 500: engine dead.", "See `genai logs`.")
+        return found
 
 
 class FakeAgent(AgentEndpoint):
@@ -273,12 +352,13 @@ class FakeAgent(AgentEndpoint):
 
     def release(self) -> str | None:
         try:
-            return self._world.deployment_behind(self.base_url)["metadata"]["labels"]["genai-pipeline/release"]
+            return self._world.served_behind(self.base_url).release
         except EngineUnavailable as error:
             raise AgentUnavailable(str(error)) from error
 
-    def ask(self, prompt: str, session_id: str | None = None) -> AgentAnswer:
-        return AgentAnswer("Hello! I can help.", session_id or "s1", (), self.release())
+    def ask(self, prompt: str) -> AgentAnswer:
+        self.release()
+        return AgentAnswer("Hello! I can help.")
 
 
 class FakeMetrics(Metrics):
@@ -286,5 +366,5 @@ class FakeMetrics(Metrics):
         self._world = world
 
     def read(self, base_url: str) -> EngineMetrics:
-        self._world.deployment_behind(base_url)
+        self._world.served_behind(base_url)
         return EngineMetrics(0.0, 0, 0, 0, 0, 0, {})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import urllib.request
 import uuid
@@ -16,7 +15,8 @@ import pytest
 
 from genai_pipeline.gateways.store.s3 import S3Store
 from genai_pipeline.gateways.store.s3_settings import S3Settings
-from genai_pipeline.local.s3_server import HOST, s3_command
+from genai_pipeline.local.ports import free_port
+from genai_pipeline.local.s3_server import s3_command
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,6 @@ class S3Server:
 
     def store(self, bucket: str) -> S3Store:
         return S3Store(bucket, self.settings())
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="session")

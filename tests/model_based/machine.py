@@ -28,6 +28,7 @@ faults = st.one_of(
 changes = st.sampled_from(
     [
         *(("length", 1024), ("length", 2048), ("approval", "manual"), ("approval", "auto")),
+        *(("agent", False), ("agent", True)),
         *(("window", OFFICE_HOURS), ("window", None), ("paused", True), ("paused", False)),
     ]
 )
@@ -65,6 +66,8 @@ class Rollouts(RuleBasedStateMachine):
         name, value = change
         if name == "length":
             self.site.change_serving(model, value)
+        elif name == "agent":
+            self.site.change_agent(model, value)
         else:
             self.site.change_rollout(model, **{name: value})
 
@@ -100,14 +103,14 @@ class Rollouts(RuleBasedStateMachine):
             self.site.world.broken_engines.clear()
 
     @rule()
-    def somebody_approves(self) -> None:
+    def someone_approves(self) -> None:
         records, approvals = self.site.engines.records(), self.site.engines.approvals()
         waiting = [r for model in MODELS for r in records.all(model) if r.phase is Phase.AWAITING_APPROVAL]
         for record in waiting:
             approvals.approve(record.model, record.release, "somebody")
 
     @rule(model=models, which=st.integers(0, 5))
-    def somebody_materializes_live_by_hand(self, model: str, which: int) -> None:
+    def someone_materializes_live_by_hand(self, model: str, which: int) -> None:
         known = self.site.engines.records().all(model)
         if known:
             self.site.launch_live_by_hand(model, known[which % len(known)].release)
@@ -158,15 +161,15 @@ class Rollouts(RuleBasedStateMachine):
             if self.pointer(model):
                 self.was_live.add(model)
         for model in self.was_live:
-            for component in ("engine", "agent"):
-                behind = world.deployment_behind(f"http://{stable_name(model, component)}")
-                assert behind["spec"]["replicas"], f"{model}: nothing runs behind its {component}"
+            for component, on in self.traffic_of(model).items():
+                if component == "engine" or on:
+                    assert world.served_behind(f"http://{stable_name(model, component)}"), (model, component)
 
     @invariant()
     def users_talk_only_to_what_is_all_passed(self) -> None:
         for model in MODELS:
-            live, on = self.pointer(model), self.site.engines.traffic().on(model)
-            for release in {live.release if live else None, on} - {None}:
+            live, on = self.pointer(model), self.traffic_of(model)
+            for release in {live.release if live else None, *on.values()} - {None}:
                 record = self.site.engines.records().require(model, str(release))
                 unproven = [*record.missing, *record.not_passed]
                 assert not unproven, f"{model}: users get {release}, which is not all passed: {unproven}"
@@ -228,7 +231,7 @@ class Rollouts(RuleBasedStateMachine):
         site, records = self.site, self.site.engines.records()
         (revision,) = [site.revisions([site.specs[model]])[model]]
         assert not isinstance(revision, GenaiError)
-        desired = f"{revision[:12]}-{site.specs[model].serving.config_hash[:6]}"
+        desired = f"{revision[:12]}-{site.specs[model].config_hash[:6]}"
         record, live = records.require(model, desired), self.pointer(model)
         waits = record.phase is Phase.AWAITING_APPROVAL and not record.approved
         is_live = live is not None and live.release == desired and record.phase is Phase.LIVE
@@ -238,13 +241,22 @@ class Rollouts(RuleBasedStateMachine):
         assert not on_their_way, f"{on_their_way} of {model} are still on their way"
         assert not live or not live.watched_until, f"the watch over {model} does not end"
         assert not site.engines.roll_back().unfinished(model)
+        if live:
+            served = records.require(model, live.release)
+            agent = live.release if served.as_release.has_agent else None
+            assert self.traffic_of(model) == {"engine": live.release, "agent": agent}
         kept = {live.release, live.last_good} if live else set()
         kept |= {desired} if waits else set()
         labels = {"app.kubernetes.io/name": model}
         left = {
-            d["metadata"]["labels"]["genai-pipeline/release"] for d in site.world.cluster.list("Deployment", labels)
+            found["metadata"]["labels"]["genai-pipeline/release"]
+            for kind in ("Deployment", "RayService", "Pod")
+            for found in site.world.cluster.list(kind, labels)
         }
         assert left <= kept, f"{left - kept} of {model} were left in the cluster"
+
+    def traffic_of(self, model: str) -> dict[str, str | None]:
+        return {component: self.site.engines.traffic().on(model, component) for component in ("engine", "agent")}
 
     def pointer(self, model: str) -> Live | None:
         return self.site.engines.records().live(model)

@@ -21,12 +21,12 @@ from genai_pipeline.assets.release_asset import AssetResult, ReleaseAsset, Relea
 from genai_pipeline.assets.serving_report import serving_report
 from genai_pipeline.assets.snapshot import snapshot
 from genai_pipeline.assets.staged_model import staged_model
-from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.core.facts import Facts
 from genai_pipeline.core.manifest import Manifest, ManifestFile, manifest_key, staged_prefix
-from genai_pipeline.core.model_file import ModelFiles, parse_model
-from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.model_file import ModelFiles
+from genai_pipeline.core.model_spec import NO_AGENT, AgentSpec, ModelSpec
+from genai_pipeline.core.purpose import checks_of
 from genai_pipeline.core.record import Live, Record
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Outcome, Verdict
@@ -41,10 +41,12 @@ from genai_pipeline.rollout.switch.traffic import Traffic
 from genai_pipeline.staging.prune_decision import Reference
 from genai_pipeline.staging.pruner import Pruner
 from genai_pipeline.staging.references import references_to
+from tests.fakes.model_texts import TOOL_ARGS, model_with_tools
 from tests.fakes.world import PROFILE, World
 from tests.model_based.faulty import Fault, FaultyCluster, FaultyStore, surviving
 
 MODELS = ("one", "two", "three")
+ON_RAY = "two"
 MOST = 2
 GRACE_S = 120.0
 MONDAY = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
@@ -124,7 +126,8 @@ class Site:
         self.controller = self.engines.controller()
         for name in MODELS:
             text = f"name: {name}\nsource: {{hub: owner/{name}, ref: {name}}}\nrollout: {{watch_minutes: 5}}\n"
-            self.specs[name] = parse_model(text, name)
+            text += "serving: {engine: ray, image: 'ray:2.60.0'}\n" if name == ON_RAY else ""
+            self.specs[name] = model_with_tools(text, name)
 
     def now_text(self) -> str:
         return self.now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -145,9 +148,13 @@ class Site:
         rollout = type(spec.rollout).model_validate(spec.rollout.model_dump(by_alias=True) | changes)
         self.specs[model] = spec.model_copy(update={"rollout": rollout})
 
+    def change_agent(self, model: str, wanted: bool) -> None:
+        agent = AgentSpec() if wanted else NO_AGENT
+        self.specs[model] = self.specs[model].model_copy(update={"agent": agent})
+
     def change_serving(self, model: str, length: int) -> None:
         spec = self.specs[model]
-        serving = spec.serving.model_copy(update={"args": {"max-model-len": length}})
+        serving = spec.serving.model_copy(update={"args": TOOL_ARGS | {"max-model-len": length}})
         self.specs[model] = spec.model_copy(update={"serving": serving})
 
     # What Dagster does
@@ -168,7 +175,10 @@ class Site:
         return tick
 
     def _run_of(self, start: RequestedRun) -> Run:
-        assets = list(self.assets) if start.kind == "rollout" else [live_asset.live]
+        asked = checks_of(start.spec)
+        assets = (
+            [asset for asset in self.assets if asset.name in asked] if start.kind == "rollout" else [live_asset.live]
+        )
         return Run(start.kind, start.spec, start.release, assets)
 
     def launch_live_by_hand(self, model: str, release: str) -> None:
@@ -183,7 +193,7 @@ class Site:
         ended = True
         with surviving(fault):
             asset = run.left.pop(0)
-            _, error = carry_out(asset, self._context_of(run), self.engines, self._resources(asset))
+            _, error = carry_out(asset, self._context_of(run, asset.name), self.engines, self._resources(asset))
             ended = bool(error) or not run.left
         if ended:
             del self.runs[model]
@@ -195,11 +205,12 @@ class Site:
         """Only `live` does its own work here, and it asks for the engines alone."""
         return {"rollout": SimpleNamespace(engines=lambda: self.engines)} if asset.name == "live" else {}
 
-    def _context_of(self, run: Run) -> ReleaseContext:
+    def _context_of(self, run: Run, asset: str) -> ReleaseContext:
         record = self.engines.records().require(run.model, run.release)
-        spec = run.spec.model_copy(update={"serving": record.model_spec.serving})
+        spec = run.spec.as_released(record.model_spec)
         log = self.engines.overtaking().watched(record, lambda _: None)
-        return ReleaseContext(spec, Release.of(spec, record.revision), record, log, lambda _: None)
+        release, asked = Release.of(spec, record.revision), checks_of(spec)[asset]
+        return ReleaseContext(spec, release, record, asked, log, lambda _: None)
 
     def kill(self, model: str) -> None:
         self.runs.pop(model, None)
@@ -251,13 +262,13 @@ class Site:
     @cached_property
     def assets(self) -> tuple[ReleaseAsset, ...]:
         return (
-            replace(snapshot, work=lambda context: _all("snapshot", Outcome.PASSED)),
+            replace(snapshot, work=lambda context: _all(context)),
             replace(staged_model, work=self._stage),
-            replace(capacity, work=lambda context: replace(_all("capacity"), facts=Facts(strategy="blue_green"))),
+            replace(capacity, work=lambda context: replace(_all(context), facts=Facts(strategy="blue_green"))),
             replace(candidate, work=self._start),
             replace(serving_report, work=self._measure),
             replace(agent_candidate, work=self._start_agent),
-            replace(agent_report, work=lambda context: _all("agent_report", self._outcome(context))),
+            replace(agent_report, work=lambda context: _all(context, self._outcome(context))),
         )
 
     def _stage(self, context: ReleaseContext) -> AssetResult:
@@ -267,21 +278,20 @@ class Site:
         files = (ManifestFile("weights", len(body), hashlib.sha256(body).hexdigest(), etag),)
         manifest = Manifest(model, "owner/x", revision, files, "a test", self.now_text())
         store.put(manifest_key(model, revision), manifest.to_bytes())
-        return _all("staged_model")
+        return _all(context)
 
     def _start(self, context: ReleaseContext) -> AssetResult:
         self.engines.candidates().start_engine(context.spec, context.release, context.log)
-        return _all("candidate")
+        return _all(context)
 
     def _measure(self, context: ReleaseContext) -> AssetResult:
-        self.engines.candidates().stop_agent(
-            context.release, unless_live=self.engines.traffic().on(context.release.model, "agent")
-        )
-        return _all("serving_report", self._outcome(context))
+        if self.engines.traffic().on(context.release.model, "agent") != context.release.id:
+            self.engines.candidates().stop_agent(context.release)
+        return _all(context, self._outcome(context))
 
     def _start_agent(self, context: ReleaseContext) -> AssetResult:
         self.engines.candidates().start_agent(context.spec, context.release, context.log)
-        return _all("agent_candidate")
+        return _all(context)
 
     def _outcome(self, context: ReleaseContext) -> Outcome:
         if context.release.id in self.world.broken_engines:
@@ -289,5 +299,5 @@ class Site:
         return self.outcomes[context.release.revision]
 
 
-def _all(asset: str, outcome: Outcome = Outcome.PASSED) -> AssetResult:
-    return AssetResult([Verdict(check, outcome, f"it {outcome}") for check in CHECKS[asset]])
+def _all(context: ReleaseContext, outcome: Outcome = Outcome.PASSED) -> AssetResult:
+    return AssetResult([Verdict(check, outcome, f"it {outcome}") for check in context.checks])

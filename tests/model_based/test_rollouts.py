@@ -6,10 +6,12 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from genai_pipeline.core.record import Record
+from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.rollout.control.controller import Controller, RequestedRun
 from genai_pipeline.rollout.switch.ending import Ending
 from tests.model_based.faulty import TROUBLE
 from tests.model_based.machine import Rollouts
+from tests.model_based.site import Site
 
 THOROUGH = settings(
     stateful_step_count=50,
@@ -34,14 +36,14 @@ def no_waiting(monkeypatch):
             monkeypatch.setattr(module, "crash_point", TROUBLE.crash_point)
 
 
-def _watch_traffic(url, model):
+def _watch_traffic(url, model, task):
     from tests.fakes.world import World
 
-    return World().watch_traffic(url, model)
+    return World().watch_traffic(url, model, task)
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("examples", [25, pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.parametrize("examples", [25, pytest.param(100, marks=pytest.mark.nightly)])
 def test_whatever_happens_in_whatever_order_users_are_served_and_all_comes_to_rest(examples):
     run_state_machine_as_test(Rollouts, settings=settings(THOROUGH, max_examples=examples))
 
@@ -68,6 +70,12 @@ def finds(message, examples=60):
 
 
 def test_it_finds_an_interlock_that_lets_the_unproven_through(monkeypatch):
+    publish = Site.publish
+
+    def unmeasured(site: Site, model: str, content: str, outcome: Outcome) -> None:
+        publish(site, model, content, outcome if content == "v0" else Outcome.INCONCLUSIVE)
+
+    monkeypatch.setattr(Site, "publish", unmeasured)
     monkeypatch.setattr(Record, "may_go_live", property(lambda record: True))
 
     finds("not all passed")
@@ -100,7 +108,7 @@ def test_it_finds_a_controller_that_promotes_without_approval(monkeypatch):
 
 
 @pytest.mark.long
-def test_it_finds_candidates_that_nobody_takes_away(monkeypatch):
+def test_it_finds_candidates_that_no_one_takes_away(monkeypatch):
     monkeypatch.setattr(Ending, "_take_away", lambda *_: None)
 
     finds("were left in the cluster")

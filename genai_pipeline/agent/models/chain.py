@@ -24,11 +24,6 @@ class ModelChain:
         ]
         self._model = FallbackModel(self.endpoints)
 
-    @property
-    def completed_at(self) -> float:
-        """The end of the last good completion, on the monotonic clock."""
-        return max(endpoint.completed_at for endpoint in self.endpoints)
-
     def model(self) -> FallbackModel:
         """Return the Strands model, which all sessions share."""
         return self._model

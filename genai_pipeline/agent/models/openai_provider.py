@@ -53,7 +53,7 @@ class OpenAIProvider:
         return OpenAIModel(client=client, model_id=self._spec.model, params=params)
 
     async def listed_models(self) -> list[str] | None:
-        """Return the names of the models that the endpoint serves; None if it does not list them."""
+        """Return the names of the models that the endpoint serves, or None if it does not list them."""
         try:
             return [str(model.id) async for model in self._client.models.list()]
         except APIStatusError as error:

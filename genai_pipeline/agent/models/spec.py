@@ -38,7 +38,7 @@ class EndpointSpec:
 
 
 def fallback_specs(text: str, keys: str, base_url: str, api_key: str) -> tuple[EndpointSpec, ...]:
-    """Read MODEL_FALLBACKS and MODEL_FALLBACK_API_KEYS (as many keys as fallbacks; empty where none is needed).
+    """Read MODEL_FALLBACKS and MODEL_FALLBACK_API_KEYS (as many keys as fallbacks, and an empty one without need).
 
     MODEL_API_KEY is never sent to another address than that of MODEL_BASE_URL.
 
@@ -48,7 +48,7 @@ def fallback_specs(text: str, keys: str, base_url: str, api_key: str) -> tuple[E
     given = [key.strip() for key in keys.split(",")] if keys.strip() else [""] * len(entries)
     if len(given) != len(entries):
         raise ValueError(
-            f"{len(entries)} fallbacks but {len(given)} keys. Give one key for each; leave it empty if none is needed."
+            f"{len(entries)} fallbacks but {len(given)} keys. Give one key for each; leave it empty without need."
         )
     return tuple(_spec(entry, key, base_url, api_key) for entry, key in zip(entries, given, strict=True))
 

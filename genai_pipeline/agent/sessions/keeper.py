@@ -9,14 +9,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from genai_pipeline.agent.sessions.leases import SessionVersion
 from genai_pipeline.agent.sessions.session_errors import NoSession, TurnTooLarge
-from genai_pipeline.agent.sessions.session_record import SessionLimits, SessionRecord, StoredTurn, turns_to_forget
+from genai_pipeline.agent.sessions.session_record import (
+    SessionLimits,
+    SessionRecord,
+    StoredTurn,
+    newest_turns,
+    turns_to_forget,
+)
 from genai_pipeline.agent.sessions.shared import LiveSession, SharedSessions
 from genai_pipeline.agent.sessions.transcript import moment, turn_of
 from genai_pipeline.agent.turn_events import Turn
@@ -91,6 +97,10 @@ class Sessions:
             await self._shared.commit(session, turn, forget)
         else:
             session.version = SessionVersion(session.id, record.with_turn(turn, forget), "")
+
+    def newest(self, history: Sequence[Any]) -> list[Any]:
+        """Return the newest turns of a history, as many as a session may hold."""
+        return newest_turns(history, self._limits)
 
     async def view(self, session_id: str, owner: str) -> dict[str, Any]:
         """Return the conversation in a form for people. Raises: NoSession, SessionsUnavailable, SessionBroken."""

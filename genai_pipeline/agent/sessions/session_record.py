@@ -40,8 +40,8 @@ class SessionRecord:
     """A session. All times are Unix times.
 
     Args:
-        owner: digest of the caller's key (`owner_mark`); empty if the service needs no key.
-        holder: name of the replica that works on the session; empty if no replica does.
+        owner: digest of the caller's key (`owner_mark`), or an empty text if the service needs no key.
+        holder: name of the replica that works on the session, or an empty text if no replica does.
         held_until: end of that replica's lease.
     """
 
@@ -97,6 +97,15 @@ def turns_to_forget(turns: Sequence[StoredTurn], new: StoredTurn, forgotten: int
         messages -= len(oldest.messages)
         size -= oldest.size
     return count
+
+
+def newest_turns(history: Sequence[Any], limits: SessionLimits) -> list[Any]:
+    """Return the newest turns of a history of prompts and answers, as many as a session may hold."""
+    left = list(history)
+    while len(left) > limits.max_messages or weighed(left)[1] > limits.max_bytes:
+        next_turn = (at for at, message in enumerate(left) if at and message["role"] == "user")
+        left = left[next(next_turn, len(left)) :]
+    return left
 
 
 @dataclass(frozen=True)

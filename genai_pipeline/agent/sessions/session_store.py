@@ -11,10 +11,11 @@ import hashlib
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from genai_pipeline.agent.sessions.session_errors import Conflict
 
@@ -22,6 +23,7 @@ MEMORY, FILE, S3 = "memory", "file", "s3"
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _PREFIX = re.compile(r"[A-Za-z0-9!_.*'()/-]{0,512}")
 _CONFLICTS = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "404", "412", "409")
+_AMAZON = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 CONNECTIONS = 64
 """One for each worker thread (shared.py)."""
 
@@ -164,7 +166,7 @@ def parse_place(text: str) -> tuple[str, str]:
 
 
 def open_store(place: str) -> SessionStore | None:
-    """Open the store that AGENT_SESSIONS names; None for `memory`. Raises: OSError: the folder is not writable."""
+    """Open the store that AGENT_SESSIONS names, or None for `memory`. Raises: OSError: the folder is not writable."""
     kind, where = parse_place(place)
     if kind == MEMORY:
         return None
@@ -176,16 +178,29 @@ def open_store(place: str) -> SessionStore | None:
 
 def _s3_client() -> Any:
     """Return one client for all threads. boto3 finds address and credentials. It gives up within seconds."""
-    import boto3
+    from boto3.session import Session
     from botocore.config import Config
+    from botocore.session import get_session
 
-    # An S3 that is not AWS's seldom has a host name for each bucket.
-    own_address = any(os.environ.get(name) for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"))
+    address = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    core = get_session()
     config = Config(
-        s3={"addressing_style": "path" if own_address else "auto"},
+        s3={"addressing_style": "path" if address else "auto"},  # another S3 seldom has a host name for each bucket
         connect_timeout=2,
         read_timeout=4,
         retries={"mode": "standard", "total_max_attempts": 2},
         max_pool_connections=CONNECTIONS,
+        **_checksum_settings(core.get_scoped_config(), address),
     )
-    return boto3.client("s3", config=config)
+    return Session(botocore_session=core).client("s3", config=config)
+
+
+def _checksum_settings(chosen: Mapping[str, Any], address: str | None) -> dict[str, str]:
+    """Return parameters that keep boto3 from adding checksums, which other servers than Amazon's may refuse.
+
+    Source: AWS SDKs and Tools Reference Guide, "Data Integrity Protections for Amazon S3". What users set stays.
+    """
+    if address is None or (urlsplit(address).hostname or "").endswith(_AMAZON):
+        return {}
+    names = ("request_checksum_calculation", "response_checksum_validation")
+    return {n: "when_required" for n in names if n not in chosen and f"AWS_{n.upper()}" not in os.environ}

@@ -35,7 +35,7 @@ class LiveSession:
     """A session in this process.
 
     Args:
-        version: its record; None if it does not exist yet, or must be read again.
+        version: its record, or None if it does not exist yet, or must be read again.
         conversation: the session's own agent; made at its first turn.
         users: requests that use it or wait for it. It stays in memory as long as there are some.
         pending: the last request to the store.

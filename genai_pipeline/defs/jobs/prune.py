@@ -64,11 +64,14 @@ prune_schedule = dg.ScheduleDefinition(
 def _pruner(
     context: dg.OpExecutionContext, store: ObjectStore, hub: HubResource, files: ModelFiles, grace_s: float
 ) -> Pruner:
+    from genai_pipeline.staging.named_revisions import NamedRevisions
     from genai_pipeline.staging.references import references_to
+
+    named = NamedRevisions(store, files.specs)
 
     def referring(models: Collection[str]) -> References:
         runs = references_of_runs(context.instance)
-        return references_to(models, store, hub.source, files, lambda: runs)
+        return references_to(models, store, hub.source, files, lambda: runs, named_in_args=named)
 
     return Pruner(store, referring, grace_s)
 

@@ -3,9 +3,11 @@
 import dagster as dg
 
 from genai_pipeline.assets.failures import explained
+from genai_pipeline.assets.live import what_serves
 from genai_pipeline.assets.tables import table
 from genai_pipeline.core.run_tags import LONGEST_REASON, MODEL_TAG, REASON_TAG
 from genai_pipeline.resources.configured import RolloutResource
+from genai_pipeline.resources.engines import Engines
 
 
 class RollBackConfig(dg.Config):
@@ -43,9 +45,19 @@ def roll_back_release(context: dg.OpExecutionContext, config: RollBackConfig, ro
                 .bad
             )
         engines.roll_back().finish(config.model, context.log.info)
+        _show_what_serves(context, engines, config)
     record = engines.records().get(config.model, bad)
     rows = [{"at": event.at, "what": event.what} for event in record.history] if record else []
     context.add_output_metadata({"release": bad, "history": table(rows)})
+
+
+def _show_what_serves(context: dg.OpExecutionContext, engines: Engines, config: RollBackConfig) -> None:
+    """Materialize `m/live` for the release that has the traffic again: else the UI still shows the bad one there."""
+    live = engines.records().live(config.model)
+    if live is None:
+        return
+    metadata = {"why": f"rolled back: {config.reason}", **what_serves(engines, config.model)}
+    context.log_event(dg.AssetMaterialization([config.model, "live"], partition=live.release, metadata=metadata))
 
 
 @dg.job(tags={"dagster/priority": "100"})

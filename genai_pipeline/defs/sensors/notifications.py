@@ -2,13 +2,10 @@
 
 import dagster as dg
 
-from genai_pipeline.core.profile import Profile
-from genai_pipeline.gateways.store.abc import ObjectStore
 from genai_pipeline.resources.configured import RolloutResource
-from genai_pipeline.rollout.record.delivery import Delivery
+from genai_pipeline.resources.engines import Engines, kept
 
-_deliveries: dict[tuple[Profile, ObjectStore], Delivery] = {}
-"""Kept from tick to tick: each has a round in a thread of its own."""
+delivery_of = kept(Engines.delivery)
 
 
 @dg.sensor(
@@ -18,8 +15,4 @@ _deliveries: dict[tuple[Profile, ObjectStore], Delivery] = {}
 )
 def notifications(rollout: RolloutResource) -> dg.SkipReason:
     """Start nothing. The tick ends within seconds, whatever the webhook does."""
-    engines = rollout.engines()
-    installation = engines.profile, engines.gateways.store
-    if installation not in _deliveries:
-        _deliveries[installation] = engines.delivery()
-    return dg.SkipReason(_deliveries[installation].tick())
+    return dg.SkipReason(delivery_of(rollout.engines()).tick())

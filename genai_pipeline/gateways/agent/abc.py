@@ -13,9 +13,7 @@ class AgentAnswer:
     """One answer; `tools` holds name, arguments and status of each call, as the service reports them."""
 
     text: str
-    session_id: str
-    tools: tuple[Mapping[str, Any], ...]
-    release: str | None
+    tools: tuple[Mapping[str, Any], ...] = ()
 
 
 class AgentEndpoint(ABC):
@@ -28,5 +26,5 @@ class AgentEndpoint(ABC):
         """Return the release whose engine this agent uses; the agent must be ready."""
 
     @abstractmethod
-    def ask(self, prompt: str, session_id: str | None = None) -> AgentAnswer:
-        """Ask one turn and return the answer."""
+    def ask(self, prompt: str) -> AgentAnswer:
+        """Ask one turn in a new session and return the answer."""

@@ -21,11 +21,10 @@ class HttpAgent(AgentEndpoint):
     def release(self) -> str | None:
         return self._request("GET", "/readyz", None)[1]
 
-    def ask(self, prompt: str, session_id: str | None = None) -> AgentAnswer:
-        body = {"prompt": prompt} | ({"session_id": session_id} if session_id else {})
-        answer, release = self._request("POST", "/agent", body)
+    def ask(self, prompt: str) -> AgentAnswer:
+        answer, _ = self._request("POST", "/agent", {"prompt": prompt})
         try:
-            return AgentAnswer(answer["response"], answer["session_id"], tuple(answer.get("tools", ())), release)
+            return AgentAnswer(answer["response"], tuple(answer.get("tools", ())))
         except (KeyError, TypeError) as error:
             raise AgentUnavailable(
                 f"{self.base_url}/agent answered without {error}.", "Is this the agent service?"

@@ -12,7 +12,7 @@ REMEDY = f"Set {VARIABLE} where the pipeline runs, to a key that this agent know
 
 
 def agent_key() -> str:
-    """Return the first key of AGENT_API_KEYS; empty where there is no key."""
+    """Return the first key of AGENT_API_KEYS, or an empty text where there is no key."""
     given = os.environ.get(VARIABLE, "").split(",")
     return next((key.strip() for key in given if key.strip()), "")
 

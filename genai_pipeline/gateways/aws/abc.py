@@ -52,9 +52,9 @@ class InstanceType:
     Args:
         name: as in `g6e.xlarge`.
         gpus: how many NVIDIA or AMD GPUs.
-        gpu: the GPU's name as in the label eks.amazonaws.com/instance-gpu-name; empty without a GPU.
+        gpu: the GPU's name as in the label eks.amazonaws.com/instance-gpu-name, or an empty text without a GPU.
         architecture: "amd64" or "arm64", as in the label kubernetes.io/arch.
-        usd_per_hour: on-demand price (Linux, shared tenancy) in one region; None where it is not known.
+        usd_per_hour: on-demand price (Linux, shared tenancy) in one region, or None where it is not known.
     """
 
     name: str
@@ -79,7 +79,7 @@ class Aws(ABC):
 
     @abstractmethod
     def vcpu_quota(self, family: str) -> VcpuQuota | None:
-        """Return the on-demand quota of this family's instances; None for a family without a known quota."""
+        """Return the on-demand quota of this family's instances, or None for a family without a known quota."""
 
     @abstractmethod
     def instance_types(self) -> list[InstanceType]:

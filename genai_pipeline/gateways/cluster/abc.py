@@ -9,11 +9,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from genai_pipeline.core.errors import Refused
+from genai_pipeline.gateways.cluster.free_resources import FreeNode
 
 Manifest = Mapping[str, Any]
 """A Kubernetes object as parsed YAML."""
 
 FIELD_MANAGER = "genai-pipeline"
+
+Waited = Literal["Deployment", "RayService"]
+"""Kinds that `wait_ready` can wait for."""
 
 
 def as_json(manifest: Manifest) -> dict[str, Any]:
@@ -76,12 +80,19 @@ class Difference:
 
 @dataclass(frozen=True)
 class Headroom:
-    """Room for more pods. None means unlimited, or unknown to this cluster. `source`: where it was read."""
+    """Room for more pods. None means unlimited, or unknown to this cluster.
+
+    Args:
+        gpus: of this machine. A cluster with nodes leaves it out, because a GPU is of use on its own node only.
+        source: where it was read.
+        nodes: what each node has left, or an empty list where the cluster has no nodes to choose from.
+    """
 
     memory_gib: float | None
     cpu: float | None
     gpus: float | None
     source: str
+    nodes: Sequence[FreeNode] = ()
 
 
 class Cluster(ABC):
@@ -95,7 +106,7 @@ class Cluster(ABC):
 
     @abstractmethod
     def get(self, kind: str, name: str) -> dict[str, Any] | None:
-        """Return the object as the API has it, with its status; None where there is no such object."""
+        """Return the object as the API has it, with its status, or None where there is no such object."""
 
     @abstractmethod
     def list(self, kind: str, labels: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
@@ -107,7 +118,7 @@ class Cluster(ABC):
 
     @abstractmethod
     def events(self, kind: str, name: str) -> list[ClusterEvent]:
-        """Return the events of the object; of a Deployment those of its pods too."""
+        """Return the events of the object; of a Deployment or a RayService those of what it makes too."""
 
     @abstractmethod
     def logs(self, labels: Mapping[str, str], lines: int = 100) -> str:
@@ -142,16 +153,24 @@ class Cluster(ABC):
         """Set the replicas of a Deployment. Raises NotFound."""
 
     @abstractmethod
-    def delete(self, kind: str, name: str, deadline_s: float = 60) -> None:
-        """Delete the object and wait until it and its pods are gone. It may be absent. Raises NotReady."""
+    def delete(self, kind: str, name: str, deadline_s: float | None = 60) -> None:
+        """Delete the object and wait until it and its pods are gone. It may be absent. Raises NotReady.
+
+        Args:
+            deadline_s: None: does not wait.
+        """
 
     @abstractmethod
     def wait_ready(
-        self, deployment: str, deadline_s: float, on_progress: Callable[[str], None] = lambda _: None
+        self,
+        name: str,
+        deadline_s: float,
+        on_progress: Callable[[str], None] = lambda _: None,
+        kind: Waited = "Deployment",
     ) -> dict[str, Any]:
-        """Wait until the Deployment's newest generation is available, and return it.
+        """Wait until the newest generation of a Deployment or a RayService serves, and return it.
 
-        The wait ends before the deadline when the Deployment can never become ready.
+        The wait ends before the deadline when the object can never become ready.
 
         Args:
             on_progress: called with a sentence whenever the state changes.

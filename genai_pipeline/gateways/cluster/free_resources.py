@@ -2,12 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from genai_pipeline.gateways.cluster.pods import Object, has_ended, quantity, requests_together
 
 PODS_OF_A_NODE = 110.0
 """A kubelet's default; nodes say their own number."""
+
+
+@dataclass(frozen=True)
+class FreeNode:
+    """A node, and what it has left for further pods: cores, bytes, pieces by resource."""
+
+    node: Object
+    free: Mapping[str, float]
+
+
+def free_nodes(nodes: Sequence[Object], pods: Sequence[Object]) -> tuple[FreeNode, ...]:
+    """Return the nodes with what `pods` leave of them. Count the pods of every namespace."""
+    return tuple(FreeNode(node, free_on(node, pods)) for node in nodes)
+
+
+def without_pods(nodes: Sequence[FreeNode], leaving: Sequence[Object]) -> list[FreeNode]:
+    """Return the nodes as they are once these pods, which were counted, have left them."""
+    by_node: dict[str, list[Object]] = {}
+    for pod in leaving:
+        if not has_ended(pod):
+            by_node.setdefault(str((pod.get("spec") or {}).get("nodeName")), []).append(pod)
+    back = {name: requests_together(pods) for name, pods in by_node.items()}
+    return [
+        replace(one, free={**one.free, **{k: one.free.get(k, 0.0) + v for k, v in given.items()}})
+        for one in nodes
+        for given in [back.get(one.node["metadata"]["name"], {})]
+    ]
 
 
 def free_on(node: Object, pods: Sequence[Object]) -> dict[str, float]:

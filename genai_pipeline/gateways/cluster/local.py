@@ -17,10 +17,12 @@ from genai_pipeline.gateways.cluster.abc import (
     Difference,
     Headroom,
     Manifest,
+    Waited,
     as_json,
 )
-from genai_pipeline.gateways.cluster.diagnosis.readiness import not_ready, readiness_of
-from genai_pipeline.gateways.cluster.pods import is_owned_by, is_ready
+from genai_pipeline.gateways.cluster.diagnosis.readiness import not_ready
+from genai_pipeline.gateways.cluster.diagnosis.waited_kinds import WAITED
+from genai_pipeline.gateways.cluster.pods import is_ready
 
 GUARD = {"X-Genai-Cluster": "1"}
 TIMEOUT_S = 45.0
@@ -78,24 +80,28 @@ class LocalCluster(Cluster):
     def scale(self, deployment: str, replicas: int) -> None:
         self._call("PUT", f"/scale/{deployment}", body={"replicas": replicas})
 
-    def delete(self, kind: str, name: str, deadline_s: float = 60) -> None:
+    def delete(self, kind: str, name: str, deadline_s: float | None = 60) -> None:
         self._call("DELETE", f"/objects/{kind}/{name}")
-        if kind == "Deployment":
-            self._wait_gone(lambda pod: is_owned_by(pod, kind, name), {}, f"{kind} {name}", deadline_s)
+        if kind in WAITED and deadline_s is not None:
+            self._wait_gone(lambda pod: WAITED[kind].owns(pod, name), {}, f"{kind} {name}", deadline_s)
 
     # -- waits
 
     def wait_ready(
-        self, deployment: str, deadline_s: float, on_progress: Callable[[str], None] = lambda _: None
+        self,
+        name: str,
+        deadline_s: float,
+        on_progress: Callable[[str], None] = lambda _: None,
+        kind: Waited = "Deployment",
     ) -> dict[str, Any]:
         end, said, version = time.monotonic() + deadline_s, "", 0
         while True:
             pods, version = self._listed("Pod", None)
-            found = self.get("Deployment", deployment)
+            found = self.get(kind, name)
             if found is None:
-                raise errors.NotReady(f"There is no Deployment {deployment} to wait for.", "Apply it first.")
-            own = [p for p in pods if is_owned_by(p, "Deployment", deployment)]
-            progress = readiness_of(found, own)
+                raise errors.NotReady(f"There is no {kind} {name} to wait for.", "Apply it first.")
+            own = [p for p in pods if WAITED[kind].owns(p, name)]
+            progress = WAITED[kind].readiness(found, own)
             if progress.summary != said:
                 said = progress.summary
                 on_progress(said)
@@ -104,7 +110,7 @@ class LocalCluster(Cluster):
             left = end - time.monotonic()
             why = progress.hopeless or (f"not within {deadline_s:g} s" if left <= 0 else "")
             if why:
-                raise not_ready(deployment, why, progress, self.events("Deployment", deployment), self._logs_of(own))
+                raise not_ready(kind, name, why, progress, self.events(kind, name), self._logs_of(own))
             self._changed_after(version, min(left, WATCH_S))
 
     def wait_gone(self, labels: Mapping[str, str], deadline_s: float) -> None:
@@ -130,8 +136,8 @@ class LocalCluster(Cluster):
             self._changed_after(version, min(left, WATCH_S))
 
     def _logs_of(self, pods: Sequence[Mapping[str, Any]]) -> str:
-        names = [p["metadata"]["labels"]["pod-template-hash"] for p in pods if not is_ready(p)]
-        return self.logs({"pod-template-hash": names[-1]}, 50) if names else ""
+        waiting = [p["metadata"]["labels"] for p in pods if not is_ready(p)]
+        return self.logs(waiting[-1], 50) if waiting else ""
 
     def _apply(self, objects: Sequence[Manifest], dry_run: bool, take_back: bool) -> builtins.list[dict[str, Any]]:
         asked = {"manager": self._manager, "dryRun": dry_run, "takeBack": take_back}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-GPU = "nvidia.com/gpu"
 GIB = 2**30
 
 Object = Mapping[str, Any]
@@ -55,6 +55,14 @@ def requests_together(pods: Iterable[Object]) -> dict[str, float]:
     return _sum(requests_of(pod.get("spec") or {}) for pod in pods) | {"pods": float(len(pods))}
 
 
+def is_of_device(resource: str) -> bool:
+    """Return whether a device plugin offers the resource, as it does GPUs: its name has a domain.
+
+    Source: Kubernetes documentation, "Resource Management for Pods and Containers: Extended resources".
+    """
+    return "/" in resource
+
+
 def shown(amount: float) -> str:
     """Return an amount for people: large ones, which are bytes, in Gi."""
     return f"{amount / GIB:g}Gi" if amount >= 2**20 else f"{amount:g}"
@@ -83,10 +91,60 @@ def is_owned_by(pod: Object, kind: str, name: str) -> bool:
     )
 
 
+@dataclass(frozen=True)
+class PodGroup:
+    """Pods of one template. `name` is empty where the object has one template only."""
+
+    name: str
+    template: Object
+    replicas: int
+
+
+HEAD = "head"
+
+
+def pod_groups(workload: Object) -> list[PodGroup]:
+    """Return what pods a Deployment, a Job or a RayService makes, and the most of each. Those that serve come first.
+
+    A multi-host replica of a RayService is several pods.
+    """
+    spec = workload["spec"]
+    if "rayClusterConfig" not in spec:
+        return [PodGroup("", spec["template"], spec.get("replicas", 1))]
+    cluster = spec["rayClusterConfig"]
+    workers = [
+        PodGroup(g["groupName"], g["template"], g.get("maxReplicas", g.get("replicas", 1)) * g.get("numOfHosts", 1))
+        for g in cluster.get("workerGroupSpecs") or []
+    ]
+    return [*workers, PodGroup(HEAD, cluster["headGroupSpec"]["template"], 1)]
+
+
+def has_pods(obj: Object) -> bool:
+    """Return whether it is an object of a release that makes pods."""
+    return obj["kind"] in ("Deployment", "RayService")
+
+
+def is_of_ray_service(pod: Object, service: str) -> bool:
+    """Return whether the pod is a head or a worker of one of the RayService's clusters: `<service>-<5 letters>`."""
+    labels = pod["metadata"].get("labels") or {}
+    cluster, of_type = labels.get("ray.io/cluster") or "", labels.get("ray.io/node-type")
+    return cluster.rsplit("-", 1)[0] == service and of_type in (HEAD, "worker")
+
+
+def is_head(pod: Object) -> bool:
+    """Return whether the pod is the head of a Ray cluster."""
+    return (pod["metadata"].get("labels") or {}).get("ray.io/node-type") == HEAD
+
+
 def is_of_deployment(pod: Object, deployment: str) -> bool:
-    """Return whether the pod's ReplicaSet is one of the Deployment's: `<deployment>-<template hash>`."""
+    """Return whether the pod's ReplicaSet is one of the Deployment's: `<deployment>-<template hash>`.
+
+    The local cluster has no ReplicaSets.
+    """
     owners = pod["metadata"].get("ownerReferences") or []
-    return any(o["kind"] == "ReplicaSet" and o["name"].rsplit("-", 1)[0] == deployment for o in owners)
+    return is_owned_by(pod, "Deployment", deployment) or any(
+        o["kind"] == "ReplicaSet" and o["name"].rsplit("-", 1)[0] == deployment for o in owners
+    )
 
 
 def container_states(pod: Object) -> list[Object]:
@@ -97,7 +155,7 @@ def container_states(pod: Object) -> list[Object]:
 
 
 def last_end(container: Object) -> Object:
-    """Return how the container last ended; empty for a container that never did."""
+    """Return how the container last ended, or an empty mapping for a container that never did."""
     return (container.get("lastState") or {}).get("terminated") or container["state"].get("terminated") or {}
 
 

@@ -20,7 +20,7 @@ class Hub(ABC):
         """Return the 40-hex commit sha that a branch, tag or sha stands for now."""
 
     def tags(self, repository: str) -> Mapping[str, str]:
-        """Return tag -> commit sha now; empty for a source whose revisions have no names."""
+        """Return tag -> commit sha now, or an empty mapping for a source whose revisions have no names."""
         return {}
 
     @abstractmethod

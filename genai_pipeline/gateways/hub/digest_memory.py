@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from genai_pipeline.core.errors import GenaiError, NotFound, NotReady, RevisionNotFound
+from genai_pipeline.core.errors import GenaiError, NotFound, NotReady, RevisionNotFound, Unavailable
 from genai_pipeline.gateways.hub.source_files import FileChanged, ListedFile, SourceFiles
 from genai_pipeline.gateways.store.abc import ObjectStore
 
@@ -122,12 +122,16 @@ class DigestMemory:
             self.changed = tuple(data["changed"])
         except NotFound:
             return
+        except Unavailable:
+            if self._store.writable:
+                raise
+            return  # a reader that keeps nothing reads the files once more
         except (ValueError, KeyError, TypeError, AttributeError):
             return  # not a memory of digests: everything is read once more
         self._known = known | self._known
 
     def _save(self) -> None:
-        if not self._store.exists():
+        if not self._store.writable or not self._store.exists():
             return  # a plan must not create the bucket, and some servers create it with the first object
         content = {
             "address": self._files.address,

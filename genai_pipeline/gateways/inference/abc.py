@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from genai_pipeline.core.task import Task
 
 Message = Mapping[str, Any]
 Tool = Mapping[str, Any]
@@ -24,7 +27,7 @@ class Completion:
     """A finished answer. Tokens as the engine counts them.
 
     Args:
-        reasoning: what the model thought before it answered; empty where the engine has no reasoning parser.
+        reasoning: what the model thought before it answered, or an empty text where the engine has no reasoning parser.
     """
 
     model: str
@@ -36,9 +39,62 @@ class Completion:
     reasoning: str = ""
 
     @property
-    def is_empty(self) -> bool:
-        """Return whether nothing was generated. Thoughts and tool calls are an answer as well as words are."""
-        return self.completion_tokens < 1 or not (self.text.strip() or self.reasoning.strip() or self.tool_calls)
+    def said(self) -> str:
+        """Return what there is to show."""
+        return self.text
+
+    @property
+    def fault(self) -> str:
+        """Return why this is no answer, or an empty text where it is one. Thoughts and tool calls count, too."""
+        if self.completion_tokens > 0 and (self.text.strip() or self.reasoning.strip() or self.tool_calls):
+            return ""
+        return f"the completion is empty ({self.completion_tokens} tokens, {self.finish_reason})"
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """The vector of one text. NaN stands for anything else than a number."""
+
+    model: str
+    vector: tuple[float, ...]
+    prompt_tokens: int
+    completion_tokens: int = 0
+
+    @property
+    def said(self) -> str:
+        """Return what there is to show."""
+        return f"{len(self.vector)} numbers"
+
+    @property
+    def fault(self) -> str:
+        """Return why this is no answer, or an empty text where it is one: finite numbers that are not all zero."""
+        wrong = sum(not math.isfinite(number) for number in self.vector)
+        if wrong:
+            return f"{wrong} of the {len(self.vector)} numbers of the embedding are not finite"
+        return "" if any(self.vector) else f"the embedding has {len(self.vector)} numbers, and none but 0"
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well a document fits a query. NaN stands for anything else than a number."""
+
+    model: str
+    value: float
+    prompt_tokens: int
+    completion_tokens: int = 0
+
+    @property
+    def said(self) -> str:
+        """Return what there is to show."""
+        return f"score {self.value:.4g}"
+
+    @property
+    def fault(self) -> str:
+        """Return why this is no answer, or an empty text where it is one."""
+        return "" if math.isfinite(self.value) else f"the score is {self.value}, which is not finite"
+
+
+Answer = Completion | Embedding | Score
 
 
 @dataclass(frozen=True)
@@ -71,6 +127,14 @@ class Inference(ABC):
     ) -> Completion:
         """Return one completion at temperature 0, not streamed."""
 
+    @abstractmethod
+    def ask(self, task: Task, model: str, text: str = "Hello", max_tokens: int = 64) -> Answer:
+        """Ask the endpoint of a task about one text, not streamed.
+
+        Args:
+            max_tokens: most tokens of the answer; only a task that generates has a limit.
+        """
+
     def within(self, deadline_s: float) -> Inference:
         """Return the same endpoint with another deadline for each request, in seconds, and its own connections."""
         return self
@@ -79,8 +143,9 @@ class Inference(ABC):
         """Close the connections."""
 
     def leave(self) -> DrainStatus | None:
-        """Ask one replica behind the address to close each connection after its answer; None if it does not know how.
+        """Ask one replica behind the address to close each connection after its answer.
 
-        Each call is a new connection and may reach another replica. Idempotent.
+        Each call is a new connection and may reach another replica. Idempotent. It returns None from an engine that
+        does not know how.
         """
         return None

@@ -28,9 +28,9 @@ class ChatAnswer:
     """One answer.
 
     Args:
-        reasoning: what the model thought before it answered; empty where the engine has no reasoning parser.
-        finish: the finish reason; empty where the answer ended without one.
-        usage: token counts as the endpoint gives them; empty where it gives none.
+        reasoning: what the model thought before it answered, or an empty text where the engine has no reasoning parser.
+        finish: the finish reason, or an empty text where the answer ended without one.
+        usage: token counts as the endpoint gives them, or an empty mapping where it gives none.
     """
 
     text: str = ""
@@ -63,7 +63,7 @@ def stream_events(content: bytes | bytearray) -> Iterator[Mapping[str, Any]]:
 
 
 def stream_event(line: str) -> Mapping[str, Any] | None:
-    """Return the chunk that one line of a stream holds; None for other lines and for the end of the stream.
+    """Return the chunk that one line of a stream holds, or None for other lines and for the end of the stream.
 
     Raises: ValueError: the line is not a chunk, or it reports an error of the server.
     """
@@ -85,6 +85,12 @@ END = "data: [DONE]"
 def reasoning_of(part: Mapping[str, Any]) -> str:
     """Return the thoughts in a message or in the delta of a chunk."""
     return part.get("reasoning") or part.get("reasoning_content") or ""
+
+
+def arrived(choice: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Return what a choice in a chunk holds, of a chat or a plain completion: thoughts, and a part of the answer."""
+    delta = {"content": choice["text"]} if "text" in choice else choice["delta"]
+    return bool(reasoning_of(delta)), bool(delta.get("content") or delta.get("tool_calls"))
 
 
 def _whole(data: Any) -> ChatAnswer:

@@ -6,6 +6,7 @@ It also leaves a stream one packet before its end, so that the connection is los
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -107,7 +108,9 @@ class InferenceClient:
             raise found
         return found
 
-    def _try(self, method: str, path: str, body: Mapping[str, Any] | None) -> EndpointReply | EngineUnavailable:
+    def _try(
+        self, method: str, path: str, body: Mapping[str, Any] | None, again: bool = True
+    ) -> EndpointReply | EngineUnavailable:
         what, content = f"{method} {self.url}{path}", bytearray()
         try:
             with self._http.stream(method, self.url + path, json=body) as response:
@@ -119,9 +122,23 @@ class InferenceClient:
             limit = f"{self.settings.deadline_s:g} s"
             return _because(error, EngineUnavailable(f"{what} did not answer within {limit}.", LOOK_AT_THE_LOG))
         except httpx.HTTPError as error:
+            if again and _closed_here(error):
+                return self._try(method, path, body, again=False)
             reason = str(error).rstrip(".") or type(error).__name__
             return _because(error, EngineUnavailable(f"{what} got no answer: {reason}.", LOOK_AT_THE_LOG))
         return EndpointReply(response.status_code, response.headers, bytes(content))
+
+
+def _closed_here(error: BaseException | None) -> bool:
+    """Return whether httpx itself closed the connection, before the request was sent.
+
+    Its pool closes a kept connection that has expired, also one that it has just given to another thread.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno == errno.EBADF:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _because(cause: Exception, error: EngineUnavailable) -> EngineUnavailable:

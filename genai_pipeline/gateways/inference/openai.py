@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import httpx
 
 from genai_pipeline.core.errors import EngineBroken, EngineUnavailable, Refused
-from genai_pipeline.gateways.inference.abc import Completion, DrainStatus, Inference, Message, Tool, ToolCall
-from genai_pipeline.gateways.inference.chat_answer import RawCall, parse_answer
+from genai_pipeline.core.task import Task
+from genai_pipeline.gateways.inference.abc import Answer, Completion, DrainStatus, Inference, Message, Tool
 from genai_pipeline.gateways.inference.inference_client import (
     LOOK_AT_THE_LOG,
     ClientSettings,
     EndpointReply,
     InferenceClient,
 )
+from genai_pipeline.gateways.inference.task_endpoint import TaskEndpoint, endpoint_of, read_chat
+
+Read = TypeVar("Read", bound=Answer)
 
 _OVERLOADED = 429
 _OF_THE_WAY = frozenset({_OVERLOADED, 502, 503, 504})
@@ -47,24 +50,18 @@ class OpenAIInference(Inference):
         self, model: str, messages: Sequence[Message], tools: Sequence[Tool] = (), max_tokens: int = 64
     ) -> Completion:
         body: dict[str, Any] = {"model": model, "messages": list(messages), "max_tokens": max_tokens, "temperature": 0}
-        if tools:
-            body["tools"] = list(tools)
-        content = self._answered("POST", "/chat/completions", body).content
+        return self._read(endpoint_of(Task.CHAT), body | ({"tools": list(tools)} if tools else {}), read_chat)
+
+    def ask(self, task: Task, model: str, text: str = "Hello", max_tokens: int = 64) -> Answer:
+        endpoint = endpoint_of(task)
+        return self._read(endpoint, endpoint.body(model, text, max_tokens), endpoint.read)
+
+    def _read(self, endpoint: TaskEndpoint, body: Mapping[str, Any], read: Callable[[bytes], Read]) -> Read:
+        content = self._answered("POST", endpoint.path, body).content
         try:
-            answer = parse_answer(content)
-            if not answer.model or not answer.finish:
-                raise ValueError("it names no model or no finish reason")
-            return Completion(
-                model=answer.model,
-                text=answer.text,
-                tool_calls=tuple(map(_tool_call, answer.calls)),
-                finish_reason=answer.finish,
-                prompt_tokens=int(answer.usage["prompt_tokens"]),
-                completion_tokens=int(answer.usage["completion_tokens"]),
-                reasoning=answer.reasoning,
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise self._not_understood("/chat/completions", "a chat completion", content) from error
+            return read(content)
+        except ValueError as error:
+            raise self._not_understood(endpoint.path, endpoint.wanted, content) from error
 
     def within(self, deadline_s: float) -> OpenAIInference:
         return OpenAIInference(self.base_url, deadline_s, self._client.settings.api_key)
@@ -106,11 +103,3 @@ class OpenAIInference(Inference):
             f"{self._client.url}{path} answered something that is not {wanted}: {content[:200]!r}.",
             "Is this address an OpenAI-compatible engine?",
         )
-
-
-def _tool_call(call: RawCall) -> ToolCall:
-    try:
-        arguments = json.loads(call.arguments or "{}")
-    except ValueError:
-        arguments = None
-    return ToolCall(call.name, arguments if isinstance(arguments, dict) else None)

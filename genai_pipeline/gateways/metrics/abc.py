@@ -18,9 +18,9 @@ class EngineMetrics:
         running, waiting: requests now.
         prompt_tokens, generation_tokens, requests_finished: counters since the engine started.
         ttft_buckets: upper bound in seconds (inf included) -> cumulative count of times to the first token.
-        inter_token_buckets: the same for the time between two tokens; empty where the engine does not export it.
-        responses: status class ("2xx") -> answers to user requests; None where the engine does not count them.
-        started_at: Unix time at which the youngest replica started; None where it is not exported.
+        inter_token_buckets: the same for the time between two tokens, or an empty mapping where it is not exported.
+        responses: status class ("2xx") -> answers to user requests, or None where the engine does not count them.
+        started_at: Unix time at which the youngest replica started, or None where it is not exported.
         age_s: seconds since this was measured.
     """
 
@@ -43,14 +43,14 @@ class GpuReading:
 
     Args:
         xid_error: code of the last Xid error, 0 for none.
-        double_bit_errors: uncorrectable ECC errors since the driver started.
+        double_bit_errors: uncorrectable ECC errors since the driver started, or None if they are not exported.
         row_remap_failures: above 0 the GPU has no spare rows left and has to be replaced.
         temperature_c: None where it is not exported.
     """
 
     gpu: str
     xid_error: int
-    double_bit_errors: int
+    double_bit_errors: int | None
     row_remap_failures: int
     temperature_c: float | None = None
 

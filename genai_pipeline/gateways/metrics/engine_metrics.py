@@ -14,16 +14,22 @@ from genai_pipeline.gateways.metrics.names import (
     ALL,
     INTER_TOKEN_BUCKET,
     PREFIXES,
+    PROXY_RESPONSES,
     RESPONSES,
     STARTED,
     metrics_from,
 )
 
-_WANTED = (*(prefix + name for prefix in PREFIXES for name in (*ALL, INTER_TOKEN_BUCKET)), RESPONSES, STARTED)
+_WANTED = (
+    *(prefix + name for prefix in PREFIXES for name in (*ALL, INTER_TOKEN_BUCKET)),
+    RESPONSES,
+    PROXY_RESPONSES,
+    STARTED,
+)
 
 
 class EngineMetricsReader(Metrics):
-    """Reads `<base_url>/metrics`. On Ray that address is the node's metrics port, not Serve's."""
+    """Reads `<base_url>/metrics`. On Ray a replica answers there: its own figures, at once, as without Ray."""
 
     def __init__(self, deadline_s: float = 5) -> None:
         self._client = httpx.Client(timeout=deadline_s, trust_env=False)

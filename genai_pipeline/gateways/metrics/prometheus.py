@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,13 +21,17 @@ from genai_pipeline.gateways.metrics.names import (
     ALL,
     INTER_TOKEN_BUCKET,
     KV_CACHE,
+    OWN,
     PREFIXES,
+    PROMPT_TOKENS,
+    PROXY_RESPONSES,
+    RAY,
     RESPONSES,
-    RUNNING,
     STARTED,
     Sample,
     metrics_from,
 )
+from genai_pipeline.gateways.metrics.sigv4 import SigV4
 
 _DCGM = {
     "xid_error": "DCGM_FI_DEV_XID_ERRORS",
@@ -36,8 +40,12 @@ _DCGM = {
     "temperature_c": "DCGM_FI_DEV_GPU_TEMP",
 }
 _REQUIRED_OF_GPU = "xid_error"
+RAY_LAG_S = 15
+"""How old a figure may be when Prometheus reads it from a pod of Ray, whose processes report every 10 s."""
 
 
+REFUSALS = (401, 403)
+_WORKSPACE = re.compile(r"/workspaces/(?P<id>[^/]+)")
 _IN_CLUSTER = re.compile(r"^https?://(?P<service>[a-z][a-z0-9-]*)\.(?P<namespace>[a-z0-9-]+)[.:/]")
 _THROUGH_API = re.compile(r"/namespaces/(?P<namespace>[^/]+)/services/(?:https?:)?(?P<service>[^/:]+)")
 
@@ -77,6 +85,7 @@ class PrometheusMetrics(Metrics):
         self._labels_of = labels_of
         self._fresh_within_s = fresh_within_s
         self._pause = pause
+        self._auth = auth
         self._client = httpx.Client(timeout=10, auth=auth, trust_env=False)
 
     def read(self, base_url: str) -> EngineMetrics:
@@ -86,11 +95,12 @@ class PrometheusMetrics(Metrics):
     def latest(self, base_url: str) -> EngineMetrics:
         labels = self._labels_of(base_url)
         now = self._now()
-        scraped = self._query(f"min(timestamp({_series(labels, RUNNING)}))", now)
+        scraped = self._query(_measured_at(labels), now)
         if not scraped:
             raise self._unseen(labels, "has no series")
         ours = _matchers(labels)
-        counted = self._query(f'sum by (__name__, handler, status) ({{__name__="{RESPONSES}", {ours}}})', now)
+        names, by = f"{RESPONSES}|{PROXY_RESPONSES}", "__name__, handler, status, route, status_code"
+        counted = self._query(f'sum by ({by}) ({{__name__=~"{names}", {ours}}})', now)
         started = self._query(f'max by (__name__) ({{__name__="{STARTED}", {ours}}})', now)
         samples = [*self._samples(labels, now), *map(_sample, counted), *map(_sample, started)]
         read = metrics_from(samples, f"{self._url} for {base_url}")
@@ -108,7 +118,8 @@ class PrometheusMetrics(Metrics):
         found: dict[str, dict[str, float]] = {}
         for series in self._query(ours):
             name, labels, value = _sample(series)
-            gpu = labels.get("UUID") or f"{labels.get('Hostname', '?')}/{labels.get('gpu', '?')}"
+            host = labels.get("hostname") or labels.get("Hostname", "?")  # renamed after dcgm-exporter 4.5.3
+            gpu = labels.get("UUID") or f"{host}/{labels.get('gpu', '?')}"
             found.setdefault(gpu, {})[name] = value
         if not found or any(_DCGM[_REQUIRED_OF_GPU] not in values for values in found.values()):
             raise EngineUnavailable(
@@ -120,7 +131,7 @@ class PrometheusMetrics(Metrics):
     def _fresh_time(self, labels: Mapping[str, str]) -> float:
         """Return a moment by Prometheus' clock at which every replica was scraped after this call began."""
         asked_at = now = self._now()
-        oldest = f"min(timestamp({_series(labels, RUNNING)}))"
+        oldest = _measured_at(labels)
         while True:
             scraped = self._query(oldest, now)
             if scraped and _sample(scraped[0])[2] > asked_at:
@@ -137,6 +148,16 @@ class PrometheusMetrics(Metrics):
             "Does a PodMonitor or ServiceMonitor select the engine's pods?",
         )
 
+    def _refused(self, response: httpx.Response) -> EngineUnavailable:
+        remedy = "Check the credentials, and who may query that Prometheus."
+        workspace = _WORKSPACE.search(self._url)
+        if workspace and isinstance(self._auth, SigV4):
+            remedy = (
+                f"The role of this process needs aps:QueryMetrics on workspace {workspace['id']}. "
+                f"Requests are signed for region {self._auth.region} (AWS_REGION)."
+            )
+        return EngineUnavailable(f"{self._url} refused (HTTP {response.status_code}): {_words_of(response)}.", remedy)
+
     def _now(self) -> float:
         return float(self._get("time()")["result"][0])
 
@@ -147,6 +168,8 @@ class PrometheusMetrics(Metrics):
         fields = {"query": promql} | ({} if at is None else {"time": f"{at:.3f}"})
         try:
             response = self._client.post(f"{self._url}/api/v1/query", data=fields)
+            if response.status_code in REFUSALS:
+                raise self._refused(response)
             body = response.json()
             if body["status"] != "success":
                 raise EngineUnavailable(
@@ -159,8 +182,24 @@ class PrometheusMetrics(Metrics):
             ) from error
 
 
-def _series(labels: Mapping[str, str], *names: str) -> str:
-    pattern = f"({'|'.join(PREFIXES)})({'|'.join(names)})"
+def _words_of(response: httpx.Response) -> str:
+    """Return why a request was refused. AWS and proxies do not write it as Prometheus does."""
+    try:
+        body = response.json()
+    except ValueError:
+        return " ".join(response.text.split())[:200] or response.reason_phrase
+    said = (body.get(name) for name in ("message", "Message", "error")) if isinstance(body, dict) else ()
+    return next((str(words) for words in said if words), response.reason_phrase)
+
+
+def _measured_at(labels: Mapping[str, str]) -> str:
+    """Return the query for when the replica that was read longest ago was measured."""
+    plain, on_ray = (_series(labels, PROMPT_TOKENS, prefixes=prefixes) for prefixes in (OWN, (RAY,)))
+    return f"min(timestamp({plain}) or timestamp({on_ray}) - {RAY_LAG_S})"
+
+
+def _series(labels: Mapping[str, str], *names: str, prefixes: Sequence[str] = PREFIXES) -> str:
+    pattern = f"({'|'.join(prefixes)})({'|'.join(names)})"
     return f"{{__name__=~{json.dumps(pattern)}, {_matchers(labels)}}}"
 
 
@@ -180,7 +219,7 @@ def _gpu(name: str, values: dict[str, float]) -> GpuReading:
     return GpuReading(
         gpu=name,
         xid_error=count("xid_error"),
-        double_bit_errors=count("double_bit_errors"),
+        double_bit_errors=count("double_bit_errors") if _DCGM["double_bit_errors"] in values else None,
         row_remap_failures=count("row_remap_failures"),
         temperature_c=values.get(_DCGM["temperature_c"]),
     )

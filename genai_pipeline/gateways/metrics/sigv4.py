@@ -18,7 +18,7 @@ class SigV4(httpx.Auth):
     def __init__(self, region: str) -> None:
         from botocore.session import Session
 
-        self._region = region
+        self.region = region
         self._session = Session()
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
@@ -28,7 +28,7 @@ class SigV4(httpx.Auth):
         keys = self._keys()
         headers = {"Content-Type": request.headers.get("Content-Type", "")}
         signed = AWSRequest(request.method, str(request.url), headers=headers, data=request.content)
-        SigV4Auth(keys, "aps", self._region).add_auth(signed)
+        SigV4Auth(keys, "aps", self.region).add_auth(signed)
         request.headers.update(dict(signed.headers.items()))
         yield request
 

@@ -6,9 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-DELETED_AT_ONCE = 1000
-"""Keys of one request. Source: Amazon S3 API reference, "DeleteObjects"."""
-
 CHUNK = 64 * 1024
 """Bytes of the largest read. With 1 MiB, the allocator's arenas of sixteen threads took 40 MiB more, and grew by 7 MiB
 with each GiB that passed."""
@@ -46,13 +43,32 @@ class Upload:
     started_at: float
 
 
+@dataclass
+class Abilities:
+    """Remember what a server does as Amazon S3 does: true until it refuses, or until the user forbids it."""
+
+    crc64: bool = True
+    """It compares bodies with a CRC-64/NVME. Otherwise they come with an MD5."""
+    many_deletes: bool = True
+    """It deletes many objects by one request. Otherwise each takes a request of its own."""
+    known: bool = True
+    """An upload in parts ended well. Of Amazon S3 that is known without a try."""
+
+
 class ObjectStore(ABC):
     """One bucket. Every method raises StoreUnavailable if the store does not answer."""
 
     bucket: str
+    writable: bool = True
+    """Whether it may be written to; what is only remembered there is not kept otherwise."""
+
+    @property
+    def abilities(self) -> Abilities:
+        """Return what the server could do so far."""
+        return Abilities()
 
     def requests(self) -> Mapping[str, int]:
-        """Return the number of requests so far by operation (``PutObject``, …); empty if the store does not count."""
+        """Return the number of requests by operation (``PutObject``, …), or an empty mapping without a counter."""
         return {}
 
     @abstractmethod
@@ -118,8 +134,17 @@ class ObjectStore(ABC):
         """Delete `key`. An absent key is fine."""
 
     @abstractmethod
-    def delete_many(self, keys: Sequence[str]) -> None:
-        """Delete at most DELETED_AT_ONCE keys in one request. Absent keys are fine."""
+    def delete_first(self, keys: Sequence[str]) -> int:
+        """Delete as many of the first keys as go at once, and return their number, which may be 0.
+
+        Absent keys are fine. It takes no longer than one request does, tries included.
+        """
+
+    def delete_all(self, keys: Sequence[str]) -> None:
+        """Delete all these keys, however many. Absent keys are fine."""
+        done = 0
+        while done < len(keys):
+            done += self.delete_first(keys[done:])
 
     @abstractmethod
     def copy(self, source: str, target: str, etag: str | None = None) -> str:

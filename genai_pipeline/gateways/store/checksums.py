@@ -43,7 +43,7 @@ class Crc64:
 
 
 def of_parts(parts: Sequence[UploadedPart]) -> str | None:
-    """Return the checksum of the whole object from those of its parts in order; None if a part lacks one."""
+    """Return the checksum of the whole object from those of its parts in order, or None if a part lacks one."""
     from awscrt import checksums
 
     whole = 0

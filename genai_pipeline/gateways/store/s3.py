@@ -10,12 +10,13 @@ from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import replace
 from typing import Any
 
-from genai_pipeline.core.errors import AlreadyExists, NotFound, StoreConflict, StoreUnavailable
+from genai_pipeline.core.errors import AlreadyExists, NotFound, StoreConflict
 from genai_pipeline.gateways.redaction import keep_secrets_out_of_logs
-from genai_pipeline.gateways.store.abc import CHUNK, Body, ObjectStore, StoredObject, Upload, UploadedPart
+from genai_pipeline.gateways.store.abc import CHUNK, Abilities, Body, ObjectStore, StoredObject, Upload, UploadedPart
 from genai_pipeline.gateways.store.checksums import HEADER, of_parts
 from genai_pipeline.gateways.store.s3_client import S3Client
 from genai_pipeline.gateways.store.s3_copy import copy_object
+from genai_pipeline.gateways.store.s3_delete import delete_first
 from genai_pipeline.gateways.store.s3_settings import S3Settings, bucket_and_key
 
 READ_ATTEMPTS = 4
@@ -34,6 +35,10 @@ class S3Store(ObjectStore):
 
     def __repr__(self) -> str:
         return f"S3Store({self.bucket!r}, {self.settings.endpoint!r})"
+
+    @property
+    def abilities(self) -> Abilities:
+        return self._client.abilities
 
     def requests(self) -> Mapping[str, int]:
         return dict(self._client.requests)
@@ -170,17 +175,8 @@ class S3Store(ObjectStore):
         with self._translating_errors("delete", key):
             self._s3.delete_object(Bucket=self.bucket, Key=key)
 
-    def delete_many(self, keys: Sequence[str]) -> None:
-        if not keys:
-            return
-        listed = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
-        with self._translating_errors(f"delete {len(keys)} objects like", keys[0]):
-            done = self._s3.delete_objects(Bucket=self.bucket, Delete=listed)
-        for refused in done.get("Errors", ()):  # the request as a whole succeeds nevertheless
-            raise StoreUnavailable(
-                f"The object store did not delete {self.url(refused['Key'])} ({refused.get('Code', 'no reason')}).",
-                "Run this again; if it repeats, s3:DeleteObject is denied or the object is locked.",
-            )
+    def delete_first(self, keys: Sequence[str]) -> int:
+        return delete_first(self, self._client, keys)
 
     def copy(self, source: str, target: str, etag: str | None = None) -> str:
         return copy_object(self, self._client, self.settings, source, target, etag)
@@ -193,18 +189,16 @@ class S3Store(ObjectStore):
 
     def _begin(self, key: str) -> Any:
         """Ask for a checksum over the whole object. A server that refuses it is not asked for it again."""
-        sender = self._client.sender
-        if sender.with_crc64:
+        s3 = self._s3  # made before its abilities are looked at, because the user's settings may forbid the checksum
+        if self.abilities.crc64:
             whole = {"ChecksumAlgorithm": "CRC64NVME", "ChecksumType": "FULL_OBJECT"}
             try:
-                return self._s3.create_multipart_upload(
-                    Bucket=self.bucket, Key=key, **whole, **self.settings.encryption
-                )
+                return s3.create_multipart_upload(Bucket=self.bucket, Key=key, **whole, **self.settings.encryption)
             except _errors().ClientError as error:
                 if not _errors().refuses_checksum(error):
                     raise
-        begun = self._s3.create_multipart_upload(Bucket=self.bucket, Key=key, **self.settings.encryption)
-        sender.with_crc64 = False
+        begun = s3.create_multipart_upload(Bucket=self.bucket, Key=key, **self.settings.encryption)
+        self.abilities.crc64 = False
         return begun
 
     def upload_part(self, upload: Upload, number: int, body: Body) -> UploadedPart:
@@ -222,6 +216,8 @@ class S3Store(ObjectStore):
 
     def complete_upload(self, upload: Upload, parts: list[UploadedPart]) -> str:
         ordered = sorted(parts, key=lambda p: p.number)
+        if not self.abilities.crc64:  # a server may name checksums that it does not take
+            ordered = [replace(part, checksum=None) for part in ordered]
         checksum = of_parts(ordered)
         listed = [_completed(part) for part in ordered]
         whole = {"ChecksumCRC64NVME": checksum, "ChecksumType": "FULL_OBJECT"} if checksum else {}

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from genai_pipeline.core.errors import Refused
 from genai_pipeline.gateways.connections import is_loopback
 from genai_pipeline.gateways.redaction import require_address_without_password, require_sendable
+from genai_pipeline.gateways.store.abc import Abilities
+from genai_pipeline.gateways.store.s3_integrity import is_amazon
 from genai_pipeline.gateways.store.s3_settings import S3Settings
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ class S3Client:
         self._lock = threading.Lock()
         self.requests: Counter[str] = Counter()
         """Requests by operation since the client was made, retries included."""
+        self.abilities = Abilities(known=is_amazon(settings.endpoint))
 
     @property
     def boto3(self) -> Any:
@@ -64,6 +67,7 @@ class S3Client:
         from botocore.exceptions import NoCredentialsError
         from botocore.session import get_session
 
+        from genai_pipeline.gateways.store.s3_integrity import use_md5_where_required, wants_no_crc64
         from genai_pipeline.gateways.store.s3_pace import bound_answers
         from genai_pipeline.gateways.store.s3_retries import add_retries
         from genai_pipeline.gateways.store.s3_sender import Sender, counter
@@ -71,7 +75,7 @@ class S3Client:
         settings, core = self._settings, get_session()
         require_address_without_password(settings.endpoint or "", "AWS_ENDPOINT_URL, or a source's `endpoint`,")
         session = Session(settings.access_key, settings.secret_key, region_name=settings.region, botocore_session=core)
-        client = self._boto3_client(session)
+        client = self._boto3_client(session, core)
         credentials = session.get_credentials()
         if credentials is None:
             raise NoCredentialsError
@@ -80,12 +84,17 @@ class S3Client:
         ca_bundle = core.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
         self.requests, count = counter()
         client.meta.events.register("before-send.s3", lambda event_name, **_: count(event_name.rpartition(".")[2]))
+        if wants_no_crc64(core):
+            self.abilities.crc64 = False
+        use_md5_where_required(client)
         add_retries(client)
         bound_answers(client, settings, ca_bundle)
-        return client, Sender(client, credentials, self._bucket, settings, ca_bundle, count)
+        return client, Sender(client, credentials, self._bucket, settings, self.abilities, ca_bundle, count)
 
-    def _boto3_client(self, session: Any) -> Any:
+    def _boto3_client(self, session: Any, core: Any) -> Any:
         from botocore.config import Config
+
+        from genai_pipeline.gateways.store.s3_integrity import checksum_settings
 
         endpoint = self._settings.endpoint
         config = Config(
@@ -93,6 +102,7 @@ class S3Client:
             s3={"addressing_style": "path" if endpoint else "virtual"},
             retries={"mode": "standard", "max_attempts": 4},
             proxies={} if is_loopback(endpoint or "") else None,
+            **checksum_settings(core, endpoint),
         )
         try:
             return session.client("s3", endpoint_url=endpoint, config=config)

@@ -11,6 +11,7 @@ from botocore.exceptions import (
     FlexibleChecksumError,
     HTTPClientError,
     IncompleteReadError,
+    InvalidChecksumConfigError,
     InvalidConfigError,
     LoginError,
     NoCredentialsError,
@@ -56,6 +57,13 @@ _BUSY = {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "5
 _DAMAGED = {"BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "IncompleteBody"}
 _CONFLICT = {"PreconditionFailed", "ConditionalRequestConflict", "InvalidPart", "InvalidPartOrder", "412"}
 _ELSEWHERE = {"PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed", "301", "307"}
+_UNKNOWN = {"InvalidRequest", "InvalidArgument", "NotImplemented", "501"}
+"""Codes of a header or operation that a server does not know, as MinIO, Ceph, R2, Backblaze and Google answer."""
+_CHECKSUM_WORDS = ("checksum", "x-amz-trailer", "content-md5")
+_NO_CHECKSUMS = (
+    "Set AWS_REQUEST_CHECKSUM_CALCULATION=when_required and AWS_RESPONSE_CHECKSUM_VALIDATION=when_required: then only "
+    "an MD5 is sent. If they are set, use another S3."
+)
 _ABSENT = {"NoSuchKey", "NoSuchUpload", "NotFound", "404"}
 
 
@@ -67,9 +75,17 @@ def is_conflict(error: ClientError) -> bool:
     return code_of(error) in _CONFLICT
 
 
-def refuses_checksum(error: Exception) -> bool:
-    """Return whether the server may have refused the request because of its CRC-64/NVME."""
-    return isinstance(error, ClientError) and code_of(error) in ("InvalidRequest", "InvalidArgument", "NotImplemented")
+def refuses_checksum(error: ClientError) -> bool:
+    """Return whether the server may have refused the request because of its checksum.
+
+    A digest of a body that was sent without one cannot be wrong: Ceph says so of a header that it does not know.
+    """
+    return code_of(error) in (*_UNKNOWN, "XAmzContentSHA256Mismatch")
+
+
+def refuses_many_deletes(error: ClientError) -> bool:
+    """Return whether the server may know no DeleteObjects, or not with this checksum."""
+    return code_of(error) in (*_UNKNOWN, "MissingContentMD5", "MethodNotAllowed", "405")
 
 
 def translated(error: Exception, what: str, address: str, endpoint: str) -> GenaiError | None:
@@ -85,6 +101,10 @@ def translated(error: Exception, what: str, address: str, endpoint: str) -> Gena
         return AccessDenied(f"There are no credentials to {what}: {_words(error)}.", _GET_NEW)
     if isinstance(error, ClientError):
         return _refusal(error, what, address, endpoint)
+    if isinstance(error, InvalidChecksumConfigError):
+        return Refused(
+            f"Cannot {what}: {_words(error)}.", "Correct the variable of this name, or the file of the AWS CLI."
+        )
     if isinstance(error, ParamValidationError):
         return Refused(f"Cannot {what}: {_words(error)}.", "Correct the name of the bucket, or the key.")
     if isinstance(error, (BotoCoreError, *BROKEN_STREAM)):
@@ -114,7 +134,8 @@ def _refusal(error: ClientError, what: str, address: str, endpoint: str) -> Gena
     if code in _DAMAGED:
         return StoreUnavailable(
             f"The bytes sent to {what} arrived damaged at every try ({code}).",
-            f"Find what changes bytes between here and {endpoint} (a proxy, bad memory), then run this again.",
+            f"Find what changes bytes between here and {endpoint} (a proxy, bad memory), then run this again. "
+            f"Or the server knows no such checksum. {_NO_CHECKSUMS}",
         )
     return _access_refusal(error, code, status, what, endpoint) or _service_refusal(error, code, status, what, endpoint)
 
@@ -139,6 +160,9 @@ def _service_refusal(error: ClientError, code: str, status: int, what: str, endp
         return Refused(
             f"Cannot {what}: the bucket is in {region}.", f"Set AWS_REGION={region}, of a source its `region`."
         )
+    refused = f"{endpoint} refused to {what}: {_words(error)}."
+    if status in (400, 501) and any(word in str(error).lower() for word in _CHECKSUM_WORDS):
+        return Refused(refused, _NO_CHECKSUMS)
     if status == 501:
         return Refused(
             f"{endpoint} cannot {what} ({_said(error)}).",
@@ -148,7 +172,7 @@ def _service_refusal(error: ClientError, code: str, status: int, what: str, endp
         return StoreUnavailable(
             f"The object store could not {what} now ({_said(error)}).", "Run this again in a minute."
         )
-    return Refused(f"{endpoint} refused to {what}: {_words(error)}.", "Correct what it names.")
+    return Refused(refused, "Correct what it names.")
 
 
 def _region_of(error: ClientError) -> str:

@@ -26,7 +26,7 @@ from urllib3.util import Timeout
 from genai_pipeline.gateways.backoff import backoff_s, retry_after_s
 from genai_pipeline.gateways.connections import Connections
 from genai_pipeline.gateways.pace import Pace
-from genai_pipeline.gateways.store.abc import Body
+from genai_pipeline.gateways.store.abc import Abilities, Body
 from genai_pipeline.gateways.store.checksums import HEADER, crc64nvme, md5
 from genai_pipeline.gateways.store.s3_errors import refuses_checksum
 from genai_pipeline.gateways.store.s3_retries import AGAIN
@@ -51,6 +51,7 @@ class Sender:
 
     Args:
         client, credentials: boto3's client of the bucket, and the credentials of its session.
+        abilities: of the server; a refused checksum is noted there.
         ca_bundle: a file of certificates; None means the default of `Connections`.
         count: called with the operation of each request that is sent.
     """
@@ -61,6 +62,7 @@ class Sender:
         credentials: Any,
         bucket: str,
         settings: S3Settings,
+        abilities: Abilities,
         ca_bundle: str | None,
         count: Callable[[str], None],
     ) -> None:
@@ -69,9 +71,7 @@ class Sender:
         self._credentials, self._region = credentials, client.meta.region_name
         self._connections = Connections(settings.connections, TIMEOUT, ca_bundle)
         self._pace = Pace(settings.connections)
-        self._count, self._sleep = count, settings.sleep
-        self.with_crc64 = True
-        """Whether the server accepts a CRC-64/NVME; otherwise it gets an MD5."""
+        self._count, self._sleep, self._abilities = count, settings.sleep, abilities
 
     def put(self, operation: str, key: str, query: Mapping[str, str], body: Body, headers: Mapping[str, str]) -> Any:
         """Send one body, and return the headers of S3's answer, which contain an ETag.
@@ -81,19 +81,17 @@ class Sender:
         Raises: ClientError, HTTPError.
         """
         url = self._bucket_url + quote(key, safe="/-._~") + (f"?{urlencode(query)}" if query else "")
-        sums = {HEADER: crc64nvme(body), **_NAMED} if self.with_crc64 else {"Content-MD5": md5(body)}
+        sums = {HEADER: crc64nvme(body), **_NAMED} if self._abilities.crc64 else {"Content-MD5": md5(body)}
         last = time.monotonic() + LONGEST_SEND_S
         for failures in range(1, ATTEMPTS + 1):
             asked_s = None
             try:
-                answer = self._once(operation, url, body, {**headers, **sums})
+                answer, sums = self._accepted(operation, url, body, headers, sums)
                 if answer.status == 200:
                     return _checked(answer, sums)
                 error: Exception = _client_error(answer, operation)
                 asked_s = retry_after_s(answer.headers)
-                if operation == "PutObject" and HEADER in sums and refuses_checksum(error):
-                    self.with_crc64, sums = False, {"Content-MD5": md5(body)}
-                elif not _may_pass(answer.status, error):
+                if not _may_pass(answer.status, error):
                     raise error
             except HTTPError as broken:
                 error = broken
@@ -101,6 +99,19 @@ class Sender:
                 raise error
             self._sleep(backoff_s(failures, FIRST_WAIT_S, asked_s))
         raise AssertionError("unreachable")
+
+    def _accepted(
+        self, operation: str, url: str, body: Body, headers: Mapping[str, str], sums: dict[str, str]
+    ) -> tuple[urllib3.BaseHTTPResponse, dict[str, str]]:
+        """Return S3's answer, and the checksums that were sent. A refused CRC-64/NVME is replaced by an MD5 at once."""
+        answer = self._once(operation, url, body, {**headers, **sums})
+        if HEADER not in sums or answer.status == 200 or not refuses_checksum(_client_error(answer, operation)):
+            return answer, sums
+        sums = {"Content-MD5": md5(body)}
+        answer = self._once(operation, url, body, {**headers, **sums})
+        if answer.status == 200:  # else the first answer was about something else
+            self._abilities.crc64 = False
+        return answer, sums
 
     def _once(self, operation: str, url: str, body: Body, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
         with self._pace.turn():

@@ -15,6 +15,8 @@ from pathlib import Path
 from genai_pipeline.local.state_files import write_private
 
 TRIES = 64
+SHARED_PORTS = range(20_000, 32_000)
+"""Below those that Linux gives to connections."""
 
 
 class Addresses:
@@ -27,6 +29,15 @@ class Addresses:
     def pod(self, used: set[str], ports: Sequence[int]) -> str:
         """An address for a new pod, not one of `used`."""
         return _free(self._pods, used, ports)
+
+    def ports(self, used: set[int], count: int) -> int:
+        """The first of `count` ports in a row that are free on every address, for servers that bind to all of them."""
+        firsts = range(SHARED_PORTS.start, SHARED_PORTS.stop, count)
+        start = zlib.crc32(str(self._file).encode()) % len(firsts)
+        for first in [*firsts[start:], *firsts[:start]]:
+            if first not in used and all(can_bind("0.0.0.0", port) for port in range(first, first + count)):
+                return first
+        return firsts[start]  # the owner reports that it is taken
 
     def service(self, namespace: str, name: str, ports: Sequence[int] = ()) -> str:
         """The Service's address, the same for ever."""

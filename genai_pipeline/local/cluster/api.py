@@ -17,8 +17,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from genai_pipeline.core.errors import GenaiError, NotFound
+from genai_pipeline.gateways.cluster.kinds import CLUSTER_SCOPED
 from genai_pipeline.local.cluster.control_plane import ControlPlane
-from genai_pipeline.local.cluster.objects import CLUSTER_SCOPED
 from genai_pipeline.local.cluster.server_side_apply import presentable
 
 GUARD_HEADER = "x-genai-cluster"

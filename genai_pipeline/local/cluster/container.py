@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import re
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,11 @@ class PodContext:
     def log(self, container: str) -> Path:
         return self.folder / f"{container}.log"
 
+    @property
+    def short_folder(self) -> Path:
+        """For unix sockets, whose paths may have 107 bytes. It need not exist, and is removed with the pod."""
+        return Path(tempfile.gettempdir()) / f"genai-{self.pod['metadata']['uid'][:8]}"
+
     def previous_log(self, container: str) -> Path:
         """Of the container's predecessor, if it had one."""
         return self.folder / f"{container}.previous.log"
@@ -74,16 +80,18 @@ def command_and_environment(container: Mapping[str, Any], context: PodContext) -
     """The container's command line and environment, every reference resolved."""
     locate = _locator(container, context)
     environment = {k: locate(v) for k, v in _environment(container, context).items()}
+    own = {"GENAI_SHORT_FOLDER": str(context.short_folder)}
     for volume in context.pod["spec"].get("volumes") or []:
         variable = "GENAI_VOLUME_" + volume["name"].upper().replace("-", "_")
-        environment[variable] = str(_volume_path(volume, context))
+        own[variable] = str(_volume_path(volume, context))
 
     def given(field: str) -> list[str]:
-        return [locate(expand(word, environment)) for word in container.get(field) or []]
+        # The machine's own paths come last: a mountPath such as /tmp must not be replaced in them.
+        return [expand(locate(expand(word, environment)), own) for word in container.get(field) or []]
 
     # What the image stands for is this machine's own, not the manifest's: its paths are no mount paths.
     command = on_this_machine(given("command")) or entrypoint(container["image"], context.images)
-    return [*command, *given("args")], environment
+    return [*command, *given("args")], environment | own
 
 
 def expand(text: str, environment: Mapping[str, str]) -> str:

@@ -1,7 +1,7 @@
 """The cluster itself: objects in, reconciled state out. api.py speaks HTTP for it.
 
-One loop reconciles: Deployments make pods, pods become processes, Services follow the ready pods. An apply
-or a probe wakes it; otherwise it looks again every 0.15 s, or every second when all is ready.
+One loop reconciles: Deployments and RayServices make pods, pods become processes, Services follow the ready pods. An
+apply or a probe wakes it; otherwise it looks again every 0.15 s, or every second when all is ready.
 """
 
 from __future__ import annotations
@@ -24,12 +24,15 @@ from genai_pipeline.local.cluster.controllers import Controllers
 from genai_pipeline.local.cluster.event_log import EventLog
 from genai_pipeline.local.cluster.images import known_images
 from genai_pipeline.local.cluster.kubelet import Kubelet
-from genai_pipeline.local.cluster.node import Node, tail
+from genai_pipeline.local.cluster.node import Node
 from genai_pipeline.local.cluster.object_files import ObjectFiles, key_of
 from genai_pipeline.local.cluster.objects import ENFORCED, Object, namespace_of, timestamp
+from genai_pipeline.local.cluster.pod_making import end_pod
+from genai_pipeline.local.cluster.ray_services import RayServices
 from genai_pipeline.local.cluster.server_side_apply import applied
 from genai_pipeline.local.cluster.service_ports import ServicePorts
 from genai_pipeline.local.cluster.validate import problems
+from genai_pipeline.local.log_files import tail
 from genai_pipeline.local.supervision.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -58,6 +61,7 @@ class ControlPlane:
             wake=self._wake.set,
         )
         self._controllers = Controllers(self._node)
+        self._ray_services = RayServices(self._node)
         self._kubelet = Kubelet(self._node)
         self._services = ServicePorts(self.store, self._events, self._node.addresses)
         self._services_lock = asyncio.Lock()
@@ -78,10 +82,11 @@ class ControlPlane:
     def close(self) -> None:
         """Close the ports and stop probing; the pods' processes go on under supervisord."""
         self._kubelet.stop()
+        self._ray_services.stop()
         self._services.close()
 
     async def _reconcile(self) -> None:
-        if self._controllers.sync():
+        if self._controllers.sync() | self._ray_services.sync():
             self._wake.set()
         await self._sync_services()
         before = self.store.version
@@ -126,7 +131,7 @@ class ControlPlane:
             return
         for obj in self.store.in_namespace(name) if kind == "Namespace" else [live]:
             if obj["kind"] == "Pod":
-                self._controllers.end(obj)
+                end_pod(self._node, obj)
             else:
                 self.store.remove(key_of(obj))
         if kind == "Namespace":

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
 import time
-import uuid
 
 from genai_pipeline.gateways.cluster.pods import is_owned_by
 from genai_pipeline.local.cluster import deployments
@@ -15,17 +13,17 @@ from genai_pipeline.local.cluster.objects import (
     Object,
     template_hash,
     terminating,
-    timestamp,
 )
+from genai_pipeline.local.cluster.pod_making import end_pod, free_address, new_pod
 
-_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
-POD_NAME_MAX = 63
-"""A pod's name is its host name."""
+NAME_MAX = 46
+"""What is kept of a Deployment's name: a pod's name has two hashes, too."""
 
 
 class Controllers:
     def __init__(self, node: Node) -> None:
         self._node, self._store = node, node.store
+        self._up_since = time.time()
 
     def sync(self) -> bool:
         """One round over every Deployment; True if it made or ended a pod."""
@@ -34,22 +32,16 @@ class Controllers:
             acted |= self._sync_one(deployment)
         return acted
 
-    def end(self, pod: Object) -> None:
-        """Mark the pod for deletion, at the latest after its grace period."""
-        grace = pod["spec"].get("terminationGracePeriodSeconds", 30)
-        until = timestamp(time.time() + grace)
-        self._store.update(key_of(pod), lambda p: p | {"metadata": p["metadata"] | {"deletionTimestamp": until}})
-
     def _sync_one(self, deployment: Object) -> bool:
         now = time.time()
         step = deployments.next_changes(deployment, self._pods_of(deployment), now)
         for pod in step.delete:
             self._node.events.record(deployment, "Normal", "ScalingDown", f"Deleting pod {pod['metadata']['name']}")
-            self.end(pod)
+            end_pod(self._node, pod)
         for _ in range(step.create):
             pod = self._create_pod(deployment)
             self._node.events.record(deployment, "Normal", "ScalingUp", f"Created pod {pod['metadata']['name']}")
-        status = deployments.status_of(deployment, self._pods_of(deployment), now)
+        status = deployments.status_of(deployment, self._pods_of(deployment), now, self._up_since)
         self._store.update(key_of(deployment), lambda d: d | {"status": status})
         return bool(step.create or step.delete)
 
@@ -60,35 +52,35 @@ class Controllers:
     def _create_pod(self, deployment: Object) -> Object:
         meta, template = deployment["metadata"], deployment["spec"]["template"]
         digest = template_hash(template)
-        suffix = f"-{digest}-{''.join(random.choices(_LETTERS, k=5))}"
         given = template.get("metadata") or {}
-        ports = [p["containerPort"] for c in template["spec"]["containers"] for p in c.get("ports") or []]
-        used = {p["status"]["podIP"] for p in self._store.list("Pod")}
-        pod: Object = {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {
-                "name": meta["name"][: POD_NAME_MAX - len(suffix)] + suffix,
-                "namespace": meta["namespace"],
-                "uid": str(uuid.uuid4()),
-                "creationTimestamp": timestamp(time.time()),
-                "labels": (given.get("labels") or {}) | {HASH_LABEL: digest},
-                "annotations": given.get("annotations") or {},
-                "ownerReferences": [{"kind": "Deployment", "name": meta["name"], "uid": meta["uid"]}],
-            },
-            "spec": template["spec"],
-            "status": {"phase": "Pending", "podIP": self._node.addresses.pod(used, ports), "hostIP": "127.0.0.1"},
-        }
-        return self._store.put(pod)
+        return new_pod(
+            self._node,
+            f"{meta['name'][:NAME_MAX]}-{digest}",
+            meta["namespace"],
+            {"kind": "Deployment", "name": meta["name"], "uid": meta["uid"]},
+            (given.get("labels") or {}) | {HASH_LABEL: digest},
+            given.get("annotations") or {},
+            template["spec"],
+            free_address(self._node, template["spec"]),
+        )
 
     def _collect_garbage(self) -> bool:
-        deployments_by_uid = {d["metadata"]["uid"] for d in self._store.list("Deployment")}
-        orphans = [
-            pod
-            for pod in self._store.list("Pod")
-            if not terminating(pod)
-            and not any(o["uid"] in deployments_by_uid for o in pod["metadata"]["ownerReferences"])
-        ]
-        for pod in orphans:
-            self.end(pod)
-        return bool(orphans)
+        """End the pods of owners that are gone, and remove what a RayService made beside them."""
+        alive = {o["metadata"]["uid"] for kind in ("Deployment", "RayService") for o in self._store.list(kind)}
+
+        def orphans(kind: str) -> list[Object]:
+            return [o for o in self._store.list(kind) if (owners := _owners_of(o)) and not owners & alive]
+
+        pods = [pod for pod in orphans("Pod") if not terminating(pod)]
+        for pod in pods:
+            end_pod(self._node, pod)
+        # A pod that still ends needs its Secret.
+        for obj in [*orphans("Service"), *([] if orphans("Pod") else orphans("Secret"))]:
+            self._store.remove(key_of(obj))
+        return bool(pods)
+
+
+def _owners_of(obj: Object) -> set[str]:
+    """The uids of the Deployment or RayService that made it. A user's own objects have others, or none."""
+    references = obj["metadata"].get("ownerReferences") or []
+    return {ref["uid"] for ref in references if ref["kind"] in ("Deployment", "RayService", "RayCluster")}

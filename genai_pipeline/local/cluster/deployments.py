@@ -40,8 +40,12 @@ def next_changes(deployment: Object, pods: Sequence[Object], now: float) -> PodC
     return _rolling(view)
 
 
-def status_of(deployment: Object, pods: Sequence[Object], now: float) -> dict[str, Any]:
-    """The status as Kubernetes reports it; the present one tells since when nothing moves."""
+def status_of(deployment: Object, pods: Sequence[Object], now: float, up_since: float = 0.0) -> dict[str, Any]:
+    """The status as Kubernetes reports it; the present one tells since when nothing moves.
+
+    Args:
+        up_since: seconds of the epoch at which this cluster started. While it was down, nothing could move.
+    """
     view = _View(deployment, pods, now)
     ready = [p for p in view.alive if pod_ready(p)]
     counts = {
@@ -55,7 +59,9 @@ def status_of(deployment: Object, pods: Sequence[Object], now: float) -> dict[st
     moved = {**counts, "observedGeneration": generation}
     before = deployment.get("status", {})
     still = all(before.get(key) == value for key, value in moved.items())
-    conditions = [_available(view, deployment, now), _progressing(view, deployment, counts, still, now)]
+    since = seconds_of(condition(deployment, "Progressing").get("lastUpdateTime")) if still else now
+    progressing = _progressing(view, deployment, counts, max(since, up_since), now)
+    conditions = [_available(view, deployment, now), progressing]
     return moved | {"conditions": conditions}
 
 
@@ -131,14 +137,13 @@ def _available(view: _View, deployment: Object, now: float) -> dict[str, Any]:
     return transition(deployment, "Available", str(ok), reason, message, now)
 
 
-def _progressing(view: _View, deployment: Object, counts: dict[str, int], still: bool, now: float) -> dict[str, Any]:
+def _progressing(view: _View, deployment: Object, counts: dict[str, int], since: float, now: float) -> dict[str, Any]:
     before = condition(deployment, "Progressing")
     complete = counts["updatedReplicas"] == counts["replicas"] == counts["availableReplicas"] == view.replicas
     # A rollout that was complete once does not fail later for a pod that stops being ready.
     observed = deployment.get("status", {}).get("observedGeneration") == deployment["metadata"]["generation"]
     complete |= observed and before.get("reason") == "NewReplicaSetAvailable" and not view.old
     deadline_s = deployment["spec"].get("progressDeadlineSeconds", 600)
-    since = seconds_of(before.get("lastUpdateTime")) if still and before else now
     if complete:
         ok, reason, message = True, "NewReplicaSetAvailable", "The newest template is rolled out."
     elif now - since > deadline_s:

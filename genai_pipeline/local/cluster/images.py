@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from genai_pipeline.core.errors import Refused
 
@@ -60,7 +61,15 @@ def entrypoint(image: str, images: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def on_this_machine(command: Sequence[str]) -> list[str]:
-    """The command with this interpreter in the place of a bare `python`."""
+    """The command with this interpreter in the place of a bare `python`, and what lies beside it for `ray`.
+
+    Raises: UnknownImage: there is no `ray`.
+    """
     if command and command[0] in ("python", "python3"):
         return [sys.executable, *command[1:]]
+    if command and command[0] == "ray":
+        ray = Path(sys.executable).with_name("ray")
+        if not ray.exists():
+            raise UnknownImage(f"Ray is not installed beside {sys.executable}.", "pip install 'genai-pipeline[ray]'")
+        return [str(ray), *command[1:]]
     return list(command)

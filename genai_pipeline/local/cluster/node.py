@@ -13,6 +13,7 @@ from genai_pipeline.local.cluster.container import PodContext
 from genai_pipeline.local.cluster.event_log import EventLog
 from genai_pipeline.local.cluster.object_files import ObjectFiles
 from genai_pipeline.local.cluster.objects import Object
+from genai_pipeline.local.log_files import tail
 from genai_pipeline.local.supervision.supervisor import ProcessInfo, Supervisor
 
 LOG_TAIL = 64 * 1024
@@ -58,14 +59,3 @@ class Node:
         pattern = rf"(?:exited|stopped): {re.escape(program)} \(terminated by (SIG[A-Z0-9]+)"
         found = re.findall(pattern, tail(self.home / "supervisord.log", LOG_TAIL))
         return found[-1] if found and found[-1] in signal.Signals.__members__ else None
-
-
-def tail(path: Path, size: int) -> str:
-    """Return the end of a text file; empty where the file is missing."""
-    try:
-        with path.open("rb") as file:
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - size))
-            return file.read().decode(errors="replace")
-    except FileNotFoundError:
-        return ""

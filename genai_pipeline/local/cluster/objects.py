@@ -8,21 +8,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-CLUSTER_SCOPED = frozenset(
-    {
-        "ClusterRole",
-        "ClusterRoleBinding",
-        "CustomResourceDefinition",
-        "Namespace",
-        "Node",
-        "NodeClass",
-        "NodePool",
-        "PersistentVolume",
-        "PriorityClass",
-        "StorageClass",
-    }
-)
-ENFORCED = frozenset({"ConfigMap", "Deployment", "Namespace", "Secret", "Service"})
+from genai_pipeline.core.clock import iso_utc
+from genai_pipeline.gateways.cluster.kinds import CLUSTER_SCOPED
+
+ENFORCED = frozenset({"ConfigMap", "Deployment", "Namespace", "RayService", "Secret", "Service"})
 """Kinds that do something here. Every other kind is kept and returned."""
 
 HASH_LABEL = "pod-template-hash"
@@ -31,7 +20,7 @@ Object = dict[str, Any]
 
 
 def timestamp(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return iso_utc(datetime.fromtimestamp(seconds, UTC))
 
 
 def seconds_of(text: str | None) -> float:
@@ -40,7 +29,7 @@ def seconds_of(text: str | None) -> float:
 
 
 def namespace_of(kind: str, manifest: Mapping[str, Any], default: str) -> str:
-    """The namespace an object lives in; empty for kinds that have none."""
+    """The namespace an object lives in, or an empty text for kinds that have none."""
     return "" if kind in CLUSTER_SCOPED else manifest["metadata"].get("namespace") or default
 
 
@@ -70,7 +59,7 @@ def terminating(obj: Mapping[str, Any]) -> bool:
 
 
 def condition(obj: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
-    """The object's condition of a type; empty where it has none."""
+    """The object's condition of a type, or an empty mapping where it has none."""
     conditions = obj.get("status", {}).get("conditions") or []
     return next((c for c in conditions if c["type"] == kind), {})
 

@@ -236,7 +236,8 @@ class PodRunner:
             _end_group(status)
         for program in programs:
             await asyncio.to_thread(self._node.supervisor.remove, program)
-        shutil.rmtree(self._context(pod).folder, ignore_errors=True)
+        for folder in (self._context(pod).folder, self._context(pod).short_folder):
+            shutil.rmtree(folder, ignore_errors=True)
         self._node.store.remove(self._key)
 
 

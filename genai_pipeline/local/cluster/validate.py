@@ -10,7 +10,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from genai_pipeline.local.cluster.objects import CLUSTER_SCOPED, selector_matches
+import yaml
+
+from genai_pipeline.gateways.cluster.kinds import CLUSTER_SCOPED
+from genai_pipeline.local.cluster.objects import selector_matches
+from genai_pipeline.local.cluster.ray_pods import serve_config
 
 KUBERNETES = "1.34"
 KIND = re.compile(r"^[A-Z][A-Za-z0-9]*$")
@@ -26,11 +30,13 @@ FIELDS = re.compile(
     r"|spec\.(nodeName|serviceAccountName))$"
 )
 
+_RAY = "spec.rayClusterConfig"
+
 Problems = Iterator[str]
 
 
 def problems(manifest: Any) -> list[str]:
-    """Return every mistake as `field: what is wrong. What to do.`; empty where the manifest is fine."""
+    """Return every mistake as `field: what is wrong. What to do.`, or an empty list where the manifest is fine."""
     if not isinstance(manifest, Mapping):
         return ["manifest: not a mapping. Write one Kubernetes object per document."]
     return list(_form(manifest)) or [*_metadata(manifest), *_VALUES.get(manifest["kind"], _nothing)(manifest)]
@@ -113,6 +119,41 @@ def _deployment(obj: Mapping[str, Any]) -> Problems:
     yield from _pod_spec("spec.template.spec", spec["template"]["spec"])
 
 
+def _ray_service(obj: Mapping[str, Any]) -> Problems:
+    spec = obj.get("spec") or {}
+    cluster = spec.get("rayClusterConfig")
+    if not cluster or not (cluster.get("headGroupSpec") or {}).get("template"):
+        yield "spec.rayClusterConfig: incomplete. A RayService needs `headGroupSpec` with a `template`."
+        return
+    if (spec.get("upgradeStrategy") or {}).get("type") != "None":
+        yield "spec.upgradeStrategy.type: one machine replaces no Ray cluster by another. Use `None`."
+    if not spec.get("excludeHeadPodFromServeSvc"):
+        yield "spec.excludeHeadPodFromServeSvc: here a head serves nothing. Set it to true."
+    if cluster.get("enableInTreeAutoscaling"):
+        yield f"{_RAY}.enableInTreeAutoscaling: one machine adds no workers. Set replicas.min to replicas.max."
+    if cluster.get("gcsFaultToleranceOptions"):
+        yield f"{_RAY}.gcsFaultToleranceOptions: one machine keeps no head alive by Redis. Leave it out."
+    try:
+        serve_config(obj)
+    except (yaml.YAMLError, ValueError):
+        yield "spec.serveConfigV2: not a YAML mapping. See Ray Serve's config file."
+    containers = cluster["headGroupSpec"]["template"].get("spec", {}).get("containers") or [{}]
+    if "serve" not in [port.get("name") for port in containers[0].get("ports") or []]:
+        yield f"{_RAY}.headGroupSpec: its container has no port `serve`, for which KubeRay makes a Service. Add it."
+    yield from _ray_group(f"{_RAY}.headGroupSpec", cluster["headGroupSpec"])
+    for index, group in enumerate(cluster.get("workerGroupSpecs") or []):
+        yield from _ray_group(f"{_RAY}.workerGroupSpecs[{index}]", group)
+
+
+def _ray_group(path: str, group: Mapping[str, Any]) -> Problems:
+    spec = (group.get("template") or {}).get("spec") or {}
+    yield from _pod_spec(f"{path}.template.spec", spec)
+    for index, container in enumerate(spec.get("containers") or []):
+        if any("gpu" in name for name in (container.get("resources") or {}).get("limits") or {}):
+            where = f"{path}.template.spec.containers[{index}].resources.limits"
+            yield f"{where}: each Ray cluster of one machine would take the same GPU. Use `engine: vllm` for a GPU."
+
+
 def _pod_spec(path: str, spec: Mapping[str, Any]) -> Problems:
     if spec.get("initContainers"):
         yield f"{path}.initContainers: one machine does not run them. Do that work before the apply."
@@ -161,4 +202,4 @@ def _one_of(path: str, given: Mapping[str, Any], known: Iterable[str]) -> Proble
         yield f"{path}: one machine has nothing for it. Use one of {', '.join(known)}."
 
 
-_VALUES = {"Deployment": _deployment, "Pod": _pod, "Service": _service}
+_VALUES = {"Deployment": _deployment, "Pod": _pod, "RayService": _ray_service, "Service": _service}

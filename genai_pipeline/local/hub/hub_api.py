@@ -38,7 +38,7 @@ def model_info(repository: Repository, revision: Revision, blobs: bool) -> dict[
 
 
 def tree(revision: Revision, folder: str, recursive: bool, expand: bool) -> list[dict[str, Any]] | None:
-    """Files and folders below a folder ("" is the root); None if there is no such folder."""
+    """Files and folders below a folder ("" is the root), or None if there is no such folder."""
     root = PurePosixPath(folder)
     below = [f for f in revision.files.values() if PurePosixPath(f.path).is_relative_to(root)]
     below = [f for f in below if f.path != folder]

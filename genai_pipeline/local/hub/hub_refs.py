@@ -103,14 +103,6 @@ def repositories(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(str(p.parent.relative_to(folder).as_posix()) for p in folder.glob("*/*/repo.yaml")))
 
 
-def published(folder: Path, state: Path, repository_id: str) -> dict[str, str]:
-    """Which revision each branch stands for now.
-
-    Raises: RepositoryNotFound.
-    """
-    return dict(repository(folder, state, repository_id).branches)
-
-
 def publish(folder: Path, state: Path, repository_id: str, revision: str, ref: str = "main") -> str:
     """Let a branch stand for a revision, as if it had been pushed there, and return the commit's sha.
 

@@ -22,7 +22,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import uvicorn
 from starlette.applications import Starlette
@@ -108,7 +108,7 @@ class HubServer:
         return response
 
     def _route(self, request: Request) -> Response:
-        match request.url.path.strip("/").split("/"):
+        match _parts(request):
             case ["" | "healthz"]:
                 return _json({"status": "alive", "repositories": repositories(self.folder)})
             case ["api", "models", owner, name, *rest]:
@@ -190,7 +190,14 @@ class HubServer:
         expires, signature = (request.query_params.get(name, "") for name in ("Expires", "Signature"))
         if not expires.isdecimal() or int(expires) <= time.time():
             return False
-        return hmac.compare_digest(self._signature(request.url.path, int(expires)).encode(), signature.encode())
+        return hmac.compare_digest(
+            self._signature("/" + "/".join(_parts(request)), int(expires)).encode(), signature.encode()
+        )
+
+
+def _parts(request: Request) -> list[str]:
+    """Return the parts of the path. Clients escape the slashes of a ref, and `?` and `#` in names of files."""
+    return [unquote(part) for part in request.scope["raw_path"].decode("ascii").strip("/").split("/")]
 
 
 class _Refusal(Exception):

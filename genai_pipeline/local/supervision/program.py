@@ -1,4 +1,4 @@
-"""The description of a program, and the configuration files from which supervisord reads it."""
+"""The description of a program, the files from which supervisord reads it, and what supervisord says of it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from genai_pipeline.core.errors import Refused
 
@@ -25,7 +26,7 @@ class Program:
         environment: all of it; only PATH, HOME and LANG are added where they are missing.
         log: file for stdout and stderr; rotated at 10 MB, one old file kept.
         autorestart: start it again whenever it ends, after supervisord's own back-off.
-        stop_wait_s: seconds between `stop_signal`, to the main process, and SIGKILL, to its whole process group.
+        stop_wait_s: seconds between SIGTERM, to the main process, and SIGKILL, to its whole process group.
         start_s: seconds it must stay up to count as started; 0 leaves every exit to the caller.
     """
 
@@ -35,9 +36,36 @@ class Program:
     log: Path
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     autorestart: bool = True
-    stop_signal: str = "TERM"
     stop_wait_s: int = 10
     start_s: int = 1
+
+
+@dataclass(frozen=True)
+class ProcessInfo:
+    """What supervisord says of a program.
+
+    Args:
+        state: STOPPED, STARTING, RUNNING, BACKOFF, STOPPING, EXITED, FATAL or UNKNOWN.
+        exit_status: -1 after a signal, None while it runs.
+        started_at: Unix time, 0 for never.
+    """
+
+    name: str
+    state: str
+    pid: int | None
+    exit_status: int | None
+    started_at: float
+
+    @property
+    def running(self) -> bool:
+        return self.state in ("STARTING", "RUNNING")
+
+
+def process_info(raw: Mapping[str, Any]) -> ProcessInfo:
+    """Return what supervisord's reply of getProcessInfo says."""
+    ended = raw["statename"] in ("EXITED", "STOPPED", "FATAL") and raw["stop"]
+    exit_status = raw["exitstatus"] if ended else None
+    return ProcessInfo(raw["name"], raw["statename"], raw["pid"] or None, exit_status, float(raw["start"]))
 
 
 def launch_file(program: Program, home: Path) -> str:
@@ -66,7 +94,7 @@ def program_config(program: Program, folder: Path, launch: str) -> str:
         "autorestart": "true" if program.autorestart else "false",
         "startsecs": program.start_s,
         "startretries": 10,
-        "stopsignal": program.stop_signal,
+        "stopsignal": "TERM",
         "stopwaitsecs": program.stop_wait_s,
         # As in a container: SIGTERM reaches the main process alone, SIGKILL reaches all.
         "stopasgroup": "false",

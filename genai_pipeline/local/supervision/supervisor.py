@@ -24,11 +24,12 @@ from typing import Any
 
 from genai_pipeline.core.errors import ClusterUnavailable, NotFound, NotReady, Refused
 from genai_pipeline.local.state_files import locked, write_private
-from genai_pipeline.local.supervision.process_info import ProcessInfo, process_info
 from genai_pipeline.local.supervision.program import (
     SUPERVISED_BY,
+    ProcessInfo,
     Program,
     launch_file,
+    process_info,
     program_config,
     supervisord_config,
     with_defaults,
@@ -231,12 +232,10 @@ class Supervisor:
 
     def _end_orphans(self) -> None:
         """Kill what a supervisord that died by SIGKILL left behind: it has no supervisor any more."""
-        import psutil
-
-        for process in psutil.process_iter():
-            with suppress(psutil.Error, OSError):
-                if process.environ().get(SUPERVISED_BY) == str(self.home) and os.getpgid(process.pid) != os.getpgrp():
-                    process.kill()
+        for pid in marked_processes(self.home):
+            with suppress(ProcessLookupError, PermissionError):
+                if os.getpgid(pid) != os.getpgrp():
+                    os.kill(pid, signal.SIGKILL)
 
 
 class _UnixTransport(xmlrpc.client.Transport):
@@ -250,6 +249,29 @@ class _UnixTransport(xmlrpc.client.Transport):
         connection.sock.settimeout(RPC_TIMEOUT_S)
         connection.sock.connect(self._path)
         return connection
+
+
+def marked_processes(home: Path) -> list[int]:
+    """Return the processes that carry this home's mark: all that supervisord keeps, and what outlived its parent."""
+    import psutil
+
+    found: list[int] = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            marked = process.environ().get(SUPERVISED_BY) == str(home)
+            if marked and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+    return found
+
+
+def processes_below(pid: int | None) -> set[int]:
+    """Return a process and all that it started, or an empty set without one."""
+    import psutil
+
+    with suppress(psutil.Error):
+        if pid:
+            return {pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))}
+    return set()
 
 
 def end_group(pid: int | None) -> None:

@@ -6,16 +6,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from genai_pipeline.core.gpu_nodes import NVIDIA_GPU
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.verdict import Verdict, failed, inconclusive, judge, passed
-from genai_pipeline.gateways.cluster.pods import GPU, requests_of, requests_together
+from genai_pipeline.gateways.cluster.free_resources import without_pods
+from genai_pipeline.gateways.cluster.pods import requests_of, requests_together
 from genai_pipeline.rollout.capacity.downtime import Downtime
 from genai_pipeline.rollout.capacity.prices import Price, new_nodes_for, replica_price
 from genai_pipeline.rollout.capacity.reservation import ReservedRoom, judge_reservation
 from genai_pipeline.rollout.capacity.room import Room, ec2_room, headroom_rooms, quota_rooms
 from genai_pipeline.rollout.capacity.standing import Standing
 from genai_pipeline.rollout.capacity.survey import Survey
-from genai_pipeline.rollout.pools.pool_room import PoolRoom
+from genai_pipeline.rollout.pools.node_offer import why_no_node
+from genai_pipeline.rollout.pools.pool_room import PoolRoom, outside_pools, replicas_on
 
 Strategy = Literal["blue_green", "recreate"]
 
@@ -66,19 +69,31 @@ def plan_capacity(spec: ModelSpec, found: Survey, standing: Standing, downtime: 
 def rooms_for(spec: ModelSpec, found: Survey) -> list[Room]:
     """Return every limit that the candidate has to stay within."""
     replicas, live = found.engine.replicas, requests_together(found.live)
-    needed = {k: found.engine.total.get(k, 0) + found.agent.total.get(k, 0) for k in found.engine.total}
-    needed["pods"] = replicas + found.agent.replicas
+    all_pods = [found.engine, *found.others]
+    needed = {k: sum(each.total.get(k, 0) for each in all_pods) for k in found.engine.total}
+    needed["pods"] = sum(each.replicas for each in all_pods)
     rooms = [*headroom_rooms(found.headroom, needed, live), *quota_rooms(found.quotas, needed, live)]
-    if found.pools is not None:
-        now, after = (_best(rooms_of) for rooms_of in found.pools)
-        rooms.append(
-            Room("replicas", replicas, now.replicas, after.replicas, f"NodePool {now.pool} (limits: {now.limits})")
-        )
+    if found.pools is not None or found.headroom.nodes:
+        now, after = (_best(rooms_of) for rooms_of in found.pools or ((), ()))
+        rooms.append(_replicas(found, now, after))
         rooms += _ec2(found, now, after)
     if spec.serving.gpu and spec.serving.gpu.reservation == "required" and found.reserved:
         free, freed = found.reserved.free_replicas, _with_live(found.reserved, found).free_replicas
         rooms.append(Room("replicas", replicas, free, freed, "capacity reservation"))
     return rooms
+
+
+def _replicas(found: Survey, now: PoolRoom, after: PoolRoom) -> Room:
+    """Return the room in the best pool and on the nodes that no pool started; without pools, on all nodes."""
+    nodes = found.headroom.nodes
+    pod, own = found.engine.spec, nodes if found.pools is None else outside_pools(nodes)
+    free, later = (replicas_on(nodes, pod) for nodes in (own, without_pods(own, found.live)))
+    sources = [f"NodePool {now.pool} (limits: {now.limits})"] if found.pools is not None else []
+    if own and not (found.pools and found.pools[0]):
+        sources.append(why_no_node(pod, [one.node for one in own]) or f"{len(own)} nodes")
+    elif later:
+        sources.append(f"{len(own)} nodes outside node pools")
+    return Room("replicas", found.engine.replicas, now.replicas + free, after.replicas + later, "; ".join(sources))
 
 
 def _best(rooms: Sequence[PoolRoom]) -> PoolRoom:
@@ -96,7 +111,7 @@ def _ec2(found: Survey, now: PoolRoom, after: PoolRoom) -> list[Room]:
 
 def _with_live(reserved: ReservedRoom, found: Survey) -> ReservedRoom:
     """Return the reservations once the live release has left them."""
-    engines = sum(bool(requests_of(pod["spec"]).get(GPU)) for pod in found.live)  # agents have no GPU
+    engines = sum(bool(requests_of(pod["spec"]).get(NVIDIA_GPU)) for pod in found.live)  # agents have no GPU
     free = min(reserved.all_replicas, reserved.free_replicas + engines)
     return replace(reserved, free_replicas=free)
 
@@ -143,7 +158,7 @@ def _surge_fits(
 
 
 def _paid_already(found: Survey) -> str:
-    """Return why the surge adds nothing to the bill; empty where it does."""
+    """Return why the surge adds nothing to the bill, or an empty text where it does."""
     if found.reserved and found.reserved.free_replicas >= found.engine.replicas:
         return "The surge has room in a capacity reservation, which is paid for either way."
     if found.pools and found.pools[0] and found.pools[0][0].on_nodes >= found.engine.replicas:

@@ -29,7 +29,7 @@ def expected_downtime(spec: ModelSpec, earlier: Sequence[Record]) -> Downtime:
     Args:
         earlier: records of the model, oldest first.
     """
-    proven = [r for r in earlier if r.phase not in ENDED_BADLY and all(a in r.timings for a in WITHOUT_LIVE)]
+    proven = [r for r in earlier if r.phase not in ENDED_BADLY and all(a in r.timings for a in _timed(r))]
     if not proven:
         seconds = spec.rollout.drain_deadline_s + spec.serving.startup_deadline_s
         source = (
@@ -52,5 +52,11 @@ def refuse_unless_allowed(spec: ModelSpec, standing: Standing) -> None:
         )
 
 
+def _timed(record: Record) -> list[str]:
+    """Return those of the assets that the release went through."""
+    proof = {name.partition(".")[0] for name in record.required}
+    return [asset for asset in WITHOUT_LIVE if asset in proof or asset == "live"]
+
+
 def _seconds(record: Record) -> float:
-    return sum(record.timings[asset] for asset in WITHOUT_LIVE)
+    return sum(record.timings[asset] for asset in _timed(record))

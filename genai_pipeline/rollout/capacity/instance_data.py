@@ -42,7 +42,8 @@ def instance_types_of(
         return replace(older, source=f"{older.source}; not read again: {error}")
     source = "EC2's DescribeInstanceTypes and the AWS Price List"
     found = packaged(region).read_from_ec2(types, today().isoformat(), source)
-    store.put(_key(region), found.to_json().encode())
+    if store.writable:
+        store.put(_key(region), found.to_json().encode())
     return found
 
 

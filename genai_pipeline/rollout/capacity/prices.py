@@ -17,7 +17,7 @@ class Price:
 
     Args:
         usd_per_hour: None where it is not known.
-        said: a sentence for people; empty where no nodes are bought.
+        said: a sentence for people, or an empty text where no nodes are bought.
         source: where the price was read, and its date.
     """
 
@@ -34,7 +34,7 @@ def replica_price(spec: ModelSpec, room: PoolRoom | None, known: InstanceTypes) 
     """Return the price of one more replica.
 
     Args:
-        room: of the pool that would host it; None where no pool is asked for nodes.
+        room: of the pool that would host it, or None where no pool is asked for nodes.
         known: the instance types of the region, with their prices.
     """
     whole = spec.gates.serving.usd_per_hour

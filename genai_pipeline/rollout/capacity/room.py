@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from genai_pipeline.core.gpu_nodes import NVIDIA_GPU
 from genai_pipeline.gateways.aws.abc import VcpuQuota
 from genai_pipeline.gateways.cluster.abc import Headroom
 from genai_pipeline.gateways.cluster.free_resources import quota_left
-from genai_pipeline.gateways.cluster.pods import GIB, GPU, Object, requests_of
+from genai_pipeline.gateways.cluster.pods import GIB, Object, has_pods, pod_groups, requests_of
 
 
 @dataclass(frozen=True)
@@ -48,14 +49,16 @@ class Room:
 
 @dataclass(frozen=True)
 class Workload:
-    """Pods of one kind: the spec of one, and how many replicas."""
+    """Pods of one template: the spec of one, and how many there may be."""
 
     spec: Object
     replicas: int
 
     @classmethod
-    def of(cls, deployment: Object) -> Workload:
-        return cls(deployment["spec"]["template"]["spec"], deployment["spec"].get("replicas", 1))
+    def all_of(cls, objects: Sequence[Object]) -> list[Workload]:
+        """Return the pods of what is rendered, those that serve first."""
+        groups = [group for o in objects if has_pods(o) for group in pod_groups(o)]
+        return [cls(group.template["spec"], group.replicas) for group in groups]
 
     @property
     def total(self) -> dict[str, float]:
@@ -67,7 +70,7 @@ def headroom_rooms(headroom: Headroom, needed: Mapping[str, float], live: Mappin
     doors = (
         ("memory", "memory_gib", headroom.memory_gib, GIB),
         ("cpu", "cpu", headroom.cpu, 1),
-        (GPU, "gpu", headroom.gpus, 1),
+        (NVIDIA_GPU, "gpu", headroom.gpus, 1),
     )
     return [
         Room(name, round(needed[key] / unit, 3), free, _after(free, live.get(key, 0) / unit), headroom.source)

@@ -13,12 +13,13 @@ from genai_pipeline.core.release import Release
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.aws.abc import VcpuQuota
 from genai_pipeline.gateways.cluster.abc import Cluster, Headroom
+from genai_pipeline.gateways.cluster.free_resources import FreeNode, without_pods
 from genai_pipeline.gateways.cluster.pods import Object
 from genai_pipeline.k8s.render import RELEASE_LABEL, render_agent, render_engine
 from genai_pipeline.rollout.capacity.instance_data import instance_types_of
 from genai_pipeline.rollout.capacity.reservation import ReservedRoom, reserved_room
 from genai_pipeline.rollout.capacity.room import Workload
-from genai_pipeline.rollout.pools.instance_types import InstanceTypes
+from genai_pipeline.rollout.pools.instance_types import UNKNOWN, InstanceTypes
 from genai_pipeline.rollout.pools.pool_room import PoolRoom, pool_rooms
 
 
@@ -27,16 +28,17 @@ class Survey:
     """What was found.
 
     Args:
-        engine, agent: the pods of the candidate.
-        live: the pods of the release that would make room; empty where no release is live.
-        pools: room by pool, the most first, now and once the live release has stopped; None where Karpenter is absent.
-        instance_types: of the region, with their prices.
+        engine: the pods of the candidate that serve.
+        others: its other pods: the head of a Ray cluster, an agent.
+        live: the pods of the release that would make room, or an empty list where no release is live.
+        pools: room by pool, the most first, now and once the live release has stopped, or None without Karpenter.
+        instance_types: of the region, with their prices; UNKNOWN outside EKS.
         reserved: None where reservations were not read, and `reserved_unread` says why.
         quota: None where no quota applies, or where `quota_unread` says why it is not known.
     """
 
     engine: Workload
-    agent: Workload
+    others: Sequence[Workload]
     live: Sequence[Object]
     headroom: Headroom
     quotas: Sequence[Object]
@@ -48,28 +50,40 @@ class Survey:
     quota_unread: str = ""
 
 
-def survey(gateways: Gateways, profile: Profile, spec: ModelSpec, release: Release, live: str | None) -> Survey:
-    """Read everything. `live` is the id of the release that would make room, if there is one.
+def survey(
+    gateways: Gateways,
+    profile: Profile,
+    spec: ModelSpec,
+    release: Release,
+    live: str | None,
+    next_pools: Sequence[Object] = (),
+) -> Survey:
+    """Read everything.
+
+    Args:
+        live: id of the release that would make room, if there is one.
+        next_pools: node pools as they will be applied before the release starts, where they are not applied yet.
 
     Raises: ClusterUnavailable, StoreUnavailable. What EC2 does not answer is in the survey and not an error.
     """
     cluster = gateways.cluster
-    engine = _workload(render_engine(spec, release, profile))
-    # With an autoscaler the agent's Deployment names no number of replicas.
-    agent = replace(_workload(render_agent(spec, release, profile, "http://")), replicas=profile.agent_replicas)
-    pods = cluster.list("Pod")
-    serving = [p for p in pods if live and _is_of(p, release.model, live)]
+    engine, *others = Workload.all_of(render_engine(spec, release, profile))
+    if release.has_agent:  # with an autoscaler its Deployment names no number of replicas
+        agents = Workload.all_of(render_agent(spec, release, profile, "http://"))
+        others += [replace(each, replicas=profile.agent_replicas) for each in agents]
+    serving = [p for p in cluster.list("Pod") if live and _is_of(p, release.model, live)]
     startup = timedelta(seconds=spec.serving.startup_deadline_s)
-    known = instance_types_of(gateways.aws, gateways.store, profile.region)
+    known = instance_types_of(gateways.aws, gateways.store, profile.region) if profile.has_eks_nodes else UNKNOWN
+    headroom = cluster.headroom()
     reserved, reserved_unread = reservations(gateways, spec, startup, known)
     quota, quota_unread = _quota(gateways, spec.serving.gpu)
     return Survey(
         engine=engine,
-        agent=agent,
+        others=others,
         live=serving,
-        headroom=cluster.headroom(),
+        headroom=headroom,
         quotas=cluster.list("ResourceQuota"),
-        pools=_pools(cluster, engine, pods, serving, known),
+        pools=_pools(cluster, engine, headroom.nodes, serving, known, next_pools),
         instance_types=known,
         reserved=reserved,
         reserved_unread=reserved_unread,
@@ -83,20 +97,23 @@ def _is_of(pod: Object, model: str, release: str) -> bool:
     return labels.get("app.kubernetes.io/name") == model and labels.get(RELEASE_LABEL) == release
 
 
-def _workload(objects: Sequence[Object]) -> Workload:
-    return Workload.of(next(o for o in objects if o["kind"] == "Deployment"))
-
-
 def _pools(
-    cluster: Cluster, engine: Workload, pods: Sequence[Object], serving: Sequence[Object], known: InstanceTypes
+    cluster: Cluster,
+    engine: Workload,
+    nodes: Sequence[FreeNode],
+    serving: Sequence[Object],
+    known: InstanceTypes,
+    next_pools: Sequence[Object],
 ) -> tuple[Sequence[PoolRoom], Sequence[PoolRoom]] | None:
-    pools = [p for p in cluster.list("NodePool") if p.get("status")]  # Karpenter writes the status
+    there = {
+        p["metadata"]["name"]: p for p in cluster.list("NodePool") if p.get("status")
+    }  # Karpenter writes the status
+    planned = {p["metadata"]["name"]: {**there.get(p["metadata"]["name"], p), "spec": p["spec"]} for p in next_pools}
+    pools = list({**there, **planned}.values())
     if not pools:
         return None
-    nodes = cluster.list("Node")
-    staying = [p for p in pods if p not in serving]
-    now, later = (pool_rooms(engine.spec, pools, nodes, present, known) for present in (pods, staying))
-    return now, later
+    later = without_pods(nodes, serving)
+    return pool_rooms(engine.spec, pools, nodes, known), pool_rooms(engine.spec, pools, later, known)
 
 
 def reservations(

@@ -60,9 +60,11 @@ class Approvals:
 
     def _question(self, record: Record) -> str:
         who = f"{record.model}@{record.release}"
+        proof = {name.partition(".")[0] for name in record.required}
         reports = " ".join(
             f"{self._ui}/assets/{record.model}/{name}?partition={record.release}"
             for name in ("serving_report", "agent_report")
+            if name in proof
         )
         trigger = f" ({record.trigger})" if record.trigger else ""
         return (

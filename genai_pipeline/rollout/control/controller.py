@@ -16,7 +16,7 @@ from typing import Literal
 from genai_pipeline.core.errors import GenaiError, StoreConflict
 from genai_pipeline.core.faults import crash_point
 from genai_pipeline.core.model_spec import ModelSpec
-from genai_pipeline.core.record import Phase, Record
+from genai_pipeline.core.record import WENT_LIVE, Phase, Record
 from genai_pipeline.core.release import Release
 from genai_pipeline.rollout.control.approval import Approvals
 from genai_pipeline.rollout.control.resolving import ResolvedRevision
@@ -120,11 +120,9 @@ class Controller:
             if time.monotonic() > end:
                 tick.notes.append(f"{spec.name}: this tick took too long; the next tick looks at it")
                 continue
-            full = ""
-            if len(taken) >= self._most:
-                full = f"{len(taken)} rollouts are under way, as many as GENAI_MAX_ROLLOUTS allows"
             try:
-                of = _situation(spec, known[spec.name], revisions[spec.name])
+                of = situation_of(spec, known[spec.name], revisions[spec.name])
+                full = why_full(taken, self._most)
                 notes, start = self._step(replace(of, busy=busy.get(spec.name, ""), full=full, now=now))
             except GenaiError as error:
                 tick.notes.append(f"{spec.name}: {error}")
@@ -159,7 +157,9 @@ class Controller:
         if of.busy or pointer is None or live is None or live.phase not in UNFINISHED or not spent:
             return of
         release = self._records.require(live.model, live.release).as_release
-        record_live(self._records, release, pointer.last_good, "went live; every run that should have recorded it died")
+        record_live(
+            self._records, release, pointer.last_good, f"{WENT_LIVE}; every run that should have recorded it died"
+        )
         return replace(of, records={**of.records, live.release: self._records.require(live.model, live.release)})
 
     def _supersede(self, of: Situation) -> Situation:
@@ -216,8 +216,19 @@ class Controller:
         return RequestedRun("promotion", spec, record.release, record.attempt, run_key, why)
 
 
-def _situation(spec: ModelSpec, found: ModelRecords | GenaiError, revision: ResolvedRevision) -> Situation:
-    """Put together what is known. Raises: GenaiError: the records or the source could not be read."""
+def why_full(taken: Collection[str], most: int) -> str:
+    """Return why no further rollout may start, or an empty text if one may.
+
+    Args:
+        taken: models whose rollouts are under way.
+        most: how many may be under way at once.
+    """
+    full = len(taken) >= most
+    return f"{len(taken)} rollouts are under way, as many as GENAI_MAX_ROLLOUTS allows" if full else ""
+
+
+def situation_of(spec: ModelSpec, found: ModelRecords | GenaiError, revision: ResolvedRevision) -> Situation:
+    """Put together what is known of a model. Raises: GenaiError: the records or the source could not be read."""
     if isinstance(found, GenaiError):
         raise found
     if isinstance(revision, GenaiError):

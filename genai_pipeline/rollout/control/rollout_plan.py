@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from genai_pipeline.core.clock import growing_pause_s
+from genai_pipeline.core.clock import growing_pause_s, iso_utc
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.record import ENDED_BADLY, ON_ITS_WAY, Live, Phase, Record
 from genai_pipeline.core.release import Release
@@ -52,8 +52,8 @@ class Situation:
         spec: the model file of today.
         desired: the release that the source and the model file ask for.
         records: release id -> record; a release that was never seen has no record.
-        busy: the run of this model that is queued or under way; empty without one.
-        full: why no further rollout may start; empty if one may.
+        busy: the run of this model that is queued or under way, or an empty text without one.
+        full: why no further rollout may start, or an empty text if one may.
         now: the time, with its zone.
     """
 
@@ -143,7 +143,7 @@ def _promote(of: Situation, record: Record) -> RolloutPlan:
 
 
 def what_it_waits_for(spec: ModelSpec, record: Record, now: datetime) -> str:
-    """Return what a proven release on its way waits for; empty for any other release."""
+    """Return what a proven release on its way waits for, or an empty text for any other release."""
     if record.phase not in ON_ITS_WAY or not record.may_go_live:
         return ""
     if spec.rollout.paused:
@@ -181,20 +181,22 @@ def _when_it_may(of: Situation, start: RolloutPlan) -> RolloutPlan:
 
 
 def why_not_now(spec: ModelSpec, now: datetime) -> str:
-    """Return why the live release may not be redeployed now; empty if it may."""
+    """Return why the live release may not be redeployed now, or an empty text if it may."""
     return PAUSED if spec.rollout.paused else why_closed(spec, now)
 
 
 def why_closed(spec: ModelSpec, now: datetime) -> str:
-    """Return why the window forbids starting and moving traffic now; empty if it does not."""
+    """Return why the window forbids starting and moving traffic now, or an empty text if it does not."""
     window = spec.rollout.window
     if window is None or window.is_open(now):
         return ""
-    return f"the window {window.text} is closed until {_iso(window.next_opening(now))}"
+    opens = iso_utc(window.next_opening(now), "seconds")
+    return f"the window {window.text} is closed until {opens}"
 
 
 def _wait_until(due: datetime, now: datetime, why: str) -> RolloutPlan | None:
-    return RolloutPlan(RolloutStep.NOTHING, f"{why}; the next try is due at {_iso(due)}") if due > now else None
+    waits = f"{why}; the next try is due at {iso_utc(due, 'seconds')}"
+    return RolloutPlan(RolloutStep.NOTHING, waits) if due > now else None
 
 
 def _again_at(record: Record, tries: int) -> datetime:
@@ -211,7 +213,3 @@ def _again_at(record: Record, tries: int) -> datetime:
 def _since(record: Record, now: datetime) -> float:
     """Return the seconds since the last event of the record."""
     return abs(now - datetime.fromisoformat(record.history[-1].at)).total_seconds()
-
-
-def _iso(at: datetime) -> str:
-    return at.isoformat(timespec="seconds").replace("+00:00", "Z")

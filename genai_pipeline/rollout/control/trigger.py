@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.model_spec import NO_AGENT, ModelSpec, without_later_defaults
 from genai_pipeline.core.record import Record
 from genai_pipeline.core.release import Release
+from genai_pipeline.core.task import Task
 
 SHOWN = 80
 """Longest value that is shown, in characters. A chat template may be pages long."""
@@ -22,19 +23,21 @@ def trigger_of(spec: ModelSpec, desired: Release, live: Record | None) -> str:
     if live is None:
         return f"first release: {title}"
     new = [f"new {title}"] if live.revision != desired.revision else []
-    serving = spec.serving.model_dump(mode="json", by_alias=True)
-    return " · ".join([*new, *_changes("serving", _section(live), serving)]) or f"{title} is asked for again"
+    then, now = _makes_a_release(live.spec), _makes_a_release(spec.model_dump(mode="json", by_alias=True))
+    return " · ".join([*new, *_changes("", then, now)]) or f"{title} is asked for again"
 
 
-def _section(record: Record) -> Mapping[str, Any]:
-    """Return the section as it was written: today's rules may refuse what was served yesterday."""
-    return record.spec.get("serving") or {}
+def _makes_a_release(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the parts as they were written: today's rules may refuse what was served yesterday."""
+    agent = NO_AGENT if spec.get("agent") == NO_AGENT else "yes"
+    serving = without_later_defaults(spec.get("serving") or {})
+    return {"serving": serving, "task": spec.get("task", Task.CHAT), "agent": agent}
 
 
 def _changes(path: str, before: Any, after: Any) -> Iterator[str]:
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for key in sorted({*before, *after}, key=str):
-            yield from _changes(f"{path}.{key}", before.get(key), after.get(key))  # pyright: ignore
+            yield from _changes(f"{path}.{key}".lstrip("."), before.get(key), after.get(key))  # pyright: ignore
     elif before != after:
         is_secret = path.startswith("serving.env")
         yield f"{path} changed" if is_secret else f"{path}: {_shortened(before)} -> {_shortened(after)}"

@@ -58,6 +58,10 @@ class InstanceTypes:
         return data_file([self])
 
 
+UNKNOWN = InstanceTypes((), {}, "", "", "")
+"""Outside EKS: what a node pool may start, and what that costs, is known only to its provider."""
+
+
 @cache
 def packaged(region: str) -> InstanceTypes:
     """Return the data of this package. Types have no price in a region of which the file holds none."""

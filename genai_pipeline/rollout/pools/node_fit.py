@@ -12,15 +12,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from genai_pipeline.core.gpu_nodes import NVIDIA_GPU
 from genai_pipeline.gateways.aws.abc import InstanceType
-from genai_pipeline.gateways.cluster.pods import GIB, GPU, Object, requests_of
+from genai_pipeline.gateways.cluster.pods import GIB, Object, is_of_device, requests_of
 from genai_pipeline.rollout.pools.instance_types import InstanceTypes
 from genai_pipeline.rollout.pools.node_labels import (
+    ANY_INSTANCE,
     GPU_COUNT,
     INSTANCE_LABELS,
     NODE_LABELS,
     NODE_POOL,
+    Labels,
     instances,
+    is_the_providers,
     manufacturer_of,
 )
 
@@ -66,7 +70,7 @@ class Requirement:
 
 
 def why_not_in(pod: Object, pool: Object, known: InstanceTypes) -> str:
-    """Return why a pod of this spec cannot run in the pool; empty where it can."""
+    """Return why a pod of this spec cannot run in the pool, or an empty text where it can."""
     kept_off_by = next((t for t in taints(pool) if not tolerates_all(pod, [t])), None)
     if kept_off_by:
         return f"the pod does not tolerate taint {kept_off_by['key']}:{kept_off_by['effect']}"
@@ -102,7 +106,7 @@ def taints(pool: Object) -> list[Object]:
 
 def is_fenced(pool: Object) -> bool:
     """Return whether a taint keeps pods off that do not ask for a GPU."""
-    return any(t["key"] == GPU and t["effect"] in ("NoSchedule", "NoExecute") for t in taints(pool))
+    return any(t["key"] == NVIDIA_GPU and t["effect"] in ("NoSchedule", "NoExecute") for t in taints(pool))
 
 
 def offered(pool: Object) -> list[Requirement]:
@@ -125,22 +129,23 @@ def pod_terms(pod: Object) -> list[list[Requirement]]:
 
 
 def _fitting(pod: Object, pool: Object, known: InstanceTypes) -> Iterator[InstanceType | None]:
-    """Yield the types on which the pod fits; None for a family without known sizes."""
+    """Yield the types on which the pod fits, or None for a family without known sizes."""
     of_pool, asked = offered(pool), requests_of(pod)
-    terms = [term for term in pod_terms(pod) if _offers(of_pool, term)]
+    terms = [term for term in pod_terms(pod) if _offers(of_pool, term, known)]
     for labels, one in instances(known):
-        if any(_passes([*of_pool, *term], labels) for term in terms) and _is_large_enough(one, asked):
+        if any(_passes([*of_pool, *term], labels) for term in terms) and _is_large_enough(one, labels, asked):
             yield one
 
 
-def _offers(of_pool: Sequence[Requirement], term: Sequence[Requirement]) -> bool:
-    """Return whether the pool's nodes can carry the labels of the term that no instance type decides."""
+def _offers(of_pool: Sequence[Requirement], term: Sequence[Requirement], known: InstanceTypes) -> bool:
+    """Return whether the pool's nodes can carry the labels of the term that no known instance type decides."""
     for wanted in term:
-        if wanted.key in INSTANCE_LABELS:
+        if known.families and wanted.key in INSTANCE_LABELS:
             continue
         same = [r for r in of_pool if r.key == wanted.key]
         listed = [r for r in same if r.operator == "In"]
-        if not same and wanted.key not in NODE_LABELS and not wanted.allows(None):
+        given = wanted.key in NODE_LABELS if known.families else is_the_providers(wanted.key)
+        if not same and not given and not wanted.allows(None):
             return False
         if listed and not any(all(r.allows(v) for r in [wanted, *same]) for v in listed[0].values):
             return False
@@ -151,13 +156,15 @@ def _passes(requirements: Sequence[Requirement], labels: Mapping[str, str | None
     return all(r.key not in labels or r.allows(labels[r.key]) for r in requirements)
 
 
-def _is_large_enough(one: InstanceType | None, asked: Mapping[str, float]) -> bool:
+def _is_large_enough(one: InstanceType | None, labels: Labels, asked: Mapping[str, float]) -> bool:
     """Return whether the pod fits on an empty node. A node has to be larger: the kubelet keeps a part of it."""
+    of_devices = {name: amount for name, amount in asked.items() if is_of_device(name)}
     if one is None:
-        return not asked.get(GPU)
+        return labels == ANY_INSTANCE or not of_devices
     memory_gib = asked.get("memory", 0) / GIB
-    gpus = one.gpus if manufacturer_of(one) == "nvidia" else 0  # an AMD GPU is another resource than nvidia.com/gpu
-    return one.vcpus > asked.get("cpu", 0) and one.memory_gib > memory_gib and gpus >= asked.get(GPU, 0)
+    has = {NVIDIA_GPU: one.gpus if manufacturer_of(one) == "nvidia" else 0}  # Auto Mode's nodes offer no other resource
+    enough = all(has.get(name, 0) >= amount for name, amount in of_devices.items())
+    return one.vcpus > asked.get("cpu", 0) and one.memory_gib > memory_gib and enough
 
 
 def _tolerates(toleration: Object, taint: Object) -> bool:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cache
 
+from genai_pipeline.core.gpu_nodes import EKS_FAMILY
 from genai_pipeline.gateways.aws.abc import InstanceType, category_of
 from genai_pipeline.rollout.pools.instance_types import InstanceTypes, generation_of, packaged
 
 EKS = "eks.amazonaws.com/"
-FAMILY = f"{EKS}instance-family"
+FAMILY = EKS_FAMILY
 CATEGORY = f"{EKS}instance-category"
 GENERATION = f"{EKS}instance-generation"
 SIZE = f"{EKS}instance-size"
@@ -89,10 +90,21 @@ RESERVED_DOMAINS = (EKS, OWN_KARPENTER, "karpenter.sh/", "kubernetes.io/", "k8s.
 Labels = Mapping[str, str | None]
 """Labels of a node by its instance type. A missing key is not known; None means that the node does not carry it."""
 
+ANY_INSTANCE: Labels = {}
+"""The labels of a node of which nothing is known."""
+
+
+def is_the_providers(label: str) -> bool:
+    """Return whether a provider of Karpenter may give its nodes this label, although no pool names it.
+
+    Source: Karpenter documentation, "Scheduling: Well-Known Labels".
+    """
+    return label.startswith((*RESERVED_DOMAINS, "karpenter.")) or label.partition("/")[0].endswith(".kubernetes.io")
+
 
 @cache
 def values_of(label: str) -> frozenset[str] | None:
-    """Return the values that a label can have; None for a label without a closed set of values."""
+    """Return the values that a label can have, or None for a label without a closed set of values."""
     known = packaged("")
     if label == FAMILY:
         return frozenset(known.families)
@@ -106,7 +118,12 @@ def values_of(label: str) -> frozenset[str] | None:
 
 
 def instances(known: InstanceTypes) -> Iterator[tuple[Labels, InstanceType | None]]:
-    """Yield the node labels of every type, cheapest first, and of every family without known sizes."""
+    """Yield the node labels of every type, cheapest first, and of every family without known sizes.
+
+    Where no types are known, it is one node with any labels and of any size.
+    """
+    if not known.families:
+        yield ANY_INSTANCE, None
     for one in known.types:
         yield labels_of(one), one
     for family, architecture in known.families_without_sizes:
@@ -127,7 +144,7 @@ def labels_of(one: InstanceType) -> Labels:
 
 
 def manufacturer_of(one: InstanceType) -> str:
-    """Return who made the GPUs of a type, as the label of its nodes names it; empty for a type without one."""
+    """Return who made the GPUs of a type, as the label of its nodes names it, or an empty text without a GPU."""
     if not one.gpus:
         return ""
     return "amd" if one.gpu.startswith("radeon") else "nvidia"

@@ -6,6 +6,7 @@ end, by a rerun that finds it, or by its own `activeDeadlineSeconds`.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,8 +19,9 @@ from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.verdict import Verdict, failed, inconclusive, passed
 from genai_pipeline.gateways.cluster.abc import Cluster, ClusterEvent
 from genai_pipeline.gateways.cluster.pods import has_ended
+from genai_pipeline.k8s.placement import gpu_in_words, gpu_resources, node_selector, tolerations
 from genai_pipeline.k8s.templating import render_template
-from genai_pipeline.rollout.pools.node_labels import FAMILY, NODE_POOL
+from genai_pipeline.rollout.pools.node_labels import NODE_POOL
 
 PROBE_LABEL = "genai-pipeline/probe"
 FENCE_DEADLINE_S = 30.0
@@ -86,9 +88,9 @@ class NodeProbe:
 
     def provision(self, gpu: Gpu) -> Verdict:
         """Return gpu_node_comes: a pod that tolerates the taint and requests the GPUs of one replica gets a node."""
-        check, asked = "gpu_node_comes", f"{gpu.count} GPU of {gpu.instance_family}"
+        check, asked = "gpu_node_comes", gpu_in_words(gpu, self._profile)
         started = self._clock()
-        with self._running(f"gpu-{gpu.instance_family}-{gpu.count}", lambda name: self._gpu_pod(name, gpu)) as name:
+        with self._running(_probe_of(gpu), lambda name: self._gpu_pod(name, gpu)) as name:
             said = self._wait(name, self._node_deadline_s, self._settled())
         seconds = round(self._clock() - started, 1)
         if said.node:
@@ -126,7 +128,7 @@ class NodeProbe:
             self._cluster.delete("Pod", name, GONE_DEADLINE_S)
 
     def _fence_pod(self, name: str, pool: str) -> dict[str, Any]:
-        return _pod(self._profile, name, "fence", {NODE_POOL: pool}, 0, self._fence_deadline_s)
+        return _pod(self._profile, name, "fence", {NODE_POOL: pool}, None, self._fence_deadline_s)
 
     def _gpu_pod(self, name: str, gpu: Gpu) -> dict[str, Any]:
         return probe_pod(self._profile, gpu, name, self._node_deadline_s)
@@ -151,8 +153,7 @@ class NodeProbe:
 
 def probe_pod(profile: Profile, gpu: Gpu, name: str, deadline_s: float = NODE_DEADLINE_S) -> dict[str, Any]:
     """Return the pod that asks for a GPU node: it selects, tolerates and requests what one engine replica does."""
-    probe = f"gpu-{gpu.instance_family}-{gpu.count}"
-    return _pod(profile, name, probe, {FAMILY: gpu.instance_family}, gpu.count, deadline_s)
+    return _pod(profile, name, _probe_of(gpu), node_selector(gpu, profile), gpu, deadline_s)
 
 
 def probe_answer(events: Sequence[ClusterEvent]) -> ProbeAnswer:
@@ -169,10 +170,18 @@ def probe_answer(events: Sequence[ClusterEvent]) -> ProbeAnswer:
 
 
 def _pod(
-    profile: Profile, name: str, probe: str, selector: Mapping[str, str], gpus: int, deadline_s: float
+    profile: Profile, name: str, probe: str, selector: Mapping[str, str], gpu: Gpu | None, deadline_s: float
 ) -> dict[str, Any]:
-    values: dict[str, Any] = {"name": name, "probe": probe, "node_selector": dict(selector), "gpus": gpus}
+    asked: dict[str, Any] = {"gpus": gpu_resources(gpu), "tolerations": tolerations(gpu)}
+    values: dict[str, Any] = {"name": name, "probe": probe, "node_selector": dict(selector), **asked}
     return render_template("probe_pod.yaml", profile, deadline_s=int(deadline_s), **values)[0]
+
+
+def _probe_of(gpu: Gpu) -> str:
+    """Return the label of the probes for such a node. Two models that select other nodes share no probe."""
+    name = f"gpu-{gpu.instance_family}-{gpu.count}"
+    further = gpu.model_dump_json(include={"resource", "selector", "tolerations"}, exclude_defaults=True)
+    return name if further == "{}" else f"{name}-{hashlib.sha256(further.encode()).hexdigest()[:6]}"
 
 
 def _ended(pod: Mapping[str, Any]) -> bool:

@@ -1,10 +1,11 @@
-"""Apply the node pools and prove them, in the form that this cluster allows.
+"""Apply the node pools of EKS and prove them, in the form that this cluster allows.
 
 | form | where | how |
 |---|---|---|
 | probed | Karpenter's nodes are simulated, or GENAI_PROBE_GPU=buy | two probe pods (`node_probe.py`) |
 | simulated | a GPU node would cost money (EKS) | which node would fit (`node_fit.py`), and a dry run for admission |
-| static | nothing acts on NodePools: one machine, or no Karpenter | by the requirements alone |
+| static | nothing acts on NodePools: no Karpenter | by the requirements alone |
+| none | not on EKS | not at all: nodes and pools are the cluster's own, and m/capacity looks at them for each model |
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Verdict, failed, judge, passed
 from genai_pipeline.gateways.cluster.abc import Applied, Cluster
-from genai_pipeline.gateways.cluster.pods import Object
-from genai_pipeline.k8s.render import render_agent, render_engine, render_node_pools, render_platform
+from genai_pipeline.gateways.cluster.free_resources import FreeNode
+from genai_pipeline.gateways.cluster.pods import Object, has_pods
+from genai_pipeline.k8s.placement import gpu_in_words
+from genai_pipeline.k8s.render import render_node_pools, render_platform, render_release
 from genai_pipeline.rollout.pools.instance_types import packaged
 from genai_pipeline.rollout.pools.node_fit import offers_gpus
 from genai_pipeline.rollout.pools.node_probe import NodeProbe, probe_pod
@@ -29,7 +32,8 @@ from genai_pipeline.rollout.pools.pool_requirements import judge_requirements
 from genai_pipeline.rollout.pools.pool_room import pool_rooms
 from genai_pipeline.rollout.pools.pool_verdicts import is_undecided, judge_accepted, judge_gpu_fence, judge_selectors
 
-Form = Literal["probed", "simulated", "static"]
+Form = Literal["probed", "simulated", "static", "none"]
+NOT_OURS = "This profile brings no node pools: nodes are the cluster's own. Each model's capacity is checked on them."
 
 LOOKS, LOOK_S = 30, 0.5
 """Karpenter answers an apply within seconds. After 15 it counts as absent, or the pool as undecided."""
@@ -62,10 +66,15 @@ class PoolProof:
     def prove(self, specs: Sequence[ModelSpec]) -> Proof:
         """Judge the pools, apply and probe them. Where a requirement can never be met nothing is applied.
 
+        Outside EKS only what needs no node pool is applied.
+
         Raises: ClusterUnavailable; Refused: the API does not accept an object.
         """
+        if not self._profile.has_eks_nodes:
+            self._cluster.apply(render_platform(self._profile))
+            return Proof("none", [], [])
         objects = render_node_pools(self._profile, specs)
-        pools, pods = [o for o in objects if o["kind"] == "NodePool"], _deployments(specs, self._profile)
+        pools, pods = [o for o in objects if o["kind"] == "NodePool"], _workloads(specs, self._profile)
         requirements, fence = judge_requirements(pools, pods), judge_gpu_fence(pools, self._known)
         judged = [requirements, fence, judge_selectors(pools, pods, self._known)]
         if not requirements.passed:
@@ -91,9 +100,7 @@ class PoolProof:
         return judge_accepted(applied, self._cluster.diff(objects) if changed else [], live), live
 
     def _answered(self, names: Sequence[str], applied: Sequence[Applied]) -> Sequence[Object]:
-        """Return the pools as the cluster has them once Karpenter has looked at them; none where it does not run."""
-        if not self._profile.has_karpenter:
-            return []
+        """Return the pools once Karpenter has looked at them, or an empty list where it does not run."""
         just_made = any(a.kind == "NodePool" and a.action == "created" for a in applied)
         found: list[Object] = []
         for _ in range(LOOKS):
@@ -129,26 +136,26 @@ class PoolProof:
         if form == "static":
             verdicts = [self._matches(gpu, pools) for gpu in gpus]
         else:
-            nodes, pods = self._cluster.list("Node"), self._cluster.list("Pod")
-            verdicts = [self._comes(form, gpu, live, nodes, pods) for gpu in gpus]
+            nodes = self._cluster.headroom().nodes
+            verdicts = [self._comes(form, gpu, live, nodes) for gpu in gpus]
         worst = next((v for v in verdicts if not v.passed), verdicts[0])
         rows = [
-            {"gpu": _asked(g), "outcome": str(v.outcome), "how": v.summary} for g, v in zip(gpus, verdicts, strict=True)
+            {"gpu": gpu_in_words(g, self._profile), "outcome": str(v.outcome), "how": v.summary}
+            for g, v in zip(gpus, verdicts, strict=True)
         ]
         summary = worst.summary if len(verdicts) == 1 or not worst.passed else " · ".join(v.summary for v in verdicts)
         return replace(worst, summary=summary, evidence={**worst.evidence, "form": form, "gpus": rows})
 
     def _matches(self, gpu: Gpu, pools: Sequence[Object]) -> Verdict:
-        rooms = pool_rooms(_probe_spec(self._profile, gpu), pools, [], [], self._known)
+        rooms = pool_rooms(_probe_spec(self._profile, gpu), pools, [], self._known)
         where = f"NodePool {rooms[0].pool}" if rooms else "no NodePool"
-        why = f"{_asked(gpu)}: by the requirements {where} would bring a node. Not tried: this cluster starts none."
+        asked = gpu_in_words(gpu, self._profile)
+        why = f"{asked}: by the requirements {where} would bring a node. Not tried: this cluster starts none."
         return judge("gpu_node_comes", bool(rooms), why)
 
-    def _comes(
-        self, form: Form, gpu: Gpu, live: Sequence[Object], nodes: Sequence[Object], pods: Sequence[Object]
-    ) -> Verdict:
-        check, asked = "gpu_node_comes", _asked(gpu)
-        rooms = pool_rooms(_probe_spec(self._profile, gpu), live, nodes, pods, self._known)
+    def _comes(self, form: Form, gpu: Gpu, live: Sequence[Object], nodes: Sequence[FreeNode]) -> Verdict:
+        check, asked = "gpu_node_comes", gpu_in_words(gpu, self._profile)
+        rooms = pool_rooms(_probe_spec(self._profile, gpu), live, nodes, self._known)
         rows = [room.row for room in rooms]
         if not rooms:
             return failed(check, f"{asked}: no NodePool can host such a pod.", pools=rows)
@@ -165,28 +172,24 @@ class PoolProof:
         return passed(check, f"{asked}: NodePool {rooms[0].pool} {how}. {bought}", pools=rows)
 
 
-def _deployments(specs: Sequence[ModelSpec], profile: Profile) -> list[Object]:
-    """Return the Deployments of a release of each model. Where they can run does not depend on the revision."""
+def _workloads(specs: Sequence[ModelSpec], profile: Profile) -> list[Object]:
+    """Return what makes the pods of a release of each model. Where they can run does not depend on the revision."""
     return [
         o
         for spec in specs
         for release in [Release.of(spec, "0" * 40)]
-        for o in (*render_engine(spec, release, profile), *render_agent(spec, release, profile, "http://engine"))
-        if o["kind"] == "Deployment"
+        for o in render_release(spec, release, profile)
+        if has_pods(o)
     ]
 
 
 def _kinds_of_gpu(specs: Sequence[ModelSpec]) -> list[Gpu]:
     gpus = [s.serving.gpu for s in specs if s.serving.gpu]
-    return list({(gpu.instance_family, gpu.count): gpu for gpu in gpus}.values())
+    return list({gpu.model_dump_json(exclude={"reservation", "reservation_terms"}): gpu for gpu in gpus}.values())
 
 
 def _probe_spec(profile: Profile, gpu: Gpu) -> Object:
     return probe_pod(profile, gpu, "genai-probe")["spec"]
-
-
-def _asked(gpu: Gpu) -> str:
-    return f"{gpu.count} GPU of {gpu.instance_family}"
 
 
 def _is_simulated(node: Object) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from genai_pipeline.core.did_you_mean import closest, suggestion
 from genai_pipeline.core.verdict import Verdict, judge
-from genai_pipeline.gateways.cluster.pods import Object
+from genai_pipeline.gateways.cluster.pods import Object, pod_groups
 from genai_pipeline.rollout.pools.instance_types import packaged
 from genai_pipeline.rollout.pools.node_fit import OPERATORS, Requirement, pod_terms, some_instance_passes
 from genai_pipeline.rollout.pools.node_labels import (
@@ -44,10 +44,10 @@ class RequirementProblem:
         return f"{self.where}: {self.what} {self.remedy}".strip()
 
 
-def judge_requirements(pools: Sequence[Object], deployments: Sequence[Object]) -> Verdict:
+def judge_requirements(pools: Sequence[Object], workloads: Sequence[Object]) -> Verdict:
     """Return the verdict requirements_known: can a node of EKS Auto Mode meet each requirement of pools and pods?"""
-    found = [*(p for pool in pools for p in pool_problems(pool)), *(p for d in deployments for p in pod_problems(d))]
-    counted = f"{len(pools)} pools and {len(deployments)} deployments"
+    found = [*(p for pool in pools for p in pool_problems(pool)), *(p for w in workloads for p in pod_problems(w))]
+    counted = f"{len(pools)} pools and {len(workloads)} workloads"
     summary = " · ".join(map(str, found)) if found else f"Every requirement of {counted} can be met."
     rows = [{"where": p.where, "label": p.label, "problem": p.what, "remedy": p.remedy} for p in found]
     return judge("requirements_known", not found, summary, problems=rows)
@@ -65,11 +65,12 @@ def pool_problems(pool: Object) -> list[RequirementProblem]:
     ]
 
 
-def pod_problems(deployment: Object) -> list[RequirementProblem]:
-    """Return what is wrong with the node selector and the required node affinity of a Deployment's or Job's pods."""
-    where, pod = f"{deployment['kind']} {deployment['metadata']['name']}", deployment["spec"]["template"]["spec"]
+def pod_problems(workload: Object) -> list[RequirementProblem]:
+    """Return what is wrong with the node selector and the required node affinity of the pods that an object makes."""
+    where = f"{workload['kind']} {workload['metadata']['name']}"
+    terms = (term for group in pod_groups(workload) for term in pod_terms(group.template["spec"]))
     # The terms are alternatives. Each of them has to be right, because a misspelt one is never meant.
-    unique = {str(p): p for term in pod_terms(pod) for p in _problems(where, term, NODE_LABELS)}
+    unique = {str(p): p for term in terms for p in _problems(where, term, NODE_LABELS)}
     return list(unique.values())
 
 

@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from genai_pipeline.core.gpu_nodes import NVIDIA_GPU
 from genai_pipeline.gateways.aws.abc import InstanceType
-from genai_pipeline.gateways.cluster.free_resources import free_on, limits_left
-from genai_pipeline.gateways.cluster.pods import GIB, GPU, Object, requests_of
+from genai_pipeline.gateways.cluster.free_resources import FreeNode, limits_left
+from genai_pipeline.gateways.cluster.pods import GIB, Object, requests_of
 from genai_pipeline.rollout.pools.instance_types import InstanceTypes
-from genai_pipeline.rollout.pools.node_fit import pod_terms, tolerates_all, types_for, why_not_in
+from genai_pipeline.rollout.pools.node_fit import tolerates_all, types_for, why_not_in
 from genai_pipeline.rollout.pools.node_labels import NODE_POOL
+from genai_pipeline.rollout.pools.node_offer import selects
 
 ANY_NUMBER = 10_000
 """Nodes that a pool without a limit may have: more than any model asks for."""
@@ -32,7 +34,7 @@ class PoolRoom:
         on_nodes: replicas on nodes that run.
         on_new_nodes: replicas on nodes that the limits still allow.
         per_node: replicas on one new node.
-        new_node: the cheapest type that can hold one replica; None where no such type is known.
+        new_node: the cheapest type that can hold one replica, or None where no such type is known.
         limits: the pool's limits and their use, for people.
     """
 
@@ -54,27 +56,35 @@ class PoolRoom:
         return {"pool": self.pool, "limits": self.limits, **room, "new_node": new}
 
 
-def pool_rooms(
-    pod: Object, pools: Sequence[Object], nodes: Sequence[Object], pods: Sequence[Object], known: InstanceTypes
-) -> list[PoolRoom]:
+def pool_rooms(pod: Object, pools: Sequence[Object], nodes: Sequence[FreeNode], known: InstanceTypes) -> list[PoolRoom]:
     """Return the room in each pool that can host a pod of this spec, the most room first.
 
     Args:
         pools: with Karpenter's status, which sums up their nodes.
-        pods: those that run or are about to, of all namespaces that can be read.
     """
-    found = [_pool_room(pod, pool, nodes, pods, known) for pool in pools if why_not_in(pod, pool, known) == ""]
+    found = [_pool_room(pod, pool, nodes, known) for pool in pools if why_not_in(pod, pool, known) == ""]
     return sorted(found, key=lambda r: (-r.replicas, r.pool))
 
 
-def _pool_room(
-    pod: Object, pool: Object, nodes: Sequence[Object], pods: Sequence[Object], known: InstanceTypes
-) -> PoolRoom:
+def outside_pools(nodes: Sequence[FreeNode]) -> list[FreeNode]:
+    """Return the nodes that no NodePool started."""
+    return [one for one in nodes if not _pool_of(one)]
+
+
+def replicas_on(nodes: Sequence[FreeNode], pod: Object) -> int:
+    """Return how many pods of this spec have room on these nodes."""
+    return sum(_fit_on(one, pod) for one in nodes if _takes(one.node, pod))
+
+
+def _pool_of(one: FreeNode) -> str:
+    return str((one.node["metadata"].get("labels") or {}).get(NODE_POOL) or "")
+
+
+def _pool_room(pod: Object, pool: Object, nodes: Sequence[FreeNode], known: InstanceTypes) -> PoolRoom:
     name = pool["metadata"]["name"]
     new_node = next(iter(types_for(pod, pool, known)), None)
     per_node = _per_node(pod, new_node)
-    of_pool = [n for n in nodes if (n["metadata"].get("labels") or {}).get(NODE_POOL) == name and _takes(n, pod)]
-    on_nodes = sum(_replicas_on(node, pod, pods) for node in of_pool)
+    on_nodes = replicas_on([one for one in nodes if _pool_of(one) == name], pod)
     return PoolRoom(name, on_nodes, _new_nodes(pool, new_node, pod) * per_node, per_node, new_node, _limits_of(pool))
 
 
@@ -87,7 +97,7 @@ def _new_nodes(pool: Object, new_node: InstanceType | None, pod: Object) -> int:
     """Return how many such nodes the limits allow. Where no type is known, a node has the size of the pod."""
     size = requests_of(pod)
     if new_node:
-        size = {"cpu": new_node.vcpus, "memory": new_node.memory_gib * GIB, GPU: new_node.gpus, "nodes": 1}
+        size = {"cpu": new_node.vcpus, "memory": new_node.memory_gib * GIB, NVIDIA_GPU: new_node.gpus, "nodes": 1}
     left = limits_left(pool)
     return max(0, min((int(left[key] // size[key]) for key in left if size.get(key)), default=ANY_NUMBER))
 
@@ -95,19 +105,17 @@ def _new_nodes(pool: Object, new_node: InstanceType | None, pod: Object) -> int:
 def _per_node(pod: Object, node: InstanceType | None) -> int:
     if node is None:
         return 1
-    has = {"cpu": node.vcpus * FOR_PODS, "memory": node.memory_gib * GIB * FOR_PODS, GPU: node.gpus}
+    has = {"cpu": node.vcpus * FOR_PODS, "memory": node.memory_gib * GIB * FOR_PODS, NVIDIA_GPU: node.gpus}
     fit = [int(has[key] // amount) for key, amount in requests_of(pod).items() if amount and key in has]
     return max(1, min(fit, default=1))
 
 
 def _takes(node: Object, pod: Object) -> bool:
-    spec, labels = node.get("spec") or {}, node["metadata"].get("labels") or {}
-    if spec.get("unschedulable") or not tolerates_all(pod, spec.get("taints") or []):
-        return False
-    return any(all(r.allows(labels.get(r.key)) for r in term) for term in pod_terms(pod))
+    spec = node.get("spec") or {}
+    tolerated = not spec.get("unschedulable") and tolerates_all(pod, spec.get("taints") or [])
+    return tolerated and selects(pod, node)
 
 
-def _replicas_on(node: Object, pod: Object, pods: Sequence[Object]) -> int:
-    free = free_on(node, pods)
+def _fit_on(one: FreeNode, pod: Object) -> int:
     wants = {**requests_of(pod), "pods": 1.0}
-    return max(0, min(math.floor(free.get(k, 0.0) / v) for k, v in wants.items() if v))
+    return max(0, min(math.floor(one.free.get(k, 0.0) / v) for k, v in wants.items() if v))

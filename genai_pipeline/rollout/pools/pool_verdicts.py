@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from genai_pipeline.core.gpu_nodes import NVIDIA_GPU
 from genai_pipeline.core.verdict import Verdict, failed, inconclusive, judge
 from genai_pipeline.gateways.cluster.abc import Applied, Difference
-from genai_pipeline.gateways.cluster.pods import GPU, Object, condition_is
+from genai_pipeline.gateways.cluster.pods import Object, PodGroup, condition_is, pod_groups
 from genai_pipeline.rollout.pools.instance_types import InstanceTypes
 from genai_pipeline.rollout.pools.node_fit import is_fenced, offers_gpus, why_not_in
 
@@ -59,35 +60,40 @@ def judge_gpu_fence(pools: Sequence[Object], known: InstanceTypes) -> Verdict:
     rows = [{"pool": _name(p), "offers_gpus": offers_gpus(p, known), "fenced": is_fenced(p)} for p in pools]
     open_pools = [str(row["pool"]) for row in rows if row["offers_gpus"] and not row["fenced"]]
     if open_pools:
-        summary = f"{', '.join(open_pools)}: GPU nodes without the taint {GPU}:NoSchedule. Add it."
+        summary = f"{', '.join(open_pools)}: GPU nodes without the taint {NVIDIA_GPU}:NoSchedule. Add it."
         return failed("gpu_pool_fenced", summary, pools=rows)
-    return judge("gpu_pool_fenced", True, f"Every pool with GPUs carries the taint {GPU}:NoSchedule.", pools=rows)
+    return judge(
+        "gpu_pool_fenced", True, f"Every pool with GPUs carries the taint {NVIDIA_GPU}:NoSchedule.", pools=rows
+    )
 
 
-def judge_selectors(pools: Sequence[Object], deployments: Sequence[Object], known: InstanceTypes) -> Verdict:
+def judge_selectors(pools: Sequence[Object], workloads: Sequence[Object], known: InstanceTypes) -> Verdict:
     """Return the verdict selectors_match: is there a pool for every pod, by labels, taints and size?"""
-    rows = [_hosts(deployment, pools, known) for deployment in deployments]
-    unplaced = [f"{row['deployment']} ({row['kept_off']})" for row in rows if not row["pools"]]
+    rows = [_hosts(_group_name(o, group), group, pools, known) for o in workloads for group in pod_groups(o)]
+    unplaced = [f"{row['pods']} ({row['kept_off']})" for row in rows if not row["pools"]]
     summary = (
         f"No pool can host {', '.join(unplaced)}. Compare serving.gpu and serving.resources with the pools."
         if unplaced
-        else f"Each of {len(rows)} deployments fits a pool."
+        else f"Each of {len(rows)} kinds of pods fits a pool."
     )
-    return judge("selectors_match", not unplaced, summary, deployments=rows)
+    return judge("selectors_match", not unplaced, summary, pods=rows)
 
 
-def _hosts(deployment: Object, pools: Sequence[Object], known: InstanceTypes) -> dict[str, str]:
-    pod = deployment["spec"]["template"]["spec"]
-    reasons = {_name(pool): why_not_in(pod, pool, known) for pool in pools}
+def _group_name(workload: Object, group: PodGroup) -> str:
+    return f"{_name(workload)} {group.name}".rstrip()
+
+
+def _hosts(name: str, group: PodGroup, pools: Sequence[Object], known: InstanceTypes) -> dict[str, str]:
+    reasons = {_name(pool): why_not_in(group.template["spec"], pool, known) for pool in pools}
     return {
-        "deployment": _name(deployment),
+        "pods": name,
         "pools": ", ".join(name for name, why in reasons.items() if not why),
         "kept_off": "; ".join(f"{name}: {why}" for name, why in reasons.items() if why),
     }
 
 
 def _not_ready(pool: Object) -> str:
-    """Return why a pool cannot be used, by its conditions; empty where it is Ready or has no such condition."""
+    """Return why a pool cannot be used, by its conditions, or an empty text where none of them says so."""
     conditions = (pool.get("status") or {}).get("conditions") or []
     if all(c["status"] == "True" for c in conditions if c["type"] == "Ready"):
         return ""

@@ -29,8 +29,8 @@ class Delivery:
     """Send notices. There is one object per process.
 
     Args:
-        page: returns the address of a page of the Dagster UI, for example of assets/m/live; empty if the address of
-            the UI is not known.
+        page: returns the address of a page of the Dagster UI, for example of assets/m/live, or an empty text without an
+            address of the UI.
     """
 
     def __init__(

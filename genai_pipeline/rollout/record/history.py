@@ -8,7 +8,7 @@ from textwrap import shorten
 from typing import Any
 
 from genai_pipeline.core.checks import CHECKS
-from genai_pipeline.core.record import ENDED, Live, Phase, Record
+from genai_pipeline.core.record import ENDED, HAS_TRAFFIC_AGAIN, WENT_LIVE, Live, Phase, Record
 from genai_pipeline.core.verdict import Outcome
 
 BY_ITSELF = "the sensor"
@@ -94,6 +94,6 @@ def _began(record: Record) -> str:
 
 def _last(record: Record) -> str | None:
     """Return the time of the last event that is about its end, and not about upkeep after it."""
-    words = (str(record.phase), "went live", "has the traffic again", "replaced by", "superseded", "rolled back")
+    words = (str(record.phase), WENT_LIVE, HAS_TRAFFIC_AGAIN, "replaced by", "superseded", "rolled back")
     ends = [event.at for event in record.history if event.what.startswith(words)]
     return ends[-1] if ends else record.history[-1].at if record.history else None

@@ -30,7 +30,7 @@ class ModelRecords:
     """What the store holds about one model.
 
     Args:
-        records: release -> record; of a release that ended, only what a plan needs (`Record.glance`).
+        records: release -> record; of a release that ended, what the cache keeps.
         damaged: release -> why its record cannot be read.
     """
 
@@ -44,11 +44,13 @@ class RecordCache:
 
     Args:
         budget_s: seconds for reading what changed. The next call reads the rest.
+        whole: keep all of each record; else only what a plan needs of those that ended.
     """
 
-    def __init__(self, store: ObjectStore, budget_s: float = BUDGET_S) -> None:
+    def __init__(self, store: ObjectStore, budget_s: float = BUDGET_S, whole: bool = False) -> None:
         self._store = store
         self._budget_s = budget_s
+        self._whole = whole
         self._known: dict[str, tuple[str, Body]] = {}
         self._lock = threading.Lock()
 
@@ -84,7 +86,7 @@ class RecordCache:
             body, etag = self._store.get(key)
         except NotFound:  # deleted since it was listed
             return
-        self._known[key] = (etag, _understood(key, body))
+        self._known[key] = (etag, _understood(key, body, self._whole))
 
     def _found(self, model: str, listed: Mapping[str, StoredObject]) -> ModelRecords | Unavailable:
         """Put together what is known. What was written between listing and reading is newer, and counts."""
@@ -110,13 +112,13 @@ def _is_of(key: str, models: Collection[str]) -> bool:
     return len(parts) == 3 and parts[1] in models
 
 
-def _understood(key: str, body: bytes) -> Body:
+def _understood(key: str, body: bytes, whole: bool) -> Body:
     try:
         if key.endswith("/live.json"):
             return read(Live, key, body)
         record = read(Record, key, body)
         if key != record_key(record.model, record.release):
             return f"{key} is the record of {record.model}@{record.release}"
-        return record.glance
+        return record if whole else record.glance
     except Unreadable as error:
         return error.what

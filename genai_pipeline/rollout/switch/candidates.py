@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from genai_pipeline.core.faults import crash_point
 from genai_pipeline.core.model_spec import ModelSpec
@@ -14,7 +14,7 @@ from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.cluster.abc import Cluster
 from genai_pipeline.k8s.render import (
     AGENT_KINDS,
-    release_labels,
+    ENGINE_KINDS,
     render_agent,
     render_engine,
     render_namespace,
@@ -22,9 +22,11 @@ from genai_pipeline.k8s.render import (
     service_url,
 )
 from genai_pipeline.rollout.switch.settling import pause, wait_reachable
+from genai_pipeline.rollout.switch.workloads import workload_of, workloads_of
 
 AGENT_DEADLINE_S = 120
-GONE_DEADLINE_S = 90
+GONE_DEADLINE_S = 180
+"""Of a pod on Ray: its own drain, then Ray's, then KubeRay's clean-up of the Redis."""
 
 
 def raise_to_fewest(cluster: Cluster, release: Release, profile: Profile) -> None:
@@ -49,17 +51,22 @@ class Candidates:
         self._profile = profile
         self._sleep = sleep
 
+    def refuse_unknown(self, spec: ModelSpec, release: Release) -> None:
+        """Raises: UnknownKind: the cluster lacks what runs such an engine. Ask before the live release makes room."""
+        workload_of(self._cluster, release).refuse_unknown(render_engine(spec, release, self._profile))
+
     def start_engine(self, spec: ModelSpec, release: Release, log: Log) -> str:
         """Apply the engine and wait until it is available.
 
         Returns: Its address.
         Raises: NotReady: it did not start in time; the message is the diagnosis.
         """
+        engine = workload_of(self._cluster, release)
         self._cluster.apply(render_namespace(self._profile))
         self._apply_store_access()
-        self._cluster.apply(render_engine(spec, release, self._profile))
+        engine.apply(render_engine(spec, release, self._profile), GONE_DEADLINE_S)
         crash_point("rollout.candidate_applied")
-        self._cluster.wait_ready(release.object_name, spec.serving.startup_deadline_s, log)
+        engine.wait(spec.serving.startup_deadline_s, log)
         url = self.engine_url(release)
         wait_reachable(lambda: self._gateways.inference(url).models(), self._sleep)
         return url
@@ -70,7 +77,7 @@ class Candidates:
         self._cluster.apply(render_agent(spec, release, self._profile, engine))
         raise_to_fewest(self._cluster, release, self._profile)
         crash_point("rollout.agent_applied")
-        self._cluster.wait_ready(release.agent_object_name, AGENT_DEADLINE_S, log)
+        workload_of(self._cluster, release, "agent").wait(AGENT_DEADLINE_S, log)
         url = self.agent_url(release)
         wait_reachable(lambda: self._gateways.agent(url).release(), self._sleep)
         return url
@@ -86,68 +93,62 @@ class Candidates:
 
     def replicas_up(self, release: Release) -> int:
         """Return how many replicas of its engine can answer."""
-        return self._available(release.object_name)
+        return workload_of(self._cluster, release).replicas_up()
+
+    def adds_replicas(self, release: Release) -> bool:
+        """Return whether its engine is adding replicas by itself just now."""
+        return workload_of(self._cluster, release).adds_replicas()
 
     def agent_is_up(self, release: Release) -> bool:
-        return self._available(release.agent_object_name) > 0
+        return workload_of(self._cluster, release, "agent").replicas_up() > 0
 
     def remove(self, release: Release, within_s: float = GONE_DEADLINE_S) -> None:
         """Delete the objects of a release, the agent first: it talks to the engine. Raises: NotReady: not in time."""
-        for kind in AGENT_KINDS:
+        for kind in AGENT_KINDS if release.has_agent else ():
             self._cluster.delete(kind, release.agent_object_name, within_s)
-        self._cluster.delete("Service", release.object_name)
-        self._cluster.delete("Deployment", release.object_name, within_s)
+        for kind in ENGINE_KINDS[release.engine]:
+            self._cluster.delete(kind, release.object_name, within_s)
+        if release.mounts_weights:
+            self._cluster.delete("PersistentVolumeClaim", release.object_name, within_s)
+            self._cluster.delete("PersistentVolume", release.volume_name(self._profile.namespace), within_s)
 
     def stop(self, release: Release, within_s: float = GONE_DEADLINE_S) -> None:
-        """Scale to zero, the agent first. The objects stay, so that a rollback only has to scale up."""
-        self._scale_to_zero(release.agent_object_name, release_labels(release, "agent"), within_s)
-        self._scale_to_zero(release.object_name, release_labels(release, "engine"), within_s)
+        """Stop the pods, the agent's first. What a rollback needs to start them again stays."""
+        for workload in reversed(workloads_of(self._cluster, release)):
+            workload.stop(within_s)
+
+    def stop_agent(self, release: Release, within_s: float = GONE_DEADLINE_S) -> None:
+        """Stop the agent's pods, if the release has an agent."""
+        if release.has_agent:
+            workload_of(self._cluster, release, "agent").stop(within_s)
 
     def tell_to_stop(self, release: Release) -> None:
-        """Scale a release to zero without waiting."""
-        for name in (release.agent_object_name, release.object_name):
-            if self._cluster.get("Deployment", name):
-                self._cluster.scale(name, 0)
-
-    def stop_agent(self, release: Release, unless_live: str | None) -> None:
-        """Scale the agent to zero, unless it has the traffic."""
-        if release.id != unless_live:
-            self._scale_to_zero(release.agent_object_name, release_labels(release, "agent"))
+        """Stop the pods without waiting."""
+        for workload in reversed(workloads_of(self._cluster, release)):
+            workload.tell_to_stop()
 
     def restart(self, spec: ModelSpec, release: Release, within_s: float = math.inf) -> None:
-        """Scale a stopped release up. A running release is left as it is. Raises: NotFound, NotReady."""
-        self._scale_up(release.object_name, spec.serving.replicas.min, min(within_s, spec.serving.startup_deadline_s))
-        self._scale_up(release.agent_object_name, self._profile.agent_replicas, min(within_s, AGENT_DEADLINE_S))
+        """Start a stopped release. A running release is left as it is. Raises: NotFound, NotReady."""
+        engine = workload_of(self._cluster, release)
+        deadline_s = min(within_s, spec.serving.startup_deadline_s)
+        engine.start_again(spec.serving.replicas.min, lambda: render_engine(spec, release, self._profile), deadline_s)
+        if release.has_agent:
+            agent = workload_of(self._cluster, release, "agent")
+            agent.start_again(self._profile.agent_replicas, list, min(within_s, AGENT_DEADLINE_S))
 
     def revive(self, spec: ModelSpec, release: Release, log: Log) -> None:
-        """Start a release from what is left of it: scale it up, or apply its objects again. Raises: NotReady."""
-        names = (release.object_name, release.agent_object_name)
-        if all(self._cluster.get(kind, name) for name in names for kind in ("Deployment", "Service")):
+        """Start a release from what is left of it, or apply its objects again. Raises: NotReady."""
+        workloads = workloads_of(self._cluster, release)
+        if all(each.found() and self._cluster.get("Service", each.name) for each in workloads):
             self.restart(spec, release)
             return
         self.start_engine(spec, release, log)
-        self.start_agent(spec, release, log)
+        if release.has_agent:
+            self.start_agent(spec, release, log)
 
     def is_warm(self, release: Release) -> bool:
-        """Return whether engine and agent can take traffic at once."""
-        names = (release.object_name, release.agent_object_name)
-        return all(self._available(name) for name in names)
-
-    def _available(self, deployment: str) -> int:
-        found = self._cluster.get("Deployment", deployment)
-        return (found or {}).get("status", {}).get("availableReplicas") or 0
-
-    def _scale_to_zero(self, deployment: str, labels: Mapping[str, str], within_s: float = GONE_DEADLINE_S) -> None:
-        if self._cluster.get("Deployment", deployment):
-            self._cluster.scale(deployment, 0)
-            crash_point("rollout.stopping")
-            self._cluster.wait_gone(labels, within_s)
-
-    def _scale_up(self, deployment: str, replicas: int, deadline_s: float) -> None:
-        found = self._cluster.get("Deployment", deployment)
-        if found and not found["spec"].get("replicas"):
-            self._cluster.scale(deployment, replicas)
-        self._cluster.wait_ready(deployment, deadline_s)
+        """Return whether all that serves the release can take traffic at once."""
+        return all(each.replicas_up() for each in workloads_of(self._cluster, release))
 
     def _apply_store_access(self) -> None:
         """Give engines the pipeline's keys for S3 if there is no Pod Identity."""

@@ -18,8 +18,9 @@ from genai_pipeline.core.errors import ReleaseRefused, StoreConflict, Superseded
 from genai_pipeline.core.faults import crash_point
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.progress import Log
-from genai_pipeline.core.record import ENDED_BADLY, Phase, Record
+from genai_pipeline.core.record import ENDED_BADLY, WENT_LIVE, Phase, Record
 from genai_pipeline.core.release import Release
+from genai_pipeline.core.task import Task
 from genai_pipeline.core.verdict import Verdict, failed, passed
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.rollout.record.records import Records
@@ -47,8 +48,8 @@ class TrafficWatch(Protocol):
         ...
 
 
-WatchTraffic = Callable[[str, str], AbstractContextManager[TrafficWatch]]
-"""(stable base address, model name) -> a watch that runs inside a `with` block."""
+WatchTraffic = Callable[[str, str, Task], AbstractContextManager[TrafficWatch]]
+"""(stable base address, model name, what to ask it) -> a watch that runs inside a `with` block."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class _Move:
     """One change of traffic.
 
     Args:
-        before: the release that had the traffic and can get it back; None for a first one.
+        before: the release that had the traffic and can get it back, or None for a first one.
         over: the release that the pointer named at the start; if it names another one later, this move gives up.
         watched_for_s: how long the new release is watched, and `before` kept warm, after the move.
     """
@@ -117,7 +118,7 @@ class CutOver:
                 verdict,
                 passed("no_failed_request", "The strategy is recreate: service was interrupted by design."),
             ]
-        with watch_traffic(stable_url, release.model) as watch:
+        with watch_traffic(stable_url, release.model, release.task) as watch:
             watch.see(SEEN_BEFORE, WATCH_DEADLINE_S)
             verdict = self._switch(move, move.before, lambda: watch.failed)
             drained = self._let_go(spec, move, move.before, log) if verdict.passed else Drained()
@@ -252,7 +253,7 @@ class CutOver:
         return f"{self._traffic.url(release.model)}/v1"
 
 
-def record_live(records: Records, release: Release, before: str | None, event: str = "went live") -> None:
+def record_live(records: Records, release: Release, before: str | None, event: str = WENT_LIVE) -> None:
     """Record in both records which release has the traffic. Idempotent; a release in quarantine stays there."""
     _in_phase(records, release.model, release.id, Phase.LIVE, "", event)
     if before:

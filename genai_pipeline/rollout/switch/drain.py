@@ -26,7 +26,7 @@ class Drained:
     """How a drain ended.
 
     Args:
-        reason: what was missing at the deadline; empty if all replicas were drained.
+        reason: what was missing at the deadline, or an empty text if all replicas were drained.
         outlived: names of requests that still ran at the deadline. Stopping the release may cut them off.
     """
 

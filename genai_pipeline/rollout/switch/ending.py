@@ -69,7 +69,7 @@ class Ending:
     def _take_away(self, record: Record, live: Live | None, within_s: float) -> None:
         release = record.as_release
         before = self._records.require(record.model, live.release) if live else None
-        if record.release in (self._traffic.on(record.model), self._traffic.on(record.model, "agent")):
+        if self._traffic.touches(release):
             if before:  # a run died between moving the traffic and proving that it arrived
                 self._traffic.move(before.as_release)
             else:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from textwrap import shorten
 
 from genai_pipeline.core.clock import utc_now
 from genai_pipeline.core.errors import EngineUnavailable, NotFound, NotReady, Refused, StoreConflict, Unreadable
@@ -21,7 +22,7 @@ from genai_pipeline.core.faults import crash_point
 from genai_pipeline.core.manifest import manifest_key
 from genai_pipeline.core.notice import Notice, NoticeKind
 from genai_pipeline.core.progress import Log
-from genai_pipeline.core.record import ENDED_BADLY, Live, Phase, Record, record_key
+from genai_pipeline.core.record import ENDED_BADLY, HAS_TRAFFIC_AGAIN, Live, Phase, Record, record_key
 from genai_pipeline.core.release import Release
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.rollout.record.notices import Notices
@@ -96,21 +97,21 @@ class RollBack:
         record = self._records.require(model, live.release)
         if record.phase is Phase.ROLLED_BACK:
             self._start_and_move(record, log)
-        elif not self._traffic.is_on(live.release, model):
+        elif not self._traffic.is_on(record.as_release):
             self._candidates.revive(record.model_spec, record.as_release, log)
             follow_pointer(self._traffic, self._records, model)
             log(f"the traffic is on {live.release} again, as the pointer says")
         self._take_away(model, log)
 
     def unfinished(self, model: str) -> str:
-        """Return what `finish` would have to do; empty if all is done. Ask only while no run of the model is active."""
+        """Return what `finish` has to do, or an empty text if all is done. Ask while no run of the model is active."""
         live = self._records.live(model)
         if live is None:
             return ""
         record = self._records.get(model, live.release)
         if record and record.phase is Phase.ROLLED_BACK:
             return f"{live.release} was rolled back and is still live"
-        if not self._traffic.is_on(live.release, model):
+        if record and not self._traffic.is_on(record.as_release):
             return f"the traffic is not on {live.release}, which the pointer names"
         return f"{live.rolled_back} was rolled back and is still to be removed" if live.rolled_back else ""
 
@@ -135,7 +136,10 @@ class RollBack:
         if record is None:
             raise Refused(f"{model}@{target} has no record.", f"See `genai history {model}` for its releases.")
         if record.phase in ENDED_BADLY:
-            raise Refused(f"{model}@{target} was {record.phase}: {record.reason}.", "Name another release with --to.")
+            raise Refused(
+                f"{model}@{target} was {record.phase}: {shorten(record.reason, 160, placeholder=' …')}",
+                f"`genai history {model}@{target}` has all of it. Name another release with --to.",
+            )
         was_live = record.phase in (
             Phase.REPLACED,
             Phase.LIVE,
@@ -182,7 +186,7 @@ class RollBack:
             follow_pointer(self._traffic, self._records, bad.model)
             raise
         crash_point("rollback.pointer_written")
-        record_live(self._records, target, None, f"has the traffic again: {bad.release} was rolled back")
+        record_live(self._records, target, None, f"{HAS_TRAFFIC_AGAIN}: {bad.release} was rolled back")
         follow_pointer(self._traffic, self._records, bad.model)
         self._traffic.guard(target)
 
@@ -203,9 +207,7 @@ class RollBack:
             return
         serves = self._records.require(model, live.release)
         # A kill between pointer and record leaves this to do.
-        record_live(
-            self._records, serves.as_release, None, f"has the traffic again: {live.rolled_back} was rolled back"
-        )
+        record_live(self._records, serves.as_release, None, f"{HAS_TRAFFIC_AGAIN}: {live.rolled_back} was rolled back")
         reason = self._traffic.why_not_served_by(serves.as_release)
         if reason:
             raise NotReady(f"{live.release} has the traffic of {model} again but does not answer: {reason}")

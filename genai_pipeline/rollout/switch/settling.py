@@ -24,7 +24,7 @@ def why_unsettled(
     The time that an answer takes counts: something that hangs must not stretch the deadline.
 
     Args:
-        question: returns why the state is not the wanted one; empty if it is.
+        question: returns why the state is not the wanted one, or an empty text if it is.
         in_a_row: good answers that are needed one after another.
         poll_s, deadline_s: seconds between two questions, and for all of them.
     Returns: Empty, or the last reason when the deadline passed.

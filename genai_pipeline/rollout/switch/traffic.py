@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from genai_pipeline.core.errors import NotFound, Refused, Unavailable
+from genai_pipeline.core.faults import crash_point
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.record import Live
 from genai_pipeline.core.release import Release
@@ -13,11 +14,12 @@ from genai_pipeline.k8s.render import (
     MANAGED_BY,
     PORTS,
     RELEASE_LABEL,
+    components_of,
+    loaded_from,
     release_alias,
     render_guards,
     render_stable,
     stable_name,
-    weights_url,
 )
 from genai_pipeline.rollout.record.records import Records
 from genai_pipeline.rollout.switch.settling import pause, why_unsettled
@@ -47,9 +49,14 @@ class Traffic:
         services = self._cluster.list("Service", MANAGED_BY)
         return {s["metadata"]["name"]: s["spec"].get("selector", {}).get(RELEASE_LABEL, "") for s in services}
 
-    def is_on(self, release: str, model: str) -> bool:
-        """Return whether `release` is behind the stable addresses of both engine and agent."""
-        return all(self.on(model, component) == release for component in PORTS)
+    def is_on(self, release: Release) -> bool:
+        """Return whether `release` is behind the stable addresses of all that serves it, and there are no others."""
+        mine = components_of(release)
+        return all(self.on(release.model, each) == (release.id if each in mine else None) for each in PORTS)
+
+    def touches(self, release: Release) -> bool:
+        """Return whether any stable address leads to `release`."""
+        return any(self.on(release.model, component) == release.id for component in components_of(release))
 
     def url(self, model: str, component: str = "engine") -> str | None:
         """Return the stable address; None before the first release."""
@@ -59,8 +66,15 @@ class Traffic:
             return None
 
     def move(self, release: Release) -> None:
-        """Point both stable Services at `release`. New connections follow at once."""
-        self._cluster.apply([o for c in PORTS for o in render_stable(release, self._profile, c)])
+        """Point the stable Services at `release`. New connections follow at once.
+
+        A release without an agent closes the agent's address: behind it would be the agent of another release.
+        """
+        mine = components_of(release)
+        # The engine's comes last: while it leads elsewhere, whatever goes on after a kill sees what is left to do.
+        self._cluster.apply([o for c in reversed(mine) for o in render_stable(release, self._profile, c)])
+        crash_point("traffic.moved")
+        self._close(release.model, [c for c in PORTS if c not in mine])
 
     def guard(self, release: Release) -> None:
         """Protect the pods that have the traffic from eviction, and no longer those that had it before."""
@@ -68,12 +82,12 @@ class Traffic:
 
     def close(self, model: str) -> None:
         """Delete the stable Services: they have no release to point at."""
-        for component in PORTS:
-            self._cluster.delete("Service", stable_name(model, component))
+        self._close(model, PORTS)
 
     def why_not_served_by(self, release: Release) -> str:
         """Ask through the stable addresses until they agree on `release`. Returns: Empty, or why they do not."""
-        engine, agent = (self.url(release.model, component) or "" for component in ("engine", "agent"))
+        engine = self.url(release.model) or ""
+        agent = (self.url(release.model, "agent") or "") if release.has_agent else None
         return why_unsettled(
             lambda: self._disagreement(release, engine, agent),
             AGREEING_ANSWERS,
@@ -82,18 +96,23 @@ class Traffic:
             self._sleep,
         )
 
-    def _disagreement(self, release: Release, engine: str, agent: str) -> str:
+    def _close(self, model: str, components: Iterable[str]) -> None:
+        for component in components:
+            self._cluster.delete("Service", stable_name(model, component))
+
+    def _disagreement(self, release: Release, engine: str, agent: str | None) -> str:
         try:
             inference = self._gateways.inference(engine)
             models = inference.models()
             if release_alias(release) not in models:
                 return f"the stable address serves {', '.join(sorted(models))}, not {release_alias(release)}"
-            if models[release.model] != weights_url(self._profile, release):
-                return f"the engine loaded {models[release.model]}, not {weights_url(self._profile, release)}"
-            answer = inference.chat(release_alias(release), [{"role": "user", "content": "Hello"}], max_tokens=8)
-            if answer.is_empty:
-                return "a completion through the stable address came back empty"
-            says = self._gateways.agent(agent).release()
+            root = loaded_from(self._profile, release)
+            if models[release.model] != root:
+                return f"the engine loaded {models[release.model]}, not {root}"
+            answer = inference.ask(release.task, release_alias(release), max_tokens=8)
+            if answer.fault:
+                return f"what came through the stable address is no answer: {answer.fault}"
+            says = release.id if agent is None else self._gateways.agent(agent).release()
             return "" if says == release.id else f"the stable agent talks to {says}, not {release.id}"
         except (Unavailable, Refused, NotFound) as error:
             return str(error)
@@ -107,7 +126,10 @@ def follow_pointer(traffic: Traffic, records: Records, model: str) -> Live | Non
     """
     for _ in range(_AGREEMENT_TRIES):
         live = records.live(model)
-        if live is None or traffic.is_on(live.release, model):
+        if live is None:
             return live
-        traffic.move(records.require(model, live.release).as_release)
+        release = records.require(model, live.release).as_release
+        if traffic.is_on(release):
+            return live
+        traffic.move(release)
     return records.live(model)

@@ -25,16 +25,24 @@ from genai_pipeline.k8s.render import Objects, package_version, render_live, ser
 
 CHECK = "matches_rendered"
 SHOWN_MAX = 3
+NEVER_EDITED = (
+    "A RayService that serves is left as it is: an edit would restart its replicas. The next release renews it."
+)
 
 
 @dataclass(frozen=True)
 class Drift:
-    """Fields whose values in the cluster are not the rendered ones; empty if all are."""
+    """Fields whose values in the cluster are not the rendered ones, or an empty tuple if all are."""
 
     differences: Sequence[Difference] = ()
 
     def __bool__(self) -> bool:
         return bool(self.differences)
+
+    @property
+    def never_edited(self) -> Drift:
+        """Return the differences of a RayService that exists."""
+        return Drift(tuple(d for d in self.differences if d.kind == "RayService" and not _is_missing(d)))
 
     @property
     def fingerprint(self) -> str:
@@ -63,8 +71,8 @@ class Drift:
 
 
 def as_released(spec: ModelSpec, record: Record) -> tuple[ModelSpec, Release]:
-    """Return the model file of today with the release's own serving section, and the release."""
-    own = spec.model_copy(update={"serving": record.model_spec.serving})
+    """Return the model file of today with what makes the release as it was, and the release."""
+    own = spec.as_released(record.model_spec)
     return own, Release.of(own, record.revision)
 
 
@@ -74,7 +82,7 @@ def deployed(spec: ModelSpec, release: Release, profile: Profile) -> Deployed:
     return Deployed(
         version=package_version(),
         fingerprint=_digest(render_live(spec, release, profile)),
-        agent=agent_settings(spec, release, profile, engine),
+        agent=agent_settings(spec, release, profile, engine) if release.has_agent else None,
     )
 
 
@@ -103,6 +111,12 @@ def drift_of(cluster: Cluster, objects: Objects) -> Drift:
     return Drift(tuple(cluster.diff(objects, take_back=True)))
 
 
+def without(objects: Objects, left: Drift) -> Objects:
+    """Return the objects that may be applied: all but those that are never edited and differ."""
+    kept = {(d.kind, d.name) for d in left.differences}
+    return [o for o in objects if (o["kind"], o["metadata"]["name"]) not in kept]
+
+
 def judge_drift(cluster: Cluster, objects: Objects, release: str) -> tuple[Verdict, Drift]:
     """Return the verdict matches_rendered and the drift. It is inconclusive if the cluster cannot be asked."""
     try:
@@ -114,8 +128,13 @@ def judge_drift(cluster: Cluster, objects: Objects, release: str) -> tuple[Verdi
     return failed(CHECK, f"{release}: {drift.reason}.", differences=drift.rows), drift
 
 
+def _is_missing(difference: Difference) -> bool:
+    """Return whether the object itself is missing, not only a field."""
+    return difference.live is None and difference.field == "metadata.name"
+
+
 def _what(difference: Difference) -> str:
-    if difference.live is None and difference.field == "metadata.name":
+    if _is_missing(difference):
         return "is missing"
     return f"{difference.field}: {_text(difference.live, 40)}, rendered {_text(difference.wanted, 40)}"
 

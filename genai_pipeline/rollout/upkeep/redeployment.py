@@ -26,7 +26,16 @@ from genai_pipeline.rollout.record.notices import Notices
 from genai_pipeline.rollout.record.records import Records
 from genai_pipeline.rollout.switch.candidates import AGENT_DEADLINE_S, raise_to_fewest
 from genai_pipeline.rollout.switch.traffic import Traffic
-from genai_pipeline.rollout.upkeep.drift_detection import Drift, agent_changes, as_released, deployed, drift_of
+from genai_pipeline.rollout.switch.workloads import workload_of
+from genai_pipeline.rollout.upkeep.drift_detection import (
+    NEVER_EDITED,
+    Drift,
+    agent_changes,
+    as_released,
+    deployed,
+    drift_of,
+    without,
+)
 
 ATTEMPTS = 3
 """Tries for one cause, if a run is killed or the cluster does not answer. A redeploy that fails is not tried again."""
@@ -136,24 +145,41 @@ class Redeploy:
         self._remove_what_is_switched_off(release, objects)
         drift = drift_of(self._cluster, objects)
         log(f"{len(drift.differences)} fields of {release.id} differ from what is rendered")
+        left = drift.never_edited
         if drift:
-            self._cluster.apply(objects, take_back=spec.rollout.self_heal)
+            self._cluster.apply(without(objects, left), take_back=spec.rollout.self_heal)
             raise_to_fewest(self._cluster, release, self._profile)
             crash_point("redeploy.applied")
         self._refuse_if_not_live(release)
-        self._cluster.wait_ready(release.object_name, own.serving.startup_deadline_s, log)
-        one_by_one_s = AGENT_DEADLINE_S * (self._profile.agent_replicas_max or self._profile.agent_replicas)
-        self._cluster.wait_ready(release.agent_object_name, one_by_one_s, log)
+        workload_of(self._cluster, release).wait(own.serving.startup_deadline_s, log)
+        if release.has_agent:
+            one_by_one_s = AGENT_DEADLINE_S * (self._profile.agent_replicas_max or self._profile.agent_replicas)
+            workload_of(self._cluster, release, "agent").wait(one_by_one_s, log)
         why = self._traffic.why_not_served_by(release)
         if why:
             raise NotReady(f"{release.model}@{release.id} does not answer after the redeploy: {why}.", "See its logs.")
         crash_point("redeploy.proven")
-        facts = Facts(deployed=deployed(own, release, self._profile), drift=None, redeploy=None)
-        self._note(record, facts, f"redeployed: {reason}" if drift else f"redeploy ({reason}): nothing differs")
+        self._note_done(record, deployed(own, release, self._profile), reason, drift, log)
         return drift.rows
+
+    def _note_done(self, record: Record, now: Deployed, reason: str, drift: Drift, log: Log) -> None:
+        """Record what was done. What is never edited stays drifted, and is not tried again for the same cause."""
+        left = drift.never_edited
+        event = f"redeployed: {reason}" if drift else f"redeploy ({reason}): nothing differs"
+        if not left:
+            self._note(record, Facts(deployed=now, drift=None, redeploy=None), event)
+            return
+        text = f"{left.reason}. {NEVER_EDITED}"
+        log(text)
+        tried = RedeployAttempts(fingerprint=left.fingerprint, attempts=1, failed=True)
+        noted = NotedDrift(fingerprint=left.fingerprint, reason=left.reason, at=self._now())
+        self._note(record, Facts(deployed=now, drift=noted, redeploy=tried), f"{event}; left as it is: {text}")
+        self._write_notice(NoticeKind.DRIFT, record, text)
 
     def _remove_what_is_switched_off(self, release: Release, objects: Objects) -> None:
         """Delete the agent's objects that are no longer rendered: a left autoscaler would change the replicas."""
+        if not release.has_agent:
+            return
         rendered = {o["kind"] for o in objects if o["metadata"]["name"] == release.agent_object_name}
         for kind in AGENT_KINDS:
             if kind not in rendered:

@@ -30,7 +30,7 @@ GUARDED = frozenset({"canary", "crash_loop", "error_rate"})
 
 @dataclass(frozen=True)
 class Judgement:
-    """The result of a look. `breach` says why the release must be rolled back; empty if it need not be."""
+    """The result of a look. `breach` says why the release must be rolled back, or is an empty text."""
 
     signals: Sequence[Signal]
     breach: str = ""
@@ -114,18 +114,18 @@ def _canary(reading: Reading, limits: Limits, moved: bool | None) -> Iterator[Si
         if canary.kind == "elsewhere":
             yield Signal("canary", Outcome.INCONCLUSIVE, canary.said)
             return
-        yield Signal("canary", Outcome.PASSED, "a completion came through the stable address")
+        yield Signal("canary", Outcome.PASSED, "an answer came through the stable address")
         yield _canary_latency(canary, limits)
     elif canary.kind == "broken":
         # Other clients may still be served. Then this has to hold as long as any other signal.
         at_once = 0 if moved else DEAD_AFTER
-        yield Signal("canary", Outcome.FAILED, f"a completion failed: {canary.said}", at_once=at_once)
+        yield Signal("canary", Outcome.FAILED, f"a short request failed: {canary.said}", at_once=at_once)
     else:
         yield _silence(canary, reading, moved)
 
 
 def _canary_latency(canary: Canary, limits: Limits) -> Signal:
-    text = f"a short completion took {canary.seconds:.1f} s, at most {limits.canary_s:.1f} s are allowed"
+    text = f"a short request took {canary.seconds:.1f} s, at most {limits.canary_s:.1f} s are allowed"
     if canary.seconds > limits.canary_s and canary.way_s > limits.canary_s / 4:
         return Signal("canary_latency", Outcome.INCONCLUSIVE, f"{text}, but the network is slow too")
     return judged("canary_latency", canary.seconds <= limits.canary_s, text, canary.seconds, limits.canary_s)
@@ -166,7 +166,7 @@ def _counted(state: WatchState, reading: Reading, signals: Sequence[Signal]) -> 
     """Return the state with this look added to its totals and to its picture."""
     by_name: Mapping[str, Any] = {s.name: s for s in signals}
     totals, metrics = state.totals, reading.metrics
-    if metrics and "kv_cache" in by_name and by_name["kv_cache"].value is not None:
+    if metrics and "queue" in by_name and by_name["queue"].value is not None:
         totals = replace(
             totals,
             kv_cache=max(totals.kv_cache, metrics.kv_cache_usage),
@@ -181,8 +181,9 @@ def _counted(state: WatchState, reading: Reading, signals: Sequence[Signal]) -> 
         wrong=totals.wrong + any(s.outcome is Outcome.FAILED for s in signals),
         canary_s=seconds if reading.canary.kind == "answered" else totals.canary_s,
     )
-    ttft, errors = (by_name[n].value if n in by_name else None for n in ("ttft_p95", "error_rate"))
-    point = (round(state.clock, 1), None if ttft is None else round(ttft * 1e3, 1), errors)
+    first = next((by_name[name].value for name in ("ttft_p95", "latency_p95") if name in by_name), None)
+    errors = by_name["error_rate"].value if "error_rate" in by_name else None
+    point = (round(state.clock, 1), None if first is None else round(first * 1e3, 1), errors)
     restarts = state.restarts if state.restarts is not None or reading.pods is None else reading.pods.restarts
     asked = {"asked": state.clock, "case": state.case + 1} if reading.asked else {}
     return replace(state, totals=totals, series=(*state.series, point)[-MOST_POINTS:], restarts=restarts, **asked)

@@ -6,19 +6,20 @@ taken at a later tick. Knows nothing of Dagster.
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from pydantic import TypeAdapter, ValidationError
+
 from genai_pipeline.core.clock import growing_pause_s, utc_now
 from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.core.facts import Facts, FinishingRuns
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.record import ON_ITS_WAY, Live, Phase, Record
-from genai_pipeline.k8s.render import PORTS, stable_name
+from genai_pipeline.k8s.render import PORTS, components_of, stable_name
 from genai_pipeline.rollout.record.record_cache import ModelRecords, RecordCache
 from genai_pipeline.rollout.record.records import Records
 from genai_pipeline.rollout.switch.rollback import RollBack
@@ -29,6 +30,7 @@ from genai_pipeline.rollout.watch.watcher import LookResult, Watcher
 BUDGET_S = 20.0
 OBSERVE_EVERY_S = 30.0
 BACK_OFF_S, LONGEST_BACK_OFF_S = 10.0, 600.0
+_STATES = TypeAdapter(dict[str, WatchState])
 
 
 @dataclass(frozen=True)
@@ -114,8 +116,8 @@ class LiveWatch:
         for model, (live, future) in looks.items():
             self._end(tick, model, live, future, states)
         names = {spec.name for spec in specs}
-        kept = {model: state.to_json() for model, state in states.items() if model in names}
-        tick.cursor = json.dumps(kept, separators=(",", ":"))
+        kept = {model: state for model, state in states.items() if model in names}
+        tick.cursor = _STATES.dump_json(kept).decode()
         return tick
 
     def _begin(
@@ -142,13 +144,20 @@ class LiveWatch:
         """Return what is left of a rollback. A cut-over that died is left to the controller."""
         if record is not None and record.phase in ON_ITS_WAY | {Phase.SUPERSEDED}:
             return ""
-        names = (stable_name(model, component) for component in PORTS)
-        moved = self._services is not None and any(self._services.get(n) != live.release for n in names)
-        suspicious = moved or live.rolled_back or (record is not None and record.phase is Phase.ROLLED_BACK)
+        rolled_back = live.rolled_back or (record is not None and record.phase is Phase.ROLLED_BACK)
+        suspicious = rolled_back or self._has_moved(model, live, record)
         return self._roll_back.unfinished(model) if suspicious else ""
 
+    def _has_moved(self, model: str, live: Live, record: Record | None) -> bool:
+        """Return whether an address leads elsewhere than the pointer says, or is there without a reason."""
+        if self._services is None:
+            return False
+        mine = components_of(record.as_release) if record and record.phase is Phase.LIVE else PORTS
+        leads_to = {component: self._services.get(stable_name(model, component)) for component in PORTS}
+        return any(leads_to[each] != (live.release if each in mine else None) for each in PORTS)
+
     def _selectors(self, tick: WatchTick) -> Mapping[str, str] | None:
-        """Return where all traffic is, with one request; None if the cluster does not answer."""
+        """Return where all traffic is, with one request, or None if the cluster does not answer."""
         try:
             return self._traffic.everywhere()
         except GenaiError as error:
@@ -245,7 +254,6 @@ def _seconds(since: str, until: str) -> float:
 def _states(cursor: str) -> dict[str, WatchState]:
     """Read the states that the last tick left. If they cannot be read, the watch measures from the beginning."""
     try:
-        found = json.loads(cursor or "{}")
-        return {model: WatchState.from_json(state) for model, state in found.items()}
-    except (ValueError, TypeError, KeyError, AttributeError):
+        return _STATES.validate_json(cursor or "{}")
+    except ValidationError:
         return {}

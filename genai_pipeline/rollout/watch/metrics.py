@@ -53,13 +53,13 @@ def metrics_signals(
     metrics = reading.metrics
     doubt = reading.metrics_error if metrics is None else implausible(metrics)
     if metrics is None or doubt:
-        return state, _unknown(f"the metrics say nothing: {doubt}"), None
+        return state, _unknown(f"the metrics say nothing: {doubt}", limits), None
     now = _sample(state, reading, metrics)
     before = state.samples[-1] if state.samples else None
     if before and now.scraped - before.scraped < 0.05 and metrics.age_s:
         return state, [], None  # the same scrape again
     if before and not before.is_before(now):
-        return replace(state, samples=(now,)), _unknown("the engine's counters were reset"), None
+        return replace(state, samples=(now,)), _unknown("the engine's counters were reset", limits), None
     kept = tuple(s for s in state.samples if now.clock - s.clock <= max(LOOK_BACK_S, limits.hold_s))[-MOST_SAMPLES:]
     totals = state.totals.plus(before, now) if before else state.totals
     moved = before is not None and (now.finished > before.finished or (now.ok or 0) > (before.ok or 0))
@@ -68,7 +68,7 @@ def metrics_signals(
 
 
 def implausible(metrics: EngineMetrics) -> str:
-    """Return why the metrics cannot be true or current; empty if they can. The gateway refuses NaN and the like."""
+    """Return why the metrics cannot be true or current, or an empty text. The gateway refuses NaN and the like."""
     if metrics.age_s > OLDEST_S:
         return f"they are {metrics.age_s:.0f} s old"
     for buckets in (metrics.ttft_buckets, metrics.inter_token_buckets):
@@ -78,8 +78,9 @@ def implausible(metrics: EngineMetrics) -> str:
     return ""
 
 
-def _unknown(why: str) -> list[Signal]:
-    names = ("error_rate", "ttft_p95", "inter_token_p95", "kv_cache", "queue")
+def _unknown(why: str, limits: Limits) -> list[Signal]:
+    generated = ("ttft_p95", "inter_token_p95", "kv_cache")
+    names = ("error_rate", *(generated if limits.generates else ("latency_p95",)), "queue")
     return [Signal(name, Outcome.INCONCLUSIVE, why) for name in names]
 
 
@@ -99,18 +100,20 @@ def _sample(state: WatchState, reading: Reading, metrics: EngineMetrics) -> Coun
 
 def _gauges(metrics: EngineMetrics, limits: Limits) -> Iterator[Signal]:
     kv, waiting = metrics.kv_cache_usage, metrics.waiting
-    said = f"the KV cache is {kv:.0%} full, the gate is below {limits.kv_cache:.0%}"
-    yield judged("kv_cache", kv < limits.kv_cache, said, kv, limits.kv_cache)
+    if limits.generates:
+        said = f"the KV cache is {kv:.0%} full, the gate is below {limits.kv_cache:.0%}"
+        yield judged("kv_cache", kv < limits.kv_cache, said, kv, limits.kv_cache)
     said = f"{waiting:g} requests wait in the engine, the gate is below {limits.queue:g}"
     yield judged("queue", waiting < limits.queue or waiting == 0, said, waiting, limits.queue)
 
 
 def _counters(samples: Sequence[CounterSample], limits: Limits) -> Iterator[Signal]:
-    def ttft(sample: CounterSample) -> Buckets:
+    def first(sample: CounterSample) -> Buckets:
         return sample.ttft
 
     yield _error_rate(samples, limits)
-    yield _quantile(_Figure("ttft_p95", "TTFT", ttft, limits.ttft_gate_s, limits.ttft_s), samples, limits)
+    named = ("ttft_p95", "TTFT") if limits.generates else ("latency_p95", "request time")
+    yield _quantile(_Figure(*named, first, limits.first_gate_s, limits.first_s), samples, limits)
     if limits.inter_token_s is not None:
         gaps = _Figure("inter_token_p95", "inter-token latency", lambda s: s.gaps, math.inf, limits.inter_token_s)
         yield _quantile(gaps, samples, limits)

@@ -27,12 +27,12 @@ CRASH_LOOP = "CrashLoopBackOff"
 
 @dataclass(frozen=True)
 class Canary:
-    """One short completion through the stable address, as a user would ask for it.
+    """One short request through the stable address, as a user would ask.
 
     Args:
         kind: broken: an error that only the engine can have sent. silent: no answer, or an error that may come from the
             network. elsewhere: another release answered, so this says nothing about the watched one.
-        seconds: for the completion.
+        seconds: for the request.
         way_s: for the question before it, which needs no model.
     """
 
@@ -48,7 +48,7 @@ class Pods:
 
     Args:
         restarts: of all containers together.
-        crashing: name of a pod in a crash loop; empty if there is none.
+        crashing: name of a pod in a crash loop, or an empty text without one.
     """
 
     ready: int
@@ -109,7 +109,7 @@ class Reader:
         """Read a live release.
 
         Args:
-            ask: asks the agent at an address; None: the agent is not asked this time.
+            ask: asks the agent at an address; None: no agent is asked this time.
         """
         pods = self._pods(release)
         canary = self._canary(release)
@@ -128,11 +128,11 @@ class Reader:
             return Canary("elsewhere", "There is no stable address.")
         inference = self._gateways.inference(url).within(CANARY_DEADLINE_S)
         try:
-            return self._complete(inference, release)
+            return self._request(inference, release)
         finally:
             inference.close()
 
-    def _complete(self, inference: Inference, release: Release) -> Canary:
+    def _request(self, inference: Inference, release: Release) -> Canary:
         name = release_alias(release)
         began = self._mono()
         try:
@@ -140,7 +140,7 @@ class Reader:
             way_s = self._mono() - began
             if name not in served:
                 return Canary("elsewhere", f"{', '.join(sorted(served))} answers at the stable address, not {name}")
-            answer = inference.chat(name, [{"role": "user", "content": "Hello"}], max_tokens=CANARY_TOKENS)
+            answer = inference.ask(release.task, name, max_tokens=CANARY_TOKENS)
         except EngineBroken as error:
             return Canary("broken", str(error))
         except Refused as error:  # 404 for the name: the selectors moved in between
@@ -148,8 +148,8 @@ class Reader:
         except EngineUnavailable as error:
             return Canary("silent", str(error))
         seconds = self._mono() - began - way_s
-        if answer.is_empty:
-            return Canary("broken", "the completion came back empty", seconds, way_s)
+        if answer.fault:
+            return Canary("broken", answer.fault, seconds, way_s)
         return Canary("answered", seconds=seconds, way_s=way_s)
 
     def _metrics(self, release: Release) -> tuple[EngineMetrics | None, str]:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from genai_pipeline.core.quantiles import Buckets, increase
 
@@ -24,7 +23,7 @@ class CounterSample:
     Args:
         clock: seconds of this watch that both clocks agree on.
         scraped: monotonic time of the scrape.
-        ok, bad: answers 2xx and 5xx; None if the engine does not count them.
+        ok, bad: answers 2xx and 5xx, or None if the engine does not count them.
     """
 
     clock: float
@@ -133,35 +132,6 @@ class WatchState:
         agreed = passed if abs(passed - by_wall) <= CLOCKS_AGREE_S else 0.0
         return replace(self, wall=wall, mono=mono, clock=self.clock + agreed)
 
-    def to_json(self) -> dict[str, Any]:
-        data = asdict(self)
-        data["samples"] = [s | {"ttft": _rows(s["ttft"]), "gaps": _rows(s["gaps"])} for s in data["samples"]]
-        totals = data["totals"]
-        data["totals"] = totals | {"ttft": _rows(totals["ttft"]), "gaps": _rows(totals["gaps"])}
-        return data
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> WatchState:
-        """Read a state. Raises: KeyError, TypeError, ValueError: another version wrote it."""
-        samples = tuple(
-            CounterSample(**s | {"ttft": _buckets(s["ttft"]), "gaps": _buckets(s["gaps"])}) for s in data["samples"]
-        )
-        totals = dict(data["totals"])
-        totals |= {"ttft": _buckets(totals["ttft"]), "gaps": _buckets(totals["gaps"])}
-        totals["canary_s"] = tuple(totals["canary_s"])
-        streaks = {name: Streak(**streak) for name, streak in data["streaks"].items()}
-        series = tuple((a, b, c) for a, b, c in data["series"])
-        known = {"samples": samples, "totals": Totals(**totals), "streaks": streaks, "series": series}
-        return cls(**dict(data) | known)
-
 
 def _added(one: Buckets, other: Buckets) -> dict[float, float]:
     return {bound: one.get(bound, 0.0) + other.get(bound, 0.0) for bound in sorted({*one, *other})}
-
-
-def _rows(buckets: Buckets) -> list[list[float | str]]:
-    return [["inf" if math.isinf(bound) else bound, count] for bound, count in buckets.items()]
-
-
-def _buckets(rows: list[list[Any]]) -> dict[float, float]:
-    return {float(bound): float(count) for bound, count in rows}

@@ -17,6 +17,7 @@ from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.notice import Notice, NoticeKind
 from genai_pipeline.core.quantiles import Buckets, histogram_quantile, quantile
 from genai_pipeline.core.record import Live, Record
+from genai_pipeline.core.task import Task
 from genai_pipeline.rollout.record.notices import Notices
 from genai_pipeline.rollout.record.records import Records
 from genai_pipeline.rollout.switch.candidates import Candidates
@@ -100,8 +101,10 @@ class Watcher:
         if not guarding and self._is_over(live, state, limits.hold_s):
             return self._end(spec, live, state) if may_act else LookResult(state, "the watch ends after the active run")
         state = state.at(*self._reader.clocks)
-        question = None if guarding else self._question(spec, record, state, limits.hold_s)
-        state, finding = look(state, self._reader.read(record.as_release, question), limits, guarding)
+        release = record.as_release
+        asks = release.has_agent and not guarding
+        question = self._question(spec, record, state, limits.hold_s) if asks else None
+        state, finding = look(state, self._reader.read(release, question), limits, guarding)
         if not finding.breach:
             return LookResult(state, message_of(live, finding), finding)
         if not may_act:
@@ -149,7 +152,7 @@ class Watcher:
 
     def _end(self, spec: ModelSpec, live: Live, state: WatchState) -> LookResult:
         """Record, then scale the last good release to zero, then the pointer: after a kill all is done again."""
-        summary = summary_of(state)
+        summary = summary_of(state, spec.task)
         known = self._records.require(spec.name, live.release).facts.watch
         if known is None or known.until != live.watched_until:
             seen = Facts(watch=summary.model_copy(update={"until": live.watched_until}))
@@ -164,7 +167,7 @@ class Watcher:
         return LookResult(None, message, ended=summary, series=state.series)
 
 
-def summary_of(state: WatchState) -> WatchSummary:
+def summary_of(state: WatchState, task: Task) -> WatchSummary:
     """Return what the whole watch saw; it becomes the baseline of the release after this one."""
     totals = state.totals
     answers = totals.ok + totals.bad
@@ -176,12 +179,14 @@ def summary_of(state: WatchState) -> WatchSummary:
         "wrong": totals.wrong or None,
         "requests": answers,
         "error_rate": round(totals.bad / answers, 4) if answers else None,
-        "ttft_p95_ms": _p95_ms(totals.ttft),
-        "inter_token_p95_ms": _p95_ms(totals.gaps),
-        "kv_cache_peak": round(totals.kv_cache, 4),
         "queue_peak": totals.waiting,
         "canary_s": quantile(canary, 0.95) if canary else None,
     }
+    if task.generates:
+        figures["ttft_p95_ms"], figures["inter_token_p95_ms"] = _p95_ms(totals.ttft), _p95_ms(totals.gaps)
+        figures["kv_cache_peak"] = round(totals.kv_cache, 4)
+    else:
+        figures["latency_p95_ms"] = _p95_ms(totals.ttft)
     return WatchSummary.model_validate({name: value for name, value in figures.items() if value is not None})
 
 
@@ -199,6 +204,7 @@ def _summary_text(seen: WatchSummary) -> str:
     told += [f"{seen.wrong} found something wrong"] if seen.wrong else []
     told += [f"{seen.error_rate:.1%} failed"] if seen.error_rate is not None else []
     told += [f"TTFT p95 {seen.ttft_p95_ms:g} ms"] if seen.ttft_p95_ms is not None else []
+    told += [f"request time p95 {seen.latency_p95_ms:g} ms"] if seen.latency_p95_ms is not None else []
     return ", ".join(told)
 
 

@@ -95,10 +95,12 @@ def _probes() -> list[Case]:
 
 
 def _nodes() -> list[Case]:
+    elsewhere = asking(gpu="1") | {"nodeSelector": {"nvidia.com/gpu.product": "H100"}}
     lost = pod() | {"nodeSelector": {"eks.amazonaws.com/instance-family": "g6e"}}
     return [
         Case("cpu", asking(cpu="1000"), ("insufficient cpu (1000 asked)", "serving.resources.cpu"), ends=False),
         Case("ram", asking(memory="9Ti"), ("insufficient memory", "serving.resources.memory_gib"), ends=False),
         Case("gpu", asking(gpu="1"), ("insufficient nvidia.com/gpu", "serving.gpu.count"), ends=False),
-        Case("selector", lost, ("nodeSelector or affinity", "instance-family"), ends=False),
+        Case("family", lost, ("eks.amazonaws.com/instance-family: g6e", "serving.gpu.instance-family"), ends=False),
+        Case("selector", elsewhere, ("nvidia.com/gpu.product: H100", "serving.gpu.selector"), ends=False),
     ]

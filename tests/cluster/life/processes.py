@@ -50,11 +50,12 @@ class Processes:
     def logs(self) -> str:
         return "\n".join(self.log(name) for name, _ in self._running)
 
-    def end(self) -> None:
-        """End all, last first."""
-        for _, process in reversed(self._running):
+    def end(self, *names: str) -> None:
+        """End those of these names, or all, last first."""
+        ends = [one for one in self._running if not names or one[0] in names]
+        for _, process in reversed(ends):
             _end(process)
-        self._running.clear()
+        self._running = [one for one in self._running if one not in ends]
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -23,16 +23,16 @@ class Ended:
     why: str
 
 
-def wait_until_ended(installation: Installation, model: str, revision: str) -> Ended:
-    """The record of the release of `revision` once it is live or ended badly.
+def wait_until_ended(installation: Installation, model: str, revision: str, engine: str = "") -> Ended:
+    """The record of the release of `revision`, and of that engine, once it is live or ended badly.
 
     Raises: TimeoutError: with what the cluster and Dagster say.
     """
     records = installation.engines.records()
 
     def ended() -> Record | None:
-        found = [r for r in records.all(model) if r.revision == revision]
-        return found[-1] if found and found[-1].phase is not Phase.ROLLING_OUT else None
+        found = [r for r in records.all(model) if r.revision == revision and engine in ("", r.as_release.engine)]
+        return found[-1] if found and found[-1].phase not in (Phase.ROLLING_OUT, Phase.REPLACED) else None
 
     try:
         record = until(ended, f"the end of the rollout of {revision[:12]}", ROLLOUT_DEADLINE_S)

@@ -95,7 +95,7 @@ def installed(cluster: RunningCluster, folder: Path, namespace: str, model: dict
     ports = Ports.free()
     apply(cluster.kubeconfig, _s3_in_the_cluster(namespace, ports.s3))
     (folder / "models").mkdir()
-    (folder / "models" / f"{model['name']}.yaml").write_text(yaml.safe_dump(model))
+    write_model(folder, model)
     environment = _environment(folder, namespace, ports)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
@@ -110,6 +110,17 @@ def installed(cluster: RunningCluster, folder: Path, namespace: str, model: dict
             processes.end()
             delete_namespace(cluster.kubeconfig, namespace)
             kubectl(cluster.kubeconfig, "delete", "clusterrole,clusterrolebinding", f"genai-pipeline-{namespace}")
+
+
+def write_model(folder: Path, model: dict[str, Any]) -> None:
+    (folder / "models" / f"{model['name']}.yaml").write_text(yaml.safe_dump(model))
+
+
+def change_model(installation: Installation, model: dict[str, Any]) -> None:
+    """What the owner of the model file does: change it, and let Dagster load it."""
+    installation.processes.end("code", "daemon")
+    write_model(installation.folder, model)
+    start_dagster(installation)
 
 
 def start_dagster(installation: Installation) -> None:

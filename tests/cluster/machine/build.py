@@ -38,12 +38,13 @@ _BOTH = (
         ("./kubernetes", "./kubectl"),
         f"-X {_VERSION}.gitVersion={KUBERNETES} -X {_VERSION}.gitMajor=1 -X {_VERSION}.gitMinor=34",
     ),
+    (".", ("github.com/ray-project/kuberay/ray-operator",), ""),
 )
 _PROGRAMS: dict[Form, tuple[tuple[str, tuple[str, ...], str], ...]] = {
     "real": (*_BOTH, (".", ("./dns", "./pause"), "")),
     "simulated": (
         *_BOTH,
-        (".", ("./karpenter", "github.com/ray-project/kuberay/ray-operator"), ""),
+        (".", ("./karpenter",), ""),
         ("kwok", ("sigs.k8s.io/kwok/cmd/kwok",), ""),
     ),
 }
@@ -52,9 +53,9 @@ _PROGRAMS: dict[Form, tuple[tuple[str, tuple[str, ...], str], ...]] = {
 _CRDS: tuple[tuple[str, str, str], ...] = (
     (".", "sigs.k8s.io/karpenter", "pkg/apis/crds/*.yaml"),
     (".", "sigs.k8s.io/karpenter", "kwok/apis/crds/*.yaml"),
-    (".", "github.com/ray-project/kuberay/ray-operator", "config/crd/bases/*.yaml"),
     ("kwok", "sigs.k8s.io/kwok", "kustomize/crd/bases/*.yaml"),
 )
+_RAY_CRDS = (".", "github.com/ray-project/kuberay/ray-operator", "config/crd/bases/*.yaml")
 _MONITOR_CRDS = "example/prometheus-operator-crd/monitoring.coreos.com_*monitors.yaml"
 _STAGES = ("node/fast/node-initialize.yaml", "node/heartbeat-with-lease/*.yaml", "pod/fast/pod-*.yaml")
 
@@ -98,6 +99,8 @@ def _build(form: Form, folder: Path, say: Say) -> None:
         names = [package.rpartition("/")[2] for package in packages]
         if not all((binaries / name).exists() for name in names):
             _build_programs(go, SOURCES / module, packages, flags, binaries, say)
+    module, name, pattern = _RAY_CRDS
+    _collect(_module_folder(go, module, name), pattern, folder / "crds")
     if form == "simulated":
         _collect_definitions(go, folder)
 

@@ -20,6 +20,7 @@ import psutil
 from tests.cluster.machine import dns, images, node, objects, programs
 from tests.cluster.machine.build import Form, built, compile_packages
 from tests.cluster.machine.control_plane import Addresses, control_plane, write_credentials, write_kubeconfig
+from tests.cluster.machine.ray_operator import ray_definitions, ray_operator
 from tests.cluster.machine.simulation import simulation, simulation_objects
 
 Say = Callable[[str], None]
@@ -27,7 +28,7 @@ T = TypeVar("T")
 
 ABILITIES: dict[Form, frozenset[str]] = {
     "simulated": frozenset({"karpenter", "kwok", "kuberay", "helm"}),
-    "real": frozenset({"pods", "dns"}),
+    "real": frozenset({"pods", "dns", "kuberay"}),
 }
 START_DEADLINE_S = 60
 _STATE = "cluster.json"
@@ -173,7 +174,7 @@ def _command(name: str, form: Form, folder: Path, binaries: Path, at: Addresses)
     run = control_plane(binaries / "kubernetes", folder, at)
     if form == "simulated":
         return programs.supervisord_command(folder, [*run, *simulation(binaries, folder)]), {}
-    run += [*node.node(binaries, folder, name), *dns.dns(binaries, folder)]
+    run += [*node.node(binaries, folder, name), *dns.dns(binaries, folder), ray_operator(binaries, folder)]
     return node.sandboxed(programs.supervisord_command(folder, run))
 
 
@@ -205,6 +206,8 @@ def _settle(cluster: RunningCluster, artefacts: Path) -> None:
         programs.restart(cluster.folder, "karpenter")
         return
     objects.apply(kubeconfig, dns.dns_objects())
+    objects.apply_files(kubeconfig, ray_definitions(artefacts))
+    programs.restart(cluster.folder, "ray-operator")
     until((cluster.folder / "containerd.sock").exists, "containerd")
     for image in images.node_images(artefacts / "bin"):
         archive = cluster.folder / "image.tar"

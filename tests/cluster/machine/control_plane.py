@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import secrets
-import socket
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
+from genai_pipeline.local.ports import free_ports
 from tests.cluster.machine.programs import Program
 
 SERVICE_CIDR = "10.96.0.0/16"
@@ -33,14 +33,7 @@ class Addresses:
     @classmethod
     def free(cls, host: str) -> Addresses:
         """Ports that nothing holds at the moment."""
-        probes = [socket.socket() for _ in range(5)]
-        try:
-            for probe in probes:
-                probe.bind(("127.0.0.1", 0))
-            return cls(host, *(probe.getsockname()[1] for probe in probes))
-        finally:
-            for probe in probes:
-                probe.close()
+        return cls(host, *free_ports(5))
 
     @property
     def api_url(self) -> str:

@@ -13,8 +13,17 @@ from pathlib import Path
 
 from tests.cluster.machine.node import PYTHON
 
-TESTS = Path(__file__).parents[2]
+FAKES = Path(__file__).parents[2] / "fakes"
+FAKE_ENGINE = {
+    "/srv/server.py": FAKES / "openai_server.py",
+    "/srv/asgi_engine.py": FAKES / "asgi_engine.py",
+    "/srv/vllm.py": FAKES / "vllm_stub.py",
+}
+"""A server as vLLM's; on Ray, where /srv comes first on PYTHONPATH, vLLM itself."""
 _LINKS = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
+_PATH = "PATH=/opt/ray:/usr/local/bin:/usr/bin:/bin"
+_RAY = {"ray": "-m ray.scripts.scripts", "serve": "-m ray.serve.scripts", "python": ""}
+"""Ray's own scripts name the checkout as their interpreter, which containers see elsewhere."""
 _PASSWD = "root:x:0:0:root:/root:/bin/sh\napp:x:2000:2000:app:/tmp:/bin/sh\n"
 
 
@@ -35,7 +44,7 @@ class Image:
             {
                 "architecture": "amd64",
                 "os": "linux",
-                "config": {"Entrypoint": list(self.entrypoint), "Env": ["PATH=/usr/local/bin:/usr/bin:/bin"]},
+                "config": {"Entrypoint": list(self.entrypoint), "Env": [_PATH]},
                 "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
             }
         ).encode()
@@ -58,6 +67,9 @@ class Image:
                 folder = tarfile.TarInfo("tmp")
                 folder.type, folder.mode = tarfile.DIRTYPE, 0o1777
                 tar.addfile(folder)
+                for name, module in _RAY.items():
+                    script = f'#!/bin/sh\nexec {PYTHON} {module} "$@"\n'
+                    _add(tar, f"opt/ray/{name}", script.encode(), executable=True)
             for path, file in self.files.items():
                 _add(tar, path.lstrip("/"), file.read_bytes(), executable=self.bare)
         return out.getvalue()
@@ -67,8 +79,8 @@ def node_images(binaries: Path) -> list[Image]:
     """What every node has: the pause container, and the images that the tests run."""
     return [
         Image("localhost/pause:1", ["/pause"], {"/pause": binaries / "pause"}, bare=True),
-        _script("test/echo:1", TESTS / "fakes" / "echo_server.py", "-I", "-S"),
-        _script("test/engine:1", TESTS / "fakes" / "openai_server.py", beside=TESTS / "fakes" / "asgi_engine.py"),
+        Image("test/echo:1", [PYTHON, "-I", "-S", "/srv/server.py"], {"/srv/server.py": FAKES / "echo_server.py"}),
+        Image("test/engine:1", [PYTHON, "/srv/server.py"], FAKE_ENGINE),
         Image("localhost/vllm-cpu:1", [PYTHON, "-m", "vllm.entrypoints.openai.api_server"]),
     ]
 
@@ -80,11 +92,6 @@ def import_image(socket: Path, archive: Path) -> None:
         check=True,
         capture_output=True,
     )
-
-
-def _script(name: str, file: Path, *options: str, beside: Path | None = None) -> Image:
-    files = {"/srv/server.py": file} | ({f"/srv/{beside.name}": beside} if beside else {})
-    return Image(name, [PYTHON, *options, "/srv/server.py"], files)
 
 
 def _add(tar: tarfile.TarFile, path: str, content: bytes, executable: bool = False) -> None:

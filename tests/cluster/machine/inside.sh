@@ -1,6 +1,6 @@
 #!/bin/sh
 # The first process of the node's own network, mount and process namespaces. Whatever is made here ends with it.
-# Needs NODE_ADDRESS, POD_CIDR, SERVICE_CIDR; the rest of the command line is what runs in the end.
+# Needs NODE_ADDRESS, POD_CIDR, SERVICE_CIDR, DNS_ADDRESS; the rest of the command line is what runs in the end.
 set -eu
 mount --make-rshared /
 # Sockets, CNI's namespaces and leases, iptables' lock: not the machine's own.
@@ -13,6 +13,9 @@ ip link set lo up
 ip link add node0 type bridge
 ip address add "$NODE_ADDRESS/24" dev node0
 ip link set node0 up
+# Programs beside the node, such as KubeRay's operator, find Services by name.
+printf 'search svc.cluster.local cluster.local\nnameserver %s\n' "$DNS_ADDRESS" > /run/resolv.conf
+mount --bind /run/resolv.conf /etc/resolv.conf
 # There is no way out. A Service's address needs some route, or it is refused before iptables can rewrite it.
 ip route add "$SERVICE_CIDR" dev node0
 echo 1 > /proc/sys/net/ipv4/ip_forward

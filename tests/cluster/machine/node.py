@@ -48,7 +48,7 @@ def sandboxed(command: list[str]) -> tuple[list[str], dict[str, str]]:
     """The command in namespaces of its own, and the environment it needs. Killing it kills all that is inside."""
     unshare = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     environment = {"NODE_ADDRESS": NODE_ADDRESS, "POD_CIDR": POD_CIDR, "SERVICE_CIDR": SERVICE_CIDR}
-    return [*unshare, str(INSIDE), *command], environment
+    return [*unshare, str(INSIDE), *command], environment | {"DNS_ADDRESS": DNS_ADDRESS}
 
 
 def node(binaries: Path, folder: Path, name: str) -> list[Program]:

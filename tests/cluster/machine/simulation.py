@@ -5,11 +5,12 @@ KubeRay's operator runs here too. None of this needs root.
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
+from genai_pipeline.local.ports import free_ports
 from tests.cluster.machine.instance_types import write_instance_types
 from tests.cluster.machine.programs import Program
+from tests.cluster.machine.ray_operator import ray_operator
 
 MANIFESTS = Path(__file__).parent / "manifests"
 
@@ -18,7 +19,7 @@ def simulation(binaries: Path, folder: Path) -> list[Program]:
     """Karpenter, kwok and the KubeRay operator."""
     kubeconfig = {"KUBECONFIG": f"{folder}/kubeconfig"}
     types = write_instance_types(folder / "instance-types.json")
-    metrics, health, kwok, ray_metrics, ray_health = _free_ports(5)
+    metrics, health, kwok = free_ports(3)
     return [
         Program(
             "karpenter",
@@ -45,16 +46,7 @@ def simulation(binaries: Path, folder: Path) -> list[Program]:
                 "--node-lease-duration-seconds=40",
             ],
         ),
-        Program(
-            "ray-operator",
-            [
-                f"{binaries}/ray-operator",
-                "--enable-leader-election=false",
-                f"--metrics-addr=127.0.0.1:{ray_metrics}",
-                f"--health-probe-bind-address=127.0.0.1:{ray_health}",
-            ],
-            kubeconfig,
-        ),
+        ray_operator(binaries, folder),
     ]
 
 
@@ -66,14 +58,3 @@ def simulation_objects(built: Path) -> list[Path]:
         *sorted(MANIFESTS.glob("simulated-*.yaml")),
         *sorted((built / "stages").glob("*.yaml")),
     ]
-
-
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()

@@ -18,10 +18,12 @@ from dagster._core.scheduler.instigation import TickStatus
 
 from genai_pipeline.core.faults import ARMED_BY
 from genai_pipeline.core.record import Phase
+from genai_pipeline.local.ports import free_port
 from genai_pipeline.resources.runs import UNDER_WAY
 from genai_pipeline.rollout.record.records import Records
+from tests.fakes.model_texts import with_tools
 from tests.fakes.weights import safetensors
-from tests.integration.conftest import S3Server, free_port
+from tests.integration.conftest import S3Server
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -82,7 +84,7 @@ class Installation:
             "source": {"folder": str(self._weights(name)), "licences": ["any"]},
             "rollout": {"watch_minutes": 0},
         }
-        (self.home / "models" / f"{name}.yaml").write_text(yaml.safe_dump(model | sections))
+        (self.home / "models" / f"{name}.yaml").write_text(with_tools(yaml.safe_dump(model | sections)))
 
     def publish(self, number: int) -> None:
         self.publish_weights(self.name(number), self.name(number))
@@ -92,6 +94,7 @@ class Installation:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "model.safetensors").write_bytes(safetensors(content.encode() * 10))
         (folder / "config.json").write_text("{}")
+        (folder / "chat_template.jinja").write_text("{{ messages }}")
 
     def start_code(self, armed: str = "") -> None:
         command = ["dagster", "api", "grpc", "-f", str(self.location), "-a", "defs", "-p", str(self.port)]

@@ -13,7 +13,6 @@ import pytest
 
 from genai_pipeline.core.checks import REQUIRED_FOR_LIVE
 from genai_pipeline.core.facts import Facts, ServingFigures
-from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import passed
 from genai_pipeline.gateways import Gateways
@@ -22,11 +21,11 @@ from genai_pipeline.gateways.cluster.local import LocalCluster
 from genai_pipeline.gateways.inference.openai import OpenAIInference
 from genai_pipeline.gateways.metrics.engine_metrics import EngineMetricsReader
 from genai_pipeline.loadtest.probe import ContinuousProbe
-from genai_pipeline.local.supervision.supervisor import Supervisor
 from genai_pipeline.resources.engines import Engines
 from genai_pipeline.rollout.watch.reading import Asked
+from tests.fakes.model_texts import model_with_tools
 from tests.fakes.world import PROFILE, World
-from tests.faults.rollout.conftest import EngineDaemon
+from tests.faults.rollout.conftest import cluster_daemon as cluster_daemon
 
 RATE_PER_S = 25
 LOOK_EVERY_S = 0.25
@@ -42,14 +41,6 @@ serving:
 gates: {{serving: {{ttft_p95_ms: 2000, kv_cache_max: 0.9}}}}
 rollout: {{watch_minutes: 30, breach: {{for: {hold_s}s, times_baseline: 3, min_requests: 10}}}}
 """
-
-
-@pytest.fixture(scope="session")
-def cluster_daemon(tmp_path_factory):
-    daemon = EngineDaemon(tmp_path_factory.mktemp("lc")).start()
-    yield daemon
-    daemon.stop()
-    Supervisor(daemon.home).shutdown()
 
 
 @dataclass
@@ -81,7 +72,7 @@ class Stage:
         """Start another release, beyond all proof, and move the traffic to it."""
         self.seed += 1
         faults = "ttft_s=0.05,token_s=0.001"
-        spec = parse_model(MODEL.format(seed=self.seed, faults=faults, hold_s=self.hold_s), "tiny.yaml")
+        spec = model_with_tools(MODEL.format(seed=self.seed, faults=faults, hold_s=self.hold_s), "tiny.yaml")
         release = Release.of(spec, "1" * 40)
         records, candidates = self.engines.records(), self.engines.candidates()
         records.open(spec, release, "opened")
@@ -130,7 +121,7 @@ class Stage:
     def back_after(self, bad, break_it, deadline_s):
         """Break what is live under traffic, and let the watch do what it does."""
         url = self.engines.traffic().url("tiny")
-        with ContinuousProbe(url, "tiny", RATE_PER_S, request_deadline_s=5) as probe:
+        with ContinuousProbe(url, "tiny", rate_per_s=RATE_PER_S, request_deadline_s=5) as probe:
             assert probe.see(20, 20)
             self.healthy_looks(3)
             assert not probe.failed

@@ -27,7 +27,7 @@ MORE_FAULTS = {
 def assert_back_on(stage, release, bad):
     live = stage.engines.records().live("tiny")
     assert (live.release, live.rolled_back) == (release.id, None)
-    assert stage.engines.traffic().is_on(release.id, "tiny")
+    assert stage.engines.traffic().is_on(release)
     record = stage.engines.records().require("tiny", bad.id)
     assert record.phase is Phase.ROLLED_BACK
     assert record.reason

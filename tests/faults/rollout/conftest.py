@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from genai_pipeline.core.checks import CHECKS
-from genai_pipeline.core.model_file import ModelFiles, parse_model
+from genai_pipeline.core.model_file import ModelFiles
 from genai_pipeline.core.verdict import passed
 from genai_pipeline.evaluation.evaluate import AgentReport
 from genai_pipeline.gateways import Gateways
@@ -24,6 +24,7 @@ from genai_pipeline.gateways.inference.openai import OpenAIInference
 from genai_pipeline.gateways.metrics.engine_metrics import EngineMetricsReader
 from genai_pipeline.local.supervision.supervisor import Supervisor
 from tests.defs.desk import Desk
+from tests.fakes.model_texts import model_with_tools
 from tests.fakes.world import PROFILE, World
 from tests.integration.cluster.conftest import Daemon
 
@@ -72,7 +73,7 @@ class RealDesk(Desk):
             "gates": gates,
             "rollout": rollout,
         }
-        self.load(ModelFiles((parse_model(json.dumps(model), "models/tiny.yaml"),), ()))
+        self.load(ModelFiles((model_with_tools(json.dumps(model), "models/tiny.yaml"),), ()))
 
 
 @pytest.fixture(scope="module")

@@ -322,7 +322,7 @@ def test_what_is_changed_in_the_bucket_afterwards_is_seen(desk: Desk, name: str)
 @pytest.mark.parametrize(
     "body", [b"not json", *(pytest.param(b, marks=pytest.mark.long) for b in (b"", b"{}", b'{"files": 1}'))]
 )
-def test_a_manifest_that_somebody_broke_is_named(desk: Desk, body: bytes):
+def test_a_manifest_that_someone_broke_is_named(desk: Desk, body: bytes):
     snapshot = desk.publish(good_files())
     desk.stage(snapshot)
     desk.store.put(manifest_key(desk.name, snapshot.revision), body)

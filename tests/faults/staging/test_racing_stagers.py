@@ -55,7 +55,7 @@ def _race(start: Barrier, questions: Any, answers: Any) -> None:
             answers.put(f"{type(error).__name__}: {error}")
 
 
-@pytest.mark.parametrize("rounds", [2, pytest.param(18, marks=LONG), pytest.param(80, marks=NIGHTLY)])
+@pytest.mark.parametrize("rounds", [2, pytest.param(8, marks=LONG), pytest.param(80, marks=NIGHTLY)])
 def test_stagers_of_one_revision_at_once_end_with_one_manifest_and_no_damage(small_world: World, racers, rounds):
     for _ in range(rounds):
         small_world.reset()
@@ -71,7 +71,7 @@ def test_stagers_of_one_revision_at_once_end_with_one_manifest_and_no_damage(sma
         small_world.assert_swept()
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=LONG if n < 3 else NIGHTLY) for n in range(1, 10))])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=LONG if n < 2 else NIGHTLY) for n in range(1, 10))])
 def test_a_stager_that_is_killed_beside_another_one_does_it_no_harm(small_world: World, tmp_path, seed):
     chosen = random.Random(seed)
     doomed, other = (StagerProcess(small_world.addresses, tmp_path) for _ in range(2))

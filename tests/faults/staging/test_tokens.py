@@ -47,7 +47,7 @@ def test_without_tls_not_even_the_same_host_gets_a_token(tmp_path, monkeypatch):
         assert plain.headers_seen("Authorization") == [None]
 
 
-def test_a_hub_whose_certificate_nobody_vouches_for_gets_no_token(tmp_path):
+def test_a_hub_whose_certificate_no_one_vouches_for_gets_no_token(tmp_path):
     context, _ = tls_for_loopback(tmp_path)
     with FlakyHub(tls=context) as server:
         with pytest.raises(HubUnavailable, match="certificate"):

@@ -60,7 +60,7 @@ def test_bedrock_answers_with_tools_tokens_and_metrics(credentials: pytest.Monke
     assert body["inferenceConfig"] == {"maxTokens": 256, "temperature": 0.0}
     assert [t["toolSpec"]["name"] for t in body["toolConfig"]["tools"]] == ["get_current_time", "get_weather"]
     assert ready.json() == {"ready": True, "release": "", "model": NOVA}
-    assert f'agent_completions_total{{endpoint="bedrock",model="{NOVA}",outcome="answered"}} 2.0' in metrics
+    assert f'agent_completions_total{{asked_model="{NOVA}",endpoint="bedrock",outcome="answered"}} 2.0' in metrics
     assert 'agent_tokens_total{endpoint="bedrock",kind="completion"} 10.0' in metrics
 
 
@@ -87,7 +87,7 @@ def test_bedrock_answers_with_tools_tokens_and_metrics(credentials: pytest.Monke
         (says("filtered", "guardrail_intervened"), (502, "no_answer")),
     ],
 )
-def test_each_failure_of_bedrock_is_told_apart(
+def test_each_failure_of_bedrock_is_distinguished(
     reply: Reply, expected: tuple[int, str], credentials: pytest.MonkeyPatch
 ):
     timeout_s = 1.5 if "model_stalled" in expected else 30.0
@@ -107,8 +107,8 @@ def test_bedrock_is_a_fallback_by_one_setting(credentials: pytest.MonkeyPatch):
             metrics = HTTP.get(f"{agent.url}/metrics").text
 
     assert "(Asia/Tokyo)" in answer.json()["response"]
-    assert 'agent_completions_total{endpoint="127.0.0.1:9",model="scripted",outcome="failed"}' in metrics
-    assert 'agent_completions_total{endpoint="bedrock"' in metrics
+    assert 'agent_completions_total{asked_model="scripted",endpoint="127.0.0.1:9",outcome="failed"}' in metrics
+    assert f'agent_completions_total{{asked_model="{NOVA}",endpoint="bedrock"' in metrics
 
 
 def test_many_conversations_with_bedrock_run_side_by_side(credentials: pytest.MonkeyPatch):

@@ -9,15 +9,10 @@ import sys
 import pytest
 
 from tests.fakes.running_agent import running_agent
-from tests.fakes.scripted_model import Messages, Say, ScriptedModel, results_of
+from tests.fakes.scripted_model import Messages, Say, ScriptedModel, results_of, tells_the_time
 from tests.unit.k8s.chart import CHART
 
 QUESTION = "What time is it in Tokyo?"
-
-
-def tells_the_time(messages: Messages) -> Say:
-    told = results_of(messages)
-    return Say(f"In Tokyo it is {told[-1]}") if told else Say(calls=[("get_current_time", {"timezone": "Asia/Tokyo"})])
 
 
 def asks_for_a_zone_that_is_none(messages: Messages) -> Say:
@@ -64,7 +59,7 @@ def test_a_callers_key_is_sent_and_a_wrong_one_is_refused_at_once():
     assert wrong.stderr.startswith("refused: 401")
 
 
-def test_nobody_there_is_no_answer_in_time():
+def test_no_one_there_is_no_answer_in_time():
     done = ask("http://127.0.0.1:9", TIMEOUT_S="1")
 
     assert done.returncode == 1

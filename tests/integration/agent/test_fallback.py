@@ -77,8 +77,8 @@ def test_the_next_model_answers_where_the_first_does_not(first: Callable[[Talk],
         response = ask(agent)
 
         assert (response.status_code, response.json()["response"]) == (200, "from two")
-        assert metric(agent, "agent_completions_total", model="scripted", outcome=outcome) >= 1
-        assert metric(agent, "agent_completions_total", model="second", outcome="answered") == 1
+        assert metric(agent, "agent_completions_total", asked_model="scripted", outcome=outcome) >= 1
+        assert metric(agent, "agent_completions_total", asked_model="second", outcome="answered") == 1
         assert metric(agent, "agent_tokens_total", kind="completion") == 3
 
 
@@ -90,7 +90,7 @@ def test_the_next_model_answers_where_the_first_does_not(first: Callable[[Talk],
         (fails(400, "maximum context length is 2048 tokens"), (413, "conversation_too_long")),
     ],
 )
-def test_what_is_the_callers_fault_is_asked_of_nobody_else_and_opens_nothing(
+def test_what_is_the_callers_fault_is_asked_of_no_one_else_and_opens_nothing(
     first: Callable[[Talk], Any], expected: tuple[int, str]
 ):
     with (
@@ -102,7 +102,7 @@ def test_what_is_the_callers_fault_is_asked_of_nobody_else_and_opens_nothing(
 
         assert [(a.status_code, a.json()["error"]["code"]) for a in answers] == [expected] * 3
         assert two.asked == []
-        assert metric(agent, "agent_breaker_state", model="scripted", state="closed") == 1
+        assert metric(agent, "agent_breaker_state", asked_model="scripted", state="closed") == 1
 
 
 @pytest.mark.parametrize(
@@ -148,19 +148,19 @@ def test_a_dead_model_is_left_out_and_comes_back_by_a_probe():
         both(one, two, model_breaker_failures=2, model_breaker_pause_s=0.3) as agent,
     ):
         assert [ask(agent).json()["response"] for _ in range(2)] == ["from two"] * 2
-        until(lambda: metric(agent, "agent_breaker_state", model="scripted", state="closed") == 0)
+        until(lambda: metric(agent, "agent_breaker_state", asked_model="scripted", state="closed") == 0)
         asked = len(one.asked)
         assert [ask(agent).json()["response"] for _ in range(3)] == ["from two"] * 3
         assert len(one.asked) == asked
-        assert metric(agent, "agent_completions_total", model="scripted", outcome="left_out") == 3
+        assert metric(agent, "agent_completions_total", asked_model="scripted", outcome="left_out") == 3
 
         until(lambda: one.probes >= 2)  # it is asked again and again, by nobody's request
         behaviour["now"] = says("from one")
-        until(lambda: metric(agent, "agent_breaker_state", model="scripted", state="closed") == 1)
+        until(lambda: metric(agent, "agent_breaker_state", asked_model="scripted", state="closed") == 1)
         assert ask(agent).json()["response"] == "from one"
 
 
-def test_nobody_waits_for_a_model_that_hangs_once_it_is_known():
+def test_no_one_waits_for_a_model_that_hangs_once_it_is_known():
     with (
         WildModel(lambda talk: talk.wait()) as one,
         WildModel(says("from two"), "second") as two,
@@ -168,7 +168,7 @@ def test_nobody_waits_for_a_model_that_hangs_once_it_is_known():
         ThreadPoolExecutor(8) as pool,
     ):
         assert ask(agent).json()["response"] == "from two"
-        until(lambda: metric(agent, "agent_breaker_state", model="scripted", state="closed") == 0)
+        until(lambda: metric(agent, "agent_breaker_state", asked_model="scripted", state="closed") == 0)
         hung = len(one.asked)
         assert {a.json()["response"] for a in pool.map(lambda _: ask(agent), range(16))} == {"from two"}
 
@@ -208,7 +208,7 @@ def test_where_all_are_left_out_the_readiness_probe_takes_one_in_again():
         assert ask(agent).json()["response"] == "back"
 
 
-def test_the_only_model_that_is_left_out_is_told_with_when_to_come_back():
+def test_the_only_model_that_is_left_out_says_when_to_come_back():
     with (
         WildModel(fails(500)) as model,
         running_agent(model.url, model_breaker_failures=1, model_breaker_pause_s=30.0) as agent,
@@ -268,7 +268,7 @@ def test_a_client_that_leaves_says_nothing_of_the_model():
         ("openai:weather-agent", "", "would be asked twice"),
     ],
 )
-def test_a_fallback_that_is_written_wrong_is_told(fallbacks: str, keys: str, said: str):
+def test_a_fallback_that_is_written_wrong_is_reported(fallbacks: str, keys: str, said: str):
     with pytest.raises(SettingsError) as error:
         Settings.load({"MODEL_FALLBACKS": fallbacks, "MODEL_FALLBACK_API_KEYS": keys})
 

@@ -74,7 +74,7 @@ def test_a_conversation_can_be_read_and_forgotten(agent: RunningAgent):
     ["", "Bearer", "Bearer wrong", "Bearer key-one,", "Basic key-one", "key-one", "Bearer ключ".encode()],
 )
 @pytest.mark.parametrize("method_path", ["POST /agent", "GET /sessions/x", "DELETE /sessions/x"])
-def test_without_a_known_key_nothing_is_told(keyed: RunningAgent, method_path: str, authorization: str | bytes):
+def test_without_a_known_key_nothing_is_said(keyed: RunningAgent, method_path: str, authorization: str | bytes):
     method, path = method_path.split()
     headers: Any = {"Authorization": authorization} if authorization else {}
     refused = httpx.request(method, keyed.url + path, headers=headers, content=b"not even read")
@@ -111,56 +111,20 @@ def test_load_balancers_may_ask_without_wanting_a_body(agent: RunningAgent):
 
 
 QUESTION = b'{"prompt": "Hi"}'
+# The rules of a question itself: tests/unit/agent/test_question.py.
 BAD_BODIES: list[tuple[bytes, str, int, str]] = [
     (b"", "application/json", 400, "not_json"),
-    (b"hello", "application/json", 400, "not_json"),
-    (b"{", "application/json", 400, "not_json"),
-    (b'{"prompt": "Hi"', "application/json", 400, "not_json"),
-    (b"{'prompt': 'Hi'}", "application/json", 400, "not_json"),
-    (b'{"prompt": "Hi"} {}', "application/json", 400, "not_json"),
-    (b"[]", "application/json", 400, "not_json"),
-    (b'["prompt"]', "application/json", 400, "not_json"),
-    (b'"prompt"', "application/json", 400, "not_json"),
-    (b"null", "application/json", 400, "not_json"),
-    (b"5", "application/json", 400, "not_json"),
-    (b"\xff\xfe\x00", "application/json", 400, "not_json"),
     ('{"prompt": "Hi"}'.encode("utf-16"), "application/json", 400, "not_json"),
-    (b'\xef\xbb\xbf{"prompt": "Hi"}', "application/json", 400, "not_json"),
-    (b'{"prompt": "\xe9"}', "application/json", 400, "not_json"),
     (b"[" * 1_900, "application/json", 400, "not_json"),
     (b'{"prompt": ' + b"1" * 1_900 + b"e99999}", "application/json", 400, "bad_prompt"),
-    (b"{}", "application/json", 400, "bad_prompt"),
-    (b'{"prompt": null}', "application/json", 400, "bad_prompt"),
-    (b'{"prompt": 5}', "application/json", 400, "bad_prompt"),
     (b'{"prompt": NaN}', "application/json", 400, "bad_prompt"),
-    (b'{"prompt": true}', "application/json", 400, "bad_prompt"),
-    (b'{"prompt": ["Hi"]}', "application/json", 400, "bad_prompt"),
-    (b'{"prompt": {"text": "Hi"}}', "application/json", 400, "bad_prompt"),
-    (b'{"prompt": ""}', "application/json", 400, "bad_prompt"),
-    (b'{"prompt": " \\n\\t "}', "application/json", 400, "bad_prompt"),
     (b'{"prompt": "\\ud800"}', "application/json", 400, "bad_prompt"),
     (b'{"prompt": "' + b"x" * 101 + b'"}', "application/json", 400, "prompt_too_long"),
     (b'{"promt": "Hi"}', "application/json", 400, "unknown_field"),
-    (b'{"Prompt": "Hi"}', "application/json", 400, "unknown_field"),
-    (b'{"prompt": "Hi", "model": "x"}', "application/json", 400, "unknown_field"),
-    (b'{"prompt": "Hi", "sessionId": "x"}', "application/json", 400, "unknown_field"),
-    (b'{"prompt": "Hi", "session_id": ""}', "application/json", 400, "bad_session_id"),
-    (b'{"prompt": "Hi", "session_id": "short"}', "application/json", 400, "bad_session_id"),
-    (b'{"prompt": "Hi", "session_id": 1234567890123456}', "application/json", 400, "bad_session_id"),
-    (b'{"prompt": "Hi", "session_id": ["aaaaaaaaaaaaaaaa"]}', "application/json", 400, "bad_session_id"),
     (b'{"prompt": "Hi", "session_id": "../../../etc/passwd"}', "application/json", 400, "bad_session_id"),
-    (b'{"prompt": "Hi", "session_id": "aaaaaaaa/aaaaaaaa"}', "application/json", 400, "bad_session_id"),
-    (b'{"prompt": "Hi", "session_id": "aaaaaaaaaaaaaaaa\\n"}', "application/json", 400, "bad_session_id"),
-    (b'{"prompt": "Hi", "session_id": "aaaaaaaaaaaaaaaa\\u0000"}', "application/json", 400, "bad_session_id"),
-    (b'{"prompt": "Hi", "session_id": "' + b"x" * 65 + b'"}', "application/json", 400, "bad_session_id"),
     (QUESTION, "", 415, "not_json"),
-    (QUESTION, "text/plain", 415, "not_json"),
-    (QUESTION, "text/json", 415, "not_json"),
     (QUESTION, "application/x-www-form-urlencoded", 415, "not_json"),
-    (QUESTION, "multipart/form-data; boundary=x", 415, "not_json"),
-    (QUESTION, "application/json-patch+json", 415, "not_json"),
     (QUESTION, ";;;", 415, "not_json"),
-    (b"x" * 2_001, "application/json", 413, "body_too_large"),
     (b" " * 2_001 + QUESTION, "application/json", 413, "body_too_large"),
     (b"x" * 100_000, "application/json", 413, "body_too_large"),
 ]
@@ -180,23 +144,16 @@ def test_bad_bodies_get_a_clear_answer(
     ("method", "path", "status", "code"),
     [
         ("GET", "/agent", 405, "wrong_method"),
-        ("PUT", "/agent", 405, "wrong_method"),
-        ("DELETE", "/agent", 405, "wrong_method"),
         ("OPTIONS", "/agent", 405, "wrong_method"),
-        ("TRACE", "/agent", 405, "wrong_method"),
         ("PROPFIND", "/agent", 405, "wrong_method"),
         ("POST", "/healthz", 405, "wrong_method"),
         ("POST", f"/sessions/{SESSION}", 405, "wrong_method"),
         ("POST", "/agent/", 404, "not_found"),
-        ("GET", "/", 404, "not_found"),
         ("GET", "/docs", 404, "not_found"),
-        ("GET", "/sessions", 404, "not_found"),
         ("GET", "/sessions/", 404, "not_found"),
-        ("GET", "/sessions/a/b", 404, "not_found"),
         ("GET", "/sessions/short", 404, "no_session"),
         ("GET", f"/sessions/{'x' * 65}", 404, "no_session"),
         ("GET", "/sessions/..%2f..%2fetc%2fpasswd-", 404, "not_found"),
-        ("GET", "/sessions/aaaaaaaaaaaaaaaa%00", 404, "no_session"),
         ("GET", "/sessions/%ff%fe%ff%fe%ff%fe%ff%fe%ff%fe", 404, "no_session"),
         ("DELETE", "/sessions/nobody-has-this-one", 404, "no_session"),
         ("GET", "/static/../../etc/passwd", 404, "not_found"),
@@ -232,7 +189,7 @@ def test_a_client_that_offers_http_2_gets_its_answer_in_http_1(agent: RunningAge
     assert alive.status_code == 200
 
 
-@pytest.mark.parametrize("cut", [1, 40, 120, 190, 220])
+@pytest.mark.parametrize("cut", [1, 120, 220])
 def test_such_an_offer_may_come_in_pieces_and_be_followed_by_another_request(agent: RunningAgent, cut: int):
     body = b'{"prompt": "Hello"}'
     lines = [b"POST /agent HTTP/1.1", b"Host: a", b"Connection: Upgrade, HTTP2-Settings, close"]
@@ -250,7 +207,7 @@ def test_such_an_offer_may_come_in_pieces_and_be_followed_by_another_request(age
     assert b'"response":"Hello"' in answers
 
 
-def test_a_large_body_that_is_announced_and_never_comes_holds_nobody_up(agent: RunningAgent):
+def test_a_large_body_that_is_announced_and_never_comes_holds_no_one_up(agent: RunningAgent):
     host, _, port = agent.url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port)), timeout=60) as stuck:
         stuck.sendall(b"POST /agent HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
@@ -267,10 +224,12 @@ def test_the_document_describes_what_is_there(agent: RunningAgent, keyed: Runnin
     plain, secured = (httpx.get(f"{a.url}/openapi.json").json() for a in (agent, keyed))
 
     assert set(plain["paths"]) == {
-        "/agent", "/sessions/{session_id}", "/healthz", "/readyz", "/metrics", "/openapi.json"
+        "/agent", "/v1/models", "/v1/chat/completions", "/sessions/{session_id}",
+        "/healthz", "/readyz", "/metrics", "/openapi.json",
     }  # fmt: skip
     assert "422" not in json.dumps(plain)
     assert "security" not in plain["paths"]["/agent"]["post"]
-    assert secured["paths"]["/agent"]["post"]["security"] == [{"key": []}, {"keyHeader": []}]
+    for path, method in (("/agent", "post"), ("/v1/chat/completions", "post"), ("/v1/models", "get")):
+        assert secured["paths"][path][method]["security"] == [{"key": []}, {"keyHeader": []}]
     assert "401" in secured["paths"]["/sessions/{session_id}"]["get"]["responses"]
     assert plain["components"]["schemas"]["Question"]["properties"]["prompt"]["maxLength"] == 100

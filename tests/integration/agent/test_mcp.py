@@ -52,7 +52,7 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.02)
 
 
-def test_only_allowed_tools_of_a_server_are_there_and_missing_ones_are_told():
+def test_only_allowed_tools_of_a_server_are_there_and_missing_ones_are_reported():
     async def work(found: McpServers) -> None:
         assert await call(found, "add", a=2, b=3) == ("success", "5")
         assert sorted(t.tool_name for t in found.tools()) == ["add", "fail"]

@@ -13,15 +13,10 @@ from pathlib import Path
 
 import httpx
 
+from genai_pipeline.local.ports import free_port
 from tests.fakes.scripted_model import Messages, Say, ScriptedModel, text_of
 
 COMMAND = [sys.executable, "-m", "genai_pipeline.agent"]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @contextmanager
@@ -90,7 +85,7 @@ def test_sigterm_does_not_wait_for_ever():
         assert (late.result().status_code, late.result().json()["error"]["code"]) == (503, "shutting_down")
 
 
-def test_bad_settings_are_told_without_a_traceback():
+def test_bad_settings_are_reported_without_a_traceback():
     env = os.environ | {"AGENT_PORT": "http", "MODEL_PROVIDER": "azure"}
     ended = subprocess.run(COMMAND, env=env, capture_output=True, text=True, timeout=60)
 
@@ -102,7 +97,7 @@ def test_bad_settings_are_told_without_a_traceback():
     ]
 
 
-def test_a_taken_port_is_told_without_a_traceback():
+def test_a_taken_port_is_reported_without_a_traceback():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -114,7 +109,7 @@ def test_a_taken_port_is_told_without_a_traceback():
     assert "Traceback" not in ended.stderr
 
 
-def test_a_folder_that_cannot_hold_sessions_is_told_without_a_traceback(tmp_path: Path):
+def test_a_folder_that_cannot_hold_sessions_is_reported_without_a_traceback(tmp_path: Path):
     (tmp_path / "file").write_text("in the way")
     env = os.environ | {"AGENT_PORT": str(free_port()), "AGENT_SESSIONS": f"file:{tmp_path}/file/sessions"}
     ended = subprocess.run(COMMAND, env=env, capture_output=True, text=True, timeout=60)

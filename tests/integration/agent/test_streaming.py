@@ -69,7 +69,7 @@ def test_what_some_readers_take_for_the_end_of_a_line_does_not_end_one():
     assert [data.get("text") or data["response"] for _, data in events] == [text, text]
 
 
-def test_tools_are_told_as_they_start_and_end_and_the_reply_is_the_same_as_in_json():
+def test_tools_are_reported_as_they_start_and_end_and_the_reply_is_the_same_as_in_json():
     def script(messages: Messages) -> Say:
         if messages[-1]["role"] == "user":
             return Say("One moment.", calls=[("get_current_time", {"timezone": "UTC"}), ("get_current_time", {})])
@@ -138,7 +138,9 @@ def test_an_idle_stream_has_heartbeats(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize("accept", ["text/event-stream", "application/json"])
 def test_a_turn_whose_client_goes_is_cancelled_and_leaves_no_trace(accept: str):
-    with HaltingModel(["never read", "never said"]) as model, running_agent(model.url) as agent:
+    # So that only the client's leaving ends the turn.
+    patient: dict[str, Any] = {"model_timeout_s": 600.0, "deadline_s": 600.0}
+    with HaltingModel(["never read", "never said"]) as model, running_agent(model.url, **patient) as agent:
         host, _, port = agent.url.removeprefix("http://").partition(":")
         body = json.dumps({"prompt": "given up", "session_id": SESSION}).encode()
         head = f"POST /agent HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\nContent-Type: application/json\r\n"

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from genai_pipeline.local.ports import free_port
 from tests.fakes.wild_model import Talk, WildModel, call, delta, text
 
 PROMPT, ANSWER, ARGUMENT, TOOL = "prompt-7f3a", "answer-9b1c", "argument-2d4e", "made-up-tool-5c6d"
@@ -57,9 +57,7 @@ def behave(talk: Talk) -> None:
 
 def traced(endpoint: str, **env: str) -> tuple[httpx.Response, str]:
     """Ask one question of a service of its own, end it, and return its answer and its log."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
     with WildModel(behave) as model:
         named = {"AGENT_PORT": port, "MODEL_BASE_URL": model.url, "MODEL_ID": "scripted", "RELEASE_ID": RELEASE}
         command = [sys.executable, "-m", "genai_pipeline.agent"]
@@ -116,7 +114,7 @@ def test_prompts_are_exported_where_that_is_asked_for():
     assert "prompts, answers and tool arguments are exported" in log
 
 
-def test_a_receiver_that_is_away_costs_nobody_an_answer():
+def test_a_receiver_that_is_away_costs_no_one_an_answer():
     answer, log = traced("http://127.0.0.1:9")
 
     assert (answer.status_code, answer.json()["response"]) == (200, ANSWER)

@@ -34,7 +34,7 @@ def once(first: Callable[[Talk], Any]) -> Callable[[Talk], Any]:
     return behave
 
 
-def told(response: httpx.Response) -> tuple[int, str]:
+def error_of(response: httpx.Response) -> tuple[int, str]:
     error = response.json()["error"]
     assert set(error) == {"code", "message"}
     assert "Traceback" not in error["message"]
@@ -57,7 +57,7 @@ STALLS: dict[str, Callable[[Talk], Any]] = {
 def test_a_model_that_stops_talking_is_left_after_its_time(when: str):
     response = ask(STALLS[when], model_timeout_s=0.4)
 
-    assert told(response) in [(504, "model_stalled"), (503, "model_unavailable")]
+    assert error_of(response) in [(504, "model_stalled"), (503, "model_unavailable")]
 
 
 GARBAGE: dict[str, Callable[[Talk], Any]] = {
@@ -75,14 +75,14 @@ GARBAGE: dict[str, Callable[[Talk], Any]] = {
 def test_an_answer_that_is_not_a_completion_ends_in_a_clear_error(what: str):
     response = ask(GARBAGE[what])
 
-    assert told(response) == (502, "model_garbage")
+    assert error_of(response) == (502, "model_garbage")
 
 
-def test_an_error_within_the_stream_and_a_broken_connection_are_told():
+def test_an_error_within_the_stream_and_a_broken_connection_are_reported():
     response = ask(lambda talk: talk.stream(text("Hi"), {"error": {"message": "engine dead", "code": 500}}))
-    assert told(response) == (503, "model_unavailable")
+    assert error_of(response) == (503, "model_unavailable")
     response = ask(lambda talk: (talk.stream(text("Hi"), done=False), talk.reset()))
-    assert told(response) == (503, "model_unavailable")
+    assert error_of(response) == (503, "model_unavailable")
 
 
 USELESS: dict[str, Callable[[Talk], Any]] = {
@@ -108,7 +108,7 @@ def test_an_answer_that_cannot_be_used_ends_in_an_error_and_calls_nothing(what: 
         response = HTTP.post(f"{agent.url}/agent", json={"prompt": "Hi"})
         metrics = HTTP.get(f"{agent.url}/metrics").text
 
-    assert told(response) in [(502, "no_answer"), (502, "model_garbage")]
+    assert error_of(response) in [(502, "no_answer"), (502, "model_garbage")]
     assert "agent_tool_calls_total{" not in metrics
 
 
@@ -120,14 +120,14 @@ def test_a_model_that_never_ends_costs_no_memory():
     finally:
         tracemalloc.stop()
 
-    assert told(response) == (502, "model_garbage")
+    assert error_of(response) == (502, "model_garbage")
     assert peak < 120 * 2**20
 
 
 def test_a_model_that_loops_for_ever_is_stopped():
     response = ask(lambda talk: talk.stream(call("get_current_time", UTC), CALLS))
 
-    assert told(response) == (502, "tool_loop")
+    assert error_of(response) == (502, "tool_loop")
 
 
 def test_an_unknown_tool_is_an_error_for_the_model_which_may_go_on():
@@ -147,7 +147,7 @@ def test_a_tool_whose_name_no_tool_can_have_is_an_unknown_one(name: str):
     assert (use["arguments"], use["status"]) == ({"location": "Oslo"}, "error")
 
 
-def test_calls_with_the_same_id_or_none_are_told_apart():
+def test_calls_with_the_same_id_or_none_are_distinguished():
     zones = ["UTC", "Asia/Tokyo", "Europe/Berlin"]
     calls = [
         call("get_current_time", json.dumps({"timezone": zone}), call_id, index)
@@ -213,13 +213,13 @@ def test_a_malformed_usage_does_not_spoil_the_answer(name: str, count: Any):
     assert response.json()["usage"]["inputTokens"] == 0
 
 
-def test_a_request_that_is_too_large_for_the_endpoint_is_told_as_that():
-    assert told(ask(lambda talk: talk.error(413))) == (413, "conversation_too_long")
+def test_a_request_that_is_too_large_for_the_endpoint_is_reported_as_that():
+    assert error_of(ask(lambda talk: talk.error(413))) == (413, "conversation_too_long")
 
 
 def test_other_words_for_the_end_are_understood():
     assert ask(lambda talk: talk.stream(text("Hello"), delta("eos"))).json()["response"] == "Hello"
-    assert told(ask(lambda talk: talk.stream(text("Hello"), delta("model_length")))) == (502, "answer_cut_off")
+    assert error_of(ask(lambda talk: talk.stream(text("Hello"), delta("model_length")))) == (502, "answer_cut_off")
 
 
 def test_a_call_without_arguments_is_one_with_none():
@@ -243,7 +243,7 @@ def test_a_stream_tells_what_went_wrong_after_what_was_said():
     assert json.loads(events[1]["data"])["code"] == "model_stalled"
 
 
-def test_calls_that_share_an_index_are_told_apart_by_their_ids():
+def test_calls_that_share_an_index_are_distinguished_by_their_ids():
     paris = '{"timezone": "Europe/Paris"}'
     calls = call("get_current_time", UTC, "abc123DE1"), call("get_current_time", paris, "abc123DE2")
     response = ask(once(lambda talk: talk.stream(*calls, CALLS)))
@@ -266,7 +266,7 @@ def test_arguments_that_come_as_an_object_are_taken():
 
 def test_a_call_that_the_token_limit_cut_off_is_reported_as_that():
     half = call("get_weather", '{"location": "Par')
-    assert told(ask(lambda talk: talk.stream(half, delta("length")))) == (502, "answer_cut_off")
+    assert error_of(ask(lambda talk: talk.stream(half, delta("length")))) == (502, "answer_cut_off")
 
 
 @pytest.mark.parametrize(
@@ -292,4 +292,4 @@ def test_a_template_without_a_system_role_gets_the_prompt_in_the_first_question(
 
 
 def test_another_refusal_of_the_request_is_handed_on():
-    assert told(ask(lambda talk: talk.error(400, "the prompt is too odd"))) == (502, "model_refused")
+    assert error_of(ask(lambda talk: talk.error(400, "the prompt is too odd"))) == (502, "model_refused")

@@ -19,7 +19,12 @@ def engine():
 
 @pytest.fixture
 def address(engine):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler_for({"tiny": engine.url, "gone": "http://127.0.0.1:9"}))
+    models = {
+        "tiny": {"url": engine.url, "path": "/v1/chat/completions"},
+        "gone": {"url": "http://127.0.0.1:9", "path": "/v1/chat/completions"},
+        "vectors": {"url": engine.url, "path": "/v1/embeddings"},
+    }
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler_for(models))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_address[1]}"
     server.shutdown()
@@ -30,10 +35,10 @@ def ask(address, model="tiny"):
     return json.load(urllib.request.urlopen(f"{address}/{model}/v1/chat/completions", question))
 
 
-def test_the_page_knows_the_models(address):
+def test_the_page_knows_the_models_and_what_each_answers(address):
     body = urllib.request.urlopen(address).read().decode()
 
-    assert '["gone", "tiny"]' in body
+    assert '"tiny": "/v1/chat/completions", "vectors": "/v1/embeddings"}' in body
     assert "/*MODELS*/" not in body
 
 
@@ -49,7 +54,17 @@ def test_the_pipelines_client_reaches_a_model_below_its_path_on_the_page(address
     assert inference.chat("tiny", [{"role": "user", "content": "Hello"}]).text
 
 
-@pytest.mark.parametrize("path", ["/etc/passwd", "/tiny/metrics", "/tiny/v1/../metrics", "/other/v1/models"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/etc/passwd",
+        "/tiny/metrics",
+        "/tiny/v1/../metrics",
+        "/tiny/v1/completions",
+        "/other/v1/models",
+        "/vectors/v1/embeddings",
+    ],
+)
 def test_nothing_else_is_passed_on(address, path):
     with pytest.raises(urllib.error.HTTPError, match="404"):
         urllib.request.urlopen(address + path)
@@ -61,4 +76,6 @@ def test_a_model_that_is_gone_is_said(address):
 
 
 def test_a_name_cannot_break_out_of_the_script():
-    assert b"</script><script>alert" not in page({"</script><script>alert(1)</script>": "http://x"})
+    assert b"</script><script>alert" not in page(
+        {"</script><script>alert(1)</script>": {"url": "http://x", "path": "/v1/completions"}}
+    )

@@ -7,13 +7,16 @@ import subprocess
 import sys
 
 import pytest
+import yaml
+
+from tests.fakes.model_texts import with_tools
 
 
 @pytest.fixture
 def genai(tmp_path):
     models = tmp_path / "models"
     models.mkdir()
-    (models / "tiny.yaml").write_text("name: tiny\nsource: {hub: owner/model}\n")
+    (models / "tiny.yaml").write_text(with_tools("name: tiny\nsource: {hub: owner/model}\n"))
     env = {"PATH": os.environ["PATH"], "GENAI_HOME": str(tmp_path / "h"), "GENAI_MODELS": str(models)}
 
     def run(*args, **more):
@@ -29,7 +32,20 @@ def test_help_needs_less_than_half_a_second_of_a_core(genai):
     result = genai("--help")
 
     assert result.returncode == 0
-    for command in ("up", "down", "status", "doctor", "render", "logs", "publish", "env", "stage", "verify", "prune"):
+    for command in (
+        "up",
+        "down",
+        "status",
+        "doctor",
+        "plan",
+        "render",
+        "logs",
+        "publish",
+        "env",
+        "stage",
+        "verify",
+        "prune",
+    ):
         assert f"\n    {command} " in result.stdout
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 0.5
 
@@ -80,8 +96,48 @@ def test_doctor_fails_for_a_wrong_model_file_and_says_where(genai):
     assert "bad.yaml:3: serving.engine:" in result.stdout
 
 
+@pytest.mark.parametrize("profile", ["local", "kubernetes"])
+def test_a_plan_with_nothing_running_says_what_is_not_known(genai, tmp_path, profile):
+    silent = "http://127.0.0.1:9"
+    reached = {
+        "HF_ENDPOINT": silent,
+        "AWS_ENDPOINT_URL": silent,
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b",
+    }
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    (weights / "config.json").write_text("{}")
+    mine = tmp_path / "mine.yaml"
+    args = "args: {enable-auto-tool-choice: true, tool-call-parser: mistral}"
+    mine.write_text(f"name: mine\nsource: {{folder: {weights}}}\nserving: {{{args}}}\n")
+
+    result = genai("plan", str(mine), "--json", GENAI_PROFILE=profile, KUBECONFIG="/nonexistent", **reached)
+
+    assert "Traceback" not in result.stderr
+    assert result.returncode == 1, result.stdout + result.stderr  # the folder has no weights
+    said = json.loads(result.stdout)
+    levels = {section["title"]: {line["level"] for line in section["lines"]} for section in said["sections"]}
+    assert "change" in levels["Source"]
+    assert "unknown" in levels["Room"] & levels["Next tick"]
+    assert levels["Proof"] == {"ok"}
+    assert not (tmp_path / "h").exists()
+
+
 def test_down_with_nothing_running_is_fine(genai):
     assert genai("down").returncode == 0
+
+
+def test_what_prometheus_and_grafana_read_is_rendered_without_asking_the_hub(genai, tmp_path):
+    away = {"HF_ENDPOINT": "http://127.0.0.1:9"}
+
+    objects = genai("render", "--observability", "--out", str(tmp_path / "out"), **away)
+    rules = genai("render", "--rules", **away)
+
+    assert objects.returncode == 0, objects.stderr
+    written = {file.name for file in (tmp_path / "out" / "observability").iterdir()}
+    assert {"prometheusrule-genai-tiny.yaml", "configmap-dashboard-genai-service.yaml"} <= written
+    assert {group["name"] for group in yaml.safe_load(rules.stdout)["groups"]} == {"genai-platform", "genai-tiny"}
 
 
 def test_render_writes_what_the_pipeline_would_apply(genai, tmp_path):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 from genai_pipeline.core.errors import NotReady, Refused
 from genai_pipeline.core.profile import LOCAL_PORTS
 from genai_pipeline.local.installation import Installation
-from genai_pipeline.local.ports import any_free, is_free, listening
+from genai_pipeline.local.ports import free_port, is_free, listening
 from genai_pipeline.local.service_catalog import Service
 from genai_pipeline.local.start import start_services
 from genai_pipeline.local.stop import processes_of, stop_services
@@ -47,7 +48,7 @@ def two_services(installation, ports, env):
 @pytest.fixture
 def env():
     """Ports of this test's own."""
-    return {f"GENAI_{name.upper()}_PORT": str(any_free()) for name in LOCAL_PORTS}
+    return {f"GENAI_{name.upper()}_PORT": str(free_port()) for name in LOCAL_PORTS}
 
 
 @pytest.fixture
@@ -127,7 +128,7 @@ def ignores(pid, number):
     return bool(mask & 1 << (number - 1))
 
 
-def test_a_port_taken_by_somebody_else_is_moved_away_from_and_remembered(installation, env):
+def test_a_port_taken_by_someone_else_is_moved_away_from_and_remembered(installation, env):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -160,6 +161,42 @@ def test_a_port_that_is_lost_between_the_look_and_the_start_is_given_up(installa
     assert ports["s3"] != lost
     assert any(f"s3 lost port {lost} to " in line for line in said), said
     assert pids(installation)["s3"] in {pid for (_, port), pid in listening().items() if port == ports["s3"]}
+
+
+def test_two_installations_that_start_at_once_both_start(installation):
+    """They take the usual ports in the same order: each try once lost the next port, and three losses were the end."""
+    with ExitStack() as stack:
+        thieves = [stack.enter_context(socket.socket()) for _ in LOCAL_PORTS]
+        for thief in thieves:
+            thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            thief.bind(("127.0.0.1", 0))
+        usual = [thief.getsockname()[1] for thief in thieves]
+        installation.write_addresses(dict(zip(LOCAL_PORTS, usual, strict=True)), {})
+
+        def beside_a_rival(installation, ports, env):
+            """Each service starts after the one before. The rival takes the first port that both want."""
+            contested = [thief for thief, port in zip(thieves, usual, strict=True) if port in ports.values()]
+            for thief in contested[:1]:
+                thief.listen()
+            names = list(ports)
+            return [tiny(n, ports[n], home=installation.home, after=names[:i]) for i, n in enumerate(names)]
+
+        ports = start(installation, {}, beside_a_rival).ports
+
+    assert not set(ports.values()) & set(usual)
+
+
+def test_another_service_of_ours_does_not_answer_in_the_place_of_one(installation, env):
+    """An inner port of S3 was once the port of the webserver, which then seemed to be ready after a second."""
+
+    def one_port_for_both(installation, ports, env):
+        return two_services(installation, {"s3": ports["hub"], "hub": ports["hub"]}, env)
+
+    said = []
+    with pytest.raises(Refused):
+        start(installation, env, one_port_for_both, said)
+
+    assert any("hub lost port" in line for line in said), said
 
 
 def test_down_does_not_mind_a_stranger_on_a_port_of_ours(installation, env):

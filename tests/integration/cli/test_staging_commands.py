@@ -21,6 +21,7 @@ from genai_pipeline.gateways.hub import content_hub
 from genai_pipeline.gateways.hub.source_files import FolderFiles
 from genai_pipeline.local.hub.hub_server import HubServer
 from genai_pipeline.staging.lease import LEASES
+from tests.fakes.model_texts import with_tools
 from tests.fakes.weights import safetensors
 
 SHARED = safetensors(os.urandom(20 * 1024 * 1024))
@@ -107,7 +108,7 @@ def world(tmp_path, hub, dagster, s3_server, capfd):
     world, bucket = World(), f"test-{uuid.uuid4().hex[:12]}"
     models = tmp_path / "models"
     models.mkdir()
-    (models / "tiny.yaml").write_text("name: tiny\nsource: {hub: owner/model, ref: main}\n")
+    (models / "tiny.yaml").write_text(with_tools("name: tiny\nsource: {hub: owner/model, ref: main}\n"))
     world.models, world.dagster, world.store = models, dagster, s3_server.store(bucket)
     world.store.ensure_bucket()
     world.env = {
@@ -152,6 +153,29 @@ def test_a_plan_shows_files_and_price_and_moves_nothing(world):
     assert list(world.store.list("")) == []
 
 
+def test_a_plan_of_the_whole_rollout_reads_the_real_hub_and_bucket_and_writes_nothing(world):
+    tools = "serving: {args: {enable-auto-tool-choice: true, tool-call-parser: mistral}}"
+    (world.models / "tiny.yaml").write_text(f"name: tiny\nsource: {{hub: owner/model, ref: main}}\n{tools}\n")
+
+    before = json.loads(world.genai("plan", "tiny", "--json", KUBECONFIG="/nonexistent").stdout)
+    nothing = list(world.store.list(""))
+    revision = staged(world)
+    there = list(world.store.list(""))
+    after = json.loads(world.genai("plan", "tiny", "--json", KUBECONFIG="/nonexistent").stdout)
+
+    moved = [
+        section["figures"]["bytes_to_stream"]
+        for plan in (before, after)
+        for section in plan["sections"]
+        if section["title"] == "Staging"
+    ]
+    assert moved == [len(SHARED) + len('{"tag": "v1"}'), 0]
+    assert "chat-template" in after["to_change"]["serving"]["args"]
+    assert revision[:12] in str(after)
+    assert nothing == []
+    assert list(world.store.list("")) == there
+
+
 @pytest.fixture
 def folder(world, tmp_path):
     """The model of a folder, `local`."""
@@ -159,13 +183,15 @@ def folder(world, tmp_path):
     (tmp_path / "weights" / "model.safetensors").write_bytes(SHARED)
     (tmp_path / "weights" / "config.json").write_text("{}")
     (world.models / "local.yaml").write_text(
-        f"name: local\nsource: {{folder: {tmp_path / 'weights'}, licences: [any]}}\n"
+        with_tools(f"name: local\nsource: {{folder: {tmp_path / 'weights'}, licences: [any]}}\n")
     )
 
 
 @pytest.mark.parametrize("how", [(), ("--plan",)])
 def test_a_licence_that_the_model_file_does_not_allow_is_not_staged_by_hand_either(world, how):
-    (world.models / "tiny.yaml").write_text("name: tiny\nsource: {hub: owner/model, licences: [apache-2.0]}\n")
+    (world.models / "tiny.yaml").write_text(
+        with_tools("name: tiny\nsource: {hub: owner/model, licences: [apache-2.0]}\n")
+    )
 
     done = world.genai("stage", "tiny", *how)
 
@@ -240,7 +266,7 @@ def test_staging_leaves_a_whole_model_and_no_lease_and_staging_again_says_so(wor
     assert "nothing to do" in world.genai("stage", "tiny", "--plan").stdout
 
 
-def test_a_staging_that_is_told_to_end_does_so_without_a_traceback_and_goes_on_where_it_stopped(world):
+def test_a_staging_that_has_to_end_does_so_without_a_traceback_and_goes_on_where_it_stopped(world):
     ended = world.genai("stage", "tiny", GENAI_CRASH_AT="staging.part_sent:SIGTERM")
 
     assert ended.returncode == 143

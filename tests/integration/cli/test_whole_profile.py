@@ -14,14 +14,15 @@ from genai_pipeline.cli.up import end_lost_runs
 from genai_pipeline.core.profile import LOCAL_PORTS, Profile
 from genai_pipeline.gateways.dagster_api import DagsterApi
 from genai_pipeline.local.installation import Installation
-from genai_pipeline.local.ports import any_free, is_free
+from genai_pipeline.local.ports import free_port, is_free
 from genai_pipeline.local.service_catalog import SERVICES
 from genai_pipeline.local.stop import processes_of, stop_services
 from genai_pipeline.local.supervision.supervisor import Supervisor
+from tests.fakes.model_texts import TOOLS
 
 pytestmark = pytest.mark.long
 
-PAUSED = "name: tiny\nsource: {hub: genai-demo/weather-agent}\nrollout: {paused: true}\n"
+PAUSED = "name: tiny\nsource: {hub: genai-demo/weather-agent}\nrollout: {paused: true}\n" + TOOLS
 
 
 class Laptop:
@@ -32,7 +33,7 @@ class Laptop:
         self.models.mkdir()
         (self.models / "tiny.yaml").write_text(PAUSED)
         self.installation = Installation(folder / "h")
-        self.ports = {name: any_free() for name in LOCAL_PORTS}
+        self.ports = {name: free_port() for name in LOCAL_PORTS}
         self.env = {
             "PATH": os.environ["PATH"],
             "GENAI_HOME": str(self.installation.home),

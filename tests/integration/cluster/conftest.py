@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import uuid
@@ -18,16 +17,24 @@ import pytest
 from genai_pipeline.core.errors import ClusterUnavailable
 from genai_pipeline.gateways.cluster.abc import FIELD_MANAGER, Cluster, Manifest
 from genai_pipeline.gateways.cluster.local import LocalCluster
+from genai_pipeline.local.ports import free_port
 from genai_pipeline.local.supervision.supervisor import Supervisor
 from tests.conformance.world import World, until
 
 ECHO_SERVER = Path(__file__).parents[2] / "fakes" / "echo_server.py"
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def with_stand_in(folder: Path, command: str, script: Path) -> str:
+    """An interpreter with all that this one has, but with the script as the command that lies beside it."""
+    own = Path(sys.prefix)
+    (folder / "bin").mkdir(parents=True)
+    (folder / "pyvenv.cfg").write_text((own / "pyvenv.cfg").read_text())
+    (folder / "lib").symlink_to(own / "lib")
+    python = folder / "bin" / "python"
+    python.symlink_to(sys.executable)
+    (folder / "bin" / command).write_text(f'#!/bin/sh\nexec {sys.executable} -I -S {script} "$@"\n')
+    (folder / "bin" / command).chmod(0o755)
+    return str(python)
 
 
 class LocalWorld(World):
@@ -50,13 +57,14 @@ class Daemon:
     home: Path
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    python: str = sys.executable
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
     def spawn(self, **kwargs: Any) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "genai_pipeline.local.cluster"]
+        command = [self.python, "-m", "genai_pipeline.local.cluster"]
         env = os.environ | {"GENAI_LOCAL_IMAGES": json.dumps({"test/echo": ["python", "-I", "-S", str(ECHO_SERVER)]})}
         options = ["--home", str(self.home), "--port", str(self.port), "--backoff", "0.1"]
         return subprocess.Popen([*command, *options], env=env, **kwargs)
@@ -64,7 +72,7 @@ class Daemon:
     def start(self) -> Daemon:
         with (self.home / "daemon.log").open("ab") as log:
             self.process = self.spawn(stdout=log, stderr=log)
-        until(self.answers)
+        until(self.answers, 120)
         return self
 
     def answers(self) -> bool:
@@ -108,10 +116,9 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 def world(shared_daemon: Daemon) -> Iterator[LocalWorld]:
     world = shared_daemon.world()
     yield world
-    for deployment in world.cluster.list("Deployment"):
-        world.cluster.delete("Deployment", deployment["metadata"]["name"])
-    for service in world.cluster.list("Service"):
-        world.cluster.delete("Service", service["metadata"]["name"])
+    for kind in ("Deployment", "RayService", "Service"):
+        for found in world.cluster.list(kind):
+            world.cluster.delete(kind, found["metadata"]["name"])
     world.http.close()
 
 

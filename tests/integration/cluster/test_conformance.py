@@ -15,6 +15,7 @@ from tests.conformance.ending import *  # noqa: F403
 from tests.conformance.failing import *  # noqa: F403
 from tests.conformance.limits import *  # noqa: F403
 from tests.conformance.probing import *  # noqa: F403
+from tests.conformance.ray_services import *  # noqa: F403
 from tests.conformance.rolling_out import *  # noqa: F403
 from tests.conformance.traffic import *  # noqa: F403
 

@@ -14,8 +14,9 @@ import pytest
 
 from genai_pipeline.core.errors import ClusterUnavailable, NotReady, Refused
 from genai_pipeline.gateways.cluster.local import LocalCluster
+from genai_pipeline.local.ports import free_port
 from tests.conformance.world import World, config_map, until
-from tests.integration.cluster.conftest import Daemon, free_port
+from tests.integration.cluster.conftest import Daemon
 
 
 def test_kinds_that_mean_nothing_on_one_machine_are_kept_and_not_enforced(world: World) -> None:
@@ -93,7 +94,7 @@ def test_a_pods_environment_is_its_own_and_not_the_daemons(world: World, monkeyp
     assert "GENAI_LOCAL_IMAGES" not in world.ask("/env")
 
 
-def test_a_service_keeps_its_address_when_it_is_made_anew(world: World) -> None:
+def test_a_service_keeps_its_address_when_it_is_made_again(world: World) -> None:
     world.cluster.apply([world.service()])
     before = world.cluster.endpoint("m")
     world.cluster.delete("Service", "m")

@@ -86,7 +86,7 @@ def test_an_unchanged_program_is_left_alone_and_a_changed_one_replaced(superviso
     assert not psutil.pid_exists(first)
 
 
-def test_an_exit_is_told_with_its_status(supervisor: Supervisor) -> None:
+def test_an_exit_is_reported_with_its_status(supervisor: Supervisor) -> None:
     supervisor.start(program(supervisor, "raise SystemExit(3)"))
 
     until(lambda: (info := supervisor.info("p")) and info.state == "EXITED")
@@ -129,7 +129,7 @@ def test_remove_forgets_the_program_and_absent_is_fine(supervisor: Supervisor) -
     assert list((supervisor.home / "supervisor.d").iterdir()) == []
 
 
-def test_after_a_crash_of_supervisord_it_starts_anew_and_leaves_no_orphan(supervisor: Supervisor) -> None:
+def test_after_a_crash_of_supervisord_it_starts_again_and_leaves_no_orphan(supervisor: Supervisor) -> None:
     supervisor.start(program(supervisor))
     orphan = psutil.Process(pid_of(supervisor))
     supervisord = psutil.Process(int((supervisor.home / "supervisord.pid").read_text()))

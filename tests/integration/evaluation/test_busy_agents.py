@@ -133,7 +133,7 @@ def test_an_answer_that_drips_is_not_waited_for_without_end():
             judge.judge("Is it short?", "?", "Yes.")
 
 
-def test_whoever_is_told_of_the_progress_can_stop_the_asking():
+def test_whoever_follows_the_progress_can_stop_the_asking():
     class Superseded(Exception):
         """A newer release is asked for."""
 

@@ -80,7 +80,7 @@ def test_a_suite_of_which_every_case_is_left_out_is_inconclusive(suite: AgentSui
     assert outcomes == dict.fromkeys(("task_success", "tool_accuracy", "latency"), "inconclusive")
 
 
-def test_without_the_weather_service_nobody_knows_what_is_right(suite: AgentSuite):
+def test_without_the_weather_service_no_one_knows_what_is_right(suite: AgentSuite):
     with pytest.raises(NotMeasured, match="the weather service"):
         with_weather_of(suite, "http://127.0.0.1:9")
 

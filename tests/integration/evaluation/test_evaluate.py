@@ -80,7 +80,6 @@ def test_an_agent_that_gets_the_whole_suite_right_passes(weather: WeatherServer)
     assert [row["case"] for row in report.cases] == [case.name for case in suite.cases]
     assert report.summary["solved"] == len(suite.cases)
     assert said[-1] == f"{len(suite.cases)} of {len(suite.cases)} conversations held"
-    assert report.to_json()["verdicts"][0]["check"] == "task_success"
 
 
 def test_an_agent_that_calls_a_tool_too_many_fails_on_tools_only(weather: WeatherServer, suite: AgentSuite):
@@ -259,7 +258,7 @@ def stored_of(report: AgentReport, release: str = "r1") -> Results:
     return replace(report.results, model="tiny", release=release)
 
 
-def test_a_candidate_is_held_against_what_live_did_with_the_same_cases(weather: WeatherServer, suite: AgentSuite):
+def test_a_candidate_is_compared_with_what_live_did_with_the_same_cases(weather: WeatherServer, suite: AgentSuite):
     def deaf(messages: Messages, say: Say) -> Say:
         return Say("Pardon?") if say.calls else say
 
@@ -313,7 +312,12 @@ def test_live_that_cannot_be_asked_makes_the_comparison_inconclusive_and_nothing
 
 
 @pytest.mark.parametrize(
-    ("against", "words"), [(Baseline(None), "Nothing is live"), (Baseline("r1", itself=True), "live")]
+    ("against", "words"),
+    [
+        (Baseline(None), "Nothing is live"),
+        (Baseline("r1", itself=True), "live"),
+        (Baseline("r1", has_agent=False), "r1 has no agent"),
+    ],
 )
 def test_a_first_release_and_the_live_one_have_nothing_to_be_worse_than(
     weather: WeatherServer, suite: AgentSuite, against: Baseline, words: str

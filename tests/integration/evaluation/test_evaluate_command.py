@@ -9,18 +9,19 @@ import pytest
 
 from genai_pipeline.cli import main
 from genai_pipeline.cli.context import Context
-from genai_pipeline.core.model_file import parse_model
+from genai_pipeline.core.model_spec import NO_AGENT, Serving
 from genai_pipeline.core.release import Release
 from genai_pipeline.evaluation.results import ResultsStore
 from genai_pipeline.evaluation.suite_files import load_agent_suite, load_tool_suite
 from genai_pipeline.local.weather_server import WeatherServer
 from genai_pipeline.resources.engines import Engines
+from tests.fakes.model_texts import model_with_tools, with_tools
 from tests.fakes.running_agent import running_agent
 from tests.fakes.scripted_model import Say, ScriptedModel, solves
 from tests.fakes.tool_model import Said, ToolModel, perfect
 from tests.fakes.world import PROFILE, World
 
-SPEC = parse_model("name: tiny\nsource: {hub: owner/tiny}\ngates: {agent: {suite: mine.yaml}}\n", "tiny.yaml")
+SPEC = model_with_tools("name: tiny\nsource: {hub: owner/tiny}\ngates: {agent: {suite: mine.yaml}}\n", "tiny.yaml")
 SUITE = """\
 name: mine
 weather: {Oslo: {sky: snow showers, celsius: -3}}
@@ -41,7 +42,7 @@ class Site:
         self.suite.write_text(SUITE)
         (tmp_path / "models").mkdir()
         (tmp_path / "models" / "tiny.yaml").write_text(
-            f"name: tiny\nsource: {{hub: owner/tiny}}\ngates: {{agent: {{suite: {self.suite}}}}}\n"
+            with_tools(f"name: tiny\nsource: {{hub: owner/tiny}}\ngates: {{agent: {{suite: {self.suite}}}}}\n")
         )
         self.engines = Engines(replace(PROFILE, weather_url=""), World().gateways())
         self.urls = {}
@@ -58,9 +59,9 @@ class Site:
         monkeypatch.setenv("GENAI_HOME", str(tmp_path / "home"))
         monkeypatch.setattr(Context, "engines", lambda context: self.engines)
 
-    def _release(self, digit):
-        release = Release.of(SPEC, digit * 40)
-        self.engines.records().open(SPEC, release, "made")
+    def _release(self, digit, spec=SPEC):
+        release = Release.of(spec, digit * 40)
+        self.engines.records().open(spec, release, "made")
         return release
 
     def genai(self, *args):
@@ -102,7 +103,7 @@ def bad(weather):
         yield agent.url
 
 
-def test_a_candidate_that_is_worse_than_live_is_told_case_by_case_and_ends_with_1(site, good, bad):
+def test_a_candidate_that_is_worse_than_live_is_reported_case_by_case_and_ends_with_1(site, good, bad):
     site.urls = {site.old.id: good, site.new.id: bad}
 
     found = site.genai(f"tiny@{site.new.id}")
@@ -185,7 +186,7 @@ def test_against_nothing_only_the_gates_count(site, bad, good):
         (["tiny@2222", "--against", "tinny@1"], "Did you mean tiny?"),
     ],
 )
-def test_what_is_not_there_is_told_with_what_is(site, args, says):
+def test_what_is_not_there_is_reported_with_what_is(site, args, says):
     found = site.genai(*args)
 
     assert found.code == 2
@@ -193,7 +194,7 @@ def test_what_is_not_there_is_told_with_what_is(site, args, says):
     assert "Traceback" not in found.all
 
 
-def test_a_wrong_suite_is_told_line_by_line(site, tmp_path):
+def test_a_wrong_suite_is_reported_line_by_line(site, tmp_path):
     (tmp_path / "wrong.yaml").write_text(SUITE.replace("{n}: how", "{m}: how"))
 
     found = site.genai("tiny", "--suite", str(tmp_path / "wrong.yaml"))
@@ -248,3 +249,14 @@ def test_a_judge_named_by_the_environment_judges_by_the_rubric_and_is_recorded_w
     assert stored.judge["judge"] == "openai:critic"
     assert b"judge-secret" not in stored.to_jsonl()
     assert "judge-secret" not in found.all
+
+
+@pytest.mark.parametrize("suite", ["mine", "tool_calling"])
+def test_a_release_without_an_agent_goes_through_no_suite_and_the_reason_is_said(site, suite):
+    plain = site._release("3", SPEC.model_copy(update={"agent": NO_AGENT, "serving": Serving()}))
+    site.urls = {plain.id: "http://127.0.0.1:9"}
+
+    found = site.genai(f"tiny@{plain.id}", "--suite", str(site.suite) if suite == "mine" else suite)
+
+    assert found.code == 2
+    assert {"mine": "it has no agent", "tool_calling": "its engine has no tool-call parser"}[suite] in found.all

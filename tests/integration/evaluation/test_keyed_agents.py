@@ -52,7 +52,7 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("key")
-def test_an_agent_with_keys_is_evaluated_and_the_key_is_told_to_nobody(
+def test_an_agent_with_keys_is_evaluated_and_the_key_is_given_to_no_one(
     keyed: RunningAgent, suite: AgentSuite, caplog: pytest.LogCaptureFixture
 ):
     said: list[str] = []
@@ -61,7 +61,7 @@ def test_an_agent_with_keys_is_evaluated_and_the_key_is_told_to_nobody(
 
     assert {str(v.outcome) for v in found.verdicts} == {"passed"}
     assert found.results
-    told = [caplog.text, *said, json.dumps(found.to_json()), found.results.to_jsonl().decode()]
+    told = [caplog.text, *said, str(found), found.results.to_jsonl().decode()]
     assert not [text for text in told if KEY in text]
 
 
@@ -86,7 +86,7 @@ def test_without_a_key_that_it_knows_nothing_is_measured_and_the_reason_says_wha
 @pytest.mark.usefixtures("key")
 def test_the_watchs_question_and_the_first_greeting_show_the_key(keyed: RunningAgent, suite: AgentSuite):
     assert ask_one(keyed.url, suite, 0).right
-    assert HttpAgent(keyed.url).ask("Hello").session_id
+    assert HttpAgent(keyed.url).ask("Hello").text
 
 
 @pytest.mark.parametrize(

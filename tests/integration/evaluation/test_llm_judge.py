@@ -12,9 +12,16 @@ import pytest
 
 from genai_pipeline.core.errors import Refused
 from genai_pipeline.core.judge_model import JudgeModel
-from genai_pipeline.evaluation.llm_judge import PROMPT_VERSION, LlmJudge, framed, judge_from, judge_from_env
+from genai_pipeline.evaluation.llm_judge import (
+    PROMPT_VERSION,
+    JudgedAnswer,
+    LlmJudge,
+    framed,
+    judge_from,
+    judge_from_env,
+)
 from genai_pipeline.evaluation.reply import NotMeasured
-from tests.fakes.tool_model import Request, Said, ToolModel
+from tests.fakes.tool_model import Request, Said, ToolModel, in_turn
 
 RUBRIC = "Says that it is raining."
 KEY = "judge-secret-123"
@@ -74,24 +81,12 @@ def test_no_text_can_hold_the_mark_around_it():
 def test_a_judgement_says_who_judged_by_what_and_how():
     with ToolModel(by_the_form) as model:
         judge = judge_at(model, temperature=0.5)
-        found = judge.judge(RUBRIC, "?", "raining").to_json()
+        found = judge.judge(RUBRIC, "?", "raining")
 
-    assert found == {
-        "passed": True,
-        "reason": "Because.",
-        "judge": "openai:j",
-        "rubric": RUBRIC,
-        "temperature": 0.5,
-        "prompt_version": PROMPT_VERSION,
-    }
-    assert judge.about().items() <= found.items()
+    assert found == JudgedAnswer(True, "Because.")
+    assert judge.about() == {"judge": "openai:j", "temperature": 0.5, "prompt_version": PROMPT_VERSION}
     assert model.requests[0]["temperature"] == 0.5
     assert model.requests[0]["authorization"] == f"Bearer {KEY}"
-
-
-def in_turn(*answers: Said) -> Callable[[Request], Said]:
-    left = list(answers)
-    return lambda request: left.pop(0) if len(left) > 1 else left[0]
 
 
 @pytest.mark.parametrize(
@@ -146,7 +141,7 @@ def test_a_judge_is_asked_once_more_for_a_judgement(first: Said):
 
 
 @pytest.mark.parametrize("key", ["schlüssel", "sk-“1”", "sk-1\nsk-2"])
-def test_a_key_that_no_header_may_hold_is_told_and_not_shown(key: str):
+def test_a_key_that_no_header_may_hold_is_reported_and_not_shown(key: str):
     judge = judge_from_env({"JUDGE_MODEL": "x", "JUDGE_BASE_URL": "http://127.0.0.1:9/v1", "JUDGE_API_KEY": key})
     assert judge
 
@@ -237,7 +232,7 @@ def test_bedrock_judges_through_a_tool_that_it_must_call(monkeypatch: pytest.Mon
     with bedrock(lambda request: reply, monkeypatch) as seen:
         found = judge.judge(RUBRIC, "?", "raining")
 
-    assert (found.passed, found.judge) == (True, "bedrock:us.amazon.nova-pro-v1:0")
+    assert (found.passed, judge.name) == (True, "bedrock:us.amazon.nova-pro-v1:0")
     ((path, request),) = seen
     assert path == "/model/us.amazon.nova-pro-v1%3A0/converse"
     assert request["toolConfig"]["toolChoice"] == {"tool": {"name": "answer"}}

@@ -266,6 +266,44 @@ def test_bytes_of_another_commit_are_not_handed_on(fault: str, error: type[Genai
         read(patient(server))
 
 
+class Renamed(HubServer):
+    """A hub that sends callers of an old name on to the new one, as the public hub does. `whole`: by a whole URL."""
+
+    whole = False
+
+    def answer(self, request: Request) -> Response:
+        old = request.url.path
+        if "/old-" not in old:
+            return super().answer(request)
+        new = old.replace("/old-", "/") + (f"?{request.url.query}" if request.url.query else "")
+        return Response(status_code=307, headers={"Location": f"{self.url}{new}" if self.whole else new})
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize(("name", "token"), [("owner/old-model", None), ("owner/old-gated", "good")])
+def test_a_renamed_repository_is_read_by_its_old_name(server: HubServer, whole: bool, name: str, token: str) -> None:
+    with Renamed(server.folder, server.state, tokens=frozenset({"good"})) as renamed:
+        renamed.whole = whole
+        hub = patient(renamed, token=token)  # pyright: ignore[reportArgumentType]
+        revision = hub.resolve(name, "main")
+        assert {file.path for file in hub.snapshot(name, revision).files} >= {"config.json", "model.safetensors"}
+        assert b"".join(hub.read(name, revision, "config.json")) == b'{"tag": "v1"}'
+
+
+def test_a_renamed_gated_repository_is_refused_without_a_token(server: HubServer) -> None:
+    with Renamed(server.folder, server.state, tokens=frozenset({"good"})) as renamed:
+        hub = HuggingFaceHub(renamed.url)
+        with pytest.raises(AccessDenied):
+            list(hub.read("owner/old-gated", hub.resolve("owner/old-gated", "main"), "config.json"))
+
+
+def test_a_ref_of_a_pull_request_is_a_ref(server: HubServer, hub: HuggingFaceHub) -> None:
+    config = server.folder / MODEL / "repo.yaml"
+    config.write_text(config.read_text().replace("refs: {main: v1}", "refs: {main: v1, refs/pr/1: v2}"))
+
+    assert hub.resolve(MODEL, "refs/pr/1") == hub.resolve(MODEL, "v2")
+
+
 def test_the_token_is_not_sent_to_another_host() -> None:
     with FlakyHub() as storage, FlakyHub(redirect_to=f"{storage.url}/signed?x=1") as server:
         assert read(patient(server, token="secret"), 10, 20) == CONTENT[10:20]

@@ -25,6 +25,7 @@ class FakePrometheus:
         self.headers: list[dict[str, str]] = []
         self.error = ""
         self.garbage = b""
+        self.status = 200
         fake = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -34,7 +35,8 @@ class FakePrometheus:
                 form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
                 fake.headers.append(dict(self.headers))
                 body = fake.garbage or json.dumps(fake.answer(form["query"][0], form.get("time", [None])[0])).encode()
-                self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+                head = b"HTTP/1.1 %d Said\r\nContent-Length: %d\r\n\r\n" % (fake.status, len(body))
+                self.wfile.write(head + body)
 
             def log_message(self, format: str, *args: object) -> None:
                 """Silent."""
@@ -61,7 +63,9 @@ class FakePrometheus:
             return {"status": "success", "data": {"resultType": "scalar", "result": [self.now, str(self.now)]}}
         found = [series for series in self.series if _selected(query, series[0])]
         if query.startswith("min(timestamp("):
-            result = [({}, self.scraped_at)] if found else []
+            on_ray = any(labels["__name__"].startswith("ray_") for labels, _ in found)
+            lag = re.search(r"- (\d+)\)$", query) if on_ray else None
+            result = [({}, self.scraped_at - float(lag[1] if lag else 0))] if found else []
         elif query.startswith("sum by"):
             result = _grouped(found, _by(query), sum)
         elif query.startswith("max by"):

@@ -33,11 +33,18 @@ def test_the_counters_move_by_what_was_asked_and_answered(engine: FakeEngine):
     assert after.ttft_buckets[math.inf] == 1
 
 
-@pytest.mark.parametrize(("faults", "words"), [({"metrics": "down"}, "503"), ({"metrics": "missing"}, "lacks vllm:kv")])
-def test_metrics_that_cannot_be_read_are_unavailable(engine: FakeEngine, faults: dict[str, object], words: str):
-    engine.faults = Faults(**faults)
+def test_metrics_that_are_down_are_unavailable(engine: FakeEngine):
+    engine.faults = Faults(metrics="down")
 
-    with pytest.raises(EngineUnavailable, match=words):
+    with pytest.raises(EngineUnavailable, match="503"):
+        EngineMetricsReader().read(engine.url)
+
+
+def test_metrics_of_an_old_vllm_are_unavailable():
+    with (
+        FakeEngine(faults=Faults(metrics="missing")) as engine,
+        pytest.raises(EngineUnavailable, match="lacks vllm:kv"),
+    ):
         EngineMetricsReader().read(engine.url)
 
 

@@ -1,14 +1,16 @@
 """The client of the OpenAI API over loopback: repetitions, deadlines, streams and kept connections."""
 
+import errno
 from http.server import BaseHTTPRequestHandler
 
+import httpx
 import pytest
 
 from genai_pipeline.core.errors import EngineUnavailable
 from genai_pipeline.gateways.inference.chat_answer import parse_answer
 from genai_pipeline.gateways.inference.inference_client import ClientSettings, InferenceClient
 from tests.fakes.listening import Listening
-from tests.fakes.tool_model import Said, ToolModel, as_stream
+from tests.fakes.tool_model import Said, ToolModel, as_stream, in_turn
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
 
@@ -19,11 +21,6 @@ def ask(url: str, body: dict = BODY, **settings):
         return client.send("POST", "/chat/completions", body)
     finally:
         client.close()
-
-
-def in_turn(*answers: Said):
-    left = list(answers)
-    return lambda request: left.pop(0) if len(left) > 1 else left[0]
 
 
 @pytest.mark.parametrize("first", [Said("busy", status=503), Said("slow down", status=429), Said("x", cut=True)])
@@ -39,6 +36,26 @@ def test_a_temporary_error_is_followed_by_another_try_only_where_that_is_asked_f
 
     assert len(model.requests) == asked
     assert (status == 200) is (retries > 0)
+
+
+@pytest.mark.parametrize(("number", "seen"), [(errno.EBADF, 200), (errno.ECONNRESET, 0)])
+def test_a_connection_that_the_clients_own_pool_closed_counts_as_no_failure(monkeypatch, number: int, seen: int):
+    """A pool that many threads share closes an expired connection, even one that a thread was just given."""
+    send, broken = httpx.HTTPTransport.handle_request, [OSError(number, "the connection is closed")]
+
+    def closed_once(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+        if broken:
+            raise httpx.ReadError("closed") from broken.pop()
+        return send(self, request)
+
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", closed_once)
+    with ToolModel(in_turn(Said("Hello"))) as model:
+        try:
+            status = ask(model.url).status
+        except EngineUnavailable:
+            status = 0
+
+    assert status == seen
 
 
 def test_an_error_that_another_try_cannot_mend_is_returned_at_once_with_its_words():

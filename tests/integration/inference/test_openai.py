@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from genai_pipeline.core.errors import EngineBroken, EngineUnavailable, Refused
+from genai_pipeline.core.task import Task
 from genai_pipeline.gateways.inference.openai import OpenAIInference
 from tests.fakes.openai_server import FakeEngine, Faults
 
@@ -72,6 +73,22 @@ def test_a_completion_carries_the_engines_own_counts(inference: OpenAIInference,
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("task", Task)
+def test_each_task_is_asked_on_its_endpoint_and_counts_what_the_engine_read(task: Task):
+    runner = "generate" if task.generates else "pooling"
+    with FakeEngine("m", runner=runner) as engine, OpenAIInference(engine.url, deadline_s=5) as inference:
+        answer = inference.ask(task, "m", "one two three", max_tokens=4)
+
+    assert (answer.model, answer.fault) == ("m", "")
+    assert answer.prompt_tokens == engine.counters.prompt_tokens
+    assert answer.completion_tokens == engine.counters.generation_tokens == (4 if task.generates else 0)
+
+
+def test_an_endpoint_of_another_task_is_a_refusal_with_the_engines_words(inference: OpenAIInference):
+    with pytest.raises(Refused, match="/v1/embeddings answered 404"):
+        inference.ask(Task.EMBED, "m")
+
+
 def test_a_tool_call_is_parsed(inference: OpenAIInference):
     answer = inference.chat("m", WEATHER, [TOOL])
 
@@ -108,7 +125,7 @@ def test_an_engine_that_cannot_answer_is_unavailable_in_its_own_words(
         inference.chat("m", HELLO)
 
 
-def test_an_error_that_only_the_engine_can_have_given_is_told_from_silence(
+def test_an_error_that_only_the_engine_can_have_given_is_distinguished_from_silence(
     inference: OpenAIInference, engine: FakeEngine
 ):
     engine.faults = Faults(broken=True)
@@ -134,7 +151,7 @@ def test_the_same_endpoint_with_another_deadline_has_connections_of_its_own(
     assert "m" in inference.models()
 
 
-def test_nobody_at_the_address_is_unavailable(engine: FakeEngine, inference: OpenAIInference):
+def test_no_one_at_the_address_is_unavailable(engine: FakeEngine, inference: OpenAIInference):
     engine.stop()
 
     with pytest.raises(EngineUnavailable, match="refused"):

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -15,10 +16,10 @@ from genai_pipeline.core.errors import AccessDenied, EngineUnavailable
 from genai_pipeline.gateways.inference.openai import OpenAIInference
 from genai_pipeline.gateways.metrics.engine_metrics import EngineMetricsReader
 from genai_pipeline.gateways.metrics.names import ALL, TTFT_BUCKET
-from genai_pipeline.gateways.metrics.prometheus import PrometheusMetrics
+from genai_pipeline.gateways.metrics.prometheus import RAY_LAG_S, PrometheusMetrics
 from genai_pipeline.gateways.metrics.sigv4 import SigV4
+from genai_pipeline.local.ports import free_port
 from tests.fakes.openai_server import FakeEngine
-from tests.integration.conftest import free_port
 from tests.integration.inference.fake_prometheus import FakePrometheus, Series
 
 SERVICE = "m-0123456789ab-c0ffee"
@@ -72,6 +73,29 @@ def test_a_reading_is_never_older_than_the_question(prometheus: FakePrometheus):
     assert asked_at == {f"{prometheus.now:.3f}"}
 
 
+def on_ray(scraped: list[Series]) -> list[Series]:
+    return [(labels | {"__name__": labels["__name__"].replace("vllm:", "ray_vllm_")}, v) for labels, v in scraped]
+
+
+def test_a_reading_of_an_engine_on_ray_waits_for_its_processes_reports_too(prometheus: FakePrometheus):
+    reading = metrics_of(prometheus, on_ray(replica("a", 2)), every=5).read(ADDRESS)
+
+    assert reading.generation_tokens == 2
+    assert prometheus.now >= 1000 + RAY_LAG_S
+
+
+def test_answers_of_rays_proxies_are_counted_by_status(prometheus: FakePrometheus):
+    answers = {"__name__": "ray_serve_num_http_requests_total", "route": "/v1/chat/completions"}
+    answers |= {"namespace": "genai", "service": SERVICE, "pod": "a"}
+    counted = [(answers | {"status_code": code, "WorkerId": code}, 3.0) for code in ("200", "500", "503")]
+    prometheus.scrape(on_ray(replica("a", 1)) + counted)
+
+    reading = metrics_of(prometheus).latest(ADDRESS)
+
+    assert reading.responses == {"2xx": 3.0, "5xx": 6.0}
+    assert reading.age_s == RAY_LAG_S
+
+
 def test_the_latest_reading_waits_for_nothing_and_says_how_old_it_is(prometheus: FakePrometheus):
     labels = {"namespace": "genai", "service": SERVICE, "pod": "a"}
     answers = {"__name__": "http_requests_total", "handler": "/v1/chat/completions", **labels}
@@ -106,7 +130,7 @@ def test_a_release_that_is_not_scraped_at_all_is_unavailable(prometheus: FakePro
         metrics_of(prometheus, replica("x", 1, service="m-another")).read(ADDRESS)
 
 
-def test_what_prometheus_refuses_is_told_in_its_own_words(prometheus: FakePrometheus):
+def test_what_prometheus_refuses_is_reported_in_its_own_words(prometheus: FakePrometheus):
     prometheus.error = "parse error: unexpected end of input"
 
     with pytest.raises(EngineUnavailable, match="unexpected end of input"):
@@ -139,6 +163,64 @@ def test_gpus_without_xid_errors_exported_are_unknown_not_healthy(prometheus: Fa
 
     with pytest.raises(EngineUnavailable, match="DCGM_FI_DEV_XID_ERRORS"):
         metrics_of(prometheus).gpus(ADDRESS)
+
+
+def test_a_counter_of_memory_errors_that_is_not_exported_is_not_zero(prometheus: FakePrometheus):
+    without = gpu("XID_ERRORS", "GPU-1", 0)
+    prometheus.scrape([without, gpu("XID_ERRORS", "GPU-2", 0), gpu("ECC_DBE_VOL_TOTAL", "GPU-2", 0)])
+
+    assert [g.double_bit_errors for g in metrics_of(prometheus).gpus(ADDRESS)] == [None, 0]
+
+
+@pytest.mark.parametrize("label", ["Hostname", "hostname"])
+def test_gpus_without_an_id_are_told_apart_by_their_host(prometheus: FakePrometheus, label: str):
+    labels = {"__name__": "DCGM_FI_DEV_XID_ERRORS", "gpu": "0", "exported_pod": f"{SERVICE}-7d9-x"}
+    prometheus.scrape([(labels | {label: host}, 0.0) for host in ("ip-10-0-1-7", "ip-10-0-1-8")])
+
+    assert [g.gpu for g in metrics_of(prometheus).gpus(ADDRESS)] == ["ip-10-0-1-7/0", "ip-10-0-1-8/0"]
+
+
+@pytest.mark.parametrize("prefix", ["vllm:", "vllm_"])
+def test_an_engines_names_are_read_with_and_without_the_colon(prometheus: FakePrometheus, prefix: str):
+    named = [
+        (labels | {"__name__": labels["__name__"].replace("vllm:", prefix)}, value) for labels, value in replica("a", 2)
+    ]
+    prometheus.scrape(named)
+
+    assert metrics_of(prometheus).latest(ADDRESS).generation_tokens == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"message": "Missing Authentication Token"}', "Missing Authentication Token"),
+        (b'{"Message": "User: arn:aws:iam::1:role/x is not authorized"}', "is not authorized"),
+        (b"<html>Forbidden by proxy</html>", "Forbidden by proxy"),
+        (b"[]", "Said"),
+    ],
+)
+def test_a_refusal_of_amp_is_in_its_words_with_what_the_role_needs(
+    prometheus: FakePrometheus, monkeypatch: pytest.MonkeyPatch, body: bytes, said: str
+):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "example-secret")
+    prometheus.garbage, prometheus.status = body, 403
+    amp = PrometheusMetrics(f"{prometheus.url}/workspaces/ws-123", auth=SigV4("eu-west-1"))
+
+    with pytest.raises(EngineUnavailable) as refused:
+        amp.gpus(ADDRESS)
+
+    for part in (said, "403", "aps:QueryMetrics", "ws-123", "eu-west-1"):
+        assert part in str(refused.value)
+
+
+def test_another_prometheus_that_refuses_is_not_taken_for_amp(prometheus: FakePrometheus):
+    prometheus.garbage, prometheus.status = b"no", 401
+
+    with pytest.raises(EngineUnavailable) as refused:
+        metrics_of(prometheus).gpus(ADDRESS)
+
+    assert "aps:" not in str(refused.value)
 
 
 def test_requests_to_amp_are_signed_for_its_service(prometheus: FakePrometheus, monkeypatch: pytest.MonkeyPatch):
@@ -204,6 +286,8 @@ def test_the_real_prometheus_gives_the_reading_that_the_engine_itself_gives(real
     with OpenAIInference(engine.url) as inference:
         inference.chat("m", [{"role": "user", "content": "Hello"}])
 
-    assert metrics.read(ADDRESS) == EngineMetricsReader().read(engine.url)
+    # A reading around a load needs neither answers nor starts, so it does not ask for them.
+    own = replace(EngineMetricsReader().read(engine.url), responses=None, started_at=None)
+    assert metrics.read(ADDRESS) == own
     with pytest.raises(EngineUnavailable, match="has no series"):
         PrometheusMetrics(url, fresh_within_s=1).read("http://m-another.genai:8000")

@@ -5,30 +5,35 @@ from __future__ import annotations
 import pytest
 
 from genai_pipeline.core.checks import CHECKS
+from genai_pipeline.core.task import Task
 from genai_pipeline.core.verdict import Outcome, Verdict
 from genai_pipeline.gateways.inference.openai import OpenAIInference
 from genai_pipeline.gateways.metrics.engine_metrics import EngineMetricsReader
 from genai_pipeline.loadtest.acceptance import WEATHER_TOOL, accept_candidate
 from tests.fakes.openai_server import FakeEngine, Faults
-from tests.integration.loadtest.conftest import MODEL, ROOT
+from tests.integration.loadtest.conftest import MODEL, ROOT, EngineFor
 
 PASSED, FAILED, INCONCLUSIVE = Outcome.PASSED, Outcome.FAILED, Outcome.INCONCLUSIVE
 pytestmark = pytest.mark.usefixtures("quick_counters")
 ALL_OF_THEM = tuple(CHECKS["candidate"])
+NO_TOOLS = ("expected_model_answers", "weights_from_staged_prefix")
 
 
 def accept(
     url: str,
     request_deadline_s: float = 10,
     deadline_s: float = 30,
+    task: Task = Task.CHAT,
+    asked: tuple[str, ...] = ALL_OF_THEM,
     tools: tuple[object, ...] = (WEATHER_TOOL,),
     max_tokens: int = 256,
 ) -> dict[str, Verdict]:
     with OpenAIInference(url, request_deadline_s) as inference:
         verdicts = accept_candidate(
-            inference, EngineMetricsReader(), MODEL, ROOT, tools, deadline_s=deadline_s, max_tokens=max_tokens
-        )
-    assert tuple(v.check for v in verdicts) == ALL_OF_THEM
+            inference, EngineMetricsReader(), MODEL, ROOT, task, asked, tools, "What is the weather in Paris?",
+            deadline_s, max_tokens,
+        )  # fmt: skip
+    assert tuple(v.check for v in verdicts) == asked
     return {v.check: v for v in verdicts}
 
 
@@ -127,13 +132,67 @@ def test_a_model_that_answers_in_words_is_not_taken_for_a_wrong_parser(engine: F
     assert "parser" not in verdict.summary
 
 
-def test_a_model_used_without_tools_need_not_call_any(engine: FakeEngine):
+def test_a_model_used_without_tools_is_not_asked_for_a_call(engine: FakeEngine):
     engine.faults = Faults(raw_tool_calls=True)
 
-    assert "not applicable" in accept(engine.url, tools=())["tool_call_parsed"].summary
+    assert not_passed(accept(engine.url, asked=NO_TOOLS)) == {}
+    assert not any("tools" in body for body in engine.requests)
 
 
-def test_nobody_behind_the_address_is_inconclusive(engine: FakeEngine):
+@pytest.mark.parametrize("task", [Task.COMPLETION, Task.EMBED, Task.SCORE])
+def test_each_task_is_asked_on_its_own_endpoint(engine_for: EngineFor, task: Task):
+    engine = engine_for(task)
+    verdicts = accept(engine.url, task=task, asked=NO_TOOLS)
+
+    assert not_passed(verdicts) == {}
+    counters = {row["counter"]: row["moved_by"] for row in verdicts["weights_from_staged_prefix"].evidence["counters"]}
+    assert set(counters) == {"prompt_tokens", "requests_finished"} | (
+        {"generation_tokens"} if task.generates else set()
+    )
+    assert min(counters.values()) >= 1
+
+
+@pytest.mark.parametrize(
+    ("served_for", "asked_for"), [(Task.CHAT, Task.EMBED), (Task.EMBED, Task.CHAT), (Task.SCORE, Task.COMPLETION)]
+)
+def test_a_model_of_another_task_is_refused(engine_for: EngineFor, served_for: Task, asked_for: Task):
+    engine = engine_for(served_for)
+
+    verdicts = accept(engine.url, task=asked_for, asked=NO_TOOLS)
+
+    assert not_passed(verdicts) == dict.fromkeys(NO_TOOLS, FAILED)
+    assert "404" in verdicts["expected_model_answers"].summary
+
+
+@pytest.mark.parametrize(
+    ("task", "faults", "cause"),
+    [
+        (Task.EMBED, {"vector": "null"}, "4 of the 4 numbers of the embedding are not finite"),
+        (Task.EMBED, {"vector": "zeros"}, "none but 0"),
+        (Task.EMBED, {"vector": "empty"}, "0 numbers"),
+        (Task.SCORE, {"score": "nan"}, "not finite"),
+    ],
+)
+def test_numbers_that_say_nothing_are_no_answer(
+    engine_for: EngineFor, task: Task, faults: dict[str, object], cause: str
+):
+    engine = engine_for(task)
+    engine.faults = Faults(**faults)
+
+    verdicts = accept(engine.url, task=task, asked=NO_TOOLS)
+
+    assert not_passed(verdicts) == {"expected_model_answers": FAILED}
+    assert cause in verdicts["expected_model_answers"].summary
+
+
+def test_counters_that_stand_still_fail_a_pooling_model_too(engine_for: EngineFor):
+    engine = engine_for(Task.EMBED)
+    engine.faults = Faults(metrics="frozen")
+
+    assert not_passed(accept(engine.url, task=Task.EMBED, asked=NO_TOOLS)) == {"weights_from_staged_prefix": FAILED}
+
+
+def test_no_one_behind_the_address_is_inconclusive(engine: FakeEngine):
     engine.stop()
 
     verdicts = accept(engine.url)

@@ -84,6 +84,30 @@ def test_a_repository_in_xet_is_staged_through_its_ordinary_addresses(
     assert store.get(shard)[0] == (folder / NAME / "v1" / SHARDS[0]).read_bytes()
 
 
+def test_files_with_odd_names_are_staged_as_they_are(tmp_path: Path, store: S3Store):
+    odd = {
+        "a b + # % ? & ' \" ü 日本 😀.txt": b"odd",
+        "Bildschirmfoto 10.15\u202fUhr [1].txt": b"narrow space",
+        "a/b/c/d/e/f/.gitkeep": b"",
+        "empty.txt": b"",
+        "model.safetensors": safetensors(b"weights"),
+    }
+    repository = tmp_path / "odd" / NAME
+    for path, body in odd.items():
+        (repository / "v1" / path).parent.mkdir(parents=True, exist_ok=True)
+        (repository / "v1" / path).write_bytes(body)
+    (repository / "repo.yaml").write_text("{license: mit, refs: {main: v1}, revisions: {v1: {title: t}}}")
+    with HubServer(tmp_path / "odd", tmp_path / "state") as server:
+        hub = HuggingFaceHub(server.url)
+        snapshot = hub.snapshot(NAME, hub.resolve(NAME, "main"))
+        stager = Stager(hub, store)
+        manifest = stager.stage("odd", snapshot)
+        verdicts = stager.verify("odd", snapshot)
+
+    assert {f.path: store.get(staged_prefix("odd", snapshot.revision) + f.path)[0] for f in manifest.files} == odd
+    assert {v.outcome for v in verdicts} == {Outcome.PASSED}
+
+
 def test_without_a_token_nothing_is_staged_and_the_verdict_says_where_to_get_access(server: HubServer, store: S3Store):
     hub = HuggingFaceHub(server.url)
     snapshot = hub.snapshot(NAME, "main")

@@ -11,17 +11,18 @@ import pytest
 
 from genai_pipeline.core.faults import ARMED_BY
 from genai_pipeline.core.manifest import manifest_key, staged_prefix
-from genai_pipeline.core.model_file import ModelFiles, parse_model
+from genai_pipeline.core.model_file import ModelFiles
 from genai_pipeline.core.record import Record, record_key
 from genai_pipeline.core.release import Release
 from genai_pipeline.staging.commit import committed
 from genai_pipeline.staging.pruner import Pruner
 from genai_pipeline.staging.references import references_to
 from genai_pipeline.staging.stager import Stager
+from tests.fakes.model_texts import model_with_tools
 from tests.fakes.weights import safetensors
 from tests.fakes.world import FakeHub
 
-SPEC = parse_model("name: tiny\nsource: {hub: owner/tiny, ref: main}\n", "models/tiny.yaml")
+SPEC = model_with_tools("name: tiny\nsource: {hub: owner/tiny, ref: main}\n", "models/tiny.yaml")
 FILES = {"model.safetensors": safetensors(os.urandom(6 * 1024 * 1024)), "config.json": b"{}"} | {
     f"f{n}.txt": b"x" for n in range(30)
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +11,7 @@ from genai_pipeline.core.errors import AccessDenied, NotFound, StoreUnavailable
 from genai_pipeline.gateways.store.abc import CHUNK
 from genai_pipeline.gateways.store.s3 import S3Store
 from genai_pipeline.gateways.store.s3_settings import S3Settings
+from genai_pipeline.local.ports import free_port
 from tests.fakes.store_contract import MIB, StoreContract
 
 
@@ -33,9 +33,7 @@ def test_a_missing_bucket_says_so(s3_server: Any):
 
 
 def test_a_server_that_is_down_is_unavailable_not_a_traceback():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     store = S3Store("genai", S3Settings(f"http://127.0.0.1:{port}", access_key="a", secret_key="b"))
     with pytest.raises(StoreUnavailable, match=str(port)):
         store.put("k", b"")

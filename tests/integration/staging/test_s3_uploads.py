@@ -120,13 +120,13 @@ def test_a_server_that_takes_no_crc64_with_a_small_file_is_given_an_md5(
     assert behind.requests()["PutObject"] == 3
 
 
-def test_a_bucket_with_a_default_retention_is_told_the_algorithm(behind: S3Store, proxy: Proxy):
+def test_a_bucket_with_a_default_retention_gets_the_algorithm(behind: S3Store, proxy: Proxy):
     behind.put_file("k", b"1")
     (sent,) = [e.head for e in proxy.exchanges if e.method == "PUT"]
     assert sent.get("x-amz-sdk-checksum-algorithm") == "CRC64NVME"
 
 
-def test_parts_of_somebody_else_are_not_completed_as_ours(store: S3Store):
+def test_parts_of_someone_else_are_not_completed_as_ours(store: S3Store):
     upload = store.begin_upload("k")
     ours = [store.upload_part(upload, n, body) for n, body in enumerate(PARTS, 1)]
     store.upload_part(upload, 1, b"x" * 5 * MIB)

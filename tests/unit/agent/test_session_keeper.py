@@ -12,13 +12,7 @@ from genai_pipeline.agent.sessions.keeper import Sessions, TurnOutcome
 from genai_pipeline.agent.sessions.session_errors import NoSession, TurnTooLarge
 from genai_pipeline.agent.sessions.session_record import SessionLimits
 from genai_pipeline.agent.turn_events import ToolUse, Turn
-
-
-class Clock:
-    now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.fakes.hand_clock import HandClock
 
 
 def said(text: str, size: int = 10, forgotten: int = 0) -> TurnOutcome:
@@ -35,12 +29,12 @@ async def turn(sessions: Sessions, session_id: str, text: str, owner: str = "", 
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> HandClock:
+    return HandClock(1_000_000.0)
 
 
 @pytest.fixture
-def sessions(clock: Clock) -> Sessions:
+def sessions(clock: HandClock) -> Sessions:
     return Sessions(object, SessionLimits(max_count=2, ttl_s=10, max_bytes=100, max_messages=6), clock=clock)
 
 
@@ -68,7 +62,7 @@ def test_the_least_recently_used_session_goes_first(sessions: Sessions):
     run(test)
 
 
-def test_an_idle_session_is_forgotten(sessions: Sessions, clock: Clock):
+def test_an_idle_session_is_forgotten(sessions: Sessions, clock: HandClock):
     async def test():
         await turn(sessions, "a", "1")
         clock.now += 10
@@ -81,7 +75,7 @@ def test_an_idle_session_is_forgotten(sessions: Sessions, clock: Clock):
     run(test)
 
 
-def test_a_session_in_use_is_never_forgotten(sessions: Sessions, clock: Clock):
+def test_a_session_in_use_is_never_forgotten(sessions: Sessions, clock: HandClock):
     async def test():
         await turn(sessions, "a", "1")
         async with sessions.use("a", "") as session:
@@ -180,7 +174,7 @@ def test_a_session_is_its_owners_alone(sessions: Sessions):
     run(test)
 
 
-def test_a_deleted_session_begins_anew(sessions: Sessions):
+def test_a_deleted_session_begins_again(sessions: Sessions):
     async def test():
         await turn(sessions, "a", "1")
         await sessions.delete("a", "")
@@ -191,7 +185,7 @@ def test_a_deleted_session_begins_anew(sessions: Sessions):
     run(test)
 
 
-def test_a_conversation_can_be_read(sessions: Sessions, clock: Clock):
+def test_a_conversation_can_be_read(sessions: Sessions, clock: HandClock):
     messages: list[Any] = [
         {"role": "user", "content": [{"text": "Weather?"}]},
         {"role": "assistant", "content": [{"toolUse": {"toolUseId": "c0", "name": "get_weather", "input": {"a": 1}}}]},
@@ -228,6 +222,6 @@ def test_an_owners_mark_tells_neither_the_key_nor_that_two_sessions_have_the_sam
     assert owner_mark("session-1", "") == ""
 
 
-def test_all_errors_of_sessions_are_told_to_the_caller():
+def test_all_errors_of_sessions_are_reported_to_the_caller():
     assert issubclass(NoSession, AgentError)
     assert (NoSession().status, TurnTooLarge(2, 1).status) == (404, 413)

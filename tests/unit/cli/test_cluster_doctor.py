@@ -2,12 +2,27 @@ from dataclasses import replace
 
 import pytest
 
-from genai_pipeline.cli.cluster_doctor import agent_key_findings, cluster_findings, pods_store_findings
+from genai_pipeline.cli.cluster_doctor import (
+    agent_key_findings,
+    cluster_findings,
+    gpu_findings,
+    pods_store_findings,
+    ray_findings,
+)
 from genai_pipeline.cli.doctor import failures
-from genai_pipeline.core.errors import AccessDenied, ClusterUnavailable, NotFound, StoreUnavailable
+from genai_pipeline.core.errors import (
+    AccessDenied,
+    ClusterUnavailable,
+    NotFound,
+    Refused,
+    StoreUnavailable,
+    UnknownKind,
+)
 from genai_pipeline.gateways import Gateways
+from genai_pipeline.gateways.store.abc import Abilities
+from tests.fakes.model_texts import model_with_tools, with_tools
 from tests.fakes.store import MemoryStore
-from tests.fakes.world import PROFILE, FakeCluster, FakeHub
+from tests.fakes.world import EKS, PROFILE, FakeCluster, FakeHub
 
 KUBERNETES = replace(PROFILE, name="kubernetes", s3_endpoint="http://minio.storage:9000", namespace="models")
 KEYS = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
@@ -20,7 +35,7 @@ class SilentStore(MemoryStore):
 
 @pytest.fixture
 def examine(tmp_path):
-    (tmp_path / "m.yaml").write_text("name: m\nsource: {hub: owner/model}\n")
+    (tmp_path / "m.yaml").write_text(with_tools("name: m\nsource: {hub: owner/model}\n"))
     hub = FakeHub()
     hub.publish("v1")
 
@@ -34,7 +49,7 @@ def examine(tmp_path):
 def refusing(error: Exception) -> FakeCluster:
     cluster = FakeCluster()
 
-    def diff(objects):
+    def diff(objects, take_back=False):
         raise error
 
     cluster.diff = diff
@@ -54,6 +69,7 @@ def test_where_everything_answers_nothing_fails(examine):
         (ClusterUnavailable("There is no usable kubeconfig.", "Set KUBECONFIG."), "kubeconfig", "Set KUBECONFIG"),
         (NotFound("There is no namespace models.", "Apply it."), "no namespace models", "genai render --rbac"),
         (AccessDenied("We may not patch services.", "Ask for Role genai-pipeline."), "may not patch", "Role"),
+        (UnknownKind("The cluster does not know leases.", "Install its operator."), "leases", "Install its operator"),
     ],
 )
 def test_a_cluster_that_refuses_is_said_with_what_to_do(examine, error, what, remedy):
@@ -63,13 +79,101 @@ def test_a_cluster_that_refuses_is_said_with_what_to_do(examine, error, what, re
     assert remedy in found.remedy
 
 
+GPU = "name: big\nsource: {hub: owner/model}\nserving: {gpu: {%s}}\n"
+
+
+def with_nodes(*labelled):
+    """A cluster whose nodes have one GPU each; `labelled`: their labels."""
+    cluster = FakeCluster()
+    for number, labels in enumerate(labelled):
+        cluster.objects["Node", f"n{number}"] = {
+            "metadata": {"name": f"n{number}", "labels": labels},
+            "status": {"allocatable": {"cpu": "8", "memory": "32Gi", "pods": "110", "nvidia.com/gpu": "1"}},
+        }
+    return cluster
+
+
+def gpu_findings_of(gpu, cluster, profile=KUBERNETES):
+    return gpu_findings([model_with_tools(GPU % gpu, "f")], profile, cluster)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "labelled", "says"),
+    [
+        ("count: 1", [], "there is no node for 1 nvidia.com/gpu: the cluster has no node"),
+        ("count: 2", [{}], "2 nvidia.com/gpu, and the most is 1"),
+        ("resource: amd.com/gpu", [{}], "1 amd.com/gpu, and the most is 0"),
+        ("selector: {gpu: l4}", [{"gpu": "t4"}], "has gpu: l4: nodes have t4"),
+    ],
+)
+def test_a_cluster_without_a_node_for_a_model_is_said_with_what_was_found(gpu, labelled, says):
+    (found,) = failures(gpu_findings_of(gpu, with_nodes(*labelled)))
+
+    assert says in found.what
+
+
+def test_a_node_for_a_model_is_good_and_so_is_a_pool_that_may_bring_one():
+    pool = {"kind": "NodePool", "metadata": {"name": "mine"}, "spec": {"template": {"spec": {}}}, "status": {"x": 1}}
+    with_pool = with_nodes()
+    with_pool.apply([pool])
+
+    (node,) = gpu_findings_of("selector: {gpu: l4}", with_nodes({"gpu": "l4"}))
+    (brought,) = gpu_findings_of("count: 1", with_pool)
+
+    assert (node.level, node.what) == ("ok", "big: there is a node for 1 nvidia.com/gpu, gpu: l4")
+    assert (brought.level, "NodePool mine may bring" in brought.what) == ("ok", True)
+
+
+def test_a_family_of_eks_that_chooses_nothing_is_said_and_a_default_is_not():
+    nodes = with_nodes({"gpu": "l4"})
+
+    assert [f.level for f in gpu_findings_of("instance-family: p5", nodes)] == ["warn", "ok"]
+    assert [f.level for f in gpu_findings_of("count: 1", nodes)] == ["ok"]
+    assert [f.level for f in gpu_findings_of("instance-family: p5, selector: {gpu: l4}", nodes)] == ["ok"]
+    assert gpu_findings_of("instance-family: p5", nodes, EKS) == []
+
+
+def test_the_nodes_are_looked_at_for_the_models_of_the_folder(examine, tmp_path):
+    (tmp_path / "big.yaml").write_text(with_tools(GPU % "count: 1"))
+
+    assert any("big: there is no node" in f.what for f in failures(examine()))
+
+
 def test_a_store_that_does_not_answer_fails(examine):
     (found,) = failures(examine(store=SilentStore()))
 
     assert "did not answer" in found.what
 
 
-def test_agents_with_keys_and_a_pipeline_without_one_are_told():
+class LesserStore(MemoryStore):
+    """Takes no copies, and is known to need less than Amazon's."""
+
+    abilities = Abilities(crc64=False, many_deletes=False)
+
+    def copy(self, source, target, etag=None):
+        raise Refused("It makes no copies.", "Use another one.")
+
+
+def test_what_a_bucket_lacks_is_a_warning_with_what_follows(examine):
+    warned = [finding.what for finding in examine(store=LesserStore()) if finding.level == "warn"]
+
+    assert len(warned) == 3
+    assert "sent again" in warned[0]
+    assert "MD5" in warned[1]
+
+
+class StoreWithoutUploads(MemoryStore):
+    def begin_upload(self, key):
+        raise Refused("It cannot start an upload.", "Use an S3 that has multipart uploads.")
+
+
+def test_a_bucket_without_uploads_fails(examine):
+    (found,) = failures(examine(store=StoreWithoutUploads()))
+
+    assert "upload" in found.what
+
+
+def test_agents_with_keys_and_a_pipeline_without_one_are_reported():
     keyed = replace(KUBERNETES, agent_keys_secret="callers")
 
     (found,) = agent_key_findings(keyed, {})
@@ -91,3 +195,24 @@ def test_engines_without_credentials_are_seen_before_they_fail():
     assert [f.level for f in pods_store_findings(KUBERNETES, {})] == ["warn"]
     assert pods_store_findings(replace(KUBERNETES, name="eks"), {}) == []
     assert pods_store_findings(replace(KUBERNETES, s3_endpoint=None), {}) == []
+
+
+RAY = model_with_tools("name: m\nsource: {hub: owner/model}\nserving: {engine: ray, image: 'ray:1'}\n")
+
+
+def test_a_model_on_ray_needs_kuberay():
+    unknown = refusing(UnknownKind("The cluster does not know rayservices.ray.io.", "Install the operator."))
+
+    (found,) = failures(ray_findings([RAY], replace(KUBERNETES, ray_redis="r:6379"), unknown))
+
+    assert "rayservices.ray.io" in found.what
+    assert "KubeRay" in found.remedy
+
+
+def test_a_head_without_a_redis_is_a_warning_and_a_model_without_ray_is_nothing():
+    levels = {f.level: f.what for f in ray_findings([RAY], KUBERNETES, FakeCluster())}
+
+    assert levels.keys() == {"ok", "warn"}
+    assert "GENAI_RAY_REDIS" in levels["warn"]
+    assert [f.level for f in ray_findings([RAY], replace(KUBERNETES, ray_redis="r:6379"), FakeCluster())] == ["ok"]
+    assert not ray_findings([model_with_tools("name: m\nsource: {hub: owner/model}\n")], KUBERNETES, FakeCluster())

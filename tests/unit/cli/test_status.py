@@ -8,9 +8,10 @@ from rich.console import Console
 from genai_pipeline.cli.status import status_of, status_page
 from genai_pipeline.core.checks import REQUIRED_FOR_LIVE
 from genai_pipeline.core.errors import StoreUnavailable
-from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.model_spec import NO_AGENT, ModelSpec
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.record import Live, Phase, Record, live_key, record_key
+from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import failed, inconclusive, passed
 from genai_pipeline.gateways import Gateways
 from tests.fakes.store import MemoryStore
@@ -79,7 +80,7 @@ def test_when_everything_is_down_it_says_so_and_what_to_do(profile, store):
     assert any("store" in problem for problem in found["problems"])
 
 
-def test_the_same_problem_is_told_once(profile, store):
+def test_the_same_problem_is_reported_once(profile, store):
     def down(method, key):
         raise StoreUnavailable("The store is down.", "Start it.")
 
@@ -108,7 +109,7 @@ def test_the_page_names_what_did_not_pass(profile, store):
     assert "live r0" in page
 
 
-def test_a_live_release_that_loses_its_traffic_is_told_apart(profile, store):
+def test_a_live_release_that_loses_its_traffic_is_distinguished(profile, store):
     found = status(profile, store)
     (model,) = found["models"]
     model["releases"] = [{**release, "phase": "rolled back"} for release in model["releases"]]
@@ -131,3 +132,25 @@ def test_a_proven_release_says_what_it_waits_for(profile, store):
 
     assert release["waits_for"] == "r1 is proven; its promotion comes next"
     assert "rollout.paused" in waits["waits_for"]
+
+
+def test_checks_that_do_not_apply_are_shown_with_their_reason_and_count_as_nothing(profile, store):
+    plain = SPEC.model_copy(update={"agent": NO_AGENT})
+    release = Release.of(plain, "b" * 40)
+    record = Record("weather", release.id, "b" * 40, plain.model_dump(mode="json"))
+    record = record.with_event("2026-02-01T00:00:00Z", "found")
+    record = replace(record, verdicts={name: passed(name, "") for name in record.required})
+    store.put(record_key("weather", release.id), record.to_bytes())
+    console = Console(file=io.StringIO(), width=400)
+
+    found = status(profile, store, spec=plain)
+    for part in status_page(found):
+        console.print(part)
+
+    (shown,) = [each for each in found["models"][0]["releases"] if each["release"] == release.id]
+    why = {each["check"]: each["why"] for each in shown["not_applicable"]}
+    assert why["agent_report.task_success"] == "The model file has no agent."
+    assert shown["verdicts"]["missing"] == 0
+    assert shown["verdicts"]["passed"] + len(why) == len(REQUIRED_FOR_LIVE)
+    assert f"{shown['verdicts']['passed']} passed {len(why)} not applicable" in console.file.getvalue()
+    assert "candidate.tool_call_parsed. No agent calls tools" in console.file.getvalue()

@@ -7,8 +7,7 @@ from rich.console import Console
 from genai_pipeline.cli import up
 from genai_pipeline.cli.rollout_progress import AssetProgress, RolloutProgress, State
 from genai_pipeline.core.errors import NotReady, ReleaseRefused
-from genai_pipeline.core.model_file import parse_model
-from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.model_spec import NO_AGENT, ModelSpec
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.record import Live, Phase
 from genai_pipeline.core.release import Release
@@ -18,6 +17,7 @@ from genai_pipeline.gateways.dagster_api import Run
 from genai_pipeline.k8s.render import render_agent
 from genai_pipeline.local.installation import Installation
 from genai_pipeline.rollout.record.records import Records
+from tests.fakes.model_texts import model_with_tools, with_tools
 from tests.fakes.store import MemoryStore
 from tests.fakes.world import FakeCluster, FakeHub
 
@@ -55,6 +55,7 @@ def console():
 @pytest.fixture
 def platform(tmp_path, monkeypatch):
     monkeypatch.setattr(up, "POLL_S", 0)
+    monkeypatch.setattr(up.Supervisor, "is_running", lambda _: True)
     hub = FakeHub()
     hub.publish("v1")
     gateways = Gateways(hub, MemoryStore(), FakeCluster(), None, None, None)
@@ -68,7 +69,7 @@ def test_callers_keys_lie_where_the_agents_pods_take_them_from_and_in_no_other_o
     up.hand_over_keys(keyed, {"AGENT_API_KEYS": "k1,k2"})
 
     (secret,) = platform.gateways.cluster.list("Secret")
-    spec = parse_model("name: tiny\nsource: {hub: owner/tiny}\n", "tiny.yaml")
+    spec = model_with_tools("name: tiny\nsource: {hub: owner/tiny}\n", "tiny.yaml")
     (agent, *others) = render_agent(spec, Release.of(spec, "a" * 40), keyed.profile, "http://engine:8000")
     (taken,) = [e for e in agent["spec"]["template"]["spec"]["containers"][0]["env"] if e["name"] == "AGENT_API_KEYS"]
     reference = taken["valueFrom"]["secretKeyRef"]
@@ -108,6 +109,25 @@ def test_a_release_that_was_rejected_before_is_reported_and_what_is_live_is_show
         up.require_live([replace(seen, live=None)], console, Api())
 
 
+def test_what_stays_live_is_asked_as_what_it_is_and_not_as_what_is_wanted(platform, console, monkeypatch):
+    plain, asked = SPEC.model_copy(update={"agent": NO_AGENT}), []
+    live, wanted = (Release.of(spec, platform.gateways.hub.refs["main"]) for spec in (plain, SPEC))
+    records = Records(platform.gateways.store)
+    records.open(plain, live, "found")
+    records.set_live(live)
+    records.open(SPEC, wanted, "found")
+    records.update("tiny", wanted.id, lambda r: r.in_phase(Phase.REJECTED, "it was too slow"))
+    monkeypatch.setattr(up, "wait_until_served", lambda *_: None)
+    for ending in ("addresses", "first_answer"):
+        monkeypatch.setattr(up, ending, lambda gateways, spec: asked.append(spec.has_agent) or [])
+
+    (seen,) = up.watch_rollouts(platform, [SPEC], console, deadline_s=60)
+    up.present(platform, SPEC, seen, console)
+
+    assert f"tiny {live.id} stays live" in console.file.getvalue()
+    assert asked == [False, False]
+
+
 def test_live_releases_are_no_error(console):
     up.require_live([RolloutProgress("tiny", State.LIVE)], console, Api())
 
@@ -127,7 +147,14 @@ def test_at_the_deadline_it_says_what_was_waited_for_and_shows_the_nearest_log(p
     platform.installation.log("daemon").parent.mkdir()
     platform.installation.log("daemon").write_text("the daemon's last words\n")
 
-    with pytest.raises(NotReady, match=r"tiny: the version sensor has not ticked yet[^§]*last words"):
+    with pytest.raises(NotReady, match=r"tiny: the next tick[^§]*last words"):
+        up.watch_rollouts(platform, [SPEC], console, deadline_s=0)
+
+
+def test_watching_ends_when_the_services_are_stopped_meanwhile(platform, console, monkeypatch):
+    monkeypatch.setattr(up.Supervisor, "is_running", lambda _: False)
+
+    with pytest.raises(NotReady, match="stopped"):
         up.watch_rollouts(platform, [SPEC], console, deadline_s=0)
 
 
@@ -155,7 +182,7 @@ def test_a_release_that_waits_for_approval_ends_the_command_with_what_to_do(plat
 
 
 def test_wrong_model_files_are_reported_and_the_others_used(tmp_path):
-    (tmp_path / "good.yaml").write_text("name: good\nsource: {hub: owner/model}\n")
+    (tmp_path / "good.yaml").write_text(with_tools("name: good\nsource: {hub: owner/model}\n"))
     (tmp_path / "bad.yaml").write_text("name: bad\n")
     said = []
 
@@ -166,7 +193,7 @@ def test_wrong_model_files_are_reported_and_the_others_used(tmp_path):
 
 
 def test_a_model_that_is_not_there_is_refused_with_the_known_ones(tmp_path):
-    (tmp_path / "good.yaml").write_text("name: good\nsource: {hub: owner/model}\n")
+    (tmp_path / "good.yaml").write_text(with_tools("name: good\nsource: {hub: owner/model}\n"))
 
     with pytest.raises(NotReady, match="Known models: good"):
         up.read_valid_models(tmp_path, "other", lambda _: None)

@@ -4,33 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from genai_pipeline.core.errors import ClusterUnavailable, NotFound, Refused
 from genai_pipeline.gateways.cluster.kubernetes import KubernetesCluster
-from tests.unit.cluster.stub_api import Reply, StubApi, conflict, status, stub_api
+from tests.unit.cluster.stub_api import Reply, StubApi, conflict, status
 
 PATH = "/api/v1/namespaces/ns/configmaps/settings"
 SERVICE = "/api/v1/namespaces/ns/services/m"
 EARLIER = "2020-01-01T00:00:00Z"
 MANIFEST = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"a": "1"}}
 STABLE = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "m"}, "spec": {"selector": {"app": "m"}}}
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[StubApi]:
-    with stub_api(tmp_path) as stub:
-        yield stub
-
-
-@pytest.fixture
-def cluster(api: StubApi) -> Iterator[KubernetesCluster]:
-    cluster = KubernetesCluster("ns", api.kubeconfig)
-    yield cluster
-    cluster.close()
 
 
 @pytest.fixture
@@ -206,7 +192,7 @@ def test_an_unanswered_apply_is_unavailable(api: StubApi, impatient: KubernetesC
     assert len(api.asked("PATCH")) > 1
 
 
-def test_what_the_server_said_is_told_even_if_the_last_try_ran_into_the_deadline(
+def test_what_the_server_said_is_reported_even_if_the_last_try_ran_into_the_deadline(
     api: StubApi, impatient: KubernetesCluster
 ) -> None:
     api.on("PATCH", PATH, status(503, "ServiceUnavailable", "etcd is away"), Reply(events=(), then="hang"))
@@ -215,7 +201,7 @@ def test_what_the_server_said_is_told_even_if_the_last_try_ran_into_the_deadline
         impatient.apply([MANIFEST])
 
 
-def test_a_field_that_somebody_edited_is_taken_by_force_only_where_that_is_asked_for(
+def test_a_field_that_someone_edited_is_taken_by_force_only_where_that_is_asked_for(
     api: StubApi, cluster: KubernetesCluster
 ) -> None:
     edited = conflict((".data.a", "kubectl-edit"))

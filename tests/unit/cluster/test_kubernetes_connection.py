@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,23 +11,10 @@ from genai_pipeline.core.errors import AccessDenied, ClusterUnavailable, NotFoun
 from genai_pipeline.gateways.cluster.kubernetes import KubernetesCluster
 from genai_pipeline.gateways.cluster.kubernetes.answers import ApiAnswer
 from genai_pipeline.gateways.cluster.kubernetes.connection import pause_s
-from tests.unit.cluster.stub_api import TOKEN, Reply, StubApi, kubeconfig, status, stub_api
+from tests.unit.cluster.stub_api import TOKEN, Reply, StubApi, kubeconfig, status
 
 PATH = "/api/v1/namespaces/ns/configmaps/a"
 FOUND = Reply({"kind": "ConfigMap", "metadata": {"name": "a"}})
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[StubApi]:
-    with stub_api(tmp_path) as stub:
-        yield stub
-
-
-@pytest.fixture
-def cluster(api: StubApi) -> Iterator[KubernetesCluster]:
-    cluster = KubernetesCluster("ns", api.kubeconfig, patience_s=30)
-    yield cluster
-    cluster.close()
 
 
 @pytest.mark.parametrize("code", [429, 500, 502, 503, 504])
@@ -65,7 +51,7 @@ def test_a_server_that_asks_for_more_time_than_there_is_left_ends_the_call(api: 
     assert len(api.seen) == 1
 
 
-def test_nobody_there_is_unavailable_with_the_reason(tmp_path: Path) -> None:
+def test_no_one_there_is_unavailable_with_the_reason(tmp_path: Path) -> None:
     nobody = kubeconfig(tmp_path / "kubeconfig", "http://127.0.0.1:9")
     cluster = KubernetesCluster("ns", nobody, patience_s=0.3)
 
@@ -110,7 +96,7 @@ def test_a_refusal_says_what_was_asked_and_what_to_do(
         assert word.replace("get configmaps", "patch configmaps") in str(raised.value)
 
 
-def test_credentials_that_expired_are_read_anew_once(api: StubApi, cluster: KubernetesCluster) -> None:
+def test_credentials_that_expired_are_read_again_once(api: StubApi, cluster: KubernetesCluster) -> None:
     api.on("GET", PATH, FOUND, status(401, "Unauthorized"), FOUND)
     cluster.get("ConfigMap", "a")
     kubeconfig(api.kubeconfig, api.url, "a-newer-token")

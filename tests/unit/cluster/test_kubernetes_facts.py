@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from genai_pipeline.core.errors import NotFound, Refused
+from genai_pipeline.gateways.cluster.kinds import KINDS
 from genai_pipeline.gateways.cluster.kubernetes import KubernetesCluster
-from genai_pipeline.gateways.cluster.kubernetes.events import about_deployment, cluster_events
+from genai_pipeline.gateways.cluster.kubernetes.events import cluster_events
 from genai_pipeline.gateways.cluster.kubernetes.headroom import headroom_of
-from genai_pipeline.gateways.cluster.kubernetes.kinds import KINDS
-from genai_pipeline.gateways.cluster.kubernetes.pod_logs import selector_of
+from genai_pipeline.gateways.cluster.kubernetes.pod_logs import selector_query
+from genai_pipeline.gateways.cluster.kubernetes.waits import is_about
 from tests.unit.cluster.stub_api import Reply, stub_api
 
 LONG = "a" * 60
@@ -33,7 +34,7 @@ LONG = "a" * 60
     ],
 )
 def test_an_event_belongs_to_a_deployment_by_its_name(kind: str, name: str, deployment: str, is_of_it: bool) -> None:
-    assert about_deployment({"involvedObject": {"kind": kind, "name": name}}, deployment) is is_of_it
+    assert is_about({"involvedObject": {"kind": kind, "name": name}}, "Deployment", deployment) is is_of_it
 
 
 def test_events_are_in_order_of_time_whatever_form_it_has_and_counted() -> None:
@@ -59,7 +60,7 @@ def test_a_selector_is_written_as_the_api_reads_it() -> None:
     ]
     selector = {"matchLabels": {"app": "m"}, "matchExpressions": rules}
 
-    assert selector_of({"spec": {"selector": selector}}) == "app=m,a in (1,2),b,!c"
+    assert selector_query(selector) == "app=m,a in (1,2),b,!c"
 
 
 def node(**allocatable: str) -> dict[str, Any]:
@@ -71,9 +72,8 @@ def pod(cpu: str, node: str = "n", phase: str = "Running") -> dict[str, Any]:
     return {"spec": {"nodeName": node, "containers": containers}, "status": {"phase": phase}}
 
 
-def pool(limits: dict[str, str], used: dict[str, str], taint: str = "") -> dict[str, Any]:
-    template = {"spec": {"taints": [{"key": taint}] if taint else []}}
-    return {"spec": {"limits": limits, "template": template}, "status": {"resources": used}}
+def pool(limits: dict[str, str], used: dict[str, str]) -> dict[str, Any]:
+    return {"spec": {"limits": limits, "template": {"spec": {}}}, "status": {"resources": used}}
 
 
 def test_headroom_is_what_the_nodes_have_without_what_their_pods_ask_for() -> None:
@@ -81,8 +81,16 @@ def test_headroom_is_what_the_nodes_have_without_what_their_pods_ask_for() -> No
 
     room = headroom_of([node(cpu="2", memory="4Gi")], pods, [], [])
 
-    assert (room.cpu, room.memory_gib, room.gpus) == (1.5, 3, 0)
+    assert (room.cpu, room.memory_gib) == (1.5, 3)
     assert room.source == "1 nodes"
+
+
+def test_headroom_says_of_each_node_what_it_has_left_of_every_resource() -> None:
+    user = {"spec": {"nodeName": "n", "containers": [{"resources": {"limits": {"nvidia.com/mig-1g.10gb": "2"}}}]}}
+
+    (one,) = headroom_of([node(cpu="2", **{"nvidia.com/mig-1g.10gb": "7"})], [user], [], []).nodes
+
+    assert (one.node["metadata"]["name"], one.free["nvidia.com/mig-1g.10gb"]) == ("n", 5)
 
 
 def test_headroom_counts_the_init_container_where_it_is_the_larger() -> None:
@@ -93,25 +101,21 @@ def test_headroom_counts_the_init_container_where_it_is_the_larger() -> None:
 
 
 def test_pools_add_what_their_limits_leave_and_no_limit_is_no_end() -> None:
-    gpu = pool({"nvidia.com/gpu": "8", "cpu": "64", "memory": "1Gi"}, {"nvidia.com/gpu": "6"}, "nvidia.com/gpu")
+    gpu = pool({"nvidia.com/gpu": "8", "cpu": "64", "memory": "1Gi"}, {"nvidia.com/gpu": "6"})
     general = pool({"cpu": "10"}, {"cpu": "4"})
 
     room = headroom_of([node(cpu="2")], [], [gpu, general], [])
 
-    assert (room.gpus, room.cpu, room.memory_gib) == (2, 72, None)
+    assert (room.cpu, room.memory_gib) == (72, None)
     assert "2 NodePools" in room.source
-    assert headroom_of([], [], [pool({}, {}, "nvidia.com/gpu")], []).gpus is None
 
 
 def test_a_quota_narrows_it() -> None:
-    quota = {
-        "status": {"hard": {"requests.cpu": "1", "requests.nvidia.com/gpu": "0"}, "used": {"requests.cpu": "800m"}}
-    }
+    quota = {"status": {"hard": {"requests.cpu": "1"}, "used": {"requests.cpu": "800m"}}}
 
-    room = headroom_of([node(cpu="8", **{"nvidia.com/gpu": "2"})], [], [], [quota])
+    room = headroom_of([node(cpu="8")], [], [], [quota])
 
     assert room.cpu == pytest.approx(0.2)
-    assert room.gpus == 0
     assert "ResourceQuota" in room.source
 
 

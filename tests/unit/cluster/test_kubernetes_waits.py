@@ -65,13 +65,6 @@ def api(tmp_path: Path) -> Iterator[StubApi]:
         yield stub
 
 
-@pytest.fixture
-def cluster(api: StubApi) -> Iterator[KubernetesCluster]:
-    cluster = KubernetesCluster("ns", api.kubeconfig, patience_s=30)
-    yield cluster
-    cluster.close()
-
-
 def test_what_is_ready_needs_one_call(api: StubApi, cluster: KubernetesCluster) -> None:
     api.on("GET", DEPLOYMENTS, listed(deployment(True)))
 
@@ -132,7 +125,7 @@ def test_a_watch_that_ends_is_taken_up_from_the_last_version(
     [Reply(events=[event("ERROR", FORGOTTEN)]), status(410, "Expired", "too old resource version")],
     ids=["event", "status"],
 )
-def test_a_version_that_the_server_forgot_means_listing_anew(
+def test_a_version_that_the_server_forgot_means_listing_again(
     api: StubApi, cluster: KubernetesCluster, forgotten: Reply
 ) -> None:
     api.on("GET", DEPLOYMENTS, listed(deployment(False)), listed(deployment(True), version="99"))
@@ -142,7 +135,7 @@ def test_a_version_that_the_server_forgot_means_listing_anew(
     assert len(api.asked("GET", "deployments")) == 2
 
 
-def test_a_watch_that_falls_silent_is_opened_anew(
+def test_a_watch_that_falls_silent_is_opened_again(
     api: StubApi, cluster: KubernetesCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waits, "SILENCE_S", 0.2)

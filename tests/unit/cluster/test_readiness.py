@@ -72,7 +72,9 @@ def test_the_diagnosis_has_events_log_lines_cause_and_remedy() -> None:
         ClusterEvent("t", "Pod", "p", "Normal", "Started", "x"),
         ClusterEvent("t", "Pod", "p", "Warning", "W", "y"),
     ]
-    text = str(not_ready("m", "why", progress, events, "line\nModuleNotFoundError: No module named 'runai'"))
+    text = str(
+        not_ready("Deployment", "m", "why", progress, events, "line\nModuleNotFoundError: No module named 'runai'")
+    )
 
     for expected in ("Deployment m", "why", "CrashLoopBackOff", "W: y", "line", "Likely cause", "'runai'", "Install"):
         assert expected in text

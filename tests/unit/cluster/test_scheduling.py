@@ -189,6 +189,64 @@ def test_without_any_pool_the_remedy_says_so() -> None:
     assert "platform/node_pools" in found.remedy
 
 
+def elsewhere(said: str, resource: str = "nvidia.com/gpu", **selector: str) -> dict[str, Any]:
+    """A pod with a GPU outside EKS."""
+    made = pod(said, gpus=0)
+    made["spec"]["nodeSelector"] = selector
+    made["spec"]["containers"][0]["resources"]["requests"][resource] = 1
+    return made
+
+
+def test_outside_eks_the_selector_that_no_node_meets_is_named() -> None:
+    asked = elsewhere(NO_NODE, **{"nvidia.com/gpu.product": "H100"})
+
+    found = scheduling_cause(asked, [], [])
+
+    assert found is not None
+    assert "nvidia.com/gpu.product: H100" in found.what
+    assert "`serving.gpu.selector`" in found.remedy
+    assert "There is no node pool that could bring one." in found.remedy
+    assert "platform/node_pools" not in found.remedy
+    assert not found.final
+
+
+def test_nodes_with_the_labels_may_be_those_with_a_taint() -> None:
+    said = (
+        "0/2 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, 1 node(s) had untolerated taint"
+    )
+
+    found = scheduling_cause(elsewhere(said, sku="gpu"), [], None)
+
+    assert found is not None
+    assert "tolerate the taints of the other nodes" in found.remedy
+
+
+@pytest.mark.parametrize("resource", ["nvidia.com/mig-1g.10gb", "amd.com/gpu"])
+def test_a_resource_that_is_used_up_is_lowered_by_its_count(resource: str) -> None:
+    found = scheduling_cause(elsewhere(f"0/1 nodes are available: 1 Insufficient {resource}.", resource), [], None)
+
+    assert found is not None
+    assert f"insufficient {resource} (1 asked)" in found.what
+    assert "`serving.gpu.count`" in found.remedy
+
+
+def test_a_label_that_no_pool_of_ones_own_karpenter_names_leads_to_the_selector() -> None:
+    unknown = 'incompatible requirements, label "nvidia.com/gpu.product" does not have known values'
+
+    found = cause(unknown, of=elsewhere(NO_NODE, **{"nvidia.com/gpu.product": "H100"}))
+
+    assert found.final
+    assert "the label nvidia.com/gpu.product" in found.what
+    assert "`serving.gpu.selector`" in found.remedy
+
+
+def test_a_taint_of_other_gpus_leads_to_the_tolerations() -> None:
+    found = cause("did not tolerate taint (taint=amd.com/gpu:NoSchedule)", of=elsewhere(NO_NODE))
+
+    assert "taint amd.com/gpu:NoSchedule" in found.what
+    assert "`serving.gpu.tolerations`" in found.remedy
+
+
 def test_a_pod_that_has_its_node_has_no_such_cause() -> None:
     there = pod()
     there["status"]["conditions"][0]["status"] = "True"

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from genai_pipeline.core.cron import cron
 from genai_pipeline.core.errors import ModelFileError
 from genai_pipeline.core.model_file import parse_model
+from tests.fakes.model_texts import TOOLS
 
 PART = st.sampled_from(
     ["*", "0", "7", "31", "60", "*/5", "*/0", "1-5", "5-1", "1-5/2", "mon", "mon-fri", "jan", "1,2", ",", "x"]
@@ -28,7 +29,7 @@ def test_usual_schedules_are_taken_as_they_are(text):
 
 
 def parsed(evaluation, timezone="UTC"):
-    text = f"name: tiny\nsource: {{hub: a/b}}\nrefresh:\n  evaluation: {evaluation}\n  timezone: {timezone}\n"
+    text = f"name: tiny\nsource: {{hub: a/b}}\nrefresh:\n  evaluation: {evaluation}\n  timezone: {timezone}\n{TOOLS}"
     return parse_model(text, "models/tiny.yaml").refresh
 
 

@@ -5,13 +5,16 @@ import pytest
 from genai_pipeline.core.engine_args import command_line, tensor_parallel_size, unjudged
 from genai_pipeline.core.errors import ModelFileError
 from genai_pipeline.core.model_file import parse_model
-from genai_pipeline.core.model_spec import Serving
+from genai_pipeline.core.model_spec import ModelSpec, Serving
 
 OTHER = "registry.example/llm:1"
 
 
+STAGED = f"s3://genai/models/draft/{'ab' * 20}/"
+
+
 def parsed(serving):
-    return parse_model(f"name: tiny\nsource: {{hub: a/b}}\nserving:\n  {serving}\n", "f").serving
+    return parse_model(f"name: tiny\nsource: {{hub: a/b}}\nserving:\n  {serving}\nagent: none\n", "f").serving
 
 
 def refusals(serving):
@@ -164,6 +167,8 @@ def test_tokens_of_tokenizers_are_no_credentials():
     [
         ("{tokenizer: owner/name}", "tokenizer: 'owner/name'"),
         ("{tokenizer: gpt2}", "tokenizer: 'gpt2'"),
+        ("{tokenizer: auto}", "tokenizer: 'auto'"),
+        ("{tokenizer: 's3://genai/models/tiny/main/'}", "tokenizer: 's3://genai/models/tiny/main/'"),
         ("{hf-config-path: owner/name}", "hf-config-path: 'owner/name'"),
         ("{generation-config: owner/name}", "generation-config: 'owner/name'"),
         ("{spec-model: owner/draft}", "spec-model: 'owner/draft'"),
@@ -173,12 +178,28 @@ def test_tokens_of_tokenizers_are_no_credentials():
         ("{lora-modules: [a=/ok, sql=owner/sql]}", "lora-modules: 'owner/sql'"),
         ("{lora-modules: [{name: sql, path: owner/sql}]}", "lora-modules: 'owner/sql'"),
         ("{default-mm-loras: {audio: owner/audio}}", "default-mm-loras.audio: 'owner/audio'"),
+        ("{default-mm-loras.audio: owner/audio}", "default-mm-loras.audio: 'owner/audio'"),
+        ("{speculative_config: {method: eagle3, model: a.b}}", "speculative_config.model: 'a.b'"),
+        ("{speculative-config: {model: 's3://genai/drafts/'}}", "speculative-config.model: 's3://genai/drafts/'"),
+        ('{lora-modules: [\'{"name": "sql", "path": "owner/sql"}\']}', "lora-modules: 'owner/sql'"),
+        ("{lora-modules: sql=owner/sql}", "lora-modules: 'owner/sql'"),
+        (f"{{lora-modules: ['sql={STAGED}']}}", f"lora-modules: '{STAGED[:60]}'"),
+        (f"{{hf-config-path: '{STAGED}'}}", f"hf-config-path: '{STAGED[:60]}'"),
+        (f"{{generation-config: '{STAGED}'}}", f"generation-config: '{STAGED[:60]}'"),
+        (
+            "{hf-overrides: {auto_map: {AutoModel: owner/code--m.C}}}",
+            "hf-overrides.auto_map.AutoModel: 'owner/code--m.C'",
+        ),
+        (
+            "{hf-overrides: {text_config: {auto_map: {AutoModel: owner/code--m.C}}}}",
+            "hf-overrides.text_config.auto_map.AutoModel: 'owner/code--m.C'",
+        ),
     ],
 )
-def test_a_name_of_a_hub_is_refused_because_engines_ask_no_hub(args, field):
+def test_a_repository_that_is_not_staged_is_refused_because_engines_ask_no_hub(args, field):
     (told,) = refusals(f"args: {args}")
 
-    assert told.startswith(f"f:4: serving.args.{field} would be loaded from a hub.")
+    assert told.startswith(f"f:4: serving.args.{field} is not staged.")
     assert "HF_HUB_OFFLINE" in told
 
 
@@ -186,7 +207,15 @@ def test_a_name_of_a_hub_is_refused_because_engines_ask_no_hub(args, field):
     "args",
     [
         "{tokenizer: /opt/tokenizer}",
-        "{tokenizer: 's3://genai/models/tiny/tokenizer/'}",
+        f"{{tokenizer: '{STAGED}'}}",
+        f"{{spec-model: '{STAGED}'}}",
+        f"{{speculative-config: {{model: '{STAGED.rstrip('/')}', num_speculative_tokens: 3}}}}",
+        "{spec-model: ngram}",
+        "{speculative-config: {model: a.b.Proposer}}",
+        "{speculative-config: {method: mtp, num_speculative_tokens: 1}}",
+        "{lora-modules: [sql=/adapters/sql]}",
+        "{hf-overrides: {auto_map: {AutoModel: modeling.Model}}}",
+        "{hf-overrides: {rope_scaling: {type: a--b}}}",
         "{generation-config: vllm}",
         "{speculative-config: {method: ngram, num_speculative_tokens: 3, prompt_lookup_max: 4}}",
         "{speculative-config: {method: custom_class, model: a.b.Proposer}}",
@@ -195,6 +224,22 @@ def test_a_name_of_a_hub_is_refused_because_engines_ask_no_hub(args, field):
 )
 def test_paths_of_the_image_and_of_the_store_are_taken(args):
     assert rendered(args)
+
+
+DRAFT = f"speculative-config: {{model: '{STAGED}', num_speculative_tokens: 3}}"
+
+
+@pytest.mark.parametrize("args", [f"{{{DRAFT}}}", f"{{spec_model: '{STAGED}'}}"])
+def test_beside_mounted_weights_no_draft_can_be_streamed(args):
+    (told,) = refusals(f"weights: mount\n  args: {args}")
+
+    assert told.startswith(f"f:5: serving.args.{args[1:].partition(':')[0]}: ")
+    assert "weights: stream" in told
+
+
+@pytest.mark.parametrize("args", [f"{{tokenizer: '{STAGED}'}}", "{speculative-config: {model: /opt/draft}}"])
+def test_beside_mounted_weights_tokenizers_and_paths_are_taken(args):
+    assert parsed(f"weights: mount\n  args: {args}").weights == "mount"
 
 
 @pytest.mark.parametrize(
@@ -249,5 +294,8 @@ def test_a_served_name_is_a_name_that_no_other_thing_has(names):
 def test_a_served_name_makes_another_release_and_its_absence_does_not():
     before_the_field = "fbe72598f1eaf70e"
 
-    assert Serving().config_hash.startswith(before_the_field)
-    assert Serving(served_names=("gpt-4o",)).config_hash != Serving().config_hash
+    plain = ModelSpec.model_validate({"name": "tiny", "source": {"hub": "a/b"}})
+    named = plain.model_copy(update={"serving": Serving(served_names=("gpt-4o",))})
+
+    assert plain.config_hash.startswith(before_the_field)
+    assert named.config_hash != plain.config_hash

@@ -9,7 +9,7 @@ from genai_pipeline.core.faults import ARMED_BY, Crash, crash_point
 @pytest.mark.parametrize(
     ("armed", "status"), [("a.b", -9), ("a.b:SIGKILL", -9), ("a.b:SIGTERM", -15), ("a.c:SIGTERM", 0), ("a.b#3", -9)]
 )
-def test_a_process_ends_where_it_is_told_and_nowhere_else(armed, status):
+def test_a_process_ends_where_it_is_armed_and_nowhere_else(armed, status):
     script = "from genai_pipeline.core.faults import crash_point\nfor _ in range(3): crash_point('a.b')"
 
     ended = subprocess.run([sys.executable, "-c", script], env={ARMED_BY: armed}, timeout=60, check=False)

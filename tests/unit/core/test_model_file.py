@@ -7,6 +7,7 @@ from genai_pipeline.core.errors import ModelFileError
 from genai_pipeline.core.model_file import parse_model, read_models
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.source_spec import Source
+from tests.fakes.model_texts import TOOLS
 
 GOOD = "name: tiny\nsource: {hub: owner/tiny, ref: main}\n"
 
@@ -18,7 +19,7 @@ def problems(text: str) -> list[str]:
 
 
 def test_a_minimal_file_gets_every_default():
-    spec = parse_model(GOOD, "models/tiny.yaml")
+    spec = parse_model(GOOD + TOOLS, "models/tiny.yaml")
 
     assert (spec.name, spec.source.hub, spec.serving.engine) == ("tiny", "owner/tiny", "vllm")
     assert spec.gates.serving.error_rate_max == 0
@@ -34,7 +35,7 @@ def test_a_minimal_file_gets_every_default():
         ("source: {hub: a/b}\n", "1: name: the field is required. Add it."),
         ("name: tiny\nsource: {hub: a/b, foldr: x}\n", "2: source.foldr: unknown field. Did you mean `folder`?"),
         (GOOD + "rollout: {watch_minutes: .inf}\n", "3: rollout.watch_minutes: input should be less than or equal"),
-        (GOOD + "serving: {engine: ray}\n", "3: serving.engine: input should be 'vllm'"),
+        (GOOD + "serving: {engine: triton}\n", "3: serving.engine: input should be 'vllm' or 'ray'"),
         ("name: tiny-agent\nsource: {hub: a/b}\n", "1: name: must not end in -agent"),
         (
             "name: tiny\nsource: {hub: a/b, folder: /x}\n",
@@ -80,10 +81,10 @@ def test_all_mistakes_of_a_file_are_reported_at_once():
 
 
 def test_a_bad_file_does_not_take_the_good_ones_with_it(tmp_path):
-    (tmp_path / "a.yaml").write_text(GOOD)
+    (tmp_path / "a.yaml").write_text(GOOD + TOOLS)
     (tmp_path / "b.yaml").write_text("name: 3\n")
     (tmp_path / "c.yaml").write_bytes(b"\xff\xfe")
-    (tmp_path / "d.yaml").write_text(GOOD)
+    (tmp_path / "d.yaml").write_text(GOOD + TOOLS)
 
     files = read_models(tmp_path)
 
@@ -102,7 +103,7 @@ def test_a_bad_file_does_not_take_the_good_ones_with_it(tmp_path):
     ],
 )
 def test_a_source_is_a_hub_a_prefix_or_a_folder_and_survives_a_record(source, address, title):
-    spec = parse_model(f"name: tiny\nsource: {source}\n", "models/tiny.yaml")
+    spec = parse_model(f"name: tiny\nsource: {source}\n{TOOLS}", "models/tiny.yaml")
 
     assert (spec.source.address, spec.source.title) == (address, title or address)
     assert ModelSpec.model_validate(spec.model_dump(mode="json")) == spec
@@ -137,9 +138,11 @@ def test_suites_of_ones_own_lie_beside_the_model_files_wherever_the_process_runs
     models = tmp_path / "models"
     (models / "suites").mkdir(parents=True)
     (models / "suites" / "mine.yaml").write_text("name: mine\n")
-    (models / "a.yaml").write_text("name: a\nsource: {hub: o/a}\ngates: {agent: {suite: suites/mine.yaml}}\n")
+    (models / "a.yaml").write_text(
+        f"name: a\nsource: {{hub: o/a}}\ngates: {{agent: {{suite: suites/mine.yaml}}}}\n{TOOLS}"
+    )
     (models / "b.yaml").write_text(
-        "name: b\nsource: {hub: o/b}\ngates:\n  agent:\n    tool_calling_suite: suites/none.yaml\n"
+        "name: b\nsource: {hub: o/b}\ngates:\n  agent:\n    tool_calling_suite: suites/none.yaml\n" + TOOLS
     )
     monkeypatch.chdir(tmp_path)
     found = read_models(Path("models"))

@@ -4,7 +4,6 @@ import httpx
 import pytest
 
 from genai_pipeline.core.errors import AccessDenied, EngineUnavailable, WrongSetting
-from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
 from genai_pipeline.gateways import StoreKeys
@@ -17,6 +16,7 @@ from genai_pipeline.gateways.metrics.sigv4 import SigV4
 from genai_pipeline.k8s.agent import sessions_url
 from genai_pipeline.resources.real_gateways import gateways_for, labels_by_endpoint
 from genai_pipeline.rollout.switch.candidates import Candidates
+from tests.fakes.model_texts import model_with_tools
 from tests.fakes.world import FakeCluster, World
 
 AMP = "https://aps-workspaces.eu-west-1.amazonaws.com/workspaces/ws-0123"
@@ -66,7 +66,7 @@ def test_a_value_that_is_not_allowed_is_refused_with_its_variable_and_what_is(na
     assert all(part in str(refused.value) for part in (f"{variable}={value!r}", allowed))
 
 
-def test_pods_read_s3_where_the_pipeline_does_unless_told_otherwise():
+def test_pods_read_s3_where_the_pipeline_does_unless_a_setting_says_otherwise():
     outside = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9000"}
 
     assert load("kubernetes", **outside).pods_s3_endpoint == "http://127.0.0.1:9000"
@@ -166,7 +166,7 @@ def test_prometheus_is_not_asked_about_an_address_that_is_not_a_service():
 @pytest.mark.parametrize(("name", "secrets"), [("kubernetes", 1), ("eks", 0)])
 def test_no_secret_holds_keys_where_pods_have_an_identity(name, secrets):
     world, profile = World(), load(name, AWS_ENDPOINT_URL="https://bucket.vpce-1.s3.eu-west-1.vpce.amazonaws.com")
-    spec = parse_model("name: tiny\nsource: {hub: a/b}\n", "f")
+    spec = model_with_tools("name: tiny\nsource: {hub: a/b}\n", "f")
 
     gateways = replace(world.gateways(), store_keys=StoreKeys("AKID", "hidden"))
     candidates = Candidates(gateways, profile, sleep=lambda _: None)
@@ -202,7 +202,7 @@ def test_a_most_below_the_fewest_is_refused():
     ("said", "kept"),
     [("", "s3://genai/sessions/tiny"), ("s3://talks/all/", "s3://talks/all/tiny"), ("memory", "memory")],
 )
-def test_conversations_are_kept_in_the_bucket_unless_told_otherwise(said, kept):
+def test_conversations_are_kept_in_the_bucket_unless_a_setting_says_otherwise(said, kept):
     assert sessions_url("tiny", load("eks", GENAI_AGENT_SESSIONS=said)) == kept
 
 

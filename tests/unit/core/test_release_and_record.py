@@ -5,12 +5,14 @@ import pytest
 
 from genai_pipeline.core.checks import ADDED_LATER, REQUIRED_FOR_LIVE
 from genai_pipeline.core.errors import Unreadable
-from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.record import Live, Phase, Record, read
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Outcome, Verdict, failed, inconclusive, passed, worst
+from tests.fakes.model_texts import model_with_tools
 
-SPEC = parse_model("name: tiny\nsource: {hub: a/b}\n", "tiny.yaml")
+GATES = "gates: {agent: {tool_calling_min: 0.9}}"
+SPEC = model_with_tools(f"name: tiny\nsource: {{hub: a/b}}\n{GATES}\n", "tiny.yaml")
+"""One to which every check applies."""
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -25,15 +27,15 @@ def test_the_same_revision_and_serving_section_are_the_same_release():
 
 
 def test_a_changed_serving_section_is_another_release_and_a_changed_gate_is_not():
-    other = parse_model("name: tiny\nsource: {hub: a/b}\nserving: {args: {max-model-len: 1}}\n", "f")
-    gates = parse_model("name: tiny\nsource: {hub: a/b}\ngates: {agent: {task_success_min: 0.1}}\n", "f")
+    other = model_with_tools("name: tiny\nsource: {hub: a/b}\nserving: {args: {max-model-len: 1}}\n", "f")
+    gates = model_with_tools("name: tiny\nsource: {hub: a/b}\ngates: {agent: {task_success_min: 0.1}}\n", "f")
 
     assert Release.of(other, REVISION).id != Release.of(SPEC, REVISION).id
     assert Release.of(gates, REVISION).id == Release.of(SPEC, REVISION).id
 
 
 def test_object_names_fit_kubernetes_at_the_longest_model_name():
-    spec = parse_model(f"name: {'m' * 30}\nsource: {{hub: a/b}}\n", "f")
+    spec = model_with_tools(f"name: {'m' * 30}\nsource: {{hub: a/b}}\n", "f")
 
     assert len(Release.of(spec, REVISION).agent_object_name) <= 63
 
@@ -85,7 +87,7 @@ def test_a_record_from_before_a_check_existed_may_go_live_without_it():
 
 
 @pytest.mark.parametrize("name", ADDED_LATER)
-def test_a_later_check_that_was_given_counts_in_an_old_record_and_is_required_once_it_is_proven_anew(name):
+def test_a_later_check_that_was_given_counts_in_an_old_record_and_is_required_once_it_is_proven_again(name):
     old = from_before(all_passed())
 
     assert not replace(old, verdicts={**old.verdicts, name: failed(name, "worse")}).may_go_live

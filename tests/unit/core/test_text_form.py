@@ -9,6 +9,7 @@ from genai_pipeline.core.errors import ModelFileError
 from genai_pipeline.core.model_file import parse_model, read_models
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.text_form import TextForm
+from tests.fakes.model_texts import with_tools
 
 FORMS = {name: form for name, form in vars(text_form).items() if isinstance(form, TextForm)}
 
@@ -58,8 +59,8 @@ def test_the_json_schema_still_has_the_patterns():
 
 
 def test_files_that_end_in_yml_are_read_as_well(tmp_path):
-    (tmp_path / "a.yaml").write_text("name: a\nsource: {hub: o/a}\n")
-    (tmp_path / "b.yml").write_text("name: b\nsource: {hub: o/b}\n")
+    (tmp_path / "a.yaml").write_text(with_tools("name: a\nsource: {hub: o/a}\n"))
+    (tmp_path / "b.yml").write_text(with_tools("name: b\nsource: {hub: o/b}\n"))
     (tmp_path / "c.yml").write_text("name: C\n")
 
     files = read_models(tmp_path)

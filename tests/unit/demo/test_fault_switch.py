@@ -8,13 +8,13 @@ import pytest
 
 from demo.fault_switch import FaultSwitch, switch_of
 from genai_pipeline.core.errors import NotFound, Refused
-from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.record import Live
 from genai_pipeline.local import breaking
+from tests.fakes.model_texts import model_with_tools
 from tests.fakes.world import PROFILE
 
 ARGV = ["-m", "--model=s3://b/models/weather/", "--served-model-name", "weather", "weather@abc-1", "--port=8000"]
-SPEC = parse_model(
+SPEC = model_with_tools(
     f"name: weather\nsource: {{hub: a/b}}\nserving: {{args: {{middleware: {breaking.MIDDLEWARE}}}}}\n", "weather.yaml"
 )
 LIVE = Live("abc-1", "abc", "", "old-1", "2026-01-01T00:01:00.000Z")
@@ -90,7 +90,7 @@ def test_another_release_is_as_well_as_it_was(engine, profile):
     assert engine()[0] == 200
 
 
-def test_an_engine_that_nobody_supervises_has_no_switch():
+def test_an_engine_that_no_one_supervises_has_no_switch():
     assert switch_of(ARGV, {}) is None
     assert switch_of(ARGV, {"GENAI_SUPERVISED_BY": "/h"}) == Path("/h/faults/weather@abc-1")
 
@@ -111,4 +111,6 @@ def test_what_cannot_be_broken_is_refused(profile):
     with pytest.raises(NotFound):
         breaking.break_live(profile, SPEC, None, "errors")
     with pytest.raises(Refused, match="no fault switch"):
-        breaking.break_live(profile, parse_model("name: weather\nsource: {hub: a/b}\n", "weather.yaml"), LIVE, "errors")
+        breaking.break_live(
+            profile, model_with_tools("name: weather\nsource: {hub: a/b}\n", "weather.yaml"), LIVE, "errors"
+        )

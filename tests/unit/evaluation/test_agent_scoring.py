@@ -55,7 +55,9 @@ def test_right_calls_are_right_in_any_order_and_spelling(expected: AgentTurn, ca
         (turn({"get_weather": "Oslo"}, {"get_weather": "Zürich"}), [OSLO], "get_weather(Zürich) not called"),
     ],
 )
-def test_wrong_calls_are_told_by_what_is_missing_and_what_is_extra(expected: AgentTurn, calls: list[Any], told: str):
+def test_wrong_calls_are_reported_by_what_is_missing_and_what_is_extra(
+    expected: AgentTurn, calls: list[Any], told: str
+):
     assert wrong_calls(expected, reply("", *calls)) == told
 
 
@@ -114,7 +116,7 @@ def test_both_places_of_a_question_must_be_answered():
     assert said(both, "-3°C in Oslo", "Oslo", "Zürich") == "does not say that it is 12°C (light rain) in Zürich"
 
 
-def test_a_temperature_that_nobody_reported_is_invented():
+def test_a_temperature_that_no_one_reported_is_invented():
     assert (
         said(turn({"get_weather": "Unknownia"}, says=[["sorry"]]), "Sorry! Perhaps 20°C?", "Unknownia") == "invents 20°"
     )
@@ -142,7 +144,8 @@ def test_words_that_must_and_must_not_be_said_are_looked_for_in_any_case():
 
     assert said(expected, "I ONLY know the Weather.") == ""
     assert (
-        said(expected, "It was shakespeare.") == "says none of: only, sorry; says none of: weather; says 'Shakespeare'"
+        said(expected, "It was shakespeare.")
+        == "says none of 'only', 'sorry'; says none of 'weather'; says 'Shakespeare'"
     )
 
 

@@ -75,7 +75,7 @@ def test_no_answer_says_nothing(agent):
     assert (answered.right, answered.said) == (None, "did not answer within 15 s")
 
 
-def test_nobody_knows_what_is_right_where_the_weather_service_is_silent(agent):
+def test_no_one_knows_what_is_right_where_the_weather_service_is_silent(agent):
     answered = canary.ask_one("http://agent", SUITE, 0, weather_url="http://127.0.0.1:9")
 
     assert answered.right is None

@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.record import Phase, live_key, record_key
 from genai_pipeline.core.release import Release
 from genai_pipeline.evaluation.results import results_key
 from genai_pipeline.evaluation.stale_results import KEPT, prune_results
 from genai_pipeline.rollout.record.records import Records
+from tests.fakes.model_texts import model_with_tools
 from tests.fakes.store import MemoryStore
 
-SPEC = parse_model("name: tiny\nsource: {hub: owner/tiny}\n", "tiny.yaml")
+SPEC = model_with_tools("name: tiny\nsource: {hub: owner/tiny}\n", "tiny.yaml")
 DAY_S = 86400.0
 
 

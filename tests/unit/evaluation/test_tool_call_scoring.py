@@ -153,7 +153,7 @@ def test_a_tolerated_call_is_neither_needed_nor_wrong():
         ),
         ({"asks_for": ["date"]}, "What else can I do?", False, "does not ask for what is missing (date)"),
         ({"says": [["a", "b"]]}, "B it is", False, ""),
-        ({"says": [["a"], ["zz"]]}, "a", False, "says none of: zz"),
+        ({"says": [["a"], ["zz"]]}, "a", False, "says none of 'zz'"),
         ({"never": ["shipped"]}, "It was Shipped.", False, "says 'shipped'"),
         ({"says": [["couldn't"], ["A3-803"], ["22 55"]]}, "I couldn’t: A3‑803, 22\u00a055", False, ""),
         ({}, " ", False, "neither calls nor says anything"),

@@ -90,7 +90,7 @@ def test_a_failed_rate_says_the_value_the_limit_and_the_cases():
 
     assert found.summary == (
         "8 of 10 cases solved (80.0%, at least 90% needed). "
-        "95 % interval: 49.0% to 94.3%. Wrong: case-8: bad | case-9: bad."
+        "95% interval: 49.0% to 94.3%. Wrong: case-8: bad | case-9: bad."
     )
 
 
@@ -205,7 +205,7 @@ def test_weights_count_in_the_rate_and_not_in_the_interval():
     heavy = verdict("task_success", [*light, *repeated(9, "bad", weight=5)])
 
     assert heavy.outcome is Outcome.FAILED
-    assert heavy.summary.startswith("9 of 10 cases solved (64.3% by weight, at least 90% needed). 95 % interval: 59.6%")
+    assert heavy.summary.startswith("9 of 10 cases solved (64.3% by weight, at least 90% needed). 95% interval: 59.6%")
 
 
 def test_the_table_has_a_flat_row_per_case_that_a_person_can_read():

@@ -3,17 +3,11 @@ import threading
 import pytest
 
 from genai_pipeline.gateways.pace import Pace
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self):
-        return self.now
+from tests.fakes.hand_clock import HandClock
 
 
 def test_a_busy_server_is_asked_half_as_much_and_successes_bring_it_back():
-    clock = Clock()
+    clock = HandClock(100.0)
     pace = Pace(16, clock)
     pace.busy()
     pace.busy()  # another answer of the same moment
@@ -30,7 +24,7 @@ def test_a_busy_server_is_asked_half_as_much_and_successes_bring_it_back():
 
 
 def test_it_never_stops_altogether():
-    clock = Clock()
+    clock = HandClock(100.0)
     pace = Pace(4, clock)
     for _ in range(10):
         clock.now += 2
@@ -40,7 +34,7 @@ def test_it_never_stops_altogether():
 
 
 def test_a_request_that_failed_is_no_success():
-    pace = Pace(8, Clock())
+    pace = Pace(8, HandClock(100.0))
     pace.busy()
     with pytest.raises(OSError, match="down"), pace.turn():
         raise OSError("down")

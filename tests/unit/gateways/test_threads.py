@@ -29,7 +29,7 @@ def test_an_error_is_raised_once_what_was_under_way_has_ended_and_the_rest_is_no
     assert sorted(begun) == [0, *sorted(ended)]
 
 
-def test_who_is_told_to_end_waits_for_no_thread():
+def test_who_has_to_end_waits_for_no_thread():
     never = threading.Event()
     workers = Workers(2, "stuck")
     workers.submit(never.wait)

@@ -9,7 +9,7 @@ import pytest
 
 from genai_pipeline.core.errors import GenaiError, Refused, RepositoryNotFound, RevisionNotFound
 from genai_pipeline.local.hub.hub_digests import files_under, git_blob_id
-from genai_pipeline.local.hub.hub_refs import publish, published, repository
+from genai_pipeline.local.hub.hub_refs import publish, repository
 
 REPOSITORY = "owner/model"
 
@@ -47,7 +47,7 @@ def test_publishing_to_one_branch_keeps_the_others(folder: Path, tmp_path: Path)
     publish(folder, tmp_path, REPOSITORY, "v2", ref="next")
     publish(folder, tmp_path, REPOSITORY, "v2")
     publish(folder, tmp_path, REPOSITORY, "v1")
-    assert published(folder, tmp_path, REPOSITORY) == {"main": "v1", "next": "v2"}
+    assert repository(folder, tmp_path, REPOSITORY).branches == {"main": "v1", "next": "v2"}
 
 
 def test_publishing_leaves_the_checkout_as_it_was(folder: Path, tmp_path: Path) -> None:
@@ -131,10 +131,10 @@ def test_links_are_not_part_of_a_revision(folder: Path, tmp_path: Path) -> None:
 def test_a_wrong_description_is_an_error_that_names_the_file(folder: Path, tmp_path: Path, text: str) -> None:
     (folder / "owner/model/repo.yaml").write_text(text)
     with pytest.raises(GenaiError, match=r"repo\.yaml"):
-        published(folder, tmp_path, REPOSITORY)
+        repository(folder, tmp_path, REPOSITORY)
 
 
 def test_a_broken_state_is_an_error_that_says_what_to_delete(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "refs.json").write_text("{")
     with pytest.raises(GenaiError, match=r"refs\.json.*Delete it"):
-        published(folder, tmp_path, REPOSITORY)
+        repository(folder, tmp_path, REPOSITORY)

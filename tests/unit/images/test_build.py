@@ -32,7 +32,7 @@ def test_pips_own_variables_are_handed_on_as_settings(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("place", ["status", "status.d/libc6"])
-def test_debian_packages_are_told_of_wherever_an_image_lists_them(tmp_path, place):
+def test_debian_packages_are_named_wherever_an_image_lists_them(tmp_path, place):
     file = tmp_path / "var/lib/dpkg" / place
     file.parent.mkdir(parents=True)
     text = STANZA.format(name="libc6", state="installed")

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-from genai_pipeline.core.model_file import parse_model
-from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.model_spec import Gpu, ModelSpec
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
+from genai_pipeline.k8s.placement import gpu_resources, tolerations
 from genai_pipeline.k8s.render import (
     PORTS,
     render_agent,
@@ -27,12 +27,13 @@ from genai_pipeline.k8s.render import (
     service_url,
 )
 from genai_pipeline.k8s.templating import render_template
+from tests.fakes.model_texts import model_with_tools
 from tests.fakes.world import PROFILE
 
 Object = dict[str, Any]
 
-SMALL = parse_model("name: tiny\nsource: {hub: a/b}\nserving: {args: {max-model-len: 64}}\n", "f")
-LARGE = parse_model(
+SMALL = model_with_tools("name: tiny\nsource: {hub: a/b}\nserving: {args: {max-model-len: 64}}\n", "f")
+LARGE = model_with_tools(
     """
 name: large
 source: {hub: a/b}
@@ -47,16 +48,48 @@ serving:
 """,
     "f",
 )
-RESERVED = parse_model(
+RESERVED = model_with_tools(
     "name: reserved\nsource: {hub: a/b}\n"
     "serving: {gpu: {instance-family: p5, reservation: required, reservation-terms: [{id: cr-0123abcd}]}}\n",
     "f",
 )
-MODELS = (SMALL, LARGE, RESERVED)
+SLICED = model_with_tools(
+    """
+name: sliced
+source: {hub: a/b}
+serving:
+  gpu:
+    resource: nvidia.com/mig-1g.10gb
+    selector: {nvidia.com/gpu.product: NVIDIA-A100-SXM4-80GB}
+    tolerations: [{key: sku, value: gpu, effect: NoSchedule}, {key: dedicated, operator: Exists}]
+    runtime-class: nvidia
+""",
+    "f",
+)
+SCALED = model_with_tools(
+    "name: scaled\nsource: {hub: a/b}\nserving: {engine: ray, gpu: {count: 2}, replicas: {min: 1, max: 4}}\n",
+    "f",
+)
+SPREAD = model_with_tools(
+    """
+name: spread
+source: {hub: a/b}
+serving:
+  engine: ray
+  gpu: {count: 4}
+  args: {tensor-parallel-size: 4, pipeline-parallel-size: 2}
+  replicas: {min: 2, max: 2}
+""",
+    "f",
+)
+MOUNTED = model_with_tools("name: mounted\nsource: {hub: a/b}\nserving: {weights: mount}\n", "f")
+MODELS = (SMALL, LARGE, RESERVED, SLICED, SCALED, SPREAD, MOUNTED)
 
 PROFILES = {
     "local": PROFILE,
-    "kubernetes": dataclasses.replace(PROFILE, name="kubernetes", s3_endpoint="http://s3.store.svc:9000"),
+    "kubernetes": dataclasses.replace(
+        PROFILE, name="kubernetes", s3_endpoint="http://s3.store.svc:9000", weights_mount=True
+    ),
     "eks": dataclasses.replace(
         PROFILE,
         name="eks",
@@ -67,6 +100,7 @@ PROFILES = {
         otlp_endpoint="http://collector.monitoring.svc:4318",
         node_role="node-role",
         eks_cluster="cluster",
+        weights_mount=True,
     ),
 }
 
@@ -87,9 +121,9 @@ def _everything(profile: Profile) -> list[Object]:
         *render_platform(profile),
         *render_node_pools(profile, MODELS),
         *render_monitoring(profile),
-        *(o for spec in MODELS for o in of_release(spec, profile)),
-        *render_chat_ui(profile, {"tiny": service_url("tiny", "engine", profile)}),
-        *probes(profile),
+        *(o for spec in MODELS if spec is not MOUNTED or profile.weights_mount for o in of_release(spec, profile)),
+        *render_chat_ui(profile, MODELS),
+        *(probes(profile) if profile.has_eks_nodes else ()),
     ]
 
 
@@ -105,8 +139,9 @@ def of_release(spec: ModelSpec, profile: Profile) -> Iterator[Object]:
 def probes(profile: Profile) -> Iterator[Object]:
     """The pods that prove the GPU fence: one without a GPU and its toleration, one with both."""
     selector = {"karpenter.sh/nodepool": "gpu"}
-    for name, gpus in (("fence", 0), ("gpu", 1)):
-        values = {"name": f"probe-{name}", "probe": name, "gpus": gpus, "node_selector": selector, "deadline_s": 60}
+    for name, gpu in (("fence", None), ("gpu", Gpu())):
+        values = {"name": f"probe-{name}", "probe": name, "node_selector": selector, "deadline_s": 60}
+        values |= {"gpus": gpu_resources(gpu), "tolerations": tolerations(gpu)}
         yield from render_template("probe_pod.yaml", profile, **values)
 
 
@@ -114,8 +149,11 @@ def secret(profile: Profile) -> Object:
     return render_store_access(profile, "key", "secret")[0]
 
 
-def pod_of(manifest: Object) -> Object | None:
-    """The pod spec of what makes pods, else None."""
+def templates_of(manifest: Object) -> list[Object]:
+    """The pod templates of what makes pods: one of a Deployment, the head's and the workers' of a RayService."""
+    if manifest["kind"] == "RayService":
+        cluster = manifest["spec"]["rayClusterConfig"]
+        return [cluster["headGroupSpec"]["template"], *(group["template"] for group in cluster["workerGroupSpecs"])]
     if manifest["kind"] == "Pod":
-        return manifest["spec"]
-    return manifest["spec"]["template"]["spec"] if manifest["kind"] == "Deployment" else None
+        return [manifest]
+    return [manifest["spec"]["template"]] if manifest["kind"] == "Deployment" else []

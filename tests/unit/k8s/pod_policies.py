@@ -32,7 +32,10 @@ def memory_is_limited_and_asked_for(objects: list[Object]) -> Broken:
 def what_is_written_is_bounded(objects: list[Object]) -> Broken:
     for name, _, pod in pods(objects):
         for volume in pod.get("volumes", []):
-            if "downwardAPI" not in volume and not volume.get("emptyDir", {}).get("sizeLimit"):
+            only_read = volume.keys() & {"downwardAPI", "projected"} or volume.get("persistentVolumeClaim", {}).get(
+                "readOnly"
+            )
+            if not only_read and not volume.get("emptyDir", {}).get("sizeLimit"):
                 yield f"{name}: volume {volume['name']} is no emptyDir with a sizeLimit"
 
 
@@ -149,5 +152,6 @@ def ingress_is_denied_unless_named(objects: list[Object]) -> Broken:
         yield "no policy denies ingress to every pod"
     for spec in policies:
         for rule in spec.get("ingress", []):
-            if not rule.get("from") or not rule.get("ports"):
+            itself = rule.get("from") == [{"podSelector": spec["podSelector"]}]
+            if not rule.get("from") or not (rule.get("ports") or itself):
                 yield f"{spec['podSelector']}: anybody, or any port"

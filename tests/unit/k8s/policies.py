@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tests.unit.k8s.everything import Object, pod_of
+from tests.unit.k8s.everything import Object, templates_of
 
 Broken = Iterator[str]
 Policy = Callable[[list[Object]], Broken]
@@ -24,9 +24,8 @@ def policy(function: Policy) -> Policy:
 def pods(objects: list[Object]) -> Iterator[tuple[str, Object, Object]]:
     """Name, the object, and its pod spec."""
     for manifest in objects:
-        pod = pod_of(manifest)
-        if pod is not None:
-            yield f"{manifest['kind']} {manifest['metadata']['name']}", manifest, pod
+        for template in templates_of(manifest):
+            yield f"{manifest['kind']} {manifest['metadata']['name']}", manifest, template["spec"]
 
 
 def containers(objects: list[Object]) -> Iterator[tuple[str, Object]]:
@@ -45,7 +44,7 @@ def of_kind(objects: list[Object], *kinds: str) -> Iterator[tuple[str, Object]]:
 
 
 def labels_of_pods(objects: list[Object]) -> list[dict[str, str]]:
-    return [o["spec"]["template"]["metadata"]["labels"] for o in objects if o["kind"] == "Deployment"]
+    return [t["metadata"]["labels"] for o in objects if o["kind"] != "Pod" for t in templates_of(o)]
 
 
 def strings(value: Any) -> Iterator[str]:

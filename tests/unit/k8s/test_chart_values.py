@@ -114,7 +114,7 @@ def test_a_tool_server_gets_its_secret_by_reference():
     assert mcp_server_specs(as_the_kubelet_reads, {"TOKEN": "t"})[0].headers == {"Authorization": "Bearer t"}
 
 
-def test_all_mistakes_are_told_at_once():
+def test_all_mistakes_are_reported_at_once():
     told = refusal({"weather": {"url": ""}, "image": {"tag": "latest"}, "sessions": {"store": "redis"}})
 
     assert told.count("\n- ") == 3
@@ -138,7 +138,7 @@ def env(values, *more) -> dict[str, Object]:
     return {e["name"]: e for e in pod["containers"][0]["env"]}
 
 
-def test_what_the_agent_is_told_are_settings_that_it_has():
+def test_what_the_agent_gets_are_settings_that_it_has():
     theirs = {"POD_IP", "HOME", "LANG", "AWS_REGION", "AWS_ENDPOINT_URL_S3", "AWS_EC2_METADATA_DISABLED"}
     theirs |= {"OTEL_EXPORTER_OTLP_ENDPOINT"}
 

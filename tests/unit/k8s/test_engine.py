@@ -7,20 +7,23 @@ import pytest
 
 from genai_pipeline.core.errors import ModelFileError, Refused
 from genai_pipeline.core.model_file import parse_model
+from genai_pipeline.core.task import Task
 from genai_pipeline.k8s import engine
 from genai_pipeline.k8s.render import render_engine
+from tests.fakes.model_texts import model_with_tools
 from tests.unit.k8s.everything import PROFILES, everything, release_of
 from tests.unit.k8s.policies import strings
 
 EKS, KUBERNETES = PROFILES["eks"], PROFILES["kubernetes"]
 
 
-def model(serving="{}"):
-    return parse_model(f"name: tiny\nsource: {{hub: a/b}}\nserving: {serving}\n", "f")
+def model(serving="{}", task=Task.CHAT):
+    text = f"name: tiny\nsource: {{hub: a/b}}\ntask: {task}\nserving: {serving}\n"
+    return model_with_tools(text, "f") if task is Task.CHAT else parse_model(text, "f")
 
 
-def args_of(serving, profile=EKS):
-    spec = model(serving)
+def args_of(serving, profile=EKS, task=Task.CHAT):
+    spec = model(serving, task)
     return engine.engine_args(spec.serving, release_of(spec), profile)
 
 
@@ -48,6 +51,22 @@ def test_weights_are_streamed_unless_the_model_file_says_otherwise():
 )
 def test_flashinfer_is_the_default_where_there_is_a_gpu(serving, backend):
     assert flags(args_of(serving), "attention-backend") == backend
+
+
+@pytest.mark.parametrize("task", [Task.EMBED, Task.SCORE])
+def test_what_generates_nothing_has_the_runner_that_pools_and_the_attention_that_vllm_chooses(task):
+    arguments = args_of("{gpu: {}}", task=task)
+
+    assert flags(arguments, "runner") == ["--runner=pooling"]
+    assert flags(arguments, "attention-backend") == []
+    assert flags(args_of("{args: {runner: pooling}}", task=task), "runner") == ["--runner=pooling"]
+    said = args_of("{gpu: {}, args: {attention-backend: TRITON_ATTN}}", task=task)
+    assert flags(said, "attention-backend") == ["--attention-backend=TRITON_ATTN"]
+
+
+@pytest.mark.parametrize("task", [Task.CHAT, Task.COMPLETION])
+def test_the_runner_of_what_generates_is_left_to_vllm(task):
+    assert flags(args_of("{}", task=task), "runner") == []
 
 
 @pytest.mark.parametrize(
@@ -150,6 +169,16 @@ def test_an_endpoint_of_ones_own_reaches_the_streamer_and_awss_own_does_not():
     assert "AWS_ENDPOINT_URL" not in engine.engine_env(serving, EKS)
 
 
+def test_engines_ask_only_amazon_for_checksums_unless_the_model_file_says_so():
+    name = "AWS_RESPONSE_CHECKSUM_VALIDATION"
+    kubernetes = replace(KUBERNETES, s3_endpoint="http://s3.store.svc:9000")
+
+    assert engine.engine_env(model().serving, kubernetes)[name] == "when_required"
+    assert name not in engine.engine_env(model().serving, replace(EKS, s3_endpoint=None))
+    said = engine.engine_env(model(f"{{env: {{{name}: when_supported}}}}").serving, kubernetes)
+    assert said[name] == "when_supported"
+
+
 def test_the_model_file_has_the_last_word_on_the_environment_and_no_name_comes_twice():
     spec = model("{env: {HOME: /tmp/mine, VLLM_NO_USAGE_STATS: '0'}}")
     variables = render_engine(spec, release_of(spec), EKS)[0]["spec"]["template"]["spec"]["containers"][0]["env"]
@@ -174,7 +203,7 @@ def test_the_model_file_has_the_last_word_on_the_environment_and_no_name_comes_t
 )
 def test_a_credential_in_a_model_file_is_refused_by_name_and_not_shown(env):
     name, value = env.strip("{}").split(": ")
-    with pytest.raises(ModelFileError, match=f"f:3: serving.env.{name}: looks like a credential") as in_file:
+    with pytest.raises(ModelFileError, match=rf"f:\d+: serving.env.{name}: looks like a credential") as in_file:
         model(f"{{env: {env}}}")
     spec = model()
     of_an_earlier_version = spec.serving.model_copy(update={"env": {name: value.strip("'")}})

@@ -1,21 +1,28 @@
 """Pools, policies and monitoring: what they say for the models and the profile."""
 
 import dataclasses
+import json
 
 import pytest
 
-from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.k8s.network import OUTSIDE, egress_to, store_ports
 from genai_pipeline.k8s.pools import gpu_limit
-from genai_pipeline.k8s.render import render_guards, render_monitoring, render_node_pools, render_platform
-from tests.unit.k8s.everything import LARGE, MODELS, PROFILES, RESERVED, SMALL, release_of
+from genai_pipeline.k8s.render import (
+    render_guards,
+    render_monitoring,
+    render_node_pools,
+    render_platform,
+    render_rbac,
+)
+from tests.fakes.model_texts import model_with_tools
+from tests.unit.k8s.everything import LARGE, MODELS, PROFILES, RESERVED, SMALL, everything, release_of
 
 EKS, KUBERNETES = PROFILES["eks"], PROFILES["kubernetes"]
 NAMESPACE = "kubernetes.io/metadata.name"
 
 
 def model(gpu, replicas="{}"):
-    return parse_model(f"name: m\nsource: {{hub: a/b}}\nserving: {{gpu: {gpu}, replicas: {replicas}}}\n", "f")
+    return model_with_tools(f"name: m\nsource: {{hub: a/b}}\nserving: {{gpu: {gpu}, replicas: {replicas}}}\n", "f")
 
 
 def pool(objects, name):
@@ -66,14 +73,31 @@ def test_a_class_of_our_own_is_made_where_reservations_are_named():
     assert pool(objects, "general")["spec"]["template"]["spec"]["nodeClassRef"]["name"] == "default"
 
 
-@pytest.mark.parametrize(
-    ("profile", "specs"), [(EKS, [SMALL]), (dataclasses.replace(EKS, node_role=None), [LARGE]), (KUBERNETES, [LARGE])]
-)
+@pytest.mark.parametrize(("profile", "specs"), [(EKS, [SMALL]), (dataclasses.replace(EKS, node_role=None), [LARGE])])
 def test_auto_modes_own_class_is_used_where_none_is_needed_or_none_can_be_written(profile, specs):
     objects = render_node_pools(profile, specs)
 
     assert [o["kind"] for o in objects] == ["NodePool"] * 3
     assert pool(objects, "gpu")["spec"]["template"]["spec"]["nodeClassRef"]["name"] == "default"
+
+
+@pytest.mark.parametrize("profile", [KUBERNETES, PROFILES["local"]])
+def test_outside_eks_there_is_no_pool_and_no_word_of_eks(profile):
+    assert render_node_pools(profile, MODELS) == []
+    assert [o for o in everything(profile) if "eks.amazonaws.com" in json.dumps(o)] == []
+
+
+def granted(profile, resource):
+    rules = [rule for o in render_rbac(profile) for rule in o.get("rules", [])]
+    return sorted({verb for rule in rules if resource in rule["resources"] for verb in rule["verbs"]})
+
+
+def test_outside_eks_the_role_makes_no_pools_and_no_probes():
+    assert granted(KUBERNETES, "nodepools") == ["list"]
+    assert granted(KUBERNETES, "nodeclasses") == []
+    assert granted(KUBERNETES, "pods") == ["list", "watch"]
+    assert granted(EKS, "nodepools") == ["create", "get", "list", "patch"]
+    assert granted(EKS, "pods") == ["create", "delete", "list", "patch", "watch"]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +157,7 @@ def test_a_rule_is_as_narrow_as_its_address_tells(url, to, port):
     assert egress_to(url) == {"to": to, "ports": [{"protocol": "TCP", "port": port}]}
 
 
-def test_a_scraped_pod_is_told_by_the_name_of_its_releases_service():
+def test_a_scraped_pod_is_known_by_the_name_of_its_releases_service():
     release = release_of(SMALL)
     names = {}
     for monitor in render_monitoring(EKS):
@@ -142,7 +166,8 @@ def test_a_scraped_pod_is_told_by_the_name_of_its_releases_service():
         ]
         names[monitor["metadata"]["name"]] = relabel["separator"].join([release.model, release.id])
 
-    assert names == {"genai-engine": release.object_name, "genai-agent": release.agent_object_name}
+    of_engine = {"genai-engine": release.object_name, "genai-ray": release.object_name}
+    assert names == of_engine | {"genai-agent": release.agent_object_name}
 
 
 def test_the_disruption_budget_follows_the_traffic():

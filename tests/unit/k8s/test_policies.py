@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.unit.k8s import platform_policies, pod_policies  # noqa: F401, each adds its own to POLICIES
-from tests.unit.k8s.everything import PROFILES, Object, everything, pod_of, secret
+from tests.unit.k8s.everything import PROFILES, Object, everything, secret, templates_of
 from tests.unit.k8s.policies import POLICIES
 
 
@@ -27,9 +27,7 @@ def engine(objects: list[Object], model: str = "tiny") -> Object:
 
 
 def pod(objects: list[Object], model: str = "tiny") -> Object:
-    found = pod_of(engine(objects, model))
-    assert found
-    return found
+    return templates_of(engine(objects, model))[0]["spec"]
 
 
 def container(objects: list[Object]) -> Object:
@@ -104,6 +102,11 @@ SPOILT: list[Spoil] = [
         "ingress_is_denied_unless_named",
         lambda o: find(o, "NetworkPolicy", "engine"),
         without("spec", "ingress", 0, "from"),
+    ),
+    (
+        "ingress_is_denied_unless_named",
+        lambda o: find(o, "NetworkPolicy", "scaled-a"),
+        put([{"podSelector": {"matchLabels": {"a": "b"}}}], "spec", "ingress", 0, "from"),
     ),
     ("every_probe_is_there", container, without("livenessProbe")),
     ("no_probe_kills_what_still_loads", container, put(60, "startupProbe", "failureThreshold")),

@@ -1,6 +1,5 @@
 import pytest
 
-from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.release import Release
 from genai_pipeline.k8s.render import (
     release_labels,
@@ -11,9 +10,11 @@ from genai_pipeline.k8s.render import (
     render_node_pools,
     render_stable,
 )
-from tests.fakes.world import PROFILE
+from tests.fakes.model_texts import model_with_tools
+from tests.fakes.world import EKS, KUBERNETES, PROFILE
+from tests.unit.k8s.everything import SLICED
 
-SPEC = parse_model(
+SPEC = model_with_tools(
     """
 name: tiny
 source: {hub: a/b}
@@ -33,12 +34,12 @@ def container(objects):
 def everything():
     return [
         *render_namespace(PROFILE),
-        *render_node_pools(PROFILE, [SPEC]),
+        *render_node_pools(EKS, [SPEC]),
         *render_engine(SPEC, RELEASE, PROFILE),
         *render_agent(SPEC, RELEASE, PROFILE, "http://engine"),
         *render_stable(RELEASE, PROFILE, "engine"),
         *render_stable(RELEASE, PROFILE, "agent"),
-        *render_chat_ui(PROFILE, {"tiny": "http://tiny"}),
+        *render_chat_ui(PROFILE, [SPEC]),
     ]
 
 
@@ -101,21 +102,61 @@ def test_pods_ask_for_nothing_that_restricted_pod_security_refuses():
 
 
 def test_a_gpu_is_requested_tolerated_and_selected():
-    spec = parse_model("name: big\nsource: {hub: a/b}\nserving: {gpu: {instance-family: g6e, count: 2}}\n", "f")
-    rendered = render_engine(spec, Release.of(spec, "a" * 40), PROFILE)
+    spec = model_with_tools("name: big\nsource: {hub: a/b}\nserving: {gpu: {instance-family: g6e, count: 2}}\n", "f")
+    rendered = render_engine(spec, Release.of(spec, "a" * 40), EKS)
     pod = rendered[0]["spec"]["template"]["spec"]
 
     assert container(rendered)["resources"]["limits"]["nvidia.com/gpu"] == "2"
     assert pod["nodeSelector"] == {"eks.amazonaws.com/instance-family": "g6e"}
-    assert pod["tolerations"][0]["key"] == "nvidia.com/gpu"
+    assert pod["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    assert "runtimeClassName" not in pod
+
+
+@pytest.mark.parametrize("profile", [KUBERNETES, PROFILE])
+def test_outside_eks_resource_and_toleration_alone_choose_the_node(profile):
+    spec = model_with_tools("name: big\nsource: {hub: a/b}\nserving: {gpu: {instance-family: g6e, count: 2}}\n", "f")
+    rendered = render_engine(spec, Release.of(spec, "a" * 40), profile)
+    pod = rendered[0]["spec"]["template"]["spec"]
+
+    assert container(rendered)["resources"]["limits"]["nvidia.com/gpu"] == "2"
+    assert "nodeSelector" not in pod
+    assert pod["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+
+
+@pytest.mark.parametrize(("profile", "family"), [(KUBERNETES, {}), (EKS, {"eks.amazonaws.com/instance-family": "g6e"})])
+def test_what_the_model_file_says_of_its_nodes_reaches_the_pod(profile, family):
+    rendered = render_engine(SLICED, Release.of(SLICED, "a" * 40), profile)
+    pod = rendered[0]["spec"]["template"]["spec"]
+
+    assert pod["nodeSelector"] == family | {"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB"}
+    assert pod["runtimeClassName"] == "nvidia"
+    assert pod["tolerations"] == [
+        {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},
+        {"key": "nvidia.com/mig-1g.10gb", "operator": "Exists", "effect": "NoSchedule"},
+        {"operator": "Equal", "key": "sku", "value": "gpu", "effect": "NoSchedule"},
+        {"operator": "Exists", "key": "dedicated"},
+    ]
+    for part in ("requests", "limits"):
+        assert container(rendered)["resources"][part]["nvidia.com/mig-1g.10gb"] == "1"
+        assert "nvidia.com/gpu" not in container(rendered)["resources"][part]
+
+
+def test_flashinfer_is_for_nvidias_gpus_only():
+    def args(resource):
+        text = f"name: big\nsource: {{hub: a/b}}\nserving: {{gpu: {{resource: {resource}}}}}\n"
+        spec = model_with_tools(text, "f")
+        return container(render_engine(spec, Release.of(spec, "a" * 40), KUBERNETES))["args"]
+
+    assert "--attention-backend=FLASHINFER" in args("nvidia.com/mig-1g.10gb")
+    assert not [a for a in args("amd.com/gpu") if "attention-backend" in a]
 
 
 @pytest.mark.parametrize(("agent", "tokens"), [("", []), ("agent: {max_tokens: 4096}\n", ["4096"])])
 def test_the_agent_asks_for_as_many_tokens_as_the_model_file_says(agent, tokens):
-    spec = parse_model(f"name: tiny\nsource: {{hub: owner/tiny}}\n{agent}", "tiny.yaml")
+    spec = model_with_tools(f"name: tiny\nsource: {{hub: owner/tiny}}\n{agent}", "tiny.yaml")
     release = Release.of(spec, "a" * 40)
 
     env = render_agent(spec, release, PROFILE, "u")[0]["spec"]["template"]["spec"]["containers"][0]["env"]
 
     assert [e["value"] for e in env if e["name"] == "MODEL_MAX_TOKENS"] == tokens
-    assert release.id == Release.of(parse_model("name: tiny\nsource: {hub: owner/tiny}\n", "t"), "a" * 40).id
+    assert release.id == Release.of(model_with_tools("name: tiny\nsource: {hub: owner/tiny}\n", "t"), "a" * 40).id

@@ -12,7 +12,7 @@ from genai_pipeline.core.quantiles import histogram_quantile, increase, quantile
 from genai_pipeline.loadtest.arrivals import plan_steps
 from genai_pipeline.loadtest.prompts import prompt
 from genai_pipeline.loadtest.serving_verdicts import usd_per_million_tokens
-from genai_pipeline.loadtest.summary import summarise
+from genai_pipeline.loadtest.summary import MIN_OBSERVATIONS, summarise
 from tests.unit.loadtest.conftest import observation
 
 times = st.floats(0, 100, allow_nan=False)
@@ -99,10 +99,20 @@ def test_no_tokens_have_no_price():
 def test_steps_stay_within_the_budget_and_end_at_the_gated_concurrency(requests: int, concurrency: int):
     steps = plan_steps(requests, concurrency)
 
-    assert sum(step.requests for step in steps) == requests
+    on_the_way = sum(step.requests for step in steps[:-1])
+    assert on_the_way <= requests // 3
+    assert steps[-1].requests == max(requests - on_the_way, MIN_OBSERVATIONS)
     assert steps[-1].concurrency == concurrency
     assert steps[-1].requests >= requests * 2 // 3
     assert [s.concurrency for s in steps] == sorted({s.concurrency for s in steps})
+
+
+@pytest.mark.parametrize("requests", [1, 8, 20, 24])
+def test_however_few_are_asked_for_the_gated_step_can_be_judged(requests):
+    step = plan_steps(requests, 4)[-1]
+
+    figures = summarise([observation(number, started_s=0.0) for number in range(step.requests)])
+    assert figures.ttft is not None
 
 
 def test_the_demo_models_budget_is_spent_mostly_at_its_gate():

@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.errors import EngineUnavailable, Refused
 from genai_pipeline.core.gates import ServingGates
+from genai_pipeline.core.task import Task
 from genai_pipeline.core.verdict import Outcome
-from genai_pipeline.gateways.metrics.abc import GpuReading
+from genai_pipeline.gateways.metrics.abc import EngineMetrics, GpuReading
 from genai_pipeline.loadtest.measurement import Measurement
 from genai_pipeline.loadtest.sampler import GaugeSample
 from genai_pipeline.loadtest.serving_verdicts import judge_measurement, nothing_measured
+from genai_pipeline.loadtest.summary import Observation
 from tests.unit.loadtest.conftest import PROMPT, REQUESTS, TOKENS, observation, reading
 
 Make = Callable[..., Measurement]
@@ -85,7 +87,7 @@ def test_too_few_answers_leave_time_and_throughput_inconclusive(measured: Make, 
     m = measured(observations=[observation(n) for n in range(19)], after=reading(7 + 19))
 
     assert not_passed(m, gates) == {
-        "ttft_p95": INCONCLUSIVE, "tokens_per_second": INCONCLUSIVE, "cost": INCONCLUSIVE,
+        "ttft_p95": INCONCLUSIVE, "latency_p95": INCONCLUSIVE, "tokens_per_second": INCONCLUSIVE, "cost": INCONCLUSIVE,
     }  # fmt: skip
 
 
@@ -117,7 +119,7 @@ def test_unreadable_counters_leave_the_engines_account_inconclusive(measured: Ma
     assert "prompt_tokens_total" in summary_of("engine_agrees", m, gates)
 
 
-DISAGREE = dict.fromkeys(("ttft_p95", "tokens_per_second", "engine_agrees", "cost"), INCONCLUSIVE)
+DISAGREE = dict.fromkeys(("ttft_p95", "latency_p95", "tokens_per_second", "engine_agrees", "cost"), INCONCLUSIVE)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +176,7 @@ def test_what_even_a_slow_client_saw_in_time_was_in_time(seen_late: Measurement,
     assert not_passed(seen_late, gates.model_copy(update={"ttft_p95_ms": 600.0})) == {}
 
 
-def test_a_stray_request_of_somebody_else_is_tolerated(measured: Make, gates: ServingGates):
+def test_a_stray_request_of_someone_else_is_tolerated(measured: Make, gates: ServingGates):
     assert not_passed(measured(after=reading(7 + REQUESTS + 1)), gates) == {}
 
 
@@ -189,7 +191,7 @@ HEALTHY_GPU = GpuReading("GPU-1", 0, 0, 0, 55.0)
 
 
 def test_without_a_gpu_its_health_is_not_applicable(measured: Make, gates: ServingGates):
-    assert summary_of("gpu_health", measured(), gates) == "no GPU: not applicable"
+    assert summary_of("gpu_health", measured(), gates).startswith("no NVIDIA GPU: not applicable")
 
 
 def test_healthy_gpus_pass(measured: Make, gates: ServingGates):
@@ -225,13 +227,27 @@ def test_a_gpu_that_fails_under_load_fails_gpu_health_alone(
         pytest.param(None, gpus(xid=31), id="an error of a program, nothing read before"),
     ],
 )
-def test_an_xid_that_is_old_or_a_programs_is_told_and_passes(
+def test_an_xid_that_is_old_or_a_programs_is_reported_and_passes(
     measured: Make, gates: ServingGates, before: list[GpuReading] | None, after: list[GpuReading]
 ):
     m = measured(has_gpu=True, gpus_before=before, gpus=after)
 
     assert not_passed(m, gates) == {}
     assert f"Xid {after[1].xid_error}" in summary_of("gpu_health", m, gates)
+
+
+def test_a_count_of_memory_errors_that_is_not_exported_is_inconclusive(measured: Make, gates: ServingGates):
+    uncounted = [HEALTHY_GPU, replace(HEALTHY_GPU, gpu="GPU-2", double_bit_errors=None)]
+    m = measured(has_gpu=True, gpus_before=gpus(), gpus=uncounted)
+
+    assert not_passed(m, gates) == {"gpu_health": INCONCLUSIVE}
+    assert "GPU-2: " in summary_of("gpu_health", m, gates)
+
+
+def test_a_gpu_that_fails_counts_more_than_one_whose_errors_are_not_counted(measured: Make, gates: ServingGates):
+    uncounted = [replace(HEALTHY_GPU, double_bit_errors=None), *gpus(row_remap_failures=1)]
+
+    assert not_passed(measured(has_gpu=True, gpus_before=gpus(), gpus=uncounted), gates) == {"gpu_health": FAILED}
 
 
 @pytest.mark.parametrize("before", [None, [HEALTHY_GPU]])
@@ -276,8 +292,86 @@ def test_a_price_without_a_gate_is_reported(measured: Make, gates: ServingGates)
     assert not_passed(measured(), ungated) == {}
 
 
+def test_the_time_of_whole_requests_is_judged_where_the_model_file_has_a_gate(measured: Make, gates: ServingGates):
+    took_ms = measured().summary.latency.p95 * 1e3
+
+    assert "no gate is set" in summary_of("latency_p95", measured(), gates)
+    assert not_passed(measured(), gates.model_copy(update={"latency_p95_ms": took_ms - 1})) == {"latency_p95": FAILED}
+    assert not_passed(measured(), gates.model_copy(update={"latency_p95_ms": took_ms})) == {}
+
+
+POOLING_CHECKS = ["latency_p95", "error_rate", "queue", "engine_agrees", "gpu_health", "cost"]
+
+
+def pooled(task: Task, number: int, **changes: object) -> Observation:
+    """A request that takes 100 ms; its answer has no tokens."""
+    observed = observation(number, duration_s=0.1, ttft_s=None, gaps_s=(), completion_tokens=0)
+    return replace(observed, **changes)
+
+
+@pytest.fixture(params=[(Task.EMBED, 1), (Task.SCORE, 1), (Task.SCORE, 2)], ids=["embed", "score", "score apart"])
+def pooling(request: pytest.FixtureRequest, measured: Make) -> Make:
+    """A healthy measurement of a model that generates nothing, with a full KV cache that says nothing about it.
+
+    The engine counts two requests for a score whose query and document it pools apart.
+    """
+    task, each = request.param
+
+    def make(**changes: object) -> Measurement:
+        def counted(requests: int) -> EngineMetrics:
+            read = reading(requests * each, generation_tokens=0.0)
+            return replace(read, prompt_tokens=float(requests * PROMPT))
+
+        healthy = {
+            "task": task,
+            "observations": [pooled(task, n) for n in range(REQUESTS)],
+            "before": counted(7),
+            "after": counted(7 + REQUESTS),
+            "samples": [GaugeSample(n * 0.25, 1.0, 4, 0) for n in range(8)],
+        }
+        return measured(**(healthy | changes))
+
+    return make
+
+
+def test_what_generates_nothing_is_not_asked_about_tokens(pooling: Make, gates: ServingGates):
+    verdicts = judge_measurement(pooling(), gates)
+
+    assert [v.check for v in verdicts] == POOLING_CHECKS
+    assert {v.outcome for v in verdicts} == {PASSED}
+
+
+def test_a_pooled_request_has_a_gate_even_if_the_model_file_has_none(pooling: Make, gates: ServingGates):
+    def slow(m: Measurement, seconds: float) -> Measurement:
+        return replace(m, observations=[replace(o, duration_s=seconds) for o in m.observations], before=None)
+
+    assert not_passed(slow(pooling(), 0.79), gates) == {"engine_agrees": INCONCLUSIVE}
+    assert not_passed(slow(pooling(), 0.81), gates) == {"latency_p95": FAILED, "engine_agrees": INCONCLUSIVE}
+    strict = gates.model_copy(update={"latency_p95_ms": 99.0})
+    assert not_passed(pooling(), strict) == {"latency_p95": FAILED}
+
+
+def test_the_cost_of_what_generates_nothing_is_that_of_prompt_tokens(pooling: Make, gates: ServingGates):
+    m = pooling()
+    price = 3.6 / (m.summary.prompt_tokens_per_s * 3600) * 1e6
+
+    assert not_passed(m, gates.model_copy(update={"usd_per_million_tokens_max": price * 0.99})) == {"cost": FAILED}
+    assert not_passed(m, gates.model_copy(update={"usd_per_million_tokens_max": price * 1.01})) == {}
+    assert "prompt tokens" in summary_of("cost", m, gates)
+
+
+@pytest.mark.parametrize("lie", [{"requests_finished": 7.0}, {"prompt_tokens": 7.0}, {"ttft_buckets": {math.inf: 7.0}}])
+def test_the_counters_of_a_pooling_engine_are_compared_too(pooling: Make, gates: ServingGates, lie: dict[str, object]):
+    m = pooling()
+    assert m.after is not None
+
+    found = not_passed(replace(m, after=replace(m.after, **lie)), gates)
+
+    assert found == dict.fromkeys(("latency_p95", "engine_agrees", "cost"), INCONCLUSIVE)
+
+
 def test_a_load_that_could_not_begin_is_inconclusive_with_its_cause(gates: ServingGates):
-    verdicts = nothing_measured(gates, True, EngineUnavailable("engine is down"))
+    verdicts = nothing_measured(Task.CHAT, gates, True, EngineUnavailable("engine is down"))
 
     assert [v.check for v in verdicts] == list(CHECKS["serving_report"])
     assert {v.outcome for v in verdicts} == {INCONCLUSIVE}
@@ -285,7 +379,7 @@ def test_a_load_that_could_not_begin_is_inconclusive_with_its_cause(gates: Servi
 
 
 def test_an_engine_that_refuses_every_request_has_failed(gates: ServingGates):
-    verdicts = {v.check: v for v in nothing_measured(gates, False, Refused("no such model"))}
+    verdicts = {v.check: v for v in nothing_measured(Task.CHAT, gates, False, Refused("no such model"))}
 
     assert verdicts["error_rate"].outcome is FAILED
     assert verdicts["ttft_p95"].outcome is INCONCLUSIVE
@@ -301,6 +395,7 @@ def test_nothing_is_passed_that_was_not_measured(
     m = Measurement(
         4,
         [observation(n, ttft_s=ttft, completion_tokens=int(tokens * TOKENS)) for n in range(answered)],
+        Task.CHAT,
         reading(0),
         reading(finished) if readable else None,
         [GaugeSample(0, 0, 0, 0)] * samples,
@@ -309,7 +404,7 @@ def test_nothing_is_passed_that_was_not_measured(
     passed = {v.check for v in judge_measurement(m, gates) if v.passed}
 
     assert readable or "engine_agrees" not in passed
-    assert answered >= 20 or not passed & {"ttft_p95", "tokens_per_second"}
+    assert answered >= 20 or not passed & {"ttft_p95", "latency_p95", "tokens_per_second"}
     assert answered or "error_rate" not in passed
     assert samples >= 3 or not passed & {"kv_cache", "queue"}
     assert ttft <= 0.2 or "ttft_p95" not in passed

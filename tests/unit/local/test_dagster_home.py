@@ -34,7 +34,7 @@ def test_existing_storage_is_kept(home):
     assert kept.exists()
 
 
-def test_a_preparation_killed_half_way_is_made_anew(tmp_path):
+def test_a_preparation_killed_half_way_is_made_again(tmp_path):
     (tmp_path / "new" / "history").mkdir(parents=True)
     (tmp_path / "schedules").mkdir()
     (tmp_path / "schedules" / "schedules.db").write_text("half a file")

@@ -113,6 +113,19 @@ def test_progress_ends_when_nothing_moved_for_the_deadline(later: float, reason:
     assert conditions(status_of(stuck, pods, NOW + later))["Progressing"][1] == reason
 
 
+def test_the_time_while_the_cluster_was_down_is_no_time_without_progress() -> None:
+    stuck, pods = deployment(1, progressDeadlineSeconds=10), [pod("a", ready=False)]
+    stuck["status"] = status_of(stuck, pods, NOW)
+
+    back = status_of(stuck, pods, NOW + 60, up_since=NOW + 55)
+    stuck["status"] = back
+
+    assert conditions(back)["Progressing"][1] == "ReplicaSetUpdated"
+    assert (
+        conditions(status_of(stuck, pods, NOW + 66, up_since=NOW + 55))["Progressing"][1] == "ProgressDeadlineExceeded"
+    )
+
+
 def test_a_complete_rollout_does_not_fail_later() -> None:
     done = deployment(1, progressDeadlineSeconds=10)
     done["status"] = status_of(done, [pod("a")], NOW)

@@ -9,6 +9,7 @@ from genai_pipeline.core.model_file import read_models
 from genai_pipeline.local.installation import engines_of
 from genai_pipeline.local.log_files import follow, last_lines
 from genai_pipeline.local.service_catalog import SERVICES
+from tests.fakes.model_texts import with_tools
 from tests.fakes.world import PROFILE
 
 
@@ -62,14 +63,14 @@ def _first_followed(log, act):
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(tmp_path):
-    (tmp_path / "weather.yaml").write_text("name: weather\nsource: {hub: owner/model}\n")
+    (tmp_path / "weather.yaml").write_text(with_tools("name: weather\nsource: {hub: owner/model}\n"))
 
     with pytest.raises(NotFound, match=r"Known: s3, hub.*weather, weather-agent"):
         list(show_logs(PROFILE, lambda: None, tmp_path, "wether", 10, following=False))
 
 
 def test_a_models_name_is_the_models_even_if_a_service_has_it_too(tmp_path):
-    (tmp_path / "hub.yaml").write_text("name: hub\nsource: {hub: owner/model}\n")
+    (tmp_path / "hub.yaml").write_text(with_tools("name: hub\nsource: {hub: owner/model}\n"))
 
     profile = replace(PROFILE, home=tmp_path)
     with pytest.raises(Refused, match=r"no address of its cluster|does not answer"):

@@ -7,9 +7,14 @@ from genai_pipeline.local.ports import choose_ports
 FREE = 40000
 
 
-def choose(env=None, remembered=None, ours=(), taken=()):
+def choose(env=None, remembered=None, ours=(), taken=(), contested=False):
     return choose_ports(
-        env or {}, remembered or {}, frozenset(ours), is_free=lambda p: p not in taken, any_free=lambda: FREE
+        env or {},
+        remembered or {},
+        frozenset(ours),
+        lambda p: p not in taken,
+        any_free=lambda: FREE,
+        contested=contested,
     )
 
 
@@ -46,7 +51,17 @@ def test_a_port_that_the_user_fixed_is_taken_or_refused_but_never_replaced():
         choose(env={"GENAI_HUB_PORT": "7001"}, taken={7001})
 
 
-def test_a_port_that_the_user_fixed_anew_moves_a_running_service():
+def test_beside_another_installation_that_starts_now_only_ports_that_are_no_ones_habit_are_chosen():
+    choice = choose(
+        env={"GENAI_HUB_PORT": "7001"}, remembered={"s3": 9333, "dagster": 9334}, ours={"s3"}, contested=True
+    )
+
+    usual = LOCAL_PORTS.keys() - {"s3", "hub"}
+    assert {choice.ports[service] for service in usual} == {FREE}
+    assert (choice.ports["s3"], choice.ports["hub"]) == (9333, 7001)
+
+
+def test_a_port_that_the_user_fixed_again_moves_a_running_service():
     choice = choose(env={"GENAI_S3_PORT": "7002"}, remembered={"s3": 9333}, ours={"s3"}, taken={9333})
 
     assert choice.ports["s3"] == 7002

@@ -69,10 +69,20 @@ def test_answers_are_counted_by_status_and_only_those_that_users_ask_for():
         ("http_requests_total", {"handler": "/v1/completions", "status": "2xx"}, 2.0),
         ("http_requests_total", {"handler": "/v1/chat/completions", "status": "5xx"}, 1.0),
         ("http_requests_total", {"handler": "/v1/models", "status": "2xx"}, 100.0),
+        ("http_requests_total", {"handler": "/metrics", "status": "2xx"}, 100.0),
         ("http_requests_total", {"handler": "/drain", "status": "2xx"}, 100.0),
     ]
 
     assert metrics_from(samples() + counted, "here").responses == {"2xx": 7.0, "5xx": 1.0}
+
+
+@pytest.mark.parametrize(
+    "handler", ["/v1/embeddings", "/v2/embed", "/v1/score", "/score", "/v1/rerank", "/v2/rerank", "/rerank", "/pooling"]
+)
+def test_answers_of_models_that_pool_are_what_users_ask_for(handler: str):
+    counted: list[Sample] = [("http_requests_total", {"handler": handler, "status": "2xx"}, 3.0)]
+
+    assert metrics_from(samples() + counted, "here").responses == {"2xx": 3.0}
 
 
 def test_an_engine_that_counts_no_answers_says_so_by_none():
@@ -99,3 +109,36 @@ def test_a_value_that_cannot_be_true_is_no_reading_whatever_stands_beside_it(nam
 
     with pytest.raises(NotMeasured, match=f"here: vllm:{name} is {value}"):
         metrics_from(given, "here")
+
+
+def test_figures_that_ray_has_not_exported_yet_are_idle_where_its_counters_are_there():
+    first: list[Sample] = [("ray_vllm_prompt_tokens_total", {}, 7.0)]
+    first += [("ray_vllm_" + TTFT_BUCKET, {"le": le}, 1.0) for le in ("0.5", "+Inf")]
+
+    reading = metrics_from(first, "here")
+
+    assert (reading.running, reading.waiting, reading.kv_cache_usage, reading.generation_tokens) == (0, 0, 0, 0)
+    assert (reading.prompt_tokens, reading.ttft_buckets[math.inf]) == (7.0, 1.0)
+
+
+@pytest.mark.parametrize("counter", ["prompt_tokens_total", TTFT_BUCKET])
+def test_gauges_of_ray_without_its_counters_are_no_reading(counter: str):
+    gauges = [s for s in samples("ray_vllm_") if counter not in s[0]]
+
+    with pytest.raises(EngineUnavailable, match=counter):
+        metrics_from(gauges, "here")
+
+
+def test_answers_of_serves_proxies_are_counted_by_class_of_their_status_and_not_its_errors_again():
+    name = "ray_serve_num_http_requests_total"
+    counted: list[Sample] = [
+        (name, {"route": "/v1/chat/completions", "status_code": "200"}, 5.0),
+        (name, {"route": "/v1/completions", "status_code": "503"}, 2.0),
+        (name, {"route": "/v1/completions", "status_code": "499"}, 1.0),
+        (name, {"route": "/-/healthz", "status_code": "200"}, 100.0),
+        (name, {"route": "/metrics", "status_code": "200"}, 100.0),
+        ("ray_serve_num_http_error_requests_total", {"route": "/v1/completions", "error_code": "503"}, 2.0),
+        ("ray_serve_num_deployment_http_error_requests_total", {"route": "/v1/completions", "error_code": "503"}, 2.0),
+    ]
+
+    assert metrics_from(samples("ray_vllm_") + counted, "here").responses == {"2xx": 5.0, "5xx": 2.0, "4xx": 1.0}

@@ -4,12 +4,12 @@ import dataclasses
 
 import pytest
 
-from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.release import Release
 from genai_pipeline.rollout.switch.candidates import Candidates
+from tests.fakes.model_texts import model_with_tools
 from tests.fakes.world import PROFILE, World
 
-SPEC = parse_model("name: tiny\nsource: {hub: owner/tiny}\n", "models/tiny.yaml")
+SPEC = model_with_tools("name: tiny\nsource: {hub: owner/tiny}\n", "models/tiny.yaml")
 RELEASE = Release.of(SPEC, "a" * 40)
 NAME = RELEASE.agent_object_name
 SCALED = dataclasses.replace(PROFILE, agent_replicas=3, agent_replicas_max=6)

@@ -1,13 +1,14 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from genai_pipeline.core.errors import Unavailable
-from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.gateways.aws.abc import Reservation, VcpuQuota
 from genai_pipeline.gateways.cluster.abc import Headroom
+from genai_pipeline.gateways.cluster.free_resources import free_nodes, without_pods
 from genai_pipeline.k8s.render import RELEASE_LABEL, render_agent, render_engine, render_node_pools
 from genai_pipeline.rollout.capacity.capacity_plan import plan_capacity
 from genai_pipeline.rollout.capacity.downtime import Downtime
@@ -15,9 +16,10 @@ from genai_pipeline.rollout.capacity.reservation import reserved_room
 from genai_pipeline.rollout.capacity.room import Workload
 from genai_pipeline.rollout.capacity.standing import Standing
 from genai_pipeline.rollout.capacity.survey import Survey
-from genai_pipeline.rollout.pools.instance_types import packaged
+from genai_pipeline.rollout.pools.instance_types import UNKNOWN, packaged
 from genai_pipeline.rollout.pools.pool_room import pool_rooms
-from tests.fakes.world import PROFILE
+from tests.fakes.model_texts import model_with_tools
+from tests.fakes.world import EKS, KUBERNETES
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 AMPLE = Headroom(1024, 256, 64, "test")
@@ -25,7 +27,7 @@ GPU = "  gpu: {instance-family: g6e, count: 1%s}\n"
 
 
 def spec(strategy="auto", gpu="", replicas=1, downtime=False, usd=0):
-    return parse_model(
+    return model_with_tools(
         f"name: tiny\nsource: {{hub: a/b}}\n"
         f"rollout: {{strategy: {strategy}, allow_downtime: {str(downtime).lower()}}}\n"
         f"gates: {{serving: {{usd_per_hour: {usd}}}}}\n"
@@ -36,7 +38,7 @@ def spec(strategy="auto", gpu="", replicas=1, downtime=False, usd=0):
 
 def gpu_pool(model, used=0, limit=2):
     """The GPU pool as we render it, with Karpenter's status."""
-    pool = next(p for p in render_node_pools(PROFILE, [model]) if p["metadata"]["name"] == "gpu")
+    pool = next(p for p in render_node_pools(EKS, [model]) if p["metadata"]["name"] == "gpu")
     pool["spec"]["limits"] = {"nvidia.com/gpu": str(limit)}
     pool["status"] = {"resources": {"nvidia.com/gpu": str(used), "cpu": str(4 * used)}}
     return pool
@@ -57,16 +59,27 @@ def pod(on="n1", gpus=1, release="old"):
     }
 
 
-def survey(model, headroom=AMPLE, pools=(), nodes=(), pods=(), quotas=(), reserved=None, region="us-east-1", **more):
-    release = Release.of(model, "a" * 40)
-    engine = Workload.of(render_engine(model, release, PROFILE)[0])
-    agent = Workload.of(render_agent(model, release, PROFILE, "http://")[0])
+def survey(
+    model,
+    headroom=AMPLE,
+    pools=(),
+    nodes=(),
+    pods=(),
+    quotas=(),
+    reserved=None,
+    region="us-east-1",
+    profile=EKS,
+    **more,
+):
+    release, known = Release.of(model, "a" * 40), None if profile.has_eks_nodes else UNKNOWN
+    (engine,) = Workload.all_of(render_engine(model, release, profile))
+    (agent,) = Workload.all_of(render_agent(model, release, EKS, "http://"))
     live = [p for p in pods if p["metadata"]["labels"][RELEASE_LABEL] == "old"]
-    rooms = None
+    headroom, rooms = replace(headroom, nodes=free_nodes(nodes, pods)), None
     if pools:
-        staying = [p for p in pods if p not in live]
-        rooms = tuple(pool_rooms(engine.spec, pools, nodes, there, packaged(region)) for there in (pods, staying))
-    return Survey(engine, agent, live, headroom, quotas, rooms, packaged(region), reserved, **more)
+        both = headroom.nodes, without_pods(headroom.nodes, live)
+        rooms = tuple(pool_rooms(engine.spec, pools, there, known or packaged(region)) for there in both)
+    return Survey(engine, [agent], live, headroom, quotas, rooms, known or packaged(region), reserved, **more)
 
 
 def plan(model, found=None, **standing):
@@ -123,7 +136,7 @@ def test_asking_for_recreate_without_allowing_downtime_fails_and_says_what_to_se
     assert "rollout.allow_downtime is false" in verdict(result, "strategy_chosen").summary
 
 
-def test_recreate_interrupts_nobody_where_no_release_is_live():
+def test_recreate_interrupts_no_one_where_no_release_is_live():
     result = plan(spec("recreate"), live=None)
 
     assert result.strategy == "recreate"
@@ -163,7 +176,7 @@ def test_a_rerun_that_finds_the_live_release_stopped_stays_with_recreate():
     assert plan(spec(), found, candidate_is_up=True, made_room=True).strategy == "recreate"
 
 
-def test_what_the_cluster_does_not_know_is_not_held_against_the_candidate():
+def test_what_the_cluster_does_not_know_is_not_counted_against_the_candidate():
     assert plan(spec(), survey(spec(), Headroom(64, None, None, "test"))).strategy == "blue_green"
 
 
@@ -403,10 +416,120 @@ def test_an_optional_reservation_does_not_hold_a_model_up(known):
     assert outcomes(result)["reservation_active"] is Outcome.PASSED
 
 
-def test_what_is_reserved_is_not_held_against_the_accounts_quota():
+def test_what_is_reserved_is_not_counted_against_the_accounts_quota():
     model = spec(gpu=REQUIRED)
     found = survey(
         model, pools=[gpu_pool(model)], quota=VcpuQuota("G", 0, 0), reserved=reserved(model, reservation(available=1))
     )
 
     assert plan(model, found).strategy == "blue_green"
+
+
+L4, MIG = "nvidia.com/gpu.product: NVIDIA-L4", "nvidia.com/mig-1g.10gb"
+
+
+def own_node(name="own", labels=None, taints=(), **offers):
+    """A node of the GPU operator: no pool started it, and EKS does not know it."""
+    labels = {"nvidia.com/gpu.present": "true", "nvidia.com/gpu.product": "NVIDIA-L4"} | (labels or {})
+    offers = offers or {"nvidia.com/gpu": "1"}
+    allocatable = {"cpu": "15", "memory": "60Gi", "pods": "110", **offers}
+    return {
+        "metadata": {"name": name, "labels": labels},
+        "spec": {"taints": [*taints]},
+        "status": {"allocatable": allocatable},
+    }
+
+
+def own(gpu, nodes, pods=(), pools=(), **more):
+    model = spec(gpu=f"  gpu: {{{gpu}}}\n", **more)
+    return plan(model, survey(model, nodes=nodes, pods=pods, pools=pools, profile=KUBERNETES))
+
+
+def test_outside_eks_a_node_with_the_resource_and_the_labels_is_room_and_costs_nothing():
+    fence = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
+
+    result = own(f"selector: {{{L4}}}", [own_node(taints=[fence])])
+
+    assert result.strategy == "blue_green", verdict(result, "surge_fits").summary
+    assert result.price.usd_per_hour is None
+
+
+@pytest.mark.parametrize(
+    ("gpu", "node_", "says"),
+    [
+        (
+            "selector: {nvidia.com/gpu.product: H100}",
+            own_node(),
+            "has nvidia.com/gpu.product: H100: nodes have NVIDIA-L4",
+        ),
+        ("selector: {nvidia.com/gpu.prodct: NVIDIA-L4}", own_node(), "no node carries that label"),
+        ("count: 1", own_node(taints=[{"key": "sku", "value": "gpu", "effect": "NoSchedule"}]), "sku=gpu:NoSchedule"),
+        ("count: 2", own_node(), "2 nvidia.com/gpu, and the most is 1"),
+        (f"resource: {MIG}", own_node(), f"1 {MIG}, and the most is 0"),
+        ("resource: amd.com/gpu", own_node(), "1 amd.com/gpu, and the most is 0"),
+    ],
+)
+def test_outside_eks_it_is_said_why_no_node_could_take_the_model(gpu, node_, says):
+    result = own(gpu, [node_])
+
+    assert result.strategy is None
+    assert "replicas: 1 needed, 0 free" in verdict(result, "surge_fits").summary
+    assert says in verdict(result, "surge_fits").summary
+
+
+@pytest.mark.parametrize(
+    ("gpu", "key", "says"),
+    [
+        ("  gpu: {}\n", "sku", "Add them to serving.gpu.tolerations"),
+        ("", "node-role.kubernetes.io/control-plane", "Add a node without them"),
+        ("  gpu: {}\n", "node.kubernetes.io/not-ready", "Kubernetes set them"),
+    ],
+)
+def test_what_to_do_about_a_taint_depends_on_who_set_it(gpu, key, says):
+    model, tainted = spec(gpu=gpu), own_node(taints=[{"key": key, "effect": "NoSchedule"}])
+
+    result = plan(model, survey(model, nodes=[tainted], profile=KUBERNETES))
+
+    assert says in verdict(result, "surge_fits").summary
+
+
+def test_slices_count_one_by_one_and_those_of_the_live_release_are_not_free():
+    taken = {**pod("own"), "spec": {"nodeName": "own", "containers": [{"resources": {"requests": {MIG: "1"}}}]}}
+
+    assert own(f"resource: {MIG}", [own_node(**{MIG: "2"})], [taken]).strategy == "blue_green"
+    assert own(f"resource: {MIG}", [own_node(**{MIG: "1"})], [taken]).strategy is None
+    assert own(f"resource: {MIG}", [own_node(**{MIG: "1"})], [taken], downtime=True).strategy == "recreate"
+
+
+def test_gpus_of_two_nodes_do_not_make_one_replica_of_two():
+    nodes = [own_node("a"), own_node("b")]
+
+    assert own("count: 2", nodes).strategy is None
+    assert own("count: 1", nodes, replicas=2).strategy == "blue_green"
+
+
+def own_pool(limit="2", labels=None, **requirements):
+    """A pool of a Karpenter that is not EKS's, whose instance types nobody here knows."""
+    required = [{"key": key, "operator": "In", "values": [value]} for key, value in requirements.items()]
+    template = {"metadata": {"labels": labels or {}}, "spec": {"requirements": required}}
+    limits = {"nvidia.com/gpu": limit}
+    return {"metadata": {"name": "mine"}, "spec": {"template": template, "limits": limits}, "status": {"resources": {}}}
+
+
+def test_a_pool_of_ones_own_karpenter_is_room_within_its_limit_and_its_price_is_unknown():
+    wanted = "selector: {karpenter.k8s.aws/instance-family: g5}"
+
+    result = own(wanted, [], pools=[own_pool()])
+
+    assert result.strategy == "blue_green", verdict(result, "surge_fits").summary
+    assert "price of a second replica is unknown" in verdict(result, "surge_fits").summary
+    assert own(wanted, [], pools=[own_pool(limit="0")]).strategy is None
+    assert own(wanted, [], pools=[own_pool(**{"karpenter.k8s.aws/instance-family": "m5"})]).strategy is None
+
+
+def test_a_label_of_ones_own_has_to_stand_in_the_pool():
+    wanted = "selector: {team: ml}"
+
+    assert own(wanted, [], pools=[own_pool(labels={"team": "ml"})]).strategy == "blue_green"
+    assert own(wanted, [], pools=[own_pool()]).strategy is None
+    assert own(wanted, [own_node(labels={"team": "ml"})], pools=[own_pool()]).strategy == "blue_green"

@@ -9,7 +9,7 @@ from genai_pipeline.core.record import Record
 from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.gateways.aws.abc import Aws, InstanceType, Reservation
 from genai_pipeline.rollout.upkeep.capacity_outlook import judge_live_capacity
-from tests.fakes.world import PROFILE, World
+from tests.fakes.world import EKS, World
 
 
 class OneReservation(Aws):
@@ -33,7 +33,7 @@ def lasts(aws, reservation="required"):
     spec = ModelSpec.model_validate({"name": "tiny", "source": {"hub": "a/b"}, "serving": {"gpu": gpu}})
     record = Record("tiny", "r1", "0" * 40, spec.model_dump(mode="json", by_alias=True))
     gateways = replace(World().gateways(), aws=aws)
-    return next(v for v in judge_live_capacity(gateways, PROFILE, spec, record) if v.check == "reservation_lasts")
+    return next(v for v in judge_live_capacity(gateways, EKS, spec, record) if v.check == "reservation_lasts")
 
 
 def later(hours):

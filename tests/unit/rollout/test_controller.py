@@ -5,20 +5,20 @@ import pytest
 
 from genai_pipeline.core.errors import HubUnavailable, NotReady
 from genai_pipeline.core.faults import ARMED_BY, Crash
-from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.record import Phase, record_key
 from genai_pipeline.core.release import Release
 from genai_pipeline.resources.engines import Engines
 from genai_pipeline.rollout.control.controller import ActiveRun, Controller
 from genai_pipeline.rollout.record.record_cache import RecordCache
 from genai_pipeline.rollout.record.records import Records
+from tests.fakes.model_texts import model_with_tools
 from tests.fakes.world import PROFILE, World
 
 MONDAY = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 
 
 def spec(name, rollout="max_attempts: 3"):
-    return parse_model(f"name: {name}\nsource: {{hub: owner/{name}}}\nrollout: {{{rollout}}}\n", name)
+    return model_with_tools(f"name: {name}\nsource: {{hub: owner/{name}}}\nrollout: {{{rollout}}}\n", name)
 
 
 class ClockedEngines(Engines):
@@ -181,7 +181,7 @@ def test_a_release_that_is_asked_for_again_gets_new_keys_and_a_new_reason(bench)
     assert "was live before and is asked for again" in again.reason
 
 
-def test_an_approval_is_forgotten_when_the_release_is_proven_anew(bench):
+def test_an_approval_is_forgotten_when_the_release_is_proven_again(bench):
     (first,) = bench.tick(spec("a")).starts
     bench.engines.records().update(
         "a", first.release, lambda r: replace(r.in_phase(Phase.REPLACED), approved="ann at noon")

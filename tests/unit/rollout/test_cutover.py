@@ -1,15 +1,16 @@
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
 from genai_pipeline.core.checks import REQUIRED_FOR_LIVE
 from genai_pipeline.core.errors import ReleaseRefused, StoreConflict, Superseded
 from genai_pipeline.core.facts import Facts
-from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.record import Phase
 from genai_pipeline.core.release import Release
+from genai_pipeline.core.task import Task
 from genai_pipeline.core.verdict import Outcome, failed, inconclusive, passed
-from genai_pipeline.gateways.inference.abc import Completion
+from genai_pipeline.gateways.inference.abc import Completion, Embedding
 from genai_pipeline.rollout.record.notices import Notices
 from genai_pipeline.rollout.record.records import Records
 from genai_pipeline.rollout.switch.candidates import Candidates
@@ -17,22 +18,25 @@ from genai_pipeline.rollout.switch.cutover import CutOver
 from genai_pipeline.rollout.switch.drain import Drained
 from genai_pipeline.rollout.switch.ending import Ending
 from genai_pipeline.rollout.switch.traffic import Traffic
+from tests.fakes.model_texts import model_with_tools
 from tests.fakes.world import PROFILE, FakeInference, FakeWatch, World
 
-SPEC = parse_model("name: tiny\nsource: {hub: a/b}\nrollout: {watch_minutes: 0}\n", "tiny.yaml")
-WATCHED = parse_model("name: tiny\nsource: {hub: a/b}\nrollout: {watch_minutes: 2}\n", "tiny.yaml")
+GATES = "gates: {agent: {tool_calling_min: 0.9}}\n"
+SPEC = model_with_tools(f"name: tiny\nsource: {{hub: a/b}}\nrollout: {{watch_minutes: 0}}\n{GATES}", "tiny.yaml")
+"""One to which every check applies."""
+WATCHED = model_with_tools("name: tiny\nsource: {hub: a/b}\nrollout: {watch_minutes: 2}\n", "tiny.yaml")
 V1, V2 = Release.of(SPEC, "1" * 40), Release.of(SPEC, "2" * 40)
 
 
 class Bench:
     """One world with the engines of rollout/ on it."""
 
-    def __init__(self):
+    def __init__(self, profile=PROFILE):
         self.world = World()
         gateways = self.world.gateways()
         self.records = Records(self.world.store, now=lambda: "2026-01-01T00:00:00.000Z")
-        self.candidates = Candidates(gateways, PROFILE)
-        self.traffic = Traffic(gateways, PROFILE, sleep=lambda _: None)
+        self.candidates = Candidates(gateways, profile)
+        self.traffic = Traffic(gateways, profile, sleep=lambda _: None)
         self.ending = Ending(self.records, self.candidates, self.traffic, Notices(self.world.store))
         self.cut_over = CutOver(gateways, self.records, self.candidates, self.traffic)
 
@@ -104,6 +108,25 @@ def test_thoughts_through_the_stable_address_are_an_answer_and_nothing_is_not(be
     assert bench.traffic.on("tiny") == live.id
 
 
+@pytest.mark.parametrize(
+    ("answer", "live"), [(Embedding("tiny", (0.1, 0.2), 5), V2), (Embedding("tiny", (0.0, 0.0), 5), V1)]
+)
+def test_the_stable_address_is_asked_what_the_task_of_the_release_answers(bench, monkeypatch, answer, live):
+    asked = []
+    monkeypatch.setattr(FakeInference, "ask", lambda self, task, *args, **kwargs: asked.append(task) or answer)
+
+    @contextmanager
+    def watch(url, model, task):
+        asked.append(task)
+        yield FakeWatch()
+
+    verdict, _ = bench.go(replace(V2, task=Task.EMBED), watch)
+
+    assert set(asked) == {Task.EMBED}
+    assert bench.traffic.on("tiny") == live.id
+    assert verdict.passed is (live is V2)
+
+
 def test_the_old_release_is_stopped_only_after_the_selectors_moved(bench):
     bench.go(V2)
 
@@ -153,7 +176,7 @@ def test_traffic_goes_back_when_the_stable_address_does_not_answer_with_the_new_
 
 def test_traffic_goes_back_when_requests_fail_while_it_moves(bench):
     @contextmanager
-    def losing(url, model):
+    def losing(url, model, task):
         yield FakeWatch(sent=10, failed=2)
 
     verdicts = outcomes(bench.go(V2, losing))
@@ -162,9 +185,9 @@ def test_traffic_goes_back_when_requests_fail_while_it_moves(bench):
     assert bench.traffic.on("tiny") == V1.id
 
 
-def test_a_switch_that_nobody_watched_is_inconclusive(bench):
+def test_a_switch_that_no_one_watched_is_inconclusive(bench):
     @contextmanager
-    def blind(url, model):
+    def blind(url, model, task):
         yield FakeWatch(sent=0)
 
     assert outcomes(bench.go(V2, blind))["no_failed_request"] is Outcome.INCONCLUSIVE
@@ -268,7 +291,7 @@ def test_what_outlives_the_drain_is_counted_and_named_in_the_verdict(bench, monk
     assert not bench.running(V1)
 
 
-def test_agents_are_told_the_name_of_their_engine_and_not_an_address_of_the_pipeline(bench):
+def test_agents_get_the_name_of_their_engine_and_not_an_address_of_the_pipeline(bench):
     (container,) = bench.world.cluster.get("Deployment", V2.agent_object_name)["spec"]["template"]["spec"]["containers"]
 
     (url,) = [e["value"] for e in container["env"] if e["name"] == "MODEL_BASE_URL"]

@@ -116,7 +116,7 @@ def test_a_webhook_that_hangs_keeps_no_tick_and_no_second_round_is_begun(post):
     assert len(post.webhook.texts) == 1
 
 
-def test_killed_between_the_post_and_the_marker_it_is_told_twice_rather_than_never(post, monkeypatch):
+def test_killed_between_the_post_and_the_marker_it_is_sent_twice_rather_than_never(post, monkeypatch):
     post.happen()
     monkeypatch.setenv("GENAI_CRASH_AT", "notices.posted:exception")
     with pytest.raises(Crash):
@@ -141,7 +141,7 @@ def test_killed_between_the_marker_and_the_delete_it_is_not_posted_again(post):
     assert post.notices.waiting() == []
 
 
-def test_unsent_notices_expire_after_a_week_and_where_nobody_is_told_after_a_day(post):
+def test_unsent_notices_expire_after_a_week_and_without_a_webhook_after_a_day(post):
     post.happen()
     post.webhook.answer = WebhookUnavailable("down")
     post.later(days=6)

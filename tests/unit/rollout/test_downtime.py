@@ -3,12 +3,12 @@ from dataclasses import replace
 import pytest
 
 from genai_pipeline.core.errors import ReleaseRefused
-from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.record import Phase, Record
 from genai_pipeline.rollout.capacity.downtime import WITHOUT_LIVE, expected_downtime, refuse_unless_allowed
 from genai_pipeline.rollout.capacity.standing import Standing
+from tests.fakes.model_texts import model_with_tools
 
-SPEC = parse_model(
+SPEC = model_with_tools(
     "name: tiny\nsource: {hub: a/b}\nserving: {startup_deadline_s: 570}\nrollout: {drain_deadline_s: 30}\n", "f"
 )
 
@@ -47,7 +47,7 @@ def test_a_live_release_is_not_stopped_for_an_older_plan_than_the_model_file():
 
 
 @pytest.mark.parametrize("standing", [Standing(), Standing(live="old", made_room=True)])
-def test_where_nobody_is_served_nothing_is_interrupted(standing):
+def test_where_no_one_is_served_nothing_is_interrupted(standing):
     refuse_unless_allowed(SPEC, standing)
 
 

@@ -70,7 +70,7 @@ def test_what_runs_at_the_deadline_is_counted_and_named():
     assert "a still has requests" in ended.reason
 
 
-def test_an_engine_that_nobody_answers_for_has_nothing_to_drain():
+def test_an_engine_that_no_one_answers_for_has_nothing_to_drain():
     assert drained(Replicas("gone")) == Drained()
 
 

@@ -2,16 +2,17 @@ import pytest
 
 from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.errors import Refused, Superseded
-from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.notice import NoticeKind
 from genai_pipeline.core.record import Phase
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import failed, inconclusive, passed
 from genai_pipeline.resources.engines import Engines
 from genai_pipeline.rollout.control.overtaking import Overtaking
+from tests.fakes.hand_clock import HandClock
+from tests.fakes.model_texts import model_with_tools
 from tests.fakes.world import PROFILE, World
 
-SPEC = parse_model("name: tiny\nsource: {hub: a/b}\n", "tiny.yaml")
+SPEC = model_with_tools("name: tiny\nsource: {hub: a/b}\n", "tiny.yaml")
 V1, V2 = Release.of(SPEC, "1" * 40), Release.of(SPEC, "2" * 40)
 
 
@@ -43,7 +44,9 @@ def test_traffic_that_a_dead_run_had_moved_goes_back_before_the_candidate_goes(e
 
     engines.ending().reject(V2, "attempts ended")
 
-    assert world.cluster.log[0] == f"select tiny -> {V1.id}"
+    before, after = world.cluster.log[:2], world.cluster.log[2:]
+    assert before == [f"select tiny-agent -> {V1.id}", f"select tiny -> {V1.id}"]
+    assert not [line for line in after if line.startswith("select")]
     assert engines.traffic().on("tiny") == V1.id
     assert running(world) == {V1.id}
 
@@ -74,7 +77,7 @@ def test_the_live_release_cannot_be_rejected(engines, world):
         (("serving_report", inconclusive("ttft_p95", "silent")), NoticeKind.INCONCLUSIVE),
     ],
 )
-def test_people_are_told_which_kind_of_end_it_was(engines, verdict, kind):
+def test_people_read_which_kind_of_end_it_was(engines, verdict, kind):
     asset, found = verdict
     engines.records().update("tiny", V2.id, lambda r: r.with_verdicts(asset, [found], 1.0))
 
@@ -103,15 +106,8 @@ def test_only_what_is_on_its_way_is_superseded(engines):
     assert engines.ending().supersede(V2, "newer").phase is Phase.LIVE
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self):
-        return self.now
-
-
 def test_a_run_notices_within_seconds_of_its_own_words_that_it_was_superseded(engines):
-    clock, said = Clock(), []
+    clock, said = HandClock(), []
     say = Overtaking(engines.records(), engines.ending(), clock).watched(
         engines.records().require("tiny", V2.id), said.append
     )
@@ -126,7 +122,7 @@ def test_a_run_notices_within_seconds_of_its_own_words_that_it_was_superseded(en
 
 
 def test_a_look_that_fails_ends_nothing(engines, world):
-    clock = Clock()
+    clock = HandClock()
     say = Overtaking(engines.records(), engines.ending(), clock).watched(
         engines.records().require("tiny", V2.id), print
     )

@@ -7,7 +7,6 @@ import pytest
 
 from genai_pipeline.core.errors import EngineBroken, EngineUnavailable, StoreUnavailable
 from genai_pipeline.core.faults import ARMED_BY, Crash
-from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.record import Phase
 from genai_pipeline.rollout.record.notices import Notices
 from genai_pipeline.rollout.record.record_cache import RecordCache
@@ -15,10 +14,13 @@ from genai_pipeline.rollout.switch.rollback import RollBack
 from genai_pipeline.rollout.watch.live_watch import LiveWatch
 from genai_pipeline.rollout.watch.reading import Asked, Reader
 from genai_pipeline.rollout.watch.watcher import Watcher
+from tests.fakes.model_texts import model_with_tools
 from tests.fakes.world import FakeInference
 from tests.unit.rollout.test_cutover import V1, V2, Bench
 
-SPEC = parse_model("name: tiny\nsource: {hub: a/b}\nrollout: {watch_minutes: 2, breach: {for: 10s}}\n", "tiny.yaml")
+SPEC = model_with_tools(
+    "name: tiny\nsource: {hub: a/b}\nrollout: {watch_minutes: 2, breach: {for: 10s}}\n", "tiny.yaml"
+)
 
 DIED = EngineBroken("POST answered 500: EngineCore died.")
 
@@ -91,7 +93,7 @@ def test_a_release_that_answers_500_behind_a_healthy_health_is_rolled_back_by_a_
     tick = night.tick(3)
 
     assert night.live.release == V1.id
-    assert night.bench.traffic.is_on(V1.id, "tiny")
+    assert night.bench.traffic.is_on(V1)
     (finish,) = tick.finishes
     assert (finish.model, finish.release, finish.number) == ("tiny", V2.id, 1)
     bad = night.bench.records.require("tiny", V2.id)
@@ -125,7 +127,7 @@ def test_a_healthy_release_is_watched_to_the_end_and_then_the_last_good_one_stop
     assert "watched until 2026-01-01T00:02:00.000Z" in record.history[-1].what
 
 
-def test_what_never_held_for_long_enough_is_told_at_the_end(night, monkeypatch):
+def test_what_never_held_for_long_enough_is_reported_at_the_end(night, monkeypatch):
     for _ in range(3):
         with monkeypatch.context() as patched:
             breaks(patched)
@@ -177,7 +179,7 @@ def test_the_end_of_a_watch_may_be_killed_anywhere(night, monkeypatch, point):
     assert len([e for e in record.history if "watched until" in e.what]) == 1
 
 
-def test_without_a_last_good_release_it_keeps_the_traffic_and_people_are_told_once():
+def test_without_a_last_good_release_it_keeps_the_traffic_and_people_read_it_once():
     night = Night(first_only=True)
     night.right = False
 
@@ -200,7 +202,7 @@ def test_while_a_run_is_at_work_on_the_model_it_is_looked_at_and_not_touched(nig
     assert night.live.release == V1.id
 
 
-def test_a_lost_cursor_means_measuring_anew_and_nothing_worse(night, broken):
+def test_a_lost_cursor_means_measuring_again_and_nothing_worse(night, broken):
     night.tick(2)
     night.cursor = '{"tiny": {"release": 7}}'
 
@@ -326,7 +328,7 @@ def test_a_release_that_breaks_long_after_its_watch_goes_back_too_and_the_last_g
     assert f"{V1.id} is being started" in finishes[0].reason
     night.bench.back.finish("tiny", lambda _: None)
     assert night.live.release == V1.id
-    assert night.bench.traffic.is_on(V1.id, "tiny")
+    assert night.bench.traffic.is_on(V1)
 
 
 def test_a_breach_after_the_watch_must_hold_as_any_other(night, monkeypatch):

@@ -7,10 +7,9 @@ from genai_pipeline.core.model_spec import Gpu
 from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.gateways.cluster.abc import ClusterEvent
 from genai_pipeline.rollout.pools.node_probe import PROBE_LABEL, NodeProbe, probe_answer, probe_pod
-from tests.fakes.world import PROFILE, FakeCluster
+from tests.fakes.world import EKS, FakeCluster
 
 GPU = Gpu.model_validate({"instance-family": "g6e", "count": 2})
-PROFILE = replace(PROFILE, name="kubernetes")
 
 SCHEDULER_NO = ("FailedScheduling", "0/1 nodes are available: 1 node(s) had untolerated taint {nvidia.com/gpu: true}.")
 KARPENTER_NO = ("FailedScheduling", "Failed to schedule pod, did not tolerate taint (taint=nvidia.com/gpu=true)")
@@ -42,7 +41,7 @@ class Talking(FakeCluster):
 
 
 def probe(cluster):
-    return NodeProbe(cluster, PROFILE, 30, 60, cluster.sleep, lambda: cluster.now)
+    return NodeProbe(cluster, EKS, 30, 60, cluster.sleep, lambda: cluster.now)
 
 
 def test_a_pod_that_scheduler_and_karpenter_keep_off_passes_with_karpenters_words():
@@ -72,7 +71,7 @@ def test_a_karpenter_that_says_nothing_proves_nothing():
     assert cluster.now == pytest.approx(30, abs=1)
 
 
-def test_a_new_node_is_told_from_one_that_ran():
+def test_a_new_node_is_distinguished_from_one_that_ran():
     new = probe(Talking(SCHEDULER_NO, NOMINATED, ("", ""), SCHEDULED)).provision(GPU)
     there = probe(Talking(SCHEDULED)).provision(GPU)
 
@@ -121,7 +120,7 @@ def test_the_probe_is_removed_whatever_happens(cluster):
 
 def test_a_probe_left_over_is_taken_over_and_an_ended_one_removed():
     cluster = Talking(SCHEDULED)
-    cluster.apply([probe_pod(PROFILE, GPU, "ended"), probe_pod(PROFILE, GPU, "left"), probe_pod(PROFILE, GPU, "more")])
+    cluster.apply([probe_pod(EKS, GPU, "ended"), probe_pod(EKS, GPU, "left"), probe_pod(EKS, GPU, "more")])
     cluster.objects[("Pod", "ended")]["status"] = {"phase": "Failed"}
 
     probe(cluster).provision(GPU)
@@ -139,12 +138,22 @@ def test_two_probes_never_have_the_same_name():
 
 
 def test_the_probe_asks_for_what_an_engine_asks_and_ends_by_itself():
-    pod = probe_pod(PROFILE, GPU, "p", 600)["spec"]
+    pod = probe_pod(EKS, GPU, "p", 600)["spec"]
 
     assert pod["nodeSelector"] == {"eks.amazonaws.com/instance-family": "g6e"}
     assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "2"
     assert pod["activeDeadlineSeconds"] == 600
     assert pod["automountServiceAccountToken"] is False
+
+
+def test_the_probe_selects_and_tolerates_what_the_model_file_says_and_is_no_other_models_probe():
+    gpu = Gpu.model_validate({"selector": {"zone": "a"}, "tolerations": [{"key": "sku", "operator": "Exists"}]})
+
+    probe_, plain = probe_pod(EKS, gpu, "p"), probe_pod(EKS, Gpu(), "p")
+
+    assert probe_["spec"]["nodeSelector"] == {"eks.amazonaws.com/instance-family": "g6e", "zone": "a"}
+    assert [t["key"] for t in probe_["spec"]["tolerations"]] == ["nvidia.com/gpu", "sku"]
+    assert probe_["metadata"]["labels"][PROBE_LABEL] != plain["metadata"]["labels"][PROBE_LABEL] == "gpu-g6e-1"
 
 
 def test_the_newest_word_counts():

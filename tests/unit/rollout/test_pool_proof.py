@@ -3,14 +3,14 @@ from dataclasses import replace
 import pytest
 
 from genai_pipeline.core.errors import UnknownKind
-from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.verdict import failed, inconclusive, passed
 from genai_pipeline.gateways.cluster.abc import Applied
 from genai_pipeline.rollout.pools.pool_proof import PoolProof
-from tests.fakes.world import PROFILE, FakeCluster
+from tests.fakes.model_texts import model_with_tools
+from tests.fakes.world import EKS, KUBERNETES, PROFILE, FakeCluster
 
-GPU = parse_model("name: big\nsource: {hub: a/b}\nserving: {gpu: {instance-family: g6e}}\n", "f")
-CPU = parse_model("name: tiny\nsource: {hub: a/b}\n", "f")
+GPU = model_with_tools("name: big\nsource: {hub: a/b}\nserving: {gpu: {instance-family: g6e}}\n", "f")
+CPU = model_with_tools("name: tiny\nsource: {hub: a/b}\n", "f")
 READY = {"conditions": [{"type": "Ready", "status": "True"}], "resources": {}}
 CHECKS = ["accepted", "requirements_known", "gpu_pool_fenced", "selectors_match", "gpu_node_comes"]
 
@@ -57,7 +57,7 @@ class Probe:
 
 
 def prove(cluster, specs=(GPU, CPU), probe=None, probe_gpu="auto"):
-    profile = replace(PROFILE, name="kubernetes", probe_gpu=probe_gpu)
+    profile = replace(EKS, probe_gpu=probe_gpu)
     return PoolProof(cluster, profile, probe or Probe(), lambda _: None).prove(specs)
 
 
@@ -65,7 +65,7 @@ def outcomes(proof):
     return {v.check: str(v.outcome) for v in proof.verdicts}
 
 
-def test_on_one_machine_the_judgement_is_static_and_says_so():
+def test_where_nothing_acts_on_pools_the_judgement_is_static_and_says_so():
     proof = prove(FakeCluster())
 
     assert proof.form == "static"
@@ -185,10 +185,13 @@ def test_the_form_stands_in_the_evidence():
     assert Applied("NodePool", "gpu", "created").enforced
 
 
-def test_where_no_karpenter_can_run_nothing_waits_for_it():
-    waits = []
-    profile = replace(PROFILE, name="local")
+@pytest.mark.parametrize("profile", [PROFILE, KUBERNETES])
+def test_outside_eks_no_pool_is_judged_applied_or_waited_for(profile):
+    cluster, waits, probe = Karpenter(answers_at=9), [], Probe()
 
-    proof = PoolProof(Karpenter(answers_at=9), profile, Probe(), sleep=waits.append).prove([CPU])
+    proof = PoolProof(cluster, profile, probe, sleep=waits.append).prove([GPU, CPU])
 
-    assert (proof.form, waits) == ("static", [])
+    assert (proof.form, waits, probe.asked) == ("none", [], [])
+    assert proof.verdicts == []
+    assert FakeCluster.list(cluster, "NodePool") == []
+    assert FakeCluster.list(cluster, "NetworkPolicy")

@@ -2,15 +2,17 @@ import copy
 
 import pytest
 
-from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.release import Release
 from genai_pipeline.k8s.render import render_agent, render_engine, render_node_pools
 from genai_pipeline.rollout.pools.pool_requirements import judge_requirements, pod_problems, pool_problems
-from tests.fakes.world import PROFILE
+from tests.fakes.model_texts import model_with_tools
+from tests.fakes.world import EKS as ON_EKS
 
 EKS = "eks.amazonaws.com/"
-GPU = parse_model("name: big\nsource: {hub: a/b}\nserving: {gpu: {instance-family: p5, reservation: required}}\n", "f")
-CPU = parse_model("name: tiny\nsource: {hub: a/b}\n", "f")
+GPU = model_with_tools(
+    "name: big\nsource: {hub: a/b}\nserving: {gpu: {instance-family: p5, reservation: required}}\n", "f"
+)
+CPU = model_with_tools("name: tiny\nsource: {hub: a/b}\n", "f")
 
 
 def pool(*requirements, **template):
@@ -27,16 +29,16 @@ def said(found):
 
 @pytest.fixture
 def ours():
-    pools = [o for o in render_node_pools(PROFILE, [GPU, CPU]) if o["kind"] == "NodePool"]
+    pools = [o for o in render_node_pools(ON_EKS, [GPU, CPU]) if o["kind"] == "NodePool"]
     release = Release.of(GPU, "a" * 40)
-    return pools, [render_engine(GPU, release, PROFILE)[0], render_agent(GPU, release, PROFILE, "http://")[0]]
+    return pools, [render_engine(GPU, release, ON_EKS)[0], render_agent(GPU, release, ON_EKS, "http://")[0]]
 
 
 def test_our_own_pools_and_pods_can_be_met(ours):
     verdict = judge_requirements(*ours)
 
     assert verdict.passed
-    assert verdict.summary == "Every requirement of 3 pools and 2 deployments can be met."
+    assert verdict.summary == "Every requirement of 3 pools and 2 workloads can be met."
 
 
 @pytest.mark.parametrize(
@@ -114,7 +116,7 @@ def test_a_class_that_auto_mode_ignores_is_found():
     assert "nodeClassRef is EC2NodeClass.karpenter.k8s.aws" in said(pool_problems(pool(ref=ref)))
 
 
-def test_a_label_of_the_pools_own_template_is_held_against_its_requirements():
+def test_a_label_of_the_pools_own_template_is_compared_with_its_requirements():
     contradicting = pool((f"{EKS}instance-family", "In", ["g6e"]), labels={f"{EKS}instance-family": "m7i"})
 
     assert "no instance of Auto Mode has" in said(pool_problems(contradicting))
@@ -128,7 +130,7 @@ def test_a_label_of_the_pools_own_template_is_held_against_its_requirements():
         ({f"{EKS}instance-family": "p5", f"{EKS}instance-gpu-name": "l4"}, "no instance of Auto Mode has"),
     ],
 )
-def test_a_pods_node_selector_is_held_to_the_same(ours, selector, means):
+def test_a_pods_node_selector_is_judged_by_the_same(ours, selector, means):
     deployment = copy.deepcopy(ours[1][0])
     deployment["spec"]["template"]["spec"]["nodeSelector"] = selector
 

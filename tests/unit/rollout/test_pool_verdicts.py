@@ -2,27 +2,27 @@ import copy
 
 import pytest
 
-from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.release import Release
 from genai_pipeline.gateways.cluster.abc import Applied, Difference
 from genai_pipeline.k8s.render import render_engine, render_node_pools
 from genai_pipeline.rollout.pools.instance_types import packaged
 from genai_pipeline.rollout.pools.pool_verdicts import judge_accepted, judge_gpu_fence, judge_selectors
-from tests.fakes.world import PROFILE
+from tests.fakes.model_texts import model_with_tools
+from tests.fakes.world import EKS
 
-GPU = parse_model("name: big\nsource: {hub: a/b}\nserving: {gpu: {instance-family: p5}}\n", "f")
-CPU = parse_model("name: tiny\nsource: {hub: a/b}\n", "f")
+GPU = model_with_tools("name: big\nsource: {hub: a/b}\nserving: {gpu: {instance-family: p5}}\n", "f")
+CPU = model_with_tools("name: tiny\nsource: {hub: a/b}\n", "f")
 
 KNOWN = packaged("us-east-1")
 
 
 @pytest.fixture
 def pools():
-    return render_node_pools(PROFILE, [GPU, CPU])
+    return render_node_pools(EKS, [GPU, CPU])
 
 
 def deployment(spec):
-    return render_engine(spec, Release.of(spec, "a" * 40), PROFILE)[0]
+    return render_engine(spec, Release.of(spec, "a" * 40), EKS)[0]
 
 
 def gpu_pool(pools):
@@ -77,12 +77,19 @@ def test_the_gpu_limit_leaves_room_for_a_surge(pools):
     assert int(gpu_pool(pools)["spec"]["limits"]["nvidia.com/gpu"]) >= 2
 
 
-def test_an_amd_gpu_is_not_the_resource_that_an_engine_requests(pools):
-    amd = parse_model("name: big\nsource: {hub: a/b}\nserving: {gpu: {instance-family: g4ad}}\n", "f")
-    nvidia = parse_model("name: big\nsource: {hub: a/b}\nserving: {gpu: {instance-family: g4dn}}\n", "f")
+@pytest.mark.parametrize("resource", ["nvidia.com/mig-1g.10gb", "amd.com/gpu"])
+def test_a_resource_that_auto_modes_nodes_do_not_offer_finds_no_pool(resource):
+    spec = model_with_tools(f"name: big\nsource: {{hub: a/b}}\nserving: {{gpu: {{resource: {resource}}}}}\n", "f")
 
-    assert judge_selectors(render_node_pools(PROFILE, [nvidia]), [deployment(nvidia)], KNOWN).passed
-    verdict = judge_selectors(render_node_pools(PROFILE, [amd]), [deployment(amd)], KNOWN)
+    assert not judge_selectors(render_node_pools(EKS, [spec]), [deployment(spec)], KNOWN).passed
+
+
+def test_an_amd_gpu_is_not_the_resource_that_an_engine_requests(pools):
+    amd = model_with_tools("name: big\nsource: {hub: a/b}\nserving: {gpu: {instance-family: g4ad}}\n", "f")
+    nvidia = model_with_tools("name: big\nsource: {hub: a/b}\nserving: {gpu: {instance-family: g4dn}}\n", "f")
+
+    assert judge_selectors(render_node_pools(EKS, [nvidia]), [deployment(nvidia)], KNOWN).passed
+    verdict = judge_selectors(render_node_pools(EKS, [amd]), [deployment(amd)], KNOWN)
 
     assert not verdict.passed
     assert "No pool can host big-" in verdict.summary

@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 from genai_pipeline.core.errors import AgentUnavailable, EngineUnavailable
-from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.release import Release
 from genai_pipeline.rollout.switch.candidates import Candidates
+from tests.fakes.model_texts import model_with_tools
 from tests.fakes.world import PROFILE, World
 
-SPEC = parse_model("name: tiny\nsource: {hub: a/b}\n", "f")
+SPEC = model_with_tools("name: tiny\nsource: {hub: a/b}\n", "f")
 RELEASE = Release.of(SPEC, "a" * 40)
 
 

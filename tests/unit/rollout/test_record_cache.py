@@ -1,11 +1,11 @@
 import pytest
 
 from genai_pipeline.core.errors import StoreUnavailable, Unavailable
-from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.record import Phase, live_key, record_key
 from genai_pipeline.core.release import Release
 from genai_pipeline.rollout.record.record_cache import RecordCache
 from genai_pipeline.rollout.record.records import Records
+from tests.fakes.model_texts import model_with_tools
 from tests.fakes.store import MemoryStore
 
 
@@ -18,7 +18,7 @@ class Counted(MemoryStore):
 
 
 def spec(name):
-    return parse_model(f"name: {name}\nsource: {{hub: a/b}}\n", name)
+    return model_with_tools(f"name: {name}\nsource: {{hub: a/b}}\n", name)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_unchanged_records_cost_one_listing_for_all_models(store, records):
     assert books["a"].live.release == Release.of(spec("a"), "0" * 40).id
 
 
-def test_what_somebody_else_wrote_is_read_at_once(store, records):
+def test_what_someone_else_wrote_is_read_at_once(store, records):
     ledger, release = RecordCache(store), Release.of(spec("a"), "1" * 40)
     ledger.read(["a", "b"])
     records.update("a", release.id, lambda r: r.in_phase(Phase.REJECTED, "bad"))

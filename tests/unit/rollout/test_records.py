@@ -1,14 +1,14 @@
 import pytest
 
 from genai_pipeline.core.errors import NotFound, StoreConflict
-from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.record import Phase, record_key
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import passed
 from genai_pipeline.rollout.record.records import Records
+from tests.fakes.model_texts import model_with_tools
 from tests.fakes.store import MemoryStore
 
-SPEC = parse_model("name: tiny\nsource: {hub: a/b}\n", "tiny.yaml")
+SPEC = model_with_tools("name: tiny\nsource: {hub: a/b}\n", "tiny.yaml")
 RELEASE = Release.of(SPEC, "a" * 40)
 NEXT = Release.of(SPEC, "b" * 40)
 

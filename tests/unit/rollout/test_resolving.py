@@ -3,12 +3,12 @@ import threading
 import pytest
 
 from genai_pipeline.core.errors import GenaiError, HubUnavailable, Unavailable
-from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.rollout.control.resolving import Resolver
+from tests.fakes.model_texts import model_with_tools
 
 
 def spec(name, repository=None):
-    return parse_model(f"name: {name}\nsource: {{hub: owner/{repository or name}}}\n", name)
+    return model_with_tools(f"name: {name}\nsource: {{hub: owner/{repository or name}}}\n", name)
 
 
 class Hub:
@@ -44,7 +44,7 @@ def test_models_of_one_source_ask_it_once(hub):
     assert hub.asked == ["owner/same"]
 
 
-def test_every_tick_asks_anew(hub):
+def test_every_tick_asks_again(hub):
     resolver = Resolver(hub)
     resolver.revisions([spec("a")])
     resolver.revisions([spec("a")])

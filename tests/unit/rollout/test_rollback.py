@@ -54,7 +54,7 @@ def phase(bench, release):
 def assert_all_is_back_on(bench, release, bad=V2):
     live = bench.records.live("tiny")
     assert (live.release, live.watched_until, live.rolled_back) == (release.id, None, None)
-    assert bench.traffic.is_on(release.id, "tiny")
+    assert bench.traffic.is_on(release)
     assert bench.candidates.is_warm(release)
     assert (phase(bench, release), phase(bench, bad)) == (Phase.LIVE, Phase.ROLLED_BACK)
     assert bench.world.cluster.get("Deployment", bad.object_name) is None
@@ -65,7 +65,7 @@ def test_a_warm_last_good_release_has_the_traffic_as_soon_as_it_is_begun(bench):
     begun = begin(bench)
 
     assert (begun.bad, begun.to, begun.moved) == (V2.id, V1.id, True)
-    assert bench.traffic.is_on(V1.id, "tiny")
+    assert bench.traffic.is_on(V1)
     assert bench.records.live("tiny").release == V1.id
     assert not [line for line in bench.world.cluster.log if line.startswith(("scale", "delete"))]
 
@@ -93,7 +93,7 @@ def test_a_cold_target_is_started_before_the_traffic_moves(bench):
     bench.candidates.stop(V1)
 
     assert not begin(bench).moved
-    assert bench.traffic.is_on(V2.id, "tiny")
+    assert bench.traffic.is_on(V2)
     assert "is still live" in bench.back.unfinished("tiny")
     said = finish(bench)
 
@@ -101,7 +101,7 @@ def test_a_cold_target_is_started_before_the_traffic_moves(bench):
     assert_all_is_back_on(bench, V1)
 
 
-def test_a_target_whose_objects_are_gone_is_made_anew(bench):
+def test_a_target_whose_objects_are_gone_is_made_again(bench):
     bench.candidates.remove(V1)
     begin(bench)
 
@@ -184,7 +184,7 @@ def test_a_last_good_release_that_was_rejected_since_is_no_target(bench):
     with pytest.raises(Refused, match="rolled out again"):
         begin(bench)
 
-    assert bench.traffic.is_on(V2.id, "tiny")
+    assert bench.traffic.is_on(V2)
     assert phase(bench, V2) is Phase.LIVE
 
 
@@ -197,7 +197,7 @@ def test_a_target_that_is_not_proven_is_refused(bench, unproven):
     with pytest.raises(Refused, match="not proven"):
         begin(bench, to=V3.id)
 
-    assert bench.traffic.is_on(V2.id, "tiny")
+    assert bench.traffic.is_on(V2)
 
 
 def test_a_named_target_whose_weights_were_pruned_is_refused_and_the_live_one_stays_as_it_was(bench):
@@ -237,7 +237,7 @@ def test_a_rollback_that_a_cut_over_overtook_follows_the_pointer(bench, monkeypa
     with pytest.raises(StoreConflict, match=f"{V3.id} is live"):
         begin(bench)
 
-    assert bench.traffic.is_on(V3.id, "tiny")
+    assert bench.traffic.is_on(V3)
     assert bench.records.live("tiny").release == V3.id
 
 
@@ -248,7 +248,7 @@ def test_traffic_that_is_not_where_the_pointer_says_goes_back_there(bench):
 
     finish(bench)
 
-    assert bench.traffic.is_on(V2.id, "tiny")
+    assert bench.traffic.is_on(V2)
     assert phase(bench, V2) is Phase.LIVE
 
 

@@ -4,15 +4,15 @@ from datetime import datetime
 import pytest
 
 from genai_pipeline.core.checks import CHECKS
-from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.record import Live, Phase, Record
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import passed
 from genai_pipeline.rollout.control.rollout_plan import RolloutStep, Situation, plan_rollout
+from tests.fakes.model_texts import model_with_tools
 
 
 def spec(rollout="max_attempts: 2"):
-    return parse_model(f"name: tiny\nsource: {{hub: a/b}}\nrollout: {{{rollout}}}\n", "tiny.yaml")
+    return model_with_tools(f"name: tiny\nsource: {{hub: a/b}}\nrollout: {{{rollout}}}\n", "tiny.yaml")
 
 
 SPEC = spec()
@@ -70,11 +70,11 @@ def test_a_release_that_ended_badly_is_not_tried_again_and_the_reason_is_given(p
 
 
 @pytest.mark.parametrize("phase", [Phase.REPLACED, Phase.LIVE])
-def test_a_release_that_was_live_before_is_proven_anew(phase):
+def test_a_release_that_was_live_before_is_proven_again(phase):
     assert step(RECORD.in_phase(phase)) is RolloutStep.REOPEN
 
 
-def test_a_superseded_release_that_is_asked_for_again_is_proven_anew_after_a_pause():
+def test_a_superseded_release_that_is_asked_for_again_is_proven_again_after_a_pause():
     superseded = RECORD.attempted().in_phase(Phase.SUPERSEDED)
 
     assert step(superseded, now="2026-01-01T00:00:05Z") is RolloutStep.NOTHING
@@ -144,7 +144,7 @@ def test_outside_its_window_nothing_starts_and_the_next_opening_is_said():
     assert step(of=spec(OFFICE_HOURS), now="2026-01-01T09:00:00Z") is RolloutStep.START
 
 
-def test_a_proven_candidate_is_held_while_the_window_is_closed_and_promoted_when_it_opens():
+def test_a_proven_candidate_waits_while_the_window_is_closed_and_is_promoted_when_it_opens():
     held = proven(RECORD.attempted())
 
     assert step(held, of=spec(OFFICE_HOURS), now="2026-01-01T01:00:00Z") is RolloutStep.NOTHING
@@ -177,7 +177,7 @@ def test_an_approved_release_still_waits_for_its_window():
     assert step(approved, of=manual, now="2026-01-01T09:00:00Z") is RolloutStep.PROMOTE
 
 
-def test_promotions_are_bounded_then_the_release_is_proven_anew_then_it_is_given_up():
+def test_promotions_are_bounded_then_the_release_is_proven_again_then_it_is_given_up():
     record = replace(proven(RECORD.attempted()), promotions=2)
 
     assert step(record) is RolloutStep.START

@@ -10,7 +10,7 @@ def test_good_answers_in_a_row_settle_it():
     assert ask(["not yet", "", ""]) == ""
 
 
-def test_a_bad_answer_in_between_starts_the_count_anew():
+def test_a_bad_answer_in_between_starts_the_count_again():
     assert ask(["", "no", "", "no", "", "no", "", "no", "", "no", ""]) != ""
 
 

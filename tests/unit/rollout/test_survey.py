@@ -7,10 +7,12 @@ from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.model_spec import ReservationTerm
 from genai_pipeline.core.release import Release
 from genai_pipeline.gateways.aws.abc import Aws, InstanceType, Reservation, VcpuQuota
+from genai_pipeline.k8s.render import render_node_pools
 from genai_pipeline.rollout.capacity.survey import survey
-from tests.fakes.world import PROFILE, World
+from tests.fakes.model_texts import model_with_tools
+from tests.fakes.world import EKS, KUBERNETES, World
 
-CPU = parse_model("name: tiny\nsource: {hub: a/b}\n", "f")
+CPU = model_with_tools("name: tiny\nsource: {hub: a/b}\n", "f")
 TERMS = "name: big\nsource: {hub: a/b}\nserving: {gpu: {reservation: %s, reservation-terms: [%s]}}\n"
 
 
@@ -36,12 +38,12 @@ class FakeAws(Aws):
 
 
 def spec(reservation="required", terms="{id: cr-0a}"):
-    return parse_model(TERMS % (reservation, terms), "f")
+    return model_with_tools(TERMS % (reservation, terms), "f")
 
 
 def look(model, aws=None, world=None, live=None):
     gateways = replace((world or World()).gateways(), aws=aws)
-    return survey(gateways, PROFILE, model, Release.of(model, "a" * 40), live)
+    return survey(gateways, EKS, model, Release.of(model, "a" * 40), live)
 
 
 def test_the_model_files_terms_are_asked_for():
@@ -61,7 +63,7 @@ def test_without_terms_of_its_own_a_model_takes_what_the_node_classes_select():
         [{"kind": "NodeClass", "metadata": {"name": "genai"}, "spec": {"capacityReservationSelectorTerms": terms}}]
     )
 
-    look(parse_model("name: big\nsource: {hub: a/b}\nserving: {gpu: {reservation: required}}\n", "f"), aws, world)
+    look(model_with_tools("name: big\nsource: {hub: a/b}\nserving: {gpu: {reservation: required}}\n", "f"), aws, world)
 
     assert aws.asked == [ReservationTerm(tags={"app": "chat"}, owner="123456789012")]
 
@@ -84,9 +86,9 @@ def test_without_an_ec2_the_reservation_is_unread_and_the_quota_none_to_mind():
 
 
 @pytest.mark.parametrize(
-    "model", [CPU, parse_model("name: big\nsource: {hub: a/b}\nserving: {gpu: {count: 1}}\n", "f")]
+    "model", [CPU, model_with_tools("name: big\nsource: {hub: a/b}\nserving: {gpu: {count: 1}}\n", "f")]
 )
-def test_ec2_is_not_asked_for_a_reservation_that_nobody_wants(model):
+def test_ec2_is_not_asked_for_a_reservation_that_no_one_wants(model):
     aws = FakeAws()
 
     look(model, aws)
@@ -107,11 +109,42 @@ def test_the_live_release_is_known_by_model_and_release():
     assert look(CPU, world=world).live == []
 
 
-def test_pools_on_which_nobody_acts_say_nothing_of_room():
+def test_pools_on_which_no_one_acts_say_nothing_of_room():
     world = World()
     world.cluster.apply([{"kind": "NodePool", "metadata": {"name": "gpu"}, "spec": {"template": {"spec": {}}}}])
 
     assert look(CPU, world=world).pools is None
+
+
+def test_outside_eks_no_instance_type_and_no_price_of_ec2_is_known():
+    gateways = World().gateways()
+
+    found = {
+        p.name: survey(gateways, p, CPU, Release.of(CPU, "a" * 40), None).instance_types for p in (EKS, KUBERNETES)
+    }
+
+    assert found["eks"].types
+    assert not found["kubernetes"].types
+
+
+def test_pools_that_come_before_the_release_count_as_they_will_be():
+    world, profile = World(), EKS
+    gateways = replace(world.gateways(), aws=FakeAws())
+    model = spec("none", "")
+    pools = [o for o in render_node_pools(profile, [model]) if o["kind"] == "NodePool"]
+    gpu = next(o for o in pools if "gpu" in o["metadata"]["name"])
+    narrow = {**gpu, "spec": {**gpu["spec"], "limits": {"nvidia.com/gpu": 0}}, "status": {"resources": {}}}
+    world.cluster.objects["NodePool", gpu["metadata"]["name"]] = narrow
+
+    def best(next_pools):
+        found = survey(gateways, profile, model, Release.of(model, "a" * 40), None, next_pools)
+        return found.pools[0][0] if found.pools and found.pools[0] else None
+
+    assert best([]).replicas == 0
+    assert best(pools).replicas > 0
+    world.cluster.objects.clear()
+    assert best([]) is None
+    assert best(pools).new_node.name == "g6e.xlarge"
 
 
 @pytest.mark.parametrize(
@@ -126,14 +159,14 @@ def test_pools_on_which_nobody_acts_say_nothing_of_room():
 )
 def test_a_wrong_term_is_refused_with_its_line(reservation, terms, means):
     with pytest.raises(ModelFileError) as refused:
-        spec(reservation, terms)
+        parse_model(TERMS % (reservation, terms), "f")
 
     assert "f:3: serving.gpu" in str(refused.value)
     assert means in str(refused.value)
 
 
 def test_leave_for_downtime_is_no_part_of_a_release():
-    allowed = parse_model("name: tiny\nsource: {hub: a/b}\nrollout: {allow_downtime: true}\n", "f")
+    allowed = model_with_tools("name: tiny\nsource: {hub: a/b}\nrollout: {allow_downtime: true}\n", "f")
 
     assert Release.of(allowed, "a" * 40) == Release.of(CPU, "a" * 40)
     assert not CPU.rollout.allow_downtime

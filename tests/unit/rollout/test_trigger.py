@@ -1,9 +1,9 @@
 from dataclasses import replace
 
-from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.record import Record
 from genai_pipeline.core.release import Release
 from genai_pipeline.rollout.control.trigger import trigger_of
+from tests.fakes.model_texts import model_with_tools
 
 TEXT = """
 name: tiny
@@ -13,7 +13,7 @@ serving: {image: %s, args: {max-model-len: %d}, env: {GREETING: %s}}
 
 
 def spec(image="a", length=512, token="t1"):
-    return parse_model(TEXT % (image, length, token), "tiny.yaml")
+    return model_with_tools(TEXT % (image, length, token), "tiny.yaml")
 
 
 def live(of=None):
@@ -33,7 +33,7 @@ def test_a_changed_serving_section_names_each_field_with_both_values():
     assert trigger(spec("b", 1024)) == "serving.args.max-model-len: 512 -> 1024 · serving.image: a -> b"
 
 
-def test_values_of_the_environment_are_not_told():
+def test_values_of_the_environment_are_not_shown():
     assert trigger(spec(token="s3cret")) == "serving.env.GREETING changed"
 
 

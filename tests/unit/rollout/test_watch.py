@@ -1,22 +1,24 @@
 """The judgement over a live release: what rolls back, and every lie that must not."""
 
-import json
 import math
 from dataclasses import replace
 
 import pytest
+from pydantic import TypeAdapter
 
 from genai_pipeline.core.facts import Facts, ServingFigures, WatchSummary
-from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.record import Record
+from genai_pipeline.core.task import Task
 from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.gateways.metrics.abc import EngineMetrics
 from genai_pipeline.rollout.watch.judgement import look
 from genai_pipeline.rollout.watch.limits import limits_of
 from genai_pipeline.rollout.watch.reading import Asked, Canary, Pods, Reading
 from genai_pipeline.rollout.watch.state import WatchState
+from genai_pipeline.rollout.watch.watcher import summary_of
+from tests.fakes.model_texts import model_with_tools
 
-SPEC = parse_model(
+SPEC = model_with_tools(
     "name: tiny\nsource: {hub: a/b}\ngates: {serving: {ttft_p95_ms: 800, queue_max: 30}}\n"
     "rollout: {breach: {for: 20s, times_baseline: 3, min_requests: 10}}\n",
     "tiny.yaml",
@@ -25,6 +27,7 @@ GOOD = Record(
     "tiny", "r1", "1" * 40, {}, facts=Facts(serving=ServingFigures(ttft_p95_ms=50.0, inter_token_p95_ms=40.0))
 )
 LIMITS = limits_of(SPEC, GOOD)
+CURSOR = TypeAdapter(WatchState)
 TICK_S = 5.0
 ANSWERED = Canary("answered", seconds=0.2, way_s=0.01)
 BROKEN = Canary("broken", "POST answered 500: EngineCore died.")
@@ -71,8 +74,7 @@ def watch(looks, each, limits=LIMITS, state=None):
     state = state or WatchState("r2", 0.0, 0.0)
     for n in range(looks):
         changed = each(engine, n) or {}
-        # As a cursor keeps it.
-        state = WatchState.from_json(json.loads(json.dumps(state.to_json())))
+        state = CURSOR.validate_json(CURSOR.dump_json(state))
         state, finding = look(state, engine.reading(**changed), limits)
         findings.append(finding)
         engine.pass_time()
@@ -103,7 +105,7 @@ BREACHES = {
     "queue": (lambda e, n: setattr(e, "waiting", 31), "31 requests wait in the engine, the gate is below 30"),
     "slow completion": (
         lambda e, n: {"canary": Canary("answered", seconds=6, way_s=0.01)},
-        "a short completion took 6.0 s",
+        "a short request took 6.0 s",
     ),
     "wrong agent": (
         lambda e, n: {"asked": Asked("weather-plain", False, "says Paris")},
@@ -323,7 +325,7 @@ def test_blind_looks_in_between_hide_no_breach_but_do_not_count_as_time():
     assert first >= LIMITS.hold_s / TICK_S + 2
 
 
-def test_after_a_long_pause_everything_is_measured_anew():
+def test_after_a_long_pause_everything_is_measured_again():
     def each(engine, n):
         engine.serve(20, bad=10)
         engine.pass_time(600) if n == 4 else None
@@ -348,7 +350,7 @@ def test_an_engine_that_counts_no_answers_is_judged_by_the_rest():
 def test_without_a_last_good_release_only_the_gates_count():
     limits = limits_of(SPEC, None)
 
-    assert (limits.ttft_gate_s, limits.ttft_s, limits.inter_token_s, limits.compared_with) == (0.8, None, None, "")
+    assert (limits.first_gate_s, limits.first_s, limits.inter_token_s, limits.compared_with) == (0.8, None, None, "")
     assert not breaches(watch(10, lambda e, n: e.serve(20, ttft_s=0.4), limits))
     assert not breaches(watch(10, lambda e, n: e.serve(20, ttft_s=0.6), limits))  # 0.5 to 1.0: it may keep to it
     assert "the gate is 800 ms" in breaches(watch(10, lambda e, n: e.serve(20, ttft_s=1.2), limits))[0]
@@ -358,8 +360,66 @@ def test_the_baseline_is_the_larger_of_real_traffic_and_load_test_and_has_a_floo
     fast = GOOD.with_facts(Facts(serving=ServingFigures(ttft_p95_ms=2.0), watch=WatchSummary(ttft_p95_ms=1.0)))
     real = GOOD.with_facts(Facts(watch=WatchSummary(ttft_p95_ms=90.0)))
 
-    assert limits_of(SPEC, fast).ttft_s == 0.1
-    assert limits_of(SPEC, real).ttft_s == pytest.approx(0.27)
+    assert limits_of(SPEC, fast).first_s == 0.1
+    assert limits_of(SPEC, real).first_s == pytest.approx(0.27)
+
+
+EMBEDDER = SPEC.model_copy(update={"task": Task.EMBED})
+GOOD_EMBEDDER = Record("tiny", "r1", "1" * 40, {}, facts=Facts(serving=ServingFigures(latency_p95_ms=50.0)))
+
+
+def test_a_pooling_model_is_judged_by_whole_requests_and_by_no_token():
+    def each(engine, n):
+        engine.kv = 0.99
+        engine.serve(20, gap_s=0.5)
+
+    findings = watch(30, each, limits_of(EMBEDDER, GOOD_EMBEDDER))
+
+    assert not breaches(findings)
+    assert {s.name for s in findings[-1].signals} == {
+        "canary", "canary_latency", "crash_loop", "error_rate", "latency_p95", "queue"
+    }  # fmt: skip
+    assert findings[-1].outcome is Outcome.PASSED
+
+
+@pytest.mark.parametrize(
+    ("last_good", "seconds", "words"),
+    [
+        (GOOD_EMBEDDER, 0.2, "request time p95 is 243 ms, compared with r1 the limit is 150 ms"),
+        (None, 1.2, "the gate is 800 ms"),
+        # The time to a token of a release that was for chat says nothing about a whole request.
+        (GOOD, 1.2, "the gate is 800 ms"),
+    ],
+)
+def test_a_pooling_model_that_gets_slow_is_a_breach(last_good, seconds, words):
+    limits = limits_of(EMBEDDER, last_good)
+
+    assert words in breaches(watch(10, lambda e, n: e.serve(20, ttft_s=seconds), limits))[0]
+    assert not breaches(watch(10, lambda e, n: e.serve(20, ttft_s=0.09), limits))
+
+
+def test_metrics_that_say_nothing_leave_a_pooling_model_unjudged_and_name_no_tokens():
+    findings = watch(3, lambda e, n: {"metrics": None}, limits_of(EMBEDDER, None))
+
+    unknown = {s.name for s in findings[-1].signals if s.outcome is Outcome.INCONCLUSIVE}
+    assert unknown == {"error_rate", "latency_p95", "queue"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "known", "unknown"),
+    [
+        (SPEC, {"ttft_p95_ms", "inter_token_p95_ms", "kv_cache_peak"}, {"latency_p95_ms"}),
+        (EMBEDDER, {"latency_p95_ms"}, {"ttft_p95_ms", "inter_token_p95_ms", "kv_cache_peak"}),
+    ],
+)
+def test_the_figures_of_a_whole_watch_are_those_of_the_task_and_the_next_baseline(spec, known, unknown):
+    watch(10, lambda engine, n: engine.serve(20), limits_of(spec, None))
+
+    seen = summary_of(watch.state, spec.task)
+    assert known <= seen.figures.keys()
+    assert not unknown & seen.figures.keys()
+    next_limits = limits_of(spec, Record("tiny", "r1", "1" * 40, {}, facts=Facts(watch=seen)))
+    assert next_limits.first_s == pytest.approx(0.12, rel=0.2)
 
 
 def test_what_a_watch_saw_is_summed_over_all_of_it():

@@ -1,9 +1,13 @@
 """What a look sees: as a user, through the metrics, through the cluster. Whatever fails is part of it."""
 
+import math
+from dataclasses import replace
+
 import pytest
 
 from genai_pipeline.core.errors import ClusterUnavailable, EngineBroken, EngineUnavailable, Refused
-from genai_pipeline.gateways.inference.abc import Completion
+from genai_pipeline.core.task import Task
+from genai_pipeline.gateways.inference.abc import Completion, Embedding, Score
 from genai_pipeline.rollout.watch.reading import Asked, Pods, Reader
 from tests.fakes.world import FakeInference
 from tests.unit.rollout.test_cutover import V1, V2, Bench
@@ -58,10 +62,32 @@ def test_a_release_that_is_well_answers_has_metrics_and_pods(bench):
         ("Hello!", "answered"),
     ],
 )
-def test_an_answer_is_told_from_an_error_and_from_silence(bench, monkeypatch, answer, kind):
+def test_an_answer_is_distinguished_from_an_error_and_from_silence(bench, monkeypatch, answer, kind):
     answers(monkeypatch, answer)
 
     assert bench.reader.read(V1).canary.kind == kind
+
+
+@pytest.mark.parametrize(
+    ("task", "answer", "kind"),
+    [
+        (Task.EMBED, Embedding("tiny", (0.1, 0.2), 5), "answered"),
+        (Task.EMBED, Embedding("tiny", (0.0, 0.0), 5), "broken"),
+        (Task.SCORE, Score("tiny", 0.0, 5), "answered"),
+        (Task.SCORE, Score("tiny", math.nan, 5), "broken"),
+        (Task.EMBED, Refused("POST answered 404: no such endpoint."), "elsewhere"),
+    ],
+)
+def test_a_release_is_asked_what_its_task_answers(bench, monkeypatch, task, answer, kind):
+    def ask(self, asked, *args, **kwargs):
+        assert asked is task
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(FakeInference, "ask", ask)
+
+    assert bench.reader.read(replace(V1, task=task)).canary.kind == kind
 
 
 def test_another_release_at_the_stable_address_says_nothing_of_the_one_watched(bench):

@@ -13,17 +13,17 @@ import yaml
 from genai_pipeline.cli.staging_view import plan_page
 from genai_pipeline.core.errors import AccessDenied, IncompleteModel
 from genai_pipeline.core.manifest import staged_prefix
-from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.source_spec import Source
 from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.gateways.hub.sources import source_of
 from genai_pipeline.staging.commit import committed
-from genai_pipeline.staging.loadable import require_loadable
+from genai_pipeline.staging.loadable import judge_loadable, require_loadable
 from genai_pipeline.staging.stager import Stager
 from genai_pipeline.staging.staging_verdicts import judge_snapshot
 from genai_pipeline.staging.transfer_plan import plan_staging
 from genai_pipeline.staging.verify import published_by, verify_staged
 from tests.fakes.families import FAMILIES
+from tests.fakes.model_texts import model_with_tools
 from tests.fakes.store import MemoryStore
 from tests.fakes.weights import safetensors
 from tests.fakes.world import FakeHub
@@ -210,15 +210,31 @@ def test_a_hub_that_is_down_makes_it_inconclusive():
     assert verdicts["weights_loadable"].outcome is Outcome.INCONCLUSIVE
 
 
-def test_a_missing_chat_template_is_a_warning_before_a_gpu_is_asked_for():
+def loadable(files, chats=True, has_agent=True, **args):
+    repository = Repository(files)
+    return judge_loadable(repository.snapshot, repository.source, args, chats, has_agent)
+
+
+def test_a_model_that_must_chat_and_has_no_template_fails_before_a_gpu_is_asked_for():
     files = {path: body for path, body in BOTH.items() if not path.startswith("chat_template")}
 
-    silent, told = Repository(files).verdict(), Repository(files).verdict(**{"tokenizer-mode": "mistral"})
+    silent, given = loadable(files), loadable(files, **{"tokenizer-mode": "mistral"})
 
-    assert (silent.outcome, told.outcome) == (Outcome.PASSED, Outcome.PASSED)
-    assert "Warning: There is no chat template" in silent.summary
+    assert (silent.outcome, given.outcome) == (Outcome.FAILED, Outcome.PASSED)
     assert "tokenizer-mode: mistral" in silent.summary
-    assert "Warning" not in told.summary
+    assert loadable(files, chats=False).outcome is Outcome.PASSED
+    assert loadable(files, **{"chat-template": "/t.jinja"}).outcome is Outcome.PASSED
+
+
+def test_parsers_that_do_not_fit_the_template_are_warnings():
+    files = SHARDED | {"chat_template.jinja": b"[TOOL_CALLS]</think>"}
+    wrong = {"enable-auto-tool-choice": True, "tool-call-parser": "hermes"}
+    right = wrong | {"tool-call-parser": "mistral", "reasoning-parser": "mistral"}
+
+    assert [len(loadable(files, **args).evidence["warnings"]) for args in ({}, wrong, right)] == [2, 2, 0]
+    assert len(loadable(files, has_agent=False).evidence["warnings"]) == 1
+    assert loadable(files, chats=False).evidence["warnings"] == []
+    assert {loadable(files, **args).outcome for args in ({}, wrong, right)} == {Outcome.PASSED}
 
 
 def test_ranks_of_a_sharded_state_need_their_loader():
@@ -254,7 +270,7 @@ def test_the_text_of_the_licence_counts_where_the_card_states_none():
 
 def test_the_first_model_file_of_the_readme_works_as_it_is_printed():
     (text,) = re.findall(r"```yaml\n(name: .*?)```", Path("README.md").read_text(), re.DOTALL)
-    spec = parse_model(text, "README.md")
+    spec = model_with_tools(text, "README.md")
     (family,) = [family for family in FAMILIES if family.like == spec.source.hub]
     inner, store = FakeHub(), MemoryStore()
     revision = inner.publish("v1", files=family.files)

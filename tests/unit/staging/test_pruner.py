@@ -8,7 +8,7 @@ import pytest
 
 from genai_pipeline.core.errors import Refused, StoreUnavailable
 from genai_pipeline.core.manifest import CACHES, Manifest, manifest_key, staged_prefix
-from genai_pipeline.core.model_file import ModelFiles, parse_model
+from genai_pipeline.core.model_file import ModelFiles
 from genai_pipeline.core.record import Live, Phase, Record, live_key, record_key
 from genai_pipeline.core.release import Release
 from genai_pipeline.staging.lease import LEASES, PRUNE_LEASE_S, STAGE_LEASE_S
@@ -16,13 +16,14 @@ from genai_pipeline.staging.prune_decision import Fate, Reference
 from genai_pipeline.staging.pruner import Pruner
 from genai_pipeline.staging.references import references_to
 from genai_pipeline.staging.stager import Stager
+from tests.fakes.model_texts import model_with_tools
 from tests.fakes.store import MemoryStore
 from tests.fakes.weights import safetensors_of
 from tests.fakes.world import FakeHub
 
 DAY = 86400.0
 START = 1_800_000_000.0
-SPEC = parse_model("name: tiny\nsource: {hub: owner/tiny, ref: main}\n", "models/tiny.yaml")
+SPEC = model_with_tools("name: tiny\nsource: {hub: owner/tiny, ref: main}\n", "models/tiny.yaml")
 WEIGHTS = safetensors_of(5000)
 
 
@@ -428,7 +429,7 @@ def test_the_lease_of_a_killed_stager_keeps_for_a_day_and_no_longer(bench):
 
 
 def test_a_pruner_that_was_away_for_long_stops_when_the_model_came_back(bench, monkeypatch):
-    monkeypatch.setattr("genai_pipeline.staging.pruner.DELETED_AT_ONCE", 1)
+    bench.store.deleted_at_once = 1
     clock = [0.0]
     monkeypatch.setattr("genai_pipeline.staging.lease.time.monotonic", lambda: clock[0])
     woken = []
@@ -468,7 +469,7 @@ def test_a_store_that_stops_answering_leaves_the_lease_that_holds_stagers_up(ben
     assert bench.is_whole(bench.old) is None
 
 
-def test_conversations_of_agents_are_nobodys_leftovers(bench):
+def test_conversations_of_agents_are_no_ones_leftovers(bench):
     kept = [f"sessions/tiny/{'ab' * 16}/session.json", f"sessions/tiny/{bench.old}/agents/agent.json"]
     for key in kept:
         bench.store.put(key, b"{}")

@@ -161,7 +161,7 @@ def test_an_upload_that_another_stager_completed_is_taken_for_done(hub: FakeHub,
     assert store.parts == []
 
 
-def test_an_upload_that_another_stager_threw_away_is_begun_anew(hub: FakeHub, store: Counting):
+def test_an_upload_that_another_stager_threw_away_is_begun_again(hub: FakeHub, store: Counting):
     snapshot = published(hub)
     upload = left(store, snapshot, {1: PARTS[0]})
 

@@ -36,7 +36,7 @@ def world():
     ],
     ids=["a byte came", "a byte was stored", "the source was asked", "the store was asked"],
 )
-def test_whatever_moves_begins_the_deadline_anew(world, move):
+def test_whatever_moves_begins_the_deadline_again(world, move):
     for _ in range(3):
         world.wait(STALLED_AFTER_S * 0.9)
         move(world)

@@ -115,7 +115,7 @@ def test_files_that_the_source_has_more_or_less_of_are_named(hub, store, manifes
     [(RevisionNotFound("It is gone.", ""), "cannot be compared with: It is gone."),
      (HubUnavailable("No.", ""), "the source did not answer")],
 )  # fmt: skip
-def test_a_source_that_cannot_say_is_told_of_and_changes_nothing(hub, store, manifest, monkeypatch, error, says):
+def test_a_source_that_cannot_say_is_reported_and_changes_nothing(hub, store, manifest, monkeypatch, error, says):
     def refuse(*_):
         raise error
 

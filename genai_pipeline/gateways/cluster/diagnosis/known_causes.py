@@ -1,4 +1,4 @@
-"""Looks texts up in the table of known causes, `known_causes.yaml`."""
+"""Looks texts up in the tables of known causes, `known_causes.yaml` and `ray_causes.yaml`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal
 
 import yaml
 
-Source = Literal["engine_logs", "api_server", "scheduler"]
+Source = Literal["engine_logs", "api_server", "scheduler", "kuberay", "serve", "ray_logs"]
 _CHATTER = re.compile(r"^(?:\([^)]*\) )?(?:INFO|DEBUG|WARNING)\b|^\s*warnings\.warn|\w*Warning: ")
 """Lines that engines print although all is well. They also mention missing modules, memory and arguments."""
 
@@ -47,7 +47,8 @@ def likely_cause(log: str) -> Cause | None:
 
 @cache
 def _table() -> dict[Source, list[tuple[re.Pattern[str], Cause]]]:
-    sections = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+    files = [Path(__file__).with_name(f"{name}_causes.yaml") for name in ("known", "ray")]
+    sections = {k: rows for file in files for k, rows in yaml.safe_load(file.read_text(encoding="utf-8")).items()}
     return {
         source: [
             (re.compile(pattern, re.MULTILINE), Cause(row["cause"], row["remedy"], row.get("final", False)))

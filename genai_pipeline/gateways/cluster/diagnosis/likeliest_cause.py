@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,13 +20,13 @@ def cause_of(
     logs: str = "",
     pools: Sequence[Mapping[str, Any]] | None = None,
 ) -> Cause | None:
-    """Return the likeliest cause, a final one before the others; None where no cause is known.
+    """Return the likeliest cause, a final one before the others, or None where no cause is known.
 
     Args:
         pods: the Deployment's own.
         events: of these pods and their claims, newest last.
         logs: the last lines of the pods that crashed.
-        pools: the cluster's NodePools; None where they cannot be read.
+        pools: the cluster's NodePools, or None where they cannot be read.
     """
     refused = _admission_cause(deployment, pods)
     found = [refused] if refused else []
@@ -36,8 +36,14 @@ def cause_of(
         found += [logged] if logged else []
     for pod in newest:
         if not is_ready(pod):
-            found += _of_pod(pod, events, pools)
-    return next((cause for cause in found if cause.final), found[0] if found else None)
+            found += causes_of_pod(pod, events, pools)
+    return likeliest(found)
+
+
+def likeliest(found: Iterable[Cause]) -> Cause | None:
+    """Return the first final cause, or else the first one: what is final needs no other evidence."""
+    causes = list(found)
+    return next((cause for cause in causes if cause.final), causes[0] if causes else None)
 
 
 def crashes(pods: Sequence[Mapping[str, Any]]) -> int:
@@ -60,9 +66,10 @@ def _template(pod: Mapping[str, Any]) -> str | None:
     return (pod["metadata"].get("labels") or {}).get("pod-template-hash")
 
 
-def _of_pod(
+def causes_of_pod(
     pod: Mapping[str, Any], events: Sequence[ClusterEvent], pools: Sequence[Mapping[str, Any]] | None
 ) -> list[Cause]:
+    """Return the causes that a pod's status, its events and those of its claims show."""
     own = [e for e in events if e.kind == "Pod" and e.name == pod["metadata"]["name"]]
     found = [
         container_cause(pod, own),
@@ -95,7 +102,7 @@ def _claim_cause(pod: Mapping[str, Any], events: Sequence[ClusterEvent]) -> Caus
 
 
 def _admission_cause(deployment: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> Cause | None:
-    """Return why no pod can be made; None where pods can.
+    """Return why no pod can be made, or None where pods can.
 
     The Deployment itself is admitted, at most with a warning. Its ReplicaSet then cannot make pods and says so in the
     condition ReplicaFailure.

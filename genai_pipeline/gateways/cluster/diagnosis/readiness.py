@@ -1,4 +1,4 @@
-"""Tells whether a Deployment is ready, and why it never will be. Pure; for both clusters."""
+"""Tells whether a Deployment is ready, and why an object never will be. Pure; for both clusters."""
 
 from __future__ import annotations
 
@@ -19,17 +19,24 @@ EVENTS_SHOWN, LINES_SHOWN = 5, 15
 
 @dataclass(frozen=True)
 class Readiness:
-    """How far a Deployment is.
+    """How far an object is.
 
     Args:
         hopeless: why waiting longer does not help; empty while it may.
         cause: the likeliest cause so far.
+        told: what an application said of itself, where it says more than the logs of pods.
     """
 
     done: bool
     summary: str
     hopeless: str = ""
     cause: Cause | None = None
+    told: str = ""
+
+    @classmethod
+    def not_yet(cls, summary: str, cause: Cause | None, hopeless: str, told: str = "") -> Readiness:
+        """Return that it is not ready. A final cause says why it never will be, before `hopeless` does."""
+        return cls(False, summary, cause.what if cause and cause.final else hopeless, cause, told)
 
 
 def readiness_of(
@@ -45,14 +52,14 @@ def readiness_of(
         pods: the Deployment's own.
         events: of these pods and their claims, newest last.
         logs: the last lines of the pods that crashed.
-        pools: the cluster's NodePools; None where they cannot be read.
+        pools: the cluster's NodePools, or None where they cannot be read.
     """
     spec, status = deployment["spec"], deployment.get("status") or {}
     replicas = spec.get("replicas", 1)
     observed = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 1)
     counts = [status.get(key) or 0 for key in ("updatedReplicas", "replicas", "availableReplicas")]
     newest = newest_of(pods)
-    waiting = [w for pod in newest for w in _waiting(pod)]
+    waiting = [w for pod in newest for w in waits_of(pod)]
     summary = f"{counts[2]} of {replicas} replicas available, {counts[0]} updated"
     if waiting:
         summary += "; " + "; ".join(sorted(set(waiting)))
@@ -61,19 +68,21 @@ def readiness_of(
     if not observed:
         return Readiness(False, summary)
     cause = cause_of(deployment, pods, events, logs, pools)
-    hopeless = cause.what if cause and cause.final else _hopeless(deployment, newest, cause)
-    return Readiness(False, summary, hopeless, cause)
+    return Readiness.not_yet(summary, cause, _hopeless(deployment, newest, cause))
 
 
-def not_ready(deployment: str, why: str, progress: Readiness, events: Sequence[ClusterEvent], logs: str) -> NotReady:
+def not_ready(
+    kind: str, name: str, why: str, progress: Readiness, events: Sequence[ClusterEvent], logs: str
+) -> NotReady:
     """Return the error with the diagnosis: what the pods wait for, events, log lines, likely cause, remedy."""
     warnings = [e for e in events if e.type == "Warning"] or list(events)
     shown = [f"  {e.reason}: {e.message}" for e in warnings[-EVENTS_SHOWN:]]
+    logs = "\n".join(filter(None, [logs, progress.told]))
     lines = [f"  {line}" for line in logs.splitlines()[-LINES_SHOWN:]]
     # A final cause that the objects show is certain. Else the log knows best, and then the texts of events.
     final = progress.cause if progress.cause and progress.cause.final else None
     cause = final or likely_cause(logs) or progress.cause or likely_cause("\n".join([progress.summary, *shown]))
-    parts = [f"Deployment {deployment} is not ready: {why} ({progress.summary})."]
+    parts = [f"{kind} {name} is not ready: {why} ({progress.summary})."]
     if cause:
         stop = "" if cause.what.endswith("?") else "."
         parts.append(f"Likely cause: {cause.what}{stop}")
@@ -81,11 +90,11 @@ def not_ready(deployment: str, why: str, progress: Readiness, events: Sequence[C
         parts += ["Last events:", *shown]
     if lines:
         parts += ["Last log lines:", *lines]
-    remedy = cause.remedy if cause else f"See the events and logs of Deployment {deployment}."
+    remedy = cause.remedy if cause else f"See the events and logs of {kind} {name}."
     return NotReady("\n".join(parts), f"\n{remedy}")
 
 
-def _waiting(pod: Mapping[str, Any]) -> list[str]:
+def waits_of(pod: Mapping[str, Any]) -> list[str]:
     """Return what each container of the pod that is not ready waits for."""
     name, found = pod["metadata"]["name"], []
     for container in container_states(pod):
@@ -111,11 +120,18 @@ def _waiting(pod: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _hopeless(deployment: Mapping[str, Any], pods: Sequence[Mapping[str, Any]], cause: Cause | None) -> str:
+def keeps_crashing(pods: Sequence[Mapping[str, Any]], most: int = CRASHES_MAX) -> str:
+    """Return which container has crashed so often that a wait ends, or an empty text without one."""
     for pod in pods:
         for container in container_states(pod):
-            if not container["ready"] and container.get("restartCount", 0) >= CRASHES_MAX:
+            if not container["ready"] and container.get("restartCount", 0) >= most:
                 return f"container {container['name']} keeps crashing ({container['restartCount']} restarts)"
+    return ""
+
+
+def _hopeless(deployment: Mapping[str, Any], pods: Sequence[Mapping[str, Any]], cause: Cause | None) -> str:
+    if crashing := keeps_crashing(pods):
+        return crashing
     for condition in (deployment.get("status") or {}).get("conditions") or []:
         if condition["type"] == "Progressing" and condition["status"] == "False":
             return f"{condition['reason']}: {condition.get('message', '')}"

@@ -10,12 +10,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from genai_pipeline.core.did_you_mean import closest
+from genai_pipeline.core.gpu_nodes import EKS_FAMILY
 from genai_pipeline.gateways.cluster.abc import ClusterEvent
 from genai_pipeline.gateways.cluster.diagnosis.known_causes import Cause, known_cause
-from genai_pipeline.gateways.cluster.pods import GPU, is_ready, quantity, requests_of, shown
+from genai_pipeline.gateways.cluster.pods import is_of_device, is_ready, quantity, requests_of, shown
 
 _KARPENTER = "Failed to schedule pod, "
 _TAINT = re.compile(r"did not tolerate taint \(taint=(?P<taint>[^\s)]+)")
+_GPU_TAINT = re.compile(r"[^=:/]+/gpu\b")
+"""Form of the taints that keep nodes for pods with a GPU, as nvidia.com/gpu."""
 _LIMIT = re.compile(r"exceed limits for nodepool \(NodePool=(?P<pool>[^\s)]+)\)")
 _KEY = re.compile(r"key (?P<key>\S+), (?P<asked>.+?) not in (?P<offered>[^;]+)")
 _LABEL = re.compile(r'label "(?P<key>[^"]+)" does not have known values(?: \(typo of "(?P<meant>[^"]+)"\?\))?')
@@ -29,11 +32,11 @@ _FREES = "No preemption victims"
 def scheduling_cause(
     pod: Mapping[str, Any], events: Sequence[ClusterEvent], pools: Sequence[Mapping[str, Any]] | None = None
 ) -> Cause | None:
-    """Return why the pod has no node; None where it has a node, or where Karpenter starts one for it.
+    """Return why the pod has no node, or None where it has a node, or where Karpenter starts one for it.
 
     Args:
         events: of this pod, newest last.
-        pools: the cluster's NodePools; None where they cannot be read.
+        pools: the cluster's NodePools, or None where they cannot be read.
     """
     said = _scheduler_message(pod)
     if not said or (pod.get("spec") or {}).get("nodeName"):
@@ -59,30 +62,37 @@ def _scheduler_message(pod: Mapping[str, Any]) -> str:
 def _of_pools(refused: str, pod: Mapping[str, Any], pools: Sequence[Mapping[str, Any]] | None) -> Cause | None:
     """Return the cause that Karpenter names, of the pool that is meant for such a pod first."""
     taint = _untolerated(refused, pod)
-    if taint.startswith(GPU) and requests_of(pod["spec"]).get(GPU):
-        return _taint(taint, pools)
+    if _GPU_TAINT.match(taint) and _devices_of(pod):
+        return _taint(taint, pod, pools)
     return (
         _limit(refused, pod, pools)
-        or _requirement(refused, pools)
+        or _requirement(refused, pod, pools)
         or _capacity(refused, pod, pools)
-        or (_taint(taint, pools) if taint else None)
+        or (_taint(taint, pod, pools) if taint else None)
     )
+
+
+def _devices_of(pod: Mapping[str, Any]) -> set[str]:
+    """Return the resources of device plugins that the pod requests, as nvidia.com/gpu."""
+    return {name for name, amount in requests_of(pod["spec"]).items() if amount and is_of_device(name)}
 
 
 def _untolerated(refused: str, pod: Mapping[str, Any]) -> str:
     """Return the taint that keeps the pod off. The taint of GPU nodes only matters to a pod that requests a GPU."""
     found = [m["taint"] for m in _TAINT.finditer(refused)]
-    wants_gpu = bool(requests_of(pod["spec"]).get(GPU))
-    return max(found, key=lambda t: (t.startswith(GPU) == wants_gpu, not t.startswith("CriticalAddons")), default="")
+    wants_gpu = bool(_devices_of(pod))
+    meant = [(bool(_GPU_TAINT.match(t)) == wants_gpu, not t.startswith("CriticalAddons"), t) for t in found]
+    return max(meant, key=lambda one: one[:2])[2] if meant else ""
 
 
-def _taint(taint: str, pools: Sequence[Mapping[str, Any]] | None) -> Cause:
+def _taint(taint: str, pod: Mapping[str, Any], pools: Sequence[Mapping[str, Any]] | None) -> Cause:
     key = re.split(r"[=:]", taint)[0]
     having = [p["metadata"]["name"] for p in pools or () if key in (t["key"] for t in _template(p).get("taints") or ())]
     where = f" of node pool {', '.join(having)}" if having else ""
+    field = "serving.gpu.tolerations" if _devices_of(pod) else "serving.gpu"
     return Cause(
         f"The pod does not tolerate the taint {taint}{where}",
-        f"Set `serving.gpu` in the model file, or add a toleration for {key} to the pod.",
+        f"Set `{field}` in the model file, or add a toleration for {key} to the pod.",
         final=True,
     )
 
@@ -125,7 +135,7 @@ def _may_take(pool: Mapping[str, Any], pod: Mapping[str, Any], refused: str) -> 
     return all(key not in unknown and value in offered.get(key, [value]) for key, value in wanted.items())
 
 
-def _requirement(refused: str, pools: Sequence[Mapping[str, Any]] | None) -> Cause | None:
+def _requirement(refused: str, pod: Mapping[str, Any], pools: Sequence[Mapping[str, Any]] | None) -> Cause | None:
     labels = list(_LABEL.finditer(refused))
     if labels:
         match = next((m for m in labels if m["meant"]), labels[0])
@@ -134,7 +144,7 @@ def _requirement(refused: str, pools: Sequence[Mapping[str, Any]] | None) -> Cau
         hint = f". Did you mean {meant}?" if meant else ""
         return Cause(
             f"No node pool offers the label {match['key']} that the pod requires{hint}",
-            "Correct the nodeSelector or affinity of the pod, or the requirements of the node pool.",
+            f"{_correct(match['key'], pod)}, or the requirements and labels of the node pool.",
             final=True,
         )
     match = _KEY.search(refused)
@@ -143,9 +153,18 @@ def _requirement(refused: str, pools: Sequence[Mapping[str, Any]] | None) -> Cau
     offered = sorted({m["offered"].strip() for m in _KEY.finditer(refused) if m["key"] == match["key"]})
     return Cause(
         f"No node pool offers {match['asked']} that the pod requires (offered: {' · '.join(offered)})",
-        "Correct `serving.gpu.instance-family` in the model file, or the requirements of the node pool.",
+        f"{_correct(match['key'], pod)}, or the requirements of the node pool.",
         final=True,
     )
+
+
+def _correct(key: str, pod: Mapping[str, Any]) -> str:
+    """Return what to correct where no node has a label that the pod selects."""
+    if key == EKS_FAMILY:
+        return "Correct `serving.gpu.instance-family` in the model file"
+    if _devices_of(pod) and key in ((pod.get("spec") or {}).get("nodeSelector") or {}):
+        return "Correct `serving.gpu.selector` in the model file"
+    return "Correct the nodeSelector or affinity of the pod"
 
 
 def _capacity(refused: str, pod: Mapping[str, Any], pools: Sequence[Mapping[str, Any]] | None) -> Cause | None:
@@ -162,8 +181,7 @@ def _capacity(refused: str, pod: Mapping[str, Any], pools: Sequence[Mapping[str,
         )
     said_of = set(re.findall(rf"{_POOL} In \[([^\]]+)\]", refused))
     limited = pools is None or any(p["metadata"]["name"] in said_of and _is_in_use(p) for p in pools)
-    selector = (pod.get("spec") or {}).get("nodeSelector") or {}
-    wanted = ", ".join(f"{key}: {value}" for key, value in sorted(selector.items()))
+    wanted = _selected(pod)
     if wanted and "no instance type has enough resources" not in refused and _UNMET.search(refused):
         return Cause(
             f"No node pool offers an instance type with {wanted}",
@@ -178,6 +196,11 @@ def _capacity(refused: str, pod: Mapping[str, Any], pools: Sequence[Mapping[str,
     )
 
 
+def _selected(pod: Mapping[str, Any]) -> str:
+    selector = (pod.get("spec") or {}).get("nodeSelector") or {}
+    return ", ".join(f"{key}: {value}" for key, value in sorted(selector.items()))
+
+
 def _is_in_use(pool: Mapping[str, Any]) -> bool:
     """Return whether pods in the pool use up limits, which then hide larger instance types."""
     used = (pool.get("status") or {}).get("resources") or {}
@@ -186,14 +209,23 @@ def _is_in_use(pool: Mapping[str, Any]) -> bool:
 
 def _of_nodes(said: str, pod: Mapping[str, Any], pools: Sequence[Mapping[str, Any]] | None) -> Cause:
     """Return what the scheduler says of the nodes there are. More nodes may come, so it is never final."""
-    pool_hint = " There is no node pool: materialize platform/node_pools." if pools is not None and not pools else ""
+    selector = (pod.get("spec") or {}).get("nodeSelector") or {}
+    pool_hint = " There is no node pool that could bring one." if pools is not None and not pools else ""
+    if pool_hint and EKS_FAMILY in selector:
+        pool_hint = " There is no node pool: materialize platform/node_pools."
     short = re.search(r"Insufficient ([\w./-]+\w)", said)
     if short:
-        knob = {GPU: "serving.gpu.count", "cpu": "serving.resources.cpu", "memory": "serving.resources.memory_gib"}
+        knob = {"cpu": "serving.resources.cpu", "memory": "serving.resources.memory_gib"}
+        knob |= dict.fromkeys(_devices_of(pod), "serving.gpu.count")
         lower = f"Lower `{knob[short[1]]}`" if short[1] in knob else f"Ask for less {short[1]}"
         asked = shown(requests_of(pod["spec"]).get(short[1], 0.0))
         what = f"Every suitable node has insufficient {short[1]} ({asked} asked)"
         return Cause(what, f"{lower}, or add nodes.{pool_hint}")
+    if "node affinity/selector" in said and selector:
+        key = EKS_FAMILY if EKS_FAMILY in selector else next(iter(selector))
+        what = f"No node that the pod could use has the labels that its nodeSelector requires: {_selected(pod)}"
+        others = ", or tolerate the taints of the other nodes" if "untolerated taint" in said else ""
+        return Cause(what, f"{_correct(key, pod)}, or label a node{others}.{pool_hint}")
     cause = known_cause("scheduler", said)
     if cause:
         return Cause(cause.what, cause.remedy + pool_hint)

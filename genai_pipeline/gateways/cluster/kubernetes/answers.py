@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from genai_pipeline.core.errors import AccessDenied, ClusterUnavailable, GenaiError, NotFound, Refused, UnknownKind
-from genai_pipeline.gateways.cluster.kubernetes.kinds import ApiRequest
+from genai_pipeline.gateways.cluster.kinds import ApiRequest
 
 AGAIN = frozenset({429, 500, 502, 503, 504})
 ROLE = "genai-pipeline"

@@ -17,9 +17,9 @@ from typing import Any
 from genai_pipeline.core.errors import NotFound, Refused
 from genai_pipeline.gateways.cluster.abc import OURS_BY_DESIGN, Applied, Difference, Manifest, as_json
 from genai_pipeline.gateways.cluster.differences import differences
+from genai_pipeline.gateways.cluster.kinds import KINDS, ApiRequest, Kind, Verb, kind_of
 from genai_pipeline.gateways.cluster.kubernetes.answers import ApiAnswer, error_of
 from genai_pipeline.gateways.cluster.kubernetes.connection import Connection
-from genai_pipeline.gateways.cluster.kubernetes.kinds import KINDS, ApiRequest, Kind, Verb, kind_of
 
 CLOCK_GRAIN_S = 2.0
 """managedFields and the Date header count whole seconds."""

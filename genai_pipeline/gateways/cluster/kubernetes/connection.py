@@ -18,8 +18,8 @@ from urllib.parse import urlencode, urlsplit
 
 from genai_pipeline.core.errors import ClusterUnavailable
 from genai_pipeline.gateways.backoff import backoff_s, retry_after_s
+from genai_pipeline.gateways.cluster.kinds import ApiRequest
 from genai_pipeline.gateways.cluster.kubernetes.answers import ApiAnswer, error_of, parsed
-from genai_pipeline.gateways.cluster.kubernetes.kinds import ApiRequest
 
 CONNECT_S, READ_S = 4.0, 15.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0

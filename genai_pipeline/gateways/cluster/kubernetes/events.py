@@ -7,8 +7,6 @@ from typing import Any
 
 from genai_pipeline.gateways.cluster.abc import ClusterEvent
 
-POD_NAME_MAX, SUFFIX = 63, 5
-
 
 def cluster_events(events: Iterable[Mapping[str, Any]]) -> list[ClusterEvent]:
     """Return the events, newest last. A repeated event is in it once, with its count."""
@@ -18,24 +16,6 @@ def cluster_events(events: Iterable[Mapping[str, Any]]) -> list[ClusterEvent]:
 def moment(timestamp: str) -> str:
     """Return a timestamp that sorts. The API writes some with fractions of a second and some without."""
     return timestamp.removesuffix("Z")
-
-
-def about_deployment(event: Mapping[str, Any], name: str) -> bool:
-    """Return whether an event is about the Deployment, one of its ReplicaSets or one of its pods, by their names.
-
-    Controllers name these `<deployment>-<template hash>` and `<that>-<5 letters>`, cut to 63 letters.
-    """
-    about = event.get("involvedObject") or {}
-    kind, called = about.get("kind"), about.get("name") or ""
-    if kind == "Deployment":
-        return called == name
-    if kind == "ReplicaSet":
-        return called.rsplit("-", 1)[0] == name
-    if kind != "Pod":
-        return False
-    cut = len(called) == POD_NAME_MAX
-    stem = called[:-SUFFIX]
-    return called.rsplit("-", 2)[0] == name or (cut and (stem.startswith(f"{name}-") or name.startswith(stem)))
 
 
 def _event(event: Mapping[str, Any]) -> ClusterEvent:

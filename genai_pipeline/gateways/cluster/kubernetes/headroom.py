@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from genai_pipeline.gateways.cluster.abc import Headroom
-from genai_pipeline.gateways.cluster.free_resources import free_on, limits_left, quota_left
-from genai_pipeline.gateways.cluster.pods import GIB, GPU, Object
+from genai_pipeline.gateways.cluster.free_resources import free_nodes, limits_left, quota_left
+from genai_pipeline.gateways.cluster.pods import GIB, Object
 
-RESOURCES = ("cpu", "memory", GPU)
+RESOURCES = ("cpu", "memory")
+"""Only of these can a cluster have some in general. Which node has a GPU free is a matter of that node."""
 
 
 def headroom_of(
@@ -20,15 +21,15 @@ def headroom_of(
         pods: of every namespace.
         quotas: of the pipeline's namespace.
     """
-    usable = [n for n in nodes if not (n.get("spec") or {}).get("unschedulable")]
-    on_nodes = [free_on(node, pods) for node in usable]
+    every = free_nodes(nodes, pods)
+    on_nodes = [one.free for one in every if not (one.node.get("spec") or {}).get("unschedulable")]
     free: dict[str, float | None] = {r: sum(max(0.0, one.get(r, 0.0)) for one in on_nodes) for r in RESOURCES}
     for pool in pools:
         left = limits_left(pool)
         for resource, now in free.items():
             if resource in left:
                 free[resource] = None if now is None else now + max(0.0, left[resource])
-            elif resource != GPU or _has_gpus(pool):
+            else:
                 free[resource] = None
     for quota in quotas:
         for _, resource, left_over in quota_left(quota):
@@ -39,8 +40,9 @@ def headroom_of(
     return Headroom(
         memory_gib=None if memory is None else round(memory / GIB, 2),
         cpu=None if cpu is None else round(cpu, 3),
-        gpus=free[GPU],
+        gpus=None,
         source=_source(len(nodes), len(pools), len(quotas)),
+        nodes=every,
     )
 
 
@@ -51,9 +53,3 @@ def _source(nodes: int, pools: int, quotas: int) -> str:
     if quotas:
         parts.append(f"{quotas} ResourceQuotas")
     return ", ".join(parts)
-
-
-def _has_gpus(pool: Object) -> bool:
-    """Return whether a pool without a GPU limit has GPUs at all: the pipeline's GPU pools carry that taint."""
-    template = ((pool.get("spec") or {}).get("template") or {}).get("spec") or {}
-    return any(taint.get("key") == GPU for taint in template.get("taints") or [])

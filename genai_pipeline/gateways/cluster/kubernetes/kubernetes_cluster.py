@@ -19,15 +19,17 @@ from genai_pipeline.gateways.cluster.abc import (
     Difference,
     Headroom,
     Manifest,
+    Waited,
 )
+from genai_pipeline.gateways.cluster.diagnosis.waited_kinds import WAITED
+from genai_pipeline.gateways.cluster.kinds import KINDS, kind_called
 from genai_pipeline.gateways.cluster.kubernetes.apply import Applier
 from genai_pipeline.gateways.cluster.kubernetes.connection import PATIENCE_S, CallCounter, Connection, Deadline
-from genai_pipeline.gateways.cluster.kubernetes.events import about_deployment, cluster_events
+from genai_pipeline.gateways.cluster.kubernetes.events import cluster_events
 from genai_pipeline.gateways.cluster.kubernetes.headroom import headroom_of
-from genai_pipeline.gateways.cluster.kubernetes.kinds import KINDS, kind_called
 from genai_pipeline.gateways.cluster.kubernetes.pod_logs import PodLogs, labels_selector
 from genai_pipeline.gateways.cluster.kubernetes.relay import Relay
-from genai_pipeline.gateways.cluster.kubernetes.waits import DeploymentWait, wait_until_gone
+from genai_pipeline.gateways.cluster.kubernetes.waits import ReadyWait, is_about, wait_until_gone
 from genai_pipeline.gateways.cluster.kubernetes.watching import Watching
 
 Access = Literal["proxy", "direct"]
@@ -43,7 +45,7 @@ class KubernetesCluster(Cluster):
         kubeconfig: None takes $KUBECONFIG, then the pod's own account, then ~/.kube/config.
         field_manager: in whose name fields are written.
         access: how `endpoint` reaches a Service: "direct" by its ClusterIP, "proxy" through the API server. None
-            is direct within the cluster or with GENAI_CLUSTER_ACCESS=direct, else proxy.
+            is direct within the cluster, else proxy.
         patience_s: for how long a call outside a wait is repeated while the API does not answer.
     """
 
@@ -59,7 +61,7 @@ class KubernetesCluster(Cluster):
         self._connection = Connection(kubeconfig, patience_s)
         self._applier = Applier(self._connection, namespace, field_manager)
         self._logs = PodLogs(self._connection, namespace)
-        self._access = access or _access_here()
+        self._access = access or ("direct" if os.environ.get("KUBERNETES_SERVICE_HOST") else "proxy")
         self._relays: dict[str, Relay] = {}
         self._lock = threading.Lock()
 
@@ -91,8 +93,8 @@ class KubernetesCluster(Cluster):
         return self._applier.diff(objects, take_back)
 
     def events(self, kind: str, name: str) -> builtins.list[ClusterEvent]:
-        if kind == "Deployment":
-            return cluster_events(e for e in self._listed("Event", []) if about_deployment(e, name))
+        if kind in WAITED:
+            return cluster_events(e for e in self._listed("Event", []) if is_about(e, kind, name))
         about = f"involvedObject.kind={kind},involvedObject.name={name}"
         return cluster_events(self._listed("Event", [("fieldSelector", about)]))
 
@@ -127,23 +129,27 @@ class KubernetesCluster(Cluster):
     def scale(self, deployment: str, replicas: int) -> None:
         self._applier.scale(deployment, replicas)
 
-    def delete(self, kind: str, name: str, deadline_s: float = 60) -> None:
-        found, deadline = kind_called(kind), Deadline(deadline_s)
+    def delete(self, kind: str, name: str, deadline_s: float | None = 60) -> None:
+        found, deadline = kind_called(kind), None if deadline_s is None else Deadline(deadline_s)
         # Foreground: the object stays until its pods are gone, so that its end is theirs too.
         how = {"propagationPolicy": "Foreground" if found.has_pods else "Background"}
         request = found.request("delete", self.namespace, name)
         answer = self._connection.call(request, body=how, deadline=deadline, accept=(404,))
-        if answer.status < 300 and answer.content.get("kind") != "Status":
+        if deadline and answer.status < 300 and answer.content.get("kind") != "Status":
             self._wait_gone(kind, {"fieldSelector": f"metadata.name={name}"}, f"{kind} {name}", deadline)
 
     # -- waits
 
     def wait_ready(
-        self, deployment: str, deadline_s: float, on_progress: Callable[[str], None] = lambda _: None
+        self,
+        name: str,
+        deadline_s: float,
+        on_progress: Callable[[str], None] = lambda _: None,
+        kind: Waited = "Deployment",
     ) -> dict[str, Any]:
         deadline = Deadline(deadline_s)
         with Watching(self._connection, self.namespace, deadline) as watching:
-            return DeploymentWait(watching, deployment, self._logs, deadline, self._pools_now).wait(on_progress)
+            return ReadyWait(watching, kind, name, self._logs, deadline, self._pools_now).wait(on_progress)
 
     def wait_gone(self, labels: Mapping[str, str], deadline_s: float) -> None:
         self._wait_gone(
@@ -166,7 +172,7 @@ class KubernetesCluster(Cluster):
         namespace: str | None = None,
         deadline: Deadline | None = None,
     ) -> builtins.list[dict[str, Any]]:
-        """Return the objects; none for a kind whose CRD is not installed. An empty `namespace` means all of them."""
+        """Return the objects: an empty list without the CRD of the kind. An empty `namespace` means all of them."""
         request = kind_called(kind).request("list", self.namespace if namespace is None else namespace)
         answer = self._connection.call(request, query, deadline=deadline, accept=(404,))
         items = (answer.content.get("items") or []) if answer.status < 300 else []
@@ -180,8 +186,3 @@ class KubernetesCluster(Cluster):
                     atexit.register(self.close)
                 self._relays[prefix] = Relay(self._connection, prefix)
             return self._relays[prefix].url
-
-
-def _access_here() -> Access:
-    within = bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
-    return "direct" if within else "proxy"

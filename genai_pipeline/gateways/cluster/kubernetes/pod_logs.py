@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from genai_pipeline.core.errors import GenaiError
+from genai_pipeline.gateways.cluster.kinds import KINDS, ApiRequest
 from genai_pipeline.gateways.cluster.kubernetes.connection import Connection, Deadline
-from genai_pipeline.gateways.cluster.kubernetes.kinds import KINDS, ApiRequest
 
 LOG_BYTES = 512 * 1024
 PATIENCE_S = 5.0
@@ -54,9 +54,8 @@ def labels_selector(labels: Mapping[str, str]) -> str:
     return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
 
 
-def selector_of(workload: Mapping[str, Any]) -> str:
-    """Return the label selector of a Deployment as a query has it."""
-    selector = workload["spec"]["selector"]
+def selector_query(selector: Mapping[str, Any]) -> str:
+    """Return a label selector as a query has it."""
     labels = selector.get("matchLabels") or {}
     parts = [labels_selector(labels)] if labels else []
     for rule in selector.get("matchExpressions") or []:

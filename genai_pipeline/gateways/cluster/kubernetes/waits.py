@@ -1,4 +1,4 @@
-"""Waits for Deployments and pods by watching them. A hanging API server cannot stretch the deadline."""
+"""Waits for objects and pods by watching them. A hanging API server cannot stretch the deadline."""
 
 from __future__ import annotations
 
@@ -6,35 +6,41 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from genai_pipeline.core.errors import ClusterUnavailable, GenaiError, NotReady
-from genai_pipeline.gateways.cluster.abc import ClusterEvent
+from genai_pipeline.gateways.cluster.abc import ClusterEvent, Waited
 from genai_pipeline.gateways.cluster.diagnosis.likeliest_cause import claims_of, crashes, newest_of
-from genai_pipeline.gateways.cluster.diagnosis.readiness import Readiness, not_ready, readiness_of
+from genai_pipeline.gateways.cluster.diagnosis.readiness import Readiness, not_ready
+from genai_pipeline.gateways.cluster.diagnosis.waited_kinds import WAITED
 from genai_pipeline.gateways.cluster.kubernetes.connection import Deadline
-from genai_pipeline.gateways.cluster.kubernetes.events import about_deployment, cluster_events, moment
-from genai_pipeline.gateways.cluster.kubernetes.pod_logs import PodLogs, selector_of
+from genai_pipeline.gateways.cluster.kubernetes.events import cluster_events, moment
+from genai_pipeline.gateways.cluster.kubernetes.pod_logs import PodLogs, selector_query
 from genai_pipeline.gateways.cluster.kubernetes.watching import Watched, Watching
-from genai_pipeline.gateways.cluster.pods import is_of_deployment, is_ready
+from genai_pipeline.gateways.cluster.pods import is_head, is_ready
 
 SILENCE_S = 30.0
-"""A watch on the Deployment that is silent for so long is opened again. Its state decides the wait."""
+"""A watch on the object that is silent for so long is opened again. Its state decides the wait."""
 DIAGNOSIS_S = 3.0
 """Seconds after the deadline for reading the logs that the diagnosis shows."""
 LOG_LINES = 50
 
 
-class DeploymentWait:
-    """One wait for one Deployment. `pools` lists the cluster's NodePools; it is called once a pod finds no node."""
+class ReadyWait:
+    """One wait for one Deployment or RayService.
+
+    `pools` lists the cluster's NodePools; it is called once a pod finds no node.
+    """
 
     def __init__(
         self,
         watching: Watching,
-        deployment: str,
+        kind: Waited,
+        name: str,
         logs: PodLogs,
         deadline: Deadline,
         pools: Callable[[], list[dict[str, Any]]] = list,
     ) -> None:
-        self._watching, self._name, self._logs, self._deadline = watching, deployment, logs, deadline
-        self._deployments = watching.watch("Deployment", {"fieldSelector": f"metadata.name={deployment}"}, SILENCE_S)
+        self._watching, self._name, self._logs, self._deadline = watching, name, logs, deadline
+        self._kind, self._knowledge = kind, WAITED[kind]
+        self._objects = watching.watch(kind, {"fieldSelector": f"metadata.name={name}"}, SILENCE_S)
         self._pods: Watched | None = None
         self._events: Watched | None = None
         self._list_pools = pools
@@ -54,8 +60,8 @@ class DeploymentWait:
                     on_progress(said)
                 if progress.done:
                     return found
-            elif self._deployments.listed:
-                raise NotReady(f"There is no Deployment {self._name} to wait for.", "Apply it first.")
+            elif self._objects.listed:
+                raise NotReady(f"There is no {self._kind} {self._name} to wait for.", "Apply it first.")
             self._watch_the_rest(found)
             if found is not None and self._pools_seen and (progress.hopeless or self._deadline.over):
                 # The pools may have changed since they were first read.
@@ -66,13 +72,13 @@ class DeploymentWait:
             self._watching.wait(self._deadline.left_s)
 
     def _found(self) -> dict[str, Any] | None:
-        return next(iter(self._deployments.objects), None)
+        return next(iter(self._objects.objects), None)
 
     def _watch_the_rest(self, found: Mapping[str, Any] | None) -> None:
-        """Watch pods and events too, once the Deployment is known to exist and not to be ready."""
+        """Watch pods and events too, once the object is known to exist and not to be ready."""
         if found is None or self._pods is not None:
             return
-        self._pods = self._watching.watch("Pod", {"labelSelector": selector_of(found)})
+        self._pods = self._watching.watch("Pod", {"labelSelector": selector_query(self._knowledge.selector(found))})
         self._events = self._watching.watch("Event", {})
 
     def _progress_of(self, found: Mapping[str, Any]) -> Readiness:
@@ -84,7 +90,7 @@ class DeploymentWait:
             self._crashes, self._crash_log = crashes(newest), self._logs_of([p for p in newest if crashes([p])])
         if not self._pools_seen and any(e.reason == "FailedScheduling" for e in events):
             self._look_at_pools()
-        return readiness_of(found, pods, events, self._crash_log, self._pools)
+        return self._knowledge.readiness(found, pods, events, self._crash_log, self._pools)
 
     def _look_at_pools(self) -> None:
         self._pools_seen = True
@@ -94,25 +100,25 @@ class DeploymentWait:
             self._pools = None  # we may not read them: the diagnosis then says less
 
     def _own_events(self, found: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> list[ClusterEvent]:
-        """Return the events of the Deployment, its ReplicaSets, pods and claims, without those of a predecessor."""
+        """Return the events of the object, what it makes, and claims, without those of a predecessor."""
         begun = moment(found["metadata"].get("creationTimestamp") or "")
         claims = {name for pod in pods for name in claims_of(pod)}
         mine = [
             e
             for e in (self._events.objects if self._events else [])
-            if about_deployment(e, self._name) or _about_claim(e, claims)
+            if is_about(e, self._kind, self._name) or _about_claim(e, claims)
         ]
         return [e for e in cluster_events(mine) if moment(e.at) >= begun or e.kind == "PersistentVolumeClaim"]
 
     def _own_pods(self, found: Mapping[str, Any]) -> list[dict[str, Any]]:
         pods = self._pods.objects if self._pods else []
-        return [p for p in pods if is_of_deployment(p, found["metadata"]["name"])]
+        return [p for p in pods if self._knowledge.owns(p, found["metadata"]["name"])]
 
     def _not_ready(self, found: Mapping[str, Any] | None, progress: Readiness) -> GenaiError:
         trouble = self._watching.trouble
         if found is None:
             return ClusterUnavailable(
-                f"The cluster's API did not answer about Deployment {self._name} within {self._deadline.seconds:g} s"
+                f"The cluster's API did not answer about {self._kind} {self._name} within {self._deadline.seconds:g} s"
                 + (f": {trouble}." if trouble else "."),
                 "Check that it runs and that the kubeconfig names it.",
             )
@@ -120,15 +126,25 @@ class DeploymentWait:
         if trouble:
             why += f", and the cluster's API does not answer at the end: {trouble}"
         pods = self._own_pods(found)
-        return not_ready(self._name, why, progress, self._own_events(found, pods), self._logs_of(pods))
+        events, logs = self._own_events(found, pods), self._logs_of(pods)
+        if not progress.hopeless:
+            progress = self._knowledge.readiness(found, pods, events, self._crash_log or logs, self._pools)
+        return not_ready(self._kind, self._name, why, progress, events, logs)
 
     def _logs_of(self, pods: Sequence[Mapping[str, Any]]) -> str:
         waiting = [p for p in pods if not is_ready(p)]
-        newest = sorted(waiting, key=lambda p: p["metadata"].get("creationTimestamp") or "")[-1:]
+        # A worker of Ray waits for its head, which alone can say why.
+        newest = sorted(waiting, key=lambda p: (is_head(p), p["metadata"].get("creationTimestamp") or ""))[-1:]
         try:
             return self._logs.of_pods(newest, LOG_LINES, Deadline(DIAGNOSIS_S))
         except GenaiError as error:
             return f"(no log: {error})"
+
+
+def is_about(event: Mapping[str, Any], kind: str, name: str) -> bool:
+    """Return whether an event is about the object, or about what it makes."""
+    about = event.get("involvedObject") or {}
+    return WAITED[kind].is_about(about.get("kind") or "", about.get("name") or "", name)
 
 
 def wait_until_gone(watching: Watching, kind: str, selectors: Mapping[str, str], what: str, deadline: Deadline) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from genai_pipeline.core.errors import ClusterUnavailable, GenaiError
+from genai_pipeline.gateways.cluster.kinds import KINDS
 from genai_pipeline.gateways.cluster.kubernetes.connection import (
     Connection,
     Deadline,
@@ -23,7 +24,6 @@ from genai_pipeline.gateways.cluster.kubernetes.connection import (
     TemporaryAnswer,
     pause_s,
 )
-from genai_pipeline.gateways.cluster.kubernetes.kinds import KINDS
 
 WATCH_S = 300
 SILENCE_S = 65.0
@@ -37,7 +37,7 @@ class Watched:
 
     Args:
         listed: whether the server has answered yet.
-        trouble: why it does not answer now; empty where it does.
+        trouble: why it does not answer now, or an empty text where it does.
     """
 
     kind: str
@@ -104,7 +104,7 @@ class Watching:
 
     @property
     def trouble(self) -> str:
-        """Return why a watch gets no answers now; empty where all do."""
+        """Return why a watch gets no answers now, or an empty text where all do."""
         return next((w.watched.trouble for w in self._watches if w.watched.trouble), "")
 
 

@@ -66,7 +66,7 @@ def test_names_in_all_scripts_are_asked_for(place: str):
     assert ask(answer(200, j1()), place)[0].startswith(f"{place}: light rain")
 
 
-def test_a_sky_that_is_not_told_is_left_out():
+def test_a_sky_that_is_not_shown_is_left_out():
     assert ask(answer(200, j1(sky=" ")))[0] == "Zürich: 12°C, humidity 81%, wind 14 km/h"
 
 
@@ -145,7 +145,7 @@ def test_a_service_that_recovers_is_not_an_error():
     assert ask(lambda _: httpx.Response(next(statuses), content=j1()))[0].startswith("Zürich: light rain")
 
 
-def test_a_refused_connection_is_told_as_such():
+def test_a_refused_connection_is_reported_as_such():
     def refuse(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused")
 

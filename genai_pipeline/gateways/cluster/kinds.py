@@ -1,4 +1,4 @@
-"""The kinds that the pipeline uses, where the API has them, and a request about one of them.
+"""The kinds that the pipeline uses, where the API has them, and a request about one of them. For both clusters.
 
 The table takes the place of `kubernetes.dynamic`. Its discovery costs each process 9 to 10 calls on a cluster with
 eight API groups (measured), and more where there are more groups. A rollout has some nine processes and may make 60
@@ -81,12 +81,8 @@ KINDS: Mapping[str, Kind] = {
     "Secret": Kind("", "v1", "secrets"),
     "Service": Kind("", "v1", "services"),
     "ServiceAccount": Kind("", "v1", "serviceaccounts"),
-    "DaemonSet": Kind("apps", "v1", "daemonsets", has_pods=True),
     "Deployment": Kind("apps", "v1", "deployments", has_pods=True),
     "ReplicaSet": Kind("apps", "v1", "replicasets", has_pods=True),
-    "StatefulSet": Kind("apps", "v1", "statefulsets", has_pods=True),
-    "CronJob": Kind("batch", "v1", "cronjobs", has_pods=True),
-    "Job": Kind("batch", "v1", "jobs", has_pods=True),
     "HorizontalPodAutoscaler": Kind("autoscaling", "v2", "horizontalpodautoscalers"),
     "PodDisruptionBudget": Kind("policy", "v1", "poddisruptionbudgets"),
     "EndpointSlice": Kind("discovery.k8s.io", "v1", "endpointslices"),
@@ -102,13 +98,13 @@ KINDS: Mapping[str, Kind] = {
     "NodeClaim": Kind("karpenter.sh", "v1", "nodeclaims", namespaced=False),
     "NodePool": Kind("karpenter.sh", "v1", "nodepools", namespaced=False),
     "NodeClass": Kind("eks.amazonaws.com", "v1", "nodeclasses", namespaced=False),
-    "RayCluster": Kind("ray.io", "v1", "rayclusters", has_pods=True),
     "RayJob": Kind("ray.io", "v1", "rayjobs", has_pods=True),
     "RayService": Kind("ray.io", "v1", "rayservices", has_pods=True),
     "PodMonitor": Kind("monitoring.coreos.com", "v1", "podmonitors"),
-    "PrometheusRule": Kind("monitoring.coreos.com", "v1", "prometheusrules"),
     "ServiceMonitor": Kind("monitoring.coreos.com", "v1", "servicemonitors"),
 }
+
+CLUSTER_SCOPED = frozenset(name for name, kind in KINDS.items() if not kind.namespaced)
 
 
 def kind_called(name: str) -> Kind:

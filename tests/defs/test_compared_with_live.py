@@ -66,7 +66,7 @@ def metadata_of(desk):
     return record.asset_materialization.metadata
 
 
-def test_the_first_release_is_held_against_nothing_and_its_results_are_kept(desk, evaluated):
+def test_the_first_release_is_compared_with_nothing_and_its_results_are_kept(desk, evaluated):
     publish(desk, "v1")
 
     assert (evaluated.against.release, evaluated.against.itself) == (None, False)
@@ -76,7 +76,7 @@ def test_the_first_release_is_held_against_nothing_and_its_results_are_kept(desk
     assert [r.release for r in desk.engines.records().all("tiny")] == [desk.live]
 
 
-def test_the_next_one_is_held_against_what_live_did_and_the_flipped_cases_are_shown(desk, evaluated):
+def test_the_next_one_is_compared_with_what_live_did_and_the_flipped_cases_are_shown(desk, evaluated):
     begin_evaluated(desk, "v1")
     v1 = desk.live
     evaluated.found = results(True, True, False, True)

@@ -1,0 +1,1 @@
+"""`genai plan`: what a rollout of a model file would do, found out without a write."""

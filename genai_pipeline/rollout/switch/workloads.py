@@ -1,0 +1,194 @@
+"""What runs a part of a release: how it is waited for, counted, stopped, started again and removed.
+
+An agent and an engine of vLLM's own server are Deployments: stopping means no replicas. An engine of Ray is a
+RayService, whose head cannot be scaled to zero: stopping means that the object goes, after the drain.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from genai_pipeline.core.errors import NotFound, UnknownKind
+from genai_pipeline.core.faults import crash_point
+from genai_pipeline.core.progress import Log
+from genai_pipeline.core.release import Release
+from genai_pipeline.gateways.cluster.abc import Cluster, Waited
+from genai_pipeline.gateways.cluster.diagnosis.ray_readiness import adds_replicas, serves
+from genai_pipeline.gateways.cluster.pods import is_ready
+from genai_pipeline.k8s.render import Objects, components_of, release_labels
+
+Render = Callable[[], Objects]
+
+NO_KUBERAY = "Install KubeRay 1.5 (docs/ray.md), or set `serving.engine: vllm`."
+HEAD_IS_ALONE = (
+    "The Ray head is a single point of failure: its workers end with it. Set GENAI_RAY_REDIS to a Redis or Valkey, "
+    "which keeps its state."
+)
+
+
+class ReleaseWorkload(ABC):
+    """One object that makes pods of a release. Every method may be repeated."""
+
+    kind: Waited
+
+    def __init__(self, cluster: Cluster, release: Release, component: str) -> None:
+        self._cluster, self._model = cluster, release.model
+        self.name = release.object_name if component == "engine" else release.agent_object_name
+        self._labels = release_labels(release, component)
+
+    def found(self) -> dict[str, Any] | None:
+        """Return the object, or None without one."""
+        return self._cluster.get(self.kind, self.name)
+
+    def wait(self, deadline_s: float, log: Log = lambda _: None) -> None:
+        """Wait until it serves. Raises: NotReady."""
+        self._cluster.wait_ready(self.name, deadline_s, log, kind=self.kind)
+
+    def remove(self, within_s: float) -> None:
+        """Delete it and wait until its pods are gone. Raises: NotReady."""
+        self._cluster.delete(self.kind, self.name, within_s)
+
+    def refuse_unknown(self, objects: Objects) -> None:
+        """Raises: UnknownKind: the cluster does not know the kind."""
+        return
+
+    def apply(self, objects: Objects, within_s: float) -> None:
+        """Apply the rendered objects. Raises: Refused, NotReady: what is in their way did not end within `within_s`."""
+        self._cluster.apply(objects)
+
+    def adds_replicas(self) -> bool:
+        """Return whether it is adding replicas by itself just now."""
+        return False
+
+    @abstractmethod
+    def replicas_up(self) -> int:
+        """Return how many of its pods can answer."""
+
+    @abstractmethod
+    def stop(self, within_s: float) -> None:
+        """Stop its pods and wait until they are gone. Raises: NotReady."""
+
+    @abstractmethod
+    def tell_to_stop(self) -> None:
+        """Stop its pods without waiting."""
+
+    @abstractmethod
+    def start_again(self, replicas: int, render: Render, deadline_s: float) -> None:
+        """Start it if it is stopped, and wait until it serves. Raises: NotReady.
+
+        Args:
+            replicas: how many to start where the object is still there.
+            render: its objects, as the record has them.
+        """
+
+
+class DeploymentWorkload(ReleaseWorkload):
+    """A Deployment. It stays when it is stopped, so that starting it again is one request."""
+
+    kind = "Deployment"
+
+    def replicas_up(self) -> int:
+        return ((self.found() or {}).get("status") or {}).get("availableReplicas") or 0
+
+    def stop(self, within_s: float) -> None:
+        if self.found():
+            self._cluster.scale(self.name, 0)
+            crash_point("rollout.stopping")
+            self._cluster.wait_gone(self._labels, within_s)
+
+    def tell_to_stop(self) -> None:
+        if self.found():
+            self._cluster.scale(self.name, 0)
+
+    def start_again(self, replicas: int, render: Render, deadline_s: float) -> None:
+        found = self.found()
+        if found and not found["spec"].get("replicas"):
+            self._cluster.scale(self.name, replicas)
+        self.wait(deadline_s)
+
+
+class RayWorkload(ReleaseWorkload):
+    """A RayService. The record renders it again, since a stopped one is gone."""
+
+    kind = "RayService"
+
+    def found(self) -> dict[str, Any] | None:
+        """Return the object, or None without one and while it is being deleted."""
+        found = super().found()
+        return found if found and "deletionTimestamp" not in found["metadata"] else None
+
+    def apply(self, objects: Objects, within_s: float) -> None:
+        """Leave out a service that serves, since Ray restarts its replicas on an edit; and one that does not differ.
+
+        Any other one is removed first. What is applied to a service that is being deleted goes with it.
+        """
+        found = super().found()
+        if found is not None:
+            ends = "deletionTimestamp" in found["metadata"]
+            if not ends and (serves(found) or not self._differs(objects)):
+                objects = [o for o in objects if o["kind"] != self.kind]
+            else:
+                self.remove(within_s)
+        with self._kuberay_named():
+            self._cluster.apply(objects)
+
+    def refuse_unknown(self, objects: Objects) -> None:
+        with self._kuberay_named(), suppress(NotFound):  # the namespace comes with the first release
+            self._differs(objects)
+
+    def _differs(self, objects: Objects) -> bool:
+        return bool(self._cluster.diff([o for o in objects if o["kind"] == self.kind], take_back=True))
+
+    @contextmanager
+    def _kuberay_named(self) -> Iterator[None]:
+        try:
+            yield
+        except UnknownKind as error:
+            raise UnknownKind(
+                f"{self._model} has serving.engine: ray, and the cluster has no KubeRay: {error.what}", NO_KUBERAY
+            ) from error
+
+    def replicas_up(self) -> int:
+        """KubeRay may call a service ready whose head is gone. So its worker pods are counted, too."""
+        found = self.found()
+        if not found or not serves(found):
+            return 0
+        return sum(is_ready(pod) for pod in self._cluster.list("Pod", self._labels))
+
+    def adds_replicas(self) -> bool:
+        return adds_replicas(self.found() or {})
+
+    def remove(self, within_s: float) -> None:
+        """Delete it and wait until its workers are gone. Raises: NotReady.
+
+        With a Redis the object goes before them: KubeRay lets it go once it has cleaned the Redis up.
+        """
+        super().remove(within_s)
+        self._cluster.wait_gone(self._labels, within_s)
+
+    def stop(self, within_s: float) -> None:
+        self.tell_to_stop()
+        crash_point("rollout.stopping")
+        self.remove(within_s)
+
+    def tell_to_stop(self) -> None:
+        self._cluster.delete(self.kind, self.name, None)
+
+    def start_again(self, replicas: int, render: Render, deadline_s: float) -> None:
+        self.apply(render(), deadline_s)
+        crash_point("rollout.started_again")
+        self.wait(deadline_s)
+
+
+def workload_of(cluster: Cluster, release: Release, component: str = "engine") -> ReleaseWorkload:
+    """Return what runs this part of the release."""
+    by_ray = component == "engine" and release.engine == "ray"
+    return (RayWorkload if by_ray else DeploymentWorkload)(cluster, release, component)
+
+
+def workloads_of(cluster: Cluster, release: Release) -> list[ReleaseWorkload]:
+    """Return what runs the release, what others ask first."""
+    return [workload_of(cluster, release, component) for component in components_of(release)]

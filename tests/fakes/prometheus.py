@@ -1,0 +1,94 @@
+"""A real Prometheus for tests, where one is installed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from genai_pipeline.local.ports import free_port
+
+WITHOUT = "needs the programs of Prometheus (Debian: apt-get install prometheus)"
+needs_prometheus = pytest.mark.skipif(not shutil.which("prometheus"), reason=f"{WITHOUT}: prometheus is missing")
+needs_promtool = pytest.mark.skipif(not shutil.which("promtool"), reason=f"{WITHOUT}: promtool is missing")
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is scraped, with the labels that a monitor gives it."""
+
+    job: str
+    address: str
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Prometheus:
+    """A running Prometheus."""
+
+    url: str
+
+    def query(self, expr: str) -> list[dict[str, Any]]:
+        """Return the result. Raises: AssertionError: it refuses the expression."""
+        data = urllib.parse.urlencode({"query": expr}).encode()
+        try:
+            with urllib.request.urlopen(f"{self.url}/api/v1/query", data, timeout=30) as response:
+                return json.load(response)["data"]["result"]
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{expr}: {error.read().decode()}") from error
+
+    def rules(self) -> list[dict[str, Any]]:
+        """Return every rule with how its last evaluation went."""
+        with urllib.request.urlopen(f"{self.url}/api/v1/rules", timeout=30) as response:
+            groups = json.load(response)["data"]["groups"]
+        return [rule for group in groups for rule in group["rules"]]
+
+
+@contextmanager
+def running_prometheus(
+    folder: Path, targets: Sequence[Target], groups: Sequence[Mapping[str, Any]] = ()
+) -> Iterator[Prometheus]:
+    """Scrape the targets and evaluate the groups every second, until the end of `with`."""
+    (folder / "rules.yml").write_text(yaml.safe_dump({"groups": list(groups)}))
+    jobs: dict[str, list[dict[str, Any]]] = {}
+    for target in targets:
+        jobs.setdefault(target.job, []).append({"targets": [target.address], "labels": dict(target.labels)})
+    config = {
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": ["rules.yml"],
+        "scrape_configs": [{"job_name": job, "static_configs": given} for job, given in jobs.items()],
+    }
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+    port = free_port()
+    options = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
+    with (folder / "prometheus.log").open("wb") as log:
+        process = subprocess.Popen(
+            ["prometheus", *options, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log
+        )
+    try:
+        _wait_until_ready(f"http://127.0.0.1:{port}", process, folder / "prometheus.log")
+        yield Prometheus(f"http://127.0.0.1:{port}")
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + 60
+    while time.monotonic() < end and process.poll() is None:
+        with suppress(OSError), urllib.request.urlopen(f"{url}/-/ready", timeout=5):
+            return
+        time.sleep(0.05)
+    pytest.fail(f"Prometheus did not start: {log.read_text()[-2000:]}")

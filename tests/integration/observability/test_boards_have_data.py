@@ -1,0 +1,110 @@
+"""Every query of every dashboard gets data from a real Prometheus that scrapes exporters with the real names."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.profile import Profile
+from genai_pipeline.observability.dashboard_files import dashboard_files
+from genai_pipeline.observability.rule_groups import all_groups
+from genai_pipeline.observability.series import of_engine_gpus
+from tests.fakes import simulated_exporters as simulated
+from tests.fakes.prometheus import Prometheus, Target, needs_prometheus, running_prometheus
+from tests.fakes.promql import expressions, names
+
+pytestmark = needs_prometheus
+DEADLINE_S = 120
+SPEC = ModelSpec.model_validate(
+    {
+        "name": "weather",
+        "source": {"hub": "owner/name"},
+        "gates": {"serving": {"latency_p95_ms": 9000, "usd_per_million_tokens_max": 5}},
+    }
+)
+
+
+def pod(name: str, release: str) -> dict[str, str]:
+    """Return the labels that the PodMonitors give the series of a pod."""
+    return {"namespace": "genai", "pod": f"{name}-0", "service": name, "model": "weather", "release": release}
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """A Prometheus with an engine, one on Ray, an agent, GPUs of both engines and the exporter of releases.
+
+    The labels of one exporter of GPUs are honoured. Those of the other one are renamed, as by the chart's default.
+    """
+    with ExitStack() as stack:
+
+        def served(text: str) -> str:
+            return stack.enter_context(simulated.Exporter(text)).target
+
+        exporter = {"namespace": "monitoring", "pod": "dcgm-exporter-0"}
+        targets = [
+            Target("engine", served(simulated.vllm()), pod("weather-a", "a")),
+            Target("ray", served(simulated.vllm_on_ray(of_ray())), pod("weather-b", "b")),
+            Target("agent", served(simulated.agent()), pod("weather-agent-a", "a")),
+            Target("dcgm", served(simulated.dcgm("genai", "weather-a-0")), {}),
+            Target("dcgm", served(simulated.dcgm("genai", "weather-b-0")), exporter),
+            Target("releases", served(simulated.releases()), {"namespace": "genai", "pod": "genai-exporter-0"}),
+        ]
+        groups = [{**group, "interval": "1s"} for group in all_groups([SPEC], Profile.of({"name": "eks"}))]
+        yield stack.enter_context(running_prometheus(tmp_path_factory.mktemp("prometheus"), targets, groups))
+
+
+def of_ray() -> set[str]:
+    asked = {name for file in dashboard_files() for _, expr in expressions(file) for name in names(expr)}
+    return {name for name in asked if name.startswith("ray_") and not name.startswith("ray_vllm_")}
+
+
+@pytest.mark.parametrize("file", dashboard_files(), ids=lambda file: file.stem)
+def test_every_query_has_data(file: Path, prometheus: Prometheus):
+    empty = expressions(file)
+    end = time.monotonic() + DEADLINE_S
+    while empty and time.monotonic() < end:
+        empty = [(title, expr) for title, expr in empty if not prometheus.query(expr)]
+        time.sleep(0.2 if empty else 0)
+
+    assert expressions(file)
+    assert empty == []
+
+
+def test_gpus_are_found_whether_or_not_their_exporters_labels_are_honoured(prometheus: Prometheus):
+    expr = of_engine_gpus("DCGM_FI_DEV_GPU_UTIL{MATCHERS}", "genai")
+
+    end = time.monotonic() + DEADLINE_S
+    while len(found := prometheus.query(expr)) < 2 and time.monotonic() < end:
+        time.sleep(0.2)
+
+    assert {(s["metric"]["pod"], s["metric"]["release"]) for s in found} == {("weather-a-0", "a"), ("weather-b-0", "b")}
+
+
+def test_every_rule_is_evaluated_without_an_error(prometheus: Prometheus):
+    end = time.monotonic() + DEADLINE_S
+    while "unknown" in (health := [rule["health"] for rule in prometheus.rules()]) and time.monotonic() < end:
+        time.sleep(0.2)
+
+    assert len(health) > 20
+    assert set(health) == {"ok"}
+
+
+def test_a_metric_that_is_not_exported_has_no_data(prometheus: Prometheus):
+    """The test above would go red if upstream renamed a metric."""
+    assert prometheus.query('{__name__=~"vllm:gpu_cache_usage_perc",namespace="genai"}') == []
+
+
+def test_first_outputs_in_time_are_counted_up_to_the_bucket_that_holds_the_gate(prometheus: Prometheus):
+    """The gate is 0.8 s. The recorded engine had 974 of 994 first outputs within 1 s, and 959 within 0.75 s."""
+    end = time.monotonic() + DEADLINE_S
+    found: list[float] = []
+    while not found and time.monotonic() < end:
+        found = [float(s["value"][1]) for s in prometheus.query('genai:first_output_in_time:share5m{release="a"}')]
+        found = [share for share in found if share == share]
+
+    assert found[0] == pytest.approx(974 / 994)
