@@ -48,7 +48,11 @@ def gpu_node(name, product, **offers):
 
 def taken_into_use(core: client.CoreV1Api) -> set[str]:
     """Nodes that Kubernetes freed of `node.kubernetes.io/not-ready`, which it gives to each new node."""
-    return {n.metadata.name for n in core.list_node().items if not any("kubernetes.io" in t.key for t in n.spec.taints or [])}
+    return {
+        n.metadata.name
+        for n in core.list_node().items
+        if not any("kubernetes.io" in t.key for t in n.spec.taints or [])
+    }
 
 
 @pytest.fixture(scope="module", autouse=True)
