@@ -3,7 +3,6 @@
 from genai_pipeline.assets.release_asset import AssetResult, ReleaseContext, release_asset
 from genai_pipeline.assets.tables import table
 from genai_pipeline.core.checks import CHECKS
-from genai_pipeline.core.task import Task
 from genai_pipeline.resources.configured import HubResource
 
 
@@ -23,6 +22,5 @@ def snapshot(context: ReleaseContext, hub: HubResource) -> AssetResult:
         "licence": found.licence or "none",
     }
     spec = context.spec
-    chats = spec.task is Task.CHAT
-    verdicts = judge_snapshot(found, spec.source.licences, source, spec.serving.args, chats, spec.has_agent)
+    verdicts = judge_snapshot(found, spec.source.licences, source, spec.serving.args, spec.task, spec.has_agent)
     return AssetResult(verdicts, metadata)

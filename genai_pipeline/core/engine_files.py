@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
+from genai_pipeline.core.config_hints import config_problem
 from genai_pipeline.core.engine_flags import spelt
 
 CONFIG = "config.json"
@@ -52,6 +53,7 @@ class EngineFiles:
         template: text of the chat template, or an empty text if it is not known.
         chat_problem: says why the engine would refuse every chat, with the remedy, or an empty text if it may not.
         dtype: number format of the weights as the config says it, or an empty text if it does not.
+        config: content of config.json, or an empty mapping without one.
         warnings: what will probably fail later, each with its remedy.
     """
 
@@ -61,6 +63,7 @@ class EngineFiles:
     template: str = ""
     chat_problem: str = ""
     dtype: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict[str, Any])
     warnings: tuple[str, ...] = ()
 
 
@@ -78,15 +81,17 @@ def engine_files(contents: Mapping[str, bytes | None], args: Mapping[str, Any]) 
     """
     said = {spelt(name): value for name, value in args.items() if value is not False}
     problem, remedy = _config_problem(contents, said)
+    config = _json(contents.get(CONFIG))
+    if not problem:
+        problem, remedy = config_problem(config, _json(contents.get(TOKENIZER_CONFIG)), said)
     template = _chat_template(contents, said)
     chat_problem = "" if template else _no_template(contents)
     warnings: list[str] = []
     if not any(map(_TOKENIZER.fullmatch, contents)) and not {"tokenizer", "skip-tokenizer-init"} & said.keys():
         warnings.append("There is no tokenizer in the root. Publish tokenizer.json beside the weights.")
-    config = _json(contents.get(CONFIG))
     dtype = str(config.get("dtype") or config.get("torch_dtype") or "")
     text = _template_text(contents, said)
-    return EngineFiles(problem, remedy, template, text, chat_problem, dtype, tuple(warnings))
+    return EngineFiles(problem, remedy, template, text, chat_problem, dtype, config, tuple(warnings))
 
 
 def _config_problem(contents: Mapping[str, Any], said: Mapping[str, Any]) -> tuple[str, str]:

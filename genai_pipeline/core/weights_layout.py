@@ -208,8 +208,20 @@ def _nothing_in_the_root(paths: Collection[str], source: str) -> Layout:
     what = f"only {_named(others)} ({', '.join(formats)})" if others else "no weights at all"
     return Layout(
         problem=f"There is no safetensors file to serve, {what}. vLLM loads only safetensors from S3.",
-        remedy="Name a repository with safetensors in the model file, for example:\n"
-        "source:\n  hub: owner/name\n  formats: [safetensors]",
+        remedy=where_safetensors_are(source),
+    )
+
+
+def where_safetensors_are(source: str) -> str:
+    """Return what to do about a revision that holds weights, and none of them as safetensors.
+
+    A conversion is a pull request. Source: Hugging Face, safetensors, "Convert weights to safetensors".
+    """
+    if source.startswith(("s3://", "/")):
+        return "Convert the weights to safetensors (transformers, `save_pretrained`), and put them beside config.json."
+    return (
+        "Name a repository with safetensors. Or name the pull request that converts the weights, if the repository has "
+        "one on the hub:\nsource:\n  ref: refs/pr/<number>"
     )
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 
 LONGEST_WAIT_S = 30.0
-_SPENT = re.compile(r";\s*r=0\b.*;\s*t=(\d+)")
+_LEFT = re.compile(r"\b(?:r|remaining)=(\d+)")
+_RESET = re.compile(r"\b(?:t|reset)=(\d+)")
 
 
 def backoff_s(failures: int, first_s: float, asked_s: float | None = None, longest_s: float = LONGEST_WAIT_S) -> float:
@@ -39,5 +40,17 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
         return float(value)
     with suppress(ValueError):
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    spent = [float(reset[1]) for item in headers.get("RateLimit", "").split(",") if (reset := _SPENT.search(item))]
-    return max(spent, default=None)
+    return max(_spent(headers), default=None)
+
+
+def _spent(headers: Mapping[str, str]) -> Iterator[float]:
+    """Yield the seconds of each policy of which nothing is left. Its parameters may come in any order.
+
+    Versions of the draft before the eighth write `RateLimit: limit=100, remaining=0, reset=50`, or a header for each.
+    """
+    field = headers.get("RateLimit", "")
+    old = f"remaining={headers.get('RateLimit-Remaining', '')}, reset={headers.get('RateLimit-Reset', '')}"
+    for policy in [old, *([field] if "remaining=" in field else field.split(","))]:
+        left, reset = _LEFT.search(policy), _RESET.search(policy)
+        if left and reset and int(left[1]) == 0:
+            yield float(reset[1])

@@ -1,7 +1,7 @@
 """Judge the health of the GPUs that a candidate ran on: the check `gpu_health`. Pure.
 
-Source: NVIDIA documentation, "Xid Errors". DCGM exports the code of the last Xid of a GPU. The code stays until the
-exporter or the driver starts again, so an old one says nothing about this load.
+Source: NVIDIA documentation, "Xid Errors", and its Xid catalog. DCGM exports the code of the last Xid of a GPU. The
+code stays until the exporter or the driver starts again, so an old one says nothing about this load.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ NO_COUNT = (
     "counters of dcgm-exporter; deploy/observability/dcgm-exporter.yaml has it"
 )
 HARDWARE_XIDS: Mapping[int, str] = {
+    46: "the GPU stopped processing",
     48: "double-bit ECC error",
+    62: "internal micro-controller halted",
     63: "row remapping or page retirement",
     64: "row remapping or page retirement failed",
     74: "NVLink error",
@@ -28,6 +30,11 @@ HARDWARE_XIDS: Mapping[int, str] = {
     95: "uncontained ECC error",
     119: "GSP firmware did not answer",
     120: "GSP firmware error",
+    121: "C2C link error",
+    140: "ECC error that was not recovered",
+    143: "the GPU was not initialized",
+    145: "NVLink error",
+    149: "NVLink error",
 }
 """Codes that mean the hardware. Others, such as 13, 31, 43 and 45, are what any program on the GPU causes."""
 

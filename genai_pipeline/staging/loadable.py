@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from genai_pipeline.core.call_format import parser_hints
+from genai_pipeline.core.config_hints import task_hints
 from genai_pipeline.core.engine_files import EngineFiles, engine_files, is_read
 from genai_pipeline.core.errors import GenaiError, IncompleteModel, Refused
 from genai_pipeline.core.loader import load_format
 from genai_pipeline.core.model_snapshot import Snapshot
+from genai_pipeline.core.task import Task
 from genai_pipeline.core.verdict import Verdict, failed, inconclusive, passed
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.hub.weights_reading import with_layout
@@ -20,13 +22,13 @@ LARGEST_CONFIG = 16 * 1024**2
 
 
 def judge_loadable(
-    snapshot: Snapshot, hub: Hub, args: Mapping[str, Any], chats: bool = False, has_agent: bool = False
+    snapshot: Snapshot, hub: Hub, args: Mapping[str, Any], task: Task | None = None, has_agent: bool = False
 ) -> Verdict:
     """Return the verdict weights_loadable.
 
     Args:
         args: the engine's arguments in the model file.
-        chats: whether the model must chat, which needs a chat template.
+        task: what the model is for. A chat needs a chat template. None asks nothing of it.
         has_agent: whether it must call the tools of an agent.
     """
     try:
@@ -37,11 +39,15 @@ def judge_loadable(
     except GenaiError as error:
         return inconclusive(CHECK, str(error))
     problem, remedy = problem_of(decided, found, args)
-    if chats and not problem:
+    if task is Task.CHAT and not problem:
         problem = found.chat_problem
-    warnings = [*found.warnings, *(parser_hints(found.template, args, has_agent) if chats else ())]
+    warnings = [*found.warnings, *task_hints(task, found.config, args)]
+    if task is Task.CHAT:
+        warnings += parser_hints(found.template, args, has_agent)
     left = [{"path": left.file.path, "bytes": left.file.size, "why": left.why} for left in decided.left_out]
-    evidence = {
+    layout = decided.layout
+    evidence: dict[str, Any] = {
+        "loaded": list(layout.loaded) if layout else [],
         "left_out": left,
         "chat_template": found.chat_template or "none",
         "warnings": warnings,
@@ -49,8 +55,7 @@ def judge_loadable(
     }
     if problem:
         return failed(CHECK, f"{problem} {remedy}".strip(), **evidence)
-    loaded = list(decided.layout.loaded) if decided.layout else []
-    return passed(CHECK, " ".join(_summary(decided, found, warnings)), loaded=loaded, **evidence)
+    return passed(CHECK, " ".join(_summary(decided, found, warnings)), **evidence)
 
 
 def require_loadable(snapshot: Snapshot, hub: Hub, args: Mapping[str, Any]) -> EngineFiles:

@@ -25,6 +25,7 @@ from genai_pipeline.core.model_snapshot import Snapshot, SnapshotFile
 from genai_pipeline.core.repository_paths import path_problem, twins
 from genai_pipeline.core.safetensors import LENGTH_BYTES, check_header, header_length
 from genai_pipeline.core.safetensors_index import INDEX_SUFFIX, TAKE_WHOLE, shards_named_by
+from genai_pipeline.core.weights_layout import where_safetensors_are
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.hub.weights_reading import LARGEST_INDEX
 from genai_pipeline.gateways.threads import each
@@ -124,14 +125,23 @@ def _refuse_formats(name: str, snapshot: Snapshot) -> None:
     if refused:
         kinds = sorted({str(format_of(path)) for path in refused})
         ends = sorted({f"*.{path.rsplit('.', 1)[1]}" for path in refused})
+        if not any(format_of(f.path) == "safetensors" for f in snapshot.files):
+            remedy = where_safetensors_are(snapshot.source)
+            raise UnsafeFormat(
+                f"{name} contains weights, and none as safetensors: {_named(refused, kinds)}.",
+                f"{_NOTHING_STAGED} {remedy}",
+            )
         why = "Pickles run code on load: publish" if kinds == ["pickle"] else "Publish"
-        allowed, named = " or ".join(snapshot.formats), f"{', '.join(refused)} ({', '.join(kinds)})"
         raise UnsafeFormat(
-            f"{name} contains weights in other formats than {allowed}: {named}.",
+            f"{name} contains weights in other formats than {' or '.join(snapshot.formats)}: {_named(refused, kinds)}.",
             f"{_NOTHING_STAGED} {why} them as safetensors, allow them by "
             f"`source.formats: [{', '.join([*snapshot.formats, *kinds])}]`, or leave them out:\n"
             f"source:\n  exclude: {json.dumps(ends)}",
         )
+
+
+def _named(paths: list[str], kinds: list[str]) -> str:
+    return f"{', '.join(paths)} ({', '.join(kinds)})"
 
 
 def _check_index(hub: Hub, snapshot: Snapshot, file: SnapshotFile) -> None:

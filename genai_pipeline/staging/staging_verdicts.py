@@ -12,6 +12,7 @@ from genai_pipeline.core.licences import refused_licences
 from genai_pipeline.core.manifest import MANIFEST_NAME, Manifest, staged_prefix
 from genai_pipeline.core.model_snapshot import Snapshot, SnapshotFile
 from genai_pipeline.core.source_spec import ANY_LICENCE
+from genai_pipeline.core.task import Task
 from genai_pipeline.core.verdict import Outcome, Verdict, failed, inconclusive, judge, passed
 from genai_pipeline.core.weights_layout import is_root_index, layout_of
 from genai_pipeline.gateways.hub.abc import Hub
@@ -28,7 +29,7 @@ def judge_snapshot(
     licences: Sequence[str],
     hub: Hub,
     args: Mapping[str, Any] | None = None,
-    chats: bool = False,
+    task: Task | None = None,
     has_agent: bool = False,
 ) -> list[Verdict]:
     """Return the verdicts of m/snapshot, one for each of its checks.
@@ -36,7 +37,7 @@ def judge_snapshot(
     Args:
         licences: those that the model file allows.
         args: the engine's arguments in the model file.
-        chats, has_agent: as in `judge_loadable`.
+        task, has_agent: as in `judge_loadable`.
     """
     pinned = bool(_SHA.match(snapshot.revision))
     return [
@@ -44,7 +45,7 @@ def judge_snapshot(
         _safe_formats(snapshot),
         _licence(snapshot, licences),
         _reachable(snapshot, hub),
-        judge_loadable(snapshot, hub, args or {}, chats, has_agent),
+        judge_loadable(snapshot, hub, args or {}, task, has_agent),
     ]
 
 

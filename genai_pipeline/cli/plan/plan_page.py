@@ -141,7 +141,9 @@ def _ends(plan: ModelPlan) -> str:
     known = f" {unknown} could not be looked at." if unknown else ""
     if changes:
         return f"It would not go live: {changes} to change.{known} Nothing was written."
-    return f"It would go live, as far as can be known.{known} Nothing was written."
+    if unknown:
+        return f"It is not known whether it would go live.{known} Nothing else has to change. Nothing was written."
+    return "It would go live, as far as can be known. Nothing was written."
 
 
 def _merge(into: dict[str, Any], more: Mapping[str, Any], written: Mapping[str, Any]) -> None:

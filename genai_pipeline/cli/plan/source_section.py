@@ -10,7 +10,6 @@ from genai_pipeline.cli.staging_view import size
 from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.core.model_snapshot import Snapshot
 from genai_pipeline.core.model_spec import ModelSpec
-from genai_pipeline.core.task import Task
 from genai_pipeline.core.verdict import Verdict
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.staging.loadable import CHECK as LOADABLE
@@ -46,8 +45,7 @@ def look_at_source(spec: ModelSpec, hub: Hub, revision: str | GenaiError) -> Fou
     lines = [PlanLine("ok", f"{spec.source.title} is at {revision[:12]}.")]
     try:
         snapshot = hub.snapshot(spec.source.address, revision)
-        chats = spec.task is Task.CHAT
-        verdicts = judge_snapshot(snapshot, spec.source.licences, hub, spec.serving.args, chats, spec.has_agent)
+        verdicts = judge_snapshot(snapshot, spec.source.licences, hub, spec.serving.args, spec.task, spec.has_agent)
     except GenaiError as error:
         return FoundSource(PlanSection("Source", [*lines, PlanLine.of_error(error)]), revision)
     evidence = next(v.evidence for v in verdicts if v.check == LOADABLE)
@@ -55,7 +53,7 @@ def look_at_source(spec: ModelSpec, hub: Hub, revision: str | GenaiError) -> Fou
     loaded_bytes = sum(file.size for file in snapshot.files if file.path in loaded)
     lines += [line for verdict in verdicts for line in _lines_of(verdict)]
     refused = _refused(hub, snapshot)
-    if refused and refused.text not in {line.text for line in lines}:
+    if refused and not any(refused.text.endswith(line.text) for line in lines):
         lines.append(refused)
     lines.append(
         PlanLine(

@@ -34,12 +34,14 @@ from genai_pipeline.gateways.store.abc import CHUNK
 
 ATTEMPTS = 5
 """In a row without a byte. An attempt that brought bytes starts the count again, up to MOST_BREAKS in all."""
+ATTEMPTS_AT_A_MIRROR = 2  # where no answer named its commit so far
 MOST_BREAKS = 20
 BACK_OFF_S = 0.5
 CONNECTIONS = 64
 MOST_REDIRECTS = 5
 MOST_ADDRESSES = 1024
 RUN_AGAIN = "Try again later. Files that are already verified stay staged."
+WITHOUT_COMMIT = "it answered without X-Repo-Commit, so nothing names the commit of the bytes"
 USE_A_HUB = "Set HF_ENDPOINT to a hub, or to a mirror that hands on the headers of the hub."
 _WORDS = {
     "NewConnectionError": "no server answers at its address",
@@ -69,10 +71,10 @@ class ReadLimits:
 
 
 class _TryAgain(Exception):
-    """This attempt failed, but another one may succeed. Args: wait_s: what the hub asked for."""
+    """This attempt failed, but another one may succeed. Args: wait_s: what the hub asked for; most: attempts in all."""
 
-    def __init__(self, why: str, remedy: str = "", wait_s: float | None = None) -> None:
-        self.remedy, self.wait_s = remedy, wait_s
+    def __init__(self, why: str, remedy: str = "", wait_s: float | None = None, most: int = ATTEMPTS) -> None:
+        self.remedy, self.wait_s, self.most = remedy, wait_s, most
         super().__init__(why)
 
 
@@ -112,6 +114,7 @@ class FileReader:
         self._connections = Connections(CONNECTIONS)
         self._pace = Pace(CONNECTIONS)
         self._addresses: dict[str, str] = {}
+        self._has_named_a_commit = False
         self._lock = threading.Lock()
 
     def read(self, repository: str, revision: str, path: str, start: int, end: int | None) -> Iterator[bytes]:
@@ -127,7 +130,7 @@ class FileReader:
                 failures, breaks = (1 if progress.at > before else failures + 1), breaks + 1
                 tried = error if isinstance(error, _TryAgain) else _TryAgain(_why(error))
                 left_s = last - time.monotonic()
-                if failures >= ATTEMPTS or breaks >= MOST_BREAKS or left_s < 0:
+                if failures >= tried.most or breaks >= MOST_BREAKS or left_s < 0:
                     raise HubUnavailable(
                         f"{self._endpoint} did not send {repository}/{path}: {tried}.", tried.remedy or RUN_AGAIN
                     ) from None
@@ -160,7 +163,8 @@ class FileReader:
         with self._pace.turn():
             for _ in range(MOST_REDIRECTS):
                 with self._one(target, progress) as response:
-                    named = _names_commit(response, revision, url) or named
+                    if _names_commit(response, revision, url):
+                        named = self._has_named_a_commit = True
                     if not response.get_redirect_location():
                         self._require_good(response, url, target, named)
                         yield response
@@ -187,7 +191,8 @@ class FileReader:
                 self._pace.busy()
             raise self._error(response, url, redirected=target != url)
         if not named:
-            raise _TryAgain("it answered without X-Repo-Commit, so nothing names the commit of the bytes", USE_A_HUB)
+            most = ATTEMPTS if self._has_named_a_commit else ATTEMPTS_AT_A_MIRROR
+            raise _TryAgain(WITHOUT_COMMIT, USE_A_HUB, most=most)
         self._remember(url, target)
 
     def _authorization(self, target: str) -> dict[str, str]:

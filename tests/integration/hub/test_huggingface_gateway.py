@@ -216,6 +216,10 @@ def test_a_hub_that_stays_broken_is_given_up() -> None:
         ({"Retry-After": "soon"}, 0.5),
         ({"RateLimit": '"resolvers";r=0;t=60'}, 60.0),
         ({"RateLimit": '"api";r=12;t=9, "resolvers";r=0;t=280'}, 280.0),
+        ({"RateLimit": '"resolvers";t=60;r=0'}, 60.0),
+        ({"RateLimit": '"api"; t=0; r=0, "resolvers"; r=0; pk=:cmVzdA==:; t=75'}, 75.0),
+        ({"RateLimit": "limit=100, remaining=0, reset=50"}, 50.0),
+        ({"RateLimit-Limit": "100", "RateLimit-Remaining": "0", "RateLimit-Reset": "45"}, 45.0),
     ],
 )
 def test_the_hub_says_how_long_to_wait(asked: dict[str, str], waited: float) -> None:
@@ -255,9 +259,18 @@ def test_a_snapshot_does_not_wait_for_ever() -> None:
 
 
 def test_a_mirror_that_drops_the_commit_is_named_with_its_setting() -> None:
+    waits: list[float] = []
     with FlakyHub(*["no_commit"] * 10) as server, pytest.raises(HubUnavailable, match="X-Repo-Commit") as raised:
-        read(patient(server))
+        read(patient(server, waits))
     assert "HF_ENDPOINT" in raised.value.remedy
+    assert (len(waits), sum(waits) < 2) == (1, True)
+
+
+def test_an_answer_without_its_commit_is_asked_for_again_where_others_named_theirs() -> None:
+    with FlakyHub() as server:
+        hub = patient(server)
+        first, server.faults = read(hub), ["no_commit"] * 4
+        assert read(hub) == first
 
 
 @pytest.mark.parametrize(("fault", "error"), [("wrong_commit", RevisionNotFound), ("no_commit", HubUnavailable)])

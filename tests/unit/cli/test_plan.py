@@ -271,6 +271,32 @@ def test_a_model_without_a_chat_template_must_be_changed(desk):
     assert "chat-template" in plan.to_change["serving"]["args"]
 
 
+def test_weights_that_are_right_count_as_loaded_where_something_else_must_change(desk):
+    desk.publish(WITHOUT_TEMPLATE)
+
+    assert figures(desk.plan(), "Source")["bytes_loaded"] == len(FILES[ONE]) + len(FILES[TWO])
+
+
+def test_one_refusal_is_one_line(desk):
+    desk.publish({path: body for path, body in FILES.items() if path != TWO})
+
+    assert len(lines(desk.plan(), "Source", "change")) == 1
+
+
+def test_a_source_that_was_not_seen_promises_nothing(desk):
+    desk.world.hub.down = True
+
+    assert desk.plan().outcome == "not all known"
+    assert "It would go live" not in desk.page
+
+
+@pytest.mark.parametrize("weights", [{"pytorch_model.bin": b"x"}, {"m-Q4_K_M.gguf": b"GGUF"}])
+def test_a_repository_without_safetensors_gets_no_advice_that_leads_nowhere(desk, weights):
+    desk.publish({"config.json": b"{}", "tokenizer.json": b"{}", "chat_template.jinja": b"x", **weights})
+
+    assert desk.plan().to_change["source"] == {"ref": "refs/pr/<number>"}
+
+
 def test_parsers_that_do_not_fit_are_hints_with_lines(desk):
     desk.publish(FILES | {"chat_template.jinja": b"<tool_call></think>"}, "v2")
 

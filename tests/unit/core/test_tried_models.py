@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from genai_pipeline.core.config_hints import WITHOUT_LOADER
 from tests.fakes.families import FAMILIES
 
 PAGE = Path("docs/models-that-were-tried.md").read_text()
@@ -37,6 +38,16 @@ def test_what_the_page_says_is_left_out_is_left_out():
 
 
 FAMILIES_IN_ORDER = [next(f for f in FAMILIES if f.like == re.findall(r"`(.+?)`", row[0])[0]) for row in ROWS]
+
+
+def test_vllm_has_none_of_the_quantizations_that_are_refused():
+    vllm = find_spec("vllm")
+    if vllm is None or vllm.origin is None:
+        pytest.skip("vLLM is not installed")
+    methods = (Path(vllm.origin).parent / "model_executor/layers/quantization/__init__.py").read_text()
+    named = set(re.findall(r'^    "([\w-]+)",$', methods, re.MULTILINE))
+    assert {"awq", "fp8"} <= named
+    assert not named & set(WITHOUT_LOADER)
 
 
 @pytest.mark.parametrize(

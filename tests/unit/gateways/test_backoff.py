@@ -22,5 +22,11 @@ def test_retry_after_is_seconds_or_a_date():
     assert retry_after_s({}) is None
 
 
+def test_a_rate_limit_of_which_something_is_left_asks_for_no_wait():
+    for left in ('"api";r=12;t=60', '"api";t=60;r=12', "limit=100, remaining=7, reset=50", "remaining=0"):
+        assert retry_after_s({"RateLimit": left}) is None
+    assert retry_after_s({"RateLimit-Remaining": "3", "RateLimit-Reset": "45"}) is None
+
+
 def test_a_caller_may_wait_less_long():
     assert backoff_s(50, 0.1, longest_s=2.0) <= 2.0 * 1.25 + 0.1

@@ -207,6 +207,10 @@ def gpus(xid: int = 0, **fault: int) -> list[GpuReading]:
     [
         (gpus(), gpus(xid=79)),
         (gpus(xid=31), gpus(xid=48)),
+        (gpus(xid=48), gpus(xid=79)),
+        (gpus(), gpus(xid=62)),
+        (gpus(), gpus(xid=140)),
+        (gpus(), gpus(xid=149)),
         (gpus(), gpus(double_bit_errors=1)),
         (gpus(), gpus(row_remap_failures=1)),
     ],
@@ -224,6 +228,9 @@ def test_a_gpu_that_fails_under_load_fails_gpu_health_alone(
     [
         pytest.param(gpus(xid=79), gpus(xid=79), id="a hardware error from before the load"),
         pytest.param(gpus(), gpus(xid=31), id="an error of a program"),
+        pytest.param(gpus(), gpus(xid=13), id="an exception of a kernel"),
+        pytest.param(gpus(), gpus(xid=43), id="a program that was stopped"),
+        pytest.param(gpus(), gpus(xid=45), id="the end of a program"),
         pytest.param(None, gpus(xid=31), id="an error of a program, nothing read before"),
     ],
 )

@@ -14,6 +14,7 @@ from genai_pipeline.cli.staging_view import plan_page
 from genai_pipeline.core.errors import AccessDenied, IncompleteModel
 from genai_pipeline.core.manifest import staged_prefix
 from genai_pipeline.core.source_spec import Source
+from genai_pipeline.core.task import Task
 from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.gateways.hub.sources import source_of
 from genai_pipeline.staging.commit import committed
@@ -210,9 +211,9 @@ def test_a_hub_that_is_down_makes_it_inconclusive():
     assert verdicts["weights_loadable"].outcome is Outcome.INCONCLUSIVE
 
 
-def loadable(files, chats=True, has_agent=True, **args):
+def loadable(files, task=Task.CHAT, has_agent=True, **args):
     repository = Repository(files)
-    return judge_loadable(repository.snapshot, repository.source, args, chats, has_agent)
+    return judge_loadable(repository.snapshot, repository.source, args, task, has_agent)
 
 
 def test_a_model_that_must_chat_and_has_no_template_fails_before_a_gpu_is_asked_for():
@@ -222,7 +223,7 @@ def test_a_model_that_must_chat_and_has_no_template_fails_before_a_gpu_is_asked_
 
     assert (silent.outcome, given.outcome) == (Outcome.FAILED, Outcome.PASSED)
     assert "tokenizer-mode: mistral" in silent.summary
-    assert loadable(files, chats=False).outcome is Outcome.PASSED
+    assert loadable(files, task=Task.COMPLETION).outcome is Outcome.PASSED
     assert loadable(files, **{"chat-template": "/t.jinja"}).outcome is Outcome.PASSED
 
 
@@ -233,8 +234,73 @@ def test_parsers_that_do_not_fit_the_template_are_warnings():
 
     assert [len(loadable(files, **args).evidence["warnings"]) for args in ({}, wrong, right)] == [2, 2, 0]
     assert len(loadable(files, has_agent=False).evidence["warnings"]) == 1
-    assert loadable(files, chats=False).evidence["warnings"] == []
+    assert loadable(files, task=Task.COMPLETION).evidence["warnings"] == []
     assert {loadable(files, **args).outcome for args in ({}, wrong, right)} == {Outcome.PASSED}
+
+
+def with_config(**config):
+    return SHARDED | {"config.json": json.dumps(config).encode()}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}},
+        {"quantization_config": {"quant_method": "hqq"}},
+        {"text_config": {"quantization_config": {"quant_method": "bitsandbytes"}}},
+        {"quantization": {"group_size": 64, "bits": 4}},
+        {"quantization_config": {"group_size": 64, "bits": 4, "mode": "affine"}},
+    ],
+)
+def test_weights_that_no_engine_reads_are_refused_before_a_gpu_is_asked_for(config):
+    verdict = loadable(with_config(**config))
+
+    assert verdict.outcome is Outcome.FAILED
+    assert "AWQ" in verdict.summary
+    assert loadable(with_config(**config), quantization="mine").passed
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"quant_method": "awq", "bits": 4, "group_size": 128},
+        {"quant_method": "gptq", "bits": 4, "group_size": 128},
+        {"quant_method": "fp8", "activation_scheme": "dynamic"},
+        {"quant_method": "compressed-tensors"},
+        {"quant_method": "mxfp4"},
+        {"quant_method": "auto-round", "bits": 4, "group_size": 128},
+        {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "NVFP4", "group_size": 16}},
+    ],
+)
+def test_quantized_weights_that_engines_read_are_taken(about):
+    assert loadable(with_config(quantization_config=about)).passed
+
+
+def test_code_of_another_repository_is_refused_where_the_engine_would_run_it():
+    foreign = {"AutoConfig": "other/code--configuration_x.XConfig", "AutoModel": "modeling_x.X"}
+    own = {"AutoConfig": "configuration_x.XConfig"}
+    tokenizer = {"tokenizer_config.json": json.dumps({"auto_map": {"AutoTokenizer": ["other/t--t.T", None]}}).encode()}
+
+    assert "other/code" in loadable(with_config(auto_map=foreign), **{"trust-remote-code": True}).summary
+    assert "other/t" in loadable(SHARDED | tokenizer, trust_remote_code=True).summary
+    assert loadable(with_config(auto_map=own), **{"trust-remote-code": True}).passed
+    assert loadable(with_config(auto_map=foreign)).passed
+
+
+def test_a_reranker_that_generates_is_a_warning_with_the_lines_of_its_classifier():
+    qwen, bert = (
+        with_config(architectures=["Qwen3ForCausalLM"]),
+        with_config(architectures=["BertForSequenceClassification"]),
+    )
+
+    (warning,) = loadable(qwen, Task.SCORE).evidence["warnings"]
+    lines = yaml.safe_load(warning.partition("\n")[2])
+
+    assert lines["serving"]["args"]["hf-overrides"]["architectures"] == ["Qwen3ForSequenceClassification"]
+    assert loadable(qwen, Task.SCORE, **lines["serving"]["args"]).evidence["warnings"] == []
+    assert loadable(qwen, Task.SCORE, convert="classify").evidence["warnings"] == []
+    assert loadable(qwen, Task.EMBED).evidence["warnings"] == []
+    assert loadable(bert, Task.SCORE).evidence["warnings"] == []
 
 
 def test_ranks_of_a_sharded_state_need_their_loader():

@@ -254,7 +254,7 @@ def _client(kubeconfig: Path | None) -> Any:
             config.load_kube_config(config_file=file, client_configuration=settings, persist_config=False)
     except (config.ConfigException, OSError, ValueError) as error:
         raise ClusterUnavailable(
-            f"There is no usable kubeconfig ({kubeconfig or '$KUBECONFIG or ~/.kube/config'}): {error}.",
+            f"There is no usable kubeconfig ({kubeconfig or '$KUBECONFIG or ~/.kube/config'}): {_why(error)}.",
             "Set KUBECONFIG to the file of the cluster.",
         ) from error
     if _on_this_machine(settings.host):
@@ -274,3 +274,8 @@ def _client(kubeconfig: Path | None) -> Any:
 def _on_this_machine(url: str) -> bool:
     host = urlsplit(url).hostname or ""
     return host == "localhost" or host == "::1" or host.startswith("127.")
+
+
+def _why(error: Exception) -> str:
+    """Return the words of an error as a part of a sentence."""
+    return str(error).rstrip(".")
