@@ -160,7 +160,7 @@ class Settings(BaseModel):
     @property
     def agent_name(self) -> str:
         """The agent's own name as a model of OpenAI's API. No model of the pipeline may have such a name."""
-        return f"{self.model}-agent"
+        return self.model if self.model.endswith("-agent") else f"{self.model}-agent"
 
     @property
     def max_chat_bytes(self) -> int:

@@ -1,6 +1,6 @@
 """platform/chat_ui: a page to talk to the live models from a browser."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
@@ -24,7 +24,7 @@ def chat_ui_of(specs: Sequence[ModelSpec]) -> dg.AssetsDefinition:
         kinds={"kubernetes"},
         check_specs=check_specs("chat_ui") if asked else [],
     )
-    def chat_ui(rollout: RolloutResource) -> dg.MaterializeResult:
+    def chat_ui(rollout: RolloutResource) -> Iterator[dg.MaterializeResult]:
         """A page to talk to the live models from a browser."""
         from genai_pipeline.k8s.render import render_chat_ui
 
@@ -35,7 +35,7 @@ def chat_ui_of(specs: Sequence[ModelSpec]) -> dg.AssetsDefinition:
             cluster.wait_ready("chat-ui", 60)
             page = cluster.endpoint("chat-ui")
         verdicts = [_chat_answers(engines, page, live)] if asked else []
-        return result("chat_ui", verdicts, page=dg.MetadataValue.url(page))
+        yield from result("chat_ui", verdicts, page=dg.MetadataValue.url(page))
 
     return chat_ui
 

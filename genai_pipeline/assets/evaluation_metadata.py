@@ -1,4 +1,4 @@
-"""What the UI shows of an evaluation: cases, flipped ones, figures that Dagster draws, the pass rate over releases."""
+"""What the UI shows of an evaluation: cases, a comparison, figures that Dagster draws, the pass rate over releases."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ def evaluation_metadata(found: "AgentReport", gates: AgentGates) -> dict[str, An
     figures = {name: value for name in DRAWN if isinstance(value := found.summary.get(name), int | float)}
     shown: dict[str, Any] = {"suite": gates.suite, **{name: float(value) for name, value in figures.items()}}
     if found.comparison:
-        shown["flipped"] = table(rows) if (rows := flipped_rows(found.comparison)) else "none"
+        shown["solved by only one"] = table(rows) if (rows := flipped_rows(found.comparison)) else "none"
     shown["figures"] = table([{"figure": k, "value": v} for k, v in found.summary.items()])
     return shown | {"cases": table(found.cases)}
 

@@ -1,5 +1,7 @@
 """platform/model_files: the folder of model files, as this code location read it."""
 
+from collections.abc import Iterator
+
 import dagster as dg
 
 from genai_pipeline.assets.platform_asset import GROUP, check_specs, result
@@ -18,8 +20,8 @@ def model_files_of(files: ModelFiles) -> dg.AssetsDefinition:
         metadata={"models": len(files.specs), "problems": dg.MetadataValue.md("\n".join(problems) or "none")},
         description="The model files as this code location read them. " + " · ".join(problems),
     )
-    def model_files() -> dg.MaterializeResult:
+    def model_files() -> Iterator[dg.MaterializeResult]:
         summary = "\n".join(problems) or f"{len(files.specs)} model files are right."
-        return result("model_files", [judge("valid", not problems, summary)])
+        yield from result("model_files", [judge("valid", not problems, summary)])
 
     return model_files

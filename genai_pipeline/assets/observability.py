@@ -1,6 +1,6 @@
 """platform/observability: where the engines' metrics are read, and whether they can be read."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
@@ -16,14 +16,14 @@ from genai_pipeline.resources.engines import Engines
 @dg.asset(
     key=[GROUP, "observability"], group_name=GROUP, kinds={"prometheus"}, check_specs=check_specs("observability")
 )
-def observability(models: ModelsResource, rollout: RolloutResource) -> dg.MaterializeResult:
+def observability(models: ModelsResource, rollout: RolloutResource) -> Iterator[dg.MaterializeResult]:
     """The source of the engines' metrics: a Prometheus, or each engine's own /metrics."""
     engines = rollout.engines()
     source = engines.profile.prometheus_url or "each engine's own /metrics"
     with explained():
         scraped = _apply_monitors(engines)
     verdict = _metrics_readable(engines, models.files().specs, source)
-    return result("observability", [verdict], source=source, scraped=scraped)
+    yield from result("observability", [verdict], source=source, scraped=scraped)
 
 
 def _apply_monitors(engines: Engines) -> str:

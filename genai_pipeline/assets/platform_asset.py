@@ -1,11 +1,11 @@
 """What the assets platform/* have in common: their check specs, and verdicts as a result."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
 
-from genai_pipeline.assets.tables import shown
+from genai_pipeline.assets.check_results import check_result, end_if_unmeasured
 from genai_pipeline.core.checks import PLATFORM_CHECKS
 from genai_pipeline.core.verdict import Verdict
 
@@ -24,16 +24,9 @@ def check_specs(asset: str) -> list[dg.AssetCheckSpec]:
     ]
 
 
-def result(asset: str, verdicts: Sequence[Verdict], **metadata: Any) -> dg.MaterializeResult:
-    """The materialization of platform/<asset> with its checks; evidence as tables."""
-    checks = [
-        dg.AssetCheckResult(
-            asset_key=[GROUP, asset],
-            check_name=v.check,
-            passed=v.passed,
-            description=v.summary,
-            metadata={"outcome": str(v.outcome), **shown(v.evidence)},
-        )
-        for v in verdicts
-    ]
-    return dg.MaterializeResult(metadata=metadata, check_results=checks)
+def result(asset: str, verdicts: Sequence[Verdict], **metadata: Any) -> Iterator[dg.MaterializeResult]:
+    """Yield the materialization with its checks. Raises: dg.Failure: a check that blocks could not be measured."""
+    checks = [check_result((GROUP, asset), verdict) for verdict in verdicts]
+    yield dg.MaterializeResult(metadata=metadata, check_results=checks)
+    if asset not in _HOLDS_NOTHING:
+        end_if_unmeasured(verdicts)

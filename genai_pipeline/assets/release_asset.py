@@ -11,9 +11,9 @@ from typing import Any
 
 import dagster as dg
 
+from genai_pipeline.assets.check_results import check_result, end_if_unmeasured
 from genai_pipeline.assets.failures import explained
 from genai_pipeline.assets.freshness import freshness_of
-from genai_pipeline.assets.tables import shown
 from genai_pipeline.core.errors import GenaiError, Refused, ReleaseRefused, StagingError, Superseded
 from genai_pipeline.core.facts import Facts
 from genai_pipeline.core.model_spec import ModelSpec
@@ -137,12 +137,15 @@ def _report(
     engines = rollout.engines()
     about = _context_of(context, engines, spec, asset)
     result, error = carry_out(asset, about, engines, {name: resources[name] for name in asset.resources})
-    checks = [_check_result(spec.name, asset.name, about.release, verdict) for verdict in result.verdicts]
+    # Dagster keeps no partition with a check's result, so its evidence names the release.
+    key, release = (spec.name, asset.name), about.release.id
+    checks = [check_result(key, verdict, release=release) for verdict in result.verdicts]
     if error:
         yield from checks
         raise error
-    metadata = {"release": about.release.id, "revision": about.release.revision, **result.metadata}
+    metadata = {"release": release, "revision": about.release.revision, **result.metadata}
     yield dg.MaterializeResult(metadata=metadata, check_results=checks)
+    end_if_unmeasured(result.verdicts)
 
 
 def carry_out(
@@ -212,14 +215,3 @@ def _write_down(
     failures = [f"{asset.name}.{v.check}: {v.summary}" for v in result.verdicts if v.outcome is Outcome.FAILED]
     if failures:
         engines.ending().reject(release, " · ".join(dict.fromkeys(failures)))
-
-
-def _check_result(model: str, asset: str, release: Release, verdict: Verdict) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        asset_key=[model, asset],
-        check_name=verdict.check,
-        passed=verdict.passed,
-        description=verdict.summary,
-        # Dagster keeps no partition with a check's result, so its evidence names the release.
-        metadata={"release": release.id, "outcome": str(verdict.outcome), **shown(verdict.evidence)},
-    )

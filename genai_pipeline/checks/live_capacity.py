@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
-from genai_pipeline.checks.upkeep_result import upkeep_result, upkeep_specs
+from genai_pipeline.assets.check_results import check_result
+from genai_pipeline.checks.upkeep_specs import upkeep_specs
 from genai_pipeline.core.clock import utc_now
 from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.core.model_spec import ModelSpec
@@ -44,4 +45,4 @@ def _of(engines: Engines, spec: ModelSpec) -> Iterator[dg.AssetCheckResult]:
     except GenaiError as error:
         verdicts = not_judged(error)
     for verdict in verdicts:
-        yield upkeep_result(spec.name, "capacity", verdict, release)
+        yield check_result((spec.name, "capacity"), verdict, release=release)

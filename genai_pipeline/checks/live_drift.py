@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
-from genai_pipeline.checks.upkeep_result import upkeep_result, upkeep_specs
+from genai_pipeline.assets.check_results import check_result
+from genai_pipeline.checks.upkeep_specs import upkeep_specs
 from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.verdict import Verdict, inconclusive, passed
@@ -28,7 +29,7 @@ def drift_checks(specs: Sequence[ModelSpec]) -> dg.AssetChecksDefinition:
         wanted = {key.asset_key.path[0] for key in context.op_execution_context.selected_asset_check_keys}
         for spec in (s for s in specs if s.name in wanted):
             release, verdict = _compared(context.instance, engines, spec)
-            yield upkeep_result(spec.name, "live", verdict, release)
+            yield check_result((spec.name, "live"), verdict, release=release)
 
     return drift
 

@@ -4,14 +4,16 @@ What comes of it moves no traffic. Measured, it is a materialization of the live
 """
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import dagster as dg
 
+from genai_pipeline.assets.check_results import check_result
 from genai_pipeline.assets.comparison_with_live import keep
 from genai_pipeline.assets.evaluation_metadata import evaluation_metadata
 from genai_pipeline.assets.tables import table
-from genai_pipeline.checks.upkeep_result import upkeep_result, upkeep_specs
+from genai_pipeline.checks.upkeep_specs import upkeep_specs
 from genai_pipeline.core.clock import utc_now
 from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.core.facts import Facts, Reevaluation
@@ -39,24 +41,28 @@ def live_evaluation_checks(spec: ModelSpec) -> dg.AssetChecksDefinition:
         engines = rollout.engines()
         live = engines.records().live(spec.name)
         if live is None:
-            for check, asset in REPORTS.items():
-                yield upkeep_result(spec.name, asset, passed(check, "No release is live."), "none")
+            yield from _results(spec, "none", [passed(check, "No release is live.") for check in REPORTS])
             return
         record = engines.records().require(spec.name, live.release)
         if not record.as_release.has_agent:
-            for check, asset in REPORTS.items():
-                why = f"Not applicable: {live.release} has no agent to be asked."
-                yield upkeep_result(spec.name, asset, inconclusive(check, why), live.release)
+            why = f"Not applicable: {live.release} has no agent to be asked."
+            yield from _results(spec, live.release, [inconclusive(check, why) for check in REPORTS])
             return
         verdicts, metadata = _measured(engines, spec, record, context.log.info)
         _remember(engines, record, verdicts[0])
         for event in _materializations(spec, record, verdicts, metadata):
             context.op_execution_context.log_event(event)
-        for verdict in verdicts:
-            more = metadata if verdict.check == PASSES else {}
-            yield upkeep_result(spec.name, REPORTS[verdict.check], verdict, live.release, **more)
+        yield from _results(spec, live.release, verdicts, metadata)
 
     return live_evaluation
+
+
+def _results(
+    spec: ModelSpec, release: str, verdicts: list[Verdict], metadata: Mapping[str, Any] = MappingProxyType({})
+) -> Iterator[dg.AssetCheckResult]:
+    for verdict in verdicts:
+        more = metadata if verdict.check == PASSES else {}
+        yield check_result((spec.name, REPORTS[verdict.check]), verdict, release=release, **more)
 
 
 def _measured(engines: Engines, spec: ModelSpec, record: Record, say: Any) -> tuple[list[Verdict], dict[str, Any]]:

@@ -2,10 +2,9 @@
 
 import dagster as dg
 
-from genai_pipeline.assets.tables import shown
+from genai_pipeline.assets.check_results import check_result
 from genai_pipeline.core.checks import UPKEEP_CHECKS
 from genai_pipeline.core.model_spec import ModelSpec
-from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.resources.configured import StoreResource
 
 SHARE = 0.05
@@ -23,11 +22,6 @@ def staged_bytes_check(spec: ModelSpec) -> dg.AssetChecksDefinition:
         live = store.records().live(spec.name)
         releases = [release for release in (live.release, live.last_good) if release] if live else []
         verdict = spot_check(store.objects(), spec.name, releases, SHARE, context.log.info)
-        return dg.AssetCheckResult(
-            passed=verdict.passed,
-            severity=dg.AssetCheckSeverity.ERROR if verdict.outcome is Outcome.FAILED else dg.AssetCheckSeverity.WARN,
-            description=verdict.summary,
-            metadata={"outcome": str(verdict.outcome), "releases": ", ".join(releases), **shown(verdict.evidence)},
-        )
+        return check_result((spec.name, "staged_model"), verdict, releases=", ".join(releases))
 
     return staged_bytes

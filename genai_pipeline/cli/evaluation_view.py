@@ -1,4 +1,4 @@
-"""Show what `genai evaluate` found: the progress, both releases, the flipped cases and the verdicts."""
+"""Show what `genai evaluate` found: the progress, both releases, the cases that differ, and the verdicts."""
 
 from __future__ import annotations
 
@@ -109,11 +109,12 @@ def _p95(seconds: Sequence[float]) -> str:
 def _flipped(comparison: Comparison) -> Iterator[str | RenderableType]:
     rows = flipped_rows(comparison)
     if not rows:
-        yield "No case flipped."
+        yield "Both solve the same cases."
         return
     marks = {"lost": "- lost", "gained": "+ gained"}
     shown = [row | {"flipped": marks[row["flipped"]]} for row in rows]
-    yield _table(f"{len(rows)} cases flipped", shown, ("flipped", "case", "solved", "live_solved", "reason"))
+    title = f"{len(rows)} cases that only one of the two solves"
+    yield _table(title, shown, ("flipped", "case", "solved", "live_solved", "reason"))
 
 
 def _unsolved(results: Results) -> Iterator[str | RenderableType]:
@@ -133,7 +134,7 @@ def _table(title: str, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -
 
     table = Table(title=title, title_justify="left", box=None)
     for column in columns:
-        table.add_column({"live_solved": "the other"}.get(column, column), overflow="fold")
+        table.add_column({"flipped": "", "live_solved": "the other"}.get(column, column), overflow="fold")
     for row in rows:
         table.add_row(*(escape(str(row[column])) for column in columns))
     return table

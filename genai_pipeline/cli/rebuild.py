@@ -13,6 +13,7 @@ from typing import Any
 
 import dagster as dg
 
+from genai_pipeline.assets.check_results import severity_of
 from genai_pipeline.assets.tables import shown, table
 from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.errors import Refused
@@ -122,6 +123,7 @@ def _evaluation(one: _AssetOutcome, verdict: Verdict) -> dg.AssetCheckEvaluation
         asset_key=one.key,
         check_name=verdict.check,
         passed=verdict.passed,
+        severity=severity_of(verdict),
         metadata=one.metadata | {"outcome": str(verdict.outcome)} | shown(verdict.evidence),
         description=verdict.summary,
         blocking=True,

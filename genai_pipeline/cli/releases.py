@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from genai_pipeline.cli.context import Command, Context
+from genai_pipeline.core.clock import for_people
 from genai_pipeline.core.did_you_mean import closest
 from genai_pipeline.core.errors import NotFound, Refused
 
@@ -59,7 +60,7 @@ def _history(context: Context) -> int:
     elif not damaged:
         context.say(f"{model} has no release yet.")
     for event in shown[0].history if which and not context.args.json else ():
-        context.say(f"{event.at}  {_plain(event.what)}")
+        context.say(f"{for_people(event.at)}  {_plain(event.what)}")
     return 1 if damaged else 0
 
 

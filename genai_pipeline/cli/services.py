@@ -19,7 +19,7 @@ def announce(command: Command) -> None:
     command("doctor", _doctor, "look for what keeps it from running here")
     logs = command("logs", _logs, "show the log of a service, of a model's engine or of its agent")
     logs.add_argument("name", help="a service of `genai status`, a model, <model>-agent, or agent")
-    logs.add_argument("-n", "--lines", type=int, default=50)
+    logs.add_argument("-n", "--lines", type=int, default=50, help="how many of its last lines (default 50)")
     logs.add_argument("-f", "--follow", action="store_true", help="go on with what is added")
     command("env", _env, 'print what tools run by hand need: eval "$(genai env)"')
 
@@ -48,10 +48,11 @@ def _up(context: Context) -> int:
 
 def _down(context: Context) -> int:
     from genai_pipeline.local.installation import Installation
-    from genai_pipeline.local.stop import stop_services
+    from genai_pipeline.local.stop import give_back_attempt, stop_services
 
     require_local(context, "down")
-    stop_services(Installation.of(context.profile), context.say)
+    records = context.engines().records()
+    stop_services(Installation.of(context.profile), context.say, lambda run: give_back_attempt(records, run))
     context.say(f"Down: nothing runs, nothing listens. State is kept in {context.profile.home}.")
     return 0
 

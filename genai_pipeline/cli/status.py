@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from genai_pipeline.core.clock import iso_utc
+from genai_pipeline.core.clock import for_people, iso_utc
 from genai_pipeline.core.errors import ClusterUnavailable, GenaiError
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
@@ -176,7 +176,7 @@ def _headline(model: dict[str, Any]) -> str:
     if phase == Phase.ROLLED_BACK:
         parts.append("being rolled back")
     elif model["watched_until"]:
-        parts.append(f"watched until {model['watched_until']}")
+        parts.append(f"watched until {for_people(model['watched_until'])}")
     return " · ".join(parts)
 
 

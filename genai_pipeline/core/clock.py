@@ -26,6 +26,11 @@ def growing_pause_s(tries: int, first_s: float, factor: float, longest_s: float)
     return min(first_s * factor ** min(tries - 1, 30), longest_s)
 
 
+def for_people(at: str | None) -> str:
+    """Return an ISO 8601 time in UTC to the second, as `2026-11-24 14:32:05Z`; an empty text without a time."""
+    return f"{at[:10]} {at[11:19]}Z" if at else ""
+
+
 def iso_utc(at: datetime, timespec: str = "milliseconds") -> str:
     """Return a time in UTC as ISO 8601, as `2026-11-24T14:32:05.123Z`.
 

@@ -63,7 +63,7 @@ class Record:
             are those that judged it last.
         reason: why it is in its phase, or an empty text if the phase says enough.
         attempt: rollout runs that were requested for this release, ever. It never decreases, so run keys stay unique.
-        attempts_before: those of them that belong to earlier rollouts of the same release.
+        attempts_before: those of them that do not count: of earlier rollouts, and those that `genai down` ended.
         trigger: what started this rollout, as "new revision 0123abcd of owner/name@main" or "serving.image changed".
         approved: who approved it and when, or an empty text if it is not approved.
         promotions: promotion runs that were requested since the last attempt.
@@ -174,6 +174,12 @@ class Record:
     def attempted(self) -> Record:
         """Return this record with one more rollout run."""
         return replace(self, phase=Phase.ROLLING_OUT, attempt=self.attempt + 1, promotions=0)
+
+    def interrupted(self, attempt: int) -> Record:
+        """Return this record without its newest attempt among those that count, if that is this attempt."""
+        if attempt != self.attempt or not self.attempts:
+            return self
+        return replace(self, attempts_before=self.attempts_before + 1)
 
     def promoted(self) -> Record:
         """Return this record with one more promotion run."""

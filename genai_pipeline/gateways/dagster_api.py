@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from genai_pipeline.core.errors import NotFound, Unavailable
-from genai_pipeline.core.run_tags import MODEL_TAG, PARTITION_TAG, RELEASE_TAG
+from genai_pipeline.core.run_tags import ATTEMPT_TAG, MODEL_TAG, PARTITION_TAG, RELEASE_TAG, ROLLOUT_TAG
 
 LOCATION = "genai_pipeline"
 UNFINISHED = ("NOT_STARTED", "QUEUED", "STARTING", "STARTED", "CANCELING")
@@ -76,6 +76,8 @@ class Run:
     model: str | None
     release: str | None
     steps: tuple[Step, ...]
+    attempt: int | None = None
+    """Of a rollout that the sensor requested."""
 
     @property
     def finished(self) -> bool:
@@ -156,6 +158,7 @@ class DagsterApi:
 
 def _run(raw: Mapping[str, Any]) -> Run:
     tags = {tag["key"]: tag["value"] for tag in raw["tags"]}
+    attempt = tags.get(ATTEMPT_TAG) if ROLLOUT_TAG in tags else None
     return Run(
         id=raw["runId"],
         job=raw["jobName"],
@@ -164,5 +167,6 @@ def _run(raw: Mapping[str, Any]) -> Run:
         ended_at=raw["endTime"],
         model=tags.get(MODEL_TAG),
         release=tags.get(RELEASE_TAG) or tags.get(PARTITION_TAG),  # a run that a user launched by hand has no tag
+        attempt=int(attempt) if attempt else None,
         steps=tuple(Step(s["stepKey"], s["status"], s["startTime"], s["endTime"]) for s in raw["stepStats"]),
     )

@@ -25,7 +25,6 @@ RAY_VERSION = "2.60.0"
 HEAD = "ray-head"
 """Component label of the pod that keeps Ray's state. It serves no request."""
 METRICS_PORT = 8080
-DASHBOARD_PORT = 8265
 SERVING = PodFile("ray-serving", "genai_ray.py", "ray_serving.py")
 GENTLY_S = 10
 """How often Serve asks an engine whether it is healthy."""

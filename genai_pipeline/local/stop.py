@@ -10,22 +10,27 @@ from contextlib import suppress
 
 from genai_pipeline.core.errors import ClusterUnavailable, GenaiError, NotReady
 from genai_pipeline.core.profile import LOCAL_PORTS
-from genai_pipeline.gateways.dagster_api import DagsterApi
+from genai_pipeline.gateways.dagster_api import DagsterApi, Run
 from genai_pipeline.local.installation import Installation
 from genai_pipeline.local.ports import Address, listening
 from genai_pipeline.local.start import running_services
 from genai_pipeline.local.supervision.supervisor import STOPPED, Supervisor, end_group, marked_processes
+from genai_pipeline.rollout.record.records import Records
 
 STOP_S = 8.0
 SHUTDOWN_S = 3.0
 KILL_S = 4.0
 
 
-def stop_services(installation: Installation, say: Callable[[str], None]) -> None:
+def stop_services(
+    installation: Installation, say: Callable[[str], None], on_cancelled: Callable[[Run], None] = lambda run: None
+) -> None:
     """Stop every pod and service within 15 s. Nothing running is fine.
 
     As at the shutdown of a machine no preStop hook runs, and what is left of a request is cut off after 8 s.
 
+    Args:
+        on_cancelled: called with each run that is ended, while the store still answers.
     Raises: NotReady: something is left, by name.
     """
     supervisor = Supervisor(installation.home)
@@ -33,7 +38,7 @@ def stop_services(installation: Installation, say: Callable[[str], None]) -> Non
     pids = marked_processes(installation.home)
     addresses = [address for address, pid in listening().items() if pid in pids]
     if running:
-        _end_runs(installation, say)
+        _end_runs(installation, say, on_cancelled)
         _stop_all(supervisor, say)
     supervisor.shutdown(deadline_s=SHUTDOWN_S)
     _kill_the_rest(installation, say)
@@ -47,7 +52,7 @@ def processes_of(installation: Installation) -> list[str]:
     return [f"{_name(pid)} (pid {pid})" for pid in marked_processes(installation.home)]
 
 
-def _end_runs(installation: Installation, say: Callable[[str], None]) -> None:
+def _end_runs(installation: Installation, say: Callable[[str], None], on_cancelled: Callable[[Run], None]) -> None:
     """A run whose process we are about to end would stay `started` in Dagster for ever."""
     port = installation.ports().get("dagster", LOCAL_PORTS["dagster"])
     api = DagsterApi(f"http://127.0.0.1:{port}", timeout_s=2)
@@ -55,6 +60,18 @@ def _end_runs(installation: Installation, say: Callable[[str], None]) -> None:
         for run in api.unfinished_runs():
             api.cancel(run.id)
             say(f"cancelled the run {run.id[:8]} of {run.release or run.job}")
+            with suppress(GenaiError):
+                on_cancelled(run)
+
+
+def give_back_attempt(records: Records, run: Run) -> None:
+    """Let the attempt of a cancelled rollout not count: the user ended it, and not the release.
+
+    Raises: NotFound, StoreUnavailable: the attempt counts.
+    """
+    if run.model and run.release and (attempt := run.attempt):
+        what = f"attempt {attempt} ended with the services"
+        records.update(run.model, run.release, lambda record: record.interrupted(attempt), what)
 
 
 def _stop_all(supervisor: Supervisor, say: Callable[[str], None]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import getpass
 from collections.abc import Callable, Sequence
 
-from genai_pipeline.core.clock import utc_now
+from genai_pipeline.core.clock import for_people, utc_now
 from genai_pipeline.core.errors import StagingError
 from genai_pipeline.core.faults import crash_point
 from genai_pipeline.core.manifest import Manifest
@@ -59,7 +59,7 @@ class Stager:
     def _stage(self, model: str, snapshot: Snapshot, say: Callable[[str], None], progress: Observer) -> Manifest:
         done = committed(self._store, model, snapshot.revision)
         if done:
-            say(f"{model}/{snapshot.revision} is staged already, by {done.written_by} at {done.written_at}")
+            say(f"{model}/{snapshot.revision} was staged before, on {for_people(done.written_at)}: nothing is copied")
             return done
         before = self._store.requests()
         preflight(self._hub, snapshot)

@@ -87,7 +87,7 @@ def test_the_next_one_is_compared_with_what_live_did_and_the_flipped_cases_are_s
     assert evaluated.against.stored.release == v1
     assert evaluated.asked[-1]["settings"].concurrency == desk.spec.gates.serving.at_concurrency
     shown = metadata_of(desk)
-    rows = [row.data for row in shown["flipped"].value.records]
+    rows = [row.data for row in shown["solved by only one"].value.records]
     assert [(row["case"], row["flipped"]) for row in rows] == [("case-2", "lost"), ("case-3", "gained")]
     assert shown["pass_rate"].value == 0.75
     assert "data:image/svg+xml" in shown["over_releases"].value

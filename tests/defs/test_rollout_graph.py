@@ -112,6 +112,9 @@ def test_an_inconclusive_check_stops_the_run_and_is_tried_again(desk, monkeypatc
     result = desk.roll_out()
 
     assert not result.success
+    found = [each for each in result.get_asset_check_evaluations() if not each.passed]
+    assert {each.severity for each in found} == {dg.AssetCheckSeverity.WARN}
+    assert not result.asset_materializations_for_node("tiny__agent_candidate")
     assert desk.live is None
     assert desk.record(desk.releases[0]).phase is Phase.ROLLING_OUT
     desk.verdicts["serving_report"] = good

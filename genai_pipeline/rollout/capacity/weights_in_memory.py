@@ -100,8 +100,12 @@ def _on_gpus(serving: Serving, gpu: Gpu, needed: float, memory: GpuMemory) -> Ve
 
 def _in_main_memory(serving: Serving, needed: int) -> Verdict:
     limit = serving.resources.memory_gib * LIMIT_OVER_REQUEST
-    said = f"The weights take {needed / GIB:.1f} GiB, and the pod may use {limit:.1f} GiB"
+    said = f"The weights take {_in_words(needed)}, and the pod may use {limit:.1f} GiB"
     if needed <= limit * GIB:
         return passed(CHECK, f"{said}.")
     enough = math.ceil(needed / GIB) + 1
     return failed(CHECK, f"{said}. Set in the model file:\nserving:\n  resources:\n    memory_gib: {enough}")
+
+
+def _in_words(size: int) -> str:
+    return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / 2**20:.1f} MiB"

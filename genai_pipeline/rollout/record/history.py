@@ -8,6 +8,7 @@ from textwrap import shorten
 from typing import Any
 
 from genai_pipeline.core.checks import CHECKS
+from genai_pipeline.core.clock import for_people
 from genai_pipeline.core.record import ENDED, HAS_TRAFFIC_AGAIN, WENT_LIVE, Live, Phase, Record
 from genai_pipeline.core.verdict import Outcome
 
@@ -36,16 +37,11 @@ def history_table(records: Sequence[Record], live: Live | None = None) -> list[d
             "started by": f"{row['trigger'] or 'unknown'} ({row['who']})",
             "verdicts": " ".join(f"{count} {outcome}" for outcome, count in row["verdicts"].items() if count),
             "timings": " ".join(f"{asset} {seconds:.0f} s" for asset, seconds in row["timings"].items()),
-            "began": _short(row["began"]),
-            "ended": _short(row["ended"]),
+            "began": for_people(row["began"]),
+            "last change": for_people(row["ended"]),
         }
         for row in history(records, live)
     ]
-
-
-def _short(at: str | None) -> str:
-    """Return a time to the second, for people."""
-    return f"{at[:10]} {at[11:19]}Z" if at else ""
 
 
 def _row(record: Record, live: Live | None) -> dict[str, Any]:
@@ -81,7 +77,7 @@ def _state(record: Record, live: Live | None) -> str:
     if live is None:
         return str(record.phase)
     if record.release == live.release and record.phase is Phase.LIVE:
-        return f"live, watched until {live.watched_until}" if live.watched_until else "live"
+        return f"live, watched until {for_people(live.watched_until)}" if live.watched_until else "live"
     return f"{record.phase}, last good" if record.release == live.last_good else str(record.phase)
 
 

@@ -262,7 +262,7 @@ def test_staging_leaves_a_whole_model_and_no_lease_and_staging_again_says_so(wor
     assert world.store.head(manifest_key("tiny", revision))
     assert list(world.store.list(LEASES)) == []
 
-    assert "is staged already" in world.genai("stage", "tiny").stdout
+    assert "was staged before" in world.genai("stage", "tiny").stdout
     assert "nothing to do" in world.genai("stage", "tiny", "--plan").stdout
 
 

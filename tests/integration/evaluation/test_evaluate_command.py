@@ -152,7 +152,7 @@ def test_what_does_not_run_is_said_and_compared_by_what_is_stored(site, good):
 
     assert found.code == 0, found.all
     assert found.out.count("stored, asked") == 2
-    assert "No case flipped." in found.out
+    assert "Both solve the same cases." in found.out
 
 
 def test_nothing_measured_ends_with_2_and_never_with_passed(site, good):

@@ -99,6 +99,13 @@ def test_the_attempts_of_a_release_are_bounded():
     assert step(RECORD.attempted().attempted()) is RolloutStep.GIVE_UP
 
 
+def test_an_attempt_that_the_user_ended_does_not_count_once():
+    stopped = RECORD.attempted().attempted().interrupted(2)
+
+    assert step(stopped) is RolloutStep.START
+    assert (stopped.attempt, stopped.interrupted(1)) == (2, stopped)
+
+
 def test_attempts_of_an_earlier_rollout_do_not_count():
     again = replace(RECORD.attempted().attempted(), phase=Phase.REPLACED).reopened()
 
