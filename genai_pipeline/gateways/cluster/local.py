@@ -20,6 +20,7 @@ from genai_pipeline.gateways.cluster.abc import (
     Waited,
     as_json,
 )
+from genai_pipeline.gateways.cluster.diagnosis.evidence import Evidence
 from genai_pipeline.gateways.cluster.diagnosis.readiness import not_ready
 from genai_pipeline.gateways.cluster.diagnosis.waited_kinds import WAITED
 from genai_pipeline.gateways.cluster.pods import is_ready
@@ -101,7 +102,7 @@ class LocalCluster(Cluster):
             if found is None:
                 raise errors.NotReady(f"There is no {kind} {name} to wait for.", "Apply it first.")
             own = [p for p in pods if WAITED[kind].owns(p, name)]
-            progress = WAITED[kind].readiness(found, own)
+            progress = WAITED[kind].readiness(found, Evidence(own))
             if progress.summary != said:
                 said = progress.summary
                 on_progress(said)

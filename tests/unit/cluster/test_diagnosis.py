@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from genai_pipeline.gateways.cluster.abc import ClusterEvent
+from genai_pipeline.gateways.cluster.diagnosis.evidence import Evidence
 from genai_pipeline.gateways.cluster.diagnosis.likeliest_cause import cause_of, refusal
 from genai_pipeline.gateways.cluster.diagnosis.readiness import readiness_of
 from tests.cluster.failing.engine_logs import FATAL, ORDINARY, PASSING
@@ -33,7 +34,7 @@ def event(reason: str, message: str, kind: str = "Pod", name: str = "p") -> Clus
 
 
 def said(one: dict[str, Any], *events: ClusterEvent) -> tuple[str, bool]:
-    cause = cause_of(deployment(), [one], events)
+    cause = cause_of(deployment(), Evidence([one], events))
     assert cause is not None
     assert cause.remedy
     return cause.what, cause.final
@@ -42,8 +43,10 @@ def said(one: dict[str, Any], *events: ClusterEvent) -> tuple[str, bool]:
 def test_a_healthy_pod_that_is_only_slow_has_no_cause_and_every_hope() -> None:
     slow = pod(running={"startedAt": "1"})
 
-    assert cause_of(deployment(), [slow], [event("Pulled", "x"), event("Started", "y")], ORDINARY) is None
-    assert not readiness_of(deployment(), [slow], [event("Unhealthy", "Startup probe failed: refused")]).hopeless
+    assert cause_of(deployment(), Evidence([slow], [event("Pulled", "x"), event("Started", "y")], ORDINARY)) is None
+    assert not readiness_of(
+        deployment(), Evidence([slow], [event("Unhealthy", "Startup probe failed: refused")])
+    ).hopeless
 
 
 def pulling(message: str, reason: str = "ErrImagePull") -> dict[str, Any]:
@@ -156,14 +159,14 @@ def test_a_container_that_ended_by_itself_was_not_killed_by_a_probe(probe: str, 
     ended = pod(restarts=3, running={}, ended={"exitCode": code, "reason": "Error"})
     ended["spec"]["containers"] = [{"name": "c", probe: {"exec": {}}}]
 
-    assert cause_of(deployment(), [ended]) is None
+    assert cause_of(deployment(), Evidence([ended])) is None
 
 
 def test_a_missing_secret_volume_is_final_until_the_container_runs() -> None:
     told = event("FailedMount", 'MountVolume.SetUp failed for volume "w" : secret "s" not found')
 
     assert said(pod(waiting={"reason": "ContainerCreating"}), told)[1]
-    assert cause_of(deployment(), [pod(running={})], [told]) is None
+    assert cause_of(deployment(), Evidence([pod(running={})], [told])) is None
 
 
 def test_an_evicted_pod_and_one_that_its_node_rejects_are_named() -> None:
@@ -181,7 +184,7 @@ def test_a_claim_whose_class_does_not_exist_is_final() -> None:
     other = event("ProvisioningFailed", 'storageclass.storage.k8s.io "x" not found', "PersistentVolumeClaim", "other")
 
     assert said(waits, told)[1]
-    assert cause_of(deployment(), [waits], [other]) is None
+    assert cause_of(deployment(), Evidence([waits], [other])) is None
 
 
 @pytest.mark.parametrize(
@@ -208,7 +211,7 @@ def test_what_the_api_server_refuses_is_named(message: str, what: str, final: bo
     assert cause is not None
     assert what in cause.what
     assert cause.final == final
-    assert bool(readiness_of(deployment(message), []).hopeless) == final
+    assert bool(readiness_of(deployment(message), Evidence([])).hopeless) == final
 
 
 def test_a_quota_that_a_leaving_pod_gives_back_leaves_hope() -> None:
@@ -216,19 +219,19 @@ def test_a_quota_that_a_leaving_pod_gives_back_leaves_hope() -> None:
     leaving = pod(running={})
     leaving["metadata"]["deletionTimestamp"] = "2"
 
-    assert readiness_of(full, []).hopeless
-    assert not readiness_of(full, [leaving]).hopeless
+    assert readiness_of(full, Evidence([])).hopeless
+    assert not readiness_of(full, Evidence([leaving])).hopeless
 
 
 def test_one_crash_is_enough_where_no_restart_helps_and_more_are_needed_elsewhere() -> None:
     crashed = pod(restarts=1, ended={"reason": "Error", "exitCode": 1}, waiting={"reason": "CrashLoopBackOff"})
 
-    assert "mistrall" in readiness_of(deployment(), [crashed], logs=FATAL["parser"][0]).hopeless
-    assert not readiness_of(deployment(), [crashed], logs=PASSING["s3-403"][0]).hopeless
+    assert "mistrall" in readiness_of(deployment(), Evidence([crashed], logs=FATAL["parser"][0])).hopeless
+    assert not readiness_of(deployment(), Evidence([crashed], logs=PASSING["s3-403"][0])).hopeless
 
 
 def test_the_log_of_a_pod_that_never_crashed_is_no_reason_to_give_up() -> None:
-    assert not readiness_of(deployment(), [pod(running={})], logs=FATAL["parser"][0]).hopeless
+    assert not readiness_of(deployment(), Evidence([pod(running={})], logs=FATAL["parser"][0])).hopeless
 
 
 def test_a_cause_that_is_final_goes_before_one_that_may_pass() -> None:
@@ -236,7 +239,7 @@ def test_a_cause_that_is_final_goes_before_one_that_may_pass() -> None:
     second = pulling("not found")
     second["metadata"]["name"] = "q"
 
-    cause = cause_of(deployment(), [first, second])
+    cause = cause_of(deployment(), Evidence([first, second]))
 
     assert cause is not None
     assert cause.final

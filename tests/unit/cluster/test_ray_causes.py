@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from genai_pipeline.gateways.cluster.abc import ClusterEvent
+from genai_pipeline.gateways.cluster.diagnosis.evidence import Evidence
 from genai_pipeline.gateways.cluster.diagnosis.ray_causes import ray_cause
 from tests.unit.cluster.ray_objects import BOTH, app, container, crashed, kuberay, ray_pod, service
 
@@ -144,7 +145,7 @@ KUBERAY = {
 def test_what_kuberay_says_becomes_a_cause(case: str) -> None:
     event, says, final = KUBERAY[case]
 
-    cause = ray_cause(service(), [], [event])
+    cause = ray_cause(service(), Evidence([], [event]))
 
     assert cause
     assert cause.final is final
@@ -257,7 +258,7 @@ SERVE: dict[str, tuple[dict[str, Any], str, bool]] = {
 def test_what_serve_says_becomes_a_cause(case: str) -> None:
     status, says, final = SERVE[case]
 
-    cause = ray_cause(service(status), BOTH)
+    cause = ray_cause(service(status), Evidence(BOTH))
 
     assert cause
     assert says in cause.what
@@ -299,7 +300,7 @@ LOGS = {
 def test_what_a_crashed_node_of_ray_logs_becomes_a_cause(case: str) -> None:
     log, says, final = LOGS[case]
 
-    cause = ray_cause(service(), [crashed()], logs=log)
+    cause = ray_cause(service(), Evidence([crashed()], logs=log))
 
     assert cause
     assert says in cause.what
@@ -310,7 +311,7 @@ WAITING = ray_pod(initContainerStatuses=[container({"running": {}}) | {"name": "
 
 
 def test_a_worker_that_waits_for_a_ready_head_cannot_reach_it() -> None:
-    cause = ray_cause(service(), [HEAD, WAITING])
+    cause = ray_cause(service(), Evidence([HEAD, WAITING]))
 
     assert cause
     assert "cannot reach the Ray head" in cause.what
@@ -318,11 +319,11 @@ def test_a_worker_that_waits_for_a_ready_head_cannot_reach_it() -> None:
 
 
 def test_a_worker_that_waits_for_a_starting_head_has_no_cause_of_its_own() -> None:
-    assert ray_cause(service(app("DEPLOYING")), [ray_pod("head"), WAITING]) is None
+    assert ray_cause(service(app("DEPLOYING")), Evidence([ray_pod("head"), WAITING])) is None
 
 
 def test_a_head_that_used_too_much_memory_is_not_mended_by_the_resources_of_the_model_file() -> None:
-    cause = ray_cause(service(), [crashed(reason="OOMKilled", code=137)])
+    cause = ray_cause(service(), Evidence([crashed(reason="OOMKilled", code=137)]))
 
     assert cause
     assert "The Ray head: The container was OOMKilled" in cause.what
@@ -330,14 +331,14 @@ def test_a_head_that_used_too_much_memory_is_not_mended_by_the_resources_of_the_
 
 
 def test_a_worker_that_used_too_much_memory_is() -> None:
-    cause = ray_cause(service(), [HEAD, crashed("worker", reason="OOMKilled", code=137)])
+    cause = ray_cause(service(), Evidence([HEAD, crashed("worker", reason="OOMKilled", code=137)]))
 
     assert cause
     assert "serving.resources.memory_gib" in cause.remedy
 
 
 def test_workers_without_a_head_have_lost_it() -> None:
-    cause = ray_cause(service(), [ray_pod("worker", ready=True)])
+    cause = ray_cause(service(), Evidence([ray_pod("worker", ready=True)]))
 
     assert cause
     assert "head is gone" in cause.what
@@ -354,9 +355,9 @@ UNREACHABLE = kuberay("FailedToUpdateServeApplications", "Put http://m-head-svc:
 def test_a_head_that_is_younger_than_a_worker_that_serves_succeeds_one_that_was_lost() -> None:
     pods = [made(ray_pod("head"), 9), made(ray_pod(ready=True), 1)]
 
-    alone = ray_cause(service(app("DEPLOYING")), pods, [UNREACHABLE])
+    alone = ray_cause(service(app("DEPLOYING")), Evidence(pods, [UNREACHABLE]))
     kept = service() | {"spec": {"rayClusterConfig": {"gcsFaultToleranceOptions": {"redisAddress": "r:6379"}}}}
-    with_redis = ray_cause(kept, pods, [UNREACHABLE])
+    with_redis = ray_cause(kept, Evidence(pods, [UNREACHABLE]))
 
     assert alone
     assert with_redis
@@ -375,7 +376,7 @@ def test_a_head_that_is_younger_than_a_worker_that_serves_succeeds_one_that_was_
     ids=["the first head", "no worker serves yet", "the successor is ready"],
 )
 def test_no_other_head_was_lost(pods: list[dict[str, Any]]) -> None:
-    cause = ray_cause(service(), pods, [UNREACHABLE])
+    cause = ray_cause(service(), Evidence(pods, [UNREACHABLE]))
 
     assert cause
     assert "cannot reach the dashboard" in cause.what
@@ -384,7 +385,9 @@ def test_no_other_head_was_lost(pods: list[dict[str, Any]]) -> None:
 def test_a_head_that_waits_for_its_redis_is_known_before_it_ends() -> None:
     log = "redis_context.cc:562: Failed to connect to Redis due to: RedisError: Could not establish connection to Redis"
 
-    cause = ray_cause(service(), [ray_pod("head"), WAITING], logs=f"{log} 10.0.0.1:6379 (context.err = 1).. Will retry")
+    cause = ray_cause(
+        service(), Evidence([ray_pod("head"), WAITING], logs=f"{log} 10.0.0.1:6379 (context.err = 1).. Will retry")
+    )
 
     assert cause
     assert "Redis cannot be reached, which keeps the state of the Ray head: 10.0.0.1:6379" in cause.what
@@ -399,8 +402,8 @@ PROBED = ClusterEvent(
 def test_what_serve_says_of_a_replica_comes_before_the_probe_of_its_worker() -> None:
     status = app("DEPLOYING", engine=("UPDATING", SLOW.format('{"CPU": 4.0}', '{"CPU": 2.0}')))
 
-    cause = ray_cause(service(status), [HEAD, RUNS], [PROBED])
-    silent = ray_cause(service(app("DEPLOYING")), [HEAD, RUNS], [PROBED])
+    cause = ray_cause(service(status), Evidence([HEAD, RUNS], [PROBED]))
+    silent = ray_cause(service(app("DEPLOYING")), Evidence([HEAD, RUNS], [PROBED]))
 
     assert cause
     assert silent
@@ -412,14 +415,14 @@ def test_what_kuberay_could_not_do_at_first_and_then_did_is_no_cause() -> None:
     made_twice = kuberay("FailedToCreateRayCluster", 'Failed to create: rayclusters.ray.io "m-abcde" already exists')
     status = app("DEPLOYING", engine=("UPDATING", "Failed to create a placement group for Replica(id='x')."))
 
-    cause = ray_cause(service(status), [HEAD, RUNS], [made_twice, UNREACHABLE])
+    cause = ray_cause(service(status), Evidence([HEAD, RUNS], [made_twice, UNREACHABLE]))
 
     assert cause
     assert "placement group cannot be made" in cause.what
 
 
 def test_an_operator_that_does_nothing_is_the_cause() -> None:
-    cause = ray_cause(service(), [])
+    cause = ray_cause(service(), Evidence([]))
 
     assert cause
     assert "KubeRay has not looked" in cause.what
@@ -430,11 +433,11 @@ STARTING = [HEAD, ray_pod("worker")]
 
 
 def test_a_service_that_starts_without_trouble_has_no_cause() -> None:
-    assert ray_cause(service(app("DEPLOYING")), STARTING) is None
+    assert ray_cause(service(app("DEPLOYING")), Evidence(STARTING)) is None
 
 
 def test_a_worker_that_serves_while_kuberay_sees_nothing_points_to_its_log() -> None:
-    cause = ray_cause(service(app("DEPLOYING")), BOTH)
+    cause = ray_cause(service(app("DEPLOYING")), Evidence(BOTH))
 
     assert cause
     assert "does not call the RayService ready" in cause.what
@@ -445,7 +448,7 @@ def test_a_worker_that_serves_while_kuberay_sees_nothing_points_to_its_log() -> 
 def test_a_pod_that_was_refused_once_and_made_since_is_no_cause() -> None:
     event = kuberay("FailedToCreateHeadPod", "Failed to create head Pod: failed calling webhook: EOF", "RayCluster")
 
-    assert ray_cause(service(app("DEPLOYING")), STARTING, [event]) is None
+    assert ray_cause(service(app("DEPLOYING")), Evidence(STARTING, [event])) is None
 
 
 def test_a_worker_that_no_node_takes_is_explained_as_a_pod_of_a_deployment_is() -> None:
@@ -455,7 +458,7 @@ def test_a_worker_that_no_node_takes_is_explained_as_a_pod_of_a_deployment_is() 
         {"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available: 1 Insufficient cpu."}
     ]
 
-    cause = ray_cause(service(app("DEPLOYING")), [HEAD, pending])
+    cause = ray_cause(service(app("DEPLOYING")), Evidence([HEAD, pending]))
 
     assert cause
     assert "insufficient cpu (64 asked)" in cause.what

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from genai_pipeline.core.errors import NotReady
+from genai_pipeline.gateways.cluster.diagnosis.evidence import Evidence
 from genai_pipeline.gateways.cluster.diagnosis.ray_readiness import readiness_of_ray
 from genai_pipeline.gateways.cluster.diagnosis.waited_kinds import WAITED
 from genai_pipeline.gateways.cluster.kubernetes import KubernetesCluster
@@ -38,7 +39,7 @@ def api(tmp_path: Path) -> Iterator[StubApi]:
 
 
 def test_a_service_is_ready_by_condition_application_and_worker_together() -> None:
-    assert readiness_of_ray(service(SERVES), BOTH).done
+    assert readiness_of_ray(service(SERVES), Evidence(BOTH)).done
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def test_a_service_is_ready_by_condition_application_and_worker_together() -> No
     ids=["no status", "worker not ready", "no worker", "older", "condition", "application", "no application", "ending"],
 )
 def test_without_one_of_them_it_is_not(found: dict[str, Any], pods: list[dict[str, Any]]) -> None:
-    readiness = readiness_of_ray(found, pods)
+    readiness = readiness_of_ray(found, Evidence(pods))
 
     assert not readiness.done
     assert not readiness.hopeless
@@ -65,15 +66,15 @@ def test_without_one_of_them_it_is_not(found: dict[str, Any], pods: list[dict[st
 def test_progress_says_what_serve_says_of_replicas() -> None:
     status = app("DEPLOYING", engine=("UPDATING", "Deployment 'engine' has 1 replicas\nThis may be slow."))
 
-    summary = readiness_of_ray(service(status), BOTH).summary
+    summary = readiness_of_ray(service(status), Evidence(BOTH)).summary
 
     assert summary.startswith("1 of 1 worker pods ready, head ready; application engine is DEPLOYING; ")
     assert "deployment engine is UPDATING: Deployment 'engine' has 1 replicas … This may be slow." in summary
 
 
 def test_heads_that_start_again_are_given_time_and_not_for_ever() -> None:
-    assert not readiness_of_ray(service(), [crashed(restarts=4)]).hopeless
-    assert "keeps crashing" in readiness_of_ray(service(), [crashed(restarts=6)]).hopeless
+    assert not readiness_of_ray(service(), Evidence([crashed(restarts=4)])).hopeless
+    assert "keeps crashing" in readiness_of_ray(service(), Evidence([crashed(restarts=6)])).hopeless
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from genai_pipeline.gateways.cluster.abc import ClusterEvent
+from genai_pipeline.gateways.cluster.diagnosis.evidence import Evidence
 from genai_pipeline.gateways.cluster.diagnosis.known_causes import likely_cause
 from genai_pipeline.gateways.cluster.diagnosis.readiness import not_ready, readiness_of
 from genai_pipeline.local.cluster import pod_status
@@ -31,43 +32,43 @@ def pod(template: str = "t", at: str = "1", restarts: int = 0, ready: bool = Fal
 
 
 def test_it_is_done_when_the_newest_generation_is_available() -> None:
-    assert readiness_of(deployment(1, 1), []).done
-    assert readiness_of(deployment(0, 0), []).done
-    assert not readiness_of(deployment(1, 1, observed=0), []).done
-    assert not readiness_of(deployment(2, 1), []).done
+    assert readiness_of(deployment(1, 1), Evidence([])).done
+    assert readiness_of(deployment(0, 0), Evidence([])).done
+    assert not readiness_of(deployment(1, 1, observed=0), Evidence([])).done
+    assert not readiness_of(deployment(2, 1), Evidence([])).done
 
 
 def test_surplus_old_pods_mean_it_is_not_done() -> None:
     rolling = deployment(1, 1)
     rolling["status"]["replicas"] = 2
 
-    assert not readiness_of(rolling, []).done
+    assert not readiness_of(rolling, Evidence([])).done
 
 
 @pytest.mark.parametrize("reason", ["ErrImagePull", "ImagePullBackOff", "InvalidImageName"])
 def test_an_image_that_cannot_be_had_is_hopeless(reason: str) -> None:
-    assert "i:1" in readiness_of(deployment(), [pod(waiting={"reason": reason})]).hopeless
+    assert "i:1" in readiness_of(deployment(), Evidence([pod(waiting={"reason": reason})])).hopeless
 
 
 def test_a_few_crashes_leave_hope_and_more_do_not() -> None:
-    assert not readiness_of(deployment(), [pod(restarts=2, running={})]).hopeless
-    assert "3 restarts" in readiness_of(deployment(), [pod(restarts=3, running={})]).hopeless
+    assert not readiness_of(deployment(), Evidence([pod(restarts=2, running={})])).hopeless
+    assert "3 restarts" in readiness_of(deployment(), Evidence([pod(restarts=3, running={})])).hopeless
 
 
 def test_an_old_pod_that_crashes_does_not_make_the_new_one_hopeless() -> None:
     pods = [pod("old", at="1", restarts=9, running={}), pod("new", at="2", running={})]
 
-    assert not readiness_of(deployment(), pods).hopeless
+    assert not readiness_of(deployment(), Evidence(pods)).hopeless
 
 
 def test_an_exceeded_progress_deadline_is_hopeless() -> None:
     stuck = deployment(type="Progressing", status="False", reason="ProgressDeadlineExceeded")
 
-    assert "ProgressDeadlineExceeded" in readiness_of(stuck, []).hopeless
+    assert "ProgressDeadlineExceeded" in readiness_of(stuck, Evidence([])).hopeless
 
 
 def test_the_diagnosis_has_events_log_lines_cause_and_remedy() -> None:
-    progress = readiness_of(deployment(), [pod(restarts=3, waiting={"reason": "CrashLoopBackOff"})])
+    progress = readiness_of(deployment(), Evidence([pod(restarts=3, waiting={"reason": "CrashLoopBackOff"})]))
     events = [
         ClusterEvent("t", "Pod", "p", "Normal", "Started", "x"),
         ClusterEvent("t", "Pod", "p", "Warning", "W", "y"),

@@ -8,35 +8,20 @@ from typing import Any
 
 from genai_pipeline.gateways.cluster.abc import ClusterEvent
 from genai_pipeline.gateways.cluster.diagnosis.container_states import container_cause, pod_cause
+from genai_pipeline.gateways.cluster.diagnosis.evidence import Evidence
 from genai_pipeline.gateways.cluster.diagnosis.known_causes import Cause, known_cause, likely_cause
 from genai_pipeline.gateways.cluster.diagnosis.scheduling import scheduling_cause
-from genai_pipeline.gateways.cluster.pods import container_states, is_ready, last_end
+from genai_pipeline.gateways.cluster.pods import is_ready
 
 
-def cause_of(
-    deployment: Mapping[str, Any],
-    pods: Sequence[Mapping[str, Any]],
-    events: Sequence[ClusterEvent] = (),
-    logs: str = "",
-    pools: Sequence[Mapping[str, Any]] | None = None,
-) -> Cause | None:
-    """Return the likeliest cause, a final one before the others, or None where no cause is known.
-
-    Args:
-        pods: the Deployment's own.
-        events: of these pods and their claims, newest last.
-        logs: the last lines of the pods that crashed.
-        pools: the cluster's NodePools, or None where they cannot be read.
-    """
-    refused = _admission_cause(deployment, pods)
-    found = [refused] if refused else []
-    newest = newest_of(pods)
-    if crashes(newest):
-        logged = likely_cause(logs)
-        found += [logged] if logged else []
-    for pod in newest:
+def cause_of(deployment: Mapping[str, Any], seen: Evidence) -> Cause | None:
+    """Return the likeliest cause, a final one before the others, or None where no cause is known."""
+    newest = seen.newest
+    logged = likely_cause(seen.logs) if newest.crashes else None
+    found = [cause for cause in (_admission_cause(deployment, seen.pods), logged) if cause]
+    for pod in newest.pods:
         if not is_ready(pod):
-            found += causes_of_pod(pod, events, pools)
+            found += causes_of_pod(pod, seen)
     return likeliest(found)
 
 
@@ -46,35 +31,13 @@ def likeliest(found: Iterable[Cause]) -> Cause | None:
     return next((cause for cause in causes if cause.final), causes[0] if causes else None)
 
 
-def crashes(pods: Sequence[Mapping[str, Any]]) -> int:
-    """Return how often the containers of these pods have crashed. Only the log of a crash says why."""
-    found = [c for pod in pods for c in container_states(pod) if last_end(c) and not c["ready"]]
-    return sum(max(1, c.get("restartCount", 0) + ("terminated" in c["state"])) for c in found)
-
-
-def newest_of(pods: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the pods of the newest template: only they show whether it can start."""
-    alive = [p for p in pods if "deletionTimestamp" not in p["metadata"]]
-    if not alive:
-        return []
-    youngest = max(alive, key=lambda p: p["metadata"].get("creationTimestamp") or "")
-    template = _template(youngest)
-    return [p for p in alive if _template(p) == template]
-
-
-def _template(pod: Mapping[str, Any]) -> str | None:
-    return (pod["metadata"].get("labels") or {}).get("pod-template-hash")
-
-
-def causes_of_pod(
-    pod: Mapping[str, Any], events: Sequence[ClusterEvent], pools: Sequence[Mapping[str, Any]] | None
-) -> list[Cause]:
+def causes_of_pod(pod: Mapping[str, Any], seen: Evidence) -> list[Cause]:
     """Return the causes that a pod's status, its events and those of its claims show."""
-    own = [e for e in events if e.kind == "Pod" and e.name == pod["metadata"]["name"]]
+    own = seen.events_of(pod)
     found = [
         container_cause(pod, own),
-        _claim_cause(pod, events),
-        scheduling_cause(pod, own, pools),
+        _claim_cause(pod, seen.events),
+        scheduling_cause(pod, own, seen.pools),
         pod_cause(pod, own),
     ]
     return [cause for cause in found if cause]

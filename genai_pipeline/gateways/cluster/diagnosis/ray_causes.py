@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from genai_pipeline.gateways.cluster.abc import ClusterEvent
+from genai_pipeline.gateways.cluster.diagnosis.evidence import Evidence
 from genai_pipeline.gateways.cluster.diagnosis.known_causes import Cause, known_cause, likely_cause
-from genai_pipeline.gateways.cluster.diagnosis.likeliest_cause import causes_of_pod, crashes, likeliest, refusal
+from genai_pipeline.gateways.cluster.diagnosis.likeliest_cause import causes_of_pod, likeliest, refusal
 from genai_pipeline.gateways.cluster.pods import is_head, is_ready
 
 WAIT_FOR_HEAD = "wait-gcs-ready"
@@ -23,31 +23,21 @@ _OF_KUBERAY = ("RayService", "RayCluster")
 _MAKES_PODS = ("FailedToCreateHeadPod", "FailedToCreateWorkerPod")
 
 
-def ray_cause(
-    service: Mapping[str, Any],
-    pods: Sequence[Mapping[str, Any]],
-    events: Sequence[ClusterEvent] = (),
-    logs: str = "",
-    pools: Sequence[Mapping[str, Any]] | None = None,
-) -> Cause | None:
+def ray_cause(service: Mapping[str, Any], seen: Evidence) -> Cause | None:
     """Return the likeliest cause, a final one before the others, or None where no cause is known.
 
     Args:
-        pods: heads and workers of its clusters that are not being deleted.
-        events: of the service, its clusters and these pods, newest last.
-        logs: the last lines of the pods that crashed, or at the deadline those of one that is not ready.
-        pools: the cluster's NodePools, or None where they cannot be read.
+        seen: its pods are heads and workers that are not being deleted.
     """
-    waiting = [p for p in pods if _waits_for_a_replica(p)]
-    head_serves = any(is_head(p) and is_ready(p) for p in pods)
+    waiting = [p for p in seen.pods if _waits_for_a_replica(p)]
     found = [
-        *_of_lost_head(service, pods),
-        *_of_operator(service, pods, events),
-        *_of_logs(pods, logs),
-        *_of_pods([p for p in pods if p not in waiting], head_serves, events, pools),
+        *_of_lost_head(service, seen.pods),
+        *_of_operator(service, seen),
+        *_of_logs(seen),
+        *_of_pods([p for p in seen.pods if p not in waiting], seen),
         *_of_serve(service.get("status") or {}),
-        *_of_pods(waiting, head_serves, events, pools),
-        *_of_condition(service, pods),
+        *_of_pods(waiting, seen),
+        *_of_condition(service, seen.pods),
     ]
     return likeliest(found)
 
@@ -71,42 +61,36 @@ def _made(pod: Mapping[str, Any]) -> str:
     return pod["metadata"].get("creationTimestamp") or ""
 
 
-def _of_operator(
-    service: Mapping[str, Any], pods: Sequence[Mapping[str, Any]], events: Sequence[ClusterEvent]
-) -> Iterator[Cause]:
+def _of_operator(service: Mapping[str, Any], seen: Evidence) -> Iterator[Cause]:
     """Yield what KubeRay says of objects that it cannot make, the newest first; and that it says nothing at all.
 
     What it tried again with success is over: pods are there, or Serve has answered.
     """
-    over = (*_MAKES_PODS, "FailedToCreateRayCluster") if pods else ()
+    over = (*_MAKES_PODS, "FailedToCreateRayCluster") if seen.pods else ()
     over += ("FailedToUpdateServeApplications",) if applications(service.get("status") or {}) else ()
-    said = [e for e in events if e.kind in _OF_KUBERAY]
+    said = [e for e in seen.events if e.kind in _OF_KUBERAY]
     for event in reversed([e for e in said if e.type == "Warning"]):
         text = f"{event.reason}: {event.message}"
         cause = (refusal(event.message) if event.reason in _MAKES_PODS else None) or known_cause("kuberay", text)
         if cause and (cause.final or event.reason not in over):
             yield cause
-    if not said and not pods and "observedGeneration" not in (service.get("status") or {}):
+    if not said and not seen.pods and "observedGeneration" not in (service.get("status") or {}):
         yield Cause(
             "KubeRay has not looked at the RayService yet",
             "Check that its operator runs, leads, and watches this namespace (`kubectl get pods -A | grep kuberay`).",
         )
 
 
-def _of_logs(pods: Sequence[Mapping[str, Any]], logs: str) -> Iterator[Cause]:
+def _of_logs(seen: Evidence) -> Iterator[Cause]:
     # A head that waits for its Redis says so for a minute before it ends.
-    cause = known_cause("ray_logs", logs) or (likely_cause(logs) if crashes(pods) else None)
+    cause = known_cause("ray_logs", seen.logs) or (likely_cause(seen.logs) if seen.crashes else None)
     if cause:
         yield cause
 
 
-def _of_pods(
-    pods: Sequence[Mapping[str, Any]],
-    head_serves: bool,
-    events: Sequence[ClusterEvent],
-    pools: Sequence[Mapping[str, Any]] | None,
-) -> Iterator[Cause]:
+def _of_pods(pods: Sequence[Mapping[str, Any]], seen: Evidence) -> Iterator[Cause]:
     """Yield the causes of pods that are not ready: the head's first, since every worker waits for it."""
+    head_serves = any(is_head(p) and is_ready(p) for p in seen.pods)
     for pod in sorted(pods, key=lambda p: not is_head(p)):
         if is_ready(pod):
             continue
@@ -117,7 +101,7 @@ def _of_pods(
                     "Check the NetworkPolicy between head and workers on port 6379, and the cluster's DNS.",
                 )
             continue
-        yield from (_of_head(c) if is_head(pod) else c for c in causes_of_pod(pod, events, pools))
+        yield from (_of_head(c) if is_head(pod) else c for c in causes_of_pod(pod, seen))
 
 
 def _waits_for_a_replica(pod: Mapping[str, Any]) -> bool:

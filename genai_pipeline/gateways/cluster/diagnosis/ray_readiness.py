@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from genai_pipeline.gateways.cluster.abc import ClusterEvent
-from genai_pipeline.gateways.cluster.diagnosis.likeliest_cause import newest_of
+from genai_pipeline.gateways.cluster.diagnosis.evidence import Evidence
 from genai_pipeline.gateways.cluster.diagnosis.ray_causes import applications, message_of, ray_cause
 from genai_pipeline.gateways.cluster.diagnosis.readiness import Readiness, keeps_crashing, waits_of
 from genai_pipeline.gateways.cluster.pods import is_head, is_ready
@@ -24,22 +23,9 @@ CRASHES_MAX = 6
 RUNNING, HEALTHY, UPSCALING, FAILED = "RUNNING", "HEALTHY", "UPSCALING", "DEPLOY_FAILED"
 
 
-def readiness_of_ray(
-    service: Mapping[str, Any],
-    pods: Sequence[Mapping[str, Any]],
-    events: Sequence[ClusterEvent] = (),
-    logs: str = "",
-    pools: Sequence[Mapping[str, Any]] | None = None,
-) -> Readiness:
-    """Return how far a RayService is.
-
-    Args:
-        pods: heads and workers of its clusters.
-        events: of the service, its clusters and these pods, newest last.
-        logs: the last lines of the pods that crashed.
-        pools: the cluster's NodePools, or None where they cannot be read.
-    """
-    status, alive = service.get("status") or {}, newest_of(pods)
+def readiness_of_ray(service: Mapping[str, Any], seen: Evidence) -> Readiness:
+    """Return how far a RayService is. Its pods are the heads and workers of its clusters."""
+    status, alive = service.get("status") or {}, seen.newest.pods
     heads, workers = [p for p in alive if is_head(p)], [p for p in alive if not is_head(p)]
     said = list(_said(status))
     summary = (
@@ -49,7 +35,7 @@ def readiness_of_ray(
     summary = "; ".join([summary, *(said or ["Ray Serve has not answered yet"]), *sorted(set(waiting))])
     if serves(service) and _how_many(workers):
         return Readiness(True, summary)
-    cause = ray_cause(service, alive, events, logs, pools)
+    cause = ray_cause(service, seen.newest)
     return Readiness.not_yet(summary, cause, _hopeless(status, alive), _told(status))
 
 

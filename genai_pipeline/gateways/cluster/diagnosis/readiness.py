@@ -8,8 +8,9 @@ from typing import Any
 
 from genai_pipeline.core.errors import NotReady
 from genai_pipeline.gateways.cluster.abc import ClusterEvent
+from genai_pipeline.gateways.cluster.diagnosis.evidence import Evidence
 from genai_pipeline.gateways.cluster.diagnosis.known_causes import Cause, likely_cause
-from genai_pipeline.gateways.cluster.diagnosis.likeliest_cause import cause_of, newest_of
+from genai_pipeline.gateways.cluster.diagnosis.likeliest_cause import cause_of
 from genai_pipeline.gateways.cluster.pods import container_states, last_end
 
 CRASHES_MAX = 3
@@ -39,26 +40,13 @@ class Readiness:
         return cls(False, summary, cause.what if cause and cause.final else hopeless, cause, told)
 
 
-def readiness_of(
-    deployment: Mapping[str, Any],
-    pods: Sequence[Mapping[str, Any]],
-    events: Sequence[ClusterEvent] = (),
-    logs: str = "",
-    pools: Sequence[Mapping[str, Any]] | None = None,
-) -> Readiness:
-    """Return how far the newest generation of a Deployment is.
-
-    Args:
-        pods: the Deployment's own.
-        events: of these pods and their claims, newest last.
-        logs: the last lines of the pods that crashed.
-        pools: the cluster's NodePools, or None where they cannot be read.
-    """
+def readiness_of(deployment: Mapping[str, Any], seen: Evidence) -> Readiness:
+    """Return how far the newest generation of a Deployment is."""
     spec, status = deployment["spec"], deployment.get("status") or {}
     replicas = spec.get("replicas", 1)
     observed = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 1)
     counts = [status.get(key) or 0 for key in ("updatedReplicas", "replicas", "availableReplicas")]
-    newest = newest_of(pods)
+    newest = seen.newest.pods
     waiting = [w for pod in newest for w in waits_of(pod)]
     summary = f"{counts[2]} of {replicas} replicas available, {counts[0]} updated"
     if waiting:
@@ -67,7 +55,7 @@ def readiness_of(
         return Readiness(True, summary)
     if not observed:
         return Readiness(False, summary)
-    cause = cause_of(deployment, pods, events, logs, pools)
+    cause = cause_of(deployment, seen)
     return Readiness.not_yet(summary, cause, _hopeless(deployment, newest, cause))
 
 

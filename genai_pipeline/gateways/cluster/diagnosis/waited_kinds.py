@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from genai_pipeline.gateways.cluster.diagnosis.evidence import Evidence
 from genai_pipeline.gateways.cluster.diagnosis.ray_readiness import readiness_of_ray
 from genai_pipeline.gateways.cluster.diagnosis.readiness import Readiness, readiness_of
 from genai_pipeline.gateways.cluster.pods import is_of_deployment, is_of_ray_service
@@ -24,13 +25,13 @@ class WaitedKind:
         owns: (pod, name of the object) -> whether the pod is its own.
         is_about: (kind, name) that an event is about, and the object's name -> whether it is about the object, or about
             what the object makes.
-        readiness: (object, pods, events, logs, pools) -> how far its newest generation is.
+        readiness: (object, what was read beside it) -> how far its newest generation is.
     """
 
     selector: Callable[[Mapping[str, Any]], Mapping[str, Any]]
     owns: Callable[[Mapping[str, Any], str], bool]
     is_about: Callable[[str, str, str], bool]
-    readiness: Callable[..., Readiness]
+    readiness: Callable[[Mapping[str, Any], Evidence], Readiness]
 
 
 def _about_deployment(kind: str, called: str, name: str) -> bool:

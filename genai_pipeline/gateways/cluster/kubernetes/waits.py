@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from genai_pipeline.core.errors import ClusterUnavailable, GenaiError, NotReady
 from genai_pipeline.gateways.cluster.abc import ClusterEvent, Waited
-from genai_pipeline.gateways.cluster.diagnosis.likeliest_cause import claims_of, crashes, newest_of
+from genai_pipeline.gateways.cluster.diagnosis.evidence import Evidence
+from genai_pipeline.gateways.cluster.diagnosis.likeliest_cause import claims_of
 from genai_pipeline.gateways.cluster.diagnosis.readiness import Readiness, not_ready
 from genai_pipeline.gateways.cluster.diagnosis.waited_kinds import WAITED
 from genai_pipeline.gateways.cluster.kubernetes.connection import Deadline
@@ -82,15 +84,15 @@ class ReadyWait:
         self._events = self._watching.watch("Event", {})
 
     def _progress_of(self, found: Mapping[str, Any]) -> Readiness:
-        pods = self._own_pods(found)
-        events = self._own_events(found, pods)
-        newest = newest_of(pods)
-        if crashes(newest) != self._crashes:
+        seen = self._seen(found)
+        newest = seen.newest
+        if newest.crashes != self._crashes:
             # The log of each crash is read once. It may show a cause that no further start mends.
-            self._crashes, self._crash_log = crashes(newest), self._logs_of([p for p in newest if crashes([p])])
-        if not self._pools_seen and any(e.reason == "FailedScheduling" for e in events):
+            crashed = [p for p in newest.pods if Evidence([p]).crashes]
+            self._crashes, self._crash_log = newest.crashes, self._logs_of(crashed)
+        if not self._pools_seen and any(e.reason == "FailedScheduling" for e in seen.events):
             self._look_at_pools()
-        return self._knowledge.readiness(found, pods, events, self._crash_log, self._pools)
+        return self._knowledge.readiness(found, replace(seen, logs=self._crash_log, pools=self._pools))
 
     def _look_at_pools(self) -> None:
         self._pools_seen = True
@@ -110,9 +112,10 @@ class ReadyWait:
         ]
         return [e for e in cluster_events(mine) if moment(e.at) >= begun or e.kind == "PersistentVolumeClaim"]
 
-    def _own_pods(self, found: Mapping[str, Any]) -> list[dict[str, Any]]:
-        pods = self._pods.objects if self._pods else []
-        return [p for p in pods if self._knowledge.owns(p, found["metadata"]["name"])]
+    def _seen(self, found: Mapping[str, Any]) -> Evidence:
+        watched = self._pods.objects if self._pods else []
+        pods = [p for p in watched if self._knowledge.owns(p, found["metadata"]["name"])]
+        return Evidence(pods, self._own_events(found, pods), self._crash_log, self._pools)
 
     def _not_ready(self, found: Mapping[str, Any] | None, progress: Readiness) -> GenaiError:
         trouble = self._watching.trouble
@@ -125,11 +128,11 @@ class ReadyWait:
         why = progress.hopeless or f"not within {self._deadline.seconds:g} s"
         if trouble:
             why += f", and the cluster's API does not answer at the end: {trouble}"
-        pods = self._own_pods(found)
-        events, logs = self._own_events(found, pods), self._logs_of(pods)
+        seen = self._seen(found)
+        logs = self._logs_of(seen.pods)
         if not progress.hopeless:
-            progress = self._knowledge.readiness(found, pods, events, self._crash_log or logs, self._pools)
-        return not_ready(self._kind, self._name, why, progress, events, logs)
+            progress = self._knowledge.readiness(found, replace(seen, logs=self._crash_log or logs))
+        return not_ready(self._kind, self._name, why, progress, seen.events, logs)
 
     def _logs_of(self, pods: Sequence[Mapping[str, Any]]) -> str:
         waiting = [p for p in pods if not is_ready(p)]
