@@ -135,8 +135,8 @@ class Record:
     @property
     def not_passed(self) -> Mapping[str, Verdict]:
         """Return the verdicts of required checks that are not passed."""
-        given = ((name, self.verdicts.get(name)) for name in self.required)
-        return {name: verdict for name, verdict in given if verdict is not None and not verdict.passed}
+        given = [name for name in self.required if name in self.verdicts]
+        return {name: self.verdicts[name] for name in given if not self.verdicts[name].passed}
 
     @property
     def may_go_live(self) -> bool:
@@ -150,8 +150,7 @@ class Record:
         return float(value) if isinstance(value, int | float) else None
 
     def outcome_of(self, asset: str) -> Outcome:
-        mine = (v.outcome for name, v in self.verdicts.items() if name.startswith(f"{asset}."))
-        return worst(mine)
+        return worst(v.outcome for name, v in self.verdicts.items() if name.startswith(f"{asset}."))
 
     def with_verdicts(self, asset: str, verdicts: Iterable[Verdict], seconds: float, facts: Facts = NO_FACTS) -> Record:
         """Return this record with what one asset found; what the asset found before is replaced."""
@@ -177,9 +176,8 @@ class Record:
 
     def interrupted(self, attempt: int) -> Record:
         """Return this record without its newest attempt among those that count, if that is this attempt."""
-        if attempt != self.attempt or not self.attempts:
-            return self
-        return replace(self, attempts_before=self.attempts_before + 1)
+        counts = attempt == self.attempt and self.attempts
+        return replace(self, attempts_before=self.attempts_before + 1) if counts else self
 
     def promoted(self) -> Record:
         """Return this record with one more promotion run."""
@@ -287,8 +285,7 @@ def _require_times(*values: str) -> None:
 
 
 def _require(kind: type | UnionType, *values: object) -> None:
-    wrong = [value for value in values if not isinstance(value, kind)]
-    if wrong:
+    if wrong := [value for value in values if not isinstance(value, kind)]:
         raise TypeError(f"{wrong} is not of {kind}")
 
 
