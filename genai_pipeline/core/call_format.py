@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from genai_pipeline.core.engine_flags import spelt
+from genai_pipeline.core.parser_names import unknown_parsers
 
 AUTO, PARSER, REASONING = "enable-auto-tool-choice", "tool-call-parser", "reasoning-parser"
 
@@ -62,6 +63,7 @@ def parser_hints(template: str, args: Mapping[str, Any], calls_tools: bool) -> I
         calls_tools: whether the model must call tools.
     """
     said = {spelt(name): value for name, value in args.items()}
+    yield from unknown_parsers(said)
     tag, parsers = next(((tag, parsers) for tag, parsers in CALL_TAGS if tag in template), ("", ("",)))
     given = said.get(PARSER)
     if tag and calls_tools and not given:

@@ -19,6 +19,7 @@ _VARIABLE = re.compile(r"(^|_)TOKEN" + _ENDING, re.I)
 """Only an environment variable: options of tokenizers are called `eos_token` and `pad_token`."""
 _VALUE = re.compile(
     r"\b(hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|AKIA[A-Z0-9]{16}|-----BEGIN [A-Z ]*PRIVATE KEY-----)"
+    r"|://[^/@\s]*:[^/@\s]+@"  # an address with a password
 )
 WHY = "looks like a credential, and everyone who may read a Deployment could read it"
 REMEDY = "Remove it: engines load the staged model and need none. Credentials belong into a Secret."

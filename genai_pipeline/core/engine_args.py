@@ -15,6 +15,7 @@ from genai_pipeline.core.credentials import REMEDY, WHY, secret_in, variable_is_
 from genai_pipeline.core.did_you_mean import closest, suggestion
 from genai_pipeline.core.engine_flags import Flag, FlagTable, judging_table, spelt, table_of, tables
 from genai_pipeline.core.engine_values import allowed, rendered, rendered_key, rendered_unknown, why_wrong
+from genai_pipeline.core.gone_args import GONE
 from genai_pipeline.core.model_spec import ModelSpec, Serving
 from genai_pipeline.core.named_repositories import named_repositories, staged_drafts
 from genai_pipeline.core.owned_args import OUR_DEFAULTS, OWNED, why_owned
@@ -148,6 +149,8 @@ def _problem(written: str, value: Any, table: FlagTable | None) -> str:
 
 def _unknown(name: str, table: FlagTable) -> str:
     bare = name.lstrip("-")
+    if remedy := GONE.get(bare.removeprefix("no-")):
+        return f"vLLM {table.version} has no argument of this name any more. {remedy}"
     meant = bare if table.find(bare) else table.long_form(bare) or closest(bare, table.names)
     remedy = f"Did you mean `{meant}`?" if meant else suggestion(bare, table.names)
     return f"vLLM {table.version} has no argument of this name. {remedy}"

@@ -96,12 +96,15 @@ def _responses(samples: Sequence[Sample]) -> dict[str, float] | None:
     return found if counted else None
 
 
+_FULL = 1.001
+"""The most that a share may be, with its rounding."""
 _WHOLE = (RESPONSES, PROXY_RESPONSES, STARTED)
 _COUNTED = {*ALL, INTER_TOKEN_BUCKET, *_WHOLE}
 
 
 def _require_possible(name: str, value: float, what: str) -> None:
-    if name in _COUNTED and not (math.isfinite(value) and value >= 0):
+    most = _FULL if name == KV_CACHE else math.inf
+    if name in _COUNTED and not (math.isfinite(value) and 0 <= value <= most):
         raise NotMeasured(f"{what} is {value}, which is neither a count nor a share.", NAN_REMEDY)
 
 

@@ -15,7 +15,7 @@ import pytest
 from genai_pipeline.core.errors import AccessDenied, EngineUnavailable
 from genai_pipeline.gateways.inference.openai import OpenAIInference
 from genai_pipeline.gateways.metrics.engine_metrics import EngineMetricsReader
-from genai_pipeline.gateways.metrics.names import ALL, TTFT_BUCKET
+from genai_pipeline.gateways.metrics.names import ALL, KV_CACHE, TTFT_BUCKET
 from genai_pipeline.gateways.metrics.prometheus import RAY_LAG_S, PrometheusMetrics
 from genai_pipeline.gateways.metrics.sigv4 import SigV4
 from genai_pipeline.local.ports import free_port
@@ -29,7 +29,11 @@ INTERVAL_S = 15
 
 def replica(pod: str, value: float, service: str = SERVICE) -> list[Series]:
     labels = {"namespace": "genai", "service": service, "pod": pod}
-    plain = [({"__name__": f"vllm:{name}", **labels}, value) for name in ALL if name != TTFT_BUCKET]
+    plain = [
+        ({"__name__": f"vllm:{name}", **labels}, 0.5 if name == KV_CACHE else value)
+        for name in ALL
+        if name != TTFT_BUCKET
+    ]
     bucket = {"__name__": f"vllm:{TTFT_BUCKET}", **labels}
     return plain + [(bucket | {"le": le}, value) for le in ("0.5", "+Inf")]
 

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from genai_pipeline.core.call_format import CALL_TAGS, THOUGHT_TAGS, parser_hints
+from genai_pipeline.core.parser_names import REASONING_PARSERS, TOOL_PARSERS
 
 BOTH = {"enable-auto-tool-choice": True, "tool-call-parser": "mistral"}
 
@@ -32,6 +33,21 @@ def test_the_tag_of_a_template_tells_its_parser(template, parser):
 
     assert to_paste(hint) == {"tool-call-parser": parser}
     assert list(parser_hints(template, fits, True)) == []
+
+
+@pytest.mark.parametrize(
+    ("args", "meant"),
+    [
+        ({"tool-call-parser": "hermess"}, "`hermes`"),
+        ({"tool_call_parser": "qwen3-coder"}, "`qwen3_coder`"),
+        ({"tool-call-parser": "mistral", "reasoning-parser": "deepseek-r1"}, "`deepseek_r1`"),
+    ],
+)
+def test_a_parser_that_vllm_does_not_have_is_named_with_the_one_that_was_meant(args, meant):
+    (hint,) = parser_hints("", args, True)
+
+    assert meant in hint
+    assert not list(parser_hints("", args | {"tool-parser-plugin": "/p.py", "reasoning-parser-plugin": "/p.py"}, True))
 
 
 @pytest.mark.parametrize("more", [{"tool_call_parser": "xlam"}, {"tool-parser-plugin": "/p.py"}])
@@ -68,15 +84,20 @@ def test_a_missing_parser_is_named_by_the_template(args, template, lacks):
 @pytest.mark.parametrize(
     ("package", "table", "names"),
     [
-        ("tool_parsers", "_TOOL_PARSERS_TO_REGISTER", {name for _, names in CALL_TAGS for name in names}),
-        ("reasoning", "_REASONING_PARSERS_TO_REGISTER", {name for _, name in THOUGHT_TAGS}),
+        ("tool_parsers", "_TOOL_PARSERS_TO_REGISTER", TOOL_PARSERS),
+        ("reasoning", "_REASONING_PARSERS_TO_REGISTER", REASONING_PARSERS),
     ],
 )
-def test_every_parser_that_is_named_is_registered_in_vllm(package, table, names):
+def test_the_names_of_parsers_are_those_of_the_installed_vllm(package, table, names):
     vllm = find_spec("vllm")
     if vllm is None or vllm.origin is None:
         pytest.skip("vLLM is not installed")
     tree = ast.parse((Path(vllm.origin).parent / package / "__init__.py").read_text())
     (value,) = [n.value for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == table]
 
-    assert names <= set(ast.literal_eval(value))
+    assert set(names) == set(ast.literal_eval(value))
+
+
+def test_the_parsers_of_templates_are_among_them():
+    assert {name for _, names in CALL_TAGS for name in names} <= set(TOOL_PARSERS)
+    assert {name for _, name in THOUGHT_TAGS} <= set(REASONING_PARSERS)

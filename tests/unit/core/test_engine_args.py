@@ -1,9 +1,13 @@
 """What a model file may say in `serving.args`, and what becomes of it on vLLM's command line."""
 
+import re
+
 import pytest
 
 from genai_pipeline.core.engine_args import command_line, tensor_parallel_size, unjudged
+from genai_pipeline.core.engine_flags import tables
 from genai_pipeline.core.errors import ModelFileError
+from genai_pipeline.core.gone_args import GONE
 from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.model_spec import ModelSpec, Serving
 
@@ -78,6 +82,10 @@ def test_values_take_the_form_that_vllms_parser_reads(args, line):
             "max-modle-len: vLLM 0.33.0 has no argument of this name. Did you mean `max-model-len`?",
         ),
         ("{--max-model-len: 4}", "Did you mean `max-model-len`?"),
+        ("{task: embed}", "task: vLLM 0.33.0 has no argument of this name any more. Write `task: chat`"),
+        ("{rope_scaling: {rope_type: yarn}}", "`hf-overrides: {rope_parameters: {…}}`"),
+        ("{enable-reasoning: true}", "`reasoning-parser` alone switches it on."),
+        ("{num-scheduler-steps: 8}", "Remove it: the engine has nothing of the kind any more."),
         ("{tp: 2}", "Did you mean `tensor-parallel-size`?"),
         ("{max-model-len: true}", "max-model-len: wants a value: an integer, `auto`, or text as 128k; got true."),
         ("{kv-cache-dtype: false}", "kv-cache-dtype: has a value, so false does not switch it off. Leave it out."),
@@ -145,6 +153,8 @@ def test_what_the_pipeline_owns_is_refused_with_the_remedy_whatever_the_image(ar
         ("{hf-token: true}", "true"),
         ("{model-loader-extra-config: {aws_secret_access_key: abc123}}", "abc123"),
         ("{hf-overrides: {x: [hf_aaaaaaaaaaaaaaaaaaaaaaaa]}}", "hf_aaa"),
+        ("{otlp-traces-endpoint: 'http://user:pa55@x:4317'}", "pa55"),
+        ("{kv-transfer-config: {url: 'redis://:pa55@x:6379'}}", "pa55"),
         ("{otlp-traces-endpoint: 'http://x/?key=sk-aaaaaaaaaaaaaaaaaaaaaaaa'}", "sk-aaa"),
     ],
 )
@@ -156,6 +166,19 @@ def test_a_credential_is_refused_as_in_the_environment_and_not_shown(args, secre
     assert words in told
     assert words in of_a_variable
     assert secret not in told
+
+
+def test_an_argument_that_is_gone_is_in_no_table_and_what_replaced_it_is_in_all():
+    for table in tables():
+        assert not [name for name in GONE if table.find(name)]
+        named = {name for words in GONE.values() for name in re.findall(r"`([a-z]+(?:-[a-z]+)+)", words)}
+        assert len(named) > 5
+        assert not [name for name in named if not table.find(name)]
+
+
+def test_an_address_without_a_password_is_no_credential():
+    assert rendered("{otlp-traces-endpoint: 'http://user@x:4317/a:b'}")
+    assert rendered("{otlp-traces-endpoint: 'http://x:4317/?mail=a@b'}")
 
 
 def test_tokens_of_tokenizers_are_no_credentials():

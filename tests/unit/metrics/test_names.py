@@ -10,7 +10,9 @@ from genai_pipeline.gateways.metrics.names import ALL, KV_CACHE, TTFT_BUCKET, Sa
 
 def samples(prefix: str = "vllm:", value: float = 2.0) -> list[Sample]:
     """One sample of everything; the histogram has two buckets."""
-    plain: list[Sample] = [(prefix + name, {}, value) for name in ALL if name != TTFT_BUCKET]
+    plain: list[Sample] = [
+        (prefix + name, {}, 0.5 if name == KV_CACHE else value) for name in ALL if name != TTFT_BUCKET
+    ]
     buckets: list[Sample] = [(prefix + TTFT_BUCKET, {"le": le}, value) for le in ("0.5", "+Inf")]
     return plain + buckets
 
@@ -109,6 +111,13 @@ def test_a_value_that_cannot_be_true_is_no_reading_whatever_stands_beside_it(nam
 
     with pytest.raises(NotMeasured, match=f"here: vllm:{name} is {value}"):
         metrics_from(given, "here")
+
+
+def test_a_share_above_one_is_no_reading():
+    for value in (1.5, 97.0):
+        with pytest.raises(NotMeasured, match=KV_CACHE):
+            metrics_from([*samples(), ("vllm:" + KV_CACHE, {}, value)], "here")
+    assert metrics_from([*samples(), ("vllm:" + KV_CACHE, {}, 1.0000001)], "here").kv_cache_usage > 1
 
 
 def test_figures_that_ray_has_not_exported_yet_are_idle_where_its_counters_are_there():
