@@ -32,6 +32,8 @@ def _apply_monitors(engines: Engines) -> str:
 
     if engines.profile.prometheus_url is None:
         return "nothing: there is no Prometheus"
+    if engines.profile.name == "local":
+        return "what the PodMonitors would choose: the exporter tells Prometheus of these pods"
     try:
         applied = engines.gateways.cluster.apply(render_monitoring(engines.profile))
     except UnknownKind as error:

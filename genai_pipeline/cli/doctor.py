@@ -18,6 +18,7 @@ from genai_pipeline.core.source_spec import Source
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.local.installation import Installation
 from genai_pipeline.local.ports import choose_ports, holder_of, is_free
+from genai_pipeline.local.prometheus_server import FoundPrometheus, find_prometheus
 from genai_pipeline.local.start import ours, running_services
 from genai_pipeline.local.stop import processes_of
 from genai_pipeline.local.supervision.supervisor import Supervisor
@@ -71,6 +72,7 @@ def all_findings(profile: Profile, env: Mapping[str, str], models: Path, gateway
         *quick_findings(profile, env),
         *model_findings(models, files),
         *engine_findings(files, installed_version),
+        prometheus_finding(find_prometheus(env)),
         *stale_findings(Installation.of(profile), running),
         *source_findings(gateway, files, profile, running),
     ]
@@ -195,6 +197,11 @@ def engine_findings(files: ModelFiles, installed: Callable[[str], str | None]) -
         )
         for model, names in lacking
     ]
+
+
+def prometheus_finding(found: FoundPrometheus) -> Finding:
+    """Say which Prometheus there is, and what follows without one. Nothing needs it."""
+    return Finding("warn" if found.remedy else "ok", found.says, found.remedy)
 
 
 def stale_findings(installation: Installation, running: bool) -> list[Finding]:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from genai_pipeline.cli.context import Command, Context
+
+if TYPE_CHECKING:
+    from genai_pipeline.observability.exporter_site import App
+    from genai_pipeline.resources.engines import Engines
 
 
 def announce(command: Command) -> None:
@@ -18,9 +24,21 @@ def _exporter(context: Context) -> int:
     from genai_pipeline.core.errors import Refused
     from genai_pipeline.observability.exporter import serve_forever
 
-    host, port = context.args.host, context.args.port
+    host, port, engines = context.args.host, context.args.port, context.engines()
+    pages = _pages_of_one_machine(engines) if engines.profile.name == "local" else {}
     try:
-        serve_forever(context.engines().gateways.store, host, port, context.say, threading.Event())
+        serve_forever(engines.gateways.store, host, port, context.say, threading.Event(), pages=pages)
     except OSError as error:
         raise Refused(f"Cannot listen on {host}:{port}: {error.strerror}.", "Pass another --port.") from error
     return 0
+
+
+def _pages_of_one_machine(engines: Engines) -> dict[str, App]:
+    """Return what the installation's Prometheus asks here: which pods to scrape."""
+    from genai_pipeline.k8s.render import render_monitoring
+    from genai_pipeline.k8s.templating import MANAGED_BY
+    from genai_pipeline.observability.exporter_site import json_page
+    from genai_pipeline.observability.scrape_targets import targets_of
+
+    monitors, cluster = render_monitoring(engines.profile), engines.gateways.cluster
+    return {"/targets": json_page(lambda: targets_of(monitors, cluster.list("Pod", MANAGED_BY)))}

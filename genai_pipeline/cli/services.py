@@ -65,7 +65,7 @@ def _status(context: Context) -> int:
 
     engines = context.engines()
     files = read_models(context.models, engines.profile.name == "local")
-    status = status_of(engines.profile, engines.gateways, files.specs)
+    status = status_of(engines.profile, engines.gateways, files.specs, context.env)
     status["problems"] += [problem for error in files.errors for problem in error.problems]
     if context.args.json:
         sys.stdout.write(json.dumps(status, indent=1, ensure_ascii=False) + "\n")

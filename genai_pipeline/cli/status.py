@@ -3,6 +3,7 @@
 ```
 {"schema": 1, "profile": "local", "home": "…",
  "services": [{"name", "state", "pid", "address", "since"}],
+ "metrics": {"source", "says"},
  "models": [{"name", "readable", "live", "last_good", "since", "watched_until",
              "endpoints": {"openai", "agent"},
              "releases": [{"release", "revision", "phase", "reason", "attempts",
@@ -16,7 +17,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,6 +32,7 @@ from genai_pipeline.gateways import Gateways
 from genai_pipeline.k8s.render import stable_name
 from genai_pipeline.local.installation import Installation
 from genai_pipeline.local.ports import HOST
+from genai_pipeline.local.prometheus_server import OWN_METRICS, PROMETHEUS, FoundPrometheus, find_prometheus
 from genai_pipeline.local.service_catalog import PORT_OF, SERVICES
 from genai_pipeline.local.supervision.supervisor import ProcessInfo, Supervisor
 from genai_pipeline.rollout.control.rollout_plan import what_it_waits_for
@@ -44,22 +46,41 @@ LINE = 160
 T = TypeVar("T")
 
 
-def status_of(profile: Profile, gateways: Gateways, specs: Sequence[ModelSpec]) -> dict[str, Any]:
-    """Everything, as far as it answers; what does not is in `problems`."""
+def status_of(
+    profile: Profile, gateways: Gateways, specs: Sequence[ModelSpec], env: Mapping[str, str]
+) -> dict[str, Any]:
+    """Everything, as far as it answers; what does not is in `problems`.
+
+    Args:
+        env: the user's environment, in which a Prometheus is looked for.
+    """
     problems: list[str] = []
-    services = _services(profile, problems) if profile.name == "local" else []
+    prometheus = find_prometheus(env) if profile.name == "local" else None
+    services = _services(profile, prometheus, problems) if prometheus else []
     models = [_model(spec, gateways, problems) for spec in specs]
     return {
         "schema": SCHEMA,
         "profile": profile.name,
         "home": str(profile.home),
         "services": services,
+        "metrics": _metrics(profile, prometheus, services),
         "models": models,
         "problems": list(dict.fromkeys(problems)),
     }
 
 
-def _services(profile: Profile, problems: list[str]) -> list[dict[str, Any]]:
+def _metrics(
+    profile: Profile, prometheus: FoundPrometheus | None, services: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return where metrics are read, and what there is of a Prometheus on this machine."""
+    running = any(s["name"] == PROMETHEUS and s["state"] == "running" for s in services)
+    ours = prometheus is not None and prometheus.program is not None
+    source = profile.prometheus_url if running or not ours else None
+    says = [prometheus.says, prometheus.remedy] if prometheus else [OWN_METRICS] if source is None else []
+    return {"source": source or "each engine's own /metrics", "says": " ".join(filter(None, says))}
+
+
+def _services(profile: Profile, prometheus: FoundPrometheus, problems: list[str]) -> list[dict[str, Any]]:
     installation = Installation.of(profile)
     try:
         known = {info.name: info for info in Supervisor(profile.home).all()}
@@ -67,7 +88,8 @@ def _services(profile: Profile, problems: list[str]) -> list[dict[str, Any]]:
         known = {}
         problems.append("Nothing runs: supervisord does not answer. Run `genai up`.")
     ports = installation.ports()
-    found = [_service(name, known.get(name), ports) for name in SERVICES]
+    wanted = [name for name in SERVICES if name != PROMETHEUS or name in known or prometheus.program]
+    found = [_service(name, known.get(name), ports) for name in wanted]
     if known:
         problems.extend(
             f"The service {s['name']} is {s['state']}. See `genai logs {s['name']}`; `genai up` starts it."
@@ -158,6 +180,7 @@ def status_page(status: dict[str, Any]) -> list[RenderableType]:
     for service in status["services"]:
         services.add_row(service["name"], service["state"], str(service["pid"] or ""), service["address"] or "")
     page: list[RenderableType] = [services] if status["services"] else []
+    page.append(escape(f"Metrics from {status['metrics']['source']}. {status['metrics']['says']}".strip()))
     for model in status["models"]:
         page += [escape(_headline(model))] + ([_model_table(model)] if model["releases"] else [])
         page += [escape(line) for line in _not_applicable(model)]

@@ -30,6 +30,7 @@ LOCAL_PORTS: Mapping[str, int] = {
     "cluster": 8591,
     "weather": 8592,
     "exporter": 8593,
+    "prometheus": 8594,
     "dagster": 3000,
 }
 """Preferred loopback ports of the local profile's own services."""
@@ -98,7 +99,7 @@ class Profile:
     prometheus_url: str | None = setting(
         "GENAI_PROMETHEUS_URL",
         "Address of a Prometheus. More than one replica and GPU health need it.",
-        shown="each engine's own `/metrics`",
+        shown="each engine's own `/metrics`; local: the installation's, where Prometheus is installed",
     )
     runbooks: str = setting("GENAI_RUNBOOKS", "Address of operations.md as alerts link to it.", "docs/operations.md")
     dagster_url: str = setting(

@@ -25,6 +25,7 @@ from typing import Any
 from genai_pipeline.core.profile import LOCAL_PORTS, Profile
 from genai_pipeline.gateways import StoreKeys
 from genai_pipeline.local.ports import HOST
+from genai_pipeline.local.prometheus_server import program_of
 from genai_pipeline.local.state_files import write_private
 from genai_pipeline.resources.engines import Engines
 from genai_pipeline.resources.real_gateways import gateways_for
@@ -83,7 +84,9 @@ class Installation:
 
     def write_addresses(self, ports: Mapping[str, int], env: Mapping[str, str]) -> None:
         """Make `Profile.load()` find the services; a file that is right already is left alone."""
-        text = json.dumps({"ports": dict(ports), **addresses(ports, env)}, indent=1, sort_keys=True)
+        text = json.dumps(
+            {"ports": dict(ports), **addresses(ports, env), **_of_prometheus(ports, env)}, indent=1, sort_keys=True
+        )
         if not self.local_json.exists() or self.local_json.read_text() != text:
             self.home.mkdir(parents=True, exist_ok=True)
             write_private(self.local_json, text)
@@ -137,6 +140,11 @@ def addresses(ports: Mapping[str, int], env: Mapping[str, str]) -> dict[str, str
         "weather_url": _url(ports["weather"]),
         "dagster_url": _url(ports["dagster"]),
     }
+
+
+def _of_prometheus(ports: Mapping[str, int], env: Mapping[str, str]) -> dict[str, str]:
+    """The address of the installation's Prometheus, where one is started."""
+    return {"prometheus_url": _url(ports["prometheus"])} if program_of(env) else {}
 
 
 def export_lines(environment: Mapping[str, str]) -> str:

@@ -7,15 +7,25 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from genai_pipeline.core.model_file import read_models
+from genai_pipeline.core.profile import Profile
 from genai_pipeline.local.installation import PROJECT, Installation
 from genai_pipeline.local.ports import HOST
+from genai_pipeline.local.prometheus_server import (
+    GO_MEMORY,
+    PROMETHEUS,
+    digest_of,
+    program_of,
+    prometheus_command,
+    prometheus_files,
+)
 from genai_pipeline.local.s3_server import STOP_WAIT_S, s3_command
 from genai_pipeline.local.supervision.program import Program
 
-SERVICES = ("s3", "hub", "weather-server", "cluster", "code", "webserver", "daemon", "exporter")
+SERVICES = ("s3", "hub", "weather-server", "cluster", "code", "webserver", "daemon", "exporter", PROMETHEUS)
 PORT_OF = {
     "s3": "s3",
     "hub": "hub",
@@ -23,6 +33,7 @@ PORT_OF = {
     "cluster": "cluster",
     "webserver": "dagster",
     "exporter": "exporter",
+    PROMETHEUS: "prometheus",
 }
 """Service -> its name in `LOCAL_PORTS`; the code server and the daemon need no port."""
 
@@ -32,13 +43,16 @@ class Service:
     """`after`: services that must be ready before this one starts.
 
     `answers` is asked until it says yes. It is None where the service only has to stay up. `port` is where it must be
-    ours.
+    ours. `files`: what it reads, written before it starts. `is_waited_for` is False where users need not wait for it:
+    it starts last.
     """
 
     program: Program
     answers: Callable[[], bool] | None
     after: tuple[str, ...] = ()
     port: int | None = None
+    files: Mapping[Path, str] = field(default_factory=dict[Path, str])
+    is_waited_for: bool = True
 
     @property
     def name(self) -> str:
@@ -71,7 +85,24 @@ def services(installation: Installation, ports: Mapping[str, int], env: Mapping[
         # server looks for it again only a minute later.
         Service(make.python("daemon", *daemon), None, after=("webserver", "code")),
         _on_port(ports["exporter"], make.python("exporter", *exporter)),
+        *_prometheus(installation, make, ports, env),
     ]
+
+
+def _prometheus(
+    installation: Installation, make: _Maker, ports: Mapping[str, int], env: Mapping[str, str]
+) -> list[Service]:
+    """Return the Prometheus, where one is installed. It is started again when the gates of a model file change."""
+    program = program_of(env)
+    if program is None:
+        return []
+    home = installation.home
+    models = read_models(Path(env.get("GENAI_MODELS") or PROJECT / "models"), on_one_machine=True)
+    files = prometheus_files(home, ports, models.specs, Profile.load({**env, "GENAI_HOME": str(home)}))
+    environment = GO_MEMORY | {"GENAI_CONFIGURATION": digest_of(files)}
+    command = tuple(prometheus_command(program, home, ports["prometheus"]))
+    started = make.program(PROMETHEUS, command, env=environment)
+    return [Service(started, None, port=ports["prometheus"], files=files, is_waited_for=False)]
 
 
 def _on_port(port: int, program: Program, path: str = "/healthz") -> Service:

@@ -17,7 +17,7 @@ from genai_pipeline.local.installation import Installation, uses_own_hub
 from genai_pipeline.local.log_files import last_lines
 from genai_pipeline.local.ports import HOST, PortChoice, choose_ports, free_port, holder_of, is_free, listening
 from genai_pipeline.local.service_catalog import PORT_OF, Service, services
-from genai_pipeline.local.state_files import locked
+from genai_pipeline.local.state_files import locked, write_private
 from genai_pipeline.local.supervision.supervisor import Supervisor, processes_below
 
 READY_DEADLINE_S = 120.0
@@ -124,12 +124,13 @@ def _start_all(supervisor: Supervisor, wanted: Sequence[Service], say: Log, dead
     started_at: dict[str, float] = {}
     ready: set[str] = set()
     fresh: set[str] = set()
-    while len(ready) < len(wanted):
-        for service in wanted:
+    waited = [service for service in wanted if service.is_waited_for]
+    while len(ready) < len(waited):
+        for service in waited:
             if service.name not in started_at and ready.issuperset(service.after):
-                supervisor.start(service.program)
+                _start_one(supervisor, service)
                 started_at[service.name] = time.monotonic()
-        for service in wanted:
+        for service in waited:
             if service.name in started_at and service.name not in ready and _is_ready(service, supervisor):
                 ready.add(service.name)
                 seconds = time.monotonic() - started_at[service.name]
@@ -137,10 +138,20 @@ def _start_all(supervisor: Supervisor, wanted: Sequence[Service], say: Log, dead
                 if now and now.pid != before.get(service.name):
                     fresh.add(service.name)
                 say(f"{service.name} " + (f"is ready ({seconds:.1f} s)" if service.name in fresh else "runs"))
-        waiting = [s for s in wanted if s.name in started_at and s.name not in ready]
+        waiting = [s for s in waited if s.name in started_at and s.name not in ready]
         _refuse_the_dead(supervisor, waiting, out_of_time=time.monotonic() > end, deadline_s=deadline_s)
         time.sleep(POLL_S if waiting else 0)
+    for service in wanted:
+        if not service.is_waited_for:
+            _start_one(supervisor, service)
     return frozenset(fresh)
+
+
+def _start_one(supervisor: Supervisor, service: Service) -> None:
+    for path, text in service.files.items():
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_private(path, text)
+    supervisor.start(service.program)
 
 
 def _is_ready(service: Service, supervisor: Supervisor) -> bool:

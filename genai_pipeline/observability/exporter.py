@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.core.progress import Log
 from genai_pipeline.gateways.store.abc import ObjectStore
+from genai_pipeline.observability.exporter_site import App, serving
 from genai_pipeline.observability.release_series import Books, complete, release_series
 from genai_pipeline.rollout.record.record_cache import RecordCache
 from genai_pipeline.rollout.record.records import Records
@@ -48,19 +49,26 @@ class ReleaseExporter(Collector):
 
 
 def serve_forever(
-    store: ObjectStore, host: str, port: int, say: Log, stopped: threading.Event, every_s: float = EVERY_S
+    store: ObjectStore,
+    host: str,
+    port: int,
+    say: Log,
+    stopped: threading.Event,
+    every_s: float = EVERY_S,
+    pages: Mapping[str, App] | None = None,
 ) -> None:
-    """Serve `/metrics` until `stopped` is set.
+    """Serve `/metrics`, and other pages beside it, until `stopped` is set.
 
     Args:
         every_s: seconds between two readings.
+        pages: path -> what answers there. Without one for `/`, the metrics answer there, too.
     Raises: OSError: the port is taken.
     """
     exporter, registry = ReleaseExporter(store), CollectorRegistry()
     registry.register(exporter)
-    server, thread = start_http_server(port, host, registry)
-    said = ""
-    try:
+    metrics = make_wsgi_app(registry)
+    with serving(host, port, {"/": metrics, **(pages or {}), "/metrics": metrics}):
+        said = ""
         while True:
             problem = _problem(exporter)
             if problem != said:
@@ -68,10 +76,6 @@ def serve_forever(
                 said = problem
             if stopped.wait(every_s):
                 return
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def _problem(exporter: ReleaseExporter) -> str:

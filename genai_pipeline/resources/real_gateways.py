@@ -85,7 +85,17 @@ def _metrics(profile: Profile, cluster: Cluster) -> Metrics:
     # Another Prometheus on EKS takes no signature, and a proxy before it might refuse an Authorization header.
     signed = profile.name == "eks" and MANAGED_PROMETHEUS in profile.prometheus_url
     auth = SigV4(profile.region) if signed else None
-    return PrometheusMetrics(profile.prometheus_url, auth=auth, labels_of=labels_by_endpoint(cluster))
+    labels_of = labels_by_endpoint(cluster)
+    prometheus = PrometheusMetrics(profile.prometheus_url, auth=auth, labels_of=labels_of)
+    if profile.name != "local":
+        return prometheus
+    from genai_pipeline.gateways.metrics.laptop_metrics import MetricsOfOneMachine
+
+    def pods_behind(url: str) -> int:
+        service = cluster.get("Service", labels_of(url)["service"])
+        return len(cluster.list("Pod", service["spec"]["selector"])) if service else 0
+
+    return MetricsOfOneMachine(profile.prometheus_url, EngineMetricsReader(), prometheus, pods_behind)
 
 
 def _aws(profile: Profile) -> Aws | None:

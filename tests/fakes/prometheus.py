@@ -78,14 +78,15 @@ def running_prometheus(
             ["prometheus", *options, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log
         )
     try:
-        _wait_until_ready(f"http://127.0.0.1:{port}", process, folder / "prometheus.log")
+        until_ready(f"http://127.0.0.1:{port}", process, folder / "prometheus.log")
         yield Prometheus(f"http://127.0.0.1:{port}")
     finally:
         process.kill()
         process.wait()
 
 
-def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until a Prometheus that was started answers."""
     end = time.monotonic() + 60
     while time.monotonic() < end and process.poll() is None:
         with suppress(OSError), urllib.request.urlopen(f"{url}/-/ready", timeout=5):

@@ -76,6 +76,35 @@ def test_services_start_in_order_and_say_when_they_are_ready(installation, env):
     assert installation.ports() == started.ports
 
 
+def test_a_service_that_is_not_waited_for_starts_last_and_its_failure_stops_nothing(installation, env):
+    def make(installation, ports, env):
+        home = installation.home
+        ends = tiny("prometheus", ports["prometheus"], code="raise SystemExit('no')", home=home)
+        return [replace(ends, is_waited_for=False), *two_services(installation, ports, env)]
+
+    started = start(installation, env, make)
+
+    assert started.fresh == {"s3", "hub"}
+    assert set(pids(installation)) == {"s3", "hub", "prometheus"}
+
+
+def test_a_changed_file_of_a_service_is_written_before_it_starts_again(installation, env):
+    def make(text):
+        def made(installation, ports, env):
+            reads = f"import time; open({str(installation.home / 'read')!r}, 'a').write(open('conf').read())"
+            service = tiny("s3", ports["s3"], code=f"{reads}; time.sleep(600)", home=installation.home)
+            program = replace(service.program, environment={"GENAI_CONFIGURATION": text})
+            return [replace(service, program=program, files={installation.home / "conf": text})]
+
+        return made
+
+    start(installation, env, make("one "))
+    start(installation, env, make("one "))
+    start(installation, env, make("two "))
+
+    assert (installation.home / "read").read_text() == "one two "
+
+
 def test_starting_again_leaves_what_runs_alone(installation, env):
     start(installation, env)
     before = pids(installation)

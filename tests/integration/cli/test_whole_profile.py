@@ -15,12 +15,15 @@ from genai_pipeline.core.profile import LOCAL_PORTS, Profile
 from genai_pipeline.gateways.dagster_api import DagsterApi
 from genai_pipeline.local.installation import Installation
 from genai_pipeline.local.ports import free_port, is_free
+from genai_pipeline.local.prometheus_server import PROMETHEUS, program_of
 from genai_pipeline.local.service_catalog import SERVICES
 from genai_pipeline.local.stop import processes_of, stop_services
 from genai_pipeline.local.supervision.supervisor import Supervisor
 from tests.fakes.model_texts import TOOLS
+from tests.fakes.prometheus import Prometheus
 
 pytestmark = pytest.mark.long
+EXPECTED = set(SERVICES) - (set() if program_of(os.environ) else {PROMETHEUS})
 
 PAUSED = "name: tiny\nsource: {hub: genai-demo/weather-agent}\nrollout: {paused: true}\n" + TOOLS
 
@@ -72,7 +75,7 @@ def laptop(tmp_path_factory):
 def test_up_ends_when_there_is_nothing_to_wait_for(laptop):
     assert laptop.first.returncode == 0, laptop.first.stdout + laptop.first.stderr
     assert "tiny: paused" in laptop.first.stdout
-    assert set(laptop.pids) == set(SERVICES)
+    assert set(laptop.pids) == EXPECTED
 
 
 def test_up_again_restarts_nothing(laptop):
@@ -87,8 +90,18 @@ def test_up_again_restarts_nothing(laptop):
 def test_status_shows_every_service_running_and_no_problem(laptop):
     status = json.loads(laptop.genai("status", "--json").stdout)
 
-    assert {s["name"]: s["state"] for s in status["services"]} == dict.fromkeys(SERVICES, "running")
+    assert {s["name"]: s["state"] for s in status["services"]} == dict.fromkeys(EXPECTED, "running")
     assert status["problems"] == []
+
+
+@pytest.mark.skipif(PROMETHEUS not in EXPECTED, reason="needs prometheus (Debian: apt-get install prometheus)")
+def test_prometheus_scrapes_the_exporter_of_releases_and_has_the_rules_of_the_model(laptop):
+    url = Profile.load({"GENAI_HOME": str(laptop.installation.home)}).prometheus_url
+    prometheus, found = Prometheus(url), []
+    while not found:  # pytest's time limit ends this
+        found = prometheus.query('up{job="genai/genai-exporter"} == 1 and on () genai:gate{model="tiny"}')
+        time.sleep(0.2)
+    assert prometheus.query("genai_exporter_last_read_timestamp_seconds > 0")
 
 
 def test_doctor_finds_the_model_on_the_embedded_hub(laptop):

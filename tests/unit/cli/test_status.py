@@ -42,8 +42,9 @@ def profile(tmp_path):
     return Profile.load({"GENAI_HOME": str(tmp_path)})
 
 
-def status(profile, store, cluster=None, spec=SPEC):
-    return status_of(profile, Gateways(None, store, cluster or FakeCluster(), None, None, None), [spec])
+def status(profile, store, cluster=None, spec=SPEC, env=None):
+    gateways = Gateways(None, store, cluster or FakeCluster(), None, None, None)
+    return status_of(profile, gateways, [spec], env or {"PATH": ""})
 
 
 def test_the_json_has_the_fields_that_programs_read(profile, store):
@@ -78,6 +79,25 @@ def test_when_everything_is_down_it_says_so_and_what_to_do(profile, store):
     assert found["models"][0]["live"] is None
     assert "Nothing runs: supervisord does not answer. Run `genai up`." in found["problems"]
     assert any("store" in problem for problem in found["problems"])
+
+
+def test_without_a_prometheus_it_says_where_metrics_are_read_and_what_to_install(profile, store):
+    found = status(profile, store)
+
+    assert found["metrics"]["source"] == "each engine's own /metrics"
+    assert "Install Prometheus" in found["metrics"]["says"]
+    assert "prometheus" not in [s["name"] for s in found["services"]]
+
+
+def test_a_prometheus_that_can_be_used_is_a_service_with_its_version(profile, store, tmp_path):
+    program = tmp_path / "prometheus"
+    program.write_text("#!/bin/sh\necho 'prometheus, version 3.5.0 (branch: x)'\n")
+    program.chmod(0o755)
+
+    found = status(profile, store, env={"PATH": str(tmp_path)})
+
+    assert "3.5.0" in found["metrics"]["says"]
+    assert ("prometheus", "stopped") in [(s["name"], s["state"]) for s in found["services"]]
 
 
 def test_the_same_problem_is_reported_once(profile, store):

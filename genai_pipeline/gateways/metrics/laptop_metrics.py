@@ -1,0 +1,54 @@
+"""Reads metrics on one machine, where a Prometheus may run and need not.
+
+An engine with one pod is asked itself: that is exact, and waits for no scrape. Of several pods only Prometheus sees
+each one. The watch reads there too, as on a cluster. Without a Prometheus that is ready, every engine is asked itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import httpx
+
+from genai_pipeline.core.errors import EngineUnavailable
+from genai_pipeline.gateways.metrics.abc import EngineMetrics, GpuReading, Metrics
+
+READY_WITHIN_S = 2.0
+
+
+class MetricsOfOneMachine(Metrics):
+    """Chooses for each reading.
+
+    Args:
+        url: address of the Prometheus.
+        pods_behind: address of an engine -> how many pods answer there.
+    """
+
+    def __init__(self, url: str, engine: Metrics, prometheus: Metrics, pods_behind: Callable[[str], int]) -> None:
+        self._ready_url = f"{url.rstrip('/')}/-/ready"
+        self._engine = engine
+        self._prometheus = prometheus
+        self._pods_behind = pods_behind
+        self._client = httpx.Client(timeout=READY_WITHIN_S, trust_env=False)
+
+    def read(self, base_url: str) -> EngineMetrics:
+        if self._is_ready() and self._pods_behind(base_url) > 1:
+            return self._prometheus.read(base_url)
+        return self._engine.read(base_url)
+
+    def latest(self, base_url: str) -> EngineMetrics:
+        if self._is_ready():
+            try:
+                return self._prometheus.latest(base_url)
+            except EngineUnavailable:  # not scraped yet, or for too long
+                return self._engine.latest(base_url)
+        return self._engine.latest(base_url)
+
+    def gpus(self, base_url: str) -> list[GpuReading]:
+        return (self._prometheus if self._is_ready() else self._engine).gpus(base_url)
+
+    def _is_ready(self) -> bool:
+        try:
+            return self._client.get(self._ready_url).is_success
+        except httpx.HTTPError:
+            return False

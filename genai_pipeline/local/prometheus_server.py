@@ -1,0 +1,133 @@
+"""The Prometheus of one machine: a program that is installed already, its configuration, its rules, its limits.
+
+Engines, agents and pods of Ray are found through `/targets` of `genai exporter`, which reads the local cluster's pods.
+The rules are those of `genai render --rules`. What it keeps is bounded in days and bytes, below `<home>/prometheus/`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.profile import Profile
+from genai_pipeline.local.ports import HOST
+from genai_pipeline.observability.rule_groups import all_groups
+
+GIVEN_BY_USER = "GENAI_PROMETHEUS_URL"
+SCRAPED_EVERY = "5s"
+KEPT_FOR, KEPT_AT_MOST = "7d", "512MB"
+GO_MEMORY = {"GOGC": "50", "GOMEMLIMIT": "200MiB"}
+"""A laptop's memory belongs to the engines. The limit is soft: Go collects more often near it."""
+OLDEST = (2, 28)
+"""The first version that asks an HTTP address for its targets."""
+BEST_MAJOR = 3
+_VERSION = re.compile(r"version (\d+)\.(\d+)\.\S+")
+PROMETHEUS = "prometheus"
+"""The name of the service, of its program and of its port."""
+OWN_METRICS = "Set GENAI_PROMETHEUS_URL to have alerts and dashboards."
+WITHOUT = "So metrics are read from each engine's own /metrics, and there are no alerts."
+INSTALL = "Install Prometheus (Debian: apt-get install prometheus), then run `genai up`."
+
+
+@dataclass(frozen=True)
+class FoundPrometheus:
+    """What there is on PATH. `says` describes it. `remedy` is empty where the user need not do anything."""
+
+    program: str | None
+    says: str
+    remedy: str = ""
+
+
+def program_of(env: Mapping[str, str]) -> str | None:
+    """Return the program to start, or None without one, or where the user has a Prometheus elsewhere."""
+    return None if env.get(GIVEN_BY_USER) else shutil.which(PROMETHEUS, path=env.get("PATH", ""))
+
+
+def find_prometheus(env: Mapping[str, str]) -> FoundPrometheus:
+    """Ask the program that `genai up` would start for its version.
+
+    Args:
+        env: the user's environment.
+    """
+    if url := env.get(GIVEN_BY_USER):
+        return FoundPrometheus(None, f"Metrics are read from the Prometheus at {url} ({GIVEN_BY_USER}).")
+    program = program_of(env)
+    if program is None:
+        return FoundPrometheus(None, f"No Prometheus is on PATH. {WITHOUT}", INSTALL)
+    said = _version_of(program)
+    version = _VERSION.search(said)
+    if version is None:
+        return FoundPrometheus(None, f"{program} is no Prometheus: {said[:80]!r}. {WITHOUT}", INSTALL)
+    number = version[0].removeprefix("version ").rstrip(",")
+    if (int(version[1]), int(version[2])) < OLDEST:
+        oldest = ".".join(map(str, OLDEST))
+        return FoundPrometheus(None, f"Prometheus {number} at {program} is older than {oldest}. {WITHOUT}", INSTALL)
+    older = (
+        "" if int(version[1]) >= BEST_MAJOR else f" It works. {BEST_MAJOR} and later sign remote writes to AWS, too."
+    )
+    return FoundPrometheus(program, f"Prometheus {number} at {program}.{older}")
+
+
+def prometheus_command(program: str, home: Path, port: int) -> Sequence[str]:
+    """Return the command line: loopback only, and bounded."""
+    folder = home / "prometheus"
+    return (
+        program,
+        f"--config.file={folder / 'prometheus.yml'}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--storage.tsdb.retention.time={KEPT_FOR}",
+        f"--storage.tsdb.retention.size={KEPT_AT_MOST}",
+        f"--web.listen-address={HOST}:{port}",
+        "--log.level=warn",
+    )
+
+
+def prometheus_files(
+    home: Path, ports: Mapping[str, int], specs: Sequence[ModelSpec], profile: Profile
+) -> dict[Path, str]:
+    """Return what the program reads: its configuration, and the rules of the models."""
+    exporter = f"{HOST}:{ports['exporter']}"
+    of_exporter = {"namespace": profile.namespace, "pod": "genai-exporter"}
+    config: dict[str, Any] = {
+        "global": {"scrape_interval": SCRAPED_EVERY, "evaluation_interval": SCRAPED_EVERY},
+        "rule_files": ["rules.yml"],
+        "scrape_configs": [
+            {
+                "job_name": "pods",
+                "http_sd_configs": [{"url": f"http://{exporter}/targets", "refresh_interval": SCRAPED_EVERY}],
+            },
+            {
+                "job_name": f"{profile.namespace}/genai-exporter",
+                "scrape_interval": "15s",
+                "static_configs": [{"targets": [exporter], "labels": of_exporter}],
+            },
+        ],
+    }
+    folder = home / "prometheus"
+    rules = {"groups": all_groups(specs, profile)}
+    return {
+        folder / "prometheus.yml": yaml.safe_dump(config, sort_keys=False),
+        folder / "rules.yml": yaml.safe_dump(rules, sort_keys=False, allow_unicode=True),
+    }
+
+
+def digest_of(files: Mapping[Path, str]) -> str:
+    """Return a digest of the files. In a program's environment, it makes a change of them a change of the program."""
+    return hashlib.sha256("\n".join(files.values()).encode()).hexdigest()
+
+
+def _version_of(program: str) -> str:
+    try:
+        asked = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.SubprocessError) as error:
+        return str(error)
+    return f"{asked.stdout} {asked.stderr}".strip()
