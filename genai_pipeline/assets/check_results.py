@@ -25,6 +25,18 @@ def check_result(key: Sequence[str], verdict: Verdict, **metadata: Any) -> dg.As
     )
 
 
+def check_evaluation(key: Sequence[str], verdict: Verdict, **metadata: Any) -> dg.AssetCheckEvaluation:
+    """Return the same for a sensor, which reports without a run."""
+    return dg.AssetCheckEvaluation(
+        asset_key=dg.AssetKey(key),
+        check_name=verdict.check,
+        passed=verdict.passed,
+        severity=severity_of(verdict),
+        description=verdict.summary,
+        metadata={"outcome": str(verdict.outcome), **shown(verdict.evidence), **metadata},
+    )
+
+
 def end_if_unmeasured(verdicts: Iterable[Verdict]) -> None:
     """Raises: dg.Failure: a check was inconclusive. To Dagster a warning blocks nothing, so the step has to end."""
     if unmeasured := [verdict.check for verdict in verdicts if verdict.outcome is Outcome.INCONCLUSIVE]:

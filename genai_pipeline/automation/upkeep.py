@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 
+from genai_pipeline.checks.live_alerts import alert_checks
 from genai_pipeline.checks.live_capacity import capacity_checks
 from genai_pipeline.checks.live_drift import drift_checks
 from genai_pipeline.checks.live_evaluation import live_evaluation_checks
@@ -34,7 +35,7 @@ def upkeep_of(specs: Sequence[ModelSpec]) -> dg.Definitions:
     evaluate = [evaluation_job(spec, suite) for spec, suite in zip(evaluated, suites, strict=True)]
     schedules = [evaluation_schedule(spec, job) for spec, job in zip(evaluated, evaluate, strict=True)]
     return dg.Definitions(
-        asset_checks=[*staged, drift, capacity, *suites],
+        asset_checks=[*staged, drift, capacity, alert_checks(specs), *suites],
         jobs=[verify, compare, look, *evaluate],
         schedules=[
             verify_schedule(verify),

@@ -21,6 +21,7 @@ from genai_pipeline.assets.release_asset import ReleaseAsset
 from genai_pipeline.assets.serving_report import serving_report
 from genai_pipeline.assets.snapshot import snapshot
 from genai_pipeline.assets.staged_model import staged_model
+from genai_pipeline.automation.alerts_sensor import alerts_sensor
 from genai_pipeline.automation.live_watch_sensor import live_watch_sensor
 from genai_pipeline.automation.redeploys import redeploy_sensor
 from genai_pipeline.automation.rollouts import promote_job, releases_of, rollout_job, version_sensors
@@ -115,6 +116,7 @@ def graphs_of(files: ModelFiles, tick_s: int, has_node_pools: bool) -> dg.Defini
             *version_sensors(files, jobs, tick_s),
             live_watch_sensor(files, tick_s),
             redeploy_sensor(files.specs),
+            alerts_sensor(files.specs),
         ],
     )
     return dg.Definitions.merge(graphs, upkeep)

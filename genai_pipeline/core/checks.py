@@ -101,10 +101,11 @@ UPKEEP_CHECKS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         },
         "live": {
             "matches_rendered": "Are the objects of the live release in the cluster as this code renders them?",
+            "alerts_quiet": "Does no alert fire that is about the live release?",
         },
     }
 )
-"""Schedules ask these about live releases, long after a rollout. No release waits for them."""
+"""Schedules and sensors ask these about live releases, long after a rollout. No release waits for them."""
 
 GENERATION = 4
 ADDED_LATER: Mapping[str, int] = MappingProxyType(

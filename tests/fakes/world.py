@@ -34,7 +34,7 @@ from genai_pipeline.gateways.cluster.differences import differences
 from genai_pipeline.gateways.cluster.pods import is_of_ray_service, pod_groups
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.gateways.inference.abc import Answer, Completion, Embedding, Inference, Score, ToolCall
-from genai_pipeline.gateways.metrics.abc import EngineMetrics, Metrics
+from genai_pipeline.gateways.metrics.abc import EngineMetrics, Metrics, Sample
 from tests.fakes.store import MemoryStore
 from tests.fakes.weights import safetensors
 
@@ -256,6 +256,8 @@ class World:
     cluster: FakeCluster = field(default_factory=FakeCluster)
     broken_engines: set[str] = field(default_factory=set)
     broken_at_stable_address: set[str] = field(default_factory=set)
+    samples: dict[str, list[Sample]] = field(default_factory=dict)
+    """What Prometheus answers, by the name of the series that is asked for. Without any there is no Prometheus."""
 
     def gateways(self) -> Gateways:
         return Gateways(self.hub, self.store, self.cluster, self.inference, self.agent, FakeMetrics(self))
@@ -368,3 +370,8 @@ class FakeMetrics(Metrics):
     def read(self, base_url: str) -> EngineMetrics:
         self._world.served_behind(base_url)
         return EngineMetrics(0.0, 0, 0, 0, 0, 0, {})
+
+    def query(self, promql: str) -> list[Sample]:
+        if not self._world.samples:
+            return super().query(promql)
+        return self._world.samples.get(promql.partition("{")[0], [])

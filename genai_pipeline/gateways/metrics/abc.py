@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from genai_pipeline.core.errors import EngineUnavailable
 
+NO_PROMETHEUS = "Set GENAI_PROMETHEUS_URL. On one machine, install Prometheus and run `genai up`."
+
 
 @dataclass(frozen=True)
 class EngineMetrics:
@@ -35,6 +37,10 @@ class EngineMetrics:
     responses: Mapping[str, float] | None = None
     started_at: float | None = None
     age_s: float = 0.0
+
+
+Sample = tuple[str, Mapping[str, str], float]
+"""Name as exported, labels, value."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,10 @@ class Metrics(ABC):
     def latest(self, base_url: str) -> EngineMetrics:
         """Return the last reading without waiting for a new one; `age_s` says how old it is."""
         return self.read(base_url)
+
+    def query(self, promql: str) -> list[Sample]:
+        """Return what a Prometheus answers now. Only a source with a Prometheus can."""
+        raise EngineUnavailable(f"There is no Prometheus to ask for {promql}.", NO_PROMETHEUS)
 
     def gpus(self, base_url: str) -> list[GpuReading]:
         """Return the GPUs that the engine runs on. Only a source with DCGM's exporter has them."""

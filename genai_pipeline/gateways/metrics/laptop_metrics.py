@@ -11,7 +11,7 @@ from collections.abc import Callable
 import httpx
 
 from genai_pipeline.core.errors import EngineUnavailable
-from genai_pipeline.gateways.metrics.abc import EngineMetrics, GpuReading, Metrics
+from genai_pipeline.gateways.metrics.abc import EngineMetrics, GpuReading, Metrics, Sample
 
 READY_WITHIN_S = 2.0
 
@@ -43,6 +43,9 @@ class MetricsOfOneMachine(Metrics):
             except EngineUnavailable:  # not scraped yet, or for too long
                 return self._engine.latest(base_url)
         return self._engine.latest(base_url)
+
+    def query(self, promql: str) -> list[Sample]:
+        return (self._prometheus if self._is_ready() else self._engine).query(promql)
 
     def gpus(self, base_url: str) -> list[GpuReading]:
         return (self._prometheus if self._is_ready() else self._engine).gpus(base_url)

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from genai_pipeline.core.errors import EngineUnavailable, NotMeasured
-from genai_pipeline.gateways.metrics.abc import EngineMetrics
+from genai_pipeline.gateways.metrics.abc import EngineMetrics, Sample
 
 RAY = "ray_vllm_"
 OWN = ("vllm:", "vllm_")
@@ -39,9 +39,6 @@ ASKED_FOR_BY_USERS = re.compile(r"/v\d/(?!models\b).+|/(score|rerank|classify|po
 """Handlers of user requests: only their answers count. Source: vLLM documentation, "OpenAI-Compatible Server"."""
 
 NAN_REMEDY = "Engines write NaN where they have nothing to divide by. See the engine's log if it stays."
-
-Sample = tuple[str, Mapping[str, str], float]
-"""Name as exported, labels, value."""
 
 
 def metrics_from(samples: Iterable[Sample], where: str) -> EngineMetrics:

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 
 from genai_pipeline.core.errors import EngineUnavailable
-from genai_pipeline.gateways.metrics.abc import EngineMetrics, GpuReading, Metrics
+from genai_pipeline.gateways.metrics.abc import EngineMetrics, GpuReading, Metrics, Sample
 from genai_pipeline.gateways.metrics.names import (
     ALL,
     INTER_TOKEN_BUCKET,
@@ -28,7 +28,6 @@ from genai_pipeline.gateways.metrics.names import (
     RAY,
     RESPONSES,
     STARTED,
-    Sample,
     metrics_from,
 )
 from genai_pipeline.gateways.metrics.sigv4 import SigV4
@@ -110,6 +109,9 @@ class PrometheusMetrics(Metrics):
         summed = self._query(f"sum by (__name__, le) ({_series(labels, *ALL, INTER_TOKEN_BUCKET)})", at)
         fullest = self._query(f"max by (__name__) ({_series(labels, KV_CACHE)})", at)
         return [*(s for s in map(_sample, summed) if not s[0].endswith(KV_CACHE)), *map(_sample, fullest)]
+
+    def query(self, promql: str) -> list[Sample]:
+        return [_sample(series) for series in self._query(promql)]
 
     def gpus(self, base_url: str) -> list[GpuReading]:
         names = "|".join(_DCGM.values())
