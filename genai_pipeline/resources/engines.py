@@ -50,7 +50,7 @@ class Engines:
         return Traffic(self.gateways, self.profile)
 
     def cut_over(self) -> CutOver:
-        return CutOver(self.gateways, self.records(), self.candidates(), self.traffic())
+        return CutOver(self.records(), self.candidates(), self.traffic())
 
     def roll_back(self) -> RollBack:
         return RollBack(self.gateways, self.records(), self.candidates(), self.traffic())

@@ -122,7 +122,7 @@ class Lane:
         self.records = Records(gateways.store)
         self.candidates = Candidates(gateways, self.profile)
         self.traffic = Traffic(gateways, self.profile)
-        self.cut_over = CutOver(gateways, self.records, self.candidates, self.traffic)
+        self.cut_over = CutOver(self.records, self.candidates, self.traffic)
 
     @property
     def url(self) -> str:

@@ -68,15 +68,15 @@ def shown(amount: float) -> str:
     return f"{amount / GIB:g}Gi" if amount >= 2**20 else f"{amount:g}"
 
 
-def condition_is(obj: Object, kind: str, status: str = "True") -> bool:
-    """Return whether the object has a condition of this type with this status."""
+def condition(obj: Object, kind: str, status: str | None = None) -> Object:
+    """Return the object's condition of this type, with this status if one is named; else an empty mapping."""
     conditions = (obj.get("status") or {}).get("conditions") or []
-    return any(c["type"] == kind and c["status"] == status for c in conditions)
+    return next((c for c in conditions if c["type"] == kind and status in (None, c["status"])), {})
 
 
 def is_ready(obj: Object) -> bool:
     """Return whether the condition Ready is True: of a pod, a node or a NodePool."""
-    return condition_is(obj, "Ready")
+    return bool(condition(obj, "Ready", "True"))
 
 
 def has_ended(pod: Object) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 from genai_pipeline.core.clock import iso_utc
 from genai_pipeline.gateways.cluster.kinds import CLUSTER_SCOPED
+from genai_pipeline.gateways.cluster.pods import condition, is_ready
 
 ENFORCED = frozenset({"ConfigMap", "Deployment", "Namespace", "RayService", "Secret", "Service"})
 """Kinds that do something here. Every other kind is kept and returned."""
@@ -58,12 +59,6 @@ def terminating(obj: Mapping[str, Any]) -> bool:
     return "deletionTimestamp" in obj["metadata"]
 
 
-def condition(obj: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
-    """The object's condition of a type, or an empty mapping where it has none."""
-    conditions = obj.get("status", {}).get("conditions") or []
-    return next((c for c in conditions if c["type"] == kind), {})
-
-
 def transition(obj: Mapping[str, Any], kind: str, status: str, reason: str, message: str, now: float) -> dict[str, Any]:
     """The object's next condition of a type; its transition time moves only with its status."""
     before = condition(obj, kind)
@@ -78,12 +73,7 @@ def transition(obj: Mapping[str, Any], kind: str, status: str, reason: str, mess
 
 
 def pod_ready(pod: Mapping[str, Any]) -> bool:
-    return not terminating(pod) and says_ready(pod)
-
-
-def says_ready(pod: Mapping[str, Any]) -> bool:
-    """Return whether its probes succeeded last. A pod that is about to end may still say so."""
-    return condition(pod, "Ready").get("status") == "True"
+    return not terminating(pod) and is_ready(pod)
 
 
 def template_hash(template: Mapping[str, Any]) -> str:

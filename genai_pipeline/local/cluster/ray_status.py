@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from genai_pipeline.local.cluster.objects import Object, condition, pod_ready, timestamp, transition
+from genai_pipeline.gateways.cluster.pods import condition
+from genai_pipeline.local.cluster.objects import Object, pod_ready, timestamp, transition
 from genai_pipeline.local.cluster.ray_pods import DASHBOARD, SERVE_LABEL, Place
 
 RUNNING = "RUNNING"

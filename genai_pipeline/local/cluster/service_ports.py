@@ -6,11 +6,12 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from genai_pipeline.gateways.cluster.pods import condition, is_ready
 from genai_pipeline.local.cluster.addresses import Addresses
 from genai_pipeline.local.cluster.event_log import EventLog
 from genai_pipeline.local.cluster.forwarder import Backend, Forwarder
 from genai_pipeline.local.cluster.object_files import Key, ObjectFiles, key_of
-from genai_pipeline.local.cluster.objects import Object, condition, pod_ready, says_ready, timestamp
+from genai_pipeline.local.cluster.objects import Object, pod_ready, transition
 from genai_pipeline.local.cluster.probes import port_number
 
 
@@ -60,7 +61,7 @@ class ServicePorts:
             return
         pods = self._store.list("Pod", service["metadata"]["namespace"], selector)
         # As kube-proxy does: where every pod is about to end, those that still answer are better than none.
-        for pod in [p for p in pods if pod_ready(p)] or [p for p in pods if says_ready(p)]:
+        for pod in [p for p in pods if pod_ready(p)] or [p for p in pods if is_ready(p)]:
             number = _target(port, pod)
             if number:
                 yield pod["status"]["podIP"], number
@@ -70,16 +71,8 @@ class ServicePorts:
 
         def change(service: Object) -> Object:
             spec = {"clusterIP": address} | service["spec"]
-            before = condition(service, "PortsListening")
-            listening = {
-                "type": "PortsListening",
-                "status": status,
-                "reason": "PortTaken" if taken else "PortsBound",
-                "message": "; ".join(taken),
-                "lastTransitionTime": before["lastTransitionTime"]
-                if before.get("status") == status
-                else timestamp(time.time()),
-            }
+            reason = "PortTaken" if taken else "PortsBound"
+            listening = transition(service, "PortsListening", status, reason, "; ".join(taken), time.time())
             return service | {"spec": spec, "status": {"loadBalancer": {}, "conditions": [listening]}}
 
         before = self._store.get(*key)

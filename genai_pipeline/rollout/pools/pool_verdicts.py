@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from genai_pipeline.core.gpu_nodes import NVIDIA_GPU
 from genai_pipeline.core.verdict import Verdict, failed, inconclusive, judge
 from genai_pipeline.gateways.cluster.abc import Applied, Difference
-from genai_pipeline.gateways.cluster.pods import Object, PodGroup, condition_is, pod_groups
+from genai_pipeline.gateways.cluster.pods import Object, PodGroup, condition, pod_groups
 from genai_pipeline.rollout.pools.instance_types import InstanceTypes
 from genai_pipeline.rollout.pools.node_fit import is_fenced, offers_gpus, why_not_in
 
@@ -52,7 +52,7 @@ def judge_accepted(applied: Sequence[Applied], left: Sequence[Difference], live:
 
 def is_undecided(pool: Object) -> bool:
     """Return whether Karpenter has yet to say if it can use the pool."""
-    return not (condition_is(pool, "Ready") or condition_is(pool, "Ready", "False"))
+    return condition(pool, "Ready").get("status") not in ("True", "False")
 
 
 def judge_gpu_fence(pools: Sequence[Object], known: InstanceTypes) -> Verdict:

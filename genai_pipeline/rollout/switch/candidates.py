@@ -21,6 +21,7 @@ from genai_pipeline.k8s.render import (
     render_store_access,
     service_url,
 )
+from genai_pipeline.rollout.switch.drain import Drained, drain
 from genai_pipeline.rollout.switch.settling import pause, wait_reachable
 from genai_pipeline.rollout.switch.workloads import workload_of, workloads_of
 
@@ -145,6 +146,13 @@ class Candidates:
         self.start_engine(spec, release, log)
         if release.has_agent:
             self.start_agent(spec, release, log)
+
+    def drain(self, release: Release, deadline_s: float) -> Drained:
+        """Wait until its engine has neither requests nor kept connections. What does not run is drained."""
+        replicas = self.replicas_up(release)
+        if not replicas:
+            return Drained()
+        return drain(self._gateways.inference(self.engine_url(release)), self._gateways.metrics, replicas, deadline_s)
 
     def is_warm(self, release: Release) -> bool:
         """Return whether all that serves the release can take traffic at once."""

@@ -22,10 +22,9 @@ from genai_pipeline.core.record import ENDED_BADLY, WENT_LIVE, Phase, Record
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.task import Task
 from genai_pipeline.core.verdict import Verdict, failed, passed
-from genai_pipeline.gateways import Gateways
 from genai_pipeline.rollout.record.records import Records
 from genai_pipeline.rollout.switch.candidates import Candidates
-from genai_pipeline.rollout.switch.drain import Drained, drain
+from genai_pipeline.rollout.switch.drain import Drained
 from genai_pipeline.rollout.switch.traffic import Traffic, follow_pointer
 
 SEEN_BEFORE, SEEN_AFTER = 4, 10
@@ -71,8 +70,7 @@ class _Move:
 class CutOver:
     """Move user traffic forward. Only `rollback.py` moves it back."""
 
-    def __init__(self, gateways: Gateways, records: Records, candidates: Candidates, traffic: Traffic) -> None:
-        self._gateways = gateways
+    def __init__(self, records: Records, candidates: Candidates, traffic: Traffic) -> None:
         self._records = records
         self._candidates = candidates
         self._traffic = traffic
@@ -228,26 +226,20 @@ class CutOver:
             drained = self._retire(spec, before, log)
             self._records.end_watch(move.release.model, move.release.id)
             return drained
-        drained = self._drain(spec, before, log)
+        log(f"draining {before.id}")
+        drained = self._candidates.drain(before, spec.rollout.drain_deadline_s)
         log(f"{before.id} stays warm for {move.watched_for_s / 60:g} minutes, while {move.release.id} is watched")
         return replace(drained, reason="", outlived=())
 
     def _retire(self, spec: ModelSpec, before: Release, log: Log) -> Drained:
-        drained = self._drain(spec, before, log)
+        log(f"draining {before.id}")
+        drained = self._candidates.drain(before, spec.rollout.drain_deadline_s)
         if drained.reason:
             log(f"{before.id} is stopped in spite of this: {drained.reason} {' · '.join(drained.outlived)}".strip())
         crash_point("rollout.drained")
         self._candidates.stop(before)
         log(f"{before.id} is scaled to zero and remembered as last good")
         return drained
-
-    def _drain(self, spec: ModelSpec, before: Release, log: Log) -> Drained:
-        log(f"draining {before.id}")
-        replicas = self._candidates.replicas_up(before)
-        if not replicas:
-            return Drained()
-        engine = self._gateways.inference(self._candidates.engine_url(before))
-        return drain(engine, self._gateways.metrics, replicas, spec.rollout.drain_deadline_s)
 
     def _url(self, release: Release) -> str:
         return f"{self._traffic.url(release.model)}/v1"

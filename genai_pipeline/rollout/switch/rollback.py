@@ -29,7 +29,6 @@ from genai_pipeline.rollout.record.notices import Notices
 from genai_pipeline.rollout.record.records import Records
 from genai_pipeline.rollout.switch.candidates import Candidates
 from genai_pipeline.rollout.switch.cutover import record_live
-from genai_pipeline.rollout.switch.drain import drain
 from genai_pipeline.rollout.switch.traffic import Traffic, follow_pointer
 
 
@@ -213,20 +212,13 @@ class RollBack:
             raise NotReady(f"{live.release} has the traffic of {model} again but does not answer: {reason}")
         log(f"the stable address serves {live.release}")
         bad = self._records.require(model, live.rolled_back)
-        self._drain(bad, log)
+        drained = self._candidates.drain(bad.as_release, bad.model_spec.rollout.drain_deadline_s)
+        if drained.reason:
+            log(f"{bad.release} is stopped in spite of this: {drained.reason} {' · '.join(drained.outlived)}".strip())
         crash_point("rollback.drained")
         self._candidates.remove(bad.as_release)
         self._records.taken_away(model, bad.release)
         log(f"{bad.release} is removed")
-
-    def _drain(self, bad: Record, log: Log) -> None:
-        replicas = self._candidates.replicas_up(bad.as_release)
-        if not replicas:
-            return
-        engine = self._gateways.inference(self._candidates.engine_url(bad.as_release))
-        drained = drain(engine, self._gateways.metrics, replicas, bad.model_spec.rollout.drain_deadline_s)
-        if drained.reason:
-            log(f"{bad.release} is stopped in spite of this: {drained.reason} {' · '.join(drained.outlived)}".strip())
 
     def _ask_to_leave(self, bad: Release) -> None:
         """Ask the pods to close kept connections at once; errors do not matter here."""

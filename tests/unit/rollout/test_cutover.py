@@ -38,7 +38,7 @@ class Bench:
         self.candidates = Candidates(gateways, profile)
         self.traffic = Traffic(gateways, profile, sleep=lambda _: None)
         self.ending = Ending(self.records, self.candidates, self.traffic, Notices(self.world.store))
-        self.cut_over = CutOver(gateways, self.records, self.candidates, self.traffic)
+        self.cut_over = CutOver(self.records, self.candidates, self.traffic)
 
     def candidate(self, release, **replaced):
         self.records.open(SPEC, release, "opened")
@@ -281,7 +281,7 @@ def test_recreate_stops_the_live_release_first_and_brings_it_back_on_rejection(b
 
 def test_what_outlives_the_drain_is_counted_and_named_in_the_verdict(bench, monkeypatch):
     outlived = Drained("a still has requests", ("/v1/completions r1 after 31 s on a",))
-    monkeypatch.setattr("genai_pipeline.rollout.switch.cutover.drain", lambda *args: outlived)
+    monkeypatch.setattr("genai_pipeline.rollout.switch.candidates.drain", lambda *args: outlived)
 
     _, verdict = bench.go(V2)
 
@@ -313,7 +313,7 @@ def test_proving_a_switch_asks_the_cluster_for_no_address_twice(bench, monkeypat
 def test_while_the_new_release_is_watched_the_last_good_one_is_drained_but_stays_warm(bench, monkeypatch):
     drained = []
     monkeypatch.setattr(
-        "genai_pipeline.rollout.switch.cutover.drain",
+        "genai_pipeline.rollout.switch.candidates.drain",
         lambda engine, *args: drained.append(engine.base_url) or Drained(),
     )
 

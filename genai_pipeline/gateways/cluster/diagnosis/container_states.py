@@ -11,7 +11,7 @@ from typing import Any
 
 from genai_pipeline.gateways.cluster.abc import ClusterEvent
 from genai_pipeline.gateways.cluster.diagnosis.known_causes import Cause
-from genai_pipeline.gateways.cluster.pods import container_states, last_end
+from genai_pipeline.gateways.cluster.pods import condition, container_states, last_end
 
 IMAGE_REASONS = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
@@ -58,9 +58,8 @@ def pod_cause(pod: Mapping[str, Any], events: Sequence[ClusterEvent]) -> Cause |
     status = pod.get("status") or {}
     if status.get("phase") == "Failed" and status.get("reason"):
         return _rejected(status["reason"], status.get("message") or "")
-    for condition in status.get("conditions") or []:
-        if condition["type"] == "DisruptionTarget" and condition["status"] == "True":
-            return _disrupted(condition.get("reason") or "", condition.get("message") or "")
+    if disrupted := condition(pod, "DisruptionTarget", "True"):
+        return _disrupted(disrupted.get("reason") or "", disrupted.get("message") or "")
     found = [cause for event in reversed(events) for cause in [_of_event(event, status)] if cause]
     found += [killed] if (killed := _killed(pod)) else []
     if any(last_end(container) for container in container_states(pod)):

@@ -11,7 +11,7 @@ from genai_pipeline.gateways.cluster.diagnosis.container_states import container
 from genai_pipeline.gateways.cluster.diagnosis.evidence import Evidence
 from genai_pipeline.gateways.cluster.diagnosis.known_causes import Cause, known_cause, likely_cause
 from genai_pipeline.gateways.cluster.diagnosis.scheduling import scheduling_cause
-from genai_pipeline.gateways.cluster.pods import is_ready
+from genai_pipeline.gateways.cluster.pods import condition, is_ready
 
 
 def cause_of(deployment: Mapping[str, Any], seen: Evidence) -> Cause | None:
@@ -73,9 +73,8 @@ def _admission_cause(deployment: Mapping[str, Any], pods: Sequence[Mapping[str, 
     Args:
         pods: the Deployment's own. Those that are being deleted give quota back.
     """
-    for condition in (deployment.get("status") or {}).get("conditions") or []:
-        if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
-            return refusal(condition.get("message") or "", any("deletionTimestamp" in p["metadata"] for p in pods))
+    if failure := condition(deployment, "ReplicaFailure", "True"):
+        return refusal(failure.get("message") or "", any("deletionTimestamp" in p["metadata"] for p in pods))
     return None
 
 

@@ -43,9 +43,14 @@ def serves(service: Mapping[str, Any]) -> bool:
     """Return whether KubeRay says that the newest generation serves. It may say so of a head that is gone."""
     status = service.get("status") or {}
     observed = status.get("observedGeneration", 0) >= service["metadata"].get("generation", 1)
-    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or [])
     running = [app.get("status") == RUNNING for app in applications(status).values()]
-    return observed and ready and bool(running) and all(running) and "deletionTimestamp" not in service["metadata"]
+    return (
+        observed
+        and is_ready(service)
+        and bool(running)
+        and all(running)
+        and "deletionTimestamp" not in service["metadata"]
+    )
 
 
 def adds_replicas(service: Mapping[str, Any]) -> bool:

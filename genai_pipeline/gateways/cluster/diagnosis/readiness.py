@@ -11,7 +11,7 @@ from genai_pipeline.gateways.cluster.abc import ClusterEvent
 from genai_pipeline.gateways.cluster.diagnosis.evidence import Evidence
 from genai_pipeline.gateways.cluster.diagnosis.known_causes import Cause, likely_cause
 from genai_pipeline.gateways.cluster.diagnosis.likeliest_cause import cause_of
-from genai_pipeline.gateways.cluster.pods import container_states, last_end
+from genai_pipeline.gateways.cluster.pods import condition, container_states, last_end
 
 CRASHES_MAX = 3
 """After so many crashes without a known cause a wait ends. A final cause ends it after the first crash."""
@@ -120,9 +120,7 @@ def keeps_crashing(pods: Sequence[Mapping[str, Any]], most: int = CRASHES_MAX) -
 def _hopeless(deployment: Mapping[str, Any], pods: Sequence[Mapping[str, Any]], cause: Cause | None) -> str:
     if crashing := keeps_crashing(pods):
         return crashing
-    for condition in (deployment.get("status") or {}).get("conditions") or []:
-        if condition["type"] == "Progressing" and condition["status"] == "False":
-            return f"{condition['reason']}: {condition.get('message', '')}"
-        if condition["type"] == "ReplicaFailure" and condition["status"] == "True" and not cause:
-            return f"{condition['reason']}: {condition.get('message', '')}"
-    return ""
+    stuck = condition(deployment, "Progressing", "False")
+    if not stuck and not cause:
+        stuck = condition(deployment, "ReplicaFailure", "True")
+    return f"{stuck['reason']}: {stuck.get('message', '')}" if stuck else ""

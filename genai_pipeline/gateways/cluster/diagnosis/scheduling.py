@@ -13,7 +13,7 @@ from genai_pipeline.core.did_you_mean import closest
 from genai_pipeline.core.gpu_nodes import EKS_FAMILY
 from genai_pipeline.gateways.cluster.abc import ClusterEvent
 from genai_pipeline.gateways.cluster.diagnosis.known_causes import Cause, known_cause
-from genai_pipeline.gateways.cluster.pods import is_of_device, is_ready, quantity, requests_of, shown
+from genai_pipeline.gateways.cluster.pods import condition, is_of_device, is_ready, quantity, requests_of, shown
 
 _KARPENTER = "Failed to schedule pod, "
 _TAINT = re.compile(r"did not tolerate taint \(taint=(?P<taint>[^\s)]+)")
@@ -53,10 +53,8 @@ def scheduling_cause(
 
 
 def _scheduler_message(pod: Mapping[str, Any]) -> str:
-    for condition in (pod.get("status") or {}).get("conditions") or []:
-        if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            return condition.get("message") or condition.get("reason") or "not scheduled"
-    return ""
+    refused = condition(pod, "PodScheduled", "False")
+    return refused.get("message") or refused.get("reason") or "not scheduled" if refused else ""
 
 
 def _of_pools(refused: str, pod: Mapping[str, Any], pools: Sequence[Mapping[str, Any]] | None) -> Cause | None:
