@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -57,6 +58,11 @@ class AgentMetrics:
         )
         self.in_flight = Gauge("agent_requests_in_flight", "Turns under way.", registry=registry)
         Gauge("agent_sessions", "Sessions in memory.", registry=registry).set_function(sessions)
+
+    def until_first_text(self) -> Callable[[], None]:
+        """Return the function to call with the first text of a stream that is asked for now."""
+        began = time.perf_counter()
+        return lambda: self.first_byte.observe(time.perf_counter() - began)
 
     def knows_tools(self, names: frozenset[str]) -> None:
         """Let these tools have their own series, too."""

@@ -5,7 +5,6 @@ chat_routes.py adds the endpoints for clients of OpenAI's API.
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
@@ -26,7 +25,7 @@ from genai_pipeline.agent.observed import RequestObserver
 from genai_pipeline.agent.question import Question, limited_question, read_question
 from genai_pipeline.agent.service import AgentService
 from genai_pipeline.agent.sessions.ids import SESSION_ID
-from genai_pipeline.agent.streaming import AgentEvents, EventStream, begun, until_disconnect, wants_events
+from genai_pipeline.agent.streaming import AgentEvents, stream, until_disconnect, wants_events
 
 PATHS = (
     "POST /agent and /v1/chat/completions, GET and DELETE /sessions/{session_id}, "
@@ -69,17 +68,10 @@ def _add_agent(app: FastAPI, service: AgentService, model: type[Question]) -> No
     async def agent(request: Request) -> Response:
         key = caller_key(request.headers, settings.keys)
         question = await read_question(request, model, settings.max_body_bytes)
-        began, turn = time.perf_counter(), service.begin(question, key)
+        first_text, turn = service.metrics.until_first_text(), service.begin(question, key)
         if not wants_events(", ".join(request.headers.getlist("accept"))):
             return Json(await until_disconnect(request, turn))
-
-        def first_text() -> None:
-            service.metrics.first_byte.observe(time.perf_counter() - began)
-
-        def failed(error: AgentError) -> None:
-            request.state.error_status = error.status
-
-        return EventStream(await begun(turn), turn, AgentEvents(), first_text, failed)
+        return await stream(request, turn, AgentEvents(), first_text)
 
 
 def _add_sessions(app: FastAPI, service: AgentService) -> None:

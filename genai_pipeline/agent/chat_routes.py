@@ -21,7 +21,7 @@ from genai_pipeline.agent.chat_question import EXAMPLE, ignored_fields, parse_ch
 from genai_pipeline.agent.question import parse_json, read_body
 from genai_pipeline.agent.service import AgentService
 from genai_pipeline.agent.settings import Settings
-from genai_pipeline.agent.streaming import EventStream, begun, until_disconnect
+from genai_pipeline.agent.streaming import stream, until_disconnect
 
 IGNORED_HEADER = "X-Genai-Ignored"
 
@@ -68,17 +68,10 @@ async def _answered(request: Request, service: AgentService, data: dict[str, Any
     _check_model(question.model, settings)
     answer = ChatAnswer(settings.agent_name, settings.release_id, question.wants_usage)
     talk = talk_of(question, settings.max_prompt_chars)
-    began, turn = time.perf_counter(), service.begin_alone(talk, answer.id)
+    first_text, turn = service.metrics.until_first_text(), service.begin_alone(talk, answer.id)
     if not question.stream:
         return Json(answer.whole(await until_disconnect(request, turn)))
-
-    def first_text() -> None:
-        service.metrics.first_byte.observe(time.perf_counter() - began)
-
-    def failed(error: AgentError) -> None:
-        request.state.error_status = error.status
-
-    return EventStream(await begun(turn), turn, answer, first_text, failed)
+    return await stream(request, turn, answer, first_text)
 
 
 def _check_model(asked: str, settings: Settings) -> None:

@@ -57,33 +57,30 @@ class AgentEvents:
     """The events of POST /agent."""
 
     def event(self, event: Event | None) -> str:
-        return frame_of(event)
+        match event:
+            case None:
+                return HEARTBEAT
+            case Delta(text):
+                return _frame("delta", {"text": text})
+            case ToolStarted(use):
+                return _frame("tool_start", {"name": use.name, "arguments": use.arguments})
+            case ToolEnded(use):
+                return _frame("tool_end", {"name": use.name, "status": use.status, "ms": use.ms})
+            case TurnAnswered(reply):
+                return _frame("done", reply)
+            case TurnBegun():
+                return ""
 
     def error(self, error: AgentError) -> str:
         return _frame("error", {"code": error.code, "message": error.message})
 
 
 class EventStream(StreamingResponse):
-    """Ends the turn with the response: Starlette ends the response when the client disconnects.
+    """Ends the turn with the response: Starlette ends the response when the client disconnects."""
 
-    Args:
-        first: the first event, which was already read.
-        form: writes the events.
-        on_text: called once, with the first text.
-        on_error: called with the error that ends the stream.
-    """
-
-    def __init__(
-        self,
-        first: Event | None,
-        turn: RunningTurn,
-        form: StreamForm,
-        on_text: Callable[[], None],
-        on_error: Callable[[AgentError], None],
-    ) -> None:
+    def __init__(self, frames: AsyncIterator[str], turn: RunningTurn) -> None:
         self._turn = turn
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        super().__init__(_frames(first, turn, form, on_text, on_error), media_type=EVENTS, headers=headers)
+        super().__init__(frames, media_type=EVENTS, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -92,24 +89,21 @@ class EventStream(StreamingResponse):
             self._turn.cancel()
 
 
-async def begun(turn: RunningTurn) -> Event | None:
-    """Return the first event, or None if it takes long.
+async def stream(request: Request, turn: RunningTurn, form: StreamForm, on_text: Callable[[], None]) -> EventStream:
+    """Return the turn as a stream, as soon as it has begun. Args: on_text: called once, with the first text.
 
     Raises: AgentError: the turn did not begin. Such an error gets its own status, not a place in the stream.
     """
     try:
-        return await turn.next(HEARTBEAT_S)
+        first = await turn.next(HEARTBEAT_S)
     except BaseException:
         turn.cancel()
         raise
+    return EventStream(_frames(request, first, turn, form, on_text), turn)
 
 
 async def _frames(
-    event: Event | None,
-    turn: RunningTurn,
-    form: StreamForm,
-    on_text: Callable[[], None],
-    on_error: Callable[[AgentError], None],
+    request: Request, event: Event | None, turn: RunningTurn, form: StreamForm, on_text: Callable[[], None]
 ) -> AsyncIterator[str]:
     spoken = False
     try:
@@ -122,25 +116,8 @@ async def _frames(
             event = await turn.next(HEARTBEAT_S)
         yield form.event(event)
     except AgentError as error:
-        on_error(error)
+        request.state.error_status = error.status
         yield form.error(error)
-
-
-def frame_of(event: Event | None) -> str:
-    """Return the event as it is sent, or an empty text if it is for this service only."""
-    match event:
-        case None:
-            return HEARTBEAT
-        case Delta(text):
-            return _frame("delta", {"text": text})
-        case ToolStarted(use):
-            return _frame("tool_start", {"name": use.name, "arguments": use.arguments})
-        case ToolEnded(use):
-            return _frame("tool_end", {"name": use.name, "status": use.status, "ms": use.ms})
-        case TurnAnswered(reply):
-            return _frame("done", reply)
-        case TurnBegun():
-            return ""
 
 
 def _frame(name: str, data: dict[str, Any]) -> str:

@@ -10,10 +10,9 @@ from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.core.facts import Deployed
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.run_tags import LONGEST_REASON, MODEL_TAG, REASON_TAG, RELEASE_TAG
-from genai_pipeline.resources.busy import why_busy
 from genai_pipeline.resources.configured import RolloutResource
 from genai_pipeline.resources.engines import Engines
-from genai_pipeline.resources.runs import runs_under_way
+from genai_pipeline.resources.runs import runs_under_way, why_busy
 from genai_pipeline.rollout.control.controller import ActiveRun
 from genai_pipeline.rollout.control.rollout_plan import why_not_now
 

@@ -17,9 +17,8 @@ from genai_pipeline.checks.staged_bytes import staged_bytes_check
 from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.run_tags import UPKEEP_TAG
-from genai_pipeline.resources.busy import why_busy
 from genai_pipeline.resources.configured import StoreResource
-from genai_pipeline.resources.runs import runs_under_way
+from genai_pipeline.resources.runs import runs_under_way, why_busy
 
 RUNNING = dg.DefaultScheduleStatus.RUNNING
 

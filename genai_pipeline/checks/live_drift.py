@@ -9,10 +9,9 @@ from genai_pipeline.checks.upkeep_specs import upkeep_specs
 from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.verdict import Verdict, inconclusive, passed
-from genai_pipeline.resources.busy import why_busy
 from genai_pipeline.resources.configured import RolloutResource
 from genai_pipeline.resources.engines import Engines
-from genai_pipeline.resources.runs import runs_under_way
+from genai_pipeline.resources.runs import runs_under_way, why_busy
 
 
 def drift_checks(specs: Sequence[ModelSpec]) -> dg.AssetChecksDefinition:

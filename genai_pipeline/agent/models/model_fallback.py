@@ -68,14 +68,9 @@ class FallbackModel(Model):
             raise failures[0][1]
         raise AllFailed([(f"{e.spec.model} at {e.spec.where}", error) for e, error in failures]) from failures[0][1]
 
-    async def structured_output(
-        self, output_model: type[Any], prompt: Any, system_prompt: str | None = None, **kwargs: Any
-    ) -> AsyncGenerator[dict[str, Any], None]:
-        """Ask the first endpoint with a closed breaker, without a stream and without fallback."""
-        endpoint = next((e for e in self._endpoints if e.breaker.state == "closed"), self._endpoints[0])
-        model = await endpoint.model()
-        async for event in model.structured_output(output_model, prompt, system_prompt, **kwargs):
-            yield event
+    def structured_output(self, *args: Any, **kwargs: Any) -> AsyncGenerator[dict[str, Any], None]:
+        """Raises: NotImplementedError: the agent answers in text."""
+        raise NotImplementedError("The agent asks for no structured output.")
 
     async def _may_retry(self, endpoint: ModelEndpoint, error: Exception) -> bool:
         """Retry at once if a kept connection was dropped, or after a pause if no other endpoint is left."""

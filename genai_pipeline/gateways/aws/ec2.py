@@ -6,6 +6,7 @@ servicequotas:GetServiceQuota.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -14,7 +15,6 @@ from typing import Any, cast
 from genai_pipeline.core.errors import Refused, Unavailable
 from genai_pipeline.core.model_spec import ReservationTerm
 from genai_pipeline.gateways.aws.abc import Aws, InstanceType, Reservation, VcpuQuota, category_of
-from genai_pipeline.gateways.aws.price_list import PRICE_LIST_REGION, prices
 
 QUOTAS: Mapping[str, tuple[str, str]] = {
     "standard": ("L-1216C47A", "a c d h i m r t z im is"),
@@ -161,3 +161,39 @@ def _answered(permission: str, absent: str = "") -> Iterator[None]:
         raise Unavailable(
             f"AWS did not answer {permission} ({error}).", "Check region, credentials and network."
         ) from error
+
+
+PRICE_LIST_REGION = "us-east-1"
+"""The API has few endpoints. Each of them knows the prices of every region."""
+_ON_DEMAND = {
+    "operatingSystem": "Linux",
+    "tenancy": "Shared",
+    "preInstalledSw": "NA",
+    "capacitystatus": "Used",
+    "operation": "RunInstances",
+}
+
+
+def prices(client: Any, region: str) -> Mapping[str, float]:
+    """Return USD per hour on demand by instance type: Linux, shared tenancy, nothing pre-installed.
+
+    Args:
+        client: boto3's `pricing` client.
+        region: whose prices, like `eu-west-1`.
+    Source: AWS Price List Query API reference, "GetProducts"; its answers are JSON texts, one for each product.
+    """
+    wanted = _ON_DEMAND | {"regionCode": region}
+    filters = [{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in wanted.items()]
+    pages = client.get_paginator("get_products").paginate(
+        ServiceCode="AmazonEC2", Filters=filters, FormatVersion="aws_v1"
+    )
+    products = [json.loads(text) for page in pages for text in page["PriceList"]]
+    return {product["product"]["attributes"]["instanceType"]: usd for product in products for usd in _usd(product)}
+
+
+def _usd(product: Mapping[str, Any]) -> Iterator[float]:
+    for offer in product.get("terms", {}).get("OnDemand", {}).values():
+        for dimension in offer["priceDimensions"].values():
+            usd = float(dimension["pricePerUnit"].get("USD", 0))
+            if dimension["unit"] == "Hrs" and usd > 0:
+                yield usd

@@ -2,7 +2,7 @@ import base64
 import re
 from xml.etree import ElementTree
 
-from genai_pipeline.automation.watch_picture import picture
+from genai_pipeline.automation.live_watch_sensor import picture
 
 
 def svg_of(markdown):

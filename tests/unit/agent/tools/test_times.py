@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import pytest
 
 from genai_pipeline.agent.agent_errors import ToolError
-from genai_pipeline.agent.tools.times import current_time
+from genai_pipeline.agent.tools.builtin import current_time
 
 NOW = datetime(2026, 11, 24, 5, 32, 5, 123456, tzinfo=UTC)
 
