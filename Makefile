@@ -103,6 +103,7 @@ cluster: $(STAMP) ## start that Kubernetes: for root with a real node, else with
 
 .PHONY: cluster-build
 cluster-build: $(STAMP) ## only build what it needs: 20 minutes of processor time the first time
+	@$(BIN)/python -m tests.cluster.life.images
 	@$(BIN)/python -m tests.cluster.machine build
 
 .PHONY: cluster-down

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.cluster.life.images import PROJECT
+from tests.cluster.life.image_cache import PROJECT
 from tests.cluster.life.surroundings import Installation
 
 DOCUMENT = PROJECT / "docs" / "kubernetes.md"

@@ -26,7 +26,8 @@ from genai_pipeline.local.s3_server import s3_command
 from genai_pipeline.resources.engines import Engines
 from genai_pipeline.resources.real_gateways import gateways_for
 from tests.cluster.identities import kubeconfig_of, kubectl
-from tests.cluster.life.images import PROJECT, REGISTRY, own_images
+from tests.cluster.life.image_cache import PROJECT
+from tests.cluster.life.images import REGISTRY, own_images
 from tests.cluster.life.processes import Processes
 from tests.cluster.machine.cluster import RunningCluster
 from tests.cluster.machine.namespaces import create_namespace, delete_namespace
