@@ -1,6 +1,7 @@
 """Read a YAML file into a pydantic model, and report every mistake at once with file, line, field and remedy.
 
-PyYAML's nodes know their lines. ruamel.yaml knows them as well, but stops at the first duplicate key.
+PyYAML's nodes know their lines. ruamel.yaml knows them as well, but stops at the first duplicate key. libyaml reads
+ten times as fast and says less of a mistake. PyYAML's own parser therefore reads again what libyaml refuses.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from yaml.composer import Composer
 
 from genai_pipeline.core.did_you_mean import suggestion
 
@@ -107,8 +109,34 @@ def _without_followers(error: ValidationError) -> list[Any]:
     return [detail for detail in details if not (detail["type"] == "too_short" and detail["loc"] in inner)]
 
 
+def _fast_loader() -> Any:
+    """Return a class that puts together in Python what libyaml reads, or PyYAML's own where libyaml is not there.
+
+    libyaml's own composer ends the process at very deep nesting.
+    """
+    if not yaml.__with_libyaml__:
+        return yaml.SafeLoader
+
+    class FastLoader(Composer, yaml.CSafeLoader):
+        def __init__(self, text: str) -> None:
+            Composer.__init__(self)
+            yaml.CSafeLoader.__init__(self, text)
+
+    return FastLoader
+
+
+_FAST_LOADER = _fast_loader()
+
+
 def _compose(text: str) -> yaml.Node | None:
-    return yaml.compose(text, Loader=yaml.SafeLoader)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    try:
+        return _composed(text, _FAST_LOADER)
+    except (yaml.YAMLError, UnicodeEncodeError):
+        return _composed(text, yaml.SafeLoader)
+
+
+def _composed(text: str, loader: Any) -> yaml.Node | None:
+    return yaml.compose(text, Loader=loader)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 
 def _construct(root: yaml.MappingNode) -> Any:

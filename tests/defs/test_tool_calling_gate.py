@@ -22,7 +22,8 @@ GATED = json.dumps(
         "rollout": {"watch_minutes": 0},
     }
 )
-SUITE = load_tool_suite().model_copy(update={"cases": load_tool_suite().cases[:3]})
+WHOLE = load_tool_suite()
+SUITE = WHOLE.model_copy(update={"cases": WHOLE.cases[:3]})
 
 
 @pytest.fixture

@@ -62,6 +62,7 @@ def test_a_minimal_file_gets_every_default():
         ("name: tiny\nname: other\nsource: {hub: a/b}\n", "2: name: the key is given twice. Keep one."),
         ("name: [\n", "not YAML"),
         ("name: &a [*a]\n", "1: an alias contains itself."),
+        pytest.param("name: " + "[" * 200_000, "models/tiny.yaml:1: ", id="nested very deeply"),
         ("- a\n", "1: a model file must be a mapping"),
         ("", "1: a model file must be a mapping"),
         (GOOD + "rollout: {approval: manual, allow_downtime: true}\n", "3: rollout: allow_downtime"),

@@ -19,7 +19,7 @@ CHART = Path(__file__).parents[3] / "charts" / "strands-agent"
 HELM = str(Path(sys.executable).with_name("helm"))
 if not Path(HELM).exists():
     HELM = shutil.which("helm") or HELM
-
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is there
 
 EVERYTHING: dict[str, Any] = {
     "autoscaling": {"enabled": True},
@@ -68,7 +68,7 @@ def templated(
     done = _template([*words, *skip], values, name, namespace, chart)
     if done.returncode:
         raise ValueError(done.stderr)
-    return [document for document in yaml.safe_load_all(done.stdout) if document]
+    return [document for document in yaml.load_all(done.stdout, LOADER) if document]
 
 
 def refusal(values: dict[str, Any]) -> str:
