@@ -22,7 +22,10 @@ _VALUE = re.compile(
     r"|://[^/@\s]*:[^/@\s]+@"  # an address with a password
 )
 WHY = "looks like a credential, and everyone who may read a Deployment could read it"
-REMEDY = "Remove it: engines load the staged model and need none. Credentials belong into a Secret."
+REMEDY = (
+    "Remove it: engines load the staged model and need none. A secret that you need belongs into a Secret: "
+    "`serving.env: {NAME: {secretKeyRef: {name: <Secret>, key: <key>}}}`."
+)
 
 
 def variable_is_secret(name: str, value: str) -> bool:

@@ -18,7 +18,7 @@ from genai_pipeline.core.engine_values import allowed, rendered, rendered_key, r
 from genai_pipeline.core.gone_args import GONE
 from genai_pipeline.core.model_spec import ModelSpec, Serving
 from genai_pipeline.core.named_repositories import named_repositories, staged_drafts
-from genai_pipeline.core.owned_args import OUR_DEFAULTS, OWNED, why_owned
+from genai_pipeline.core.owned_args import OUR_DEFAULTS, OWNED, OWNED_VARIABLES, why_owned
 
 Place = tuple[str | int, ...]
 
@@ -45,7 +45,9 @@ def problems(spec: ModelSpec) -> Iterator[tuple[Place, str]]:
         if name in names[: at + 1]:
             yield ("serving", "served_names", at), f"the engine has the name {name!r} already. Remove it."
     for name, value in serving.env.items():
-        if variable_is_secret(name, value):
+        if name in OWNED_VARIABLES:
+            yield ("serving", "env", name), f"belongs to the pipeline. {OWNED_VARIABLES[name]}"
+        elif isinstance(value, str) and variable_is_secret(name, value):
             yield ("serving", "env", name), f"{WHY}. {REMEDY}"
     table = judging_table(serving.image)
     seen: set[str] = set()

@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from genai_pipeline.core.env_value import EnvValue
 from genai_pipeline.core.gates import Gates
 from genai_pipeline.core.gpu_nodes import NVIDIA_GPU
 from genai_pipeline.core.replicas_spec import Replicas
@@ -162,8 +163,8 @@ class Serving(Section):
     Arguments that the pipeline sets are refused, and so are repositories that are not staged."""
     served_names: tuple[Annotated[str, SERVED_NAME], ...] = ()
     """Further names that clients may ask for, beside the name of the model."""
-    env: dict[str, str] = Field(default_factory=dict)
-    """Environment variables of the engine. Do not put secrets here."""
+    env: dict[str, EnvValue] = Field(default_factory=dict)
+    """Environment variables of the engine. A secret is `NAME: {secretKeyRef: {name: …, key: …}}`, never its text."""
     gpu: Gpu | None = None
     resources: Resources = Resources()  # pyright: ignore[reportCallIssue]
     replicas: Replicas = Replicas()

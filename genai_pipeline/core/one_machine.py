@@ -11,6 +11,9 @@ from genai_pipeline.core.model_spec import ModelSpec
 def against_one_machine(spec: ModelSpec) -> Iterator[tuple[Place, str]]:
     """Yield what one machine cannot do, with the place and the remedy. Its cluster would refuse the objects."""
     serving, replicas = spec.serving, spec.serving.replicas
+    for name, value in serving.env.items():
+        if not isinstance(value, str):
+            yield ("serving", "env", name), "one machine has no Secrets. Remove it, or use a Kubernetes."
     if serving.engine != "ray":
         return
     if replicas.max > replicas.min:

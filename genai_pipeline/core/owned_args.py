@@ -13,11 +13,12 @@ _PROBES = "Probes and the Service ask port 8000 by HTTP. Remove it."
 _TLS = "Probes and the Service speak HTTP inside the cluster. Remove it, and end TLS in front of the Service."
 _ONE_NODE = "A replica is one pod on one node. Remove it; more replicas are `serving.replicas`."
 _REVISION = "The engine loads the staged revision. Remove it, and set `source.ref`."
+_KEY = "Every check of the pipeline would get 401. Remove it, and put a gateway in front of the Service."
 
 OWNED: Mapping[str, str] = {
     "model": "The engine loads the staged model. Remove it, and set `source`.",
     "served-model-name": "Remove it, and list further names in `serving.served_names`.",
-    "api-key": "Every check of the pipeline would get 401. Remove it, and put a gateway in front of the Service.",
+    "api-key": _KEY,
     "hf-token": "Engines ask no hub. Remove it; the pipeline itself reads `HF_TOKEN` when it stages.",
     "revision": _REVISION,
     "code-revision": _REVISION,
@@ -48,6 +49,9 @@ OWNED: Mapping[str, str] = {
     ),
 }
 """Arguments that a model file may not give, and what to do instead."""
+
+OWNED_VARIABLES: Mapping[str, str] = {"VLLM_API_KEY": _KEY}
+"""Environment variables of the same kind, whatever gives their value."""
 
 ONLY: Mapping[str, tuple[tuple[str, ...], str]] = {
     "load-format": (

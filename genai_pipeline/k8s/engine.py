@@ -18,6 +18,7 @@ from genai_pipeline.core.engine_args import (
     tensor_parallel_size,
 )
 from genai_pipeline.core.engine_flags import spelt
+from genai_pipeline.core.env_value import EnvValue
 from genai_pipeline.core.errors import Refused
 from genai_pipeline.core.loader import DEFAULT_LOAD_FORMAT
 from genai_pipeline.core.manifest import staged_prefix
@@ -135,7 +136,7 @@ def grace_s(serving: Serving) -> int:
     return STOP_DELAY_S + drain_s(serving) + TEARDOWN_S
 
 
-def engine_env(serving: Serving, profile: Profile) -> dict[str, str]:
+def engine_env(serving: Serving, profile: Profile) -> dict[str, EnvValue]:
     """Environment of the engine, the model file's own variables last.
 
     Raises: Refused: a variable of the model file looks like a credential.
@@ -229,8 +230,8 @@ def _threads(serving: Serving, profile: Profile) -> dict[str, str]:
     return {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": str(profile.engine_threads)}
 
 
-def _refuse_secrets(env: Mapping[str, str]) -> None:
+def _refuse_secrets(env: Mapping[str, EnvValue]) -> None:
     """Refuse what a model file of an earlier version may still hold: `parse_model` takes no such file."""
     for name, value in env.items():
-        if variable_is_secret(name, value):
+        if isinstance(value, str) and variable_is_secret(name, value):
             raise Refused(f"serving.env.{name} {WHY}.", REMEDY)

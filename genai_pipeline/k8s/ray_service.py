@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from genai_pipeline.core.engine_args import workers_per_replica, world_size
+from genai_pipeline.core.env_value import EnvValue
 from genai_pipeline.core.model_spec import Serving
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
@@ -40,7 +41,7 @@ def serve_config(serving: Serving, release: Release, profile: Profile) -> dict[s
         "http_options": {
             "host": "0.0.0.0",
             "port": ENGINE_PORT,
-            "keep_alive_timeout_s": int(serving.env.get("VLLM_HTTP_TIMEOUT_KEEP_ALIVE", KEEP_ALIVE_S)),
+            "keep_alive_timeout_s": _keep_alive_s(serving),
         },
         "applications": [
             {
@@ -121,7 +122,12 @@ def _placed(serving: Serving) -> dict[str, Any]:
     }
 
 
-def _worker_env(serving: Serving, profile: Profile) -> dict[str, str]:
+def _keep_alive_s(serving: Serving) -> int:
+    said = serving.env.get("VLLM_HTTP_TIMEOUT_KEEP_ALIVE")
+    return int(said) if isinstance(said, str) and said.isdecimal() else KEEP_ALIVE_S
+
+
+def _worker_env(serving: Serving, profile: Profile) -> dict[str, EnvValue]:
     # Ray drains the node of a worker that stops as long as its requests may take.
     own = _ray_env() | {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": str(drain_s(serving))}
     if workers_per_replica(serving) > 1:

@@ -176,6 +176,40 @@ def test_an_argument_that_is_gone_is_in_no_table_and_what_replaced_it_is_in_all(
         assert not [name for name in named if not table.find(name)]
 
 
+REFERENCE = "{secretKeyRef: {name: cache, key: password}}"
+
+
+def test_a_secret_is_named_and_never_written():
+    serving = parsed(f"env: {{LMCACHE_PASSWORD: {REFERENCE}, VLLM_LOGGING_LEVEL: INFO}}")
+
+    assert serving.env["LMCACHE_PASSWORD"] == {"secretKeyRef": {"name": "cache", "key": "password"}}
+    assert Serving.model_validate(serving.model_dump(mode="json")) == serving
+    (told,) = refusals("env: {LMCACHE_PASSWORD: abc}")
+    assert "secretKeyRef" in told
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "{secretKeyRef: {name: a}}",
+        "{secretKeyRef: a}",
+        "{valueFrom: {fieldRef: {}}}",
+        "{secretKeyRef: {name: a, key: 1}}",
+    ],
+)
+def test_another_form_of_a_variable_is_refused_once_with_the_form_that_works(value):
+    (told,) = refusals(f"env: {{A: {value}}}")
+
+    assert told == "f:4: serving.env.A: must be text, or for a secret {secretKeyRef: {name: <Secret>, key: <key>}}."
+
+
+@pytest.mark.parametrize("value", ["abc", REFERENCE])
+def test_a_key_that_would_lock_the_pipeline_out_is_refused_however_it_is_given(value):
+    (told,) = refusals(f"env: {{VLLM_API_KEY: {value}}}")
+
+    assert "401" in told
+
+
 def test_an_address_without_a_password_is_no_credential():
     assert rendered("{otlp-traces-endpoint: 'http://user@x:4317/a:b'}")
     assert rendered("{otlp-traces-endpoint: 'http://x:4317/?mail=a@b'}")

@@ -106,6 +106,7 @@ def test_the_default_image_holds_ray_where_ray_is_the_engine():
     [
         ("{engine: ray, replicas: {min: 1, max: 2}}", "serving.replicas.max: "),
         ("{engine: ray, gpu: {count: 1}}", "serving.gpu: "),
+        ("{env: {A: {secretKeyRef: {name: a, key: b}}}}", "serving.env.A: "),
     ],
 )
 def test_what_one_machine_cannot_do_is_refused_there_and_nowhere_else(serving, field):

@@ -179,6 +179,29 @@ def test_engines_ask_only_amazon_for_checksums_unless_the_model_file_says_so():
     assert said[name] == "when_supported"
 
 
+@pytest.mark.parametrize("engine", ["vllm", "ray"])
+def test_a_secret_reaches_the_engine_by_its_name_alone(engine):
+    reference = {"secretKeyRef": {"name": "cache", "key": "password"}}
+    spec = model(f"{{engine: {engine}, env: {{CACHE_PASSWORD: {json.dumps(reference)}, A: b}}}}")
+
+    said = [o for o in render_engine(spec, release_of(spec), EKS) if "CACHE_PASSWORD" in json.dumps(o)]
+
+    assert said
+    for found in variables_in(said):
+        assert {"name": "CACHE_PASSWORD", "valueFrom": reference} in found
+        assert {"name": "A", "value": "b"} in found
+
+
+def variables_in(tree):
+    """Each list of variables of an engine, however deep."""
+    if isinstance(tree, dict):
+        found = tree.get("env")
+        if isinstance(found, list) and any(variable["name"] == "CACHE_PASSWORD" for variable in found):
+            yield found
+    for part in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ():
+        yield from variables_in(part)
+
+
 def test_the_model_file_has_the_last_word_on_the_environment_and_no_name_comes_twice():
     spec = model("{env: {HOME: /tmp/mine, VLLM_NO_USAGE_STATS: '0'}}")
     variables = render_engine(spec, release_of(spec), EKS)[0]["spec"]["template"]["spec"]["containers"][0]["env"]
