@@ -14,11 +14,11 @@ from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.record import Record
 from genai_pipeline.core.run_tags import LONGEST_REASON, MODEL_TAG, REASON_TAG, RELEASE_TAG
 from genai_pipeline.core.svg import BLUE, GREY, RED, XY, Axes, as_markdown, document, text
+from genai_pipeline.core.verdict import Asked
 from genai_pipeline.resources.configured import RolloutResource
 from genai_pipeline.resources.engines import Engines, kept
 from genai_pipeline.resources.runs import runs_under_way
 from genai_pipeline.rollout.watch.live_watch import FinishRequest, LiveObservation, LiveWatch
-from genai_pipeline.rollout.watch.reading import Asked
 
 ROLL_BACK = "roll_back"
 LONGEST_TICK_S = 10
@@ -73,8 +73,7 @@ def _live_watch(engines: Engines) -> LiveWatch:
         from genai_pipeline.evaluation.canary import ask_one
 
         unsolved = record.facts.agent.unsolved if record.facts.agent else ()
-        answered = ask_one(url, spec.gates.agent.suite, number, engines.profile.weather_url, unsolved)
-        return Asked(answered.case, answered.right, answered.said)
+        return ask_one(url, spec.gates.agent.suite, number, engines.profile.weather_url, unsolved)
 
     return engines.live_watch(ask)
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from genai_pipeline.cli.context import Command, Context, require_local
+
+if TYPE_CHECKING:
+    from genai_pipeline.cli.doctor import Finding
 
 
 def announce(command: Command) -> None:
@@ -114,9 +118,6 @@ def _env(context: Context) -> int:
     return 0
 
 
-def _print_finding(context: Context, finding: object) -> None:
-    from genai_pipeline.cli.doctor import Finding
-
-    assert isinstance(finding, Finding)
+def _print_finding(context: Context, finding: Finding) -> None:
     what = finding.what.removesuffix(".") if finding.remedy else finding.what
     context.say(f"{finding.level:4}  {what}" + (f". {finding.remedy}" if finding.remedy else ""))

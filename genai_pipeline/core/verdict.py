@@ -57,6 +57,20 @@ class Verdict:
         )
 
 
+@dataclass(frozen=True)
+class Asked:
+    """One question to a live agent, and its result.
+
+    Args:
+        right: None if it could not be judged.
+        said: what was wrong, or why it could not be judged.
+    """
+
+    case: str
+    right: bool | None
+    said: str
+
+
 def passed(check: str, summary: str, **evidence: Any) -> Verdict:
     return Verdict(check, Outcome.PASSED, summary, evidence)
 

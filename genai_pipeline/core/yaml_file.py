@@ -18,7 +18,6 @@ from genai_pipeline.core.did_you_mean import suggestion
 
 Location = tuple[str | int, ...]
 Model = TypeVar("Model", bound=BaseModel)
-_MOST_NODES = 1_000_000
 _MOST_VALUE = 80
 """Most characters of a wrong value in a message."""
 
@@ -83,8 +82,6 @@ def _read(text: str, path: str, what: str, prepare: Prepare | None) -> tuple[yam
         root = _compose(text)
         if not isinstance(root, yaml.MappingNode):
             raise YamlFileError([f"{path}:1: {what} must be a mapping that starts with `name:`."])
-        if _weight(root, {}) > _MOST_NODES:
-            raise YamlFileError([f"{path}:1: its aliases stand for {_MOST_NODES:,} values or more. Use fewer aliases."])
         if twice := [f"{path}:{line}: {key}: the key is given twice. Keep one." for key, line in _duplicate_keys(root)]:
             raise YamlFileError(twice)
         if prepare:
@@ -147,13 +144,6 @@ def _parts(node: yaml.Node | None) -> list[yaml.Node]:
     if isinstance(node, yaml.MappingNode):
         return [part for pair in node.value for part in pair]
     return node.value if isinstance(node, yaml.SequenceNode) else []
-
-
-def _weight(node: yaml.Node, known: dict[int, int]) -> int:
-    """Count the nodes that a node stands for when every alias is followed."""
-    if id(node) not in known:
-        known[id(node)] = 1 + sum(_weight(part, known) for part in _parts(node))
-    return known[id(node)]
 
 
 def _scalars(node: yaml.Node | None) -> Iterator[yaml.ScalarNode]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from functools import cache
 
+from genai_pipeline.core.verdict import Asked
 from genai_pipeline.evaluation.agent_client import AgentClient
 from genai_pipeline.evaluation.agent_scoring import score_answers, score_calls
 from genai_pipeline.evaluation.agent_suite import WEATHER_TOOL, AgentCase, AgentSuite
@@ -16,23 +16,9 @@ from genai_pipeline.evaluation.suite_files import load_agent_suite
 TIMEOUT_S = 15.0
 
 
-@dataclass(frozen=True)
-class CanaryAnswer:
-    """What came of one question.
-
-    Args:
-        right: None where it could not be judged.
-        said: what was wrong, or why it could not be judged.
-    """
-
-    case: str
-    right: bool | None
-    said: str
-
-
 def ask_one(
     agent_url: str, suite: str | AgentSuite, number: int, weather_url: str | None = None, unsolved: Collection[str] = ()
-) -> CanaryAnswer:
+) -> Asked:
     """Ask the `number`-th case of those with one turn and a tool to call that the release solved before.
 
     Args:
@@ -44,7 +30,7 @@ def ask_one(
     whole = _loaded(suite) if isinstance(suite, str) else suite
     cases = [case for case in whole.cases if _fits(case) and case.name not in unsolved]
     if not cases:
-        return CanaryAnswer("nothing", None, f"the suite {whole.name} has no case with one turn and a tool to call")
+        return Asked("nothing", None, f"the suite {whole.name} has no case with one turn and a tool to call")
     case = cases[number % len(cases)]
     asked = whole.model_copy(update={"cases": (case,), "weather": _weather_for(whole, case)})
     try:
@@ -52,10 +38,10 @@ def ask_one(
         with AgentClient(agent_url, TIMEOUT_S) as agent:
             reply = agent.ask(case.turns[0].ask)
     except NotMeasured as error:
-        return CanaryAnswer(case.name, None, error.reason)
+        return Asked(case.name, None, error.reason)
     wrong = [*score_answers(asked, case, [reply]), *score_calls(asked, case, [reply])]
     told = "; ".join(dict.fromkeys(filter(None, wrong)))
-    return CanaryAnswer(case.name, not told, told or "right")
+    return Asked(case.name, not told, told or "right")
 
 
 def _fits(case: AgentCase) -> bool:

@@ -84,16 +84,6 @@ def _copies(case: yaml.Node) -> list[yaml.Node]:
 
 def _rows(table: yaml.Node, line: int) -> Iterator[Row]:
     """Raises: _Wrong."""
-    tables = table.value if isinstance(table, yaml.SequenceNode) else [table]
-    keys = [key for each in tables if isinstance(each, yaml.MappingNode) for key, _ in each.value]
-    if odd := next((key for key in keys if not isinstance(key, yaml.ScalarNode)), None):
-        raise _Wrong(
-            (
-                odd.start_mark.line + 1,
-                PARAMETERS,
-                "a parameter's name must be a word, as place in {place: [Oslo]}.",
-            )
-        )
     if isinstance(table, yaml.MappingNode):
         names = [str(key.value) for key, _ in table.value]
         columns = [value.value if isinstance(value, yaml.SequenceNode) else [value] for _, value in table.value]

@@ -8,6 +8,7 @@ from genai_pipeline.core.errors import EngineBroken
 from genai_pipeline.core.model_file import ModelFiles
 from genai_pipeline.core.record import Phase
 from genai_pipeline.core.run_tags import MODEL_TAG
+from genai_pipeline.core.verdict import Asked
 from tests.defs.beginnings import begin_from
 from tests.fakes.model_texts import model_with_tools
 from tests.fakes.world import FakeInference
@@ -63,11 +64,7 @@ class Watch:
 
 @pytest.fixture
 def watch(desk, monkeypatch):
-    from genai_pipeline.evaluation.canary import CanaryAnswer
-
-    monkeypatch.setattr(
-        "genai_pipeline.evaluation.canary.ask_one", lambda *a: CanaryAnswer("weather-plain", True, "right")
-    )
+    monkeypatch.setattr("genai_pipeline.evaluation.canary.ask_one", lambda *a: Asked("weather-plain", True, "right"))
     return Watch(desk)
 
 

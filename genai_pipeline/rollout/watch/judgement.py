@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from genai_pipeline.core.verdict import Outcome, worst
+from genai_pipeline.core.verdict import Asked, Outcome, worst
 from genai_pipeline.rollout.watch.limits import Limits
 from genai_pipeline.rollout.watch.metrics import Signal, judged, metrics_signals
-from genai_pipeline.rollout.watch.reading import Asked, Canary, Pods, Reading
+from genai_pipeline.rollout.watch.reading import Canary, Pods, Reading
 from genai_pipeline.rollout.watch.state import Streak, WatchState
 
 MIN_LOOKS = 3

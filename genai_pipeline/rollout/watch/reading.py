@@ -12,6 +12,7 @@ from typing import Literal
 
 from genai_pipeline.core.errors import EngineBroken, EngineUnavailable, GenaiError, Refused
 from genai_pipeline.core.release import Release
+from genai_pipeline.core.verdict import Asked
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.inference.abc import Inference
 from genai_pipeline.gateways.metrics.abc import EngineMetrics
@@ -54,15 +55,6 @@ class Pods:
     ready: int
     restarts: int
     crashing: str = ""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """One question to the live agent, and its result. `right` is None if it could not be judged."""
-
-    case: str
-    right: bool | None
-    said: str
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,14 @@ from genai_pipeline.core.notice import Notice, NoticeKind
 from genai_pipeline.core.quantiles import Buckets, histogram_quantile, quantile
 from genai_pipeline.core.record import Live, Record
 from genai_pipeline.core.task import Task
+from genai_pipeline.core.verdict import Asked
 from genai_pipeline.rollout.record.notices import Notices
 from genai_pipeline.rollout.record.records import Records
 from genai_pipeline.rollout.switch.candidates import Candidates
 from genai_pipeline.rollout.switch.rollback import RollBack, StartedRollback
 from genai_pipeline.rollout.watch.judgement import Judgement, is_wrong, look
 from genai_pipeline.rollout.watch.limits import limits_of
-from genai_pipeline.rollout.watch.reading import Asked, Reader
+from genai_pipeline.rollout.watch.reading import Reader
 from genai_pipeline.rollout.watch.state import WatchState
 
 BY = "watch"

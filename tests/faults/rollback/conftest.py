@@ -14,7 +14,7 @@ import pytest
 from genai_pipeline.core.checks import REQUIRED_FOR_LIVE
 from genai_pipeline.core.facts import Facts, ServingFigures
 from genai_pipeline.core.release import Release
-from genai_pipeline.core.verdict import passed
+from genai_pipeline.core.verdict import Asked, passed
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.agent.http_agent import HttpAgent
 from genai_pipeline.gateways.cluster.local import LocalCluster
@@ -22,7 +22,6 @@ from genai_pipeline.gateways.inference.openai import OpenAIInference
 from genai_pipeline.gateways.metrics.engine_metrics import EngineMetricsReader
 from genai_pipeline.loadtest.probe import ContinuousProbe
 from genai_pipeline.resources.engines import Engines
-from genai_pipeline.rollout.watch.reading import Asked
 from tests.fakes.model_texts import model_with_tools
 from tests.fakes.world import PROFILE, World
 from tests.faults.rollout.conftest import cluster_daemon as cluster_daemon

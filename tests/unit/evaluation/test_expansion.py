@@ -82,12 +82,6 @@ def test_combinations_beyond_all_measure_are_refused_without_being_made():
     assert "stands for 1000000000000 cases; at most 1000" in told
 
 
-def test_the_name_of_a_parameter_is_a_word():
-    (told,) = problems("  - {name: x, for: {? [a] : [b]}, tags: [t], turns: [{ask: x}]}\n")
-
-    assert "s.yaml:5: cases.0.for: a parameter's name must be a word" in told
-
-
 @pytest.mark.parametrize(
     ("change", "to", "line", "words"),
     [

@@ -90,12 +90,6 @@ def test_what_is_no_suite_at_all_is_refused_with_a_line(text: str):
     assert problems(text)[0].startswith("s.yaml:1: ")
 
 
-def test_aliases_that_multiply_are_refused_before_anybody_follows_them():
-    lines = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
-
-    assert "1,000,000 values" in problems("a0: &a0 [x]\n" + "\n".join(lines) + "\n" + GOOD)[0]
-
-
 def test_the_prompt_of_the_sessions_may_hold_braces():
     class Agent:
         asked: ClassVar[list[str]] = []

@@ -8,11 +8,12 @@ import pytest
 from genai_pipeline.core.errors import EngineBroken, EngineUnavailable, StoreUnavailable
 from genai_pipeline.core.faults import ARMED_BY, Crash
 from genai_pipeline.core.record import Phase
+from genai_pipeline.core.verdict import Asked
 from genai_pipeline.rollout.record.notices import Notices
 from genai_pipeline.rollout.record.record_cache import RecordCache
 from genai_pipeline.rollout.switch.rollback import RollBack
 from genai_pipeline.rollout.watch.live_watch import LiveWatch
-from genai_pipeline.rollout.watch.reading import Asked, Reader
+from genai_pipeline.rollout.watch.reading import Reader
 from genai_pipeline.rollout.watch.watcher import Watcher
 from tests.fakes.model_texts import model_with_tools
 from tests.fakes.world import FakeInference

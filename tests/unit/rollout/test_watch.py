@@ -9,11 +9,11 @@ from pydantic import TypeAdapter
 from genai_pipeline.core.facts import Facts, ServingFigures, WatchSummary
 from genai_pipeline.core.record import Record
 from genai_pipeline.core.task import Task
-from genai_pipeline.core.verdict import Outcome
+from genai_pipeline.core.verdict import Asked, Outcome
 from genai_pipeline.gateways.metrics.abc import EngineMetrics
 from genai_pipeline.rollout.watch.judgement import look
 from genai_pipeline.rollout.watch.limits import limits_of
-from genai_pipeline.rollout.watch.reading import Asked, Canary, Pods, Reading
+from genai_pipeline.rollout.watch.reading import Canary, Pods, Reading
 from genai_pipeline.rollout.watch.state import WatchState
 from genai_pipeline.rollout.watch.watcher import summary_of
 from tests.fakes.model_texts import model_with_tools

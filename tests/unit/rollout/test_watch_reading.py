@@ -7,8 +7,9 @@ import pytest
 
 from genai_pipeline.core.errors import ClusterUnavailable, EngineBroken, EngineUnavailable, Refused
 from genai_pipeline.core.task import Task
+from genai_pipeline.core.verdict import Asked
 from genai_pipeline.gateways.inference.abc import Completion, Embedding, Score
-from genai_pipeline.rollout.watch.reading import Asked, Pods, Reader
+from genai_pipeline.rollout.watch.reading import Pods, Reader
 from tests.fakes.world import FakeInference
 from tests.unit.rollout.test_cutover import V1, V2, Bench
 

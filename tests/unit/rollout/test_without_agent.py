@@ -12,7 +12,7 @@ from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.purpose import checks_of
 from genai_pipeline.core.record import Phase
 from genai_pipeline.core.release import Release
-from genai_pipeline.core.verdict import passed
+from genai_pipeline.core.verdict import Asked, passed
 from genai_pipeline.k8s.render import render_live, render_stable
 from genai_pipeline.rollout.capacity.capacity_plan import rooms_for
 from genai_pipeline.rollout.capacity.downtime import expected_downtime
@@ -24,7 +24,7 @@ from genai_pipeline.rollout.switch.rollback import RollBack
 from genai_pipeline.rollout.upkeep.drift_detection import drift_of
 from genai_pipeline.rollout.upkeep.redeployment import Redeploy
 from genai_pipeline.rollout.watch.live_watch import LiveWatch
-from genai_pipeline.rollout.watch.reading import Asked, Reader
+from genai_pipeline.rollout.watch.reading import Reader
 from genai_pipeline.rollout.watch.watcher import Watcher
 from tests.fakes.model_texts import TOOLS
 from tests.fakes.world import PROFILE
