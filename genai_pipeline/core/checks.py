@@ -77,6 +77,11 @@ PLATFORM_CHECKS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         },
         "observability": {
             "metrics_readable": "Can the engines' metrics be read?",
+            "engines_scraped": "Does Prometheus scrape every pod of each live engine?",
+            "samples_arrive": "Do samples arrive where they are read, and written on, within two scrape intervals?",
+            "rules_evaluated": "Are the rules of each live model loaded, and evaluated without errors?",
+            "panels_have_data": "Has every panel of the dashboards of a live model data?",
+            "gpu_series_named": "Do the series of GPUs name the pods that work on them?",
         },
         "chat_ui": {
             "chat_answers": "Does the chat page answer from each live model that writes text?",

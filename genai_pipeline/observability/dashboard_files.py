@@ -2,11 +2,41 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
+from genai_pipeline.core.model_spec import ModelSpec
+
 DASHBOARDS = Path(__file__).parent / "dashboards"
+EMPTY_IF_ALL_IS_WELL = ("Not passed",)
+"""Panels that list what is wrong."""
+RATE_INTERVAL = "1m"
+"""Four scrapes of the PodMonitors, as Grafana would choose."""
+_VARIABLE = re.compile(r"\$([a-z_]+)")
 
 
 def dashboard_files() -> list[Path]:
     """Return the files of all dashboards, by name."""
     return sorted(DASHBOARDS.glob("*.json"))
+
+
+def boards_of(spec: ModelSpec) -> list[Path]:
+    """Return the dashboards in which a live release of a model must be seen."""
+    wanted = ["service"] + (["engine"] if spec.task.generates else [])
+    wanted += ["agent", "releases"] if spec.has_agent else []
+    wanted += ["gpu"] if spec.serving.gpu else []
+    return [DASHBOARDS / f"genai-{name}.json" for name in wanted]
+
+
+def panel_queries(dashboard: Path) -> list[tuple[str, str]]:
+    """Return title and expression of every query of the panels that always have something to show."""
+    panels = json.loads(dashboard.read_text())["panels"]
+    asked = [panel for panel in panels if panel["title"] not in EMPTY_IF_ALL_IS_WELL]
+    return [(panel["title"], target["expr"]) for panel in asked for target in panel.get("targets", [])]
+
+
+def filled(expr: str, namespace: str, model: str, release: str) -> str:
+    """Return an expression with the variables of the dashboards replaced."""
+    values = {"__rate_interval": RATE_INTERVAL, "namespace": namespace, "model": model, "release": release}
+    return _VARIABLE.sub(lambda found: values[found[1]], expr)

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.model_spec import Gpu, ModelSpec
 from genai_pipeline.core.profile import Profile
+from genai_pipeline.gateways.metrics.prometheus import PrometheusMetrics
 from genai_pipeline.observability.dashboard_files import dashboard_files
+from genai_pipeline.observability.metrics_verified import LiveEngine, verify
 from genai_pipeline.observability.rule_groups import all_groups
 from genai_pipeline.observability.series import of_engine_gpus
 from tests.fakes import simulated_exporters as simulated
@@ -108,3 +110,19 @@ def test_first_outputs_in_time_are_counted_up_to_the_bucket_that_holds_the_gate(
         found = [share for share in found if share == share]
 
     assert found[0] == pytest.approx(974 / 994)
+
+
+def test_the_metrics_of_the_live_engine_are_verified_and_those_of_an_unknown_release_are_not(prometheus: Prometheus):
+    with_gpu = SPEC.model_copy(update={"serving": SPEC.serving.model_copy(update={"gpu": Gpu(count=1)})})
+    metrics, end = PrometheusMetrics(prometheus.url), time.monotonic() + DEADLINE_S
+
+    def found(release: str) -> dict[str, str]:
+        return {v.check: str(v.outcome) for v in verify(metrics, [LiveEngine(with_gpu, release, "genai")])}
+
+    while set(found("a").values()) != {"passed"} and time.monotonic() < end:
+        time.sleep(0.5)
+
+    assert set(found("a").values()) == {"passed"}
+    unknown = found("z")
+    assert unknown.pop("rules_evaluated") == "passed"  # of the model
+    assert set(unknown.values()) == {"failed"}
