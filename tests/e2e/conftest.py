@@ -82,12 +82,17 @@ class Installation:
             return False
 
 
-def demo_models(folder: Path, of: Path = PROJECT / "models") -> Path:
-    """Write the demo's model file with gates for a machine that does other things as well: no figure is tested here."""
+def demo_models(folder: Path, of: Path = PROJECT / "models", watch_minutes: float = 0.5) -> Path:
+    """Write the demo's model file with gates for a machine that does other things as well: no figure is tested here.
+
+    Args:
+        watch_minutes: how long a release is watched, until which the next one waits.
+    """
     model = yaml.safe_load((of / f"{MODEL}.yaml").read_text())
+    model["rollout"]["watch_minutes"] = watch_minutes
     model["gates"]["serving"] |= {"ttft_p95_ms": 20_000, "min_tokens_per_s": 5}
     model["gates"]["agent"]["latency_p95_s"] = 60
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     (folder / f"{MODEL}.yaml").write_text(yaml.safe_dump(model))
     return folder
 
@@ -138,7 +143,7 @@ def v3(installation, v2) -> Switch:
     before = installation.model
     with ContinuousProbe(before["endpoints"]["openai"].removesuffix("/v1"), MODEL) as probe:
         installation.genai("publish", "v3")
-        wait_for(lambda: len(installation.model["releases"]) == 3, 240)  # v2 is watched for two minutes first
+        wait_for(lambda: len(installation.model["releases"]) == 3, 240)  # v2 is watched first
         ended = installation.genai("up")
     return Switch(ended, probe.result(), before["live"], 0)
 
@@ -147,6 +152,8 @@ def v3(installation, v2) -> Switch:
 def gone_bad(installation, v3) -> Switch:
     """v1 goes live once more, with v2 as the last good release, and is made bad while it is watched."""
     before = installation.model
+    demo_models(installation.home / "models", watch_minutes=5)  # a busy machine breaks it late
+    installation.genai("up")
     installation.genai("publish", "v1")
     wait_for(lambda: installation.model["releases"][0]["phase"] == "rolling out", 60)
     ended = installation.genai("up")
