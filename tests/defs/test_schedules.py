@@ -26,6 +26,8 @@ WEEKS = {  # the clocks of Berlin go forward on 29 March and back on 25 October 
     "spring": datetime(2026, 3, 26, tzinfo=BERLIN),
     "autumn": datetime(2026, 10, 22, tzinfo=BERLIN),
 }
+FOURTH_DAYS = {week: (start + timedelta(days=3)).date() for week, start in WEEKS.items()}
+"""On which those clocks jump."""
 
 
 @pytest.fixture
@@ -54,7 +56,8 @@ def test_every_schedule_ticks_when_it_should_and_every_tick_can_be_evaluated(wee
     for schedule in desk.defs.schedules:
         for at in ticks(schedule, WEEKS[week]):
             counted[schedule.name] += 1
-            if at.hour % 6:  # an evaluation takes a tenth of a second
+            jumps = at.astimezone(BERLIN).date() == FOURTH_DAYS[week]
+            if counted[schedule.name] > 1 and (at.hour % 6 or not jumps):  # an evaluation takes a tenth of a second
                 continue
             with dg.build_schedule_context(
                 desk.instance, scheduled_execution_time=at, repository_def=repository, resources=desk.resources

@@ -24,7 +24,7 @@ CASES = [(place, kind) for place in PLACES for kind in KINDS if (place, kind) !=
 KILLED, OTHERS = ([case for case in CASES if (case[1] == "SIGKILL") is killed] for killed in (True, False))
 TWO = [("controller.attempt_written", "SIGKILL"), ("daemon.RUN_CREATED", "SIGKILL")]
 SOME = KILLED[1::2] + OTHERS[::4]
-FEW = KILLED[::2] + OTHERS[1::4]
+FEW = KILLED[::2] + OTHERS[1::8]
 """On the other database: each place is killed on one of the two."""
 ALL = [pytest.param(CASES, id=f"all-{nth}", marks=pytest.mark.nightly) for nth in range(20)]
 """Each with an installation of its own: one of hundreds of models takes a minute to load them."""
