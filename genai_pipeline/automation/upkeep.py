@@ -28,50 +28,39 @@ def upkeep_of(specs: Sequence[ModelSpec]) -> dg.Definitions:
     if not specs:
         return dg.Definitions()
     staged, drift, capacity = [staged_bytes_check(spec) for spec in specs], drift_checks(specs), capacity_checks(specs)
-    evaluated = [spec for spec in specs if spec.has_agent]
-    suites = [live_evaluation_checks(spec) for spec in evaluated]
-    verify, compare, look = verify_job(staged), drift_job(drift), capacity_job(capacity)
-    evaluate = [evaluation_job(spec, suite) for spec, suite in zip(evaluated, suites, strict=True)]
-    schedules = [evaluation_schedule(spec, job) for spec, job in zip(evaluated, evaluate, strict=True)]
-    return dg.Definitions(
-        asset_checks=[*staged, drift, capacity, alert_checks(specs), *suites],
-        jobs=[verify, compare, look, *evaluate],
-        schedules=[
-            verify_schedule(verify),
-            drift_schedule(specs, compare, drift),
-            capacity_schedule(look),
-            *(schedule for schedule in schedules if schedule),
-        ],
-    )
-
-
-def verify_job(checks: Sequence[dg.AssetChecksDefinition]) -> Any:
-    return _job_of_checks(
+    suites = [(spec, live_evaluation_checks(spec)) for spec in specs if spec.has_agent]
+    verify = _job_of_checks(
         "verify_staged",
-        checks,
+        staged,
         "Read a random share of what is live and last good in S3, and compare it with its manifest.",
     )
-
-
-def verify_schedule(job: Any) -> dg.ScheduleDefinition:
-    """Return the schedule. It is on from the start, because a rollback needs the last good release unbroken."""
-    question = "Every night: are the staged models that are in use still what their manifests say?"
-    return _schedule(job, "17 3 * * *", question)
-
-
-def capacity_job(check: dg.AssetChecksDefinition) -> Any:
-    description = "Ask whether the capacity of what is live lasts, and whether a next release would fit beside it."
-    return _job_of_checks("live_capacity", [check], description)
-
-
-def capacity_schedule(job: Any) -> dg.ScheduleDefinition:
-    question = "Every six hours: do the reservations last for another day, and would a next release fit?"
-    return _schedule(job, "7 */6 * * *", question)
-
-
-def drift_job(check: dg.AssetChecksDefinition) -> Any:
-    description = "Compare the live releases' objects in the cluster with what this code renders."
-    return _job_of_checks("live_drift", [check], description)
+    compare = _job_of_checks(
+        "live_drift", [drift], "Compare the live releases' objects in the cluster with what this code renders."
+    )
+    look = _job_of_checks(
+        "live_capacity",
+        [capacity],
+        "Ask whether the capacity of what is live lasts, and whether a next release would fit beside it.",
+    )
+    evaluate = [(spec, evaluation_job(spec, suite)) for spec, suite in suites]
+    return dg.Definitions(
+        asset_checks=[*staged, drift, capacity, alert_checks(specs), *(suite for _, suite in suites)],
+        jobs=[verify, compare, look, *(job for _, job in evaluate)],
+        schedules=[
+            _schedule(
+                verify,
+                "17 3 * * *",
+                "Every night: are the staged models that are in use still what their manifests say?",
+            ),
+            drift_schedule(specs, compare, drift),
+            _schedule(
+                look,
+                "7 */6 * * *",
+                "Every six hours: do the reservations last for another day, and would a next release fit?",
+            ),
+            *(evaluation_schedule(spec, job, cron) for spec, job in evaluate if (cron := spec.refresh.evaluation)),
+        ],
+    )
 
 
 def drift_schedule(specs: Sequence[ModelSpec], job: Any, check: dg.AssetChecksDefinition) -> dg.ScheduleDefinition:
@@ -101,15 +90,13 @@ def evaluation_job(spec: ModelSpec, check: dg.AssetChecksDefinition) -> Any:
     return _job_of_checks(f"evaluate_{spec.group}", [check], description)
 
 
-def evaluation_schedule(spec: ModelSpec, job: Any) -> dg.ScheduleDefinition | None:
-    """As the model file says, or None where it says off."""
-    if spec.refresh.evaluation is None:
-        return None
+def evaluation_schedule(spec: ModelSpec, job: Any, cron: str) -> dg.ScheduleDefinition:
+    """Return the schedule of a model's evaluations. It leaves out the ticks of a rollout and of a watch."""
 
     @dg.schedule(
         name=f"evaluate_{spec.group}",
         job=job,
-        cron_schedule=spec.refresh.evaluation,
+        cron_schedule=cron,
         execution_timezone=spec.refresh.timezone,
         default_status=RUNNING,
         description=f"Does the live release of {spec.name} still pass its suite? Not in a rollout, nor while watched.",

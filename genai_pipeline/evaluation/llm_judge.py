@@ -10,8 +10,7 @@ import hashlib
 import json
 import os
 import re
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -87,19 +86,16 @@ class JudgedAnswer:
     reason: str
 
 
-class JudgeProvider(ABC):
-    """Access to the judging model."""
-
-    @abstractmethod
-    def answer(self, system: str, prompt: str) -> Any:
-        """Return its answer: parsed where the provider parses it, else text. Raises: NotMeasured, GenaiError."""
+Ask = Callable[[str, str], Any]
+"""Asks the judging model, with a system prompt and a prompt. The answer is parsed where the provider parses it, else
+text. Raises: NotMeasured, GenaiError."""
 
 
 class LlmJudge:
     """Judges answers. Safe to use from many threads."""
 
-    def __init__(self, settings: JudgeModel, provider: JudgeProvider) -> None:
-        self._settings, self._provider = settings, provider
+    def __init__(self, settings: JudgeModel, ask: Ask) -> None:
+        self._settings, self._ask = settings, ask
         self.name = f"{settings.provider}:{settings.model}"
 
     def about(self) -> dict[str, Any]:
@@ -112,7 +108,7 @@ class LlmJudge:
         problem = ""
         for _ in range(ATTEMPTS):
             try:
-                said, problem = _read(self._provider.answer(SYSTEM, asked))
+                said, problem = _read(self._ask(SYSTEM, asked))
             except GenaiError as error:
                 raise NotMeasured(f"the judge {self.name} did not answer: {error}") from error
             if said:
@@ -124,8 +120,13 @@ class LlmJudge:
 def judge_from(settings: JudgeModel, env: Mapping[str, str] | None = None) -> LlmJudge:
     """Return the judge with these settings; its key is JUDGE_API_KEY of the environment."""
     if settings.provider == "bedrock":
-        return LlmJudge(settings, _Bedrock(settings))
-    return LlmJudge(settings, _OpenAI(settings, (os.environ if env is None else env).get("JUDGE_API_KEY", "").strip()))
+        from genai_pipeline.gateways.aws.bedrock import Bedrock
+
+        bedrock = Bedrock(settings.region, settings.timeout_s)
+        asked = (SCHEMA, settings.temperature, MAX_TOKENS)
+        return LlmJudge(settings, lambda system, prompt: bedrock.structured(settings.model, system, prompt, *asked))
+    key = (os.environ if env is None else env).get("JUDGE_API_KEY", "").strip()
+    return LlmJudge(settings, _OpenAI(settings, key).answer)
 
 
 def judge_for(gates: AgentGates) -> LlmJudge | None:
@@ -172,7 +173,7 @@ def _json_in(text: str) -> Any:
         return text
 
 
-class _OpenAI(JudgeProvider):
+class _OpenAI:
     """An OpenAI-compatible endpoint. The form of the answer is requested by `response_format` where that is known."""
 
     def __init__(self, settings: JudgeModel, api_key: str) -> None:
@@ -228,15 +229,3 @@ class _OpenAI(JudgeProvider):
 
     def _without_key(self, text: str) -> str:
         return text.replace(self._api_key, "…") if self._api_key else text
-
-
-class _Bedrock(JudgeProvider):
-    def __init__(self, settings: JudgeModel) -> None:
-        from genai_pipeline.gateways.aws.bedrock import Bedrock
-
-        self._settings = settings
-        self._bedrock = Bedrock(settings.region, settings.timeout_s)
-
-    def answer(self, system: str, prompt: str) -> Any:
-        settings = self._settings
-        return self._bedrock.structured(settings.model, system, prompt, SCHEMA, settings.temperature, MAX_TOKENS)

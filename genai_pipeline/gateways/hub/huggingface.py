@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from genai_pipeline.core.errors import AccessDenied, HubUnavailable, RateLimited, RevisionNotFound
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo, RepoSibling
 
     from genai_pipeline.gateways.hub.file_reader import FileReader, ReadLimits
-    from genai_pipeline.gateways.hub.remembered_metadata import RememberedMetadata
 
 RESOLVE_TIMEOUT_S = 2.5  # once to connect and once to be answered
 SNAPSHOT_TIMEOUT_S = 30.0
@@ -80,6 +79,8 @@ class HuggingFaceHub(Hub):
         self._sleep, self._limits = sleep, limits
         self._lock = threading.Lock()
         self._reader: FileReader | None = None
+        self._known: dict[str, tuple[str, dict[str, Any]]] = {}
+        """The ETag and the content of small answers, by path."""
 
     def resolve(self, repository: str, ref: str) -> str:
         """Send one request of at most 5 s. It is not repeated, because a sensor asks again at its next tick.
@@ -87,7 +88,7 @@ class HuggingFaceHub(Hub):
         The next request for the same ref is conditional, which costs the hub little while nothing has changed.
         """
         with self._translated(repository, ref):
-            about = self._metadata.get(f"{repository}/revision/{quote(ref, safe='')}", {"expand": "sha"})
+            about = self._metadata(f"{repository}/revision/{quote(ref, safe='')}", {"expand": "sha"})
             sha = about.get("sha")
         if not isinstance(sha, str) or not sha:
             raise HubUnavailable(f"{self._endpoint} does not name the commit of {repository}@{ref}.", TRY_AGAIN)
@@ -96,7 +97,7 @@ class HuggingFaceHub(Hub):
     def tags(self, repository: str) -> Mapping[str, str]:
         """Return the tags, by one conditional request."""
         with self._translated(repository, "main"):
-            refs = self._metadata.get(f"{repository}/refs", {})
+            refs = self._metadata(f"{repository}/refs", {})
             return {tag["name"]: tag["targetCommit"] for tag in refs["tags"]}
 
     def snapshot(self, repository: str, revision: str) -> Snapshot:
@@ -161,12 +162,28 @@ class HuggingFaceHub(Hub):
         _ask_this_machine_directly()
         return HfApi(endpoint=self._endpoint, token=self._token or False)
 
-    @cached_property
-    def _metadata(self) -> RememberedMetadata:
-        from genai_pipeline.gateways.hub.remembered_metadata import RememberedMetadata
+    def _metadata(self, path: str, query: dict[str, str]) -> dict[str, Any]:
+        """Return the JSON object at /api/models/<path>, which the hub sends again only if it has changed.
+
+        huggingface_hub has no conditional requests (RFC 9110, 13.1.2). Its session, headers and errors are used here.
+        """
+        from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
         _ask_this_machine_directly()
-        return RememberedMetadata(self._endpoint, self._token or False, RESOLVE_TIMEOUT_S)
+        with self._lock:
+            etag, known = self._known.get(path, ("", {}))
+        headers = build_hf_headers(token=self._token or False) | ({"If-None-Match": etag} if etag else {})
+        url = f"{self._endpoint}/api/models/{path}"
+        answer = get_session().get(url, headers=headers, params=query, timeout=RESOLVE_TIMEOUT_S)
+        if answer.status_code == 304 and etag:
+            return known
+        hf_raise_for_status(answer)
+        found = answer.json()
+        if not isinstance(found, dict):
+            raise ValueError("the answer is not a JSON object")
+        with self._lock:
+            self._known[path] = (answer.headers.get("ETag", ""), found)
+        return found
 
     def _files(self) -> FileReader:
         from genai_pipeline.gateways.hub.file_reader import FileReader
