@@ -11,9 +11,10 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from genai_pipeline.core.errors import EngineUnavailable
@@ -33,7 +34,11 @@ _ROOT_EVERY = 5
 """Every fifth request of a kind also asks which weights are behind the address."""
 
 
-@dataclass(frozen=True)
+def _of_each_kind() -> dict[str, int]:
+    return dict.fromkeys(KINDS, 0)
+
+
+@dataclass
 class ProbeResult:
     """What the clients saw.
 
@@ -46,13 +51,13 @@ class ProbeResult:
         longest_gap_s: longest time without a good answer, in seconds.
     """
 
-    sent: dict[str, int]
-    failed: dict[str, int]
-    causes: dict[str, int]
-    models: dict[str, int]
-    roots: dict[str, int]
-    skipped: int
-    longest_gap_s: float
+    sent: dict[str, int] = field(default_factory=_of_each_kind)
+    failed: dict[str, int] = field(default_factory=_of_each_kind)
+    causes: dict[str, int] = field(default_factory=dict[str, int])
+    models: dict[str, int] = field(default_factory=dict[str, int])
+    roots: dict[str, int] = field(default_factory=dict[str, int])
+    skipped: int = 0
+    longest_gap_s: float = 0.0
 
     @property
     def total_sent(self) -> int:
@@ -70,9 +75,10 @@ class ProbeResult:
 def judge_probe(result: ProbeResult) -> Verdict:
     """Return the verdict `no_failed_request`; inconclusive where too few requests were sent. Pure."""
     table = [{"client": kind, "sent": result.sent[kind], "failed": result.failed[kind]} for kind in KINDS]
+    causes = Counter(result.causes).most_common()
     evidence: dict[str, Any] = {
         "clients": table,
-        "causes": [{"cause": cause, "requests": n} for cause, n in result.causes.items()],
+        "causes": [{"cause": cause, "requests": n} for cause, n in causes],
         "roots": [{"root": root, "seen": n} for root, n in result.roots.items()],
         "longest_gap_s": round(result.longest_gap_s, 3),
         "skipped": result.skipped,
@@ -80,21 +86,8 @@ def judge_probe(result: ProbeResult) -> Verdict:
     said = f"{result.total_failed} of {result.total_sent} requests failed during the switch"
     if not result.total_failed and min(result.sent.values()) < MIN_REQUESTS // len(KINDS):
         return inconclusive("no_failed_request", f"{said}; at least {MIN_REQUESTS} are needed.", **evidence)
-    cause = f", mostly: {next(iter(result.causes)).rstrip('.')}" if result.causes else ""
+    cause = f", mostly: {causes[0][0].rstrip('.')}" if causes else ""
     return judge("no_failed_request", not result.total_failed, f"{said}{cause}.", **evidence)
-
-
-@dataclass
-class _Seen:
-    sent: Counter[str] = field(default_factory=Counter[str])
-    failed: Counter[str] = field(default_factory=Counter[str])
-    causes: Counter[str] = field(default_factory=Counter[str])
-    models: Counter[str] = field(default_factory=Counter[str])
-    roots: Counter[str] = field(default_factory=Counter[str])
-    skipped: int = 0
-    last_good: float = 0.0
-    longest_gap: float = 0.0
-    ended: float | None = None
 
 
 class ContinuousProbe:
@@ -103,7 +96,7 @@ class ContinuousProbe:
         with ContinuousProbe(url, "weather-agent", rate_per_s=10) as probe:
             switch()
             probe.wait_for(lambda seen: seen.answered >= 20, deadline_s=10)
-        verdict = judge_probe(probe.result())  # or probe.sent, probe.failed, probe.causes
+        verdict = judge_probe(probe.result())  # or probe.verdict()
 
     Leaving the block waits for the requests under way. The probe stops by itself after `max_s` seconds.
     """
@@ -126,7 +119,8 @@ class ContinuousProbe:
             kind: InferenceClient(url, ClientSettings(request_deadline_s, kept=kept[kind], kept_s=_KEPT_AT_REST_S))
             for kind in KINDS
         }
-        self._seen = _Seen()
+        self._seen = ProbeResult()
+        self._last_good, self._ended = 0.0, 0.0
         self._changed = threading.Condition()
         self._stopped = threading.Event()
         self._free = threading.Semaphore(_WORKERS)
@@ -134,7 +128,7 @@ class ContinuousProbe:
         self._sender = threading.Thread(target=self._send_all, name="probe", daemon=True)
 
     def __enter__(self) -> ContinuousProbe:
-        self._seen.last_good = time.monotonic()
+        self._last_good = time.monotonic()
         self._sender.start()
         return self
 
@@ -142,40 +136,23 @@ class ContinuousProbe:
         self._stopped.set()
         self._sender.join()
         self._workers.shutdown(wait=True)
-        self._seen.ended = time.monotonic()
+        self._ended = time.monotonic()
         for client in self._clients.values():
             client.close()
-
-    @property
-    def sent(self) -> int:
-        return self.result().total_sent
 
     @property
     def failed(self) -> int:
         return self.result().total_failed
 
-    @property
-    def causes(self) -> Mapping[str, int]:
-        return self.result().causes
-
     def result(self) -> ProbeResult:
         """Return what was seen so far. A request counts as sent when it is answered or has failed."""
         with self._changed:
-            seen = self._seen
-            since_good = (seen.ended or time.monotonic()) - seen.last_good
-            return ProbeResult(
-                sent={kind: seen.sent[kind] for kind in KINDS},
-                failed={kind: seen.failed[kind] for kind in KINDS},
-                causes=dict(seen.causes.most_common()),
-                models=dict(seen.models),
-                roots=dict(seen.roots),
-                skipped=seen.skipped,
-                longest_gap_s=max(seen.longest_gap, since_good),
-            )
+            since_good = (self._ended or time.monotonic()) - self._last_good
+            return replace(deepcopy(self._seen), longest_gap_s=max(self._seen.longest_gap_s, since_good))
 
     def see(self, more: int, deadline_s: float) -> bool:
         """Wait until `more` further requests have ended; return False if the deadline came first."""
-        enough = self.sent + more
+        enough = self.result().total_sent + more
         return self.wait_for(lambda seen: seen.total_sent >= enough, deadline_s)
 
     def verdict(self) -> Verdict:
@@ -239,13 +216,12 @@ class ContinuousProbe:
         with self._changed:
             seen, now = self._seen, time.monotonic()
             seen.sent[kind] += 1
-            if root:
-                seen.roots[root] += 1
+            for name, counts in ((root, seen.roots), (cause, seen.causes), ("" if cause else model, seen.models)):
+                if name:
+                    counts[name] = counts.get(name, 0) + 1
             if cause:
                 seen.failed[kind] += 1
-                seen.causes[cause] += 1
             else:
-                seen.models[model] += 1
-                seen.longest_gap = max(seen.longest_gap, now - seen.last_good)
-                seen.last_good = now
+                seen.longest_gap_s = max(seen.longest_gap_s, now - self._last_good)
+                self._last_good = now
             self._changed.notify_all()
