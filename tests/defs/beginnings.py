@@ -6,6 +6,7 @@ from copy import deepcopy
 import dagster as dg
 
 from tests.defs.desk import Desk
+from tests.defs.instances import copy_storage
 from tests.defs.upkeep_desk import publish
 
 WHAT_CHANGES = {
@@ -32,13 +33,6 @@ class State:
         for part, values in self.world.items():
             vars(getattr(desk.world, part)).update(deepcopy(values))
         copy_storage(self.instance, desk.instance)
-
-
-def copy_storage(source: dg.DagsterInstance, target: dg.DagsterInstance) -> None:
-    """Copy runs and events between two instances in memory, each of which is a SQLite."""
-    for connect in (lambda i: i.run_storage.connect(), lambda i: i.event_log_storage.index_connection()):
-        with connect(source) as origin, connect(target) as copied:
-            origin.connection.driver_connection.backup(copied.connection.driver_connection)
 
 
 def begin_from(desk: Desk, state: object, reach: Callable[[Desk], None]) -> None:

@@ -3,13 +3,15 @@
 import pytest
 
 from tests.defs.desk import Desk
+from tests.defs.instances import empty_instance
 from tests.fakes.measuring import replace_engines
 from tests.fakes.world import World
 
 
 @pytest.fixture
 def desk(monkeypatch):
-    desk = Desk(World())
-    replace_engines(monkeypatch.setattr, desk.verdicts, desk.world.watch_traffic)
-    monkeypatch.setattr("time.sleep", lambda _: None)
-    return desk
+    with empty_instance() as instance:
+        desk = Desk(World(), instance=instance)
+        replace_engines(monkeypatch.setattr, desk.verdicts, desk.world.watch_traffic)
+        monkeypatch.setattr("time.sleep", lambda _: None)
+        yield desk

@@ -23,11 +23,11 @@ rollout: {max_attempts: 2, watch_minutes: 0}
 class Desk:
     """Ticks the sensor, launches what it asks for, materializes by hand, reads the records."""
 
-    def __init__(self, world: World, gateways=None, profile=PROFILE) -> None:
+    def __init__(self, world: World, gateways=None, profile=PROFILE, instance=None) -> None:
         self.world = world
         self.engines = Engines(profile, gateways or world.gateways())
         self.resources = fake_resources(lambda: self.engines)
-        self.instance = dg.DagsterInstance.ephemeral()
+        self.instance = instance or dg.DagsterInstance.ephemeral()
         self.load(ModelFiles((model_with_tools(MODEL, "models/tiny.yaml"),), ()))
         self.verdicts = {asset: [passed(name, "fine") for name in checks] for asset, checks in CHECKS.items()}
 
