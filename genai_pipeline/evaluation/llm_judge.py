@@ -25,6 +25,7 @@ from genai_pipeline.evaluation.reply import NotMeasured
 from genai_pipeline.gateways.inference.chat_answer import parse_answer
 from genai_pipeline.gateways.inference.inference_client import ClientSettings, EndpointReply, InferenceClient
 from genai_pipeline.gateways.inference.task_endpoint import endpoint_of
+from genai_pipeline.gateways.redaction import require_sendable
 
 ATTEMPTS = 2
 """How often a judge that answers is asked for a judgement."""
@@ -182,11 +183,9 @@ class _OpenAI:
 
     @cached_property
     def _client(self) -> InferenceClient:
-        """Raises: NotMeasured: no header can hold the key."""
-        key = self._api_key
-        if not (key.isascii() and key.isprintable()):
-            raise NotMeasured("JUDGE_API_KEY holds a character that no key has: copy it again, without quotes")
-        settings = ClientSettings(self._settings.timeout_s, key, RETRIES, proxies=True)
+        """Raises: AccessDenied: no header can hold the key."""
+        require_sendable(self._api_key, "JUDGE_API_KEY")
+        settings = ClientSettings(self._settings.timeout_s, self._api_key, RETRIES, proxies=True)
         return InferenceClient(self._settings.base_url or "", settings)
 
     def answer(self, system: str, prompt: str) -> Any:

@@ -22,7 +22,7 @@ Task = Callable[[], object]
 
 
 class Workers:
-    """`count` threads that run tasks in the order of their submission. A task must not raise.
+    """`count` threads that run tasks in the order of their submission.
 
     Use as a context manager. Leaving it drops the tasks that have not begun, and waits for those that have. After an
     error it waits at most ENDING_S; after an interrupt (which is not an Exception) it does not wait.
@@ -52,8 +52,10 @@ class Workers:
             for thread in self._threads:
                 thread.join(None if kind is None else max(0.0, end - time.monotonic()))
 
-    def submit(self, task: Task) -> None:
-        self._tasks.put(task)
+    def submit(self, task: Callable[[], Result]) -> Future[Result]:
+        result: Future[Result] = Future()
+        self._tasks.put(partial(_settle, result, task))
+        return result
 
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:
@@ -62,15 +64,20 @@ class Workers:
 
 def each(function: Callable[[Item], Result], items: Sequence[Item], at_once: int, name: str) -> list[Result]:
     """Return the results in the order of `items`. Raise the first error, once the tasks under way have ended."""
-    results: list[Future[Result]] = [Future() for _ in items]
     with Workers(min(at_once, len(items)), name) as workers:
-        for item, result in zip(items, results, strict=True):
-            workers.submit(partial(_settle, result, function, item))
+        results = [workers.submit(partial(function, item)) for item in items]
         return [result.result() for result in results]
 
 
-def _settle(result: Future[Result], function: Callable[[Item], Result], item: Item) -> None:
+def in_background(task: Callable[[], Result], name: str) -> Future[Result]:
+    """Run one task in a thread of its own."""
+    result: Future[Result] = Future()
+    threading.Thread(target=_settle, args=(result, task), name=name, daemon=True).start()
+    return result
+
+
+def _settle(result: Future[Result], task: Callable[[], Result]) -> None:
     try:
-        result.set_result(function(item))
+        result.set_result(task())
     except BaseException as error:
         result.set_exception(error)

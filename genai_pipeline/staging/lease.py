@@ -16,16 +16,17 @@ import os
 import re
 import secrets
 import socket
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from genai_pipeline.core.errors import GenaiError, StoreConflict
+from genai_pipeline.core.errors import StoreConflict
 from genai_pipeline.core.progress import Log
 from genai_pipeline.gateways.store.abc import ObjectStore, StoredObject
+from genai_pipeline.gateways.threads import in_background
 
 LEASES = "leases/"
 STAGE_LEASE_S = 24 * 3600
@@ -112,19 +113,8 @@ def staging_lease(store: ObjectStore, model: str, revision: str, say: Log) -> It
         _wait_for_pruners(lease, f"{model}/{revision}", say)
         yield
     finally:
-        _drop_soon(lease)
-
-
-def _drop_soon(lease: Lease) -> None:
-    """Drop the lease, but do not wait long for a silent store: a lease that stays is deleted after a day."""
-
-    def drop() -> None:
-        with suppress(GenaiError):
-            lease.drop()
-
-    dropping = threading.Thread(target=drop, daemon=True)
-    dropping.start()
-    dropping.join(DROP_WITHIN_S)
+        # Without a long wait for a silent store: a lease that stays is deleted after a day.
+        wait([in_background(lease.drop, "drop-lease")], DROP_WITHIN_S)
 
 
 def _wait_for_pruners(lease: Lease, what: str, say: Log) -> None:

@@ -48,17 +48,13 @@ class Resolver:
         sources = list(dict.fromkeys(spec.source for spec in specs))
         for source in sources:
             if source not in self._asked:
-                self._asked[source] = answer = Future[str]()
-                self._workers.submit(partial(self._ask, source, answer))
+                self._asked[source] = self._workers.submit(partial(self._ask, source))
         end = time.monotonic() + self._budget_s
         answers = {source: self._wait_for(source, end) for source in sources}
         return {spec.name: answers[spec.source] for spec in specs}
 
-    def _ask(self, source: Source, answer: Future[str]) -> None:
-        try:
-            answer.set_result(self._source(source).resolve(source.address, source.ref))
-        except BaseException as error:
-            answer.set_exception(error)
+    def _ask(self, source: Source) -> str:
+        return self._source(source).resolve(source.address, source.ref)
 
     def _wait_for(self, source: Source, end: float) -> ResolvedRevision:
         asked = self._asked[source]

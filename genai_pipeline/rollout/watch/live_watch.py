@@ -6,11 +6,11 @@ taken at a later tick. Knows nothing of Dagster.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -19,6 +19,7 @@ from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.core.facts import Facts, FinishingRuns
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.record import ON_ITS_WAY, Live, Phase, Record
+from genai_pipeline.gateways.threads import in_background
 from genai_pipeline.k8s.render import PORTS, components_of, stable_name
 from genai_pipeline.rollout.record.record_cache import ModelRecords, RecordCache
 from genai_pipeline.rollout.record.records import Records
@@ -169,17 +170,9 @@ class LiveWatch:
         begun = self._out.get(spec.name)
         if begun and (begun[0] == live or not begun[1].done()):
             return begun[1]  # an earlier tick did not wait for its end
-        future: Future[LookResult] = Future()
-
-        def work() -> None:
-            try:
-                future.set_result(self._watcher.look(spec, live, state, may_act))
-            except BaseException as error:
-                future.set_exception(error)
-
-        self._out[spec.name] = live, future
-        threading.Thread(target=work, name=f"watch-{spec.name}", daemon=True).start()
-        return future
+        look = partial(self._watcher.look, spec, live, state, may_act)
+        self._out[spec.name] = live, in_background(look, f"watch-{spec.name}")
+        return self._out[spec.name][1]
 
     def _end(
         self, tick: WatchTick, model: str, live: Live, future: Future[LookResult], states: dict[str, WatchState]

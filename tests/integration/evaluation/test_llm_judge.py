@@ -145,7 +145,7 @@ def test_a_key_that_no_header_may_hold_is_reported_and_not_shown(key: str):
     judge = judge_from_env({"JUDGE_MODEL": "x", "JUDGE_BASE_URL": "http://127.0.0.1:9/v1", "JUDGE_API_KEY": key})
     assert judge
 
-    with pytest.raises(NotMeasured, match="JUDGE_API_KEY holds a character") as told:
+    with pytest.raises(NotMeasured, match="JUDGE_API_KEY contains") as told:
         judge.judge(RUBRIC, "?", "dry")
     assert key not in str(told.value)
 
