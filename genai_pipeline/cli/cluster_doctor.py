@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from genai_pipeline.cli.doctor import Finding, installed_version, model_findings, python_findings, source_findings
+from genai_pipeline.cli.observability_doctor import observability_findings
 from genai_pipeline.core.errors import GenaiError, NotFound
 from genai_pipeline.core.model_file import read_models
 from genai_pipeline.core.model_spec import Gpu, ModelSpec
@@ -44,6 +45,7 @@ def cluster_findings(profile: Profile, env: Mapping[str, str], models: Path, gat
         *pods_store_findings(profile, env),
         *agent_key_findings(profile, env),
         *source_findings(gateways.source, files, profile, running=True),
+        *observability_findings(files.specs, profile, gateways),
     ]
 
 
