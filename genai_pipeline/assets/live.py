@@ -71,7 +71,10 @@ def _metadata(context: ReleaseContext, engines: Engines) -> dict[str, dg.Metadat
 def what_serves(engines: Engines, model: str) -> dict[str, dg.MetadataValue]:
     """Return the stable address of a model and the history of its releases, as metadata of `m/live`."""
     releases, _ = engines.records().readable(model)
+    dashboards = engines.profile.dashboards_url
+    page = f"{(dashboards or '').rstrip('/')}/d/genai-service?var-model={model}"
     return {
+        **({"dashboard": dg.MetadataValue.url(page)} if dashboards else {}),
         "endpoint": dg.MetadataValue.url(f"{engines.traffic().url(model)}/v1"),
         "history": table(history_table(releases, engines.records().live(model))),
     }

@@ -34,11 +34,13 @@ def _exporter(context: Context) -> int:
 
 
 def _pages_of_one_machine(engines: Engines) -> dict[str, App]:
-    """Return what the installation's Prometheus asks here: which pods to scrape."""
+    """Return the page of dashboards, and what the installation's Prometheus asks here: which pods to scrape."""
     from genai_pipeline.k8s.render import render_monitoring
     from genai_pipeline.k8s.templating import MANAGED_BY
+    from genai_pipeline.observability.dashboard_site import dashboard_pages
     from genai_pipeline.observability.exporter_site import json_page
     from genai_pipeline.observability.scrape_targets import targets_of
 
     monitors, cluster = render_monitoring(engines.profile), engines.gateways.cluster
-    return {"/targets": json_page(lambda: targets_of(monitors, cluster.list("Pod", MANAGED_BY)))}
+    targets = json_page(lambda: targets_of(monitors, cluster.list("Pod", MANAGED_BY)))
+    return {"/targets": targets, **dashboard_pages(engines.profile.prometheus_url)}

@@ -3,7 +3,7 @@
 ```
 {"schema": 1, "profile": "local", "home": "…",
  "services": [{"name", "state", "pid", "address", "since"}],
- "metrics": {"source", "says"},
+ "metrics": {"source", "says", "dashboards"},
  "models": [{"name", "readable", "live", "last_good", "since", "watched_until",
              "endpoints": {"openai", "agent"},
              "releases": [{"release", "revision", "phase", "reason", "attempts",
@@ -77,7 +77,11 @@ def _metrics(
     ours = prometheus is not None and prometheus.program is not None
     source = profile.prometheus_url if running or not ours else None
     says = [prometheus.says, prometheus.remedy] if prometheus else [OWN_METRICS] if source is None else []
-    return {"source": source or "each engine's own /metrics", "says": " ".join(filter(None, says))}
+    return {
+        "source": source or "each engine's own /metrics",
+        "says": " ".join(filter(None, says)),
+        "dashboards": profile.dashboards_url if source else None,
+    }
 
 
 def _services(profile: Profile, prometheus: FoundPrometheus, problems: list[str]) -> list[dict[str, Any]]:
@@ -180,11 +184,16 @@ def status_page(status: dict[str, Any]) -> list[RenderableType]:
     for service in status["services"]:
         services.add_row(service["name"], service["state"], str(service["pid"] or ""), service["address"] or "")
     page: list[RenderableType] = [services] if status["services"] else []
-    page.append(escape(f"Metrics from {status['metrics']['source']}. {status['metrics']['says']}".strip()))
+    page += [escape(line) for line in _metrics_lines(status["metrics"])]
     for model in status["models"]:
         page += [escape(_headline(model))] + ([_model_table(model)] if model["releases"] else [])
         page += [escape(line) for line in _not_applicable(model)]
     return page + [f"[yellow]{escape(problem)}[/]" for problem in status["problems"]]
+
+
+def _metrics_lines(metrics: dict[str, Any]) -> list[str]:
+    lines = [f"Metrics from {metrics['source']}. {metrics['says']}".strip()]
+    return [*lines, f"Dashboards: {metrics['dashboards']}"] if metrics["dashboards"] else lines
 
 
 def _shortened(text: str) -> str:

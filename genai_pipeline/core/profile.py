@@ -101,6 +101,9 @@ class Profile:
         "Address of a Prometheus. More than one replica and GPU health need it.",
         shown="each engine's own `/metrics`; local: the installation's, where Prometheus is installed",
     )
+    dashboards_url: str | None = setting(
+        "GENAI_DASHBOARDS_URL", "Address of the Grafana with the dashboards.", shown="no link; local: its own page"
+    )
     runbooks: str = setting("GENAI_RUNBOOKS", "Address of operations.md as alerts link to it.", "docs/operations.md")
     dagster_url: str = setting(
         "GENAI_DAGSTER_URL",

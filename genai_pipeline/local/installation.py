@@ -139,6 +139,7 @@ def addresses(ports: Mapping[str, int], env: Mapping[str, str]) -> dict[str, str
         "cluster_endpoint": _url(ports["cluster"]),
         "weather_url": _url(ports["weather"]),
         "dagster_url": _url(ports["dagster"]),
+        "dashboards_url": _url(ports["exporter"]),
     }
 
 

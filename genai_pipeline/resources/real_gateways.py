@@ -92,7 +92,10 @@ def _metrics(profile: Profile, cluster: Cluster) -> Metrics:
     from genai_pipeline.gateways.metrics.laptop_metrics import MetricsOfOneMachine
 
     def pods_behind(url: str) -> int:
-        service = cluster.get("Service", labels_of(url)["service"])
+        try:
+            service = cluster.get("Service", labels_of(url)["service"])
+        except EngineUnavailable:  # Prometheus knows no such engine
+            return 1
         return len(cluster.list("Pod", service["spec"]["selector"])) if service else 0
 
     return MetricsOfOneMachine(profile.prometheus_url, EngineMetricsReader(), prometheus, pods_behind)

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -76,7 +77,11 @@ def vllm_on_ray(serve: Iterable[str]) -> str:
     """
     ours = [line.replace("vllm:", "ray_vllm_") for line in vllm().splitlines() if line.startswith("vllm:")]
     labels = 'application="weather",deployment="engine",route="/v1/chat/completions",error_code="500",status_code="200"'
-    own = [f'{name}{{{labels},Name="object_store_memory",le="+Inf"}} 5' for name in sorted(serve)]
+    own = [
+        f'{name}{{{labels},Name="object_store_memory",le="{bound}"}} 5'
+        for name in sorted(serve)
+        for bound in (("100.0", "+Inf") if name.endswith("_bucket") else ("+Inf",))
+    ]
     return "\n".join([*ours, *own])
 
 
@@ -110,7 +115,8 @@ def releases() -> str:
     facts = Facts(
         staging=StagingFigures(bytes=400_000_000, seconds=9), agent=AgentFigures(suite="weather", cases=20, solved=19)
     )
-    events = tuple(Event("2026-01-01T00:00:00Z", what) for what in (WENT_LIVE, HAS_TRAFFIC_AGAIN))
+    just_now = datetime.fromtimestamp(time.time(), UTC).isoformat()  # so that the marks are on a graph of now
+    events = tuple(Event(just_now, what) for what in (WENT_LIVE, HAS_TRAFFIC_AGAIN))
     record = Record("weather", "a", "0" * 40, spec, Phase.LIVE, verdicts=found, timings={"candidate": 61.0})
     record = replace(record, facts=facts, history=events)
     live = Live("a", "0" * 40, "2026-01-01T00:00:00Z", watched_until="2026-01-01T00:30:00Z")

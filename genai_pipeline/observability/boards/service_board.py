@@ -20,7 +20,15 @@ from genai_pipeline.observability.boards.panels import (
     spread,
 )
 from genai_pipeline.observability.recordings import FIRST_OUTPUT, IN_TIME, OBJECTIVE
-from genai_pipeline.observability.series import answers, engine, failed_share, quantile, rate_of, selector
+from genai_pipeline.observability.series import (
+    PODS_OF_ENGINES,
+    answers,
+    engine,
+    failed_share,
+    quantile,
+    rate_of,
+    selector,
+)
 
 BY = ("model", "release")
 
@@ -47,13 +55,14 @@ def _now():
     live = selector("genai_live_release_info", NAMESPACE, MODEL)
     in_time = selector(f"{IN_TIME}1h", NAMESPACE, MODEL, RELEASE)
     tokens = rate_of(engine("generation_tokens_total", *OURS), "5m", BY)
+    pods = selector("up", *OURS, 'model!=""', PODS_OF_ENGINES)
     return [
         figure("Requests", "reqps", answers("5m", BY, *OURS), "Answers to users per second, over five minutes."),
         figure("Failed", "percentunit", failed_share("5m", BY, *OURS), "Share of answers 5xx, over five minutes."),
         figure("First token p95", "s", quantile(0.95, FIRST_OUTPUT, "5m", BY, *OURS), "Of the last five minutes."),
         figure("In time", "percentunit", in_time, "Share of first outputs within the gate, over an hour."),
         figure("Tokens", "short", tokens, "Generated tokens per second, over five minutes."),
-        figure("Replicas", "short", f"sum by (model, release) ({selector('up', *OURS)})", "Pods that were scraped."),
+        figure("Replicas", "short", f"sum by (model, release) ({pods})", "Pods of the engine that were scraped."),
         rows_of("Live", live, ["model", "release", "revision", "engine"], "The release that has user traffic.", 24),
     ]
 

@@ -100,6 +100,19 @@ def test_a_prometheus_that_can_be_used_is_a_service_with_its_version(profile, st
     assert ("prometheus", "stopped") in [(s["name"], s["state"]) for s in found["services"]]
 
 
+def test_the_dashboards_are_linked_where_there_is_a_prometheus(profile, store):
+    own = {"GENAI_PROMETHEUS_URL": "http://mine"}
+    asked = replace(profile, prometheus_url="http://mine", dashboards_url="http://127.0.0.1:8593")
+    console = Console(file=io.StringIO(), width=400)
+
+    found = status(asked, store, env=own)
+    for part in status_page(found):
+        console.print(part)
+
+    assert "Dashboards: http://127.0.0.1:8593" in console.file.getvalue()
+    assert status(profile, store)["metrics"]["dashboards"] is None
+
+
 def test_the_same_problem_is_reported_once(profile, store):
     def down(method, key):
         raise StoreUnavailable("The store is down.", "Start it.")

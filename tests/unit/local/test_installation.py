@@ -22,6 +22,7 @@ def test_the_profile_finds_the_services_by_what_was_written(installation):
     profile = Profile.load({"GENAI_HOME": str(installation.home)})
     assert profile.s3_endpoint == "http://127.0.0.1:4001"
     assert profile.dagster_url == "http://127.0.0.1:4002"
+    assert profile.dashboards_url == f"http://127.0.0.1:{LOCAL_PORTS['exporter']}"
     assert profile.hub_endpoint == f"http://127.0.0.1:{LOCAL_PORTS['hub']}"
     assert installation.ports() == ports
 

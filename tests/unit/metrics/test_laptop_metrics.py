@@ -9,7 +9,7 @@ import pytest
 
 from genai_pipeline.core.errors import EngineUnavailable
 from genai_pipeline.gateways.metrics.abc import EngineMetrics, GpuReading, Metrics
-from genai_pipeline.gateways.metrics.laptop_metrics import MetricsOfOneMachine
+from genai_pipeline.gateways.metrics.laptop_metrics import REMEMBERED_S, MetricsOfOneMachine
 from genai_pipeline.local.ports import free_port
 from tests.fakes.listening import Listening
 
@@ -54,6 +54,23 @@ def laptop(url: str, pods: int, refuses: bool = False) -> MetricsOfOneMachine:
 def test_one_pod_is_asked_itself_and_several_through_prometheus(ready: str):
     assert laptop(ready, pods=1).read("http://e").running == ENGINE
     assert laptop(ready, pods=2).read("http://e").running == PROMETHEUS
+
+
+def test_how_many_pods_there_are_is_asked_now_and_then_and_not_each_time(ready: str):
+    asked: list[str] = []
+    clock = [100.0]
+
+    def pods(url: str) -> int:
+        asked.append(url)
+        return len(asked)
+
+    metrics = MetricsOfOneMachine(ready, Source(ENGINE), Source(PROMETHEUS), pods, lambda: clock[0])
+    seen = [metrics.read("http://e").running for _ in range(3)]
+    clock[0] += REMEMBERED_S
+    seen.append(metrics.read("http://e").running)
+
+    assert seen == [ENGINE, ENGINE, ENGINE, PROMETHEUS]
+    assert len(asked) == 2
 
 
 def test_the_watch_reads_in_prometheus_and_gpus_are_only_there(ready: str):
