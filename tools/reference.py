@@ -14,7 +14,7 @@ from typing import Any
 from genai_pipeline.core.engine_flags import tables
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.owned_args import ONLY, OWNED
-from genai_pipeline.core.profile import SETTINGS
+from genai_pipeline.core.profile import LOCAL_PORTS, SETTINGS
 
 UNIONS = ("anyOf", "oneOf", "allOf")
 DOCS = Path(__file__).parents[1] / "docs"
@@ -111,14 +111,9 @@ SETTINGS_TAIL = """
 
 Without a value a taken port is replaced by a free one, which is printed.
 
-| variable | default | service |
-|---|---|---|
-| `GENAI_S3_PORT` | `8333` | S3 |
-| `GENAI_HUB_PORT` | `8590` | embedded hub |
-| `GENAI_CLUSTER_PORT` | `8591` | local cluster |
-| `GENAI_WEATHER_PORT` | `8592` | weather |
-| `GENAI_DAGSTER_PORT` | `3000` | Dagster UI |
-
+| variable | default |
+|---|---|
+PORTS
 ## Secrets
 
 They are read where they are used. They are never part of a Dagster resource, a run, a record or a log.
@@ -138,7 +133,7 @@ The settings of the agent's own process are in [Agent](agent.md#settings).
 def main() -> int:
     pages = {
         "model-file.md": HEAD + "\n" + "\n".join(_sections(ModelSpec.model_json_schema(by_alias=True))) + _arguments(),
-        "settings.md": SETTINGS_HEAD + "".join(_settings()) + SETTINGS_TAIL,
+        "settings.md": SETTINGS_HEAD + "".join(_settings()) + SETTINGS_TAIL.replace("PORTS", _ports()),
     }
     if "--check" not in sys.argv:
         for name, page in pages.items():
@@ -156,6 +151,10 @@ def _arguments() -> str:
     rows = [f"| {', '.join(of)} | {remedy} |" for remedy, of in names.items()]
     only = [f"| other values of `{name}` than {' and '.join(ok)} | {why} |" for name, (ok, why) in ONLY.items()]
     return MODEL_FILE_TAIL.format(versions=versions, owned="\n".join([*rows, *only]))
+
+
+def _ports() -> str:
+    return "".join(f"| `GENAI_{name.upper()}_PORT` | `{port}` |\n" for name, port in LOCAL_PORTS.items())
 
 
 def _settings() -> Iterator[str]:
