@@ -32,6 +32,8 @@ GENTLY_S = 10
 KEEP_ALIVE_S = 5
 """vLLM's own default, which `leaving.py` counts with. Serve would keep idle connections for 90 s."""
 NO_USAGE_STATS = {"RAY_USAGE_STATS_ENABLED": "0"}
+ENDS_AT_ONCE = {"RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1"}
+"""For the head. A replica that fails its check of health answers nothing, and Serve would wait for its requests."""
 
 
 def serve_config(serving: Serving, release: Release, profile: Profile) -> dict[str, Any]:
@@ -68,7 +70,7 @@ def ray_values(serving: Serving, release: Release, profile: Profile) -> dict[str
         "workers_max": serving.replicas.max * each,
         "scales": serving.scales,
         "gpus_of_worker": serving.gpu.count if serving.gpu else 0,
-        "head_env": _ray_env() | serving.env | {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"},
+        "head_env": _ray_env() | serving.env | {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"} | ENDS_AT_ONCE,
         "env": _worker_env(serving, profile),
         "grace_s": grace_s(serving) + drain_s(serving),
         # Ray's object store lies beside what the parts of an engine share.

@@ -18,6 +18,7 @@ import httpx
 import psutil
 
 from genai_pipeline.k8s import leaving
+from genai_pipeline.k8s.ray_service import ENDS_AT_ONCE
 from genai_pipeline.local.ports import free_port
 
 FAKES = Path(__file__).parent
@@ -53,7 +54,7 @@ class RayNode:
             "OMP_NUM_THREADS": "1",
             "HF_HUB_OFFLINE": "1",
         }
-        self._env |= env or {}
+        self._env |= ENDS_AT_ONCE | (env or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._gcs = 0
 

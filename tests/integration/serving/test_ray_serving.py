@@ -4,6 +4,7 @@ import http.client
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import httpx
 import pytest
@@ -102,14 +103,17 @@ def test_an_engine_that_fails_is_started_again(node):
     assert ask(node).status_code == 200
 
 
-def test_a_replica_that_lost_its_further_worker_is_replaced(node):
+def test_a_replica_that_lost_its_further_worker_is_replaced_and_what_it_ran_is_not_waited_for(node):
     """vLLM's own check of health passed for minutes, while no request was answered."""
     bundles = [{"CPU": 1}, {"further": 1}]
     larger = {"placement_group_bundles": bundles, "placement_group_strategy": "PACK"}
-    with node.joined("further"):
-        node.deploy(NAMES, **larger)
-        [before] = node.processes("ServeReplica")
-    node.wait(lambda: not before.is_running(), 120)
+    with ExitStack() as streams:
+        with node.joined("further"):
+            node.deploy([*NAMES, "--fault=token_s=1"], graceful_shutdown_timeout_s=600, **larger)
+            [before] = node.processes("ServeReplica")
+            asked = httpx.stream("POST", f"{node.url}/v1/chat/completions", json=body(600, True), trust_env=False)
+            assert next(streams.enter_context(asked).iter_raw())
+        node.wait(lambda: not before.is_running(), 120)
 
     with node.joined("further"):
         node.wait(lambda: [p for p in node.processes("ServeReplica") if p.pid != before.pid and node.serves()], 120)

@@ -7,6 +7,7 @@ import pytest
 
 from genai_pipeline.core.ray_rules import LONGEST_NAME
 from genai_pipeline.k8s.leaving import LEASE_S
+from genai_pipeline.k8s.ray_service import ENDS_AT_ONCE
 from genai_pipeline.k8s.render import ENGINE_KINDS, release_labels, render_engine, render_monitoring, render_platform
 from tests.fakes.model_texts import model_with_tools
 from tests.unit.k8s.everything import PROFILES, SCALED, SPREAD, release_of, templates_of
@@ -156,6 +157,12 @@ def test_a_worker_has_time_for_its_drain_and_then_for_rays():
 
     assert hook == {"path": "/drain?least=5&most=35", "port": "http"}
     assert workers["spec"]["terminationGracePeriodSeconds"] > 35 + rays
+
+
+def test_serve_waits_for_no_request_of_a_replica_that_is_not_healthy():
+    head, _ = pods(SCALED)
+
+    assert env(head).items() >= ENDS_AT_ONCE.items()
 
 
 def test_both_pods_get_the_files_and_the_proxys_middleware():
