@@ -14,15 +14,16 @@ from typing import Any
 import pytest
 
 from genai_pipeline.gateways.hub.huggingface import HuggingFaceHub
+from genai_pipeline.local.hub.hub_digests import files_under
 from genai_pipeline.staging.transfer import PARTS_IN_WINDOW
 from tests.fakes.model_repository import model_files, write_repository
 from tests.faults.staging.child import context
 from tests.faults.staging.conftest import serving
 from tests.faults.staging.world import PART, REPOSITORY, TOKEN, Addresses
 
-SMALL, LARGE = 20 * PART, 64 * PART
+SMALL, LARGE = 20 * PART, 40 * PART
 MOST_GROWTH_KIB = 8 * 1024
-"""Of a file of 220 MiB more; measured: 1 to 2 MiB."""
+"""Of a file of 100 MiB more; measured: 1 to 2 MiB."""
 MOST_BESIDE_WINDOW_KIB = 32 * 1024
 """Connections, threads, clients: measured 22 MiB. Reads of 1 MiB, which fragment the arenas of the threads, took 60."""
 DEADLINE_S = 240
@@ -37,6 +38,8 @@ def addresses(s3_server, tmp_path_factory):
         tag: model_files({"model.safetensors": size}, seed=4) for tag, size in (("small", SMALL), ("large", LARGE))
     }
     write_repository(home / "hub", REPOSITORY, revisions, gated=True)
+    for tag in revisions:
+        files_under(home / "hub" / REPOSITORY / tag)  # the hub knows their digests before it is asked with a deadline
     with serving(home) as hub:
         resolved = HuggingFaceHub(hub.url, TOKEN)
         keys = s3_server.endpoint, f"large-{uuid.uuid4().hex[:12]}", s3_server.access_key, s3_server.secret_key

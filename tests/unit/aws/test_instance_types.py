@@ -5,8 +5,6 @@ import json
 import boto3
 import pytest
 from botocore.stub import Stubber
-from moto import mock_aws
-from moto.ec2.models.instance_types import InstanceTypeBackend
 
 from genai_pipeline.core.errors import Refused
 from genai_pipeline.gateways.aws.ec2 import Ec2
@@ -39,6 +37,9 @@ def pricing():
 
 @pytest.fixture
 def ec2(pricing, monkeypatch):
+    from moto import mock_aws  # slow to import, and every worker collects this file
+    from moto.ec2.models.instance_types import InstanceTypeBackend
+
     some = [found for found in InstanceTypeBackend.instance_types if found["InstanceType"].startswith(SOME)]
     monkeypatch.setattr(InstanceTypeBackend, "instance_types", some)  # an answer with all takes moto three seconds
     with mock_aws():
