@@ -56,13 +56,16 @@ def test_the_demo_service_says_what_the_suite_says_and_keeps_every_case(suite: A
 
 
 def test_on_other_weather_the_service_is_right_and_demo_cases_are_left_out(suite: AgentSuite, real_weather: str):
+    of_demo = [case for case in suite.cases if DEMO_ONLY in case.tags]
+    others = [case for case in suite.cases if DEMO_ONLY not in case.tags]
+    suite = suite.model_copy(update={"cases": (*of_demo[:2], *others[:8])})
     with ScriptedModel(solves(suite)) as model, running_agent(model.url, real_weather) as agent:
         told = evaluate(agent.url, suite, AgentGates(), EvaluationSettings(weather_url=real_weather))
         untold = evaluate(agent.url, suite, AgentGates())
 
     assert {v.check: str(v.outcome) for v in told.verdicts}["task_success"] == "passed"
     assert {row["case"] for row in told.cases} < {row["case"] for row in untold.cases}
-    assert not any("demo-data" in row["tags"] for row in told.cases)
+    assert not any(DEMO_ONLY in row["tags"] for row in told.cases)
     assert {v.check: str(v.outcome) for v in untold.verdicts}["task_success"] == "failed"
 
 
