@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.observability.exporter import READ_AT
 from genai_pipeline.observability.recordings import FIRST_OUTPUT, IN_TIME, OBJECTIVE, Rule
 from genai_pipeline.observability.series import (
     PODS_OF_ENGINES,
@@ -62,11 +63,15 @@ class Alert:
 
 
 def with_traffic(spec: ModelSpec, namespace: str) -> Rule:
-    """Return the recording rule that says which releases alerts are about."""
+    """Return the recording rule that says which releases alerts are about.
+
+    A release on its way to its first traffic is none of them: the exporter says what is live, and so what is not.
+    """
     ours = (equals("namespace", namespace), equals("model", spec.name))
     live = f"group by ({', '.join(BY)}) ({selector(LIVE, *ours)})"
     seen = f"group by ({', '.join(BY)}) ({selector('up', *ours, PODS_OF_ENGINES)})"
-    return {"record": WITH_TRAFFIC, "expr": f"{live} or ({seen} unless on (namespace, model) {live})"}
+    said = selector(READ_AT, equals("namespace", namespace))
+    return {"record": WITH_TRAFFIC, "expr": f"{live} or ({seen} unless on (namespace) {said} > 0)"}
 
 
 def alerts_of(spec: ModelSpec, namespace: str) -> list[Alert]:

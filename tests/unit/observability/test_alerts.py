@@ -145,9 +145,24 @@ def test_a_candidate_under_load_fires_nothing(tmp_path: Path):
 
 @needs_promtool
 def test_without_the_exporter_of_releases_every_release_counts(tmp_path: Path):
-    unknown = {series: values for series, values in HEALTHY.items() if series != LIVE}
+    unknown = {series: values for series, values in HEALTHY.items() if series not in (LIVE, READ)}
 
     assert_firing(tmp_path, unknown | {WAITING: flat(30)}, {"GenaiQueueLong"})
+
+
+@needs_promtool
+def test_an_exporter_that_has_read_nothing_yet_silences_nothing(tmp_path: Path):
+    unread = {series: values for series, values in HEALTHY.items() if series != LIVE} | {READ: flat(0)}
+
+    assert_firing(tmp_path, unread | {WAITING: flat(30)}, {"GenaiQueueLong", "GenaiReleasesUnread"})
+
+
+@needs_promtool
+def test_the_first_release_of_a_model_fires_nothing_while_it_loads(tmp_path: Path):
+    """It has no traffic yet, and its pod does not answer for as long as the weights are read."""
+    loading = {READ: rising(60), UP: flat(0), WAITING: flat(90)}
+
+    assert_firing(tmp_path, loading, set())
 
 
 @needs_promtool
