@@ -25,7 +25,8 @@ HEAD = """# The model file
 One file `models/<name>.yaml` (or `.yml`) describes one model and is one graph in Dagster.
 `GENAI_MODELS` names another folder.
 A wrong file is reported with file, line, field and remedy; it does not stop the other models.
-Only `name` and `source` are required. An example with comments: [models/weather.yaml](../models/weather.yaml).
+Only `name` and `source` are required. A chat model also needs `agent: none`, or the two arguments of [Tasks](#tasks).
+An example with comments: [models/weather.yaml](../models/weather.yaml).
 How to write your first one: [first-model.md](first-model.md).
 """
 
@@ -72,7 +73,8 @@ vLLM documents them on its page Engine Arguments.
   `dtype` on some laptops. Your value is stronger. `false` leaves them to vLLM.
 - `tensor-parallel-size` is set so that all GPUs of `serving.gpu.count` are used, unless you set it. Together with
   `pipeline-parallel-size`, `data-parallel-size` and `prefill-context-parallel-size` it must use exactly these GPUs.
-- Values that look like credentials are refused, because everyone who may read a Deployment could read them.
+- Values that look like credentials are refused, also addresses with a password. Everyone who may read a Deployment
+  could read them.
 - Engines ask no hub, so names of repositories are refused, however deep they stand.
 - `tokenizer`, `spec-model` and the `model` of `speculative-config` take an absolute path of the image, or a staged
   revision `s3://bucket/models/<name>/<revision>/`: see [staging.md](staging.md#drafts-and-tokenizers).

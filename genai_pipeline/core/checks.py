@@ -133,7 +133,14 @@ ABOUT_GENERATED_TOKENS = ("ttft_p95", "tokens_per_second", "kv_cache")
 """Checks of the serving report about tokens one after another, which a pooling model does not have."""
 
 
-def not_applicable(task: Task, has_agent: bool, calls_tools: bool, has_tool_gate: bool) -> Mapping[str, str]:
+def not_applicable(
+    task: Task,
+    has_agent: bool,
+    calls_tools: bool,
+    has_tool_gate: bool,
+    has_nvidia_gpu: bool = True,
+    wants_reservation: bool = True,
+) -> Mapping[str, str]:
     """Return the checks that a release is not asked, as `asset.check` -> why. Pure.
 
     Args:
@@ -141,6 +148,8 @@ def not_applicable(task: Task, has_agent: bool, calls_tools: bool, has_tool_gate
         has_agent: whether an agent is served with it.
         calls_tools: whether its engine parses tool calls.
         has_tool_gate: whether a gate asks for tool calls of the model itself.
+        has_nvidia_gpu: whether it runs on a GPU that DCGM knows.
+        wants_reservation: whether its nodes come from a capacity reservation.
     """
     why: dict[str, str] = {}
     if not has_agent:
@@ -153,4 +162,8 @@ def not_applicable(task: Task, has_agent: bool, calls_tools: bool, has_tool_gate
     if not task.generates:
         pools = f"A model with the task {task} generates no tokens."
         why |= {f"serving_report.{check}": pools for check in ABOUT_GENERATED_TOKENS}
+    if not has_nvidia_gpu:
+        why["serving_report.gpu_health"] = "The model file has no NVIDIA GPU, and DCGM knows no others."
+    if not wants_reservation:
+        why["capacity.reservation_active"] = "The model file asks for no capacity reservation."
     return why

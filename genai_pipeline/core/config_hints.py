@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
@@ -65,7 +66,7 @@ def task_hints(task: Task | None, config: Mapping[str, Any], args: Mapping[str, 
         and any(name.endswith(_GENERATES) for name in names)
         and not {"hf-overrides", "convert"} & said
     ):
-        classifier = f"{names[0].removesuffix('ForCausalLM')}ForSequenceClassification"
+        classifier = f"{re.sub('|'.join(_GENERATES), '', names[0])}ForSequenceClassification"
         yield (
             f"{names[0]} is an architecture that generates, so vLLM would score by the similarity of embeddings. "
             "A reranker that answers with words such as yes and no needs its classifier, for example:\n"

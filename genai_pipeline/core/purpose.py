@@ -32,7 +32,15 @@ def calls_tools(serving: Serving) -> bool:
 def not_asked(spec: ModelSpec) -> Mapping[str, str]:
     """Return the checks that a release of this model file is not asked, as `asset.check` -> why."""
     has_tool_gate = spec.gates.agent.tool_calling_min is not None
-    return not_applicable(spec.task, spec.has_agent, calls_tools(spec.serving), has_tool_gate)
+    gpu = spec.serving.gpu
+    return not_applicable(
+        spec.task,
+        spec.has_agent,
+        calls_tools(spec.serving),
+        has_tool_gate,
+        gpu is not None and gpu.is_nvidia,
+        gpu is not None and gpu.reservation != "none",
+    )
 
 
 def checks_of(spec: ModelSpec) -> Mapping[str, Mapping[str, str]]:

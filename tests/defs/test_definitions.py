@@ -25,7 +25,7 @@ def test_a_change_of_the_graph_shows_in_review(location):
 
 
 def test_every_check_of_the_product_is_in_the_graph_where_all_of_them_apply(tmp_path, monkeypatch):
-    gated = "gates: {agent: {tool_calling_min: 0.9}}\n"
+    gated = "gates: {agent: {tool_calling_min: 0.9}}\nserving: {gpu: {reservation: optional}}\n"
     (tmp_path / "m.yaml").write_text(with_tools("name: m\nsource: {hub: a/b}\n" + gated))
     monkeypatch.setenv("GENAI_MODELS", str(tmp_path))
     monkeypatch.setenv("GENAI_PROFILE", "eks")

@@ -171,4 +171,28 @@ FAMILIES = [
         beside("LlamaForCausalLM") | {"model.safetensors": safetensors(b"small")},
         ["model.safetensors"],
     ),
+    Family(
+        "Qwen/Qwen3-Embedding-0.6B",
+        beside("Qwen3ForCausalLM")
+        | {"model.safetensors": safetensors(b"embeds")}
+        | _small("1_Pooling/config.json", "config_sentence_transformers.json", "modules.json", "vocab.json"),
+        ["model.safetensors"],
+    ),
+    Family(
+        "intfloat/multilingual-e5-large",
+        beside("XLMRobertaModel", "mit", template=False)
+        | {"model.safetensors": safetensors(b"e5"), "pytorch_model.bin": b"\x80\x02pickle", "onnx/model.onnx": b"o"}
+        | _small("1_Pooling/config.json", "modules.json", "sentencepiece.bpe.model"),
+        ["model.safetensors"],
+        source={"exclude": ["*.bin", "*.onnx"]},
+        template="none",
+    ),
+    Family(
+        "BAAI/bge-reranker-v2-m3",
+        beside("XLMRobertaForSequenceClassification", template=False)
+        | {"model.safetensors": safetensors(b"scores")}
+        | _small("sentencepiece.bpe.model", "special_tokens_map.json"),
+        ["model.safetensors"],
+        template="none",
+    ),
 ]

@@ -17,6 +17,7 @@ from tests.fakes.model_texts import TOOLS
 
 HEAD = "name: tiny\nsource: {hub: a/b}\n"
 REVISION = "a" * 40
+ON_RESERVED_GPUS = TOOLS.replace("{args", "{gpu: {reservation: optional}, args")
 PARSER_ONLY = "serving: {args: {tool-call-parser: hermes}}\n"
 
 
@@ -127,11 +128,17 @@ def test_a_file_of_today_takes_over_what_made_the_release():
 
 def test_only_what_applies_is_asked_and_the_rest_has_a_reason():
     gated = "gates: {agent: {tool_calling_min: 0.9}}\n"
-    whole, plain = checks_of(spec(gated + TOOLS)), checks_of(spec("agent: none\n"))
+    whole, plain = checks_of(spec(gated + ON_RESERVED_GPUS)), checks_of(spec("agent: none\n"))
 
     assert whole == CHECKS
     assert CHECKS["agent_report"].keys() - checks_of(spec(TOOLS))["agent_report"] == {"tool_calling"}
     assert "tool_call_parsed" not in plain["candidate"]
+    assert "gpu_health" not in plain["serving_report"]
+    assert "reservation_active" not in plain["capacity"]
+    assert "gpu_health" in checks_of(spec("agent: none\nserving: {gpu: {}}\n"))["serving_report"]
+    assert (
+        "gpu_health" not in checks_of(spec("task: embed\nserving: {gpu: {resource: amd.com/gpu}}\n"))["serving_report"]
+    )
     assert not {"agent_candidate", "agent_report"} & set(plain)
     assert "tool_call_parsed" in checks_of(spec("agent: none\n" + TOOLS))["candidate"]
     assert {"ttft_p95", "tokens_per_second"} <= set(checks_of(spec("task: completion\n"))["serving_report"])
@@ -147,7 +154,9 @@ def record(text: str, **changes) -> Record:
     return replace(made, **changes)
 
 
-@pytest.mark.parametrize("text", [TOOLS, "agent: none\n", "task: completion\n", "task: embed\n", "task: score\n"])
+@pytest.mark.parametrize(
+    "text", [TOOLS, ON_RESERVED_GPUS, "agent: none\n", "task: completion\n", "task: embed\n", "task: score\n"]
+)
 def test_a_release_may_go_live_with_what_applies_and_not_without_any_of_it(text):
     proven = record(text)
 

@@ -298,6 +298,9 @@ def test_a_reranker_that_generates_is_a_warning_with_the_lines_of_its_classifier
 
     assert lines["serving"]["args"]["hf-overrides"]["architectures"] == ["Qwen3ForSequenceClassification"]
     assert loadable(qwen, Task.SCORE, **lines["serving"]["args"]).evidence["warnings"] == []
+    assert "[Qwen3VLForSequenceClassification]" in "".join(
+        loadable(with_config(architectures=["Qwen3VLForConditionalGeneration"]), Task.SCORE).evidence["warnings"]
+    )
     assert loadable(qwen, Task.SCORE, convert="classify").evidence["warnings"] == []
     assert loadable(qwen, Task.EMBED).evidence["warnings"] == []
     assert loadable(bert, Task.SCORE).evidence["warnings"] == []
