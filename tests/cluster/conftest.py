@@ -27,7 +27,15 @@ _GIVEN = os.environ.get("KUBECONFIG") if "GENAI_TEST_CLUSTER" not in os.environ 
 _REAL = pytest.StashKey[RunningCluster]()
 _NAMESPACES = pytest.StashKey[list[tuple[Cluster, str]]]()
 _started: list[tuple[str, Form]] = []
-LONGEST = ("test_switch_matrix.py", "test_life_of_a_model.py", "test_ray_switches.py")
+LONGEST = (
+    "test_ray_switches.py",
+    "test_life_of_a_model.py",
+    "test_switch_matrix.py",
+    "test_rbac.py",
+    "test_diagnosis.py",
+    "test_killed_cutover.py",
+    "test_machine.py",
+)
 """Started first, so that no worker is left alone with one of them at the end."""
 
 

@@ -143,9 +143,8 @@ def down(name: str, form: Form) -> None:
 
 def _end(cluster: RunningCluster) -> None:
     programs.end(cluster.door_pid, cluster.door_created, signal.SIGTERM)
-    # The first process of a process namespace takes all others with it.
-    how = signal.SIGKILL if cluster.form == "real" else signal.SIGTERM
-    programs.end(cluster.pid, cluster.created, how)
+    # Nothing of it has to be kept, and the first process of a process namespace takes all others with it.
+    programs.end(cluster.pid, cluster.created, signal.SIGKILL)
 
 
 def _start(name: str, form: Form, folder: Path, binaries: Path) -> RunningCluster:

@@ -155,6 +155,9 @@ def _controllers(kubernetes: Path, folder: Path, at: Addresses) -> Program:
             # Gone nodes and finished deletions are noticed within a test's patience.
             "--node-monitor-grace-period=40s",
             "--concurrent-namespace-syncs=20",
+            # Each controller may ask 20 times a second by default, and tests make dozens of Deployments at once.
+            "--kube-api-qps=200",
+            "--kube-api-burst=400",
         ],
     )
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -106,12 +107,17 @@ def born(pid: int) -> float:
 
 
 def end(pid: int, created: float, how: signal.Signals, patience_s: float = 20) -> None:
-    """End exactly this process and wait until it and what it started are gone. An absent one is fine."""
+    """End exactly this process and wait until it and what it started are gone. An absent one is fine.
+
+    SIGKILL goes to all of them at once, any other signal to the process alone.
+    """
     if not created or born(pid) != created:
         return
     process = psutil.Process(pid)
     family = [process, *process.children(recursive=True)]
-    process.send_signal(how)
+    for one in family if how is signal.SIGKILL else [process]:
+        with suppress(psutil.NoSuchProcess):
+            one.send_signal(how)
     _, left = psutil.wait_procs(family, timeout=patience_s)
     for child in left:
         child.kill()
