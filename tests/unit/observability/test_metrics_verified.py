@@ -10,7 +10,7 @@ import pytest
 from genai_pipeline.core.errors import EngineUnavailable
 from genai_pipeline.core.model_spec import NO_AGENT, Gpu
 from genai_pipeline.gateways.metrics.abc import EngineMetrics, Metrics, Sample
-from genai_pipeline.observability.dashboard_files import boards_of
+from genai_pipeline.observability.dashboard_files import boards_of, panel_queries
 from genai_pipeline.observability.metrics_verified import CHECKS_BY_NAME, LiveEngine, verify
 from tests.fakes.model_texts import model_with_tools
 
@@ -88,6 +88,13 @@ def test_an_empty_panel_is_named_with_its_dashboard():
 
     assert not verdict.passed
     assert {"model": "tiny", "dashboard": "genai-service", "panel": "Live"} in verdict.evidence["empty"]
+
+
+def test_a_gate_that_the_model_file_does_not_set_is_no_empty_panel():
+    asked = [expr for file in boards_of(WITH_GPU) for _, expr in panel_queries(file)]
+
+    assert asked
+    assert not [expr for expr in asked if expr.startswith("genai:gate")]
 
 
 def test_without_a_prometheus_nothing_is_passed():
