@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Iterator
 
 import pytest
+from kubernetes import client
 
 from genai_pipeline.core.errors import Refused
 from genai_pipeline.gateways.cluster.kubernetes.kubernetes_cluster import KubernetesCluster
@@ -17,6 +18,7 @@ from genai_pipeline.k8s.render import render_rbac, render_store_access
 from tests.cluster.identities import kubeconfig_of, kubectl, rules_of
 from tests.cluster.machine.cluster import until
 from tests.cluster.machine.namespaces import create_namespace, delete_namespace
+from tests.cluster.machine.objects import api
 from tests.cluster.pipeline_operations import ACCOUNT, USES, World, baseline
 from tests.unit.k8s.everything import PROFILES, Object
 
@@ -85,7 +87,14 @@ def without(rbac: list[Object], resource: str, verb: str) -> tuple[list[Object],
 
 
 def put_roles(world: World, roles: list[Object]) -> None:
-    kubectl(world.admin, "replace", "-f", "-", given=roles)
+    with api(world.admin) as connection:
+        rbac = client.RbacAuthorizationV1Api(connection)
+        for role in roles:
+            name = role["metadata"]["name"]
+            if role["kind"] == "Role":
+                rbac.replace_namespaced_role(name, world.namespace, role)
+            else:
+                rbac.replace_cluster_role(name, role)
 
 
 def test_every_verb_of_the_role_is_one_that_the_pipeline_uses():
