@@ -8,7 +8,7 @@ import pytest
 
 from genai_pipeline.core.checks import REQUIRED_FOR_LIVE
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 
 def test_up_takes_the_newest_revision_live_with_every_check_passed(installation, v1):
@@ -37,6 +37,7 @@ def test_a_plan_of_the_live_model_finds_all_and_changes_nothing(installation, v1
     assert installation.model["releases"] == before
 
 
+@pytest.mark.long
 def test_the_second_version_goes_live_without_a_failed_request(installation, v2):
     assert v2.ended.code == 0, v2.ended.output
     assert v2.seen.total_failed == 0, v2.seen.causes
@@ -45,11 +46,13 @@ def test_the_second_version_goes_live_without_a_failed_request(installation, v2)
     assert installation.model["live"] not in (None, v2.before)
 
 
+@pytest.mark.long
 def test_a_killed_run_is_tried_again_and_converges(installation, v2):
     assert v2.killed >= 1
     assert installation.release("live")["attempts"] == 2
 
 
+@pytest.mark.long
 def test_the_third_version_is_rejected_for_what_only_the_agent_report_sees(installation, v3):
     assert v3.ended.code == 1
     assert "Rejected" in v3.ended.output
@@ -58,11 +61,13 @@ def test_the_third_version_is_rejected_for_what_only_the_agent_report_sees(insta
     assert "agent_report.tool_accuracy" in rejected["reason"]
 
 
+@pytest.mark.long
 def test_a_rejected_version_leaves_live_as_it_was(installation, v3):
     assert installation.model["live"] == v3.before
     assert v3.seen.total_failed == 0, v3.seen.causes
 
 
+@pytest.mark.long
 def test_a_live_release_that_goes_bad_is_rolled_back_by_itself(installation, gone_bad):
     assert installation.model["live"] == gone_bad.before
     assert gone_bad.seen.total_failed == 0, gone_bad.seen.causes
@@ -72,6 +77,7 @@ def test_a_live_release_that_goes_bad_is_rolled_back_by_itself(installation, gon
     assert "fault switch" in bad["why"]
 
 
+@pytest.mark.long
 def test_the_live_agent_answers_at_its_stable_address(installation, v2):
     answer = httpx.post(
         installation.model["endpoints"]["agent"], json={"prompt": "What is the weather in São Paulo?"}, timeout=60
@@ -87,6 +93,7 @@ def test_the_logs_of_the_engine_the_agent_and_the_services_are_at_hand(installat
     assert installation.genai("logs", "code", "-n", "500").output.strip()
 
 
+@pytest.mark.long
 def test_no_secret_is_in_the_logs_or_in_the_records(installation, v2):
     secret = json.loads((installation.home / "s3-credentials.json").read_text())["secret_key"].encode()
 
