@@ -11,7 +11,8 @@ from genai_pipeline.core.verdict import Outcome, Verdict, failed, inconclusive, 
 from tests.fakes.model_texts import model_with_tools
 
 GATES = "gates: {agent: {tool_calling_min: 0.9}}"
-SPEC = model_with_tools(f"name: tiny\nsource: {{hub: a/b}}\n{GATES}\n", "tiny.yaml")
+GPU = "serving: {gpu: {instance-family: g6e, count: 1, reservation: optional}}"
+SPEC = model_with_tools(f"name: tiny\nsource: {{hub: a/b}}\n{GPU}\n{GATES}\n", "tiny.yaml")
 """One to which every check applies."""
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
@@ -28,7 +29,9 @@ def test_the_same_revision_and_serving_section_are_the_same_release():
 
 def test_a_changed_serving_section_is_another_release_and_a_changed_gate_is_not():
     other = model_with_tools("name: tiny\nsource: {hub: a/b}\nserving: {args: {max-model-len: 1}}\n", "f")
-    gates = model_with_tools("name: tiny\nsource: {hub: a/b}\ngates: {agent: {task_success_min: 0.1}}\n", "f")
+    gates = model_with_tools(
+        f"name: tiny\nsource: {{hub: a/b}}\n{GPU}\ngates: {{agent: {{task_success_min: 0.1}}}}\n", "f"
+    )
 
     assert Release.of(other, REVISION).id != Release.of(SPEC, REVISION).id
     assert Release.of(gates, REVISION).id == Release.of(SPEC, REVISION).id
