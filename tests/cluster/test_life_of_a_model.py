@@ -61,7 +61,7 @@ def v2(installation, v1) -> Switch:
     """A new revision is published while clients ask the stable address."""
     assert v1.record.phase is Phase.LIVE, v1.why
     engine = installation.engines.traffic().url(MODEL)
-    with ContinuousProbe(engine, MODEL, rate_per_s=2, request_deadline_s=180) as probe:
+    with ContinuousProbe(engine, MODEL, rate_per_s=1, request_deadline_s=180) as probe:
         installation.publish("v2")
         ended = wait_until_ended(installation, MODEL, revision("v2"))
         probe.see(20, 60)
