@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import httpx
 
@@ -48,10 +49,8 @@ class MetricsOfOneMachine(Metrics):
 
     def latest(self, base_url: str) -> EngineMetrics:
         if self._is_ready():
-            try:
+            with suppress(EngineUnavailable):  # not scraped yet, or for too long
                 return self._prometheus.latest(base_url)
-            except EngineUnavailable:  # not scraped yet, or for too long
-                return self._engine.latest(base_url)
         return self._engine.latest(base_url)
 
     def query(self, promql: str) -> list[Sample]:
