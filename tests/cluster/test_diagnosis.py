@@ -18,7 +18,7 @@ from tests.cluster.conftest import Cluster
 from tests.cluster.failing.cases import Case, Outcome, waited_for
 from tests.cluster.failing.pods import on_a_real_node
 from tests.cluster.failing.pools import on_simulated_nodes
-from tests.cluster.gpu_pools import model, pool, profile_of
+from tests.cluster.gpu_pools import apply_empty_pools, model, pool, profile_of
 from tests.cluster.identities import kubectl
 from tests.cluster.machine.namespaces import create_namespace, delete_namespace
 
@@ -98,7 +98,7 @@ def pools(simulated: Cluster) -> Iterator[None]:
             # The lightest: no pod lands here unless it asks for this pool.
             tight["spec"]["weight"] = 1
             ours.append(tight)
-        cluster.apply(ours)
+        apply_empty_pools(cluster, ours)
         yield
         for one in cluster.list("NodePool"):
             cluster.delete("NodePool", one["metadata"]["name"])

@@ -16,7 +16,7 @@ from genai_pipeline.k8s.render import render_node_pools, render_rbac
 from genai_pipeline.rollout.pools.node_probe import PROBE_LABEL, NodeProbe, probe_pod
 from genai_pipeline.rollout.pools.pool_proof import PoolProof
 from genai_pipeline.rollout.pools.pool_requirements import pool_problems
-from tests.cluster.gpu_pools import NEEDS, model, nodes_of, pool, profile_of, start_engine, until, used_gpus
+from tests.cluster.gpu_pools import NEEDS, apply_empty_pools, model, nodes_of, pool, profile_of, start_engine, until
 from tests.cluster.identities import kubeconfig_of
 
 pytestmark = [NEEDS, pytest.mark.usefixtures("pools")]
@@ -43,10 +43,7 @@ def _no_pools_left(simulated) -> Iterator[None]:
 @pytest.fixture
 def pools(cluster, _no_pools_left) -> None:
     """Our pools for a model on g6e, whatever the test before made of them; its nodes would fill them."""
-    for claim in cluster.list("NodeClaim"):
-        cluster.delete("NodeClaim", claim["metadata"]["name"])
-    cluster.apply(render_node_pools(profile_of(cluster.namespace), [model()]))
-    until(lambda: used_gpus(cluster, "gpu") == 0, "Karpenter's count of the empty pool")
+    apply_empty_pools(cluster, render_node_pools(profile_of(cluster.namespace), [model()]))
 
 
 def outcomes(proof):
