@@ -16,6 +16,8 @@ from tests.unit.cluster.stub_api import Reply, StubApi, status, stub_api
 DEPLOYMENTS = "/apis/apps/v1/namespaces/ns/deployments"
 PODS, EVENTS = "/api/v1/namespaces/ns/pods", "/api/v1/namespaces/ns/events"
 FORGOTTEN = {"kind": "Status", "code": 410, "reason": "Expired"}
+STATES = ("False", "True")
+"""Of a pool: not ready when it is asked first."""
 QUIET = Reply(events=[], then="hang")
 
 
@@ -97,6 +99,27 @@ def test_the_deadline_ends_in_a_diagnosis_with_events_and_log(api: StubApi, clus
     assert "OfAnother" not in str(error.value)
     assert "OldTrouble" not in str(error.value)
     assert {s.query.get("previous") for s in api.asked("GET", "/log")} == {"true", None}
+
+
+@pytest.mark.timeout(30)
+def test_the_pools_are_read_again_when_a_pod_is_refused_again(api: StubApi, cluster: KubernetesCluster) -> None:
+    """A pool that was not ready gave hope at first."""
+    waiting = pod()
+    waiting["spec"] = {"containers": [], "nodeSelector": {"famly": "g6e"}}
+    waiting["status"] = {"conditions": [{"type": "PodScheduled", "status": "False", "message": "no node matches"}]}
+    message = 'Failed to schedule pod, label "famly" does not have known values'
+    refusals = [
+        about("m-5d4f-abcde", "FailedScheduling", f"2026-01-02T00:00:0{n}Z") | {"message": message} for n in (1, 2)
+    ]
+    refusals[1]["metadata"]["resourceVersion"] = "11"
+    pools = [{"metadata": {"name": "gpu"}, "status": {"conditions": [{"type": "Ready", "status": s}]}} for s in STATES]
+    api.on("GET", PODS, listed(waiting))
+    api.on("GET", EVENTS, listed(refusals[0]))
+    api.on("WATCH", EVENTS, Reply(events=[event("MODIFIED", refusals[1])], then="hang"))
+    api.on("GET", "/apis/karpenter.sh/v1/nodepools", *map(listed, pools))
+
+    with pytest.raises(NotReady, match=r"is not ready: No node pool offers the label famly"):
+        cluster.wait_ready("m", 600)
 
 
 def test_a_deployment_that_is_not_there_is_said_at_once(api: StubApi, cluster: KubernetesCluster) -> None:

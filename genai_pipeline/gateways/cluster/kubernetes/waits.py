@@ -28,7 +28,7 @@ LOG_LINES = 50
 class ReadyWait:
     """One wait for one Deployment or RayService.
 
-    `pools` lists the cluster's NodePools; it is called once a pod finds no node.
+    `pools` lists the cluster's NodePools. It is called for each refusal of the scheduler: pools fill and settle.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class ReadyWait:
         self._events: Watched | None = None
         self._list_pools = pools
         self._pools: list[dict[str, Any]] | None = None
-        self._pools_seen = False
+        self._refusal_seen = ""
         self._crashes, self._crash_log = 0, ""
 
     def wait(self, on_progress: Callable[[str], None]) -> dict[str, Any]:
@@ -65,8 +65,8 @@ class ReadyWait:
             elif self._objects.listed:
                 raise NotReady(f"There is no {self._kind} {self._name} to wait for.", "Apply it first.")
             self._watch_the_rest(found)
-            if found is not None and self._pools_seen and (progress.hopeless or self._deadline.over):
-                # The pools may have changed since they were first read.
+            if found is not None and self._refusal_seen and (progress.hopeless or self._deadline.over):
+                # The pools may have changed since they were last read.
                 self._look_at_pools()
                 progress = self._progress_of(found)
             if progress.hopeless or self._deadline.over:
@@ -90,12 +90,13 @@ class ReadyWait:
             # The log of each crash is read once. It may show a cause that no further start mends.
             crashed = [p for p in newest.pods if Evidence([p]).crashes]
             self._crashes, self._crash_log = newest.crashes, self._logs_of(crashed)
-        if not self._pools_seen and any(e.reason == "FailedScheduling" for e in seen.events):
+        refusal = next((f"{e.at} {e.message}" for e in reversed(seen.events) if e.reason == "FailedScheduling"), "")
+        if refusal and refusal != self._refusal_seen:
+            self._refusal_seen = refusal
             self._look_at_pools()
         return self._knowledge.readiness(found, replace(seen, logs=self._crash_log, pools=self._pools))
 
     def _look_at_pools(self) -> None:
-        self._pools_seen = True
         try:
             self._pools = self._list_pools()
         except GenaiError:
