@@ -11,6 +11,7 @@ from genai_pipeline.core.profile import Profile
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.cluster.abc import Cluster
 from genai_pipeline.gateways.metrics.abc import Metrics
+from genai_pipeline.gateways.metrics.amazon_workspace import WRITE, workspace_of
 from genai_pipeline.k8s.render import render_monitoring
 from genai_pipeline.k8s.templating import MANAGED_BY
 from genai_pipeline.observability.metrics_verified import GPU_SERIES
@@ -27,7 +28,8 @@ WITHOUT_PODS = (
     "Set DCGM_EXPORTER_KUBERNETES=true, as in deploy/observability/dcgm-exporter.yaml. Without it no figure of a GPU "
     "leads to a release."
 )
-REFUSED_WRITES = "The role of the account `prometheus` needs aps:RemoteWrite on the workspace. See its log."
+WRITER = "the account `prometheus`"
+ITS_LOG = "Its log has the words of the refusal."
 WRITTEN_TO = "prometheus_remote_storage_queue_highest_sent_timestamp_seconds"
 LOST = "sum by (url) (rate(prometheus_remote_storage_samples_failed_total[10m])) > 0"
 
@@ -49,7 +51,8 @@ def _asked(specs: Sequence[ModelSpec], profile: Profile, gateways: Gateways) -> 
     if metrics.query(selector("up", equals("namespace", profile.namespace))):
         yield Finding("ok", f"{url} has samples of namespace {profile.namespace}")
     elif gateways.cluster.list("Pod", MANAGED_BY):
-        yield Finding("fail", f"{url} has no sample of any pod in namespace {profile.namespace}", WRONG_RELEASE)
+        remedy = " ".join(filter(None, [_to_write_to(url or "", profile.region), WRONG_RELEASE]))
+        yield Finding("fail", f"{url} has no sample of any pod in namespace {profile.namespace}", remedy)
     else:
         yield Finding("ok", f"{url} answers. No pod runs in namespace {profile.namespace} yet")
     if any(spec.serving.gpu for spec in specs):
@@ -92,9 +95,17 @@ def _gpus(metrics: Metrics, namespace: str) -> Finding:
 def _remote_write(metrics: Metrics, profile: Profile) -> Iterator[Finding]:
     """Of a Prometheus that scrapes. A store of samples has none of these series unless it is written there, too."""
     lost = [labels.get("url", "?") for _, labels, _ in metrics.query(LOST)]
-    yield from (Finding("fail", f"{url} refuses samples, and they are lost", REFUSED_WRITES) for url in lost)
+    for url in lost:
+        remedy = " ".join(filter(None, [_to_write_to(url, profile.region), ITS_LOG]))
+        yield Finding("fail", f"{url} refuses samples, and they are lost", remedy)
     scrapes = metrics.query("prometheus_build_info")
     if profile.has_eks_nodes and scrapes and not metrics.query(WRITTEN_TO):
         what = "Prometheus scrapes, and writes nothing to Amazon Managed Prometheus: it has no remote write"
         remedy = "Add remoteWrite, as in deploy/observability/kube-prometheus-stack.yaml, if samples shall outlive it."
         yield Finding("warn", what, remedy)
+
+
+def _to_write_to(url: str, region: str) -> str:
+    """Return what a Prometheus needs to write to a workspace of AMP, or an empty text for another address."""
+    workspace = workspace_of(url)
+    return workspace.needs(WRITE, WRITER, region) if workspace else ""

@@ -27,6 +27,8 @@ _BEHIND = (
     "max by (instance, url) (prometheus_remote_storage_queue_highest_sent_timestamp_seconds)"
 )
 """Seconds by which a remote write is behind what was scraped. Without remote write there is none."""
+NOTHING_SENT_S = 1e9
+"""A remote write that has sent nothing yet says the time 0, so it is behind by the seconds since 1970."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +85,13 @@ def _samples_arrive(metrics: Metrics, live: Sequence[LiveEngine]) -> Verdict:
         return failed("samples_arrive", "There is no sample of any live engine.")
     behind = metrics.query(_BEHIND)
     rows += [{"what": f"remote write to {labels.get('url', '?')}", "age_s": round(v, 1)} for _, labels, v in behind]
-    late = [row["what"] for row in rows if row["age_s"] > LATEST_S]
+    late = [row["what"] + _never(row["age_s"]) for row in rows if row["age_s"] > LATEST_S]
     said = f"later than {LATEST_S} s: {', '.join(late)}." if late else f"Samples arrive within {LATEST_S} s."
     return judge("samples_arrive", not late, said, samples=rows)
+
+
+def _never(age_s: float) -> str:
+    return " (nothing was sent yet)" if age_s > NOTHING_SENT_S else ""
 
 
 def _rules_evaluated(metrics: Metrics, live: Sequence[LiveEngine]) -> Verdict:

@@ -56,27 +56,54 @@ class Prometheus:
         return [rule for group in groups for rule in group["rules"]]
 
 
+@dataclass(frozen=True)
+class Writing:
+    """What a Prometheus does with samples beside storing them.
+
+    `program`: another Prometheus than the one on PATH. `remote_write`: as its configuration has it. `sees_itself`: it
+    scrapes its own metrics. `is_written_to`: it takes remote writes.
+    """
+
+    program: str = "prometheus"
+    remote_write: Sequence[Mapping[str, Any]] = ()
+    sees_itself: bool = False
+    is_written_to: bool = False
+
+
 @contextmanager
 def running_prometheus(
-    folder: Path, targets: Sequence[Target], groups: Sequence[Mapping[str, Any]] = ()
+    folder: Path,
+    targets: Sequence[Target],
+    groups: Sequence[Mapping[str, Any]] = (),
+    writing: Writing = Writing(),
+    alertmanager: str = "",
 ) -> Iterator[Prometheus]:
-    """Scrape the targets and evaluate the groups every second, until the end of `with`."""
-    (folder / "rules.yml").write_text(yaml.safe_dump({"groups": list(groups)}))
+    """Scrape the targets and evaluate the groups every second, until the end of `with`.
+
+    Args:
+        alertmanager: host:port that alerts are sent to.
+    """
+    port = free_port()
+    own = [Target("prometheus", f"127.0.0.1:{port}", {})] if writing.sees_itself else []
     jobs: dict[str, list[dict[str, Any]]] = {}
-    for target in targets:
+    for target in [*targets, *own]:
         jobs.setdefault(target.job, []).append({"targets": [target.address], "labels": dict(target.labels)})
-    config = {
+    config: dict[str, Any] = {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
         "rule_files": ["rules.yml"],
         "scrape_configs": [{"job_name": job, "static_configs": given} for job, given in jobs.items()],
+        "remote_write": list(writing.remote_write),
     }
+    if alertmanager:
+        config["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}]}
+    folder.mkdir(exist_ok=True)
+    (folder / "rules.yml").write_text(yaml.safe_dump({"groups": list(groups)}))
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-    port = free_port()
     options = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
+    options += [f"--web.listen-address=127.0.0.1:{port}"]
+    options += ["--web.enable-remote-write-receiver"] if writing.is_written_to else []
     with (folder / "prometheus.log").open("wb") as log:
-        process = subprocess.Popen(
-            ["prometheus", *options, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log
-        )
+        process = subprocess.Popen([writing.program, *options], stdout=log, stderr=log)
     try:
         until_ready(f"http://127.0.0.1:{port}", process, folder / "prometheus.log")
         yield Prometheus(f"http://127.0.0.1:{port}")

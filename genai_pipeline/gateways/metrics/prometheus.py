@@ -30,7 +30,7 @@ from genai_pipeline.gateways.metrics.names import (
     STARTED,
     metrics_from,
 )
-from genai_pipeline.gateways.metrics.sigv4 import SigV4
+from genai_pipeline.gateways.metrics.prometheus_api import PrometheusApi
 
 _DCGM = {
     "xid_error": "DCGM_FI_DEV_XID_ERRORS",
@@ -43,8 +43,6 @@ RAY_LAG_S = 15
 """How old a figure may be when Prometheus reads it from a pod of Ray, whose processes report every 10 s."""
 
 
-REFUSALS = (401, 403)
-_WORKSPACE = re.compile(r"/workspaces/(?P<id>[^/]+)")
 _IN_CLUSTER = re.compile(r"^https?://(?P<service>[a-z][a-z0-9-]*)\.(?P<namespace>[a-z0-9-]+)[.:/]")
 _THROUGH_API = re.compile(r"/namespaces/(?P<namespace>[^/]+)/services/(?:https?:)?(?P<service>[^/:]+)")
 
@@ -80,12 +78,11 @@ class PrometheusMetrics(Metrics):
         labels_of: Callable[[str], Mapping[str, str]] = service_labels,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._url = url.rstrip("/")
+        self._api = PrometheusApi(url, auth, pause)
+        self._url = self._api.url
         self._labels_of = labels_of
         self._fresh_within_s = fresh_within_s
         self._pause = pause
-        self._auth = auth
-        self._client = httpx.Client(timeout=10, auth=auth, trust_env=False)
 
     def read(self, base_url: str) -> EngineMetrics:
         labels = self._labels_of(base_url)
@@ -150,48 +147,11 @@ class PrometheusMetrics(Metrics):
             "Does a PodMonitor or ServiceMonitor select the engine's pods?",
         )
 
-    def _refused(self, response: httpx.Response) -> EngineUnavailable:
-        remedy = "Check the credentials, and who may query that Prometheus."
-        workspace = _WORKSPACE.search(self._url)
-        if workspace and isinstance(self._auth, SigV4):
-            remedy = (
-                f"The role of this process needs aps:QueryMetrics on workspace {workspace['id']}. "
-                f"Requests are signed for region {self._auth.region} (AWS_REGION)."
-            )
-        return EngineUnavailable(f"{self._url} refused (HTTP {response.status_code}): {_words_of(response)}.", remedy)
-
     def _now(self) -> float:
-        return float(self._get("time()")["result"][0])
+        return float(self._api.ask("time()")["result"][0])
 
     def _query(self, promql: str, at: float | None = None) -> list[dict[str, Any]]:
-        return self._get(promql, at)["result"]
-
-    def _get(self, promql: str, at: float | None = None) -> dict[str, Any]:
-        fields = {"query": promql} | ({} if at is None else {"time": f"{at:.3f}"})
-        try:
-            response = self._client.post(f"{self._url}/api/v1/query", data=fields)
-            if response.status_code in REFUSALS:
-                raise self._refused(response)
-            body = response.json()
-            if body["status"] != "success":
-                raise EngineUnavailable(
-                    f"{self._url} refused {promql!r}: {body.get('error', body)}.", "Is it a Prometheus?"
-                )
-            return body["data"]
-        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
-            raise EngineUnavailable(
-                f"{self._url} did not answer as Prometheus does: {error!r}.", "Check GENAI_PROMETHEUS_URL."
-            ) from error
-
-
-def _words_of(response: httpx.Response) -> str:
-    """Return why a request was refused. AWS and proxies do not write it as Prometheus does."""
-    try:
-        body = response.json()
-    except ValueError:
-        return " ".join(response.text.split())[:200] or response.reason_phrase
-    said = (body.get(name) for name in ("message", "Message", "error")) if isinstance(body, dict) else ()
-    return next((str(words) for words in said if words), response.reason_phrase)
+        return self._api.ask(promql, at)["result"]
 
 
 def _measured_at(labels: Mapping[str, str]) -> str:

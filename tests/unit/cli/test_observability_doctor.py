@@ -22,6 +22,8 @@ from tests.fakes.world import EKS, FakeCluster, FakeHub
 PROFILE = replace(EKS, prometheus_url="http://prometheus", namespace="genai")
 SPEC = model_with_tools("name: tiny\nsource: {hub: a/b}\n", "tiny.yaml")
 WITH_GPU = SPEC.model_copy(update={"serving": SPEC.serving.model_copy(update={"gpu": Gpu(count=1)})})
+AMAZON = "https://aps-workspaces.eu-west-1.amazonaws.com/workspaces/ws-1"
+WRITTEN_TO = f"{AMAZON}/api/v1/remote_write"
 GPU_OF_POD = {"exported_namespace": "genai", "exported_pod": "tiny-1-x"}
 HEALTHY: Mapping[str, list[Mapping[str, str]]] = {
     "vector(1)": [{}],
@@ -60,9 +62,11 @@ def cluster() -> FakeCluster:
     return cluster
 
 
-def found(cluster: FakeCluster, answers: Mapping[str, Any] | None = None, spec: Any = WITH_GPU) -> list[Finding]:
+def found(
+    cluster: FakeCluster, answers: Mapping[str, Any] | None = None, spec: Any = WITH_GPU, url: str = "http://prometheus"
+) -> list[Finding]:
     gateways = Gateways(FakeHub(), MemoryStore(), cluster, None, None, Answering(answers or {}))  # type: ignore[arg-type]
-    return observability_findings([spec], PROFILE, gateways)
+    return observability_findings([spec], replace(PROFILE, prometheus_url=url), gateways)
 
 
 def bad(findings: list[Finding]) -> list[str]:
@@ -82,13 +86,22 @@ def test_healthy_metrics_have_no_findings(cluster: FakeCluster):
         ({"DCGM_FI_DEV_GPU_UTIL": [{"pod": "dcgm-exporter-x", "namespace": "genai"}]}, "DCGM_EXPORTER_KUBERNETES"),
         ({"DCGM_FI_DEV_GPU_UTIL": [{**GPU_OF_POD, "exported_namespace": "other"}]}, "DCGM_EXPORTER_KUBERNETES"),
         ({"prometheus_remote_storage_queue_highest": []}, "remoteWrite"),
-        ({"sum by (url)": [{"url": "https://aps"}]}, "aps:RemoteWrite"),
+        ({"sum by (url)": [{"url": WRITTEN_TO}]}, "aps:RemoteWrite on workspace ws-1 in region eu-west-1"),
+        ({"sum by (url)": [{"url": "https://mimir/api/v1/push"}]}, "log"),
     ],
 )
 def test_each_mistake_is_found(cluster: FakeCluster, answers: Mapping[str, Any], says: str):
     (only,) = bad(found(cluster, answers))
 
     assert says in only
+
+
+@pytest.mark.parametrize(("url", "to_write"), [(AMAZON, True), ("http://prometheus", False)])
+def test_where_no_sample_arrives_at_amazon_the_writer_may_be_refused(cluster: FakeCluster, url: str, to_write: bool):
+    (only,) = bad(found(cluster, {"up{": []}, url=url))
+
+    assert ("needs aps:RemoteWrite on workspace ws-1 in region eu-west-1." in only) == to_write
+    assert "podMonitorSelectorNilUsesHelmValues" in only
 
 
 def test_a_refusal_of_amazon_is_quoted_with_the_missing_action(cluster: FakeCluster):

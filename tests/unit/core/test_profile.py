@@ -98,7 +98,14 @@ def test_only_a_managed_prometheus_on_eks_is_asked_with_a_signature(name, url, s
     metrics = gateways_for(load(name, GENAI_PROMETHEUS_URL=url, AWS_REGION="eu-west-1")).metrics
 
     assert isinstance(metrics, PrometheusMetrics)
-    assert isinstance(metrics._client.auth, SigV4) == signed
+    assert isinstance(metrics._api.auth, SigV4) == signed
+
+
+def test_a_request_is_signed_for_the_region_of_the_workspace_and_not_of_the_cluster():
+    metrics = gateways_for(load("eks", GENAI_PROMETHEUS_URL=AMP, AWS_REGION="us-west-2")).metrics
+
+    assert isinstance(metrics, PrometheusMetrics)
+    assert metrics._api.auth.region == "eu-west-1"
 
 
 @pytest.fixture

@@ -50,3 +50,9 @@ def test_an_inhibition_names_an_alert_that_exists():
 
     assert re.findall(r'"(Genai\w+)"', " ".join(rule["source_matchers"])) == ["GenaiEngineUnseen"]
     assert "GenaiEngineUnseen" in {a.name for a in every_alert()}
+
+
+def test_prometheus_sends_again_what_amazon_throttles():
+    (write,) = values("kube-prometheus-stack")["prometheus"]["prometheusSpec"]["remoteWrite"]
+
+    assert write["queueConfig"]["retryOnRateLimit"] is True

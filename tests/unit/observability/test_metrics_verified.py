@@ -75,6 +75,14 @@ def test_each_fault_fails_its_check(check: str, begins: str, found: list[tuple[L
     assert outcomes(Answering(answers={begins: found}))[check] == "failed"
 
 
+def test_a_remote_write_that_has_sent_nothing_yet_is_not_called_decades_late():
+    answers = {"max by (instance) (prometheus_remote": [({"url": "https://aps"}, 1.8e9)]}
+    (verdict,) = [v for v in verify(Answering(answers=answers), LIVE) if v.check == "samples_arrive"]
+
+    assert not verdict.passed
+    assert "https://aps (nothing was sent yet)" in verdict.summary
+
+
 def test_rules_of_others_that_fail_are_not_ours():
     others = {"sum by (rule_group)": [({"rule_group": "/etc/rules.yml;kubernetes"}, 2.0)]}
 

@@ -1,0 +1,51 @@
+"""A Prometheus that signs for AWS: Debian's takes `sigv4` and sends without a signature.
+
+One on PATH from version 3 on, else one that `python -m tests.fakes.signing_prometheus` (part of `make cluster-build`)
+has built from its Go module: three minutes of processor time, once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+OLDEST_MAJOR = 3
+WITHOUT = "needs a Prometheus that signs: version 3 on PATH, or `make cluster-build`, which builds one with Go"
+_MODULE = Path(__file__).parent
+_PACKAGE = "github.com/prometheus/prometheus/cmd/prometheus"
+_VERSION = re.compile(r"version (\d+)\.")
+
+
+def signing_prometheus() -> str | None:
+    """Return a program that is there already."""
+    installed = shutil.which("prometheus")
+    if installed:
+        said = subprocess.run([installed, "--version"], capture_output=True, text=True, check=False)
+        version = _VERSION.search(f"{said.stdout}{said.stderr}")
+        if version and int(version[1]) >= OLDEST_MAJOR:
+            return installed
+    return str(_built()) if _built().exists() else None
+
+
+def build() -> str:
+    """Return a program; build it where there is none. Raises: CalledProcessError: Go could not build it."""
+    found = signing_prometheus()
+    if found is None:
+        _built().parent.mkdir(parents=True, exist_ok=True)
+        unfinished = _built().with_suffix(f".{os.getpid()}")
+        # Without discovery of clouds it has a third of its packages less.
+        command = ["go", "build", "-trimpath", "-tags=remove_all_sd", "-ldflags=-s -w", "-o", str(unfinished), _PACKAGE]
+        environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false"}
+        subprocess.run(command, cwd=_MODULE, env=environment, check=True)
+        found = str(unfinished.rename(_built()))
+    return found
+
+
+def _built() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    digest = hashlib.sha256((_MODULE / "go.sum").read_bytes()).hexdigest()[:16]
+    return Path(base) / "genai-pipeline" / "prometheus" / digest / "prometheus"
