@@ -25,7 +25,7 @@ from typing import Any
 from genai_pipeline.core.profile import LOCAL_PORTS, Profile
 from genai_pipeline.gateways import StoreKeys
 from genai_pipeline.local.ports import HOST
-from genai_pipeline.local.prometheus_server import program_of
+from genai_pipeline.local.prometheus_server import find_prometheus
 from genai_pipeline.local.state_files import write_private
 from genai_pipeline.resources.engines import Engines
 from genai_pipeline.resources.real_gateways import gateways_for
@@ -145,7 +145,7 @@ def addresses(ports: Mapping[str, int], env: Mapping[str, str]) -> dict[str, str
 
 def _of_prometheus(ports: Mapping[str, int], env: Mapping[str, str]) -> dict[str, str]:
     """The address of the installation's Prometheus, where one is started."""
-    return {"prometheus_url": _url(ports["prometheus"])} if program_of(env) else {}
+    return {"prometheus_url": _url(ports["prometheus"])} if find_prometheus(env).program else {}
 
 
 def export_lines(environment: Mapping[str, str]) -> str:

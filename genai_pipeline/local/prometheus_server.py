@@ -40,27 +40,22 @@ INSTALL = "Install Prometheus (Debian: apt-get install prometheus), then run `ge
 
 @dataclass(frozen=True)
 class FoundPrometheus:
-    """What there is on PATH. `says` describes it. `remedy` is empty where the user need not do anything."""
+    """What there is on PATH. `program` is what `genai up` starts. Without a `remedy` the user need not do anything."""
 
     program: str | None
     says: str
     remedy: str = ""
 
 
-def program_of(env: Mapping[str, str]) -> str | None:
-    """Return the program to start, or None without one, or where the user has a Prometheus elsewhere."""
-    return None if env.get(GIVEN_BY_USER) else shutil.which(PROMETHEUS, path=env.get("PATH", ""))
-
-
 def find_prometheus(env: Mapping[str, str]) -> FoundPrometheus:
-    """Ask the program that `genai up` would start for its version.
+    """Decide whether there is a Prometheus to start: the one place that `genai up`, status and doctor ask.
 
     Args:
         env: the user's environment.
     """
     if url := env.get(GIVEN_BY_USER):
         return FoundPrometheus(None, f"Metrics are read from the Prometheus at {url} ({GIVEN_BY_USER}).")
-    program = program_of(env)
+    program = shutil.which(PROMETHEUS, path=env.get("PATH", ""))
     if program is None:
         return FoundPrometheus(None, f"No Prometheus is on PATH. {WITHOUT}", INSTALL)
     said = _version_of(program)

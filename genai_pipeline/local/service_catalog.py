@@ -18,7 +18,7 @@ from genai_pipeline.local.prometheus_server import (
     GO_MEMORY,
     PROMETHEUS,
     digest_of,
-    program_of,
+    find_prometheus,
     prometheus_command,
     prometheus_files,
 )
@@ -93,7 +93,7 @@ def _prometheus(
     installation: Installation, make: _Maker, ports: Mapping[str, int], env: Mapping[str, str]
 ) -> list[Service]:
     """Return the Prometheus, where one is installed. It is started again when the gates of a model file change."""
-    program = program_of(env)
+    program = find_prometheus(env).program
     if program is None:
         return []
     home = installation.home

@@ -15,7 +15,7 @@ from genai_pipeline.core.profile import LOCAL_PORTS, Profile
 from genai_pipeline.gateways.dagster_api import DagsterApi
 from genai_pipeline.local.installation import Installation
 from genai_pipeline.local.ports import free_port, is_free
-from genai_pipeline.local.prometheus_server import PROMETHEUS, program_of
+from genai_pipeline.local.prometheus_server import PROMETHEUS, find_prometheus
 from genai_pipeline.local.service_catalog import SERVICES
 from genai_pipeline.local.stop import processes_of, stop_services
 from genai_pipeline.local.supervision.supervisor import Supervisor
@@ -23,7 +23,7 @@ from tests.fakes.model_texts import TOOLS
 from tests.fakes.prometheus import Prometheus
 
 pytestmark = pytest.mark.long
-EXPECTED = set(SERVICES) - (set() if program_of(os.environ) else {PROMETHEUS})
+EXPECTED = set(SERVICES) - (set() if find_prometheus(os.environ).program else {PROMETHEUS})
 
 PAUSED = "name: tiny\nsource: {hub: genai-demo/weather-agent}\nrollout: {paused: true}\n" + TOOLS
 

@@ -15,14 +15,16 @@ from typing import Any
 import pytest
 
 from genai_pipeline.core.errors import EngineUnavailable
-from genai_pipeline.core.profile import Profile
+from genai_pipeline.core.profile import LOCAL_PORTS, Profile
 from genai_pipeline.core.release import Release
 from genai_pipeline.gateways.metrics.abc import EngineMetrics, Metrics
 from genai_pipeline.gateways.metrics.laptop_metrics import MetricsOfOneMachine
 from genai_pipeline.gateways.metrics.prometheus import PrometheusMetrics
 from genai_pipeline.k8s.render import render_engine, render_monitoring
+from genai_pipeline.local.installation import Installation
 from genai_pipeline.local.ports import free_port
-from genai_pipeline.local.prometheus_server import find_prometheus, prometheus_command, prometheus_files
+from genai_pipeline.local.prometheus_server import PROMETHEUS, find_prometheus, prometheus_command, prometheus_files
+from genai_pipeline.local.service_catalog import services
 from genai_pipeline.observability.exporter_site import json_page, serving
 from genai_pipeline.observability.scrape_targets import targets_of
 from tests.fakes import simulated_exporters as simulated
@@ -128,6 +130,20 @@ def test_a_program_that_cannot_be_used_has_a_remedy(tmp_path: Path, says: str):
 
     assert found.program is None
     assert found.remedy
+
+
+@pytest.mark.parametrize(
+    ("says", "starts"),
+    [("prometheus, version 2.15.2 (branch: x)", False), ("prometheus, version 3.5.0 (branch: x)", True)],
+)
+def test_genai_up_starts_the_program_that_status_calls_used_and_no_other(tmp_path: Path, says: str, starts: bool):
+    env, installation = program(tmp_path, says), Installation(tmp_path / "h")
+
+    installation.write_addresses(LOCAL_PORTS, env)
+    started = [service.name for service in services(installation, LOCAL_PORTS, env)]
+
+    assert (PROMETHEUS in started) == starts
+    assert ("prometheus_url" in installation.local_json.read_text()) == starts
 
 
 def test_without_a_program_status_says_what_follows():
