@@ -102,10 +102,9 @@ cluster: $(STAMP) ## start that Kubernetes: for root with a real node, else with
 	@$(BIN)/python -m tests.cluster.machine up
 
 .PHONY: cluster-build
-cluster-build: $(STAMP) ## only build what it needs: 25 minutes of processor time the first time
+cluster-build: $(STAMP) ## only build what it needs: 20 minutes of processor time the first time
 	@$(BIN)/python -m tests.cluster.life.images
 	@$(BIN)/python -m tests.cluster.machine build
-	-@$(BIN)/python -m tests.fakes.signing_prometheus
 
 .PHONY: cluster-down
 cluster-down: ## stop it, and remove every trace

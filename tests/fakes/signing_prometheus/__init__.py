@@ -1,7 +1,7 @@
 """A Prometheus that signs for AWS: Debian's takes `sigv4` and sends without a signature.
 
-One on PATH from version 3 on, else one that `python -m tests.fakes.signing_prometheus` (part of `make cluster-build`)
-has built from its Go module: three minutes of processor time, once.
+One on PATH from version 3 on, else one that `python -m tests.fakes.signing_prometheus` has built from its Go module:
+three minutes of processor time, once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import subprocess
 from pathlib import Path
 
 OLDEST_MAJOR = 3
-WITHOUT = "needs a Prometheus that signs: version 3 on PATH, or `make cluster-build`, which builds one with Go"
+WITHOUT = "needs version 3 on PATH, or what `python -m tests.fakes.signing_prometheus` builds with Go"
 _MODULE = Path(__file__).parent
 _PACKAGE = "github.com/prometheus/prometheus/cmd/prometheus"
 _VERSION = re.compile(r"version (\d+)\.")

@@ -97,7 +97,7 @@ def queue() -> dict[str, Any]:
 
 
 @pytest.fixture(
-    scope="module", params=["by a proxy that signs", pytest.param("by Prometheus itself", marks=pytest.mark.long)]
+    scope="module", params=["by a proxy that signs", pytest.param("by Prometheus itself", marks=pytest.mark.nightly)]
 )
 def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Written]:
     """All workspaces at once, so that one start serves every test."""
