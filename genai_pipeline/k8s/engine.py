@@ -224,10 +224,16 @@ def _store(serving: Serving, profile: Profile) -> dict[str, str]:
 
 
 def _threads(serving: Serving, profile: Profile) -> dict[str, str]:
-    """Let the engine compute in its scheduler's process; without this vLLM starts a process for it even on a CPU."""
-    if serving.gpu or not profile.engine_threads:
+    """Return how an engine without a GPU computes: in its scheduler's process, on as many threads as it has cores.
+
+    By itself vLLM binds each engine of a node to the same cores, so that a candidate would compute on those of the live
+    release. Source: vLLM documentation, "CPU - Runtime environment variables".
+    """
+    if serving.gpu:
         return {}
-    return {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": str(profile.engine_threads)}
+    threads = profile.engine_threads or max(1, int(serving.resources.cpu))
+    unbound = {} if profile.engine_threads else {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    return {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": str(threads), **unbound}
 
 
 def _refuse_secrets(env: Mapping[str, EnvValue]) -> None:

@@ -12,12 +12,6 @@ from tests.cluster.life.image_cache import PROJECT
 from tests.cluster.life.surroundings import HUB_FOLDER, REPOSITORY
 
 MODEL = "weather"
-TWO_ENGINES_ON_TWO_CORES = {
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-    "OMP_NUM_THREADS": "1",
-}
-"""By itself vLLM binds each engine to the first core, and starts one process more."""
 
 
 def model_file() -> dict[str, Any]:
@@ -27,8 +21,8 @@ def model_file() -> dict[str, Any]:
     resting connections that outlasts the seconds for which such a machine keeps an engine from its requests.
     """
     model = yaml.safe_load((PROJECT / "models" / "weather.yaml").read_text())
-    env = {"VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "20", **TWO_ENGINES_ON_TWO_CORES}
-    model["serving"] |= {"env": model["serving"].get("env", {}) | env, "startup_deadline_s": 1200}
+    model["serving"]["env"]["VLLM_HTTP_TIMEOUT_KEEP_ALIVE"] = "20"
+    model["serving"]["startup_deadline_s"] = 1200
     model["serving"] |= {"image": "localhost/vllm-cpu:1", "resources": {"cpu": 0.5, "memory_gib": 4}}
     model["gates"]["serving"] |= {"ttft_p95_ms": 20_000, "min_tokens_per_s": 5}
     model["gates"]["agent"]["latency_p95_s"] = 60

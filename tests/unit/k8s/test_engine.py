@@ -89,9 +89,16 @@ def test_engines_without_a_gpu_compute_in_one_process_on_the_profiles_threads():
 
     assert one_process.items() <= engine.engine_env(model().serving, local).items()
     assert not one_process.keys() & engine.engine_env(model("{gpu: {}}").serving, local).keys()
-    assert not one_process.keys() & engine.engine_env(model().serving, EKS).keys()
     said = engine.engine_env(model('{env: {OMP_NUM_THREADS: "1"}}').serving, local)
     assert said["OMP_NUM_THREADS"] == "1"
+
+
+def test_engines_of_one_node_are_bound_to_no_cores_and_take_the_threads_that_they_ask_for():
+    engines_of_a_pod = {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "6"}
+
+    assert engines_of_a_pod.items() <= engine.engine_env(model("{resources: {cpu: 6.5}}").serving, EKS).items()
+    assert engine.engine_env(model("{resources: {cpu: 0.5}}").serving, EKS)["OMP_NUM_THREADS"] == "1"
+    assert not engines_of_a_pod.keys() & engine.engine_env(model("{gpu: {}}").serving, EKS).keys()
 
 
 def test_no_flag_is_given_twice():
