@@ -17,6 +17,7 @@ def capacity(context: ReleaseContext, rollout: RolloutResource) -> AssetResult:
 
     engines, spec, release = rollout.engines(), context.spec, context.release
     standing = standing_of(context.record, engines.records(), engines.candidates())
+    engines.candidates().refuse_unknown(spec, release)
     found = survey(engines.gateways, engines.profile, spec, release, standing.live)
     plan = plan_capacity(
         spec,

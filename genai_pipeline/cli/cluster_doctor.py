@@ -20,6 +20,7 @@ from genai_pipeline.core.release import Release
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.cluster.abc import Cluster
 from genai_pipeline.gateways.cluster.pods import Object
+from genai_pipeline.k8s.engine_autoscaler import refuse_unscalable
 from genai_pipeline.k8s.placement import gpu_in_words
 from genai_pipeline.k8s.render import render_engine, render_platform
 from genai_pipeline.rollout.pools.instance_types import UNKNOWN
@@ -41,6 +42,7 @@ def cluster_findings(profile: Profile, env: Mapping[str, str], models: Path, gat
         _cluster(profile, gateways),
         *gpu_findings(files.specs, profile, gateways.cluster),
         *ray_findings(files.specs, profile, gateways.cluster),
+        *keda_findings(files.specs, profile, gateways.cluster),
         *_store(profile, gateways),
         *pods_store_findings(profile, env),
         *agent_key_findings(profile, env),
@@ -101,6 +103,20 @@ def ray_findings(specs: Sequence[ModelSpec], profile: Profile, cluster: Cluster)
     found = _tried(f"{names}: the cluster would take a RayService", lambda: first.refuse_unknown(objects), ROLE_REMEDY)
     alone = [] if profile.ray_redis else [Finding("warn", f"{names}: {HEAD_IS_ALONE}")]
     return [found, *alone]
+
+
+def keda_findings(specs: Sequence[ModelSpec], profile: Profile, cluster: Cluster) -> list[Finding]:
+    """Look for KEDA, and for a Prometheus that it can ask, where plain vLLM has more replicas at most than at least."""
+    asking = [spec for spec in specs if spec.serving.engine == "vllm" and spec.serving.scales]
+    if not asking:
+        return []
+    release, names = Release.of(asking[0], "0" * 40), ", ".join(spec.name for spec in asking)
+
+    def ask() -> None:
+        refuse_unscalable(asking[0].serving, profile)
+        workload_of(cluster, release).refuse_unknown(render_engine(asking[0], release, profile))
+
+    return [_tried(f"{names}: the cluster would take a ScaledObject", ask, ROLE_REMEDY)]
 
 
 def _store(profile: Profile, gateways: Gateways) -> list[Finding]:

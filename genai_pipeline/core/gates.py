@@ -25,7 +25,7 @@ class ServingGates(Section):
     percentile."""
     scale_out: bool = False
     """Also holds a load that asks for one more replica until it serves, and reports the time. A node may be bought for
-    it. Only for `engine: ray` with `replicas.max` above `replicas.min`."""
+    it. Only with `replicas.max` above `replicas.min`."""
     ttft_p95_ms: PositiveFloat = 800
     """Most milliseconds to the first token, 95th percentile."""
     latency_p95_ms: PositiveFloat | None = None

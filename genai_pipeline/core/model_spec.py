@@ -152,7 +152,7 @@ class Serving(Section):
     """How a release is served. Every change of this section is a new release of the same revision."""
 
     engine: EngineName = "vllm"
-    """`vllm` is vLLM's own server. `ray` runs vLLM's server as replicas of Ray Serve, which can scale by itself."""
+    """`vllm` is vLLM's own server. `ray` runs vLLM's server as replicas of Ray Serve, which scales by itself."""
     weights: Literal["stream", "mount"] = "stream"
     """`stream` reads the weights from S3. `mount` reads them through the CSI driver of Mountpoint for S3."""
     image: str = "vllm/vllm-openai:v0.33.0"
@@ -181,8 +181,8 @@ class Serving(Section):
 
     @property
     def scales(self) -> bool:
-        """Return whether the engine may add replicas by itself."""
-        return self.engine == "ray" and self.replicas.max > self.replicas.min
+        """Return whether an autoscaler may add replicas: Ray's own, or for plain vLLM one beside it."""
+        return self.replicas.max > self.replicas.min
 
     @property
     def hashed(self) -> dict[str, Any]:

@@ -14,6 +14,8 @@ TOOL_ARGS = ("enable-auto-tool-choice", "tool-call-parser")
 """Without both vLLM answers 400 to a request with tools. Source: vLLM documentation, "Tool Calling"."""
 CHAT_ARGS = (*TOOL_ARGS, "tool-parser-plugin", "reasoning-parser", "reasoning-parser-plugin")
 """They read a chat answer, which no other task has."""
+LONGEST_DELAY_S = 3600
+"""Source: Kubernetes API reference, HorizontalPodAutoscaler v2, `stabilizationWindowSeconds`."""
 _RUNNERS = {True: "generate", False: "pooling"}
 _GATE_OF = {
     "candidate.tool_call_parsed": "check_tokens",
@@ -77,8 +79,19 @@ def contradictions(spec: ModelSpec) -> Iterator[tuple[Place, str]]:
     if spec.gates.serving.scale_out and not spec.serving.scales:
         yield (
             ("gates", "serving", "scale_out"),
-            "the engine adds no replicas. Write `engine: ray` and a `replicas.max` above `replicas.min`, or remove it.",
+            "the engine adds no replicas. Write a `replicas.max` above `replicas.min`, or remove it.",
         )
+    yield from _of_delays(spec.serving)
+
+
+def _of_delays(serving: Serving) -> Iterator[tuple[Place, str]]:
+    """Refuse delays of plain vLLM that its autoscaler does not take; Ray's own takes any."""
+    if serving.engine != "vllm" or not serving.scales:
+        return
+    for field in ("upscale_delay_s", "downscale_delay_s"):
+        if getattr(serving.replicas, field) > LONGEST_DELAY_S:
+            why = f"Kubernetes scales after {LONGEST_DELAY_S} s at the latest. Write no more than that."
+            yield ("serving", "replicas", field), why
 
 
 def _of_agent(spec: ModelSpec) -> Iterator[tuple[Place, str]]:

@@ -21,6 +21,7 @@ class Release:
         task: what its endpoint is asked.
         engine: what serves it. It is part of `config_hash`.
         mounts_weights: whether its pods read the weights from a volume of its own.
+        scales: whether an autoscaler beside the engine chooses the number of its replicas; Ray has its own.
         shared_workers: the most pods that it may have, where several hold one replica together; 0 elsewhere.
     """
 
@@ -31,6 +32,7 @@ class Release:
     task: Task
     engine: EngineName = "vllm"
     mounts_weights: bool = False
+    scales: bool = False
     shared_workers: int = 0
 
     @classmethod
@@ -39,7 +41,10 @@ class Release:
         mounts = serving.weights == "mount"
         each = workers_per_replica(serving)
         shared = serving.replicas.max * each if each > 1 else 0
-        return cls(spec.name, revision, spec.config_hash, spec.has_agent, spec.task, serving.engine, mounts, shared)
+        scales = serving.engine == "vllm" and serving.scales
+        return cls(
+            spec.name, revision, spec.config_hash, spec.has_agent, spec.task, serving.engine, mounts, scales, shared
+        )
 
     @property
     def id(self) -> str:

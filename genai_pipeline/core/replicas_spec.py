@@ -34,16 +34,16 @@ REPLICA_NAMES: Mapping[str, str] = {
 
 
 class Replicas(Section):
-    """How many replicas serve, and how an engine with an autoscaler scales them (names as in Ray Serve)."""
+    """How many replicas serve, and when an autoscaler adds or removes one (names as in Ray Serve)."""
 
     FORMER = REPLICA_NAMES
 
     min: PositiveInt = 1
     """Fewest replicas."""
     max: PositiveInt = 1
-    """Most replicas. Only `engine: ray` adds replicas by itself."""
+    """Most replicas. Above `min` they follow the load: by Ray itself, or by KEDA with `engine: vllm`."""
     target_ongoing_requests: PositiveInt = 20
-    """Requests per replica that the autoscaler aims for."""
+    """Requests per replica, running or waiting, that the autoscaler aims for."""
     upscale_delay_s: PositiveInt = 30
     """Seconds of more load before replicas are added."""
     downscale_delay_s: PositiveInt = 600

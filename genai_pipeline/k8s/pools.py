@@ -29,11 +29,12 @@ def pool_values(profile: Profile, specs: Sequence[ModelSpec]) -> dict[str, Any]:
 def gpu_limit(specs: Sequence[ModelSpec]) -> int:
     """GPUs of the pool: every model at its most replicas, and the largest rollout beside them.
 
-    A node counts with all its GPUs, used or not. Below two nodes every surge would wait for ever.
+    m/capacity asks for the most replicas of a candidate, too. A node counts with all its GPUs, used or not. Below two
+    nodes every surge would wait for ever.
     """
     served = [(_gpus_of_replica(s.serving), s.serving.replicas) for s in specs if s.serving.gpu]
     peak = sum(gpus * replicas.max for gpus, replicas in served)
-    surge = max((gpus * replicas.min for gpus, replicas in served), default=0)
+    surge = max((gpus * replicas.max for gpus, replicas in served), default=0)
     return max(2, peak + surge)
 
 

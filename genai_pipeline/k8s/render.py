@@ -16,7 +16,7 @@ from genai_pipeline.core.model_spec import EngineName, ModelSpec, Serving
 from genai_pipeline.core.profile import LOCAL_KEYS_SECRET, Profile
 from genai_pipeline.core.release import Release
 from genai_pipeline.gateways.inference.task_endpoint import endpoint_of
-from genai_pipeline.k8s import engine, ray_service
+from genai_pipeline.k8s import engine, engine_autoscaler, ray_service
 from genai_pipeline.k8s.agent import STORE_ACCESS, agent_values, binds_callers, image_name, own_image, package_version
 from genai_pipeline.k8s.engine import ENGINE_PORT, loaded_from, release_alias, weights_url
 from genai_pipeline.k8s.network import AGENT_PORT, CHAT_PORT, network_values
@@ -75,6 +75,7 @@ OPTIONAL_KINDS: Mapping[str, str] = {
     "NodeClass": "EKS Auto Mode",
     "PodMonitor": "the Prometheus operator",
     "RayService": "KubeRay",
+    **dict.fromkeys(engine_autoscaler.SCALER_KINDS, "KEDA"),
 }
 """Kinds that a cluster may lack, and who brings them. A step that finds one absent skips it by name."""
 
@@ -118,6 +119,8 @@ def render_monitoring(profile: Profile) -> Objects:
 def render_engine(spec: ModelSpec, release: Release, profile: Profile, replicas: int | None = None) -> Objects:
     """Deployment or RayService of a release's engine first, then its Service and what else belongs to it.
 
+    A Deployment that an autoscaler scales names no number of replicas.
+
     Raises: Refused: a credential in serving.env, or weights to be mounted where they cannot be.
     """
     engine.refuse_unmountable(spec.serving, profile)
@@ -130,10 +133,13 @@ def render_engine(spec: ModelSpec, release: Release, profile: Profile, replicas:
         values |= {
             "ray": False,
             "replicas": spec.serving.replicas.min if replicas is None else replicas,
+            "bounds": None,
             "engine_args": engine.engine_args(spec.serving, release, profile),
             "env": engine.engine_env(spec.serving, profile),
-        }
+        } | engine_autoscaler.scaling_values(spec.serving, release, profile)
         objects = render_template("engine_deployment.yaml", profile, release, **values)
+        if values["bounds"]:
+            objects += render_template("engine_autoscaler.yaml", profile, release, **values)
     workload, *others = objects
     weights = _weights_volume(release, profile) if spec.serving.weights == "mount" else []
     return [workload, *_release_service(release, profile, "engine"), *others, *weights]

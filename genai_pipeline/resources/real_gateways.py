@@ -16,8 +16,6 @@ from genai_pipeline.gateways.metrics.abc import Metrics
 from genai_pipeline.gateways.webhook.abc import Webhook
 from genai_pipeline.k8s.templating import MANAGED_BY
 
-MANAGED_PROMETHEUS = "aps-workspaces."
-
 
 @cache
 def gateways_for(profile: Profile, keys: StoreKeys | None = None) -> Gateways:
@@ -79,12 +77,12 @@ def _metrics(profile: Profile, cluster: Cluster) -> Metrics:
 
     if profile.prometheus_url is None:
         return EngineMetricsReader()
+    from genai_pipeline.gateways.metrics.amazon_workspace import signing_region
     from genai_pipeline.gateways.metrics.prometheus import PrometheusMetrics
     from genai_pipeline.gateways.metrics.sigv4 import SigV4
 
-    # Another Prometheus on EKS takes no signature, and a proxy before it might refuse an Authorization header.
-    signed = profile.name == "eks" and MANAGED_PROMETHEUS in profile.prometheus_url
-    auth = SigV4(_region_of(profile.prometheus_url) or profile.region) if signed else None
+    region = signing_region(profile)
+    auth = SigV4(region) if region else None
     labels_of = labels_by_endpoint(cluster)
     prometheus = PrometheusMetrics(profile.prometheus_url, auth=auth, labels_of=labels_of)
     if profile.name != "local":
@@ -99,14 +97,6 @@ def _metrics(profile: Profile, cluster: Cluster) -> Metrics:
         return len(cluster.list("Pod", service["spec"]["selector"])) if service else 0
 
     return MetricsOfOneMachine(profile.prometheus_url, EngineMetricsReader(), prometheus, pods_behind)
-
-
-def _region_of(url: str) -> str | None:
-    """A workspace may be in another region than the cluster, and AWS takes only signatures for its own."""
-    from genai_pipeline.gateways.metrics.amazon_workspace import workspace_of
-
-    workspace = workspace_of(url)
-    return workspace.region if workspace else None
 
 
 def _aws(profile: Profile) -> Aws | None:

@@ -17,6 +17,7 @@ from genai_pipeline.core.errors import NotReady, Refused
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
 from genai_pipeline.gateways.cluster.kubernetes.kubernetes_cluster import KubernetesCluster
+from genai_pipeline.k8s.engine_autoscaler import SCALER_KINDS
 from genai_pipeline.k8s.render import (
     render_agent,
     render_chat_ui,
@@ -48,6 +49,8 @@ serving:
 RELEASE = Release.of(SPEC, "a" * 40)
 RAY = model_with_tools("name: scaled\nsource: {hub: a/b}\nserving: {engine: ray}\n", "f")
 ON_RAY = Release.of(RAY, "a" * 40)
+FOLLOWS = model_with_tools("name: follows\nsource: {hub: a/b}\nserving: {replicas: {max: 3}}\n", "f")
+FOLLOWS_ITS_LOAD = Release.of(FOLLOWS, "a" * 40)
 WITH_VOLUME = Release.of(MOUNTED, "a" * 40)
 ACCOUNT = "genai-pipeline"
 
@@ -101,6 +104,7 @@ def baseline(world: World) -> list[Object]:
         *render_store_access(profile, "key", "secret"),
         *render_engine(SPEC, RELEASE, profile),
         *render_engine(RAY, ON_RAY, profile),
+        *(o for o in render_engine(FOLLOWS, FOLLOWS_ITS_LOAD, profile) if o["kind"] in SCALER_KINDS),
         *render_agent(SPEC, RELEASE, profile, "http://engine"),
         *render_stable(RELEASE, profile, "engine"),
         *render_stable(RELEASE, profile, "agent"),
@@ -181,6 +185,34 @@ def delete_a_service_that_lingers(world: World) -> None:
     finally:
         kubectl(world.admin, "patch", "service", "chat-ui", "-n", world.namespace, "--type=merge", "-p", released)
         world.remove("service", "chat-ui")
+
+
+def delete_what_lingers(kind: str) -> Operation:
+    """An object of KEDA's stays until KEDA's operator lets it go."""
+
+    def do(world: World) -> None:
+        found = next(o for o in baseline(world) if o["kind"] == kind)
+        who = (kind.lower(), found["metadata"]["name"], "-n", world.namespace, "--type=merge", "-p")
+        world.cluster.apply([found])
+        kubectl(world.admin, "patch", *who, json.dumps({"metadata": {"finalizers": ["example.com/held"]}}))
+        try:
+            with pytest.raises(NotReady):
+                world.cluster.delete(kind, found["metadata"]["name"], 2)
+        finally:
+            kubectl(world.admin, "patch", *who, json.dumps({"metadata": {"finalizers": None}}))
+
+    return do
+
+
+def uses_of_keda(kind: str, resource: str) -> dict[tuple[str, str], Operation]:
+    return {
+        (resource, "get"): lambda w: w.cluster.get(kind, FOLLOWS_ITS_LOAD.object_name),
+        (resource, "list"): delete_what_lingers(kind),
+        (resource, "watch"): delete_what_lingers(kind),
+        (resource, "create"): apply(kind, anew=True),
+        (resource, "patch"): apply(kind),
+        (resource, "delete"): lambda w: w.cluster.delete(kind, FOLLOWS_ITS_LOAD.object_name, None),
+    }
 
 
 def read_logs(world: World) -> None:
@@ -293,6 +325,8 @@ USES: dict[tuple[str, str], Operation] = {
     ("rayservices", "create"): apply("RayService", anew=True),
     ("rayservices", "patch"): apply("RayService"),
     ("rayservices", "delete"): delete_the_engine_on_ray,
+    **uses_of_keda("ScaledObject", "scaledobjects"),
+    **uses_of_keda("TriggerAuthentication", "triggerauthentications"),
     ("persistentvolumes", "list"): make_and_remove("PersistentVolume"),
     ("persistentvolumes", "watch"): make_and_remove("PersistentVolume"),
     ("persistentvolumes", "create"): make_and_remove("PersistentVolume"),

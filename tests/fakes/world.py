@@ -147,6 +147,8 @@ class FakeCluster(Cluster):
         live = self.objects.get((kind, name))
         if live is None:
             return [Difference(kind, name, "metadata.name", name, None)]
+        if kind == "Deployment":  # whose number somebody else may own
+            wanted["spec"].setdefault("replicas", live["spec"]["replicas"])
         return [Difference(kind, name, *found) for found in differences(live, wanted)]
 
     def events(self, kind: str, name: str) -> list[ClusterEvent]:

@@ -35,6 +35,7 @@ def look_at_room(spec: ModelSpec, release: Release, engines: Engines, specs: Seq
         lines.append(PlanLine.of_error(error, "what is live. The lines below assume that nothing is"))
         standing, earlier = Standing(), []
     try:
+        engines.candidates().refuse_unknown(spec, release)
         pools = _pools(engines.profile, specs)
         found = survey(engines.gateways, engines.profile, spec, release, standing.live, pools)
         plan = plan_capacity(spec, found, standing, lambda: expected_downtime(spec, earlier))
@@ -55,7 +56,12 @@ def _asked_for(spec: ModelSpec, profile: Profile) -> str:
     each = f"{serving.resources.cpu:g} CPU, {serving.resources.memory_gib:g} GiB"
     if serving.gpu:
         each = f"{gpu_in_words(serving.gpu, profile)}, {each}"
-    return f"A release needs {serving.replicas.min} × ({each}){', and an agent' if spec.has_agent else ''}."
+    return f"A release needs {_replicas(spec)} × ({each}){', and an agent' if spec.has_agent else ''}."
+
+
+def _replicas(spec: ModelSpec) -> str:
+    few, most = spec.serving.replicas.min, spec.serving.replicas.max
+    return f"{few} to {most}" if spec.serving.scales else str(few)
 
 
 def _standing(spec: ModelSpec, release: Release, engines: Engines) -> tuple[Standing, list[Record]]:
@@ -72,7 +78,8 @@ def _cost(spec: ModelSpec, plan: CapacityPlan, standing: Standing, earlier: Sequ
     each, replicas = plan.price.usd_per_hour, spec.serving.replicas.min
     said = any(plan.price.source in verdict.summary for verdict in plan.verdicts)
     source = "" if said else f" ({plan.price.source})"
-    lines = [PlanLine("ok", f"It costs {each * replicas:.2f} USD per hour while it serves{source}.")]
+    most = f" to {each * spec.serving.replicas.max:.2f}" if spec.serving.scales else ""
+    lines = [PlanLine("ok", f"It costs {each * replicas:.2f}{most} USD per hour while it serves{source}.")]
     if standing.live and plan.strategy == "blue_green":
         proof = expected_downtime(spec, earlier)
         minutes = proof.minutes + spec.rollout.watch_minutes

@@ -4,7 +4,7 @@ The table takes the place of `kubernetes.dynamic`. Its discovery costs each proc
 eight API groups (measured), and more where there are more groups. A rollout has some nine processes and may make 60
 calls in all.
 
-Source: Kubernetes API reference 1.34; Karpenter, KubeRay and Prometheus operator for their kinds.
+Source: Kubernetes API reference 1.34; Karpenter, KubeRay, KEDA and Prometheus operator for their kinds.
 """
 
 from __future__ import annotations
@@ -100,6 +100,8 @@ KINDS: Mapping[str, Kind] = {
     "NodeClass": Kind("eks.amazonaws.com", "v1", "nodeclasses", namespaced=False),
     "RayJob": Kind("ray.io", "v1", "rayjobs", has_pods=True),
     "RayService": Kind("ray.io", "v1", "rayservices", has_pods=True),
+    "ScaledObject": Kind("keda.sh", "v1alpha1", "scaledobjects"),
+    "TriggerAuthentication": Kind("keda.sh", "v1alpha1", "triggerauthentications"),
     "PodMonitor": Kind("monitoring.coreos.com", "v1", "podmonitors"),
     "ServiceMonitor": Kind("monitoring.coreos.com", "v1", "servicemonitors"),
 }

@@ -101,6 +101,15 @@ class PodGroup:
 
 
 HEAD = "head"
+FEWEST_REPLICAS = "genai-pipeline/fewest-replicas"
+MOST_REPLICAS = "genai-pipeline/most-replicas"
+"""Annotations of a Deployment whose number of replicas an autoscaler chooses: the bounds of the number."""
+
+
+def bound_of(deployment: Object, annotation: str) -> int | None:
+    """Return one of the two bounds, or None for a Deployment that names its number of replicas itself."""
+    said = (deployment["metadata"].get("annotations") or {}).get(annotation)
+    return int(said) if said else None
 
 
 def pod_groups(workload: Object) -> list[PodGroup]:
@@ -110,7 +119,8 @@ def pod_groups(workload: Object) -> list[PodGroup]:
     """
     spec = workload["spec"]
     if "rayClusterConfig" not in spec:
-        return [PodGroup("", spec["template"], spec.get("replicas", 1))]
+        most = bound_of(workload, MOST_REPLICAS) or spec.get("replicas", 1)
+        return [PodGroup("", spec["template"], most)]
     cluster = spec["rayClusterConfig"]
     workers = [
         PodGroup(g["groupName"], g["template"], g.get("maxReplicas", g.get("replicas", 1)) * g.get("numOfHosts", 1))

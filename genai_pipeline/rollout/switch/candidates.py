@@ -12,6 +12,7 @@ from genai_pipeline.core.progress import Log
 from genai_pipeline.core.release import Release
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.cluster.abc import Cluster
+from genai_pipeline.k8s.engine_autoscaler import SCALER_KINDS, refuse_unscalable
 from genai_pipeline.k8s.render import (
     AGENT_KINDS,
     ENGINE_KINDS,
@@ -53,7 +54,11 @@ class Candidates:
         self._sleep = sleep
 
     def refuse_unknown(self, spec: ModelSpec, release: Release) -> None:
-        """Raises: UnknownKind: the cluster lacks what runs such an engine. Ask before the live release makes room."""
+        """Ask before anything of it starts, and before the live release makes room for it.
+
+        Raises: UnknownKind: the cluster lacks what runs or scales such an engine. Refused: nothing can read its load.
+        """
+        refuse_unscalable(spec.serving, self._profile)
         workload_of(self._cluster, release).refuse_unknown(render_engine(spec, release, self._profile))
 
     def start_engine(self, spec: ModelSpec, release: Release, log: Log) -> str:
@@ -107,7 +112,7 @@ class Candidates:
         """Delete the objects of a release, the agent first: it talks to the engine. Raises: NotReady: not in time."""
         for kind in AGENT_KINDS if release.has_agent else ():
             self._cluster.delete(kind, release.agent_object_name, within_s)
-        for kind in ENGINE_KINDS[release.engine]:
+        for kind in (*(SCALER_KINDS if release.scales else ()), *ENGINE_KINDS[release.engine]):
             self._cluster.delete(kind, release.object_name, within_s)
         if release.mounts_weights:
             self._cluster.delete("PersistentVolumeClaim", release.object_name, within_s)

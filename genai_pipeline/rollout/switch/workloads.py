@@ -1,7 +1,8 @@
 """What runs a part of a release: how it is waited for, counted, stopped, started again and removed.
 
-An agent and an engine of vLLM's own server are Deployments: stopping means no replicas. An engine of Ray is a
-RayService, whose head cannot be scaled to zero: stopping means that the object goes, after the drain.
+An agent and an engine of vLLM's own server are Deployments: stopping means no replicas. What scales a Deployment goes
+before it stops, or it would start it again. An engine of Ray is a RayService, whose head cannot be scaled to zero:
+stopping means that the object goes, after the drain.
 """
 
 from __future__ import annotations
@@ -11,18 +12,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from genai_pipeline.core.errors import NotFound, UnknownKind
+from genai_pipeline.core.errors import NotFound, NotReady, UnknownKind
 from genai_pipeline.core.faults import crash_point
 from genai_pipeline.core.progress import Log
 from genai_pipeline.core.release import Release
 from genai_pipeline.gateways.cluster.abc import Cluster, Waited
 from genai_pipeline.gateways.cluster.diagnosis.ray_readiness import adds_replicas, serves
-from genai_pipeline.gateways.cluster.pods import is_ready
+from genai_pipeline.gateways.cluster.pods import FEWEST_REPLICAS, bound_of, is_ready
+from genai_pipeline.k8s.engine_autoscaler import SCALER_KINDS
 from genai_pipeline.k8s.render import Objects, components_of, release_labels
 
 Render = Callable[[], Objects]
 
 NO_KUBERAY = "Install KubeRay 1.5 (docs/ray.md), or set `serving.engine: vllm`."
+NO_KEDA = (
+    "Install KEDA 2.17 or later (docs/rollouts.md), or set serving.replicas.max to serving.replicas.min. "
+    "`engine: ray` brings an autoscaler of its own."
+)
 HEAD_IS_ALONE = (
     "The Ray head is a single point of failure: its workers end with it. Set GENAI_RAY_REDIS to a Redis or Valkey, "
     "which keeps its state."
@@ -62,6 +68,10 @@ class ReleaseWorkload(ABC):
     def adds_replicas(self) -> bool:
         """Return whether it is adding replicas by itself just now."""
         return False
+
+    def raise_to_fewest(self, objects: Objects) -> None:
+        """Start the fewest replicas that an autoscaler allows, after these objects were applied."""
+        return
 
     @abstractmethod
     def replicas_up(self) -> int:
@@ -108,6 +118,70 @@ class DeploymentWorkload(ReleaseWorkload):
         if found and not found["spec"].get("replicas"):
             self._cluster.scale(self.name, replicas)
         self.wait(deadline_s)
+
+
+class ScaledWorkload(DeploymentWorkload):
+    """A Deployment whose number of replicas KEDA chooses. Its ScaledObject comes with it, and goes before it stops.
+
+    KEDA starts a target that has fewer replicas than the minimum, and a stopped one has none.
+    """
+
+    def apply(self, objects: Objects, within_s: float) -> None:
+        with self._keda_named():
+            self._cluster.apply(objects)
+        self.raise_to_fewest(objects)
+
+    def refuse_unknown(self, objects: Objects) -> None:
+        with self._keda_named(), suppress(NotFound):  # the namespace comes with the first release
+            self._cluster.diff(_scalers(objects), take_back=True)
+
+    def adds_replicas(self) -> bool:
+        found = self.found() or {"spec": {}}
+        return (found["spec"].get("replicas") or 0) > self.replicas_up()
+
+    def raise_to_fewest(self, objects: Objects) -> None:
+        """Scale up at once: Kubernetes starts one replica for a Deployment that names no number."""
+        fewest = next((bound_of(o, FEWEST_REPLICAS) for o in objects if o["kind"] == self.kind), None) or 1
+        if fewest == 1:
+            return
+        found = self.found()
+        if found and (found["spec"].get("replicas") or 0) < fewest:
+            self._cluster.scale(self.name, fewest)
+
+    def stop(self, within_s: float) -> None:
+        self._remove_scaler(within_s)
+        crash_point("rollout.scaler_removed")
+        super().stop(within_s)
+
+    def tell_to_stop(self) -> None:
+        self._remove_scaler(None)
+        super().tell_to_stop()
+
+    def start_again(self, replicas: int, render: Render, deadline_s: float) -> None:
+        with self._keda_named():
+            self._cluster.apply(_scalers(render()))
+        crash_point("rollout.scaler_applied")  # what is up is not started again, and would stay without it
+        super().start_again(replicas, render, deadline_s)
+
+    def _remove_scaler(self, within_s: float | None) -> None:
+        for kind in SCALER_KINDS:
+            try:
+                self._cluster.delete(kind, self.name, within_s)
+            except NotReady as error:
+                raise NotReady(error.what, "KEDA's operator lets it go: see whether it runs, and its log.") from error
+
+    @contextmanager
+    def _keda_named(self) -> Iterator[None]:
+        try:
+            yield
+        except UnknownKind as error:
+            raise UnknownKind(
+                f"{self._model} has serving.replicas.max above min, and the cluster has no KEDA: {error.what}", NO_KEDA
+            ) from error
+
+
+def _scalers(objects: Objects) -> Objects:
+    return [o for o in objects if o["kind"] in SCALER_KINDS]
 
 
 class RayWorkload(ReleaseWorkload):
@@ -185,8 +259,12 @@ class RayWorkload(ReleaseWorkload):
 
 def workload_of(cluster: Cluster, release: Release, component: str = "engine") -> ReleaseWorkload:
     """Return what runs this part of the release."""
-    by_ray = component == "engine" and release.engine == "ray"
-    return (RayWorkload if by_ray else DeploymentWorkload)(cluster, release, component)
+    kind: type[ReleaseWorkload] = DeploymentWorkload
+    if component == "engine" and release.engine == "ray":
+        kind = RayWorkload
+    elif component == "engine" and release.scales:
+        kind = ScaledWorkload
+    return kind(cluster, release, component)
 
 
 def workloads_of(cluster: Cluster, release: Release) -> list[ReleaseWorkload]:

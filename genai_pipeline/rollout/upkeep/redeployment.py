@@ -21,6 +21,7 @@ from genai_pipeline.core.progress import Log
 from genai_pipeline.core.record import Record
 from genai_pipeline.core.release import Release
 from genai_pipeline.gateways.cluster.abc import Cluster
+from genai_pipeline.k8s.engine_autoscaler import SCALER_KINDS
 from genai_pipeline.k8s.render import AGENT_KINDS, Objects, render_live
 from genai_pipeline.rollout.record.notices import Notices
 from genai_pipeline.rollout.record.records import Records
@@ -148,6 +149,7 @@ class Redeploy:
         left = drift.never_edited
         if drift:
             self._cluster.apply(without(objects, left), take_back=spec.rollout.self_heal)
+            workload_of(self._cluster, release).raise_to_fewest(objects)
             raise_to_fewest(self._cluster, release, self._profile)
             crash_point("redeploy.applied")
         self._refuse_if_not_live(release)
@@ -177,13 +179,13 @@ class Redeploy:
         self._write_notice(NoticeKind.DRIFT, record, text)
 
     def _remove_what_is_switched_off(self, release: Release, objects: Objects) -> None:
-        """Delete the agent's objects that are no longer rendered: a left autoscaler would change the replicas."""
-        if not release.has_agent:
-            return
-        rendered = {o["kind"] for o in objects if o["metadata"]["name"] == release.agent_object_name}
-        for kind in AGENT_KINDS:
-            if kind not in rendered:
-                self._cluster.delete(kind, release.agent_object_name)
+        """Delete objects that are no longer rendered: a left autoscaler would change the replicas."""
+        rendered = {(o["kind"], o["metadata"]["name"]) for o in objects}
+        agent = [(kind, release.agent_object_name) for kind in AGENT_KINDS if release.has_agent]
+        scaler = [(kind, release.object_name) for kind in SCALER_KINDS if release.scales]
+        for kind, name in [*agent, *scaler]:
+            if (kind, name) not in rendered:
+                self._cluster.delete(kind, name)
 
     def _refuse_if_not_live(self, release: Release) -> None:
         """Move the selectors back if another release went live meanwhile: a rollback waits for no redeploy."""

@@ -56,6 +56,8 @@ _CRDS: tuple[tuple[str, str, str], ...] = (
     ("kwok", "sigs.k8s.io/kwok", "kustomize/crd/bases/*.yaml"),
 )
 _RAY_CRDS = (".", "github.com/ray-project/kuberay/ray-operator", "config/crd/bases/*.yaml")
+KEDA = "github.com/kedacore/keda/v2@v2.20.2"
+_KEDA_CRDS = "config/crd/bases/keda.sh_*.yaml"
 _MONITOR_CRDS = "example/prometheus-operator-crd/monitoring.coreos.com_*monitors.yaml"
 _STAGES = ("node/fast/node-initialize.yaml", "node/heartbeat-with-lease/*.yaml", "pod/fast/pod-*.yaml")
 
@@ -125,6 +127,7 @@ def _collect_definitions(go: str, folder: Path) -> None:
     for module, name, pattern in _CRDS:
         _collect(_module_folder(go, module, name), pattern, folder / "crds")
     _collect(_downloaded(go, PROMETHEUS_OPERATOR), _MONITOR_CRDS, folder / "crds")
+    _collect(_downloaded(go, KEDA), _KEDA_CRDS, folder / "crds")
     for pattern in _STAGES:
         _collect(_module_folder(go, "kwok", "sigs.k8s.io/kwok") / "kustomize/stage", pattern, folder / "stages")
 

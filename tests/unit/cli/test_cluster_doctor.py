@@ -6,6 +6,7 @@ from genai_pipeline.cli.cluster_doctor import (
     agent_key_findings,
     cluster_findings,
     gpu_findings,
+    keda_findings,
     pods_store_findings,
     ray_findings,
 )
@@ -216,3 +217,39 @@ def test_a_head_without_a_redis_is_a_warning_and_a_model_without_ray_is_nothing(
     assert "GENAI_RAY_REDIS" in levels["warn"]
     assert [f.level for f in ray_findings([RAY], replace(KUBERNETES, ray_redis="r:6379"), FakeCluster())] == ["ok"]
     assert not ray_findings([model_with_tools("name: m\nsource: {hub: owner/model}\n")], KUBERNETES, FakeCluster())
+
+
+SCALED = model_with_tools("name: m\nsource: {hub: owner/model}\nserving: {replicas: {max: 3}}\n")
+WATCHED = replace(KUBERNETES, prometheus_url="http://prometheus.monitoring.svc:9090")
+
+
+def test_a_model_that_scales_needs_keda():
+    unknown = refusing(UnknownKind("The cluster does not know scaledobjects.keda.sh.", "Install the operator."))
+
+    (found,) = failures(keda_findings([SCALED], WATCHED, unknown))
+
+    assert "scaledobjects.keda.sh" in found.what
+    assert "Install KEDA" in found.remedy
+    assert [f.level for f in keda_findings([SCALED], WATCHED, FakeCluster())] == ["ok"]
+    assert not keda_findings([RAY, model_with_tools("name: m\nsource: {hub: o/m}\n")], WATCHED, unknown)
+
+
+@pytest.mark.parametrize("address", [None, "http://localhost:9090"])
+def test_a_model_that_scales_needs_a_prometheus_that_keda_reaches(address):
+    (found,) = failures(keda_findings([SCALED], replace(WATCHED, prometheus_url=address), FakeCluster()))
+
+    assert "GENAI_PROMETHEUS_URL" in found.remedy
+
+
+def test_kedas_objects_need_the_rights_of_the_role():
+    denied = refusing(AccessDenied("We may not patch scaledobjects.keda.sh.", "Ask for the Role."))
+
+    (found,) = failures(keda_findings([SCALED], WATCHED, denied))
+
+    assert "scaledobjects" in found.what
+
+
+def test_the_doctor_looks_for_keda(examine, tmp_path):
+    (tmp_path / "m.yaml").write_text(with_tools("name: m\nsource: {hub: owner/model}\nserving: {replicas: {max: 3}}\n"))
+
+    assert any("no Prometheus" in f.what for f in failures(examine()))

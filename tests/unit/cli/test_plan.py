@@ -496,3 +496,33 @@ def test_what_one_machine_cannot_do_is_reported_with_its_line(desk):
     desk.plan()
 
     assert "serving.replicas.max: one machine adds no workers" in desk.page
+
+
+def scaled(desk, **settings):
+    desk.write(MODEL.replace("serving: {", "serving: {replicas: {min: 1, max: 4}, "))
+    desk.profile = replace(desk.profile, **settings)
+    return desk.plan()
+
+
+def test_replicas_that_follow_the_load_are_planned_at_their_most(desk):
+    plan = scaled(desk, prometheus_url="http://prometheus.monitoring.svc:9090")
+
+    assert plan.outcome == "would go live", desk.page
+    assert any(line.startswith("A release needs 1 to 4 × (") for line in lines(plan, "Room"))
+    desk.world.cluster.free_memory_gib = 13
+    assert any("16.25 needed, 13 free" in line for line in lines(desk.plan(), "Room", "change")), desk.page
+
+
+def test_replicas_that_nothing_could_scale_are_reported_with_the_remedy(desk):
+    desk.world.cluster.unknown_kinds = {"ScaledObject"}
+
+    assert any(
+        "Install KEDA" in line for line in lines(scaled(desk, prometheus_url="http://p.m.svc"), "Room", "change")
+    )
+    assert any("GENAI_PROMETHEUS_URL" in line for line in lines(scaled(desk, prometheus_url=None), "Room", "change"))
+
+
+def test_one_machine_scales_plain_vllm_by_itself(desk):
+    plan = scaled(desk, name="local", s3_endpoint=None)
+
+    assert not lines(plan, "Room", "change"), desk.page

@@ -45,6 +45,20 @@ def test_surplus_old_pods_mean_it_is_not_done() -> None:
     assert not readiness_of(rolling, Evidence([])).done
 
 
+def scaled(replicas: int, updated: int, available: int, wanted: int) -> dict[str, Any]:
+    found = deployment(replicas, available)
+    found["metadata"]["annotations"] = {"genai-pipeline/fewest-replicas": "2", "genai-pipeline/most-replicas": "9"}
+    found["status"]["updatedReplicas"], found["spec"]["replicas"] = updated, wanted
+    return found
+
+
+def test_the_fewest_replicas_that_an_autoscaler_allows_are_enough() -> None:
+    assert readiness_of(scaled(4, 4, 2, wanted=4), Evidence([])).done  # what it adds finds no room yet
+    assert not readiness_of(scaled(4, 4, 1, wanted=4), Evidence([])).done
+    assert not readiness_of(scaled(4, 2, 4, wanted=4), Evidence([])).done  # old pods are left
+    assert readiness_of(scaled(0, 0, 0, wanted=0), Evidence([])).done
+
+
 @pytest.mark.parametrize("reason", ["ErrImagePull", "ImagePullBackOff", "InvalidImageName"])
 def test_an_image_that_cannot_be_had_is_hopeless(reason: str) -> None:
     assert "i:1" in readiness_of(deployment(), Evidence([pod(waiting={"reason": reason})])).hopeless

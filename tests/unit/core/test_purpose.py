@@ -86,6 +86,14 @@ def test_the_purpose_survives_a_record(text):
             "agent: none\nserving: {engine: ray, replicas: {min: 2, max: 2}}\ngates: {serving: {scale_out: true}}\n",
             "5: gates.serving.scale_out: the engine adds no replicas",
         ),
+        (
+            "agent: none\nserving: {replicas: {max: 2, downscale_delay_s: 3601}}\n",
+            "4: serving.replicas.downscale_delay_s: Kubernetes scales after 3600 s at the latest",
+        ),
+        (
+            "agent: none\nserving: {replicas: {max: 2, upscale_delay_s: 4000}}\n",
+            "4: serving.replicas.upscale_delay_s: Kubernetes scales after 3600 s at the latest",
+        ),
     ],
 )
 def test_what_a_file_says_against_itself_is_refused_with_its_line(text, expected):
@@ -103,6 +111,9 @@ def test_what_a_file_says_against_itself_is_refused_with_its_line(text, expected
         "task: embed\ngates: {serving: {latency_p95_ms: 90, usd_per_million_tokens_max: 1}}\n",
         "serving: {args: {enable_auto_tool_choice: true, tool_call_parser: hermes}}\n",
         "agent: none\nserving: {engine: ray, replicas: {max: 2}}\ngates: {serving: {scale_out: true}}\n",
+        "agent: none\nserving: {replicas: {max: 2, downscale_delay_s: 3600}}\ngates: {serving: {scale_out: true}}\n",
+        "agent: none\nserving: {engine: ray, replicas: {max: 2, downscale_delay_s: 7200}}\n",
+        "agent: none\nserving: {replicas: {downscale_delay_s: 7200}}\n",
     ],
 )
 def test_what_fits_together_is_taken(text):

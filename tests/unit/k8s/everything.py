@@ -97,6 +97,7 @@ PROFILES = {
         api_server_cidrs=("10.1.0.0/16",),
         agent_replicas=3,
         agent_replicas_max=6,
+        prometheus_url="https://aps-workspaces.us-east-1.amazonaws.com/workspaces/ws-0a",
         otlp_endpoint="http://collector.monitoring.svc:4318",
         node_role="node-role",
         eks_cluster="cluster",

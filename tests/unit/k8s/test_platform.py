@@ -39,7 +39,7 @@ def requirements(objects, name):
         ([], 2),
         ([SMALL], 2),
         ([model("{}")], 2),
-        ([model("{}", "{min: 2, max: 4}")], 6),
+        ([model("{}", "{min: 2, max: 4}")], 8),
         ([model("{count: 2}")], 8),
         ([model("{instance-family: p5}")], 16),
         ([model("{count: 12}")], 24),

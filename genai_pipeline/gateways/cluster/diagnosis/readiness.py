@@ -11,7 +11,7 @@ from genai_pipeline.gateways.cluster.abc import ClusterEvent
 from genai_pipeline.gateways.cluster.diagnosis.evidence import Evidence
 from genai_pipeline.gateways.cluster.diagnosis.known_causes import Cause, likely_cause
 from genai_pipeline.gateways.cluster.diagnosis.likeliest_cause import cause_of
-from genai_pipeline.gateways.cluster.pods import condition, container_states, last_end
+from genai_pipeline.gateways.cluster.pods import FEWEST_REPLICAS, bound_of, condition, container_states, last_end
 
 CRASHES_MAX = 3
 """After so many crashes without a known cause a wait ends. A final cause ends it after the first crash."""
@@ -51,7 +51,12 @@ def readiness_of(deployment: Mapping[str, Any], seen: Evidence) -> Readiness:
     summary = f"{counts[2]} of {replicas} replicas available, {counts[0]} updated"
     if waiting:
         summary += "; " + "; ".join(sorted(set(waiting)))
-    if observed and counts == [replicas] * 3:
+    fewest = bound_of(deployment, FEWEST_REPLICAS)
+    # What an autoscaler adds meanwhile may find no room for long. So its fewest are waited for, and no old pod.
+    enough = counts == [replicas] * 3
+    if fewest is not None:
+        enough = counts[0] == counts[1] and counts[2] >= min(fewest, replicas)
+    if observed and enough:
         return Readiness(True, summary)
     if not observed:
         return Readiness(False, summary)

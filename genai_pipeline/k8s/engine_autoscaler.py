@@ -1,0 +1,72 @@
+"""What scales plain vLLM: KEDA, by the requests that a Prometheus has read; on one machine its cluster. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+from genai_pipeline.core.errors import Refused
+from genai_pipeline.core.model_spec import Serving
+from genai_pipeline.core.profile import Profile
+from genai_pipeline.core.release import Release
+from genai_pipeline.gateways.cluster.pods import FEWEST_REPLICAS, MOST_REPLICAS
+from genai_pipeline.gateways.metrics.amazon_workspace import signing_region
+from genai_pipeline.k8s.engine import ENGINE_PORT
+
+SCALER_KINDS = ("ScaledObject", "TriggerAuthentication")
+"""Of an engine's objects, what makes KEDA scale it; in the order in which they go."""
+
+_LOOPBACK = ("127.", "localhost", "::1")
+_REQUESTS = "vllm[:_]num_requests_(running|waiting)"
+"""Names of the gauges; a Prometheus 2 may have them with `_`. Source: vLLM documentation, "Production Metrics"."""
+_NO_SCALING = "or set serving.replicas.max to serving.replicas.min"
+
+
+def is_autoscaled(serving: Serving, profile: Profile) -> bool:
+    """Return whether an autoscaler beside the engine chooses how many replicas run."""
+    reads = profile.name == "local" or profile.prometheus_url is not None
+    return serving.engine == "vllm" and serving.scales and reads
+
+
+def refuse_unscalable(serving: Serving, profile: Profile) -> None:
+    """Raises: Refused: the replicas are to follow the load, and nothing could read the load."""
+    if serving.engine != "vllm" or not serving.scales or profile.name == "local":
+        return
+    most = f"serving.replicas.max is {serving.replicas.max}"
+    if profile.prometheus_url is None:
+        raise Refused(
+            f"{most}, and there is no Prometheus that says how many requests run.",
+            f"Set GENAI_PROMETHEUS_URL, {_NO_SCALING}.",
+        )
+    if (urlsplit(profile.prometheus_url).hostname or "").startswith(_LOOPBACK):
+        raise Refused(
+            f"{most}, and KEDA cannot reach the Prometheus at {profile.prometheus_url} from its pod.",
+            f"Set GENAI_PROMETHEUS_URL to an address that pods reach as well, {_NO_SCALING}.",
+        )
+
+
+def scaling_values(serving: Serving, release: Release, profile: Profile) -> dict[str, Any]:
+    """Return what the templates of a Deployment and of its ScaledObject need, or an empty mapping if nothing scales.
+
+    On one machine the engine's own figures are read.
+    """
+    if not is_autoscaled(serving, profile):
+        return {}
+    replicas = serving.replicas
+    own = f"http://{release.object_name}.{profile.namespace}.svc:{ENGINE_PORT}"
+    address = own if profile.name == "local" else (profile.prometheus_url or "").rstrip("/")
+    return {
+        "bounds": {FEWEST_REPLICAS: str(replicas.min), MOST_REPLICAS: str(replicas.max)},
+        "scaling": replicas,
+        "prometheus": address,
+        "query": _query(release, profile),
+        "signed_for": signing_region(profile),
+    }
+
+
+def _query(release: Release, profile: Profile) -> str:
+    """Return the requests of all replicas together. Without a series there is no result, which is an error to KEDA."""
+    labels = {"namespace": profile.namespace, "service": release.object_name}
+    matchers = ",".join(f"{name}={json.dumps(value)}" for name, value in labels.items())
+    return f'sum({{__name__=~"{_REQUESTS}",{matchers}}})'
