@@ -20,6 +20,7 @@ import psutil
 from genai_pipeline.core.errors import ClusterUnavailable, NotFound, Refused
 from genai_pipeline.gateways.cluster.differences import differences as differences_of
 from genai_pipeline.local.cluster.addresses import Addresses
+from genai_pipeline.local.cluster.autoscalers import Autoscalers
 from genai_pipeline.local.cluster.controllers import Controllers
 from genai_pipeline.local.cluster.event_log import EventLog
 from genai_pipeline.local.cluster.images import known_images
@@ -62,12 +63,20 @@ class ControlPlane:
         )
         self._controllers = Controllers(self._node)
         self._ray_services = RayServices(self._node)
+        self._autoscalers = Autoscalers(self._node, self.scale)
         self._kubelet = Kubelet(self._node)
         self._services = ServicePorts(self.store, self._events, self._node.addresses)
         self._services_lock = asyncio.Lock()
 
     async def run(self) -> None:
         await self._sync_services()
+        scaling = asyncio.create_task(self._autoscalers.run())
+        try:
+            await self._reconcile_again_and_again()
+        finally:
+            scaling.cancel()
+
+    async def _reconcile_again_and_again(self) -> None:
         while True:
             self._wake.clear()
             try:

@@ -12,7 +12,7 @@ from genai_pipeline.core.clock import iso_utc
 from genai_pipeline.gateways.cluster.kinds import CLUSTER_SCOPED
 from genai_pipeline.gateways.cluster.pods import condition, is_ready
 
-ENFORCED = frozenset({"ConfigMap", "Deployment", "Namespace", "RayService", "Secret", "Service"})
+ENFORCED = frozenset({"ConfigMap", "Deployment", "Namespace", "RayService", "ScaledObject", "Secret", "Service"})
 """Kinds that do something here. Every other kind is kept and returned."""
 
 HASH_LABEL = "pod-template-hash"

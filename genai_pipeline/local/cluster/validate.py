@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from genai_pipeline.gateways.cluster.kinds import CLUSTER_SCOPED
+from genai_pipeline.local.cluster.autoscaling import scaling_of
 from genai_pipeline.local.cluster.objects import selector_matches
 from genai_pipeline.local.cluster.ray_pods import serve_config
 
@@ -145,6 +146,19 @@ def _ray_service(obj: Mapping[str, Any]) -> Problems:
         yield from _ray_group(f"{_RAY}.workerGroupSpecs[{index}]", group)
 
 
+def _scaled_object(obj: Mapping[str, Any]) -> Problems:
+    spec = obj.get("spec") or {}
+    if not (spec.get("scaleTargetRef") or {}).get("name"):
+        yield "spec.scaleTargetRef.name: missing. Name the Deployment."
+    try:
+        scaling_of(dict(obj))
+    except (KeyError, ValueError, TypeError):
+        yield (
+            "spec.triggers: one machine reads the engines' own figures. Use one trigger of the type `prometheus` with "
+            "a `threshold`, and no metricType but AverageValue."
+        )
+
+
 def _ray_group(path: str, group: Mapping[str, Any]) -> Problems:
     spec = (group.get("template") or {}).get("spec") or {}
     yield from _pod_spec(f"{path}.template.spec", spec)
@@ -202,4 +216,10 @@ def _one_of(path: str, given: Mapping[str, Any], known: Iterable[str]) -> Proble
         yield f"{path}: one machine has nothing for it. Use one of {', '.join(known)}."
 
 
-_VALUES = {"Deployment": _deployment, "Pod": _pod, "RayService": _ray_service, "Service": _service}
+_VALUES = {
+    "Deployment": _deployment,
+    "Pod": _pod,
+    "RayService": _ray_service,
+    "ScaledObject": _scaled_object,
+    "Service": _service,
+}

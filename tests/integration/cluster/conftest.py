@@ -21,7 +21,8 @@ from genai_pipeline.local.ports import free_port
 from genai_pipeline.local.supervision.supervisor import Supervisor
 from tests.conformance.world import World, until
 
-ECHO_SERVER = Path(__file__).parents[2] / "fakes" / "echo_server.py"
+FAKES = Path(__file__).parents[2] / "fakes"
+ECHO_SERVER, ENGINE = FAKES / "echo_server.py", FAKES / "openai_server.py"
 
 
 def with_stand_in(folder: Path, command: str, script: Path) -> str:
@@ -65,7 +66,8 @@ class Daemon:
 
     def spawn(self, **kwargs: Any) -> subprocess.Popen[bytes]:
         command = [self.python, "-m", "genai_pipeline.local.cluster"]
-        env = os.environ | {"GENAI_LOCAL_IMAGES": json.dumps({"test/echo": ["python", "-I", "-S", str(ECHO_SERVER)]})}
+        images = {"test/echo": ["python", "-I", "-S", str(ECHO_SERVER)], "test/engine": [sys.executable, str(ENGINE)]}
+        env = os.environ | {"GENAI_LOCAL_IMAGES": json.dumps(images)}
         options = ["--home", str(self.home), "--port", str(self.port), "--backoff", "0.1"]
         return subprocess.Popen([*command, *options], env=env, **kwargs)
 
@@ -116,7 +118,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 def world(shared_daemon: Daemon) -> Iterator[LocalWorld]:
     world = shared_daemon.world()
     yield world
-    for kind in ("Deployment", "RayService", "Service"):
+    for kind in ("ScaledObject", "Deployment", "RayService", "Service"):
         for found in world.cluster.list(kind):
             world.cluster.delete(kind, found["metadata"]["name"])
     world.http.close()
