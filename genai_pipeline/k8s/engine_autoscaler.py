@@ -23,12 +23,6 @@ _REQUESTS = "vllm[:_]num_requests_(running|waiting)"
 _NO_SCALING = "or set serving.replicas.max to serving.replicas.min"
 
 
-def is_autoscaled(serving: Serving, profile: Profile) -> bool:
-    """Return whether an autoscaler beside the engine chooses how many replicas run."""
-    reads = profile.name == "local" or profile.prometheus_url is not None
-    return serving.engine == "vllm" and serving.scales and reads
-
-
 def refuse_unscalable(serving: Serving, profile: Profile) -> None:
     """Raises: Refused: the replicas are to follow the load, and nothing could read the load."""
     if serving.engine != "vllm" or not serving.scales or profile.name == "local":
@@ -49,9 +43,9 @@ def refuse_unscalable(serving: Serving, profile: Profile) -> None:
 def scaling_values(serving: Serving, release: Release, profile: Profile) -> dict[str, Any]:
     """Return what the templates of a Deployment and of its ScaledObject need, or an empty mapping if nothing scales.
 
-    On one machine the engine's own figures are read.
+    That is so without a Prometheus, too. On one machine the engine's own figures are read.
     """
-    if not is_autoscaled(serving, profile):
+    if not serving.scales or (profile.name != "local" and profile.prometheus_url is None):
         return {}
     replicas = serving.replicas
     own = f"http://{release.object_name}.{profile.namespace}.svc:{ENGINE_PORT}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from genai_pipeline.core.errors import NotReady
 from genai_pipeline.core.faults import crash_point
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
@@ -23,10 +24,11 @@ from genai_pipeline.k8s.render import (
     service_url,
 )
 from genai_pipeline.rollout.switch.drain import Drained, drain
-from genai_pipeline.rollout.switch.settling import pause, wait_reachable
+from genai_pipeline.rollout.switch.settling import pause, wait_reachable, why_unsettled
 from genai_pipeline.rollout.switch.workloads import workload_of, workloads_of
 
 AGENT_DEADLINE_S = 120
+REPLICAS_POLL_S = 1.0
 GONE_DEADLINE_S = 180
 """Of a pod on Ray: its own drain, then Ray's, then KubeRay's clean-up of the Redis."""
 
@@ -151,6 +153,40 @@ class Candidates:
         self.start_engine(spec, release, log)
         if release.has_agent:
             self.start_agent(spec, release, log)
+
+    def hold(self, spec: ModelSpec, release: Release, like: Release) -> int:
+        """Keep at least as many replicas of its engine as `like` has, within the model file's most, until `let_scale`.
+
+        An autoscaler keeps few of a release without traffic, and a switch brings all of the traffic at once.
+
+        Returns: The number, or 0 for a release without such an autoscaler.
+        """
+        if not release.scales:
+            return 0
+        fewest = min(self.replicas_up(like), spec.serving.replicas.max)
+        workload_of(self._cluster, release).hold(fewest, render_engine(spec, release, self._profile))
+        return fewest
+
+    def let_scale(self, spec: ModelSpec, release: Release) -> None:
+        """Leave the number of replicas to the autoscaler again."""
+        if release.scales:
+            workload_of(self._cluster, release).hold(0, render_engine(spec, release, self._profile))
+
+    def take_over(self, spec: ModelSpec, release: Release, before: Release, log: Log) -> None:
+        """Start as many replicas as the release with the traffic has, and wait for them. Raises: NotReady."""
+        fewest = self.hold(spec, release, before)
+        crash_point("rollout.replicas_held")
+
+        def missing() -> str:
+            up = self.replicas_up(release) if fewest else 0
+            return "" if up >= fewest else f"{up} of {fewest} replicas of {release.id} are up"
+
+        if why := missing():
+            log(f"{why}; {before.id} has as many, and its traffic comes at once")
+            why = why_unsettled(missing, 1, REPLICAS_POLL_S, spec.serving.startup_deadline_s, self._sleep)
+        if why:
+            self.let_scale(spec, release)
+            raise NotReady(f"The traffic did not move: {why}.", "`kubectl describe pods` shows what they wait for.")
 
     def drain(self, release: Release, deadline_s: float) -> Drained:
         """Wait until its engine has neither requests nor kept connections. What does not run is drained."""

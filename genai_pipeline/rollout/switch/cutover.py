@@ -116,11 +116,13 @@ class CutOver:
                 verdict,
                 passed("no_failed_request", "The strategy is recreate: service was interrupted by design."),
             ]
+        self._candidates.take_over(spec, release, move.before, log)
         with watch_traffic(stable_url, release.model, release.task) as watch:
             watch.see(SEEN_BEFORE, WATCH_DEADLINE_S)
             verdict = self._switch(move, move.before, lambda: watch.failed)
             drained = self._let_go(spec, move, move.before, log) if verdict.passed else Drained()
             watch.see(SEEN_AFTER, WATCH_DEADLINE_S)
+        self._candidates.let_scale(spec, release)
         return [verdict, _with_outlived(watch.verdict(), drained, spec.rollout.drain_deadline_s)]
 
     def make_room_for(self, spec: ModelSpec, release: Release, log: Log) -> None:
@@ -227,6 +229,8 @@ class CutOver:
             self._records.end_watch(move.release.model, move.release.id)
             return drained
         log(f"draining {before.id}")
+        if before.scales:  # a rollback brings all of the traffic at once
+            self._candidates.hold(self._records.require(before.model, before.id).model_spec, before, before)
         drained = self._candidates.drain(before, spec.rollout.drain_deadline_s)
         log(f"{before.id} stays warm for {move.watched_for_s / 60:g} minutes, while {move.release.id} is watched")
         return replace(drained, reason="", outlived=())

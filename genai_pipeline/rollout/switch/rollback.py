@@ -197,6 +197,7 @@ class RollBack:
                 self._candidates.stop(bad.as_release)
             log(f"starting {target.release} from zero")
             self._candidates.revive(target.model_spec, target.as_release, log)
+            self._candidates.hold(target.model_spec, target.as_release, bad.as_release)
         self._move(bad, target.as_release)
 
     def _take_away(self, model: str, log: Log) -> None:
@@ -216,6 +217,7 @@ class RollBack:
         if drained.reason:
             log(f"{bad.release} is stopped in spite of this: {drained.reason} {' · '.join(drained.outlived)}".strip())
         crash_point("rollback.drained")
+        self._candidates.let_scale(serves.model_spec, serves.as_release)
         self._candidates.remove(bad.as_release)
         self._records.taken_away(model, bad.release)
         log(f"{bad.release} is removed")

@@ -7,6 +7,7 @@ stopping means that the object goes, after the drain.
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -71,6 +72,14 @@ class ReleaseWorkload(ABC):
 
     def raise_to_fewest(self, objects: Objects) -> None:
         """Start the fewest replicas that an autoscaler allows, after these objects were applied."""
+        return
+
+    def hold(self, fewest: int, objects: Objects) -> None:
+        """Let an autoscaler keep at least so many replicas, and start them. 0: only those of the model file.
+
+        Args:
+            objects: of the release, as they are rendered.
+        """
         return
 
     @abstractmethod
@@ -146,6 +155,15 @@ class ScaledWorkload(DeploymentWorkload):
             return
         found = self.found()
         if found and (found["spec"].get("replicas") or 0) < fewest:
+            self._cluster.scale(self.name, fewest)
+
+    def hold(self, fewest: int, objects: Objects) -> None:
+        scalers = copy.deepcopy(_scalers(objects))
+        for spec in (o["spec"] for o in scalers if o["kind"] == "ScaledObject"):
+            spec["minReplicaCount"] = spec["fallback"]["replicas"] = max(fewest, spec["minReplicaCount"])
+        self._cluster.apply(scalers)
+        found = self.found()
+        if scalers and found and 0 < found["spec"]["replicas"] < fewest:
             self._cluster.scale(self.name, fewest)
 
     def stop(self, within_s: float) -> None:

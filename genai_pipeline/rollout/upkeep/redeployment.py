@@ -143,6 +143,7 @@ class Redeploy:
     def _carry_out(self, spec: ModelSpec, record: Record, reason: str, log: Log) -> list[dict[str, str]]:
         own, release = as_released(spec, record)
         objects = render_live(own, release, self._profile)
+        workload_of(self._cluster, release).refuse_unknown(objects)
         self._remove_what_is_switched_off(release, objects)
         drift = drift_of(self._cluster, objects)
         log(f"{len(drift.differences)} fields of {release.id} differ from what is rendered")

@@ -216,3 +216,10 @@ def test_the_pipeline_may_do_what_it_does_to_kedas_objects():
 
     assert set(rule["resources"]) == {"scaledobjects", "triggerauthentications"}
     assert set(rule["verbs"]) == {"get", "list", "watch", "create", "patch", "delete"}
+
+
+def test_the_name_of_the_autoscaler_that_keda_makes_is_a_label_of_kubernetes():
+    """KEDA refuses a longer one. Source: KEDA 2.20, apis/keda/v1alpha1/scaledobject_webhook.go, `verifyName`."""
+    longest = LARGE.model_copy(update={"name": "m" * 30})
+
+    assert len(f"keda-hpa-{rendered(longest)['ScaledObject']['metadata']['name']}") <= 63

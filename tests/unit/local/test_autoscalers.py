@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,7 +25,7 @@ class Machine:
     def __init__(self, folder: Path) -> None:
         self.store = ObjectFiles(folder / "objects")
         self.events = EventLog(folder / "events.json")
-        self.load = dict(ANSWERS)
+        self.load: Mapping[str, float] = ANSWERS
         self.asked: list[str] = []
         self.at = 0.0
         node: Any = SimpleNamespace(store=self.store, events=self.events)
@@ -84,7 +84,7 @@ def test_the_requests_of_all_pods_scale_up_and_down_and_an_event_says_so(machine
     machine.load = {"a": 3, "b": 4}
     assert machine.look(10) == 4
 
-    machine.load = dict(ANSWERS)
+    machine.load = ANSWERS
     assert machine.look(10) == 1
     events = [e["message"] for e in machine.events.about("n", "Deployment", "m")]
     assert events == ["New size: 4; reason: 7 requests in all", "New size: 1; reason: 0 requests in all"]
@@ -159,5 +159,5 @@ def test_a_deployment_that_is_removed_meanwhile_and_a_broken_object_stop_no_othe
         raise NotFound("There is no Deployment m.")
 
     machine.scale = gone  # type: ignore[method-assign]
-    machine.load = dict(ANSWERS)
+    machine.load = ANSWERS
     assert machine.look(10) == 4

@@ -15,6 +15,7 @@ from genai_pipeline.k8s.render import render_live
 from genai_pipeline.rollout.capacity.capacity_plan import rooms_for
 from genai_pipeline.rollout.capacity.survey import survey
 from genai_pipeline.rollout.record.notices import Notices
+from genai_pipeline.rollout.switch.candidates import Candidates
 from genai_pipeline.rollout.upkeep.drift_detection import drift_of
 from genai_pipeline.rollout.upkeep.redeployment import Redeploy
 from tests.fakes.world import KUBERNETES, FakeCluster
@@ -252,6 +253,17 @@ def test_a_redeploy_removes_the_scaler_that_is_no_longer_rendered(stage):
     assert replicas(stage, release) == 2
 
 
+def test_a_redeploy_without_keda_names_it_and_changes_nothing(stage):
+    release = stage.live(SCALED, "1")
+    stage.world.cluster.unknown_kinds = {"ScaledObject"}
+    deployment = stage.world.cluster.get("Deployment", release.object_name)
+
+    with pytest.raises(UnknownKind, match="no KEDA"):
+        redeploy(stage)
+
+    assert stage.world.cluster.get("Deployment", release.object_name) is deployment
+
+
 def test_the_most_replicas_need_room(stage):
     gateways = stage.world.gateways()
     needed = {}
@@ -277,3 +289,96 @@ def test_a_release_is_removed_whole(stage):
 
     kinds = {kind for kind, name in stage.world.cluster.objects if name == release.object_name}
     assert kinds == set()
+
+
+def fewest(stage, release):
+    return scaler(stage, release)["spec"]["minReplicaCount"]
+
+
+@PATHS
+def test_a_release_takes_over_with_as_many_replicas_as_the_one_before_it_has(stage, before, after):
+    first = stage.live(before, "1")
+    stage.world.cluster.scale(first.object_name, 4)
+    second = stage.release(after, "2")
+    seen = []
+
+    def watching(*about):
+        seen.append((replicas(stage, second), stage.traffic.on("tiny")))
+        return stage.world.watch_traffic(*about)
+
+    assert all(verdict.passed for verdict in stage.go(second, watching, after))
+
+    assert seen == [(4 if after.serving.scales else 1, first.id)]
+    if after.serving.scales:
+        assert fewest(stage, second) == 2
+        assert replicas(stage, second) == 4  # the autoscaler ends what its load does not need
+
+
+def test_no_more_are_started_than_the_model_file_allows_and_none_where_few_are_enough(stage):
+    first = stage.live(SCALED, "1")
+    stage.world.cluster.scale(first.object_name, 9)
+    second = stage.live(SCALED, "2")
+    assert replicas(stage, second) == 5
+
+    stage.world.cluster.scale(second.object_name, 2)
+    third = stage.release(SCALED, "3")
+    assert not [
+        said
+        for said in logged(stage, lambda: stage.go(third, spec=SCALED))
+        if said.startswith("scale " + third.object_name)
+    ]
+
+
+def test_the_last_good_release_keeps_its_replicas_while_it_is_watched_and_scales_after_a_rollback(stage):
+    first = stage.live(SCALED, "1")
+    stage.world.cluster.scale(first.object_name, 4)
+    stage.live(SCALED, "2")
+    assert fewest(stage, first) == 4
+
+    stage.back.begin("tiny", "it misbehaves", "a test")
+    assert replicas(stage, first) == 4
+    stage.back.finish("tiny", lambda _: None)
+
+    assert fewest(stage, first) == 2
+
+
+def test_a_rollback_to_a_stopped_release_starts_as_many_as_have_the_traffic(stage):
+    first, second = stage.live(SCALED, "1"), stage.live(SCALED, "2")
+    stage.world.cluster.scale(second.object_name, 4)
+    stage.candidates.stop(first)
+
+    stage.back.begin("tiny", "it misbehaves", "a test")
+    stage.back.finish("tiny", lambda _: None)
+
+    assert replicas(stage, first) == 4
+    assert fewest(stage, first) == 2
+
+
+def test_the_traffic_does_not_move_to_fewer_replicas_than_it_needs(stage, monkeypatch):
+    first = stage.live(SCALED, "1")
+    stage.world.cluster.scale(first.object_name, 4)
+    second = stage.release(SCALED, "2")
+    monkeypatch.setattr(stage.world.cluster, "_run", lambda deployment: None)  # no node has room
+    candidates = Candidates(stage.world.gateways(), WATCHED, sleep=lambda _: None)
+
+    with pytest.raises(NotReady, match="2 of 4 replicas"):
+        candidates.take_over(SCALED, second, first, lambda _: None)
+
+    assert stage.traffic.is_on(first)
+    assert fewest(stage, second) == 2
+
+
+def test_a_cut_over_that_is_killed_with_its_replicas_held_ends_the_same(stage, monkeypatch):
+    first = stage.live(SCALED, "1")
+    stage.world.cluster.scale(first.object_name, 4)
+    second = stage.release(SCALED, "2")
+    monkeypatch.setattr("genai_pipeline.core.faults._passed", Counter())
+    monkeypatch.setenv(ARMED_BY, "rollout.replicas_held:exception")
+    with pytest.raises(Crash):
+        stage.go(second, spec=SCALED)
+    monkeypatch.delenv(ARMED_BY)
+    assert stage.traffic.is_on(first)
+
+    assert all(verdict.passed for verdict in stage.go(second, spec=SCALED))
+
+    assert (fewest(stage, first), fewest(stage, second)) == (4, 2)
