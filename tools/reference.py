@@ -125,6 +125,7 @@ They are read where they are used. They are never part of a Dagster resource, a 
 | `HF_TOKEN` | Token of the hub, for gated and private repositories. |
 | `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` | Keys of S3. Other sources of the AWS SDK work, too. |
 | `GENAI_WEBHOOK_URL` | Address that notices are posted to, in Slack's form. |
+| `GENAI_ALERT_WEBHOOK` | Address that the Alertmanager of one machine sends alerts to, in Alertmanager's form. |
 | `AGENT_API_KEYS` | Keys of the callers of agents, separated by commas. The pipeline uses the first one. |
 | `JUDGE_API_KEY` | Key of the model that judges free text. |
 

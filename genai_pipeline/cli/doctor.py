@@ -16,9 +16,10 @@ from genai_pipeline.core.processor import EngineTuning, local_tuning
 from genai_pipeline.core.profile import LOCAL_PORTS, Profile
 from genai_pipeline.core.source_spec import Source
 from genai_pipeline.gateways.hub.abc import Hub
+from genai_pipeline.local.alertmanager_server import ALERTMANAGER, RUNS, find_alertmanager
 from genai_pipeline.local.installation import Installation
 from genai_pipeline.local.ports import choose_ports, holder_of, is_free
-from genai_pipeline.local.prometheus_server import FoundPrometheus, find_prometheus
+from genai_pipeline.local.prometheus_server import find_prometheus
 from genai_pipeline.local.start import ours, running_services
 from genai_pipeline.local.stop import processes_of
 from genai_pipeline.local.supervision.supervisor import Supervisor
@@ -67,14 +68,14 @@ def quick_findings(profile: Profile, env: Mapping[str, str]) -> list[Finding]:
 def all_findings(profile: Profile, env: Mapping[str, str], models: Path, gateway: SourceGateway) -> list[Finding]:
     """Return everything that `genai doctor` checks."""
     files = read_models(models, profile.name == "local")
-    running = bool(running_services(Supervisor(profile.home)))
+    running = running_services(Supervisor(profile.home))
     return [
         *quick_findings(profile, env),
         *model_findings(models, files),
         *engine_findings(files, installed_version),
-        prometheus_finding(find_prometheus(env)),
-        *stale_findings(Installation.of(profile), running),
-        *source_findings(gateway, files, profile, running),
+        *metrics_findings(env, running),
+        *stale_findings(Installation.of(profile), bool(running)),
+        *source_findings(gateway, files, profile, bool(running)),
     ]
 
 
@@ -199,9 +200,11 @@ def engine_findings(files: ModelFiles, installed: Callable[[str], str | None]) -
     ]
 
 
-def prometheus_finding(found: FoundPrometheus) -> Finding:
-    """Say which Prometheus there is, and what follows without one. Nothing needs it."""
-    return Finding("warn" if found.remedy else "ok", found.says, found.remedy)
+def metrics_findings(env: Mapping[str, str], running: frozenset[str]) -> list[Finding]:
+    """Say which Prometheus and which Alertmanager there are, and what follows without them. Nothing needs them."""
+    prometheus = find_prometheus(env)
+    found = [prometheus, RUNS if ALERTMANAGER in running else find_alertmanager(env, prometheus)]
+    return [Finding("warn" if each.remedy else "ok", each.says, each.remedy) for each in found if each.says]
 
 
 def stale_findings(installation: Installation, running: bool) -> list[Finding]:

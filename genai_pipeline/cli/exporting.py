@@ -34,13 +34,16 @@ def _exporter(context: Context) -> int:
 
 
 def _pages_of_one_machine(engines: Engines) -> dict[str, App]:
-    """Return the page of dashboards, and what the installation's Prometheus asks here: which pods to scrape."""
+    """Return the page of dashboards, what the installation's Prometheus asks here, and where its alerts go."""
     from genai_pipeline.k8s.render import render_monitoring
     from genai_pipeline.k8s.templating import MANAGED_BY
+    from genai_pipeline.local.alertmanager_server import webhook_file
+    from genai_pipeline.observability.alert_relay import alert_relay
     from genai_pipeline.observability.dashboard_site import dashboard_pages
     from genai_pipeline.observability.exporter_site import json_page
     from genai_pipeline.observability.scrape_targets import targets_of
 
     monitors, cluster = render_monitoring(engines.profile), engines.gateways.cluster
     targets = json_page(lambda: targets_of(monitors, cluster.list("Pod", MANAGED_BY)))
-    return {"/targets": targets, **dashboard_pages(engines.profile.prometheus_url)}
+    alerts = alert_relay(webhook_file(engines.profile.home))
+    return {"/targets": targets, "/alerts": alerts, **dashboard_pages(engines.profile.prometheus_url)}

@@ -3,7 +3,7 @@
 ```
 {"schema": 1, "profile": "local", "home": "…",
  "services": [{"name", "state", "pid", "address", "since"}],
- "metrics": {"source", "says", "dashboards"},
+ "metrics": {"source", "says", "dashboards", "alerts"},
  "models": [{"name", "readable", "live", "last_good", "since", "watched_until",
              "endpoints": {"openai", "agent"},
              "releases": [{"release", "revision", "phase", "reason", "attempts",
@@ -30,10 +30,11 @@ from genai_pipeline.core.record import Phase, Record
 from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.k8s.render import stable_name
+from genai_pipeline.local.alertmanager_server import ALERTMANAGER, RUNS, FoundAlertmanager, find_alertmanager
 from genai_pipeline.local.installation import Installation
 from genai_pipeline.local.ports import HOST
 from genai_pipeline.local.prometheus_server import OWN_METRICS, PROMETHEUS, FoundPrometheus, find_prometheus
-from genai_pipeline.local.service_catalog import PORT_OF, SERVICES
+from genai_pipeline.local.service_catalog import OPTIONAL, PORT_OF, SERVICES
 from genai_pipeline.local.supervision.supervisor import ProcessInfo, Supervisor
 from genai_pipeline.rollout.control.rollout_plan import what_it_waits_for
 from genai_pipeline.rollout.record.records import Records
@@ -56,14 +57,17 @@ def status_of(
     """
     problems: list[str] = []
     prometheus = find_prometheus(env) if profile.name == "local" else None
-    services = _services(profile, prometheus, problems) if prometheus else []
+    alertmanager = find_alertmanager(env, prometheus) if prometheus else None
+    installed = {PROMETHEUS: prometheus, ALERTMANAGER: alertmanager}
+    programs = {name for name, found in installed.items() if found and found.program}
+    services = _services(profile, programs, problems) if prometheus else []
     models = [_model(spec, gateways, problems) for spec in specs]
     return {
         "schema": SCHEMA,
         "profile": profile.name,
         "home": str(profile.home),
         "services": services,
-        "metrics": _metrics(profile, prometheus, services),
+        "metrics": {**_metrics(profile, prometheus, services), "alerts": _alerts(alertmanager, services)},
         "models": models,
         "problems": list(dict.fromkeys(problems)),
     }
@@ -84,7 +88,14 @@ def _metrics(
     }
 
 
-def _services(profile: Profile, prometheus: FoundPrometheus, problems: list[str]) -> list[dict[str, Any]]:
+def _alerts(alertmanager: FoundAlertmanager | None, services: Sequence[Mapping[str, Any]]) -> str:
+    """Return where alerts go. Only the installation's own Alertmanager is known here."""
+    runs = any(s["name"] == ALERTMANAGER and s["state"] == "running" for s in services)
+    found = RUNS if runs else alertmanager
+    return " ".join(filter(None, [found.says, found.remedy])) if found else ""
+
+
+def _services(profile: Profile, programs: set[str], problems: list[str]) -> list[dict[str, Any]]:
     installation = Installation.of(profile)
     try:
         known = {info.name: info for info in Supervisor(profile.home).all()}
@@ -92,7 +103,7 @@ def _services(profile: Profile, prometheus: FoundPrometheus, problems: list[str]
         known = {}
         problems.append("Nothing runs: supervisord does not answer. Run `genai up`.")
     ports = installation.ports()
-    wanted = [name for name in SERVICES if name != PROMETHEUS or name in known or prometheus.program]
+    wanted = [name for name in SERVICES if name not in OPTIONAL or name in known or name in programs]
     found = [_service(name, known.get(name), ports) for name in wanted]
     if known:
         problems.extend(
@@ -192,7 +203,7 @@ def status_page(status: dict[str, Any]) -> list[RenderableType]:
 
 
 def _metrics_lines(metrics: dict[str, Any]) -> list[str]:
-    lines = [f"Metrics from {metrics['source']}. {metrics['says']}".strip()]
+    lines = [f"Metrics from {metrics['source']}. {metrics['says']}".strip(), *filter(None, [metrics["alerts"]])]
     return [*lines, f"Dashboards: {metrics['dashboards']}"] if metrics["dashboards"] else lines
 
 

@@ -31,6 +31,7 @@ LOCAL_PORTS: Mapping[str, int] = {
     "weather": 8592,
     "exporter": 8593,
     "prometheus": 8594,
+    "alertmanager": 8595,
     "dagster": 3000,
 }
 """Preferred loopback ports of the local profile's own services."""

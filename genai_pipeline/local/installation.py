@@ -27,6 +27,7 @@ from genai_pipeline.gateways import StoreKeys
 from genai_pipeline.local.ports import HOST
 from genai_pipeline.local.prometheus_server import find_prometheus
 from genai_pipeline.local.state_files import write_private
+from genai_pipeline.observability.alert_relay import ALERT_WEBHOOK
 from genai_pipeline.resources.engines import Engines
 from genai_pipeline.resources.real_gateways import gateways_for
 
@@ -47,6 +48,8 @@ _PASSED_ON = frozenset(
     ]
 )
 _PASSED_ON_PREFIXES = ("HF_", "GENAI_", "VLLM_")
+_FOR_ONE_FILE = frozenset({ALERT_WEBHOOK})
+"""A secret that lies in a file of its own, and that no other service needs."""
 PROXIES = frozenset(name for p in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY") for name in (p, p.lower()))
 
 
@@ -123,6 +126,7 @@ class Installation:
     def service_environment(self, ports: Mapping[str, int], env: Mapping[str, str]) -> dict[str, str]:
         """The whole environment of a service. The same shell settings give the same one, so nothing restarts."""
         passed_on = {k: v for k, v in env.items() if k in _PASSED_ON or k.startswith(_PASSED_ON_PREFIXES)}
+        passed_on = {k: v for k, v in passed_on.items() if k not in _FOR_ONE_FILE}
         if not uses_own_hub(ports, env):
             passed_on |= {k: v for k, v in env.items() if k in PROXIES}
         if models := env.get("GENAI_MODELS"):  # services have another working folder than the shell

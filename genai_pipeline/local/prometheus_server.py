@@ -58,7 +58,7 @@ def find_prometheus(env: Mapping[str, str]) -> FoundPrometheus:
     program = shutil.which(PROMETHEUS, path=env.get("PATH", ""))
     if program is None:
         return FoundPrometheus(None, f"No Prometheus is on PATH. {WITHOUT}", INSTALL)
-    said = _version_of(program)
+    said = version_of(program)
     version = _VERSION.search(said)
     if version is None:
         return FoundPrometheus(None, f"{program} is no Prometheus: {said[:80]!r}. {WITHOUT}", INSTALL)
@@ -87,9 +87,13 @@ def prometheus_command(program: str, home: Path, port: int) -> Sequence[str]:
 
 
 def prometheus_files(
-    home: Path, ports: Mapping[str, int], specs: Sequence[ModelSpec], profile: Profile
+    home: Path, ports: Mapping[str, int], specs: Sequence[ModelSpec], profile: Profile, sends_alerts: bool = False
 ) -> dict[Path, str]:
-    """Return what the program reads: its configuration, and the rules of the models."""
+    """Return what the program reads: its configuration, and the rules of the models.
+
+    Args:
+        sends_alerts: whether an Alertmanager runs beside it.
+    """
     exporter = f"{HOST}:{ports['exporter']}"
     of_exporter = {"namespace": profile.namespace, "pod": "genai-exporter"}
     config: dict[str, Any] = {
@@ -107,6 +111,9 @@ def prometheus_files(
             },
         ],
     }
+    if sends_alerts:
+        to = {"static_configs": [{"targets": [f"{HOST}:{ports['alertmanager']}"]}]}
+        config["alerting"] = {"alertmanagers": [to]}
     folder = home / "prometheus"
     rules = {"groups": all_groups(specs, profile)}
     return {
@@ -120,7 +127,14 @@ def digest_of(files: Mapping[Path, str]) -> str:
     return hashlib.sha256("\n".join(files.values()).encode()).hexdigest()
 
 
-def _version_of(program: str) -> str:
+def number_of(said: str) -> tuple[int, int] | None:
+    """Return the version in what a program said of itself, or None where it said none."""
+    version = _VERSION.search(said)
+    return (int(version[1]), int(version[2])) if version else None
+
+
+def version_of(program: str) -> str:
+    """Return what a program says to `--version`, or why it says nothing."""
     try:
         asked = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.SubprocessError) as error:

@@ -5,13 +5,20 @@ from __future__ import annotations
 import http.client
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from genai_pipeline.core.model_file import read_models
 from genai_pipeline.core.profile import Profile
+from genai_pipeline.local.alertmanager_server import (
+    ALERTMANAGER,
+    alertmanager_command,
+    alertmanager_files,
+    find_alertmanager,
+    webhook_file,
+)
 from genai_pipeline.local.installation import PROJECT, Installation
 from genai_pipeline.local.ports import HOST
 from genai_pipeline.local.prometheus_server import (
@@ -24,8 +31,22 @@ from genai_pipeline.local.prometheus_server import (
 )
 from genai_pipeline.local.s3_server import STOP_WAIT_S, s3_command
 from genai_pipeline.local.supervision.program import Program
+from genai_pipeline.observability.alert_relay import ALERT_WEBHOOK
 
-SERVICES = ("s3", "hub", "weather-server", "cluster", "code", "webserver", "daemon", "exporter", PROMETHEUS)
+SERVICES = (
+    "s3",
+    "hub",
+    "weather-server",
+    "cluster",
+    "code",
+    "webserver",
+    "daemon",
+    "exporter",
+    PROMETHEUS,
+    ALERTMANAGER,
+)
+OPTIONAL = (PROMETHEUS, ALERTMANAGER)
+"""Services that run only where their program is installed."""
 PORT_OF = {
     "s3": "s3",
     "hub": "hub",
@@ -34,6 +55,7 @@ PORT_OF = {
     "webserver": "dagster",
     "exporter": "exporter",
     PROMETHEUS: "prometheus",
+    ALERTMANAGER: "alertmanager",
 }
 """Service -> its name in `LOCAL_PORTS`; the code server and the daemon need no port."""
 
@@ -85,24 +107,41 @@ def services(installation: Installation, ports: Mapping[str, int], env: Mapping[
         # server looks for it again only a minute later.
         Service(make.python("daemon", *daemon), None, after=("webserver", "code")),
         _on_port(ports["exporter"], make.python("exporter", *exporter)),
-        *_prometheus(installation, make, ports, env),
+        *_metrics(installation, make, ports, env),
     ]
 
 
-def _prometheus(
+def _metrics(
     installation: Installation, make: _Maker, ports: Mapping[str, int], env: Mapping[str, str]
 ) -> list[Service]:
-    """Return the Prometheus, where one is installed. It is started again when the gates of a model file change."""
-    program = find_prometheus(env).program
-    if program is None:
+    """Return the Prometheus and the Alertmanager, where they are installed.
+
+    Prometheus is started again when the gates of a model file change.
+    """
+    prometheus = find_prometheus(env)
+    alertmanager = find_alertmanager(env, prometheus)
+    if prometheus.program is None:
         return []
     home = installation.home
     models = read_models(Path(env.get("GENAI_MODELS") or PROJECT / "models"), on_one_machine=True)
-    files = prometheus_files(home, ports, models.specs, Profile.load({**env, "GENAI_HOME": str(home)}))
-    environment = GO_MEMORY | {"GENAI_CONFIGURATION": digest_of(files)}
-    command = tuple(prometheus_command(program, home, ports["prometheus"]))
-    started = make.program(PROMETHEUS, command, env=environment)
-    return [Service(started, None, port=ports["prometheus"], files=files, is_waited_for=False)]
+    profile = Profile.load({**env, "GENAI_HOME": str(home)})
+    files = prometheus_files(home, ports, models.specs, profile, alertmanager.program is not None)
+    command = prometheus_command(prometheus.program, home, ports[PROMETHEUS])
+    started = [_not_waited_for(make, PROMETHEUS, command, ports, files)]
+    if alertmanager.program:
+        files = alertmanager_files(home, ports)
+        command = alertmanager_command(alertmanager.program, home, ports[ALERTMANAGER])
+        service = _not_waited_for(make, ALERTMANAGER, command, ports, files)
+        started.append(replace(service, files={**service.files, webhook_file(home): env[ALERT_WEBHOOK]}))
+    return started
+
+
+def _not_waited_for(
+    make: _Maker, name: str, command: Sequence[str], ports: Mapping[str, int], files: Mapping[Path, str]
+) -> Service:
+    """A change of its files makes it another program, so that it is started again."""
+    program = make.program(name, tuple(command), env=GO_MEMORY | {"GENAI_CONFIGURATION": digest_of(files)})
+    return Service(program, None, port=ports[name], files=files, is_waited_for=False)
 
 
 def _on_port(port: int, program: Program, path: str = "/healthz") -> Service:

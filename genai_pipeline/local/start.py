@@ -16,7 +16,7 @@ from genai_pipeline.local.dagster_home import prepare_dagster_home
 from genai_pipeline.local.installation import Installation, uses_own_hub
 from genai_pipeline.local.log_files import last_lines
 from genai_pipeline.local.ports import HOST, PortChoice, choose_ports, free_port, holder_of, is_free, listening
-from genai_pipeline.local.service_catalog import PORT_OF, Service, services
+from genai_pipeline.local.service_catalog import OPTIONAL, PORT_OF, Service, services
 from genai_pipeline.local.state_files import locked, write_private
 from genai_pipeline.local.supervision.supervisor import Supervisor, processes_below
 
@@ -144,6 +144,8 @@ def _start_all(supervisor: Supervisor, wanted: Sequence[Service], say: Log, dead
     for service in wanted:
         if not service.is_waited_for:
             _start_one(supervisor, service)
+    for name in before.keys() & set(OPTIONAL) - {service.name for service in wanted}:
+        supervisor.remove(name)
     return frozenset(fresh)
 
 

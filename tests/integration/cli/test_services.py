@@ -88,6 +88,18 @@ def test_a_service_that_is_not_waited_for_starts_last_and_its_failure_stops_noth
     assert set(pids(installation)) == {"s3", "hub", "prometheus"}
 
 
+def test_a_service_whose_program_is_no_longer_used_is_stopped(installation, env):
+    def make(*names):
+        return lambda i, ports, env: [tiny(name, ports[name], home=i.home) for name in names]
+
+    start(installation, env, make("s3", "alertmanager"))
+    assert set(pids(installation)) == {"s3", "alertmanager"}
+
+    start(installation, env, make("s3"))
+
+    assert set(pids(installation)) == {"s3"}
+
+
 def test_a_changed_file_of_a_service_is_written_before_it_starts_again(installation, env):
     def make(text):
         def made(installation, ports, env):

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.request
 import uuid
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ import pytest
 from genai_pipeline.cli.up import end_lost_runs
 from genai_pipeline.core.profile import LOCAL_PORTS, Profile
 from genai_pipeline.gateways.dagster_api import DagsterApi
+from genai_pipeline.local.alertmanager_server import ALERTMANAGER, find_alertmanager
 from genai_pipeline.local.installation import Installation
 from genai_pipeline.local.ports import free_port, is_free
 from genai_pipeline.local.prometheus_server import PROMETHEUS, find_prometheus
@@ -23,7 +25,10 @@ from tests.fakes.model_texts import TOOLS
 from tests.fakes.prometheus import Prometheus
 
 pytestmark = pytest.mark.long
-EXPECTED = set(SERVICES) - (set() if find_prometheus(os.environ).program else {PROMETHEUS})
+WEBHOOK = {"GENAI_ALERT_WEBHOOK": "http://127.0.0.1:9/veryprivate"}
+FOUND = find_prometheus(os.environ)
+INSTALLED = {PROMETHEUS: FOUND.program, ALERTMANAGER: find_alertmanager({**os.environ, **WEBHOOK}, FOUND).program}
+EXPECTED = set(SERVICES) - {name for name, program in INSTALLED.items() if program is None}
 
 PAUSED = "name: tiny\nsource: {hub: genai-demo/weather-agent}\nrollout: {paused: true}\n" + TOOLS
 
@@ -41,6 +46,7 @@ class Laptop:
             "PATH": os.environ["PATH"],
             "GENAI_HOME": str(self.installation.home),
             "GENAI_MODELS": str(self.models),
+            **WEBHOOK,
             "AWS_ENDPOINT_URL": "http://127.0.0.1:9",  # somebody's own; it must not matter
         } | {f"GENAI_{name.upper()}_PORT": str(port) for name, port in self.ports.items()}
 
@@ -92,6 +98,21 @@ def test_status_shows_every_service_running_and_no_problem(laptop):
 
     assert {s["name"]: s["state"] for s in status["services"]} == dict.fromkeys(EXPECTED, "running")
     assert status["problems"] == []
+
+
+@pytest.mark.skipif(ALERTMANAGER not in EXPECTED, reason="needs alertmanager (apt-get install prometheus-alertmanager)")
+def test_prometheus_sends_alerts_to_an_alertmanager_that_does_not_know_the_webhook(laptop):
+    def said(service, path):
+        with urllib.request.urlopen(f"http://127.0.0.1:{laptop.ports[service]}{path}", timeout=30) as answer:
+            return json.load(answer)
+
+    while not (known := said(PROMETHEUS, "/api/v1/alertmanagers")["data"]["activeAlertmanagers"]):
+        time.sleep(0.2)  # pytest's time limit ends this
+    config = said(ALERTMANAGER, "/api/v2/status")["config"]["original"]
+
+    assert [each["url"] for each in known] == [f"http://127.0.0.1:{laptop.ports[ALERTMANAGER]}/api/v2/alerts"]
+    assert "/alerts" in config
+    assert "veryprivate" not in config
 
 
 @pytest.mark.skipif(PROMETHEUS not in EXPECTED, reason="needs prometheus (Debian: apt-get install prometheus)")

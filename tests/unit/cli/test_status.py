@@ -100,6 +100,25 @@ def test_a_prometheus_that_can_be_used_is_a_service_with_its_version(profile, st
     assert ("prometheus", "stopped") in [(s["name"], s["state"]) for s in found["services"]]
 
 
+def test_it_says_where_alerts_go(profile, store, tmp_path):
+    program = tmp_path / "prometheus"
+    program.write_text("#!/bin/sh\necho 'prometheus, version 3.5.0 (branch: x)'\n")
+    program.chmod(0o755)
+    env = {"PATH": str(tmp_path)}
+    console = Console(file=io.StringIO(), width=400)
+
+    unset = status(profile, store, env=env)
+    missing = status(profile, store, env=env | {"GENAI_ALERT_WEBHOOK": "https://hooks/veryprivate"})
+    for part in status_page(missing):
+        console.print(part)
+
+    assert "set GENAI_ALERT_WEBHOOK" in unset["metrics"]["alerts"]
+    assert "Install Alertmanager" in missing["metrics"]["alerts"]
+    assert "Install Alertmanager" in console.file.getvalue()
+    assert "veryprivate" not in json.dumps(missing)
+    assert status(profile, store)["metrics"]["alerts"] == ""
+
+
 def test_the_dashboards_are_linked_where_there_is_a_prometheus(profile, store):
     own = {"GENAI_PROMETHEUS_URL": "http://mine"}
     asked = replace(profile, prometheus_url="http://mine", dashboards_url="http://127.0.0.1:8593")

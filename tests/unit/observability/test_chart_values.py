@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from genai_pipeline.observability.alert_routing import CRITICAL, WARNING, alert_routing
 from genai_pipeline.observability.dashboard_files import dashboard_files
 from genai_pipeline.observability.observability_objects import SIDECAR
 from genai_pipeline.observability.rule_groups import OPERATOR_LABELS, all_groups
@@ -45,11 +46,28 @@ def test_grafana_looks_for_the_label_of_the_dashboards_in_every_namespace():
     assert sidecar["searchNamespace"] == "ALL"
 
 
-def test_an_inhibition_names_an_alert_that_exists():
-    (rule,) = values("kube-prometheus-stack")["alertmanager"]["config"]["inhibit_rules"]
+def test_alerts_are_routed_as_on_one_machine_to_webhooks_that_are_secrets():
+    config = values("kube-prometheus-stack")["alertmanager"]["config"]
+    secret = {name: {"url_file": f"/etc/alertmanager/secrets/alert-webhook/{name}"} for name in (CRITICAL, WARNING)}
+    nowhere, *routes = config["route"].pop("routes")
+    receivers = [receiver for receiver in config["receivers"] if receiver["name"] != "null"]
+    ours = alert_routing(secret)
 
-    assert re.findall(r'"(Genai\w+)"', " ".join(rule["source_matchers"])) == ["GenaiEngineUnseen"]
-    assert "GenaiEngineUnseen" in {a.name for a in every_alert()}
+    assert nowhere["receiver"] == "null"
+    assert routes == ours["route"].pop("routes")
+    assert config["route"] == ours["route"]
+    assert receivers == ours["receivers"]
+    assert config["inhibit_rules"] == ours["inhibit_rules"]
+
+
+def test_every_severity_has_a_receiver_and_every_inhibition_names_alerts_that_exist():
+    ours = alert_routing({CRITICAL: {}, WARNING: {}})
+    known = {a.name for a in every_alert()}
+    named = [matcher for rule in ours["inhibit_rules"] for matcher in rule["source_matchers"] + rule["target_matchers"]]
+
+    assert {a.severity for a in every_alert()} == {receiver["name"] for receiver in ours["receivers"]}
+    for pattern in re.findall(r'"(.+)"', " ".join(f"{matcher}\n" for matcher in named)):
+        assert any(re.fullmatch(pattern, name) for name in known), pattern
 
 
 def test_prometheus_sends_again_what_amazon_throttles():
