@@ -20,9 +20,9 @@ from genai_pipeline.core.release import Release
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.cluster.abc import Cluster
 from genai_pipeline.gateways.cluster.pods import Object
-from genai_pipeline.k8s.engine_autoscaler import refuse_unscalable
+from genai_pipeline.k8s.engine_autoscaler import refuse_unscalable, why_not_scaling
 from genai_pipeline.k8s.placement import gpu_in_words
-from genai_pipeline.k8s.render import render_engine, render_platform
+from genai_pipeline.k8s.render import MANAGED_BY, render_engine, render_platform
 from genai_pipeline.rollout.pools.instance_types import UNKNOWN
 from genai_pipeline.rollout.pools.node_fit import why_not_in
 from genai_pipeline.rollout.pools.node_offer import why_no_node
@@ -116,7 +116,18 @@ def keda_findings(specs: Sequence[ModelSpec], profile: Profile, cluster: Cluster
         refuse_unscalable(asking[0].serving, profile)
         workload_of(cluster, release).refuse_unknown(render_engine(asking[0], release, profile))
 
-    return [_tried(f"{names}: the cluster would take a ScaledObject", ask, ROLE_REMEDY)]
+    return [_tried(f"{names}: the cluster would take a ScaledObject", ask, ROLE_REMEDY), *_idle_scalers(cluster)]
+
+
+def _idle_scalers(cluster: Cluster) -> list[Finding]:
+    """Name what runs and is not scaled. Without KEDA's operator all of them only lie there."""
+    try:
+        found = cluster.list("ScaledObject", MANAGED_BY)
+    except GenaiError as error:
+        return [Finding("warn", error.what, error.remedy)]
+    remedy = "`kubectl describe scaledobject` and the log of keda-operator say more."
+    idle = [(scaled["metadata"]["name"], why) for scaled in found if (why := why_not_scaling(scaled))]
+    return [Finding("warn", f"ScaledObject {name}: {why}", remedy) for name, why in idle]
 
 
 def _store(profile: Profile, gateways: Gateways) -> list[Finding]:

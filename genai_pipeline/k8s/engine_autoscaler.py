@@ -10,7 +10,7 @@ from genai_pipeline.core.errors import Refused
 from genai_pipeline.core.model_spec import Serving
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
-from genai_pipeline.gateways.cluster.pods import FEWEST_REPLICAS, MOST_REPLICAS
+from genai_pipeline.gateways.cluster.pods import FEWEST_REPLICAS, MOST_REPLICAS, Object, condition
 from genai_pipeline.gateways.metrics.amazon_workspace import signing_region
 from genai_pipeline.k8s.engine import ENGINE_PORT
 
@@ -38,6 +38,24 @@ def refuse_unscalable(serving: Serving, profile: Profile) -> None:
             f"{most}, and KEDA cannot reach the Prometheus at {profile.prometheus_url} from its pod.",
             f"Set GENAI_PROMETHEUS_URL to an address that pods reach as well, {_NO_SCALING}.",
         )
+
+
+def why_not_scaling(scaled_object: Object) -> str:
+    """Return why KEDA does not scale now what a ScaledObject names, or an empty text if it does.
+
+    Source: KEDA 2.20, apis/keda/v1alpha1/condition_types.go and pkg/fallback/fallback.go.
+    """
+    if not (scaled_object.get("status") or {}).get("conditions"):
+        return "KEDA's operator has not looked at it"
+    if condition(scaled_object, "Paused", "True"):
+        return "it is paused"
+    if condition(scaled_object, "Fallback", "True"):
+        return "its figures cannot be read, so that the number of replicas stays as it is"
+    for kind in ("Ready", "HPAActive"):
+        found = condition(scaled_object, kind)
+        if found and found["status"] != "True":
+            return f"{kind} is {found['status']}: {found.get('message') or found.get('reason') or 'no reason is given'}"
+    return ""
 
 
 def scaling_values(serving: Serving, release: Release, profile: Profile) -> dict[str, Any]:

@@ -200,6 +200,7 @@ def delete_what_lingers(kind: str) -> Operation:
                 world.cluster.delete(kind, found["metadata"]["name"], 2)
         finally:
             kubectl(world.admin, "patch", *who, json.dumps({"metadata": {"finalizers": None}}))
+            world.remove(kind.lower(), found["metadata"]["name"])
 
     return do
 

@@ -40,13 +40,13 @@ class ApiRequest:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of object. `has_pods`: it is deleted together with its pods."""
+    """A kind of object. `with_dependents`: it is gone when what it made is gone: its pods, or its autoscaler."""
 
     group: str
     version: str
     plural: str
     namespaced: bool = True
-    has_pods: bool = False
+    with_dependents: bool = False
 
     @property
     def api_version(self) -> str:
@@ -81,8 +81,8 @@ KINDS: Mapping[str, Kind] = {
     "Secret": Kind("", "v1", "secrets"),
     "Service": Kind("", "v1", "services"),
     "ServiceAccount": Kind("", "v1", "serviceaccounts"),
-    "Deployment": Kind("apps", "v1", "deployments", has_pods=True),
-    "ReplicaSet": Kind("apps", "v1", "replicasets", has_pods=True),
+    "Deployment": Kind("apps", "v1", "deployments", with_dependents=True),
+    "ReplicaSet": Kind("apps", "v1", "replicasets", with_dependents=True),
     "HorizontalPodAutoscaler": Kind("autoscaling", "v2", "horizontalpodautoscalers"),
     "PodDisruptionBudget": Kind("policy", "v1", "poddisruptionbudgets"),
     "EndpointSlice": Kind("discovery.k8s.io", "v1", "endpointslices"),
@@ -98,9 +98,9 @@ KINDS: Mapping[str, Kind] = {
     "NodeClaim": Kind("karpenter.sh", "v1", "nodeclaims", namespaced=False),
     "NodePool": Kind("karpenter.sh", "v1", "nodepools", namespaced=False),
     "NodeClass": Kind("eks.amazonaws.com", "v1", "nodeclasses", namespaced=False),
-    "RayJob": Kind("ray.io", "v1", "rayjobs", has_pods=True),
-    "RayService": Kind("ray.io", "v1", "rayservices", has_pods=True),
-    "ScaledObject": Kind("keda.sh", "v1alpha1", "scaledobjects"),
+    "RayJob": Kind("ray.io", "v1", "rayjobs", with_dependents=True),
+    "RayService": Kind("ray.io", "v1", "rayservices", with_dependents=True),
+    "ScaledObject": Kind("keda.sh", "v1alpha1", "scaledobjects", with_dependents=True),
     "TriggerAuthentication": Kind("keda.sh", "v1alpha1", "triggerauthentications"),
     "PodMonitor": Kind("monitoring.coreos.com", "v1", "podmonitors"),
     "ServiceMonitor": Kind("monitoring.coreos.com", "v1", "servicemonitors"),

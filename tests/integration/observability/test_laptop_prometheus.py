@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import time
 import urllib.request
@@ -17,9 +18,11 @@ import pytest
 from genai_pipeline.core.errors import EngineUnavailable
 from genai_pipeline.core.profile import LOCAL_PORTS, Profile
 from genai_pipeline.core.release import Release
+from genai_pipeline.core.replicas_spec import Replicas
 from genai_pipeline.gateways.metrics.abc import EngineMetrics, Metrics
 from genai_pipeline.gateways.metrics.laptop_metrics import MetricsOfOneMachine
 from genai_pipeline.gateways.metrics.prometheus import PrometheusMetrics
+from genai_pipeline.k8s.engine_autoscaler import scaling_values
 from genai_pipeline.k8s.render import render_engine, render_monitoring
 from genai_pipeline.local.installation import Installation
 from genai_pipeline.local.ports import free_port
@@ -47,6 +50,14 @@ def pod_at(address: str) -> dict[str, Any]:
     return {"metadata": meta, "spec": {"containers": [container]}, "status": {"phase": "Running", "podIP": host}}
 
 
+def busy(text: str) -> str:
+    """Return an engine's metrics with requests: 3 that run, and 2 that wait."""
+    for name, value in (("running", 3.0), ("waiting", 2.0)):
+        text, found = re.subn(rf"^(vllm:num_requests_{name}{{.*}}) .*$", rf"\g<1> {value}", text, flags=re.M)
+        assert found == 1
+    return text
+
+
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """It scrapes an engine that it finds through the exporter's `/targets`."""
@@ -57,7 +68,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
     with ExitStack() as stack:
-        engine = stack.enter_context(simulated.Exporter(simulated.vllm()))
+        engine = stack.enter_context(simulated.Exporter(busy(simulated.vllm())))
         found_pods = [pod_at(engine.target)]
         pages = {"/targets": json_page(lambda: targets_of(render_monitoring(PROFILE), found_pods))}
         stack.enter_context(serving("127.0.0.1", ports["exporter"], pages))
@@ -86,6 +97,20 @@ def test_the_metrics_of_an_engine_are_read_there(prometheus: Prometheus):
 
     assert fresh.requests_finished > 0
     assert latest.age_s < 30
+
+
+@needs_prometheus
+def test_what_keda_asks_has_one_result_for_what_is_scraped_and_none_for_anything_else(prometheus: Prometheus):
+    reader = PrometheusMetrics(prometheus.url, labels_of=lambda _: {"namespace": "genai", "service": SERVICE})
+    reader.read("http://engine")  # once it was scraped
+    scaled = SPEC.serving.model_copy(update={"replicas": Replicas(min=1, max=3)})
+
+    def asked(release: Release) -> list[float]:
+        query = scaling_values(scaled, release, PROFILE)["query"]
+        return [float(one["value"][1]) for one in prometheus.query(query)]
+
+    assert asked(RELEASE) == [3.0 + 2.0]
+    assert asked(Release.of(SPEC, "2" * 40)) == []
 
 
 @needs_prometheus

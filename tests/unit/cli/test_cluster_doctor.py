@@ -19,8 +19,10 @@ from genai_pipeline.core.errors import (
     StoreUnavailable,
     UnknownKind,
 )
+from genai_pipeline.core.release import Release
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.store.abc import Abilities
+from genai_pipeline.k8s.render import render_engine
 from tests.fakes.model_texts import model_with_tools, with_tools
 from tests.fakes.store import MemoryStore
 from tests.fakes.world import EKS, PROFILE, FakeCluster, FakeHub
@@ -253,3 +255,28 @@ def test_the_doctor_looks_for_keda(examine, tmp_path):
     (tmp_path / "m.yaml").write_text(with_tools("name: m\nsource: {hub: owner/model}\nserving: {replicas: {max: 3}}\n"))
 
     assert any("no Prometheus" in f.what for f in failures(examine()))
+
+
+@pytest.mark.parametrize(
+    ("conditions", "said"),
+    [
+        ({}, "KEDA's operator has not looked at it"),
+        ({"Ready": "True", "Fallback": "True"}, "its figures cannot be read"),
+        ({"Ready": "True", "Paused": "True"}, "it is paused"),
+        ({"Ready": "False"}, "Ready is False: because"),
+        ({"Ready": "Unknown"}, "Ready is Unknown"),
+        ({"Ready": "True", "HPAActive": "False"}, "HPAActive is False: because"),
+        ({"Ready": "True", "Active": "False", "Fallback": "False", "Paused": "Unknown", "HPAActive": "True"}, ""),
+        ({"Ready": "True"}, ""),
+    ],
+)
+def test_a_release_that_runs_and_is_not_scaled_is_named_with_the_reason(conditions, said):
+    cluster = FakeCluster()
+    (scaled,) = [o for o in render_engine(SCALED, Release.of(SCALED, "0" * 40), WATCHED) if o["kind"] == "ScaledObject"]
+    cluster.apply([scaled])
+    made = [{"type": kind, "status": status, "message": "because"} for kind, status in conditions.items()]
+    cluster.objects["ScaledObject", scaled["metadata"]["name"]]["status"] = {"conditions": made}
+
+    found = [f for f in keda_findings([SCALED], WATCHED, cluster) if f.level == "warn"]
+
+    assert [said in f.what and scaled["metadata"]["name"] in f.what for f in found] == [True] * bool(said)

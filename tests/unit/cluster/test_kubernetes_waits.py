@@ -240,6 +240,19 @@ def test_delete_is_foreground_where_there_are_pods_and_waits_for_the_end(
         cluster.delete("Deployment", "m", deadline_s=1.5)
 
 
+def test_what_scales_is_gone_only_with_the_autoscaler_that_it_made(cluster: KubernetesCluster, api: StubApi):
+    """Else one could still scale what is stopped next."""
+    scalers = "/apis/keda.sh/v1alpha1/namespaces/ns/scaledobjects"
+    api.on("DELETE", f"{scalers}/m", Reply({"kind": "ScaledObject"}))
+    api.on("GET", scalers, listed({"metadata": {"name": "m"}}))
+    api.on("WATCH", scalers, QUIET)
+
+    with pytest.raises(NotReady, match="ScaledObject m"):
+        cluster.delete("ScaledObject", "m", deadline_s=1.5)
+
+    assert api.asked("DELETE")[0].content == {"propagationPolicy": "Foreground"}
+
+
 def test_delete_of_what_is_gone_at_once_or_was_never_there_waits_for_nothing(
     api: StubApi, cluster: KubernetesCluster
 ) -> None:

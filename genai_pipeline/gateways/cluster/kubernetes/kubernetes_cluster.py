@@ -131,8 +131,8 @@ class KubernetesCluster(Cluster):
 
     def delete(self, kind: str, name: str, deadline_s: float | None = 60) -> None:
         found, deadline = kind_called(kind), None if deadline_s is None else Deadline(deadline_s)
-        # Foreground: the object stays until its pods are gone, so that its end is theirs too.
-        how = {"propagationPolicy": "Foreground" if found.has_pods else "Background"}
+        # Foreground: the object stays until what it made is gone, so that its end is theirs too.
+        how = {"propagationPolicy": "Foreground" if found.with_dependents else "Background"}
         request = found.request("delete", self.namespace, name)
         answer = self._connection.call(request, body=how, deadline=deadline, accept=(404,))
         if deadline and answer.status < 300 and answer.content.get("kind") != "Status":
