@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from genai_pipeline.core.errors import ClusterUnavailable, NotReady, Refused
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.progress import Log
+from genai_pipeline.local.alertmanager_server import ALERTMANAGER, webhook_file
 from genai_pipeline.local.dagster_home import prepare_dagster_home
 from genai_pipeline.local.installation import Installation, uses_own_hub
 from genai_pipeline.local.log_files import last_lines
@@ -90,6 +91,8 @@ def _start(
         say(note)
     _prepare(installation, choice.ports, env)
     wanted = make(installation, choice.ports, env)
+    if ALERTMANAGER not in {service.name for service in wanted}:
+        webhook_file(installation.home).unlink(missing_ok=True)  # a secret that is no longer used
     return Started(choice.ports, _start_all(supervisor, wanted, say, deadline_s))
 
 

@@ -84,16 +84,18 @@ def test_only_a_private_file_has_the_address_of_the_webhook(tmp_path: Path):
     assert with_secret == [str(webhook_file(tmp_path / "h"))]
 
 
-def test_that_file_is_for_its_owner_only(tmp_path: Path):
-    env = machine(tmp_path) | {f"GENAI_{name.upper()}_PORT": "" for name in LOCAL_PORTS}
-    installation = Installation(tmp_path / "h")
+def test_that_file_is_for_its_owner_only_and_goes_when_it_is_no_longer_used(tmp_path: Path):
+    env, installation = machine(tmp_path), Installation(tmp_path / "h")
+    file = webhook_file(installation.home)
     try:
         start_services(installation, env, lambda _: None, lambda *_: [started(tmp_path, env)["alertmanager"]])
+        assert (file.read_text(), file.stat().st_mode & 0o777) == (SECRET, 0o600)
+
+        start_services(installation, env, lambda _: None, lambda *_: [])
     finally:
         stop_services(installation, lambda _: None)
 
-    assert webhook_file(installation.home).read_text() == SECRET
-    assert webhook_file(installation.home).stat().st_mode & 0o777 == 0o600
+    assert not file.exists()
 
 
 def test_prometheus_sends_alerts_only_where_an_alertmanager_runs(tmp_path: Path):
