@@ -13,7 +13,7 @@ from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
 from genai_pipeline.gateways.cluster.kubernetes import KubernetesCluster
-from genai_pipeline.gateways.cluster.pods import quantity
+from genai_pipeline.gateways.cluster.pods import is_ready, quantity
 from genai_pipeline.k8s.render import render_engine, render_namespace, render_node_pools
 from genai_pipeline.rollout.pools.node_labels import NODE_POOL
 from tests.fakes.model_texts import model_with_tools
@@ -65,17 +65,25 @@ def used_gpus(cluster: KubernetesCluster, name: str) -> int:
     return int(status.get("resources", {}).get("nvidia.com/gpu", 0))
 
 
-def apply_empty_pools(cluster: KubernetesCluster, pools: list[dict[str, Any]]) -> None:
-    """Nodes that a test before left stand for minutes, and use up limits: then Karpenter's refusals are not final."""
+def apply_empty_pools(cluster: KubernetesCluster, objects: list[dict[str, Any]]) -> None:
+    """Pools that Karpenter has seen, without the nodes that a test before left.
+
+    Those stand for minutes, and use up limits: then Karpenter's refusals are not final.
+    """
     for claim in cluster.list("NodeClaim"):
         cluster.delete("NodeClaim", claim["metadata"]["name"])
-    cluster.apply(pools)
-    until(lambda: not _in_use(cluster), "Karpenter's count of the empty pools")
+    cluster.apply(objects)
+    ours = {o["metadata"]["name"] for o in objects if o["kind"] == "NodePool"}
+    until(lambda: ours <= _ready_and_empty(cluster), "Karpenter's look at the empty pools")
 
 
-def _in_use(cluster: KubernetesCluster) -> list[str]:
-    counts = {p["metadata"]["name"]: (p.get("status") or {}).get("resources") or {} for p in cluster.list("NodePool")}
-    return [name for name, used in counts.items() if any(quantity(amount) > 0 for amount in used.values())]
+def _ready_and_empty(cluster: KubernetesCluster) -> set[str]:
+    counts = {
+        p["metadata"]["name"]: p.get("status", {}).get("resources") or {}
+        for p in cluster.list("NodePool")
+        if is_ready(p)
+    }
+    return {name for name, used in counts.items() if not any(quantity(amount) > 0 for amount in used.values())}
 
 
 def until(found: Callable[[], Found], what: str, deadline_s: float = 40) -> Found:
