@@ -87,7 +87,7 @@ def test_a_chat_model_without_tools_goes_live_and_answers(installation, smol):
     assert "Model: " in smol.output
 
     question = [{"role": "user", "content": "What is the capital of France?"}]
-    answer = ask(installation, "smol", "/chat/completions", messages=question, temperature=0)
+    answer = ask(installation, "smol", "/chat/completions", messages=question, temperature=0, max_tokens=24)
 
     assert "Paris" in answer["choices"][0]["message"]["content"]
 
