@@ -101,7 +101,7 @@ def _services(profile: Profile, programs: set[str], problems: list[str]) -> list
         known = {info.name: info for info in Supervisor(profile.home).all()}
     except ClusterUnavailable:
         known = {}
-        problems.append("Nothing runs: supervisord does not answer. Run `genai up`.")
+        problems.append(f"Nothing runs in {profile.home}: supervisord does not answer. Run `genai up`.")
     ports = installation.ports()
     wanted = [name for name in SERVICES if name not in OPTIONAL or name in known or name in programs]
     found = [_service(name, known.get(name), ports) for name in wanted]

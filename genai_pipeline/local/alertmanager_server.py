@@ -39,7 +39,7 @@ class FoundAlertmanager:
     remedy: str = ""
 
 
-RUNS = FoundAlertmanager(None, f"Alertmanager sends alerts to what {ALERT_WEBHOOK} was when `genai up` ran.")
+RUNS = FoundAlertmanager(None, f"Alertmanager sends alerts to the {ALERT_WEBHOOK} of the last `genai up`.")
 """One that runs. The variable need not be in the shell that asks."""
 
 

@@ -73,7 +73,13 @@ def _requests():
     ends = rate_of(engine("request_success_total", *OURS), RATE, ("finished_reason",))
     return [
         graph("Requests", "reqps", requests, why="Answers to users, by release: a cut-over is the crossing."),
-        graph("Failed", "percentunit", failed, why="Share of answers 5xx.", gate="error_rate_max"),
+        graph(
+            "Failed",
+            "percentunit",
+            failed,
+            why="Share of answers 5xx. The line is the limit of a live release.",
+            gate="error_rate_max",
+        ),
         quantiles("Time to first token", FIRST_OUTPUT, "What users wait for.", gate="first_output_p95_s"),
         quantiles("Time between tokens", "inter_token_latency_seconds", "How fluent an answer is."),
         quantiles("Whole request", "e2e_request_latency_seconds", "From arrival to the end.", gate="latency_p95_s"),
