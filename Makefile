@@ -29,7 +29,7 @@ endif
 
 # The longest files first, so that no worker is left alone with one of them at the end.
 TIERS := tests/e2e tests/model_based tests/faults tests/integration tests/defs tests/unit
-# Tests wait for processes and deadlines: with one more than two cores `make test` takes 7 minutes, with two 9.
+# Tests wait for processes and deadlines: three workers keep two cores busy. `make test` takes 9 minutes there.
 WORKERS ?= 3
 # Each of these has a Kubernetes of its own, which needs a core.
 CLUSTER_WORKERS ?= 2
