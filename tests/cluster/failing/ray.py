@@ -14,13 +14,13 @@ Change = Callable[[Any], None]
 class RayCase:
     """`change` edits the RayService, or Serve's configuration of it. `says`: what the diagnosis has to name.
 
-    `ends` is whether the wait sees that it is in vain.
+    `ends` is whether the wait sees that it is in vain, None where that depends on how often it has crashed by then.
     """
 
     name: str
     change: Change
     says: tuple[str, ...]
-    ends: bool = True
+    ends: bool | None = True
 
 
 def _cluster(service: dict[str, Any]) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def before_ray_starts(locked: str) -> list[RayCase]:
         RayCase("no-ray", _without_ray, ("The image has no Ray", "docs/ray.md")),
         RayCase("no-image", _on_head(image="test/none:1", imagePullPolicy="Never"), ("Ray head", "pull policy")),
         RayCase("no-cpu", _on_head(resources=huge), ("Ray head", "insufficient cpu"), ends=False),
-        RayCase("memory", _on_head(resources=tight), ("Ray head", "OOMKilled", "not `serving.resources`"), ends=False),
+        RayCase("memory", _on_head(resources=tight), ("Ray head", "OOMKilled", "not `serving.resources`"), ends=None),
         RayCase("no-redis", _redis("127.0.0.1:1"), ("Redis cannot be reached", "GENAI_RAY_REDIS"), ends=False),
         RayCase("password", _redis(locked, "wrong"), ("Redis refuses the password", "Secret")),
     ]
