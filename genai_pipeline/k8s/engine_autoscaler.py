@@ -12,13 +12,14 @@ from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
 from genai_pipeline.gateways.cluster.pods import FEWEST_REPLICAS, MOST_REPLICAS, Object, condition
 from genai_pipeline.gateways.metrics.amazon_workspace import signing_region
+from genai_pipeline.gateways.metrics.names import OWN, RUNNING, WAITING
 from genai_pipeline.k8s.engine import ENGINE_PORT
 
 SCALER_KINDS = ("ScaledObject", "TriggerAuthentication")
 """Of an engine's objects, what makes KEDA scale it; in the order in which they go."""
 
 _LOOPBACK = ("127.", "localhost", "::1")
-_REQUESTS = "vllm[:_]num_requests_(running|waiting)"
+_REQUESTS = f"({'|'.join(OWN)})({RUNNING}|{WAITING})"
 """Names of the gauges; a Prometheus 2 may have them with `_`. Source: vLLM documentation, "Production Metrics"."""
 _NO_SCALING = "or set serving.replicas.max to serving.replicas.min"
 

@@ -25,7 +25,7 @@ from genai_pipeline.k8s.render import (
 )
 from genai_pipeline.rollout.switch.drain import Drained, drain
 from genai_pipeline.rollout.switch.settling import pause, wait_reachable, why_unsettled
-from genai_pipeline.rollout.switch.workloads import workload_of, workloads_of
+from genai_pipeline.rollout.switch.workloads import DeploymentWorkload, workload_of, workloads_of
 
 AGENT_DEADLINE_S = 120
 REPLICAS_POLL_S = 1.0
@@ -33,17 +33,14 @@ GONE_DEADLINE_S = 180
 """Of a pod on Ray: its own drain, then Ray's, then KubeRay's clean-up of the Redis."""
 
 
-def raise_to_fewest(cluster: Cluster, release: Release, profile: Profile) -> None:
+def start_fewest_agents(cluster: Cluster, release: Release, profile: Profile) -> None:
     """Start with the fewest agents that the autoscaler allows, if an autoscaler decides how many there are.
 
     What is rendered then names no number of replicas. Kubernetes starts one replica for a Deployment without a number,
     and scales down to one if the number is dropped.
     """
-    if not profile.agent_is_autoscaled:
-        return
-    found = cluster.get("Deployment", release.agent_object_name)
-    if found and (found["spec"].get("replicas") or 0) < profile.agent_replicas:
-        cluster.scale(release.agent_object_name, profile.agent_replicas)
+    if profile.agent_is_autoscaled:
+        DeploymentWorkload(cluster, release, "agent").scale_up_to(profile.agent_replicas)
 
 
 class Candidates:
@@ -83,7 +80,7 @@ class Candidates:
         """Apply the agent on the release's own engine and wait. Returns: Its address. Raises: NotReady."""
         engine = service_url(release.object_name, "engine", self._profile)
         self._cluster.apply(render_agent(spec, release, self._profile, engine))
-        raise_to_fewest(self._cluster, release, self._profile)
+        start_fewest_agents(self._cluster, release, self._profile)
         crash_point("rollout.agent_applied")
         workload_of(self._cluster, release, "agent").wait(AGENT_DEADLINE_S, log)
         url = self.agent_url(release)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 from genai_pipeline.core.errors import NotFound, NotReady, UnknownKind
@@ -103,6 +103,16 @@ class ReleaseWorkload(ABC):
             render: its objects, as the record has them.
         """
 
+    @contextmanager
+    def _lack_named(self, asks: str, lacks: str, remedy: str) -> Iterator[None]:
+        """Say what the model file asks for, and who brings the kind that the cluster does not know."""
+        try:
+            yield
+        except UnknownKind as error:
+            raise UnknownKind(
+                f"{self._model} has {asks}, and the cluster has no {lacks}: {error.what}", remedy
+            ) from error
+
 
 class DeploymentWorkload(ReleaseWorkload):
     """A Deployment. It stays when it is stopped, so that starting it again is one request."""
@@ -121,6 +131,12 @@ class DeploymentWorkload(ReleaseWorkload):
     def tell_to_stop(self) -> None:
         if self.found():
             self._cluster.scale(self.name, 0)
+
+    def scale_up_to(self, fewest: int) -> None:
+        """Start so many replicas at once, if fewer are asked for. Kubernetes starts one where none are named."""
+        found = self.found()
+        if found and (found["spec"].get("replicas") or 0) < fewest:
+            self._cluster.scale(self.name, fewest)
 
     def start_again(self, replicas: int, render: Render, deadline_s: float) -> None:
         found = self.found()
@@ -149,13 +165,9 @@ class ScaledWorkload(DeploymentWorkload):
         return (found["spec"].get("replicas") or 0) > self.replicas_up()
 
     def raise_to_fewest(self, objects: Objects) -> None:
-        """Scale up at once: Kubernetes starts one replica for a Deployment that names no number."""
         fewest = next((bound_of(o, FEWEST_REPLICAS) for o in objects if o["kind"] == self.kind), None) or 1
-        if fewest == 1:
-            return
-        found = self.found()
-        if found and (found["spec"].get("replicas") or 0) < fewest:
-            self._cluster.scale(self.name, fewest)
+        if fewest > 1:
+            self.scale_up_to(fewest)
 
     def hold(self, fewest: int, objects: Objects) -> None:
         scalers = copy.deepcopy(_scalers(objects))
@@ -188,14 +200,8 @@ class ScaledWorkload(DeploymentWorkload):
             except NotReady as error:
                 raise NotReady(error.what, "KEDA's operator lets it go: see whether it runs, and its log.") from error
 
-    @contextmanager
-    def _keda_named(self) -> Iterator[None]:
-        try:
-            yield
-        except UnknownKind as error:
-            raise UnknownKind(
-                f"{self._model} has serving.replicas.max above min, and the cluster has no KEDA: {error.what}", NO_KEDA
-            ) from error
+    def _keda_named(self) -> AbstractContextManager[None]:
+        return self._lack_named("serving.replicas.max above min", "KEDA", NO_KEDA)
 
 
 def _scalers(objects: Objects) -> Objects:
@@ -234,14 +240,8 @@ class RayWorkload(ReleaseWorkload):
     def _differs(self, objects: Objects) -> bool:
         return bool(self._cluster.diff([o for o in objects if o["kind"] == self.kind], take_back=True))
 
-    @contextmanager
-    def _kuberay_named(self) -> Iterator[None]:
-        try:
-            yield
-        except UnknownKind as error:
-            raise UnknownKind(
-                f"{self._model} has serving.engine: ray, and the cluster has no KubeRay: {error.what}", NO_KUBERAY
-            ) from error
+    def _kuberay_named(self) -> AbstractContextManager[None]:
+        return self._lack_named("serving.engine: ray", "KubeRay", NO_KUBERAY)
 
     def replicas_up(self) -> int:
         """KubeRay may call a service ready whose head is gone. So its worker pods are counted, too."""

@@ -25,7 +25,7 @@ from genai_pipeline.k8s.engine_autoscaler import SCALER_KINDS
 from genai_pipeline.k8s.render import AGENT_KINDS, Objects, render_live
 from genai_pipeline.rollout.record.notices import Notices
 from genai_pipeline.rollout.record.records import Records
-from genai_pipeline.rollout.switch.candidates import AGENT_DEADLINE_S, raise_to_fewest
+from genai_pipeline.rollout.switch.candidates import AGENT_DEADLINE_S, start_fewest_agents
 from genai_pipeline.rollout.switch.traffic import Traffic
 from genai_pipeline.rollout.switch.workloads import workload_of
 from genai_pipeline.rollout.upkeep.drift_detection import (
@@ -151,7 +151,7 @@ class Redeploy:
         if drift:
             self._cluster.apply(without(objects, left), take_back=spec.rollout.self_heal)
             workload_of(self._cluster, release).raise_to_fewest(objects)
-            raise_to_fewest(self._cluster, release, self._profile)
+            start_fewest_agents(self._cluster, release, self._profile)
             crash_point("redeploy.applied")
         self._refuse_if_not_live(release)
         workload_of(self._cluster, release).wait(own.serving.startup_deadline_s, log)
