@@ -30,10 +30,10 @@ from genai_pipeline.core.record import Phase, Record
 from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.k8s.render import stable_name
-from genai_pipeline.local.alertmanager_server import ALERTMANAGER, RUNS, FoundAlertmanager, find_alertmanager
+from genai_pipeline.local.alertmanager_server import ALERTMANAGER, RUNS, find_alertmanager
 from genai_pipeline.local.installation import Installation
 from genai_pipeline.local.ports import HOST
-from genai_pipeline.local.prometheus_server import OWN_METRICS, PROMETHEUS, FoundPrometheus, find_prometheus
+from genai_pipeline.local.prometheus_server import OWN_METRICS, PROMETHEUS, FoundProgram, find_prometheus
 from genai_pipeline.local.service_catalog import OPTIONAL, PORT_OF, SERVICES
 from genai_pipeline.local.supervision.supervisor import ProcessInfo, Supervisor
 from genai_pipeline.rollout.control.rollout_plan import what_it_waits_for
@@ -74,7 +74,7 @@ def status_of(
 
 
 def _metrics(
-    profile: Profile, prometheus: FoundPrometheus | None, services: Sequence[Mapping[str, Any]]
+    profile: Profile, prometheus: FoundProgram | None, services: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     """Return where metrics are read, and what there is of a Prometheus on this machine."""
     running = any(s["name"] == PROMETHEUS and s["state"] == "running" for s in services)
@@ -88,7 +88,7 @@ def _metrics(
     }
 
 
-def _alerts(alertmanager: FoundAlertmanager | None, services: Sequence[Mapping[str, Any]]) -> str:
+def _alerts(alertmanager: FoundProgram | None, services: Sequence[Mapping[str, Any]]) -> str:
     """Return where alerts go. Only the installation's own Alertmanager is known here."""
     runs = any(s["name"] == ALERTMANAGER and s["state"] == "running" for s in services)
     found = RUNS if runs else alertmanager

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from genai_pipeline.local.ports import HOST
-from genai_pipeline.local.prometheus_server import FoundPrometheus, number_of, version_of
+from genai_pipeline.local.prometheus_server import FoundProgram, version_in, version_of
 from genai_pipeline.observability.alert_relay import ALERT_WEBHOOK
 from genai_pipeline.observability.alert_routing import CRITICAL, WARNING, alert_routing
 
@@ -30,20 +29,11 @@ TO_NO_ONE = "Alerts are sent to no one."
 INSTALL = "Install Alertmanager (Debian: apt-get install prometheus-alertmanager), then run `genai up`."
 
 
-@dataclass(frozen=True)
-class FoundAlertmanager:
-    """What there is on PATH. `program` is what `genai up` starts. Without a `remedy` the user need not do anything."""
-
-    program: str | None
-    says: str
-    remedy: str = ""
-
-
-RUNS = FoundAlertmanager(None, f"Alertmanager sends alerts to the {ALERT_WEBHOOK} of the last `genai up`.")
+RUNS = FoundProgram(None, f"Alertmanager sends alerts to the {ALERT_WEBHOOK} of the last `genai up`.")
 """One that runs. The variable need not be in the shell that asks."""
 
 
-def find_alertmanager(env: Mapping[str, str], prometheus: FoundPrometheus) -> FoundAlertmanager:
+def find_alertmanager(env: Mapping[str, str], prometheus: FoundProgram) -> FoundProgram:
     """Decide whether there is an Alertmanager to start, and say what follows.
 
     Args:
@@ -53,27 +43,27 @@ def find_alertmanager(env: Mapping[str, str], prometheus: FoundPrometheus) -> Fo
     url = env.get(ALERT_WEBHOOK)
     if prometheus.program is None:
         ignored = f"{ALERT_WEBHOOK} is not used: this installation starts no Prometheus."
-        return FoundAlertmanager(None, ignored if url else "")
+        return FoundProgram(None, ignored if url else "")
     if not url:
-        return FoundAlertmanager(None, f"{TO_NO_ONE} To have them sent, set {ALERT_WEBHOOK} and run `genai up`.")
+        return FoundProgram(None, f"{TO_NO_ONE} To have them sent, set {ALERT_WEBHOOK} and run `genai up`.")
     if not url.startswith(("https://", "http://")):
-        return FoundAlertmanager(None, f"{ALERT_WEBHOOK} is no address. {TO_NO_ONE}", "It begins with https://.")
+        return FoundProgram(None, f"{ALERT_WEBHOOK} is no address. {TO_NO_ONE}", "It begins with https://.")
     program = next(filter(None, (shutil.which(name, path=env.get("PATH", "")) for name in PROGRAMS)), None)
     if program is None:
-        return FoundAlertmanager(None, f"No Alertmanager is on PATH. {TO_NO_ONE}", INSTALL)
+        return FoundProgram(None, f"No Alertmanager is on PATH. {TO_NO_ONE}", INSTALL)
     return _usable(program)
 
 
-def _usable(program: str) -> FoundAlertmanager:
+def _usable(program: str) -> FoundProgram:
     said = version_of(program)
-    number = number_of(said)
-    if number is None:
-        return FoundAlertmanager(None, f"{program} is no Alertmanager: {said[:80]!r}. {TO_NO_ONE}", INSTALL)
-    if number < OLDEST:
+    found = version_in(said)
+    if found is None:
+        return FoundProgram(None, f"{program} is no Alertmanager: {said[:80]!r}. {TO_NO_ONE}", INSTALL)
+    if found.number < OLDEST:
         oldest = ".".join(map(str, OLDEST))
-        return FoundAlertmanager(None, f"Alertmanager at {program} is older than {oldest}. {TO_NO_ONE}", INSTALL)
-    version = ".".join(map(str, number))
-    return FoundAlertmanager(program, f"Alertmanager {version} at {program} sends alerts to {ALERT_WEBHOOK}.")
+        return FoundProgram(None, f"Alertmanager at {program} is older than {oldest}. {TO_NO_ONE}", INSTALL)
+    version = ".".join(map(str, found.number))
+    return FoundProgram(program, f"Alertmanager {version} at {program} sends alerts to {ALERT_WEBHOOK}.")
 
 
 def alertmanager_command(program: str, home: Path, port: int) -> Sequence[str]:

@@ -39,7 +39,15 @@ INSTALL = "Install Prometheus (Debian: apt-get install prometheus), then run `ge
 
 
 @dataclass(frozen=True)
-class FoundPrometheus:
+class Version:
+    """`text` is as the program writes it, `number` its first two numbers."""
+
+    text: str
+    number: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class FoundProgram:
     """What there is on PATH. `program` is what `genai up` starts. Without a `remedy` the user need not do anything."""
 
     program: str | None
@@ -47,29 +55,28 @@ class FoundPrometheus:
     remedy: str = ""
 
 
-def find_prometheus(env: Mapping[str, str]) -> FoundPrometheus:
+def find_prometheus(env: Mapping[str, str]) -> FoundProgram:
     """Decide whether there is a Prometheus to start: the one place that `genai up`, status and doctor ask.
 
     Args:
         env: the user's environment.
     """
     if url := env.get(GIVEN_BY_USER):
-        return FoundPrometheus(None, f"Metrics are read from the Prometheus at {url} ({GIVEN_BY_USER}).")
+        return FoundProgram(None, f"Metrics are read from the Prometheus at {url} ({GIVEN_BY_USER}).")
     program = shutil.which(PROMETHEUS, path=env.get("PATH", ""))
     if program is None:
-        return FoundPrometheus(None, f"No Prometheus is on PATH. {WITHOUT}", INSTALL)
+        return FoundProgram(None, f"No Prometheus is on PATH. {WITHOUT}", INSTALL)
     said = version_of(program)
-    version = _VERSION.search(said)
+    version = version_in(said)
     if version is None:
-        return FoundPrometheus(None, f"{program} is no Prometheus: {said[:80]!r}. {WITHOUT}", INSTALL)
-    number = version[0].removeprefix("version ").rstrip(",")
-    if (int(version[1]), int(version[2])) < OLDEST:
+        return FoundProgram(None, f"{program} is no Prometheus: {said[:80]!r}. {WITHOUT}", INSTALL)
+    if version.number < OLDEST:
         oldest = ".".join(map(str, OLDEST))
-        return FoundPrometheus(None, f"Prometheus {number} at {program} is older than {oldest}. {WITHOUT}", INSTALL)
+        return FoundProgram(None, f"Prometheus {version.text} at {program} is older than {oldest}. {WITHOUT}", INSTALL)
     older = (
-        "" if int(version[1]) >= BEST_MAJOR else f" It works. {BEST_MAJOR} and later sign remote writes to AWS, too."
+        "" if version.number[0] >= BEST_MAJOR else f" It works. {BEST_MAJOR} and later sign remote writes to AWS, too."
     )
-    return FoundPrometheus(program, f"Prometheus {number} at {program}.{older}")
+    return FoundProgram(program, f"Prometheus {version.text} at {program}.{older}")
 
 
 def prometheus_command(program: str, home: Path, port: int) -> Sequence[str]:
@@ -127,10 +134,12 @@ def digest_of(files: Mapping[Path, str]) -> str:
     return hashlib.sha256("\n".join(files.values()).encode()).hexdigest()
 
 
-def number_of(said: str) -> tuple[int, int] | None:
+def version_in(said: str) -> Version | None:
     """Return the version in what a program said of itself, or None where it said none."""
-    version = _VERSION.search(said)
-    return (int(version[1]), int(version[2])) if version else None
+    found = _VERSION.search(said)
+    if found is None:
+        return None
+    return Version(found[0].removeprefix("version ").rstrip(","), (int(found[1]), int(found[2])))
 
 
 def version_of(program: str) -> str:
