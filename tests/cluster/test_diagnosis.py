@@ -145,4 +145,4 @@ def assert_diagnosed(case: Case, outcome: Outcome) -> None:
     remedy = outcome.text.rpartition("\n")[2]
     missing = [words for words in case.says if words not in f"{cause} {remedy}"]
     assert not missing, outcome.text
-    assert case.ends is None or outcome.in_vain == case.ends, outcome.text
+    assert outcome.ended_as(case.ends), outcome.text

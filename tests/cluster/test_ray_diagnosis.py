@@ -71,7 +71,7 @@ def waited(lane: Lane, name: str, deadline_s: float) -> Outcome:
 def judge(case: RayCase, outcome: Outcome) -> None:
     for part in case.says:
         assert part in outcome.text
-    assert case.ends is None or outcome.in_vain is case.ends
+    assert outcome.ended_as(case.ends)
 
 
 @pytest.mark.parametrize("name", BEFORE)

@@ -58,6 +58,10 @@ class Outcome:
         """Ended because nothing could change, by the error's own words."""
         return bool(self.text) and "not within" not in self.text.splitlines()[0]
 
+    def ended_as(self, ends: bool | None) -> bool:
+        """Whether it ended as a case says; None: both are right."""
+        return ends is None or self.in_vain == ends
+
 
 def waited_for(cases: Sequence[Case], namespaces: Mapping[str, str], kubeconfig: Path) -> dict[str, Outcome]:
     """Start all, wait for all at once. Args: namespaces: by the cases' names."""
