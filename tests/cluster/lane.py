@@ -24,7 +24,8 @@ from genai_pipeline.gateways.agent.http_agent import HttpAgent
 from genai_pipeline.gateways.cluster.kubernetes import KubernetesCluster
 from genai_pipeline.gateways.inference.openai import OpenAIInference
 from genai_pipeline.gateways.metrics.engine_metrics import EngineMetricsReader
-from genai_pipeline.k8s.render import RELEASE_LABEL, package_version, stable_name
+from genai_pipeline.k8s.ray_service import HEAD
+from genai_pipeline.k8s.render import PORTS, RELEASE_LABEL, package_version, stable_name
 from genai_pipeline.loadtest.probe import ContinuousProbe
 from genai_pipeline.rollout.record.records import Records
 from genai_pipeline.rollout.switch.candidates import Candidates
@@ -170,7 +171,7 @@ class Lane:
         return words.read_text() if words.exists() else process.exitcode
 
     def state(self) -> dict[str, Any]:
-        """What a rollout leaves behind: in the bucket, of the traffic, of Deployments, of pods."""
+        """What a rollout leaves behind: in the bucket, of the traffic, of Deployments, of pods that serve."""
         records = Records(FolderStore(self.folder))
         live = records.live(MODEL)
         engines = self.cluster.list("Deployment", {"app.kubernetes.io/component": "engine"})
@@ -181,8 +182,19 @@ class Lane:
             "phases": {r.release: str(r.phase) for r in records.all(MODEL) if str(r.phase) != "replaced"},
             "replicas": {d["metadata"]["labels"][RELEASE_LABEL]: d["spec"]["replicas"] for d in engines}
             | {r["metadata"]["labels"][RELEASE_LABEL]: 1 for r in on_ray},
-            "pods": sorted({p["metadata"]["labels"][RELEASE_LABEL] for p in self.cluster.list("Pod")}),
+            "pods": sorted({self._release_of(pod) for component in PORTS for pod in self._pods_of(component)}),
         }
+
+    def head_releases(self) -> set[str]:
+        """The releases that still have a Ray head. A stopped release's head ends a little after its workers."""
+        return {self._release_of(pod) for pod in self._pods_of(HEAD)}
+
+    def _pods_of(self, component: str) -> list[dict[str, Any]]:
+        return self.cluster.list("Pod", {"app.kubernetes.io/component": component})
+
+    @staticmethod
+    def _release_of(pod: dict[str, Any]) -> str:
+        return pod["metadata"]["labels"][RELEASE_LABEL]
 
     @staticmethod
     def wanted(new: Release, old: Release) -> dict[str, Any]:

@@ -21,6 +21,8 @@ ABORTS = {
     "middle": "rollout.pointer_written",
     "late": "rollout.drained",
 }
+HEAD_ENDS_S = 180
+"""With a Redis a pod of KubeRay's cleans it up after the head has ended, before the head's release has no pods."""
 
 
 @dataclass
@@ -54,4 +56,5 @@ def run_case(lane: Lane, load: Load, through: Sequence[Release], crash_at: str, 
         assert ended == 0, f"undisturbed step to {step.id}: {ended} · {load.look().causes}"
     killed, rerun = lane.roll_out_elsewhere(new, crash_at), lane.roll_out_elsewhere(new)
     until(lambda: load.look().sent.total() >= requests, f"{requests} requests")
+    until(lambda: old.id not in lane.head_releases(), f"the end of the head of {old.id}", HEAD_ENDS_S)
     return Case(load.take(), killed, rerun, lane.state(), lane.wanted(new, old))
