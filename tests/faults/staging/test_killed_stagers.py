@@ -20,7 +20,7 @@ POINTS = sorted(
 )
 KINDS = {"SIGKILL": {-signal.SIGKILL}, "SIGTERM": {ENDED_BY_SIGTERM}, "exception": {CRASHED}}
 LONG, NIGHTLY = pytest.mark.long, pytest.mark.nightly
-RANDOM_KILLS = [*range(5), *(pytest.param(n, marks=NIGHTLY) for n in range(5, 200))]
+RANDOM_KILLS = [0, *(pytest.param(n, marks=LONG if n < 8 else NIGHTLY) for n in range(1, 200))]
 """Seeds."""
 LONGEST_DELAY_S = 0.03
 

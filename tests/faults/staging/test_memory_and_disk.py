@@ -70,6 +70,7 @@ def staged(addresses: Addresses, temporary: Path, report: Path) -> dict[str, Any
     return json.loads(report.read_text())
 
 
+@pytest.mark.long
 def test_a_file_much_larger_than_the_window_takes_no_more_memory_and_no_disk(addresses, tmp_path):
     temporary = tmp_path / "temporary"
     temporary.mkdir()
