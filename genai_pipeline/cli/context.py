@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from genai_pipeline.core.model_spec import ModelSpec
     from genai_pipeline.core.profile import Profile
+    from genai_pipeline.core.progress import Log
     from genai_pipeline.resources.engines import Engines
 
 
@@ -35,6 +37,24 @@ class Context:
         from genai_pipeline.local.installation import engines_of
 
         return engines_of(self.profile, self.env)
+
+    def valid_models(self, only: str | None, say: Log) -> list[ModelSpec]:
+        """Return the models of the folder, or one of them; wrong files are reported and left out.
+
+        Raises: NotReady: there is no valid one.
+        """
+        from genai_pipeline.core.errors import NotReady
+        from genai_pipeline.core.model_file import read_models
+
+        files = read_models(self.models, self.profile.name == "local")
+        for error in files.errors:
+            say(str(error))
+        specs = [spec for spec in files.specs if only in (None, spec.name)]
+        if not specs:
+            known = ", ".join(spec.name for spec in files.specs) or "none"
+            what = f"model {only}" if only else "valid model file"
+            raise NotReady(f"There is no {what} in {self.models}.", f"Known models: {known}.")
+        return specs
 
     def say(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -34,7 +34,6 @@ def announce(command: Command) -> None:
 
 def _render(context: Context) -> int:
     from genai_pipeline.cli.manifests import as_yaml, rbac_objects, rendered, watched, write_objects
-    from genai_pipeline.cli.up import read_valid_models
     from genai_pipeline.core.release import Release
 
     engines = context.engines()
@@ -42,7 +41,7 @@ def _render(context: Context) -> int:
     if context.args.rbac:
         folders = rbac_objects(profile)
     else:
-        specs = read_valid_models(context.models, context.args.model, lambda text: print(text, file=sys.stderr))
+        specs = context.valid_models(context.args.model, lambda text: print(text, file=sys.stderr))
         if context.args.rules:
             return _write_rules(context, specs, profile)
         if context.args.observability:
@@ -83,22 +82,20 @@ def _revision(context: Context, source: Source, engines: Engines) -> str:
 
 
 def _publish(context: Context) -> int:
-    from genai_pipeline.cli.up import read_valid_models
     from genai_pipeline.local.hub.publish import publish
 
     require_local(context, "publish")
-    specs = read_valid_models(context.models, context.args.model, context.say)
+    specs = context.valid_models(context.args.model, context.say)
     for line in publish(context.profile, specs, context.args.revision):
         context.say(line)
     return 0
 
 
 def _break(context: Context) -> int:
-    from genai_pipeline.cli.up import read_valid_models
     from genai_pipeline.local.breaking import break_live
 
     require_local(context, "break")
-    (spec,) = read_valid_models(context.models, context.args.model, context.say)
+    (spec,) = context.valid_models(context.args.model, context.say)
     live = context.engines().records().live(spec.name)
     for line in break_live(context.profile, spec, live, context.args.fault):
         context.say(line)

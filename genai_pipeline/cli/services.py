@@ -32,7 +32,7 @@ def _up(context: Context) -> int:
     from genai_pipeline.cli import doctor, up
 
     require_local(context, "up")
-    specs = up.read_valid_models(context.models, context.args.model, context.say)
+    specs = context.valid_models(context.args.model, context.say)
     findings = doctor.quick_findings(context.profile, context.env)
     for finding in findings:
         if finding.level != "ok":

@@ -235,9 +235,7 @@ def _as_json(
 
 def _opened(context: Context, model: str) -> tuple[Gateways, ModelSpec]:
     """The doors of this profile, and the model by its name. Raises: NotReady: unknown; says which are known."""
-    from genai_pipeline.cli.up import read_valid_models
-
-    (spec,) = read_valid_models(context.models, model, lambda text: print(text, file=sys.stderr))
+    (spec,) = context.valid_models(model, lambda text: print(text, file=sys.stderr))
     return context.engines().gateways, spec
 
 

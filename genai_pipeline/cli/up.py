@@ -16,7 +16,7 @@ from genai_pipeline.cli.first_look import addresses, first_answer
 from genai_pipeline.cli.progress_view import check_table, grouped, progress_on
 from genai_pipeline.cli.rollout_progress import ENDED_BADLY, ENDS, ProgressReader, RolloutProgress, State
 from genai_pipeline.core.errors import GenaiError, NotReady, ReleaseRefused
-from genai_pipeline.core.model_file import model_paths, read_models
+from genai_pipeline.core.model_file import model_paths
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.progress import Log
@@ -191,23 +191,6 @@ def _load_models(platform: RunningInstallation, models: Path, started: Started, 
         say("reading the model files again")
         platform.api.reload()
     loaded.write_text(digest)
-
-
-def read_valid_models(folder: Path, only: str | None, say: Log) -> list[ModelSpec]:
-    """The models of the folder, or one of them; wrong files are reported and left out.
-
-    Raises: NotReady: there is no valid one.
-    """
-    files = read_models(folder, on_one_machine=True)
-    for error in files.errors:
-        say(str(error))
-    specs = [spec for spec in files.specs if only in (None, spec.name)]
-    if not specs:
-        known = ", ".join(spec.name for spec in files.specs) or "none"
-        raise NotReady(
-            f"There is no {'model ' + only if only else 'valid model file'} in {folder}.", f"Known models: {known}."
-        )
-    return specs
 
 
 def _as_served(platform: RunningInstallation, spec: ModelSpec, rollout: RolloutProgress) -> ModelSpec:

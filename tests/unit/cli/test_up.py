@@ -17,7 +17,7 @@ from genai_pipeline.gateways.dagster_api import Run
 from genai_pipeline.k8s.render import render_agent
 from genai_pipeline.local.installation import Installation
 from genai_pipeline.rollout.record.records import Records
-from tests.fakes.model_texts import model_with_tools, with_tools
+from tests.fakes.model_texts import model_with_tools
 from tests.fakes.store import MemoryStore
 from tests.fakes.world import FakeCluster, FakeHub
 
@@ -179,21 +179,3 @@ def test_a_release_that_waits_for_approval_ends_the_command_with_what_to_do(plat
     up.present(platform, spec, seen, console)
 
     assert "tiny: awaiting approval Approve it: `genai approve`" in console.file.getvalue()
-
-
-def test_wrong_model_files_are_reported_and_the_others_used(tmp_path):
-    (tmp_path / "good.yaml").write_text(with_tools("name: good\nsource: {hub: owner/model}\n"))
-    (tmp_path / "bad.yaml").write_text("name: bad\n")
-    said = []
-
-    specs = up.read_valid_models(tmp_path, None, said.append)
-
-    assert [spec.name for spec in specs] == ["good"]
-    assert "bad.yaml:1: source" in said[0]
-
-
-def test_a_model_that_is_not_there_is_refused_with_the_known_ones(tmp_path):
-    (tmp_path / "good.yaml").write_text(with_tools("name: good\nsource: {hub: owner/model}\n"))
-
-    with pytest.raises(NotReady, match="Known models: good"):
-        up.read_valid_models(tmp_path, "other", lambda _: None)
