@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from genai_pipeline.cli.plan.plan_page import PlanLine, PlanSection
+from genai_pipeline.core.engine_args import workers_per_replica
 from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
@@ -56,12 +57,14 @@ def _asked_for(spec: ModelSpec, profile: Profile) -> str:
     each = f"{serving.resources.cpu:g} CPU, {serving.resources.memory_gib:g} GiB"
     if serving.gpu:
         each = f"{gpu_in_words(serving.gpu, profile)}, {each}"
-    return f"A release needs {_replicas(spec)} × ({each}){', and an agent' if spec.has_agent else ''}."
+    head, agent = ", a Ray head" * (serving.engine == "ray"), ", and an agent" * spec.has_agent
+    return f"A release needs {_replicas(spec)} × ({each}){head}{agent}."
 
 
 def _replicas(spec: ModelSpec) -> str:
     few, most = spec.serving.replicas.min, spec.serving.replicas.max
-    return f"{few} to {most}" if spec.serving.scales else str(few)
+    pods = workers_per_replica(spec.serving)
+    return (f"{few} to {most}" if spec.serving.scales else str(few)) + (f" × {pods} pods" if pods > 1 else "")
 
 
 def _standing(spec: ModelSpec, release: Release, engines: Engines) -> tuple[Standing, list[Record]]:

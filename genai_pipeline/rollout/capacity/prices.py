@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from genai_pipeline.core.engine_args import workers_per_replica
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.rollout.pools.instance_types import InstanceTypes
 from genai_pipeline.rollout.pools.pool_room import PoolRoom
@@ -48,8 +49,10 @@ def replica_price(spec: ModelSpec, room: PoolRoom | None, known: InstanceTypes) 
     if node.usd_per_hour is None:
         return _unknown(f"no price of a {node.name} in {known.region}: {known.source}, {known.date}")
     listed = f"on-demand price of {known.date} for a {node.name} in {known.region}, from {known.source}"
-    shared = f", shared by {room.per_node} replicas" if room.per_node > 1 else ""
-    return _price(node.usd_per_hour / room.per_node, listed + shared)
+    pods = workers_per_replica(spec.serving)
+    several = f", {pods} pods a replica" if pods > 1 else ""
+    shared = f", shared by {room.per_node} {'pods' if pods > 1 else 'replicas'}" if room.per_node > 1 else ""
+    return _price(node.usd_per_hour * pods / room.per_node, listed + shared + several)
 
 
 def new_nodes_for(replicas: int, room: PoolRoom) -> int:

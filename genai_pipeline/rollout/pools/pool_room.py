@@ -33,7 +33,7 @@ class PoolRoom:
     Args:
         on_nodes: replicas on nodes that run.
         on_new_nodes: replicas on nodes that the limits still allow.
-        per_node: replicas on one new node.
+        per_node: pods of the engine on one new node.
         new_node: the cheapest type that can hold one replica, or None where no such type is known.
         limits: the pool's limits and their use, for people.
     """

@@ -498,6 +498,18 @@ def test_what_one_machine_cannot_do_is_reported_with_its_line(desk):
     assert "serving.replicas.max: one machine adds no workers" in desk.page
 
 
+def test_a_replica_that_several_pods_hold_is_planned_with_all_of_them(desk):
+    several = "engine: ray, gpu: {count: 1}, replicas: {max: 4}"
+    desk.write(
+        MODEL.replace("serving: {", f"serving: {{{several}, ").replace("args: {", "args: {tensor-parallel-size: 4, ")
+    )
+    plan = desk.plan()
+
+    (needed,) = [line for line in lines(plan, "Room") if line.startswith("A release needs")]
+    assert needed.startswith("A release needs 1 to 4 × 4 pods × (1 nvidia.com/gpu")
+    assert needed.endswith(", a Ray head, and an agent.")
+
+
 def scaled(desk, **settings):
     desk.write(MODEL.replace("serving: {", "serving: {replicas: {min: 1, max: 4}, "))
     desk.profile = replace(desk.profile, **settings)
