@@ -12,7 +12,7 @@ from typing import Any
 
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.observability.exporter import READ_AT
-from genai_pipeline.observability.recordings import FIRST_OUTPUT, IN_TIME, OBJECTIVE, Rule
+from genai_pipeline.observability.recordings import FIRST_OUTPUT, IN_TIME, OBJECTIVE, Rule, labels_of
 from genai_pipeline.observability.series import (
     PODS_OF_ENGINES,
     answers,
@@ -71,13 +71,14 @@ def with_traffic(spec: ModelSpec, namespace: str) -> Rule:
     live = f"group by ({', '.join(BY)}) ({selector(LIVE, *ours)})"
     seen = f"group by ({', '.join(BY)}) ({selector('up', *ours, PODS_OF_ENGINES)})"
     said = selector(READ_AT, equals("namespace", namespace))
-    return {"record": WITH_TRAFFIC, "expr": f"{live} or ({seen} unless on (namespace) {said} > 0)"}
+    expr = f"{live} or ({seen} unless on (namespace) {said} > 0)"
+    return {"record": WITH_TRAFFIC, "expr": expr, "labels": labels_of(spec, namespace)}
 
 
 def alerts_of(spec: ModelSpec, namespace: str) -> list[Alert]:
     """Return the alerts of one model."""
     ours = (equals("namespace", namespace), equals("model", spec.name))
-    of_model = {"namespace": namespace, "model": spec.name}
+    of_model = labels_of(spec, namespace)
 
     def alert(name: str, expr: str, hold_s: float, severity: str, summary: str) -> Alert:
         served = f"({expr}) and on ({', '.join(BY)}) {selector(WITH_TRAFFIC, *ours)}"

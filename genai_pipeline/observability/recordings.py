@@ -32,6 +32,11 @@ def recordings_of(spec: ModelSpec, namespace: str) -> list[Rule]:
     return [*_gates(spec, namespace), *(_in_time(spec, namespace, window) for window in WINDOWS)]
 
 
+def labels_of(spec: ModelSpec, namespace: str) -> dict[str, str]:
+    """Return the labels of a model's rules. They tell the rules of two models that record one series apart."""
+    return {"namespace": namespace, "model": spec.name}
+
+
 def gates_of(spec: ModelSpec) -> dict[str, float]:
     """Return gate -> limit, in seconds, shares, requests or US dollars. A gate that is not set is left out."""
     limits, serving, agent = limits_of(spec, None), spec.gates.serving, spec.gates.agent
@@ -63,9 +68,8 @@ def in_time_bounds(gate_s: float) -> str:
 
 
 def _gates(spec: ModelSpec, namespace: str) -> list[Rule]:
-    labels = {"namespace": namespace, "model": spec.name}
     return [
-        {"record": GATE, "expr": f"vector({limit:g})", "labels": {**labels, "gate": name}}
+        {"record": GATE, "expr": f"vector({limit:g})", "labels": {**labels_of(spec, namespace), "gate": name}}
         for name, limit in gates_of(spec).items()
     ]
 
@@ -78,4 +82,5 @@ def _in_time(spec: ModelSpec, namespace: str, window: str) -> Rule:
     return {
         "record": f"{IN_TIME}{window}",
         "expr": f"{good} / {rate_of(engine(f'{FIRST_OUTPUT}_count', *ours), window, by)}",
+        "labels": labels_of(spec, namespace),
     }

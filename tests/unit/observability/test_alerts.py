@@ -279,6 +279,16 @@ def test_every_code_that_means_the_hardware_is_in_the_alert():
     assert {int(code) for code in re.findall(r"== (\d+)", xid.expr)} == set(HARDWARE_XIDS)
 
 
+@needs_promtool
+def test_promtool_finds_nothing_in_the_rules_of_several_models(tmp_path: Path):
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": all_groups([SPEC, EMBEDDER], EKS)}))
+
+    done = subprocess.run(["promtool", "check", "rules", tmp_path / "rules.yml"], capture_output=True, text=True)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "duplicate" not in done.stdout
+
+
 def test_rules_as_objects_are_the_rules_of_the_file_with_the_label_that_the_operator_selects():
     objects = prometheus_rules([SPEC, EMBEDDER], EKS)
 
