@@ -47,7 +47,7 @@ def _history(context: Context) -> int:
     engines = context.engines()
     found, damaged = engines.records().readable(model) if _may_be_named(model) else ([], [])
     if not found and not damaged:
-        _known_model(context, model, also=engines.records().models())
+        require_known(context, model, also=engines.records().models())
     for error in damaged:
         sys.stderr.write(f"error: {error}\n")
     live = engines.records().live(model)
@@ -105,7 +105,7 @@ def _rebuild(context: Context) -> int:
 
     engines, files = context.engines(), read_models(context.models)
     if context.args.model:
-        _known_model(context, context.args.model)
+        require_known(context, context.args.model)
     specs = [s for s in files.specs if context.args.model in (None, s.name)]
     code = 0
     with open_instance(context.env, engines.profile) as instance:
@@ -125,7 +125,7 @@ def records_of(context: Context, engines: Engines, model: str) -> list[Record]:
     """
     found = engines.records().all(model) if _may_be_named(model) else []
     if not found:
-        _known_model(context, model, also=engines.records().models())
+        require_known(context, model, also=engines.records().models())
     return found
 
 
@@ -134,7 +134,8 @@ def _may_be_named(model: str) -> bool:
     return bool(model) and "/" not in model
 
 
-def _known_model(context: Context, model: str, also: Iterable[str] = ()) -> None:
+def require_known(context: Context, model: str, also: Iterable[str] = ()) -> None:
+    """Raises: NotFound: no file here and none of `also` has this name; names what comes close."""
     from genai_pipeline.core.model_file import read_models
 
     known = sorted({spec.name for spec in read_models(context.models).specs} | set(also))

@@ -19,6 +19,7 @@ def announce(command: Command) -> None:
     up.set_defaults(interrupted="What was started keeps running; `genai up` shows it, `genai down` stops it.")
     command("down", _down, "stop everything; state is kept")
     status = command("status", _status, "show services, releases, verdicts and endpoints")
+    status.add_argument("model", nargs="?", help="default: every model")
     status.add_argument("--json", action="store_true", help="for programs")
     command("doctor", _doctor, "look for what keeps it from running here")
     logs = command("logs", _logs, "show the log of a service, of a model's engine or of its agent")
@@ -64,12 +65,16 @@ def _down(context: Context) -> int:
 def _status(context: Context) -> int:
     import json
 
+    from genai_pipeline.cli.releases import require_known
     from genai_pipeline.cli.status import status_of, status_page
     from genai_pipeline.core.model_file import read_models
 
-    engines = context.engines()
+    asked, engines = context.args.model, context.engines()
+    if asked:
+        require_known(context, asked)
     files = read_models(context.models, engines.profile.name == "local")
-    status = status_of(engines.profile, engines.gateways, files.specs, context.env)
+    specs = [spec for spec in files.specs if asked in (None, spec.name)]
+    status = status_of(engines.profile, engines.gateways, specs, context.env)
     status["problems"] += [problem for error in files.errors for problem in error.problems]
     if context.args.json:
         sys.stdout.write(json.dumps(status, indent=1, ensure_ascii=False) + "\n")

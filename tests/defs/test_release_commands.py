@@ -57,6 +57,19 @@ def test_the_history_tells_of_every_release_newest_first(desk, genai):
     assert "\x1b" not in page
 
 
+def test_the_status_of_one_model_is_of_that_model_alone(genai, tmp_path):
+    (tmp_path / "other.yaml").write_text(with_tools("name: other\nsource: {hub: owner/other}\n"))
+
+    _, all_of_them = genai("status", "--json")
+    code, said = genai("status", "other", "--json")
+
+    assert [model["name"] for model in json.loads(all_of_them)["models"]] == ["other", "tiny"]
+    assert (code, [model["name"] for model in json.loads(said)["models"]]) == (0, ["other"])
+    code, said = genai("status", "ohter")
+    assert code == 1
+    assert "other" in said
+
+
 def test_one_release_is_reported_event_by_event_and_named_by_its_first_digits(desk, genai):
     begin_with(desk, "v1")
     code, said = genai("history", f"tiny@{desk.live[:6]}")
