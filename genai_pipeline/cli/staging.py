@@ -194,6 +194,7 @@ def _pruner(context: Context) -> tuple[Pruner, list[str], Callable[[bool], list[
 
 def _runs(api: DagsterApi) -> list[Reference]:
     """Raises: Unavailable: nothing may be deleted while it is not known what runs."""
+    from genai_pipeline.gateways.dagster_api import NO_DAGSTER
     from genai_pipeline.staging.prune_decision import Reference
 
     try:
@@ -201,7 +202,7 @@ def _runs(api: DagsterApi) -> list[Reference]:
     except GenaiError as error:
         raise Unavailable(
             f"What runs is not known, so nothing may be deleted: {error.what}",
-            "Start it by `genai up`, or say where it is by GENAI_DAGSTER_URL.",
+            NO_DAGSTER,
         ) from error
     return [
         Reference("", run.release.partition("-")[0], f"the run {run.id[:8]} is under way")

@@ -108,7 +108,7 @@ class Profile:
     runbooks: str = setting("GENAI_RUNBOOKS", "Address of operations.md as alerts link to it.", "docs/operations.md")
     dagster_url: str = setting(
         "GENAI_DAGSTER_URL",
-        "Address of the Dagster UI. Links in notices and `genai prune` use it.",
+        "Address of the Dagster UI. Links in notices, `genai plan` and `genai prune` use it.",
         "",
         shown=_local_url("dagster"),
     )

@@ -84,6 +84,9 @@ class Run:
         return self.status not in UNFINISHED
 
 
+NO_DAGSTER = "Run `genai up`. Where Dagster runs elsewhere, set GENAI_DAGSTER_URL to its address."
+
+
 class DagsterApi:
     """Every method raises Unavailable when the webserver does not answer."""
 
@@ -147,10 +150,10 @@ class DagsterApi:
                 found = json.load(answer)
         except urllib.error.HTTPError as error:
             raise NotFound(
-                f"{self.url} is not the webserver of this installation: it answered {error.code}.", "Run `genai up`."
+                f"{self.url} is not the webserver of this installation: it answered {error.code}.", NO_DAGSTER
             ) from error
         except (OSError, ValueError) as error:
-            raise Unavailable(f"Dagster at {self.url} does not answer ({error}).", "Run `genai up`.") from error
+            raise Unavailable(f"Dagster at {self.url} does not answer ({error}).", NO_DAGSTER) from error
         if found.get("errors"):
             raise Unavailable(f"Dagster refused a question: {found['errors'][0].get('message')}.", "See its log.")
         return found["data"]
