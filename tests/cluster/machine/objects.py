@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,27 +64,44 @@ def apply_files(kubeconfig: Path, files: Iterable[Path]) -> None:
 
 
 def apply(kubeconfig: Path, documents: Iterable[Mapping[str, Any]]) -> None:
-    """Server-side apply; a kind whose definition was applied just before is waited for."""
+    """Server-side apply; it returns when the API server serves every kind that the documents define."""
+    documents = list(documents)
     with api(kubeconfig) as connection:
         dynamic = DynamicClient(connection)
         for document in documents:
-            _apply(dynamic, document)
+            _again_until_known(dynamic, partial(_apply, dynamic, document))
+        for api_version, kind in _defined(documents):
+            _again_until_known(dynamic, partial(_list, dynamic, api_version, kind))
+
+
+def _defined(documents: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    for spec in (d["spec"] for d in documents if d["kind"] == "CustomResourceDefinition"):
+        for version in spec["versions"]:
+            if version["served"]:
+                yield f"{spec['group']}/{version['name']}", spec["names"]["kind"]
 
 
 def _apply(dynamic: DynamicClient, document: Mapping[str, Any]) -> None:
-    pause, tries = threading.Event(), ESTABLISHED_DEADLINE_S * 10
     metadata = document["metadata"]
+    dynamic.server_side_apply(
+        dynamic.resources.get(api_version=document["apiVersion"], kind=document["kind"]),
+        body=document,
+        name=metadata["name"],
+        namespace=metadata.get("namespace"),
+        field_manager=FIELD_MANAGER,
+        force_conflicts=True,
+    )
+
+
+def _list(dynamic: DynamicClient, api_version: str, kind: str) -> None:
+    dynamic.get(dynamic.resources.get(api_version=api_version, kind=kind), limit=1)
+
+
+def _again_until_known(dynamic: DynamicClient, request: Callable[[], None]) -> None:
+    pause, tries = threading.Event(), ESTABLISHED_DEADLINE_S * 10
     for attempt in range(tries):
         try:
-            resource = dynamic.resources.get(api_version=document["apiVersion"], kind=document["kind"])
-            dynamic.server_side_apply(
-                resource,
-                body=document,
-                name=metadata["name"],
-                namespace=metadata.get("namespace"),
-                field_manager=FIELD_MANAGER,
-                force_conflicts=True,
-            )
+            request()
             return
         except (ResourceNotFoundError, ApiException) as error:
             if attempt == tries - 1 or getattr(error, "status", 404) not in (404, 500, 503):
