@@ -3,8 +3,12 @@
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
 
 from demo.fault_switch import FaultSwitch, switch_of
 from genai_pipeline.core.errors import NotFound, Refused
@@ -29,51 +33,71 @@ def profile(tmp_path):
 
 @pytest.fixture
 def engine(profile, monkeypatch):
-    """Ask an engine behind the switch; returns the status, and the request as the engine got it."""
+    """Ask a server that is made as vLLM makes its own; returns the status, and the request as the endpoint got it."""
     monkeypatch.setattr("sys.argv", ARGV)
     monkeypatch.setenv("GENAI_SUPERVISED_BY", str(profile.home))
-    got = {}
+    return Engine()
 
-    async def app(scope, receive, send):
-        got["body"] = json.loads((await receive())["body"])
-        await send({"type": "http.response.start", "status": 200, "headers": []})
 
-    def ask(path="/v1/chat/completions"):
-        got.clear()
-        body = json.dumps({"messages": [], "tools": [1], "tool_choice": "auto"}).encode()
-        parts = [{"type": "http.request", "body": body[:5], "more_body": True}]
-        parts += [{"type": "http.request", "body": body[5:]}]
-        whole = [{"type": "http.request", "body": body}]
-        incoming, sent = (parts if breaking_with("wrong") else whole), []
+class Engine:
+    """FastAPI with vLLM's counters inside, and the switch around them."""
 
-        async def receive():
-            return incoming.pop(0)
+    def __init__(self):
+        self.got, self.registry = None, CollectorRegistry()
+        self.app = FastAPI()
+        self.app.post("/v1/chat/completions")(self.complete)
+        self.app.get("/health")(self.health)
+        instrumentator = pytest.importorskip("prometheus_fastapi_instrumentator").Instrumentator
+        instrumentator(registry=self.registry).add().instrument(self.app)
+        self.app.add_middleware(FaultSwitch)
 
-        async def send(message):
-            sent.append(message)
+    async def health(self) -> None: ...
 
-        asyncio.run(FaultSwitch(app)({"type": "http", "path": path}, receive, send))
-        return sent[0]["status"], got.get("body")
+    async def complete(self, asked: dict[str, Any]) -> None:
+        self.got = asked
 
-    def breaking_with(fault):
-        file = profile.home / "faults" / "weather@abc-1"
-        return file.exists() and file.read_text() == fault
+    def __call__(self, method="POST", path="/v1/chat/completions"):
+        self.got = None
+        body = json.dumps({"messages": [], "tools": [1], "tool_choice": "auto"}).encode() if method == "POST" else b""
 
-    return ask
+        async def in_parts():
+            yield body[:5]
+            yield body[5:]
+
+        async def ask():
+            headers = {"content-type": "application/json"}
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://engine") as client:
+                return await client.request(method, path, content=in_parts(), headers=headers)
+
+        return asyncio.run(ask()).status_code, self.got
+
+    def counted(self, status):
+        labels = {"handler": "/v1/chat/completions", "method": "POST", "status": status}
+        return self.registry.get_sample_value("http_requests_total", labels)
 
 
 def test_without_its_file_it_does_nothing(engine):
     assert engine() == (200, {"messages": [], "tools": [1], "tool_choice": "auto"})
 
 
-def test_errors_are_answered_before_the_engine_and_only_to_completions(engine, profile):
+def test_errors_do_not_reach_the_engine_and_only_completions_have_them(engine, profile):
     breaking.break_live(profile, SPEC, LIVE, "errors")
 
     assert engine() == (500, None)
-    assert engine("/health")[0] == 200
+    assert engine("GET", "/health")[0] == 200
 
     breaking.mend(profile, "weather")
     assert engine()[0] == 200
+
+
+def test_the_engines_own_counter_of_answers_has_the_errors(engine, profile):
+    """The dashboards, the alerts and the error rate of the watch read it."""
+    engine()
+    breaking.break_live(profile, SPEC, LIVE, "errors")
+    engine()
+    engine()
+
+    assert (engine.counted("2xx"), engine.counted("5xx")) == (1, 2)
 
 
 def test_wrong_takes_the_tools_away(engine, profile):
