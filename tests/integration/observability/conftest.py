@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
@@ -22,6 +26,32 @@ SPEC = ModelSpec.model_validate(
         "gates": {"serving": {"latency_p95_ms": 9000, "usd_per_million_tokens_max": 5}},
     }
 )
+
+VALUES = Path(__file__).parents[3] / "deploy" / "observability" / "kube-prometheus-stack.yaml"
+IN_PROMETHEUS = {
+    "capacity": "capacity",
+    "maxSamplesPerSend": "max_samples_per_send",
+    "maxShards": "max_shards",
+    "retryOnRateLimit": "retry_on_http_429",
+}
+"""An option of the operator -> its name in the configuration that the operator writes."""
+DEADLINE_S = 120
+
+
+def until(found: Callable[[], Any]) -> Any:
+    """Return what is found as soon as there is something."""
+    end = time.monotonic() + DEADLINE_S
+    while not (value := found()):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    return value
+
+
+def queue_of_the_chart() -> dict[str, Any]:
+    """Return the options of remote write that users are given, but for the time that samples are collected."""
+    (write,) = yaml.safe_load(VALUES.read_text())["prometheus"]["prometheusSpec"]["remoteWrite"]
+    given = {IN_PROMETHEUS[name]: value for name, value in write["queueConfig"].items()}
+    return {**given, "batch_send_deadline": "100ms"}
 
 
 def pod(name: str, release: str) -> dict[str, str]:

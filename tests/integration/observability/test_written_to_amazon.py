@@ -5,16 +5,13 @@ The options of remote write are those of deploy/observability, but for the time 
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from genai_pipeline.cli.observability_doctor import observability_findings
 from genai_pipeline.core.model_spec import ModelSpec
@@ -29,20 +26,11 @@ from tests.fakes.signing_prometheus import WITHOUT, signing_prometheus
 from tests.fakes.signing_proxy import SigningProxy
 from tests.fakes.store import MemoryStore
 from tests.fakes.world import EKS, FakeCluster, FakeHub
-from tests.integration.observability.conftest import pod
+from tests.integration.observability.conftest import pod, queue_of_the_chart, until
 
 pytestmark = needs_prometheus
-VALUES = Path(__file__).parents[3] / "deploy" / "observability" / "kube-prometheus-stack.yaml"
-IN_PROMETHEUS = {
-    "capacity": "capacity",
-    "maxSamplesPerSend": "max_samples_per_send",
-    "maxShards": "max_shards",
-    "retryOnRateLimit": "retry_on_http_429",
-}
-"""An option of the operator -> its name in the configuration that the operator writes."""
 COUNTED = "genai_ticks_total"
 SPEC = ModelSpec.model_validate({"name": "weather", "source": {"hub": "owner/name"}})
-DEADLINE_S = 120
 SCRAPED_EVERY_S = 1
 REFUSED = {
     "ws-role": Workspace(denied=frozenset({WRITE})),
@@ -50,15 +38,6 @@ REFUSED = {
     "ws-clock": Workspace(ahead=timedelta(minutes=20)),
     "ws-region": Workspace(region="us-east-1"),
 }
-
-
-def until(found: Callable[[], Any]) -> Any:
-    """Return what is found as soon as there is something."""
-    end = time.monotonic() + DEADLINE_S
-    while not (value := found()):
-        assert time.monotonic() < end
-        time.sleep(0.1)
-    return value
 
 
 @dataclass(frozen=True)
@@ -89,13 +68,6 @@ class Written:
         return len(before) > 1 and set(before) <= set(self.samples(workspace))
 
 
-def queue() -> dict[str, Any]:
-    """Return the options of the queue that users are given."""
-    (write,) = yaml.safe_load(VALUES.read_text())["prometheus"]["prometheusSpec"]["remoteWrite"]
-    given = {IN_PROMETHEUS[name]: value for name, value in write["queueConfig"].items()}
-    return {**given, "batch_send_deadline": "100ms"}
-
-
 @pytest.fixture(
     scope="module", params=["by a proxy that signs", pytest.param("by Prometheus itself", marks=pytest.mark.nightly)]
 )
@@ -118,7 +90,11 @@ def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
             to = amazon.url(name) if signs else f"{proxy.address}/workspaces/{name}"
             signed = {"sigv4": {"region": REGION, "access_key": KEY, "secret_key": SECRET}} if signs else {}
             named = [{"target_label": "workspace", "replacement": name}]
-            write = {"url": f"{to}/api/v1/remote_write", "queue_config": queue(), "write_relabel_configs": named}
+            write = {
+                "url": f"{to}/api/v1/remote_write",
+                "queue_config": queue_of_the_chart(),
+                "write_relabel_configs": named,
+            }
             return write | signed
 
         writing = Writing(program, [remote(name) for name in workspaces], sees_itself=True)
