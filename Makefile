@@ -111,9 +111,9 @@ cluster-build: $(STAMP) ## only build what it needs: 20 minutes of processor tim
 cluster-down: ## stop it, and remove every trace
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m tests.cluster.machine down; fi
 
-.PHONY: agent-image
-agent-image: $(STAMP) ## build the agent's image with buildah, its SBOM in dist/; on BASE=…, else on Debian's packages
-	@$(BIN)/python images/build.py agent --base '$(BASE)'
+.PHONY: agent-image pipeline-image chat-image
+agent-image pipeline-image chat-image: $(STAMP) ## build an image with buildah, its SBOM in dist/; on BASE=…, else on Debian's packages
+	@$(BIN)/python images/build.py $(@:-image=) --base '$(BASE)'
 
 .PHONY: chart
 chart: $(STAMP) ## lint the agent's Helm chart, and package it in dist/

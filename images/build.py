@@ -1,4 +1,4 @@
-"""Build the agent's image with buildah, without a container engine: `python images/build.py agent [--base IMAGE]`.
+"""Build an image with buildah, without a container engine: `python images/build.py agent|pipeline|chat`.
 
 Without --base the image is built on Debian's packages, which apt of this machine fetches: no registry is used. The
 packages are unpacked and not installed, so the served image has no shell and no package manager.
@@ -15,9 +15,26 @@ import tempfile
 import tomllib
 from collections.abc import Sequence
 from configparser import ConfigParser
+from dataclasses import dataclass
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image. `root`: the folder of its packages, where its SBOM is too, or an empty text without packages."""
+
+    name: str
+    file: str
+    root: str = ""
+
+
+IMAGES = {
+    "agent": Image("strands-agent", "genai_pipeline/agent/Dockerfile", "opt/agent"),
+    "pipeline": Image("pipeline", "images/pipeline/Containerfile", "opt/genai"),
+    "chat": Image("chat-ui", "images/chat-ui/Containerfile"),
+}
 PYTHON = ("python3", "libpython3-stdlib", "ca-certificates", "netbase", "tzdata")
 BUILD = (*PYTHON, "python3-pip", "dash", "coreutils")
 NO_USE = frozenset({"debconf", "dpkg", "openssl", "tar"})
@@ -28,7 +45,7 @@ _PASSWD = "root:x:0:0:root:/root:/bin/sh\nagent:x:2000:2000:agent:/tmp:/usr/sbin
 
 def main(words: Sequence[str] | None = None) -> None:
     given = argparse.ArgumentParser(prog="images/build.py", description="Build an image with buildah.")
-    given.add_argument("image", choices=["agent"])
+    given.add_argument("image", choices=IMAGES)
     given.add_argument(
         "--base", default=os.environ.get("BASE", ""), help="a base with Python; by default Debian's packages"
     )
@@ -39,28 +56,33 @@ def main(words: Sequence[str] | None = None) -> None:
     if not shutil.which("buildah"):
         sys.exit("error: buildah is missing. Install it (apt-get install buildah), or build with docker or podman.")
     version = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"]
-    tag = options.tag or f"localhost/genai-pipeline/strands-agent:{version}"
+    image = IMAGES[options.image]
+    tag = options.tag or f"localhost/genai-pipeline/{image.name}:{version}"
     with tempfile.TemporaryDirectory(prefix="genai-images-") as work:
         bases = [f"BASE={options.base}"] if options.base else debian_bases(Path(work))
-        build_agent(Path(work), tag, version, bases, (PROJECT / options.out).absolute(), options.archive)
+        build(image, Path(work), tag, version, bases, (PROJECT / options.out).absolute(), options.archive)
 
 
-def build_agent(work: Path, tag: str, version: str, bases: Sequence[str], out: Path, archive: bool) -> None:
-    """Build the image as `tag` and write its SBOM into `out`."""
+def build(image: Image, work: Path, tag: str, version: str, bases: Sequence[str], out: Path, archive: bool) -> None:
+    """Build the image as `tag`, and write its SBOM into `out` where it has packages."""
     arguments = [*bases, f"VERSION={version}", f"REVISION={revision()}"]
-    how = ["--isolation", "chroot", "--layers", "--file", "genai_pipeline/agent/Dockerfile"]
+    how = ["--isolation", "chroot", "--layers", "--file", image.file]
     settings = pip_conf(work)
     how += ["--secret", f"id=pip.conf,src={settings}"]
     how += [word for path in paths_of(settings) for word in ("--volume", f"{path}:{path}:ro")]
     how += [word for argument in arguments for word in ("--build-arg", argument)]
     out.mkdir(parents=True, exist_ok=True)
     buildah("bud", *how, "--tag", tag, ".")
-    name = f"strands-agent-{version}"
-    (out / f"{name}.cdx.json").write_text(read_from_image(tag, "opt/agent/sbom.cdx.json"))
+    made = out / f"{image.name}-{version}"
+    print(tag)
+    if image.root:
+        sbom = made.with_name(f"{made.name}.cdx.json")
+        sbom.write_text(read_from_image(tag, f"{image.root}/sbom.cdx.json"))
+        print(sbom)
     if archive:
-        (out / f"{name}.tar").unlink(missing_ok=True)
-        buildah("push", "--quiet", tag, f"docker-archive:{out / f'{name}.tar'}:{tag}")
-    print(f"{tag}\n{out / f'{name}.cdx.json'}")
+        tar = made.with_name(f"{made.name}.tar")
+        tar.unlink(missing_ok=True)
+        buildah("push", "--quiet", tag, f"docker-archive:{tar}:{tag}")
 
 
 def debian_bases(work: Path) -> list[str]:

@@ -23,7 +23,7 @@ NEEDED = ("buildah", "runc", "apt-get", "nsenter", "unshare")
 SOURCES = {
     "strands-agent": (
         "genai_pipeline/agent/Dockerfile",
-        ["images/agent", "genai_pipeline/agent", "constraints.txt"],
+        ["images/build_steps", "genai_pipeline/agent", "constraints.txt"],
     ),
     "chat-ui": (
         "images/chat-ui/Containerfile",

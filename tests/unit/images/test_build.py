@@ -1,15 +1,15 @@
 """What the build of the agent's image does beside buildah: settings of pip, the SBOM, what is cut out."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from images.agent import sbom
-from images.build import PROJECT, paths_of, pip_conf
+from images.build import IMAGES, PROJECT, paths_of, pip_conf
+from images.build_steps import sbom
 
-DOCKERFILE = PROJECT / "genai_pipeline" / "agent" / "Dockerfile"
 STANZA = """\
 Package: {name}
 Status: install ok {state}
@@ -55,28 +55,37 @@ def test_services_that_an_agent_never_asks_are_cut_out_and_no_other_file(tmp_pat
     for service in ("s3", "bedrock-runtime", "sts", "ec2", "iam"):
         (data / service).mkdir(parents=True)
     (data / "endpoints.json").write_text("{}")
-    for folder in ("bin", "strands/tests", "tests"):
+    for folder in ("strands/tests", "tests"):
         (tmp_path / "packages" / folder).mkdir(parents=True)
 
-    command = [sys.executable, str(PROJECT / "images/agent/slim.py"), str(tmp_path / "packages")]
+    command = [sys.executable, str(PROJECT / "images/build_steps/slim.py"), str(tmp_path / "packages"), "s3"]
     subprocess.run(command, check=True, timeout=60)
 
-    assert {f.name for f in data.iterdir()} == {"s3", "bedrock-runtime", "sts", "endpoints.json"}
+    assert {f.name for f in data.iterdir()} == {"s3", "sts", "endpoints.json"}
     left = {str(f.relative_to(tmp_path / "packages")) for f in (tmp_path / "packages").rglob("*") if f.is_dir()}
-    assert not {"bin", "strands/tests"} & left
+    assert not {"strands/tests"} & left
 
 
-def test_the_requirements_are_those_of_the_extra():
-    command = [sys.executable, str(PROJECT / "images/agent/requirements.py"), str(PROJECT / "pyproject.toml")]
+@pytest.mark.parametrize(
+    ("groups", "has", "lacks"),
+    [
+        (["agent"], {"fastapi"}, ("dagster", "vllm", "pytest")),
+        (["pipeline", "eks"], {"dagster", "dagster-k8s", "kubernetes"}, ("strands", "vllm", "pytest")),
+    ],
+)
+def test_the_requirements_are_those_of_the_named_groups(groups, has, lacks):
+    script = PROJECT / "images/build_steps/requirements.py"
+    command = [sys.executable, str(script), str(PROJECT / "pyproject.toml"), *groups]
 
     lines = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.splitlines()
 
-    assert "fastapi" in lines
-    assert not [line for line in lines if line.startswith(("dagster", "vllm", "pytest"))]
+    assert has <= {re.split("[=<>]", line)[0] for line in lines}
+    assert not [line for line in lines if line.startswith(lacks)]
 
 
-def test_the_dockerfile_stands_on_what_the_documentation_says_and_ends_as_nobody():
-    text = DOCKERFILE.read_text()
+@pytest.mark.parametrize("image", IMAGES)
+def test_a_dockerfile_stands_on_what_the_documentation_says_and_ends_as_nobody(image):
+    text = (PROJECT / IMAGES[image].file).read_text()
 
     assert "ARG BASE=docker.io/library/python:3.12-slim" in text
     assert "USER 2000:2000" in text

@@ -1,6 +1,6 @@
-"""A CycloneDX document of an image: `python3 sbom.py PACKAGES BASE VERSION`, with cyclonedx-bom installed.
+"""A CycloneDX document of an image: `python3 sbom.py NAME PACKAGES BASE VERSION`, with cyclonedx-bom installed.
 
-PACKAGES is the folder of the agent's own packages. BASE is the root of the base image; the document lists its Debian
+PACKAGES is the folder of the image's own packages. BASE is the root of the base image; the document lists its Debian
 packages and its Python's site-packages. The document is checked against the schema. Runs in the image's build only.
 """
 
@@ -16,15 +16,15 @@ from typing import Any
 from urllib.parse import quote
 
 
-def main(packages: Path, base: Path, version: str) -> None:
+def main(name: str, packages: Path, base: Path, version: str) -> None:
     folders = [packages, *sorted(base.glob("usr/local/lib/python3*/site-packages"))]
     bom = python_packages([folder.absolute() for folder in folders])
     bom["metadata"]["component"] = {
         "type": "container",
-        "name": "strands-agent",
+        "name": name,
         "version": version,
-        "bom-ref": "strands-agent",
-        "purl": f"pkg:oci/strands-agent?tag={version}",
+        "bom-ref": name,
+        "purl": f"pkg:oci/{name}?tag={version}",
     }
     bom["components"] += debian_packages(base)
     document = json.dumps(bom, indent=1, sort_keys=True)
@@ -68,4 +68,4 @@ def refuse_invalid(document: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
+    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4])
