@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from genai_pipeline.core.model_spec import ModelSpec
-from genai_pipeline.observability.recordings import GATE
+from genai_pipeline.observability.recordings import GATE, WATCH_LIMIT
 
 DASHBOARDS = Path(__file__).parent / "dashboards"
 EMPTY_IF_ALL_IS_WELL = ("Not passed",)
@@ -34,11 +34,11 @@ def boards_of(spec: ModelSpec) -> list[Path]:
 
 
 def panel_queries(dashboard: Path) -> list[tuple[str, str]]:
-    """Return title and expression of every query that always has something to show: gates may be unset."""
+    """Return title and expression of every query that always has something to show. A limit may be unset."""
     panels = json.loads(dashboard.read_text())["panels"]
     asked = [panel for panel in panels if panel["title"] not in EMPTY_IF_ALL_IS_WELL]
     found = [(panel["title"], target["expr"]) for panel in asked for target in panel.get("targets", [])]
-    return [(title, expr) for title, expr in found if not expr.startswith(GATE)]
+    return [(title, expr) for title, expr in found if not expr.startswith((GATE, WATCH_LIMIT))]
 
 
 def filled(expr: str, namespace: str, model: str, release: str) -> str:

@@ -1,6 +1,6 @@
-"""Recording rules of a model: its gates as series, and how many first outputs came within the gate.
+"""Recording rules of a model: its gates and the limits of its watch as series, and the share of timely first outputs.
 
-A dashboard draws the gates as lines from these series, so one file serves every model. The objective follows from the
+A dashboard draws them as lines from these series, so one file serves every model. The objective follows from the
 gate of the 95th percentile: 95 of 100 requests have their first output within it.
 """
 
@@ -14,6 +14,8 @@ from genai_pipeline.observability.series import engine, rate_of
 from genai_pipeline.rollout.watch.limits import limits_of
 
 GATE = "genai:gate"
+WATCH_LIMIT = "genai:watch_limit"
+"""What a live release may do, where that is not the gate: the watch has floors."""
 IN_TIME = "genai:first_output_in_time:share"
 WINDOWS = ("5m", "30m", "1h", "6h")
 OBJECTIVE = 0.95
@@ -29,7 +31,14 @@ Rule = Mapping[str, Any]
 
 def recordings_of(spec: ModelSpec, namespace: str) -> list[Rule]:
     """Return the recording rules of one model."""
-    return [*_gates(spec, namespace), *(_in_time(spec, namespace, window) for window in WINDOWS)]
+    lines = [*_lines(GATE, "gate", gates_of(spec), spec, namespace)]
+    lines += _lines(WATCH_LIMIT, "limit", watch_limits_of(spec), spec, namespace)
+    return [*lines, *(_in_time(spec, namespace, window) for window in WINDOWS)]
+
+
+def watch_limits_of(spec: ModelSpec) -> dict[str, float]:
+    """Return limit -> its value, of those that do not follow the gate alone."""
+    return {"error_rate": limits_of(spec, None).error_rate}
 
 
 def labels_of(spec: ModelSpec, namespace: str) -> dict[str, str]:
@@ -44,7 +53,7 @@ def gates_of(spec: ModelSpec) -> dict[str, float]:
     gates = {
         "first_output_p95_s": limits.first_gate_s,
         "latency_p95_s": latency_ms and latency_ms / 1e3,
-        "error_rate_max": limits.error_rate,
+        "error_rate_max": serving.error_rate_max,
         "queue_max": limits.queue,
         "kv_cache_max": limits.kv_cache if limits.generates else None,
         "min_tokens_per_s": serving.min_tokens_per_s if limits.generates else None,
@@ -67,10 +76,10 @@ def in_time_bounds(gate_s: float) -> str:
     return "|".join(sorted(text.replace(".", "\\\\.") for text in written))
 
 
-def _gates(spec: ModelSpec, namespace: str) -> list[Rule]:
+def _lines(record: str, label: str, limits: Mapping[str, float], spec: ModelSpec, namespace: str) -> list[Rule]:
     return [
-        {"record": GATE, "expr": f"vector({limit:g})", "labels": {**labels_of(spec, namespace), "gate": name}}
-        for name, limit in gates_of(spec).items()
+        {"record": record, "expr": f"vector({limit:g})", "labels": {**labels_of(spec, namespace), label: name}}
+        for name, limit in limits.items()
     ]
 
 

@@ -29,7 +29,7 @@ def _room():
     preempted = rate_of(engine("num_preemptions_total", *OURS), RATE, BY)
     refused = rate_of(engine("admission_rejections_total", *OURS), RATE, BY)
     return [
-        graph("KV cache", "percentunit", Line(cache, "{{release}} {{pod}}"), why="Of each pod.", gate="kv_cache_max"),
+        graph("KV cache", "percentunit", Line(cache, "{{pod}}"), why="Of each pod.", gate="kv_cache_max"),
         graph("Waiting", "short", Line(waiting, LEGEND), why="All replicas together.", gate="queue_max"),
         graph("Running", "short", Line(running, LEGEND), why="Sequences in the batch.", width=THIRD),
         graph(

@@ -7,7 +7,8 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from genai_pipeline.observability.boards.panels import MODEL, RELEASE, THIRD, Line, board, graph
 from genai_pipeline.observability.series import of_engine_gpus
 
-LEGEND = "{{release}} {{pod}} GPU {{gpu}}"
+LEGEND = "{{pod}} GPU {{gpu}}"
+"""The name of a pod begins with its model and its release."""
 _USED, _FREE = "DCGM_FI_DEV_FB_USED{MATCHERS}", "DCGM_FI_DEV_FB_FREE{MATCHERS}"
 
 
@@ -16,7 +17,7 @@ def gpu_board() -> Dashboard:
     return board(
         "genai-gpu",
         "GenAI: GPU",
-        "The GPUs of the engines' pods, by dcgm-exporter. It must run with DCGM_EXPORTER_KUBERNETES=true.",
+        "The GPUs of the engines' pods, by dcgm-exporter with DCGM_EXPORTER_KUBERNETES=true; on one machine by NVML.",
         [("Work", _work()), ("Condition", _condition()), ("Errors", _errors())],
     )
 

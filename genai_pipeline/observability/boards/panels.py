@@ -16,7 +16,7 @@ from grafana_foundation_sdk.models import common as shapes
 from grafana_foundation_sdk.models import dashboard as kinds
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from genai_pipeline.observability.recordings import GATE
+from genai_pipeline.observability.recordings import GATE, WATCH_LIMIT
 from genai_pipeline.observability.series import equals, selector
 
 NAMESPACE, MODEL, RELEASE = 'namespace="$namespace"', 'model=~"$model"', 'release=~"$release"'
@@ -44,14 +44,27 @@ def gate_line(gate: str) -> Line:
     return Line(selector(GATE, NAMESPACE, MODEL, equals("gate", gate)), "gate {{model}}")
 
 
+def watch_line(limit: str) -> Line:
+    """Return the line of a limit of the watch after a promotion."""
+    return Line(selector(WATCH_LIMIT, NAMESPACE, MODEL, equals("limit", limit)), "limit of the watch {{model}}")
+
+
 def graph(
-    title: str, unit: str, *lines: Line, why: str, gate: str = "", limits: Sequence[float] = (), width: int = HALF
+    title: str,
+    unit: str,
+    *lines: Line,
+    why: str,
+    gate: str = "",
+    watch: str = "",
+    limits: Sequence[float] = (),
+    width: int = HALF,
 ) -> Panel:
     """Return a graph over time.
 
     Args:
         why: what the reader learns from it.
         gate: name of the gate that is drawn as a dashed red line.
+        watch: name of the limit of the watch that is drawn as a dashed orange line.
         limits: fixed values that are drawn as dashed lines.
     """
     panel = timeseries.Panel().title(title).description(why).unit(unit).datasource(SOURCE).span(width).height(8).min(0)
@@ -65,11 +78,11 @@ def graph(
     panel = panel.tooltip(
         shape.VizTooltipOptions().mode(shapes.TooltipDisplayMode.MULTI).sort(shapes.SortOrder.DESCENDING)
     )
-    drawn = [*lines, gate_line(gate)] if gate else list(lines)
+    drawn = [*lines, *([gate_line(gate)] if gate else []), *([watch_line(watch)] if watch else [])]
     for at, line in enumerate(drawn):
         panel = panel.with_target(_query(line, at))
-    if gate:
-        panel = panel.override_by_regexp("/^gate /", _as_limit())
+    panel = panel.override_by_regexp("/^gate /", _as_limit("red")) if gate else panel
+    panel = panel.override_by_regexp("/^limit of the watch /", _as_limit("orange")) if watch else panel
     if limits:
         steps = [kinds.Threshold(value=None, color="transparent"), *(kinds.Threshold(limit, "red") for limit in limits)]
         panel = panel.thresholds(_steps(steps)).thresholds_style(
@@ -89,7 +102,9 @@ def figure(title: str, unit: str, expr: str, why: str, width: int = 4, bad_above
     return panel.with_target(_query(Line(expr, "{{model}} {{release}}"), 0))
 
 
-def rows_of(title: str, expr: str, columns: Sequence[str], why: str, width: int = HALF, unit: str = "short") -> Panel:
+def rows_of(
+    title: str, expr: str, columns: Sequence[str], why: str, width: int = HALF, unit: str = "short", height: int = 8
+) -> Panel:
     """Return a table with a row for each series, now.
 
     Args:
@@ -98,7 +113,7 @@ def rows_of(title: str, expr: str, columns: Sequence[str], why: str, width: int 
     query = _query(Line(expr, ""), 0).format(PromQueryFormat.TABLE).instant()
     order = {"includeByName": dict.fromkeys(columns, True), "indexByName": {name: i for i, name in enumerate(columns)}}
     organize = kinds.DataTransformerConfig(id_val="organize", options=order)
-    panel = table.Panel().title(title).description(why).unit(unit).datasource(SOURCE).span(width).height(8)
+    panel = table.Panel().title(title).description(why).unit(unit).datasource(SOURCE).span(width).height(height)
     return panel.with_target(query).with_transformation(organize)
 
 
@@ -155,9 +170,9 @@ def _steps(steps: list[kinds.Threshold]) -> build.ThresholdsConfig:
     return build.ThresholdsConfig().mode(kinds.ThresholdsMode.ABSOLUTE).steps(steps)
 
 
-def _as_limit() -> list[kinds.DynamicConfigValue]:
+def _as_limit(color: str) -> list[kinds.DynamicConfigValue]:
     properties = {
-        "color": {"mode": "fixed", "fixedColor": "red"},
+        "color": {"mode": "fixed", "fixedColor": color},
         "custom.lineStyle": {"fill": "dash", "dash": [8, 6]},
         "custom.fillOpacity": 0,
     }

@@ -36,7 +36,7 @@ def _live():
     since = f"time() - {selector('genai_live_since_timestamp_seconds', *PER_MODEL)}"
     watched = selector("genai_live_release_watched", *PER_MODEL)
     return [
-        rows_of("Live", live, ["model", "release", "revision", "engine"], "The release that has user traffic.", 16),
+        rows_of("Live", live, ["model", "release", "revision", "engine"], "What has user traffic.", 16, height=4),
         figure("Live for", "s", since, "Since its cut-over."),
         figure("Watched", "short", watched, "1: compared with the last good release, which is kept warm."),
     ]

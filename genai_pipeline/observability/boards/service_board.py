@@ -12,6 +12,7 @@ from genai_pipeline.observability.boards.panels import (
     RATE,
     RELEASE,
     THIRD,
+    WHOLE,
     Line,
     board,
     figure,
@@ -29,6 +30,7 @@ from genai_pipeline.observability.series import (
     rate_of,
     selector,
 )
+from genai_pipeline.rollout.watch.limits import ERROR_RATE_FLOOR
 
 BY = ("model", "release")
 
@@ -38,7 +40,8 @@ def service_board() -> Dashboard:
     return board(
         "genai-service",
         "GenAI: service",
-        "What users get from each release. Dashed red lines are the gates of the model file.",
+        "What users get from each release. Dashed lines: red ones are gates of the model file, orange ones limits of "
+        "the watch.",
         [("Now", _now()), ("Requests", _requests()), ("Objective", _objective())],
     )
 
@@ -58,12 +61,18 @@ def _now():
     pods = selector("up", *OURS, 'model!=""', PODS_OF_ENGINES)
     return [
         figure("Requests", "reqps", answers("5m", BY, *OURS), "Answers to users per second, over five minutes."),
-        figure("Failed", "percentunit", failed_share("5m", BY, *OURS), "Share of answers 5xx, over five minutes."),
+        figure(
+            "Failed",
+            "percentunit",
+            failed_share("5m", BY, *OURS),
+            "Share of answers 5xx, over five minutes.",
+            bad_above=ERROR_RATE_FLOOR,
+        ),
         figure("First token p95", "s", quantile(0.95, FIRST_OUTPUT, "5m", BY, *OURS), "Of the last five minutes."),
         figure("In time", "percentunit", in_time, "Share of first outputs within the gate, over an hour."),
         figure("Tokens", "short", tokens, "Generated tokens per second, over five minutes."),
         figure("Replicas", "short", f"sum by (model, release) ({pods})", "Pods of the engine that were scraped."),
-        rows_of("Live", live, ["model", "release", "revision", "engine"], "The release that has user traffic.", 24),
+        rows_of("Live", live, ["model", "release", "revision", "engine"], "What has user traffic.", WHOLE, height=4),
     ]
 
 
@@ -77,8 +86,9 @@ def _requests():
             "Failed",
             "percentunit",
             failed,
-            why="Share of answers 5xx. The line is the limit of a live release.",
+            why="Share of answers 5xx. The gate is about the load test. The watch goes back at its own limit.",
             gate="error_rate_max",
+            watch="error_rate",
         ),
         quantiles("Time to first token", FIRST_OUTPUT, "What users wait for.", gate="first_output_p95_s"),
         quantiles("Time between tokens", "inter_token_latency_seconds", "How fluent an answer is."),

@@ -1,7 +1,7 @@
 // Draws one panel of a dashboard, from the answers of Prometheus. The kinds are those that the dashboards have.
 "use strict";
 
-const COLORS = ["#3871dc", "#e0752d", "#56a64b", "#8f3bb8", "#c4162a", "#e0b400", "#1f9e89", "#a352cc", "#6b7280"];
+const COLORS = ["#3871dc", "#e0752d", "#56a64b", "#8f3bb8", "#0a9fb5", "#e0b400", "#1f9e89", "#a352cc", "#6b7280"];
 const RED = "#c4162a";
 const GRID = { stroke: "#eee", width: 1 };
 
@@ -33,6 +33,12 @@ const UNITS = {
   currencyUSD: (v) => `$${small(v)}`,
   short: (v) => scaled(v, 1000, ["", "k", "M", "G"]),
 };
+// "17:50", and of more than two days "30 Nov".
+function clock(t, span) {
+  const at = new Date(t * 1e3), two = (n) => String(n).padStart(2, "0");
+  if (span[1] - span[0] > 172800) return at.toLocaleDateString("en-GB", { day: "numeric", month: "short" });
+  return `${two(at.getHours())}:${two(at.getMinutes())}`;
+}
 const unitOf = (panel) => UNITS[panel.fieldConfig?.defaults?.unit] ?? small;
 const stepsOf = (panel) => panel.fieldConfig?.defaults?.thresholds?.steps ?? [];
 
@@ -40,6 +46,13 @@ function legend(format, labels) {
   if (format) return format.replace(/{{\s*(\w+)\s*}}/g, (_, name) => labels[name] ?? "").trim();
   const pairs = Object.entries(labels).filter(([name]) => name !== "__name__");
   return pairs.map(([name, value]) => `${name}=${value}`).join(" ") || labels.__name__ || "value";
+}
+
+// A word that every series of a panel has says nothing there: tiles and legends are narrow.
+function shortened(series) {
+  const words = series.map((s) => s.name.split(" "));
+  const common = new Set(series.length > 1 ? words[0].filter((word) => words.every((all) => all.includes(word))) : []);
+  return series.map((s, i) => ({ ...s, name: words[i].filter((word) => !common.has(word)).join(" ") || s.name }));
 }
 
 // {name, labels, points: [[seconds, number]]} of every series of every query; NaN is no point.
@@ -97,9 +110,16 @@ function marksOn(panel, marks) {
   };
 }
 
-function plot(body, options, data, span) {
-  const shape = { width: Math.max(120, body.clientWidth - 4), height: Math.max(40, body.clientHeight - options.below) };
-  return new uPlot({ ...shape, scales: { x: { range: () => span }, ...options.scales }, ...options.plot }, data, body);
+// The legend takes the room that it needs, and the graph the rest of the panel.
+function plot(body, { scales, values, ...options }, data, span) {
+  const width = Math.max(120, body.clientWidth - 4);
+  const axes = [
+    { grid: GRID, size: 30, space: 64, values: (u, ticks) => ticks.map((t) => clock(t, span)) },
+    { grid: GRID, size: 64, values },
+  ];
+  const made = new uPlot({ width, height: 120, scales: { x: { range: () => span }, ...scales }, axes, ...options }, data, body);
+  const below = made.root.querySelector(".u-legend")?.offsetHeight ?? 0;
+  made.setSize({ width, height: Math.max(90, body.clientHeight - below) });
 }
 
 function drawTimeseries(body, panel, series, { span, marks }) {
@@ -108,15 +128,13 @@ function drawTimeseries(body, panel, series, { span, marks }) {
   const least = panel.fieldConfig?.defaults?.min;
   const range = (u, low, high) => uPlot.rangeNum(least ?? low, high > (least ?? low) ? high : (least ?? low) + 1, 0.1, true)
     .map((v, i) => (i === 0 && least !== undefined ? least : v));
+  const labels = shortened(series).map((s) => s.name);
   plot(body, {
-    below: 30 + 20 * Math.min(3, Math.ceil(series.length / 2)),
     scales: { y: { range } },
-    plot: {
-      series: [{}, ...series.map((s, i) => ({ label: s.name, value, spanGaps: false, ...looksOf(panel, s.name, i) }))],
-      axes: [{ grid: GRID }, { size: 64, grid: GRID, values: (u, ticks) => ticks.map(unit) }],
-      cursor: { sync: { key: "board" } },
-      hooks: { draw: [marksOn(panel, marks)] },
-    },
+    values: (u, ticks) => ticks.map(unit),
+    series: [{}, ...series.map((s, i) => ({ label: labels[i], value, spanGaps: false, ...looksOf(panel, s.name, i) }))],
+    cursor: { sync: { key: "board" } },
+    hooks: { draw: [marksOn(panel, marks)] },
   }, aligned(series), span);
 }
 
@@ -141,14 +159,11 @@ function drawHeatmap(body, panel, series, { span, marks }) {
   const names = (u, ticks) => ticks.map((v) => (Number.isInteger(v) && v > 0 && bounds[v - 1]
     ? (Number.isFinite(bounds[v - 1].le) ? unit(bounds[v - 1].le) : "more") : ""));
   plot(body, {
-    below: 6,
     scales: { y: { range: [low, high] } },
-    plot: {
-      legend: { show: false },
-      series: [{}, { paths: () => null, points: { show: false } }],
-      axes: [{ grid: GRID }, { size: 64, grid: GRID, values: names }],
-      hooks: { draw: [paint, marksOn(panel, marks)] },
-    },
+    values: names,
+    legend: { show: false },
+    series: [{}, { paths: () => null, points: { show: false } }],
+    hooks: { draw: [paint, marksOn(panel, marks)] },
   }, [times, times.map(() => null)], span);
 }
 
@@ -160,15 +175,15 @@ function colorAt(panel, value) {
 
 function drawFigures(body, panel, series, as) {
   const box = document.createElement("div");
-  box.className = "figures";
-  for (const { name, points } of series) {
-    if (!points.length) continue;
+  const known = shortened(series.filter(({ points }) => points.length));
+  box.className = known.length > 2 ? "figures many" : "figures";
+  for (const { name, points } of known) {
     const last = points[points.length - 1][1], one = document.createElement("div");
     one.className = "figure";
     const number = document.createElement("b"), under = document.createElement("span");
     number.textContent = unitOf(panel)(last);
     number.style.color = colorAt(panel, last);
-    under.textContent = name;
+    under.textContent = under.title = name;
     one.append(number);
     if (as === "gauge") {
       const { min = 0, max = 1 } = panel.fieldConfig?.defaults ?? {};

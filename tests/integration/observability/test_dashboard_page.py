@@ -89,6 +89,16 @@ def test_a_model_and_a_release_can_be_chosen(site: str, tmp_path: Path):
     assert set(legends) == {"weather b"}
 
 
+@needs_prometheus
+@needs_browser
+def test_what_all_series_of_a_panel_have_in_common_is_not_said_of_each(site: str, tmp_path: Path):
+    """Three releases have long names, and a third of the page has room for two in a row."""
+    page = drawn(f"{site}/d/genai-service?range=900", tmp_path)
+
+    assert set(re.findall(r">(p95 [^<]*)<", page)) == {"p95 a", "p95 b"}
+    assert {"gate", "limit of the watch"} <= set(re.findall(r">([a-z ]+)<", page))
+
+
 @needs_browser
 def test_without_a_prometheus_the_page_says_what_to_do(tmp_path: Path):
     port = free_port()
