@@ -32,6 +32,7 @@ LOCAL_PORTS: Mapping[str, int] = {
     "exporter": 8593,
     "prometheus": 8594,
     "alertmanager": 8595,
+    "gpu_exporter": 8596,
     "dagster": 3000,
 }
 """Preferred loopback ports of the local profile's own services."""

@@ -20,6 +20,7 @@ import yaml
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.local.ports import HOST
+from genai_pipeline.observability.nvml_series import JOB
 from genai_pipeline.observability.rule_groups import all_groups
 
 GIVEN_BY_USER = "GENAI_PROMETHEUS_URL"
@@ -94,29 +95,34 @@ def prometheus_command(program: str, home: Path, port: int) -> Sequence[str]:
 
 
 def prometheus_files(
-    home: Path, ports: Mapping[str, int], specs: Sequence[ModelSpec], profile: Profile, sends_alerts: bool = False
+    home: Path,
+    ports: Mapping[str, int],
+    specs: Sequence[ModelSpec],
+    profile: Profile,
+    sends_alerts: bool = False,
+    sees_gpus: bool = False,
 ) -> dict[Path, str]:
     """Return what the program reads: its configuration, and the rules of the models.
 
     Args:
         sends_alerts: whether an Alertmanager runs beside it.
+        sees_gpus: whether an exporter of GPUs does.
     """
     exporter = f"{HOST}:{ports['exporter']}"
     of_exporter = {"namespace": profile.namespace, "pod": "genai-exporter"}
+    pods = {
+        "job_name": "pods",
+        "http_sd_configs": [{"url": f"http://{exporter}/targets", "refresh_interval": SCRAPED_EVERY}],
+    }
+    releases = {
+        "job_name": f"{profile.namespace}/genai-exporter",
+        "scrape_interval": "15s",
+        "static_configs": [{"targets": [exporter], "labels": of_exporter}],
+    }
     config: dict[str, Any] = {
         "global": {"scrape_interval": SCRAPED_EVERY, "evaluation_interval": SCRAPED_EVERY},
         "rule_files": ["rules.yml"],
-        "scrape_configs": [
-            {
-                "job_name": "pods",
-                "http_sd_configs": [{"url": f"http://{exporter}/targets", "refresh_interval": SCRAPED_EVERY}],
-            },
-            {
-                "job_name": f"{profile.namespace}/genai-exporter",
-                "scrape_interval": "15s",
-                "static_configs": [{"targets": [exporter], "labels": of_exporter}],
-            },
-        ],
+        "scrape_configs": [pods, releases, *([_gpus(ports, profile)] if sees_gpus else [])],
     }
     if sends_alerts:
         to = {"static_configs": [{"targets": [f"{HOST}:{ports['alertmanager']}"]}]}
@@ -127,6 +133,12 @@ def prometheus_files(
         folder / "prometheus.yml": yaml.safe_dump(config, sort_keys=False),
         folder / "rules.yml": yaml.safe_dump(rules, sort_keys=False, allow_unicode=True),
     }
+
+
+def _gpus(ports: Mapping[str, int], profile: Profile) -> dict[str, Any]:
+    """Return the job whose series name the pods that work on the GPUs, so that these names are kept."""
+    targets = [{"targets": [f"{HOST}:{ports['gpu_exporter']}"]}]
+    return {"job_name": f"{profile.namespace}/{JOB}", "honor_labels": True, "static_configs": targets}
 
 
 def digest_of(files: Mapping[Path, str]) -> str:

@@ -19,6 +19,7 @@ from genai_pipeline.local.alertmanager_server import (
     find_alertmanager,
     webhook_file,
 )
+from genai_pipeline.local.gpu_exporter import GPU_EXPORTER, has_gpu
 from genai_pipeline.local.installation import PROJECT, Installation
 from genai_pipeline.local.ports import HOST
 from genai_pipeline.local.prometheus_server import (
@@ -44,9 +45,10 @@ SERVICES = (
     "exporter",
     PROMETHEUS,
     ALERTMANAGER,
+    GPU_EXPORTER,
 )
-OPTIONAL = (PROMETHEUS, ALERTMANAGER)
-"""Services that run only where their program is installed."""
+OPTIONAL = (PROMETHEUS, ALERTMANAGER, GPU_EXPORTER)
+"""Services that run only where their program is installed, or where there is a GPU."""
 PORT_OF = {
     "s3": "s3",
     "hub": "hub",
@@ -56,6 +58,7 @@ PORT_OF = {
     "exporter": "exporter",
     PROMETHEUS: "prometheus",
     ALERTMANAGER: "alertmanager",
+    GPU_EXPORTER: "gpu_exporter",
 }
 """Service -> its name in `LOCAL_PORTS`; the code server and the daemon need no port."""
 
@@ -81,7 +84,12 @@ class Service:
         return self.program.name
 
 
-def services(installation: Installation, ports: Mapping[str, int], env: Mapping[str, str]) -> list[Service]:
+def services(
+    installation: Installation,
+    ports: Mapping[str, int],
+    env: Mapping[str, str],
+    sees_gpu: Callable[[], bool] = has_gpu,
+) -> list[Service]:
     """Every service. The same arguments give the same programs, so a running one is left alone."""
     make = _Maker(installation, installation.service_environment(ports, env))
     home = installation.home
@@ -107,14 +115,18 @@ def services(installation: Installation, ports: Mapping[str, int], env: Mapping[
         # server looks for it again only a minute later.
         Service(make.python("daemon", *daemon), None, after=("webserver", "code")),
         _on_port(ports["exporter"], make.python("exporter", *exporter)),
-        *_metrics(installation, make, ports, env),
+        *_metrics(installation, make, ports, env, sees_gpu),
     ]
 
 
 def _metrics(
-    installation: Installation, make: _Maker, ports: Mapping[str, int], env: Mapping[str, str]
+    installation: Installation,
+    make: _Maker,
+    ports: Mapping[str, int],
+    env: Mapping[str, str],
+    sees_gpu: Callable[[], bool],
 ) -> list[Service]:
-    """Return the Prometheus and the Alertmanager, where they are installed.
+    """Return the Prometheus and the Alertmanager, where they are installed, and what they need of this machine.
 
     Prometheus is started again when the gates of a model file change.
     """
@@ -125,9 +137,14 @@ def _metrics(
     home = installation.home
     models = read_models(Path(env.get("GENAI_MODELS") or PROJECT / "models"), on_one_machine=True)
     profile = Profile.load({**env, "GENAI_HOME": str(home)})
-    files = prometheus_files(home, ports, models.specs, profile, alertmanager.program is not None)
+    with_gpu = sees_gpu()
+    files = prometheus_files(home, ports, models.specs, profile, alertmanager.program is not None, with_gpu)
     command = prometheus_command(prometheus.program, home, ports[PROMETHEUS])
     started = [_not_waited_for(make, PROMETHEUS, command, ports, files)]
+    if with_gpu:
+        port = ports[PORT_OF[GPU_EXPORTER]]
+        program = make.module(GPU_EXPORTER, "gpu_exporter", "--port", str(port))
+        started.append(Service(program, None, port=port, is_waited_for=False))
     if alertmanager.program:
         files = alertmanager_files(home, ports)
         command = alertmanager_command(alertmanager.program, home, ports[ALERTMANAGER])

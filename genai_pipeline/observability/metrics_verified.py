@@ -6,7 +6,7 @@ of a sample is measured, from the engine to where people look.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.verdict import Verdict, failed, inconclusive, judge, passed
 from genai_pipeline.gateways.metrics.abc import Metrics
 from genai_pipeline.observability.dashboard_files import boards_of, filled, panel_queries
+from genai_pipeline.observability.nvml_series import JOB
 from genai_pipeline.observability.recordings import GATE
 from genai_pipeline.observability.series import PODS_OF_ENGINES, equals, selector
 
@@ -22,6 +23,8 @@ SCRAPED_EVERY_S = 15
 """The interval of the PodMonitors."""
 LATEST_S = 2 * SCRAPED_EVERY_S
 GPU_SERIES = "DCGM_FI_DEV_GPU_UTIL"
+BY_NVML = f'group(up{{job=~".+/{JOB}"}})'
+UNKNOWN_TO_NVML = ("DCGM_FI_PROF_PIPE_TENSOR_ACTIVE", "DCGM_FI_PROF_DRAM_ACTIVE")
 _BEHIND = (
     "max by (instance) (prometheus_remote_storage_highest_timestamp_in_seconds) - on (instance) group_right () "
     "max by (instance, url) (prometheus_remote_storage_queue_highest_sent_timestamp_seconds)"
@@ -110,10 +113,12 @@ def _rules_evaluated(metrics: Metrics, live: Sequence[LiveEngine]) -> Verdict:
 
 def _panels_have_data(metrics: Metrics, live: Sequence[LiveEngine]) -> Verdict:
     empty: list[dict[str, str]] = []
-    asked = 0
+    asked, unknown = 0, UNKNOWN_TO_NVML if metrics.query(BY_NVML) else ()
     for engine in live:
         for file in boards_of(engine.spec):
             for panel, expr in panel_queries(file):
+                if any(name in expr for name in unknown):
+                    continue
                 asked += 1
                 if not metrics.query(filled(expr, engine.namespace, engine.spec.name, engine.release)):
                     empty.append({"model": engine.spec.name, "dashboard": file.stem, "panel": panel})
@@ -127,11 +132,16 @@ def _gpu_series_named(metrics: Metrics, live: Sequence[LiveEngine]) -> Verdict:
         return passed("gpu_series_named", "No live model has a GPU.")
     everything = metrics.query(GPU_SERIES)
     if not everything:
-        return failed("gpu_series_named", f"There is no {GPU_SERIES}. Does Prometheus scrape dcgm-exporter?")
-    pods = [(labels.get("exported_pod") or labels.get("pod") or "") for _, labels, _ in everything]
-    without = [e.spec.name for e in of_gpus if not any(p.startswith(f"{e.spec.name}-{e.release}-") for p in pods)]
+        return failed("gpu_series_named", f"There is no {GPU_SERIES}. Does Prometheus scrape an exporter of GPUs?")
+    without = [e.spec.name for e in of_gpus if not any(_works_for(labels, e) for _, labels, _ in everything)]
     said = f"no GPU names a pod of {', '.join(without)}. dcgm-exporter needs DCGM_EXPORTER_KUBERNETES=true."
     return judge("gpu_series_named", not without, said if without else "GPUs name the pods that work on them.")
+
+
+def _works_for(labels: Mapping[str, str], engine: LiveEngine) -> bool:
+    """Return whether a GPU names a pod of the release. Prometheus may have renamed the exporter's own labels."""
+    pod, namespace = (labels.get(f"exported_{name}") or labels.get(name) or "" for name in ("pod", "namespace"))
+    return namespace == engine.namespace and pod.startswith(f"{engine.spec.name}-{engine.release}-")
 
 
 CHECKS_BY_NAME: dict[str, Callable[[Metrics, Sequence[LiveEngine]], Verdict]] = {

@@ -50,14 +50,15 @@ class GpuReading:
     Args:
         xid_error: code of the last Xid error, 0 for none.
         double_bit_errors: uncorrectable ECC errors since the driver started, or None if they are not exported.
-        row_remap_failures: above 0 the GPU has no spare rows left and has to be replaced.
+        row_remap_failures: above 0 the GPU has no spare rows left and has to be replaced. None if they are not
+            exported, as of a GPU that replaces no rows.
         temperature_c: None where it is not exported.
     """
 
     gpu: str
     xid_error: int
     double_bit_errors: int | None
-    row_remap_failures: int
+    row_remap_failures: int | None
     temperature_c: float | None = None
 
 

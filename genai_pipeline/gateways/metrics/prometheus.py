@@ -175,13 +175,13 @@ def _sample(series: dict[str, Any]) -> Sample:
 
 
 def _gpu(name: str, values: dict[str, float]) -> GpuReading:
-    def count(what: str) -> int:
-        return int(values.get(_DCGM[what], 0))
+    def count(what: str) -> int | None:
+        return int(values[_DCGM[what]]) if _DCGM[what] in values else None
 
     return GpuReading(
         gpu=name,
-        xid_error=count("xid_error"),
-        double_bit_errors=count("double_bit_errors") if _DCGM["double_bit_errors"] in values else None,
+        xid_error=int(values[_DCGM[_REQUIRED_OF_GPU]]),
+        double_bit_errors=count("double_bit_errors"),
         row_remap_failures=count("row_remap_failures"),
         temperature_c=values.get(_DCGM["temperature_c"]),
     )

@@ -10,7 +10,7 @@ import pytest
 from genai_pipeline.core.errors import EngineUnavailable
 from genai_pipeline.core.model_spec import NO_AGENT, Gpu
 from genai_pipeline.gateways.metrics.abc import EngineMetrics, Metrics, Sample
-from genai_pipeline.observability.dashboard_files import boards_of, panel_queries
+from genai_pipeline.observability.dashboard_files import boards_of, filled, panel_queries
 from genai_pipeline.observability.metrics_verified import CHECKS_BY_NAME, LiveEngine, verify
 from tests.fakes.model_texts import model_with_tools
 
@@ -19,13 +19,15 @@ SPEC = model_with_tools("name: tiny\nsource: {hub: a/b}\n", "tiny.yaml")
 WITH_GPU = SPEC.model_copy(update={"serving": SPEC.serving.model_copy(update={"gpu": Gpu(count=1)})})
 LIVE = [LiveEngine(WITH_GPU, RELEASE, "genai")]
 Labels = Mapping[str, str]
+POD = f"tiny-{RELEASE}-7c9-x"
 HEALTHY: Mapping[str, list[tuple[Labels, float]]] = {
     "up{": [({"pod": "a"}, 1.0)],
     "time() -": [({}, 4.0)],
     "max by (instance) (prometheus_remote": [({"url": "https://aps"}, 2.0)],
     "genai:gate{": [({}, 1.0)],
     "sum by (rule_group)": [],
-    "DCGM_FI_DEV_GPU_UTIL": [({"exported_pod": f"tiny-{RELEASE}-7c9-x"}, 30.0)],
+    "DCGM_FI_DEV_GPU_UTIL": [({"exported_pod": POD, "exported_namespace": "genai", "namespace": "monitoring"}, 30.0)],
+    "group(up{job": [],
 }
 
 
@@ -68,7 +70,9 @@ def test_healthy_metrics_are_verified():
         ("rules_evaluated", "sum by (rule_group)", [({"rule_group": "/etc/rules.yml;genai-tiny"}, 2.0)]),
         ("gpu_series_named", "DCGM_FI_DEV_GPU_UTIL", []),
         ("gpu_series_named", "DCGM_FI_DEV_GPU_UTIL", [({"gpu": "0"}, 30.0)]),
-        ("gpu_series_named", "DCGM_FI_DEV_GPU_UTIL", [({"pod": "dcgm-exporter-0"}, 30.0)]),
+        ("gpu_series_named", "DCGM_FI_DEV_GPU_UTIL", [({"pod": "dcgm-exporter-0", "namespace": "genai"}, 30.0)]),
+        ("gpu_series_named", "DCGM_FI_DEV_GPU_UTIL", [({"pod": POD, "namespace": "another"}, 30.0)]),
+        ("gpu_series_named", "DCGM_FI_DEV_GPU_UTIL", [({"pod": POD}, 30.0)]),
     ],
 )
 def test_each_fault_fails_its_check(check: str, begins: str, found: list[tuple[Labels, float]]):
@@ -96,6 +100,25 @@ def test_an_empty_panel_is_named_with_its_dashboard():
 
     assert not verdict.passed
     assert {"model": "tiny", "dashboard": "genai-service", "panel": "Live"} in verdict.evidence["empty"]
+
+
+def test_the_labels_of_an_exporter_that_are_honoured_are_as_good():
+    answers = {"DCGM_FI_DEV_GPU_UTIL": [({"pod": POD, "namespace": "genai"}, 30.0)]}
+
+    assert outcomes(Answering(answers=answers))["gpu_series_named"] == "passed"
+
+
+@pytest.mark.parametrize(("by_nvml", "outcome"), [([({}, 1.0)], "passed"), ([], "failed")])
+def test_what_nvml_does_not_know_is_missed_only_where_dcgm_is_asked(by_nvml: list[tuple[Labels, float]], outcome: str):
+    empty = {expr: [] for expr in gpu_queries() if "_PROF_PIPE" in expr or "_PROF_DRAM" in expr}
+
+    assert len(empty) == 2
+    assert outcomes(Answering(answers={**empty, "group(up{job": by_nvml}))["panels_have_data"] == outcome
+
+
+def gpu_queries() -> list[str]:
+    files = [file for file in boards_of(WITH_GPU) if file.stem == "genai-gpu"]
+    return [filled(expr, "genai", "tiny", RELEASE) for file in files for _, expr in panel_queries(file)]
 
 
 def test_a_gate_that_the_model_file_does_not_set_is_no_empty_panel():
