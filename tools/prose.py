@@ -24,13 +24,14 @@ PLACES = (
     "benchmarks",
     "charts",
     "demo/fault_switch.py",
+    "deploy",
     "docs",
     "genai_pipeline",
     "images",
     "models",
     "tools",
 )
-SUFFIXES = {".md", ".py", ".yaml", ".j2", ".tpl", ".txt"}
+SUFFIXES = {".md", ".py", ".yaml", ".j2", ".tpl", ".txt", ".tf", ".hcl"}
 MOST_WORDS = 25
 
 BANNED = {

@@ -26,7 +26,14 @@ def announce(command: Command) -> None:
     logs.add_argument("name", help="a service of `genai status`, a model, <model>-agent, or agent")
     logs.add_argument("-n", "--lines", type=int, default=50, help="how many of its last lines (default 50)")
     logs.add_argument("-f", "--follow", action="store_true", help="go on with what is added")
-    command("env", _env, 'print what tools run by hand need: eval "$(genai env)"')
+    env = command("env", _env, 'print what tools run by hand need: eval "$(genai env)"')
+    env.add_argument(
+        "--from-terraform",
+        nargs="?",
+        const="-",
+        metavar="FILE",
+        help="the settings that `terraform output -json` printed into FILE, or prints into this command",
+    )
 
 
 def _up(context: Context) -> int:
@@ -114,6 +121,10 @@ def _env(context: Context) -> int:
     from genai_pipeline.core.errors import NotFound
     from genai_pipeline.local.installation import Installation, export_lines
 
+    if context.args.from_terraform:
+        from genai_pipeline.cli.terraform_outputs import print_settings
+
+        return print_settings(context.args.from_terraform)
     require_local(context, "env")
     installation = Installation.of(context.profile)
     ports = installation.ports()

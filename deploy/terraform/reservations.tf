@@ -1,0 +1,20 @@
+# GPU capacity that is kept for this cluster. Only a model file that names a reservation uses it: `open` ones would be
+# taken by any instance of the type.
+
+resource "aws_ec2_capacity_reservation" "gpu" {
+  for_each = var.capacity_reservations
+
+  instance_type           = each.value.instance_type
+  instance_platform       = "Linux/UNIX"
+  availability_zone       = each.value.zone
+  instance_count          = each.value.count
+  instance_match_criteria = "targeted"
+  end_date_type           = each.value.ends_at == null ? "unlimited" : "limited"
+  end_date                = each.value.ends_at
+  tags                    = { Name = "${var.name}-${each.key}" }
+
+  # A type that is sold out is refused after a while, and not after many minutes.
+  timeouts {
+    create = "3m"
+  }
+}

@@ -1,0 +1,29 @@
+# Every permission that can be asked for. Python compares them with the docs (tests/integration/aws/test_terraform.py).
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+run "everything" {
+  variables {
+    administrators     = ["arn:aws:iam::123456789012:role/platform"]
+    keda               = true
+    source_buckets     = ["weights-of-others"]
+    judge_bedrock_arns = ["arn:aws:bedrock:*::foundation-model/amazon.nova-pro-v1:0"]
+    agent_bedrock_arns = [
+      "arn:aws:bedrock:*::foundation-model/amazon.nova-pro-v1:0",
+      "arn:aws:bedrock:*:123456789012:inference-profile/us.amazon.nova-pro-v1:0",
+    ]
+    kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/0123"
+  }
+
+  assert {
+    condition     = toset([for a in aws_eks_pod_identity_association.pod : "${a.namespace}/${a.service_account}"]) == toset(["genai/genai-agent", "genai/genai-engine", "genai/genai-exporter", "genai/genai-pipeline", "keda/keda-operator", "monitoring/grafana", "monitoring/prometheus"])
+    error_message = "Other accounts get credentials than those of the docs."
+  }
+
+  assert {
+    condition     = alltrue([for s in flatten([for p in aws_iam_role_policy.pod : jsondecode(p.policy).Statement]) : alltrue([for a in s.Action : !strcontains(a, "*")])])
+    error_message = "A policy allows actions by a wildcard."
+  }
+}
