@@ -84,6 +84,7 @@ test-long: $(STAMP) smollm2 ## the tests that are marked long: daemons, whole ro
 .PHONY: test-nightly
 test-nightly: $(STAMP) ## the tests that are marked nightly: hundreds of kills and races, a thousand rollouts
 	-@$(BIN)/python -m tests.fakes.signing_prometheus
+	-@$(BIN)/python -m tests.cluster.operators
 	@$(BIN)/python -m pytest -m nightly $(TIERS) tests/cluster
 
 .PHONY: test-faults

@@ -95,7 +95,8 @@ class SelectedAgent:
 class Lane:
     """The engines of rollout/ on one namespace. `folder` is the bucket.
 
-    `specs` are the model files: a release is of the one that names its engine. `redis` is for the heads of Ray.
+    `specs` are the model files: a release is of the one that names its engine. `redis` is for the heads of Ray,
+    `prometheus` what KEDA asks.
     """
 
     def __init__(
@@ -106,11 +107,12 @@ class Lane:
         agents: bool = False,
         specs: Sequence[ModelSpec] = (SPEC,),
         redis: str | None = None,
+        prometheus: str | None = None,
     ) -> None:
         self.kubeconfig, self.namespace, self.folder, self._agents = kubeconfig, namespace, folder, agents
-        self._specs, self._redis = specs, redis
+        self._specs, self._redis, self._prometheus = specs, redis, prometheus
         self.cluster = KubernetesCluster(namespace, kubeconfig, access="direct")
-        ours = {"namespace": namespace, "image_registry": REGISTRY, "ray_redis": redis}
+        ours = {"namespace": namespace, "image_registry": REGISTRY, "ray_redis": redis, "prometheus_url": prometheus}
         self.profile: Profile = replace(PROFILE, name="kubernetes", s3_endpoint=None, **ours)
         gateways = Gateways(
             hub=None,  # type: ignore[arg-type]
@@ -160,7 +162,8 @@ class Lane:
         """The same in a process of its own, killed at `crash_at`; returns its exit status, or why it failed."""
         words = self.folder / "words"
         words.unlink(missing_ok=True)
-        lane = (self.kubeconfig, self.namespace, self.folder, self._agents, self._specs, self._redis)
+        settings = (self._agents, self._specs, self._redis, self._prometheus)
+        lane = (self.kubeconfig, self.namespace, self.folder, *settings)
         process = _context().Process(target=_roll_out, args=(lane, new, crash_at))
         process.start()
         deadline_s = ROLLOUT_DEADLINE_S + self.spec_of(new).serving.startup_deadline_s

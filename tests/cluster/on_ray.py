@@ -7,6 +7,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -110,10 +111,12 @@ def evict(lane: Lane, pod: dict[str, Any]) -> None:
 
 def kill(pod: dict[str, Any]) -> None:
     """End every process of a pod at once, as the kernel does when memory runs out."""
-    address = pod["status"]["podIP"]
+    address, uid = pod["status"]["podIP"], pod["metadata"]["uid"]
     for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            if process.environ().get("POD_IP") == address:
+        with suppress(psutil.Error, OSError):
+            # A pod of another cluster on this machine may have the same address.
+            ours = uid in Path(f"/proc/{process.pid}/cgroup").read_text()
+            if ours and process.environ().get("POD_IP") == address:
                 process.kill()
 
 

@@ -17,6 +17,7 @@ SERVICE_CIDR = "10.96.0.0/16"
 SERVICE_ADDRESS = "10.96.0.1"
 """Where pods find the API server."""
 POD_CIDR = "10.244.0.0/16"
+FRONT_PROXY = "front-proxy-client"
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,18 @@ def write_credentials(folder: Path, host: str) -> str:
     # Python from 3.13 on takes no authority that does not say that it may sign.
     usage = ["-addext", "keyUsage=critical,digitalSignature,keyEncipherment,keyCertSign"]
     _openssl("req", *request, *usage, "-keyout", pki / "server.key", "-out", pki / "server.crt")
+    _write_front_proxy(pki)
     token = secrets.token_urlsafe(24)
     tokens = pki / "tokens.csv"
     tokens.touch(mode=0o600)
     tokens.write_text(f"{token},admin,admin,system:masters\n")
     return token
+
+
+def _write_front_proxy(pki: Path) -> None:
+    """What the API server shows to servers that extend it: a certificate that is its own authority."""
+    request = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", f"/CN={FRONT_PROXY}"]
+    _openssl("req", *request, "-keyout", pki / "front-proxy.key", "-out", pki / "front-proxy.crt")
 
 
 def write_kubeconfig(file: Path, url: str, token: str) -> Path:
@@ -130,6 +138,13 @@ def _api_server(kubernetes: Path, folder: Path, at: Addresses) -> Program:
             "--authorization-mode=Node,RBAC",
             "--enable-admission-plugins=NodeRestriction",
             "--allow-privileged=true",
+            f"--proxy-client-cert-file={folder}/pki/front-proxy.crt",
+            f"--proxy-client-key-file={folder}/pki/front-proxy.key",
+            f"--requestheader-client-ca-file={folder}/pki/front-proxy.crt",
+            f"--requestheader-allowed-names={FRONT_PROXY}",
+            "--requestheader-username-headers=X-Remote-User",
+            "--requestheader-group-headers=X-Remote-Group",
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-",
             # Else logs and exec look the node's name up by DNS.
             "--kubelet-preferred-address-types=InternalIP",
         ],
