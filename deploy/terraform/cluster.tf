@@ -57,7 +57,7 @@ resource "aws_eks_cluster" "genai" {
 
   lifecycle {
     precondition {
-      condition     = local.makes_network || length(distinct([for subnet in data.aws_subnet.given : subnet.availability_zone])) >= 2
+      condition     = length(local.node_zones) >= 2
       error_message = "The subnets are all in one zone. EKS needs two or more."
     }
   }

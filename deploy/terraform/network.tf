@@ -2,7 +2,8 @@
 # without a price, since NAT would charge for each gigabyte of weights.
 
 data "aws_availability_zones" "here" {
-  state = "available"
+  state            = "available"
+  exclude_zone_ids = ["use1-az3", "usw1-az2", "cac1-az3"] # EKS takes no subnets there: its user guide, "VPC and subnet considerations"
 
   filter {
     name   = "opt-in-status"
@@ -15,6 +16,7 @@ locals {
   chosen_zones  = length(var.zones) > 0 ? var.zones : slice(data.aws_availability_zones.here.names, 0, min(3, length(data.aws_availability_zones.here.names)))
   zones         = local.makes_network ? { for i, zone in local.chosen_zones : zone => i } : {}
   nat_zones     = var.nat_gateways == "one" ? { for zone, i in local.zones : zone => i if i == 0 } : local.zones
+  node_zones    = local.makes_network ? keys(local.zones) : distinct([for subnet in data.aws_subnet.given : subnet.availability_zone])
   subnet_ids    = local.makes_network ? [for zone in keys(local.zones) : aws_subnet.private[zone].id] : var.subnet_ids
 }
 

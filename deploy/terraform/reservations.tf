@@ -13,6 +13,13 @@ resource "aws_ec2_capacity_reservation" "gpu" {
   end_date                = each.value.ends_at
   tags                    = { Name = "${var.name}-${each.key}" }
 
+  lifecycle {
+    precondition {
+      condition     = contains(local.node_zones, each.value.zone)
+      error_message = "Reservation ${each.key}: nodes have no subnet in ${each.value.zone}, so it would be paid and never used. They have: ${join(", ", local.node_zones)}."
+    }
+  }
+
   # A type that is sold out is refused after a while, and not after many minutes.
   timeouts {
     create = "3m"

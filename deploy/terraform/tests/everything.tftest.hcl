@@ -26,4 +26,18 @@ run "everything" {
     condition     = alltrue([for s in flatten([for p in aws_iam_role_policy.pod : jsondecode(p.policy).Statement]) : alltrue([for a in s.Action : !strcontains(a, "*")])])
     error_message = "A policy allows actions by a wildcard."
   }
+
+  # Who writes has to make data keys. S3 uses the key, and the account itself may not.
+  assert {
+    condition = { for key, p in aws_iam_role_policy.pod : key => flatten([for s in jsondecode(p.policy).Statement : s.Action if s.Sid == "UseKey"]) } == {
+      agent      = ["kms:Decrypt", "kms:GenerateDataKey"]
+      engine     = ["kms:Decrypt"]
+      exporter   = ["kms:Decrypt"]
+      grafana    = []
+      keda       = []
+      pipeline   = ["kms:Decrypt", "kms:GenerateDataKey"]
+      prometheus = []
+    }
+    error_message = "An account may use the key in another way."
+  }
 }

@@ -212,3 +212,13 @@ run "reservations_and_budget" {
     error_message = "The budget warns of something else than spending and forecast."
   }
 }
+
+run "a_reservation_where_no_node_can_be" {
+  command = plan
+
+  variables {
+    capacity_reservations = { gpu = { instance_type = "g6e.2xlarge", zone = "eu-west-1d", count = 1 } }
+  }
+
+  expect_failures = [aws_ec2_capacity_reservation.gpu]
+}
