@@ -72,6 +72,8 @@ def _text(name: str, output: Mapping[str, Any]) -> str:
 
 
 def _read(source: str) -> str:
+    if source == "-" and sys.stdin.isatty():
+        raise Refused("Nothing is piped into this command.", HOW)
     try:
         return sys.stdin.read() if source == "-" else Path(source).read_text()
     except (OSError, UnicodeDecodeError) as error:

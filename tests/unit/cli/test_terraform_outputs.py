@@ -113,3 +113,14 @@ def test_a_value_that_a_setting_may_not_have_is_refused():
 def test_a_file_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(Refused, match="Cannot read"):
         print_settings(str(tmp_path / "missing.json"))
+
+
+def test_without_a_pipe_it_does_not_wait_for_a_person(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr("sys.stdin", Terminal())
+
+    with pytest.raises(Refused, match="Nothing is piped"):
+        print_settings("-")

@@ -38,5 +38,5 @@ def test_nothing_is_granted_by_a_wildcard():
 
 
 def test_the_association_is_made_for_the_account_that_pods_run_as():
-    assert f"for account in genai-pipeline genai-engine {ACCOUNT}; do" in DOCUMENT.read_text()
+    assert f"for account in genai-pipeline genai-engine {ACCOUNT} genai-exporter; do" in DOCUMENT.read_text()
     assert policies()[1]["Statement"][0]["Principal"] == {"Service": "pods.eks.amazonaws.com"}
