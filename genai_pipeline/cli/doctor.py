@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from genai_pipeline.core.chat_settings import OPEN_WEBUI_VERSION
 from genai_pipeline.core.engine_args import missing_in, unjudged
 from genai_pipeline.core.errors import GenaiError, NotReady, Refused
 from genai_pipeline.core.model_file import ModelFiles, read_models
@@ -18,6 +19,7 @@ from genai_pipeline.core.source_spec import Source
 from genai_pipeline.gateways.hub.abc import Hub
 from genai_pipeline.local.alertmanager_server import ALERTMANAGER, RUNS, find_alertmanager
 from genai_pipeline.local.installation import Installation
+from genai_pipeline.local.open_webui import folder_of, is_installed, why_not_installable
 from genai_pipeline.local.ports import choose_ports, holder_of, is_free
 from genai_pipeline.local.prometheus_server import find_prometheus
 from genai_pipeline.local.start import ours, running_services
@@ -58,6 +60,7 @@ def quick_findings(profile: Profile, env: Mapping[str, str]) -> list[Finding]:
         *version_findings(sys.version_info[:2], installed_version),
         tuning_finding(local_tuning()),
         disk_finding(existing, shutil.disk_usage(existing).free / GB),
+        *chat_findings(profile, env),
         *port_findings(env, installation.ports(), ours(running) if running or not orphans else frozenset(LOCAL_PORTS)),
     ]
     if "cluster" not in running:  # what runs already has its memory
@@ -112,6 +115,16 @@ def _version_finding(name: str, wanted: str, version: str | None) -> Finding:
     if not version.startswith(wanted):
         return Finding("warn", f"{name} is {version}, not {wanted}", "Run `make distclean up` for the tested versions.")
     return Finding("ok", f"{name} {version}")
+
+
+def chat_findings(profile: Profile, env: Mapping[str, str]) -> list[Finding]:
+    """Check that Open WebUI can be installed, where it is the chat front end."""
+    if profile.chat == "page":
+        return []
+    if missing := why_not_installable(env):
+        return [Finding("fail", missing, "Install it, or unset GENAI_CHAT for the small page.")]
+    where = "is in" if is_installed(folder_of(env)) else "will be installed into"
+    return [Finding("ok", f"Open WebUI {OPEN_WEBUI_VERSION} {where} {folder_of(env)}")]
 
 
 def installed_version(distribution: str) -> str | None:

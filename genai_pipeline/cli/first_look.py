@@ -22,13 +22,17 @@ _QUESTIONS = {
 }
 
 
-def addresses(gateways: Gateways, spec: ModelSpec) -> list[str]:
-    """Return a line for each address of a live model."""
+def addresses(gateways: Gateways, spec: ModelSpec, sign_in: str = "") -> list[str]:
+    """Return a line for each address of a live model.
+
+    Args:
+        sign_in: how to sign in at the chat page, if it asks.
+    """
     lines = [f"OpenAI API    {_engine(gateways, spec)}/v1   (model {spec.name})"]
     if spec.has_agent:
         lines.append(f"Agent         {gateways.cluster.endpoint(stable_name(spec.name, 'agent'))}/agent")
     if spec.task.generates:
-        lines += _chat_page(gateways)
+        lines += [f"{line}   {sign_in}".rstrip() for line in _chat_page(gateways)]
     return lines
 
 

@@ -4,6 +4,7 @@
 {"schema": 1, "profile": "local", "home": "…",
  "services": [{"name", "state", "pid", "address", "since"}],
  "metrics": {"source", "says", "dashboards", "alerts"},
+ "chat": {"front_end", "address", "sign_in"},
  "models": [{"name", "readable", "live", "last_good", "since", "watched_until",
              "endpoints": {"openai", "agent"},
              "releases": [{"release", "revision", "phase", "reason", "attempts",
@@ -29,9 +30,11 @@ from genai_pipeline.core.purpose import by_reason
 from genai_pipeline.core.record import Phase, Record
 from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.gateways import Gateways
+from genai_pipeline.k8s.chat import CHAT_UI
 from genai_pipeline.k8s.render import stable_name
 from genai_pipeline.local.alertmanager_server import ALERTMANAGER, RUNS, find_alertmanager
 from genai_pipeline.local.installation import Installation
+from genai_pipeline.local.open_webui_account import sign_in
 from genai_pipeline.local.ports import HOST
 from genai_pipeline.local.prometheus_server import OWN_METRICS, PROMETHEUS, FoundProgram, find_prometheus
 from genai_pipeline.local.service_catalog import OPTIONAL, PORT_OF, SERVICES
@@ -68,6 +71,7 @@ def status_of(
         "home": str(profile.home),
         "services": services,
         "metrics": {**_metrics(profile, prometheus, services), "alerts": _alerts(alertmanager, services)},
+        "chat": _chat(profile, gateways, problems),
         "models": models,
         "problems": list(dict.fromkeys(problems)),
     }
@@ -93,6 +97,14 @@ def _alerts(alertmanager: FoundProgram | None, services: Sequence[Mapping[str, A
     runs = any(s["name"] == ALERTMANAGER and s["state"] == "running" for s in services)
     found = RUNS if runs else alertmanager
     return " ".join(filter(None, [found.says, found.remedy])) if found else ""
+
+
+def _chat(profile: Profile, gateways: Gateways, problems: list[str]) -> dict[str, Any]:
+    """Return which front end there is, and where. On a cluster its account is in a Secret."""
+    deployed = _tried(lambda: gateways.cluster.get("Service", CHAT_UI), None, problems)
+    address = _tried(lambda: gateways.cluster.endpoint(CHAT_UI), None, problems) if deployed else None
+    own = profile.chat == "open-webui" and profile.name == "local"
+    return {"front_end": profile.chat, "address": address, "sign_in": sign_in(profile.home) if own else None}
 
 
 def _services(profile: Profile, programs: set[str], problems: list[str]) -> list[dict[str, Any]]:
@@ -195,7 +207,7 @@ def status_page(status: dict[str, Any]) -> list[RenderableType]:
     for service in status["services"]:
         services.add_row(service["name"], service["state"], str(service["pid"] or ""), service["address"] or "")
     page: list[RenderableType] = [services] if status["services"] else []
-    page += [escape(line) for line in _metrics_lines(status["metrics"])]
+    page += [escape(line) for line in (*_metrics_lines(status["metrics"]), *_chat_lines(status["chat"]))]
     for model in status["models"]:
         page += [escape(_headline(model))] + ([_model_table(model)] if model["releases"] else [])
         page += [escape(line) for line in _not_applicable(model)]
@@ -205,6 +217,10 @@ def status_page(status: dict[str, Any]) -> list[RenderableType]:
 def _metrics_lines(metrics: dict[str, Any]) -> list[str]:
     lines = [f"Metrics from {metrics['source']}. {metrics['says']}".strip(), *filter(None, [metrics["alerts"]])]
     return [*lines, f"Dashboards: {metrics['dashboards']}"] if metrics["dashboards"] else lines
+
+
+def _chat_lines(chat: dict[str, Any]) -> list[str]:
+    return [" ".join(filter(None, ["Chat:", chat["address"], chat["sign_in"]]))] if chat["address"] else []
 
 
 def _shortened(text: str) -> str:

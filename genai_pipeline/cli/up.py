@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from genai_pipeline.cli.chat_front_end import follow_the_choice, how_to_sign_in, prepare_open_webui
 from genai_pipeline.cli.first_look import addresses, first_answer
 from genai_pipeline.cli.progress_view import check_table, grouped, progress_on
 from genai_pipeline.cli.rollout_progress import ENDED_BADLY, ENDS, ProgressReader, RolloutProgress, State
@@ -58,6 +59,8 @@ def bring_up(profile: Profile, env: Mapping[str, str], models: Path, say: Log) -
     platform = RunningInstallation(installation, engines.profile, engines.gateways, api)
     platform.gateways.store.ensure_bucket()
     hand_over_keys(platform, env)
+    prepare_open_webui(platform.profile, platform.gateways, env, say)
+    follow_the_choice(platform.profile, platform.gateways, models, say)
     _load_models(platform, models, started, say)
     end_lost_runs(platform.api, Supervisor(installation.home), say)
     return platform
@@ -213,7 +216,7 @@ def present(platform: RunningInstallation, spec: ModelSpec, rollout: RolloutProg
     shown = [
         "",
         f"Dagster UI    {platform.profile.dagster_url}",
-        *addresses(platform.gateways, served),
+        *addresses(platform.gateways, served, how_to_sign_in(platform.profile)),
         "",
         *first_answer(platform.gateways, served),
     ]

@@ -16,6 +16,7 @@ from pydantic import PositiveInt, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
 
+from genai_pipeline.core.chat_settings import LOCAL_CHAT_SECRET, ChatSettings
 from genai_pipeline.core.errors import WrongSetting
 from genai_pipeline.core.processor import local_tuning
 from genai_pipeline.core.setting_types import Registry, SecretName, SessionsPlace, Setting, Words, setting
@@ -49,7 +50,7 @@ def _local_url(service: str) -> str:
 
 
 @dataclass(frozen=True)
-class Profile:
+class Profile(ChatSettings):
     """The settings of one installation. Each has its environment variable; a reader checks every value."""
 
     name: ProfileName = setting("GENAI_PROFILE", "Where the pipeline runs: local, kubernetes or eks.", "local")
@@ -144,8 +145,8 @@ class Profile:
     )
     agent_image: str | None = setting(
         "GENAI_AGENT_IMAGE",
-        "The agent's image by its whole name, with a tag or a digest.",
-        shown="the image of this version",
+        "The agent's image by its whole name, with tag or digest.",
+        shown="this version's image",
     )
     agent_sessions: SessionsPlace | None = setting(
         "GENAI_AGENT_SESSIONS",
@@ -247,7 +248,8 @@ class Profile:
 
 
 def _infos() -> Mapping[str, FieldInfo]:
-    return cast("Any", Profile).__pydantic_fields__
+    found = cast("Any", Profile).__pydantic_fields__
+    return {name: found[name] for name in sorted(found, key=lambda name: name in ChatSettings.__annotations__)}
 
 
 SETTINGS: tuple[Setting, ...] = tuple(Setting(name, info) for name, info in _infos().items() if info.json_schema_extra)
@@ -267,6 +269,7 @@ _LOCAL: Mapping[str, Any] = {
     "cluster_endpoint": _local_url("cluster"),
     "weather_url": _local_url("weather"),
     "dagster_url": _local_url("dagster"),
+    "chat_secret": LOCAL_CHAT_SECRET,
 }
 _ELSEWHERE: Mapping[str, Any] = {
     "weather_url": "https://wttr.in",
@@ -284,9 +287,7 @@ def _mistake(found: Any) -> str:
     """Return a sentence that names the variable, its value and what is allowed."""
     named = {s.field: s for s in SETTINGS}.get(str(found["loc"][0])) if found["loc"] else None
     text = str(found["msg"]).removeprefix("Value error, ").rstrip(".")
-    if named is None:
-        return f"{text}."
-    return f"{named.variable}={found['input']!r} is not allowed. {text}."
+    return f"{named.variable}={found['input']!r} is not allowed. {text}." if named else f"{text}."
 
 
 def _addresses_of(home: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Ports, and what network policies need to know of the profile. Pure.
+"""Ports and addresses of Services, and what network policies need to know of the profile. Pure.
 
 A policy knows pods, namespaces and address blocks, no names of hosts: what lies outside of the cluster is let through
 by its port. charts/strands-agent/templates/_network.tpl says the same of an address.
@@ -17,6 +17,8 @@ from genai_pipeline.k8s.engine import ENGINE_PORT
 
 AGENT_PORT = 8080
 CHAT_PORT = 8080
+PORTS = {"engine": ENGINE_PORT, "agent": AGENT_PORT}
+POSTGRESQL_PORT = 5432
 HTTPS = 443
 MEMORY = "memory"
 """Where an agent keeps conversations that end with it; else in S3."""
@@ -53,13 +55,26 @@ RAY_OPERATOR: Sequence[Peer] = (
 )
 """KubeRay's operator, as its chart labels it, in a namespace that holds nothing else."""
 API_SERVER_PORTS = (443, 6443)
-ENGINES: Peer = {
-    "podSelector": {
-        "matchLabels": {"app.kubernetes.io/component": "engine", "app.kubernetes.io/managed-by": "genai-pipeline"}
-    }
-}
+
+
+def _pods_of(component: str) -> Peer:
+    labels = {"app.kubernetes.io/component": component, "app.kubernetes.io/managed-by": "genai-pipeline"}
+    return {"podSelector": {"matchLabels": labels}}
+
+
+ENGINES, AGENTS = _pods_of("engine"), _pods_of("agent")
 DNS: Rule = {"ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]}
 _IN_CLUSTER = re.compile(r"[^.]+\.(?P<namespace>[^.]+)\.svc(\.cluster\.local)?")
+
+
+def stable_name(model: str, component: str) -> str:
+    """Name of the Service that users know."""
+    return model if component == "engine" else f"{model}-{component}"
+
+
+def service_url(name: str, component: str, profile: Profile) -> str:
+    """Base address of a Service as a pod reaches it. From outside the cluster `Cluster.endpoint` leads there."""
+    return f"http://{name}.{profile.namespace}.svc:{PORTS[component]}"
 
 
 def network_values(profile: Profile) -> dict[str, Any]:
@@ -73,6 +88,7 @@ def network_values(profile: Profile) -> dict[str, Any]:
         "callers": callers_of,
         "scrapers": [MONITORING],
         "agent_egress": agent_egress(profile),
+        "chat_egress": chat_egress(profile),
         "ray_operator": list(RAY_OPERATOR),
         "ray_head_egress": ray_head_egress(profile),
         "pod_identity": list(POD_IDENTITY),
@@ -106,6 +122,17 @@ def agent_egress(profile: Profile) -> list[Rule]:
         *([egress_to(profile.otlp_endpoint)] if profile.otlp_endpoint else []),
         *([_rule(POD_IDENTITY, 80)] if in_s3 else []),
     ]
+
+
+def chat_egress(profile: Profile) -> list[Rule]:
+    """Return where Open WebUI may connect to: DNS, engines, agents, its database. The small page has no such bounds.
+
+    The address of the database is in a Secret, so that only its port is known here.
+    """
+    if profile.chat == "page":
+        return []
+    database = [_rule([*OUTSIDE, {"podSelector": {}}], POSTGRESQL_PORT)] if profile.chat_database else []
+    return [DNS, _rule([ENGINES], ENGINE_PORT), _rule([AGENTS], AGENT_PORT), *database]
 
 
 def ray_head_egress(profile: Profile) -> list[Rule]:

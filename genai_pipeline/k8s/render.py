@@ -15,14 +15,14 @@ from genai_pipeline.core.manifest import staged_prefix
 from genai_pipeline.core.model_spec import EngineName, ModelSpec, Serving
 from genai_pipeline.core.profile import LOCAL_KEYS_SECRET, Profile
 from genai_pipeline.core.release import Release
-from genai_pipeline.gateways.inference.task_endpoint import endpoint_of
 from genai_pipeline.k8s import engine, engine_autoscaler, ray_service
-from genai_pipeline.k8s.agent import STORE_ACCESS, agent_values, binds_callers, image_name, own_image, package_version
+from genai_pipeline.k8s.agent import STORE_ACCESS, agent_values, binds_callers, image_name, package_version
+from genai_pipeline.k8s.chat import claim_name, render_chat_account, render_chat_ui
 from genai_pipeline.k8s.engine import ENGINE_PORT, loaded_from, release_alias, weights_url
-from genai_pipeline.k8s.network import AGENT_PORT, CHAT_PORT, network_values
+from genai_pipeline.k8s.network import AGENT_PORT, CHAT_PORT, PORTS, network_values, service_url, stable_name
 from genai_pipeline.k8s.placement import affinity, node_selector, tolerations
 from genai_pipeline.k8s.pools import needs_node_class, pool_values
-from genai_pipeline.k8s.templating import MANAGED_BY, RELEASE_LABEL, Objects, release_labels, render_template
+from genai_pipeline.k8s.templating import MANAGED_BY, RELEASE_LABEL, Objects, release_labels, render_template, secret_of
 
 __all__ = [
     "AGENT_KINDS",
@@ -43,6 +43,7 @@ __all__ = [
     "release_labels",
     "render_agent",
     "render_agent_keys",
+    "render_chat_account",
     "render_chat_ui",
     "render_engine",
     "render_guards",
@@ -60,7 +61,6 @@ __all__ = [
     "weights_url",
 ]
 
-PORTS = {"engine": ENGINE_PORT, "agent": AGENT_PORT}
 AGENT_KINDS = ("HorizontalPodAutoscaler", "PodDisruptionBudget", "Service", "Deployment")
 """Of an agent's objects, all of one name; in the order in which they go."""
 
@@ -203,16 +203,6 @@ def render_release(spec: ModelSpec, release: Release, profile: Profile) -> Objec
     ]
 
 
-def stable_name(model: str, component: str) -> str:
-    """Name of the Service that users know."""
-    return model if component == "engine" else f"{model}-{component}"
-
-
-def service_url(name: str, component: str, profile: Profile) -> str:
-    """Base address of a Service as a pod reaches it. From outside the cluster `Cluster.endpoint` leads there."""
-    return f"http://{name}.{profile.namespace}.svc:{PORTS[component]}"
-
-
 def render_stable(release: Release, profile: Profile, component: str) -> Objects:
     """The stable Service of a component, with its traffic on `release`."""
     return _service("stable_service.yaml", stable_name(release.model, component), release, profile, component)
@@ -234,24 +224,12 @@ def render_live(spec: ModelSpec, release: Release, profile: Profile) -> Objects:
 
 def render_store_access(profile: Profile, key_id: str, secret: str) -> Objects:
     """The Secret that engines read S3 with where there is no Pod Identity. Never written to files."""
-    return _secret(profile, STORE_ACCESS, {"AWS_ACCESS_KEY_ID": key_id, "AWS_SECRET_ACCESS_KEY": secret})
+    return secret_of(profile, STORE_ACCESS, {"AWS_ACCESS_KEY_ID": key_id, "AWS_SECRET_ACCESS_KEY": secret})
 
 
 def render_agent_keys(profile: Profile, keys: str) -> Objects:
     """The Secret of LOCAL_KEYS_SECRET, on one machine; elsewhere an administrator keeps one. Never written to files."""
-    return _secret(profile, LOCAL_KEYS_SECRET, {"api-keys": keys})
-
-
-def render_chat_ui(profile: Profile, models: Sequence[ModelSpec]) -> Objects:
-    """The chat page of these models, which it asks at their stable addresses."""
-    asked = {
-        spec.name: {
-            "url": service_url(stable_name(spec.name, "engine"), "engine", profile),
-            "path": f"/v1{endpoint_of(spec.task).path}",
-        }
-        for spec in models
-    }
-    return render_template("chat_ui.yaml", profile, models=asked, image=own_image(profile, "chat-ui"))
+    return secret_of(profile, LOCAL_KEYS_SECRET, {"api-keys": keys})
 
 
 def render_rbac(profile: Profile) -> Objects:
@@ -262,7 +240,7 @@ def render_rbac(profile: Profile) -> Objects:
     return [
         *render_template("namespace.yaml", profile),
         *render_template("priority_class.yaml", profile),
-        *render_template("pipeline_role.yaml", profile, store_access=STORE_ACCESS),
+        *render_template("pipeline_role.yaml", profile, store_access=STORE_ACCESS, chat_claim=claim_name(profile)),
     ]
 
 
@@ -282,15 +260,3 @@ def _service(template: str, name: str, release: Release, profile: Profile, compo
         metrics_port=ray_service.METRICS_PORT if component == "engine" and release.engine == "ray" else None,
         binds_callers=component == "agent" and binds_callers(profile),
     )
-
-
-def _secret(profile: Profile, name: str, data: Mapping[str, str]) -> Objects:
-    return [
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": name, "namespace": profile.namespace, "labels": MANAGED_BY},
-            "type": "Opaque",
-            "stringData": dict(data),
-        }
-    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,12 @@ def render_template(template: str, profile: Profile, release: Release | None = N
     """The objects of one file below `templates/`; a value that it needs and is not given is an error."""
     text = _environment().get_template(template).render(_names(profile, release) | values)
     return [document for document in yaml.load_all(text, _LOADER) if document]
+
+
+def secret_of(profile: Profile, name: str, data: Mapping[str, str]) -> Objects:
+    """Return a Secret, which is applied and never written to a file."""
+    meta = {"name": name, "namespace": profile.namespace, "labels": MANAGED_BY}
+    return [{"apiVersion": "v1", "kind": "Secret", "metadata": meta, "type": "Opaque", "stringData": dict(data)}]
 
 
 def _names(profile: Profile, release: Release | None) -> dict[str, Any]:

@@ -45,6 +45,7 @@ _PASSED_ON = frozenset(
         "CURL_CA_BUNDLE",
         "TMPDIR",
         "TZ",
+        "XDG_CACHE_HOME",
     ]
 )
 _PASSED_ON_PREFIXES = ("HF_", "GENAI_", "VLLM_")

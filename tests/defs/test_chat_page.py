@@ -1,6 +1,7 @@
-"""The chat page asks models that write text, and only names the others."""
+"""The chat page asks models that write text, and only names the others. Open WebUI can take its place."""
 
 import json
+from dataclasses import replace
 
 import dagster as dg
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from genai_pipeline.core.model_file import ModelFiles, parse_model
 from genai_pipeline.core.release import Release
 from genai_pipeline.k8s.render import render_engine, render_stable
-from tests.fakes.world import PROFILE
+from tests.defs.desk import Desk
+from tests.fakes.world import PROFILE, World
 
 CHAT = parse_model("name: talker\nsource: {hub: owner/talker}\nagent: none\n", "models/talker.yaml")
 TEXT = parse_model("name: writer\nsource: {hub: owner/writer}\ntask: completion\n", "models/writer.yaml")
@@ -64,3 +66,31 @@ def test_where_no_model_writes_text_the_page_has_no_check(desk):
     assert result.success
     assert result.get_asset_check_evaluations() == []
     assert on_the_page(desk) == {"vectors": "/v1/embeddings"}
+
+
+@pytest.fixture
+def open_webui():
+    return Desk(World(), profile=replace(PROFILE, chat="open-webui", chat_secret="chat"))
+
+
+def test_with_open_webui_the_models_are_asked_where_it_asks_them(open_webui):
+    result = materialized(open_webui, [CHAT, TEXT, VECTORS], [CHAT, TEXT, VECTORS])
+
+    (check,) = result.get_asset_check_evaluations()
+    assert check.passed
+    assert [row.data["model"] for row in check.metadata["models"].records] == ["talker", "writer"]
+    deployed = open_webui.world.cluster.get("Deployment", "chat-ui")
+    assert "open-webui" in deployed["spec"]["template"]["spec"]["containers"][0]["image"]
+
+
+def test_a_promotion_that_changes_no_name_leaves_open_webui_as_it_is(open_webui):
+    def generation():
+        return open_webui.world.cluster.get("Deployment", "chat-ui")["spec"]
+
+    materialized(open_webui, [CHAT], [CHAT])
+    before = generation()
+    release = Release.of(CHAT, "b" * 40)
+    open_webui.world.cluster.apply(render_engine(CHAT, release, PROFILE) + render_stable(release, PROFILE, "engine"))
+    materialized(open_webui, [CHAT], [])
+
+    assert generation() == before

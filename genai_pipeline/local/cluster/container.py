@@ -54,6 +54,17 @@ class PodContext:
         """For unix sockets, whose paths may have 107 bytes. It need not exist, and is removed with the pod."""
         return Path(tempfile.gettempdir()) / f"genai-{self.pod['metadata']['uid'][:8]}"
 
+    def claimed_folder(self, claim: str) -> Path:
+        """Return where a claim's files lie: beside the pods, which come and go. Raises ConfigMissing."""
+        found = self.find("PersistentVolumeClaim", claim)
+        if found is None:
+            raise ConfigMissing(f"PersistentVolumeClaim {claim} does not exist", "Apply it too.")
+        if found["spec"].get("volumeName"):
+            raise ConfigMissing(f"PersistentVolumeClaim {claim} names a volume", "One machine makes its own volumes.")
+        folder = self.folder.parent.parent / "volumes" / f"{self.pod['metadata']['namespace']}.{claim}"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return folder
+
     def previous_log(self, container: str) -> Path:
         """Of the container's predecessor, if it had one."""
         return self.folder / f"{container}.previous.log"
@@ -166,6 +177,8 @@ def _volume_path(volume: Mapping[str, Any], context: PodContext) -> Path:
     """Write what the volume holds and return where it lies."""
     if "hostPath" in volume:
         return Path(volume["hostPath"]["path"])
+    if "persistentVolumeClaim" in volume:
+        return context.claimed_folder(volume["persistentVolumeClaim"]["claimName"])
     folder = context.folder / "volumes" / volume["name"]
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for path, content in _files_of(volume, context).items():

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from genai_pipeline.core.errors import Refused
+from genai_pipeline.local.open_webui import folder_of
 
 EXTRA_IMAGES = "GENAI_LOCAL_IMAGES"
 """Environment variable with more images: a JSON object, repository -> command."""
@@ -29,14 +30,17 @@ def known_images(env: Mapping[str, str] | None = None) -> dict[str, list[str]]:
 
     Raises: Refused: GENAI_LOCAL_IMAGES is not a JSON object of lists of strings.
     """
-    text = (os.environ if env is None else env).get(EXTRA_IMAGES) or "{}"
+    env = os.environ if env is None else env
+    text = env.get(EXTRA_IMAGES) or "{}"
     try:
         extra = {str(name): [str(word) for word in command] for name, command in json.loads(text).items()}
     except (ValueError, AttributeError, TypeError) as error:
         raise Refused(
             f"{EXTRA_IMAGES} is not a JSON object ({error}).", 'Write {"repository": ["python", "server.py"]}.'
         ) from error
-    return {name: list(command) for name, command in _IMAGES.items()} | extra
+    # A pod has another HOME, so the command names the folder.
+    open_webui = ["python", "-m", "genai_pipeline.local.open_webui", "--folder", str(folder_of(env))]
+    return {name: list(command) for name, command in _IMAGES.items()} | {"open-webui/open-webui": open_webui} | extra
 
 
 def repository_of(image: str) -> str:

@@ -38,7 +38,7 @@ serving:
   args: {{seed: {seed}}}
   env: {{FAKE_ENGINE_FAULTS: "{faults}"}}
 gates: {{serving: {{ttft_p95_ms: 2000, kv_cache_max: 0.9}}}}
-rollout: {{watch_minutes: 30, breach: {{for: {hold_s}s, times_baseline: 3, min_requests: 10}}}}
+rollout: {{watch_minutes: {watch_minutes}, breach: {{for: {hold_s}s, times_baseline: 3, min_requests: 10}}}}
 """
 
 
@@ -53,17 +53,20 @@ class Back:
 
 
 class Stage:
-    """One model on a real local cluster; `good` has the traffic and is what everything goes back to."""
+    """One model on a real local cluster; `good` has the traffic and is what everything goes back to.
 
-    def __init__(self, cluster, hold_s):
+    `settings` are fields of the profile.
+    """
+
+    watch_minutes = 30
+
+    def __init__(self, cluster, hold_s, **settings):
         self.world, self.seed, self.cursor, self.hold_s = World(), 0, "", hold_s
         gateways = Gateways(
             self.world.hub, self.world.store, cluster, OpenAIInference, HttpAgent, EngineMetricsReader()
         )
-        profile = replace(
-            PROFILE, namespace=cluster.namespace, weather_url="http://127.0.0.1:9", agent_sessions="memory"
-        )
-        self.engines = Engines(profile, gateways)
+        chosen = {"namespace": cluster.namespace, "weather_url": "http://127.0.0.1:9", "agent_sessions": "memory"}
+        self.engines = Engines(replace(PROFILE, **chosen | settings), gateways)
         self.watch = self.engines.live_watch(self.ask)
         self.good = self.promote()
 
@@ -71,7 +74,8 @@ class Stage:
         """Start another release, beyond all proof, and move the traffic to it."""
         self.seed += 1
         faults = "ttft_s=0.05,token_s=0.001"
-        spec = model_with_tools(MODEL.format(seed=self.seed, faults=faults, hold_s=self.hold_s), "tiny.yaml")
+        told = {"seed": self.seed, "faults": faults, "hold_s": self.hold_s, "watch_minutes": self.watch_minutes}
+        spec = model_with_tools(MODEL.format(**told), "tiny.yaml")
         release = Release.of(spec, "1" * 40)
         records, candidates = self.engines.records(), self.engines.candidates()
         records.open(spec, release, "opened")

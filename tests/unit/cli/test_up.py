@@ -119,7 +119,7 @@ def test_what_stays_live_is_asked_as_what_it_is_and_not_as_what_is_wanted(platfo
     records.update("tiny", wanted.id, lambda r: r.in_phase(Phase.REJECTED, "it was too slow"))
     monkeypatch.setattr(up, "wait_until_served", lambda *_: None)
     for ending in ("addresses", "first_answer"):
-        monkeypatch.setattr(up, ending, lambda gateways, spec: asked.append(spec.has_agent) or [])
+        monkeypatch.setattr(up, ending, lambda gateways, spec, *_: asked.append(spec.has_agent) or [])
 
     (seen,) = up.watch_rollouts(platform, [SPEC], console, deadline_s=60)
     up.present(platform, SPEC, seen, console)

@@ -57,6 +57,8 @@ def test_the_local_profile_ignores_the_kubeconfig_of_a_shell():
         ("local", "GENAI_MAX_ROLLOUTS", "two", "integer"),
         ("kubernetes", "GENAI_AGENT_KEYS_SECRET", "sk-Live_1", "lower case"),
         ("eks", "GENAI_AGENT_SESSIONS", "redis://cache", "s3://bucket/prefix"),
+        ("local", "GENAI_CHAT", "slack", "'page' or 'open-webui'"),
+        ("eks", "GENAI_CHAT", "open-webui", "GENAI_CHAT_SECRET"),
     ],
 )
 def test_a_value_that_is_not_allowed_is_refused_with_its_variable_and_what_is(name, variable, value, allowed):

@@ -88,7 +88,13 @@ MODELS = (SMALL, LARGE, RESERVED, SLICED, SCALED, SPREAD, MOUNTED)
 PROFILES = {
     "local": PROFILE,
     "kubernetes": dataclasses.replace(
-        PROFILE, name="kubernetes", s3_endpoint="http://s3.store.svc:9000", weights_mount=True
+        PROFILE,
+        name="kubernetes",
+        s3_endpoint="http://s3.store.svc:9000",
+        weights_mount=True,
+        chat="open-webui",
+        chat_secret="chat",
+        chat_database=True,
     ),
     "eks": dataclasses.replace(
         PROFILE,
@@ -102,6 +108,9 @@ PROFILES = {
         node_role="node-role",
         eks_cluster="cluster",
         weights_mount=True,
+        chat="open-webui",
+        chat_secret="chat",
+        agent_keys_secret="callers",
     ),
 }
 
@@ -148,6 +157,11 @@ def probes(profile: Profile) -> Iterator[Object]:
 
 def secret(profile: Profile) -> Object:
     return render_store_access(profile, "key", "secret")[0]
+
+
+def find_in(objects: list[Object], kind: str, name: str = "") -> Object:
+    """The first object of a kind whose name begins so."""
+    return next(o for o in objects if o["kind"] == kind and o["metadata"]["name"].startswith(name))
 
 
 def templates_of(manifest: Object) -> list[Object]:

@@ -82,7 +82,10 @@ def nodes_hear_of_a_stop_first(objects: list[Object]) -> Broken:
 
 @policy
 def a_new_pod_comes_before_the_old_one_goes(objects: list[Object]) -> Broken:
-    for name, manifest, _ in serving(objects):
+    for name, manifest, pod in serving(objects):
+        claims = [v.get("persistentVolumeClaim", {"readOnly": True}) for v in pod.get("volumes", [])]
+        if not all(claim.get("readOnly") for claim in claims):
+            continue  # what it writes belongs to one pod
         strategy = manifest["spec"].get("strategy", {})
         rolling = strategy.get("rollingUpdate", {})
         if strategy.get("type") != "RollingUpdate" or rolling.get("maxUnavailable") != 0 or not rolling.get("maxSurge"):

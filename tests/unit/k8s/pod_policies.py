@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from genai_pipeline.core.credentials import variable_is_secret
 from tests.unit.k8s.everything import Object
 from tests.unit.k8s.policies import Broken, containers, of_kind, pods, policy, strings
+
+REFERENCES = re.compile(r"(none|\$\(\w+\))(;(none|\$\(\w+\)))*")
+"""No key, or variables that come from Secrets."""
 
 # -- images, resources
 
@@ -30,13 +35,14 @@ def memory_is_limited_and_asked_for(objects: list[Object]) -> Broken:
 
 @policy
 def what_is_written_is_bounded(objects: list[Object]) -> Broken:
+    claims = [o["metadata"]["name"] for _, o in of_kind(objects, "PersistentVolumeClaim")]
     for name, _, pod in pods(objects):
         for volume in pod.get("volumes", []):
-            only_read = volume.keys() & {"downwardAPI", "projected"} or volume.get("persistentVolumeClaim", {}).get(
-                "readOnly"
-            )
-            if not only_read and not volume.get("emptyDir", {}).get("sizeLimit"):
-                yield f"{name}: volume {volume['name']} is no emptyDir with a sizeLimit"
+            claim = volume.get("persistentVolumeClaim", {})
+            only_read = volume.keys() & {"downwardAPI", "projected"} or claim.get("readOnly")
+            sized = volume.get("emptyDir", {}).get("sizeLimit") or claim.get("claimName") in claims
+            if not only_read and not sized:
+                yield f"{name}: volume {volume['name']} is no emptyDir with a sizeLimit, and no claim of ours"
 
 
 @policy
@@ -115,7 +121,7 @@ def no_secret_stands_in_a_manifest(objects: list[Object]) -> Broken:
         yield f"{name}: is rendered"
     for name, container in containers(objects):
         for variable in container.get("env", []):
-            if variable_is_secret(variable["name"], "") and "value" in variable:
+            if variable_is_secret(variable["name"], "") and not REFERENCES.fullmatch(variable.get("value", "none")):
                 yield f"{name}: {variable['name']} has a value"
         for text in strings(container):
             if variable_is_secret("", text):

@@ -9,6 +9,7 @@ import pytest
 
 from tests.unit.k8s import platform_policies, pod_policies  # noqa: F401, each adds its own to POLICIES
 from tests.unit.k8s.everything import PROFILES, Object, everything, secret, templates_of
+from tests.unit.k8s.everything import find_in as find
 from tests.unit.k8s.policies import POLICIES
 
 
@@ -16,10 +17,6 @@ from tests.unit.k8s.policies import POLICIES
 @pytest.mark.parametrize("name", POLICIES)
 def test_everything_that_is_rendered_keeps_the_policy(name, profile):
     assert list(POLICIES[name](everything(PROFILES[profile]))) == []
-
-
-def find(objects: list[Object], kind: str, name: str = "") -> Object:
-    return next(o for o in objects if o["kind"] == kind and o["metadata"]["name"].startswith(name))
 
 
 def engine(objects: list[Object], model: str = "tiny") -> Object:

@@ -21,6 +21,8 @@ from genai_pipeline.local.cluster.images import UnknownImage, entrypoint, known_
 
 OBJECTS = {
     ("ConfigMap", "settings"): {"data": {"colour": "red"}},
+    ("PersistentVolumeClaim", "kept"): {"spec": {}},
+    ("PersistentVolumeClaim", "bound"): {"spec": {"volumeName": "weights"}},
     ("Secret", "keys"): {"data": {"key": base64.b64encode(b"s3cret").decode()}},
 }
 
@@ -166,3 +168,20 @@ def test_the_program_leaves_restarts_to_the_cluster_and_honours_the_grace_period
     program = program_of(container, context(tmp_path, terminationGracePeriodSeconds=7))
 
     assert (program.name, program.autorestart, program.start_s, program.stop_wait_s) == ("pod.ns.p.c", False, 0, 7)
+
+
+def test_a_claims_folder_is_beside_the_pods_and_the_same_for_the_next_one(tmp_path: Path) -> None:
+    volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "kept"}}]
+    mounted = {"command": ["x", "/data/f"], "volumeMounts": [{"name": "data", "mountPath": "/data"}]}
+    pods = [tmp_path / "pods" / name for name in ("ns.a", "ns.b")]
+
+    paths = {command(pod, mounted, volumes=volumes)[1] for pod in pods}
+
+    assert paths == {str(tmp_path / "volumes" / "ns.kept" / "f")}
+    assert (tmp_path / "volumes" / "ns.kept").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(("claim", "why"), [("gone", "gone does not exist"), ("bound", "names a volume")])
+def test_a_claim_that_this_machine_has_no_volume_for_is_missing(tmp_path: Path, claim: str, why: str) -> None:
+    with pytest.raises(ConfigMissing, match=why):
+        command(tmp_path / "ns.a", {}, volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": claim}}])
