@@ -24,7 +24,7 @@ SCRAPED_EVERY_S = 15
 LATEST_S = 2 * SCRAPED_EVERY_S
 GPU_SERIES = "DCGM_FI_DEV_GPU_UTIL"
 BY_NVML = f'group(up{{job=~".+/{JOB}"}})'
-UNKNOWN_TO_NVML = ("DCGM_FI_PROF_PIPE_TENSOR_ACTIVE", "DCGM_FI_PROF_DRAM_ACTIVE")
+NOT_ASKED_OF_NVML = ("DCGM_FI_PROF_PIPE_TENSOR_ACTIVE", "DCGM_FI_PROF_DRAM_ACTIVE")
 _BEHIND = (
     "max by (instance) (prometheus_remote_storage_highest_timestamp_in_seconds) - on (instance) group_right () "
     "max by (instance, url) (prometheus_remote_storage_queue_highest_sent_timestamp_seconds)"
@@ -113,7 +113,7 @@ def _rules_evaluated(metrics: Metrics, live: Sequence[LiveEngine]) -> Verdict:
 
 def _panels_have_data(metrics: Metrics, live: Sequence[LiveEngine]) -> Verdict:
     empty: list[dict[str, str]] = []
-    asked, unknown = 0, UNKNOWN_TO_NVML if metrics.query(BY_NVML) else ()
+    asked, unknown = 0, NOT_ASKED_OF_NVML if metrics.query(BY_NVML) else ()
     for engine in live:
         for file in boards_of(engine.spec):
             for panel, expr in panel_queries(file):

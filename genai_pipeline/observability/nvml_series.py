@@ -1,7 +1,7 @@
 """GPUs as NVML knows them, under the names and labels of dcgm-exporter: for a machine without one.
 
 What a GPU, its driver or a virtual machine does not tell is left out. Then a gate is inconclusive, where 0 would pass.
-NVML knows the load of PCIe, and none of DCGM's other figures `DCGM_FI_PROF_…`.
+Of DCGM's figures `DCGM_FI_PROF_…` only those of PCIe are here. NVML has others for Hopper and later (GPM), by samples.
 Source: NVIDIA, "NVML API Reference Guide", as `nvidia-ml-py` has it, and dcgm-exporter 4.5, `etc/default-counters.csv`.
 """
 
