@@ -38,6 +38,7 @@ from tests.cluster.machine.node import NODE_ADDRESS
 from tests.cluster.operators.keda import keda
 from tests.cluster.operators.prometheus_operator import Generated, host_program, prometheus_object, prometheus_operator
 from tests.cluster.switching import lane_in
+from tests.fakes.managed_prometheus import KEY, QUERY, REGION, SECRET, ManagedPrometheus, Workspace
 from tests.fakes.model_texts import model_with_tools
 
 pytestmark = pytest.mark.nightly
@@ -219,4 +220,39 @@ def test_a_node_with_a_gpu_is_bought_for_the_replica_that_keda_adds(simulated, f
         until(lambda: hosts() > {first}, "a second replica on a node of its own", SCALES_S)
 
         assert hosts() <= {node["metadata"]["name"] for node in nodes_of(cluster)}
+        cluster.delete("ScaledObject", big.object_name)
+
+
+@pytest.mark.needs("karpenter", "kwok")
+def test_kedas_own_role_asks_amazon_and_without_its_permission_the_number_stays(
+    simulated, fresh_namespace, figure, tmp_path
+):
+    big, workspace = Release.of(ON_GPU, "d" * 40), Workspace()
+    keys = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
+    with (
+        ManagedPrometheus({"ws-1": workspace}, figure.url) as amazon,
+        keda(simulated, tmp_path, **keys),
+        closing(KubernetesCluster(fresh_namespace(simulated), simulated.kubeconfig)) as cluster,
+    ):
+        address = f"https://aps-workspaces.{REGION}.amazonaws.com/workspaces/ws-1"
+        profile = replace(profile_of(cluster.namespace), prometheus_url=address)
+        objects = render_engine(ON_GPU, big, profile)
+        (scaled_object,) = [o for o in objects if o["kind"] == "ScaledObject"]
+        scaled_object["spec"]["triggers"][0]["metadata"]["serverAddress"] = amazon.url("ws-1")
+        figure.value = 3.0
+        cluster.apply([*render_namespace(profile), *objects])
+
+        def replicas() -> int:
+            return (cluster.get("Deployment", big.object_name) or {"spec": {}})["spec"].get("replicas", 0)
+
+        def said() -> str:
+            return why_not_scaling(cluster.get("ScaledObject", big.object_name) or {})
+
+        until(lambda: replicas() == 2 and not said(), "two replicas by Amazon's figure", SCALES_S)
+        workspace.denied = frozenset({QUERY})
+
+        until(lambda: "figures cannot be read" in said(), "a word about absent figures", SCALES_S)
+
+        assert replicas() == 2
+        assert {status for _, status in workspace.answered} == {200, 403}
         cluster.delete("ScaledObject", big.object_name)

@@ -32,14 +32,19 @@ _NAMES = f"subjectAltName=DNS:{METRICS}.{NAMESPACE}.svc,DNS:localhost,IP:{_HERE}
 
 
 @contextmanager
-def keda(cluster: Any, folder: Path) -> Iterator[None]:
-    """Run KEDA beside a cluster, until the API server has its metrics. Args: folder: for certificates and logs."""
+def keda(cluster: Any, folder: Path, **role: str) -> Iterator[None]:
+    """Run KEDA beside a cluster, once the API server has its metrics.
+
+    Args:
+        folder: for certificates and logs.
+        role: variables with keys of AWS, in place of the role that EKS binds to its account.
+    """
     apply_kinds(cluster, KEDA)
     certificates = _certificates(folder)
     grpc, secure, *others = free_ports(5)
     kubeconfig = str(cluster.kubeconfig)
     environment = {"KUBECONFIG": kubeconfig, "POD_NAMESPACE": NAMESPACE, "KEDA_CLUSTER_OBJECT_NAMESPACE": NAMESPACE}
-    environment["WATCH_NAMESPACE"] = ""
+    environment |= {"WATCH_NAMESPACE": "", **role}
     _namespace(cluster.kubeconfig)
     operator = [
         KEDA.program("keda-operator"),
