@@ -32,6 +32,7 @@ class RequestObserver:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
+        self._service.admit(scope.get("client"))
         status, started = 0, time.perf_counter()
 
         async def send_marked(message: Message) -> None:

@@ -26,7 +26,7 @@ READER_S = 60
 MAX_HEAD_BYTES = 64 * 1024
 """Of a request's headers."""
 LAST_WORDS_S = 1.0
-"""At the end, open connections may still send a request for so long. It is refused with 503 and `Retry-After`."""
+"""At the end, open connections may still send a request for so long. A second one on the same connection gets 503."""
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +80,7 @@ class AgentServer(uvicorn.Server):
             )
         )
         self.service = service
+        self._told = False
         self._drain: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._listeners: list[socket.socket] = []
@@ -95,24 +96,28 @@ class AgentServer(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drain on the first signal; end at once on a second SIGINT."""
-        if self.service.draining.is_set() and sig == signal.SIGINT:
+        if self._told and sig == signal.SIGINT:
             self.should_exit = self.force_exit = True
         elif self._loop is None:
             self.should_exit = True
         else:
-            self.service.draining.set()
+            self._told = True
             self._loop.call_soon_threadsafe(self._begin_drain)
 
     def _begin_drain(self) -> None:
         if self._drain is None:
+            clients = (getattr(connection, "client", None) for connection in self.server_state.connections)
+            self.service.leave(filter(None, clients))
             self._drain = asyncio.ensure_future(self._finish())
 
     async def _finish(self) -> None:
-        left = await self.service.drain(self.service.settings.drain_deadline_s)
+        deadline = time.monotonic() + self.service.settings.drain_deadline_s
+        left = await self.service.drain(deadline - time.monotonic())
         await self._stop_listening()
         ends_at = time.monotonic() + LAST_WORDS_S
         while self.server_state.connections and time.monotonic() < ends_at:
             await asyncio.sleep(0.02)
+        left += await self.service.drain(deadline - time.monotonic())  # what kept connections still brought
         logger.warning("unfinished=<%d> | stopped", left)
         self.should_exit = True
 

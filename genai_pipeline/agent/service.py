@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from genai_pipeline.agent.agent_errors import AgentError
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 RETRY_AFTER_S = 1
 
+Address = tuple[str, int]
+_LAST_OF_KEPT: ContextVar[bool] = ContextVar("_LAST_OF_KEPT", default=False)
+
 logger = logging.getLogger(__name__)
 
 
@@ -32,6 +37,7 @@ class AgentService:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.draining = threading.Event()
+        self._kept: set[Address] = set()
         self.failure: Exception | None = None
         self._parts: asyncio.Future[Parts] | None = None
         self._turns: set[asyncio.Task[Any]] = set()
@@ -91,12 +97,26 @@ class AgentService:
         found = await (await self._ready_parts()).readiness.check()
         return found.ready, found.reason
 
+    def leave(self, kept: Iterable[Address]) -> None:
+        """Refuse new requests, but for one more on each connection that is open now: its client cannot know.
+
+        Args:
+            kept: the clients' ends of those connections. The answer closes the connection.
+        """
+        self._kept = set(kept)
+        self.draining.set()
+
+    def admit(self, client: Address | None) -> None:
+        """Note, for the request that is handled just now, whether it is the last one of a kept connection."""
+        _LAST_OF_KEPT.set(client in self._kept)
+        self._kept.discard(client or ("", 0))
+
     async def drain(self, deadline_s: float) -> int:
         """Wait until all turns have ended; return how many were cancelled at the deadline."""
-        self.draining.set()
-        if not self._turns:
-            return 0
-        _, left = await asyncio.wait(self._turns, timeout=deadline_s)
+        ends_at = time.monotonic() + deadline_s
+        while self._turns and (left_s := ends_at - time.monotonic()) > 0:
+            await asyncio.wait(self._turns, timeout=left_s)
+        left = list(self._turns)
         for turn in left:
             turn.cancel()
         return len(left)
@@ -134,7 +154,7 @@ class AgentService:
         return len(self._parts.result().sessions) if self._parts and built else 0
 
     def _refuse_while_draining(self) -> None:
-        if self.draining.is_set():
+        if self.draining.is_set() and not _LAST_OF_KEPT.get():
             raise AgentError(
                 503, "shutting_down", "The service is shutting down. Try again; another replica answers.", 1
             )

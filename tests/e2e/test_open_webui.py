@@ -146,7 +146,7 @@ def test_through_it_the_agent_uses_its_tool(page, stage):
 def test_a_switch_beneath_it_fails_no_chat_and_leaves_it_running(page, stage):
     before, pod = stage.good, stage.pod()
     stage.break_engine(before, token_s=SLOW_TOKEN_S)
-    with chatting(page, ("tiny", "tiny", "tiny")) as (chats, failures):
+    with chatting(page, ("tiny", "tiny-agent", "tiny", "tiny-agent")) as (chats, failures):
         wait_for(lambda: len(chats) >= 4)
         after = stage.promote()
         stage.apply_chat()

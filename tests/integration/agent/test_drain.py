@@ -84,6 +84,42 @@ def test_under_load_no_request_that_was_accepted_is_lost():
     assert load.seen[REFUSED] == 18
 
 
+def test_a_kept_connection_brings_one_more_request_which_is_answered_and_closes_it():
+    entered, go_on = threading.Event(), threading.Event()
+
+    def script(messages: Messages) -> Say:
+        if text_of(messages[-1]) == "hold":
+            entered.set()
+            go_on.wait(60)
+        return Say(text_of(messages[-1]))
+
+    with (
+        ScriptedModel(script) as model,
+        agent_process(model.url) as (process, url),
+        httpx.Client(timeout=60) as kept,
+        ThreadPoolExecutor(1) as others,
+    ):
+        kept.post(f"{url}/agent", json={"prompt": "first"})
+        held = others.submit(httpx.post, f"{url}/agent", json={"prompt": "hold"}, timeout=60)
+        assert entered.wait(60)
+        process.send_signal(signal.SIGTERM)
+        wait_until_it_leaves(url)
+        last = kept.post(f"{url}/agent", json={"prompt": "last"})
+        stranger = httpx.post(f"{url}/agent", json={"prompt": "new"}, timeout=60)
+        go_on.set()
+        assert held.result(timeout=60).status_code == 200
+        assert process.wait(timeout=20) == 0
+
+    assert (last.status_code, last.headers["connection"]) == (200, "close")
+    assert outcome(stranger, "") == "refused"
+
+
+def wait_until_it_leaves(url: str) -> httpx.Response:
+    while (ready := httpx.get(f"{url}/readyz", timeout=60)).json().get("reason") != "The service is shutting down.":
+        pass
+    return ready
+
+
 def test_a_stream_under_way_is_finished_and_the_service_is_not_ready_meanwhile():
     entered, go_on = threading.Event(), threading.Event()
 
@@ -100,8 +136,7 @@ def test_a_stream_under_way_is_finished_and_the_service_is_not_ready_meanwhile()
     ):
         assert entered.wait(60)
         process.send_signal(signal.SIGTERM)
-        while (ready := httpx.get(f"{url}/readyz", timeout=60)).json().get("reason") != "The service is shutting down.":
-            pass
+        ready = wait_until_it_leaves(url)
         go_on.set()
         events = stream.read().decode()
         assert process.wait(timeout=20) == 0
