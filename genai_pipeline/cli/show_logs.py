@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from genai_pipeline.cli.chat_front_end import INSTALLER
 from genai_pipeline.core.errors import NotFound, Refused
 from genai_pipeline.core.model_file import read_models
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.gateways import Gateways
+from genai_pipeline.k8s.chat import CHAT_UI
 from genai_pipeline.local.installation import Installation
 from genai_pipeline.local.log_files import follow, last_lines
 from genai_pipeline.local.service_catalog import SERVICES
@@ -18,12 +20,12 @@ from genai_pipeline.resources.engines import Engines
 def show_logs(
     profile: Profile, open_engines: Callable[[], Engines], models: Path, name: str, lines: int, following: bool
 ) -> Iterator[str]:
-    """The last lines of a service, of a model's engine or of its agent; then, if `following`, what is added.
+    """The last lines of a service, an engine, an agent or the chat front end; then, if `following`, what is added.
 
     Raises: NotFound: the name is none of them; Refused: only the local profile can follow pods.
     """
     known = [spec.name for spec in read_models(models).specs]
-    if profile.name == "local" and name in (*SERVICES, "supervisord") and name not in known:
+    if profile.name == "local" and name in (*SERVICES, "supervisord", INSTALLER) and name not in known:
         yield from _service(Installation.of(profile), name, lines, following)
         return
     model, component = _pods_meant(name, known)
@@ -40,14 +42,14 @@ def _service(installation: Installation, name: str, lines: int, following: bool)
 def _pods_meant(name: str, models: Sequence[str]) -> tuple[str, str]:
     if name in models:
         return name, "engine"
+    if name == CHAT_UI:
+        return name, name
     if name == "agent" and len(models) == 1:
         return models[0], "agent"
     if name.endswith("-agent") and name.removesuffix("-agent") in models:
         return name.removesuffix("-agent"), "agent"
-    agents = [f"{model}-agent" for model in models]
-    raise NotFound(
-        f"There is no log called {name!r}.", f"Known: {', '.join((*SERVICES, 'supervisord', *models, *agents))}."
-    )
+    pods = (CHAT_UI, *models, *(f"{model}-agent" for model in models))
+    raise NotFound(f"There is no log called {name!r}.", f"Known: {', '.join((*SERVICES, 'supervisord', *pods))}.")
 
 
 def _pods(engines: Engines, model: str, component: str, lines: int, following: bool) -> Iterator[str]:

@@ -1,3 +1,4 @@
+from ast import literal_eval
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,11 +7,15 @@ import pytest
 from genai_pipeline.cli.show_logs import show_logs
 from genai_pipeline.core.errors import NotFound, Refused
 from genai_pipeline.core.model_file import read_models
+from genai_pipeline.gateways import Gateways
+from genai_pipeline.k8s.render import render_chat_ui
 from genai_pipeline.local.installation import engines_of
 from genai_pipeline.local.log_files import follow, last_lines
 from genai_pipeline.local.service_catalog import SERVICES
+from genai_pipeline.resources.engines import Engines
 from tests.fakes.model_texts import with_tools
-from tests.fakes.world import PROFILE
+from tests.fakes.world import PROFILE, FakeCluster
+from tests.unit.k8s.everything import find_in
 
 
 def test_the_last_lines_are_the_last_lines(tmp_path):
@@ -67,6 +72,19 @@ def test_an_unknown_name_is_refused_with_the_known_ones(tmp_path):
 
     with pytest.raises(NotFound, match=r"Known: s3, hub.*weather, weather-agent"):
         list(show_logs(PROFILE, lambda: None, tmp_path, "wether", 10, following=False))
+
+
+def test_the_chat_front_end_has_a_log_whichever_it_is(tmp_path):
+    class Cluster(FakeCluster):
+        def logs(self, labels, lines=100):
+            return str(labels)
+
+    profile = replace(PROFILE, home=tmp_path)
+    engines = Engines(profile, Gateways(None, None, Cluster(), None, None, None))
+    (shown,) = show_logs(profile, lambda: engines, tmp_path, "chat-ui", 5, False)
+
+    pod = find_in(render_chat_ui(profile, []), "Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert literal_eval(shown).items() <= pod.items()
 
 
 def test_a_models_name_is_the_models_even_if_a_service_has_it_too(tmp_path):
