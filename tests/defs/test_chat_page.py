@@ -69,16 +69,31 @@ def test_where_no_model_writes_text_the_page_has_no_check(desk):
 
 
 @pytest.fixture
-def open_webui():
-    return Desk(World(), profile=replace(PROFILE, chat="open-webui", chat_secret="chat"))
+def asked():
+    """The addresses at which models were asked."""
+    return []
 
 
-def test_with_open_webui_the_models_are_asked_where_it_asks_them(open_webui):
+@pytest.fixture
+def open_webui(asked):
+    world = World()
+    gateways = world.gateways()
+
+    def inference(url):
+        asked.append(url)
+        return gateways.inference(url)
+
+    chosen = replace(PROFILE, chat="open-webui", chat_secret="chat")
+    return Desk(world, replace(gateways, inference=inference), chosen)
+
+
+def test_with_open_webui_the_models_are_asked_where_it_asks_them(open_webui, asked):
     result = materialized(open_webui, [CHAT, TEXT, VECTORS], [CHAT, TEXT, VECTORS])
 
     (check,) = result.get_asset_check_evaluations()
     assert check.passed
     assert [row.data["model"] for row in check.metadata["models"].records] == ["talker", "writer"]
+    assert asked == ["http://talker", "http://writer"]
     deployed = open_webui.world.cluster.get("Deployment", "chat-ui")
     assert "open-webui" in deployed["spec"]["template"]["spec"]["containers"][0]["image"]
 
