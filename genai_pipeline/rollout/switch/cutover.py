@@ -228,22 +228,29 @@ class CutOver:
             drained = self._retire(spec, before, log)
             self._records.end_watch(move.release.model, move.release.id)
             return drained
-        log(f"draining {before.id}")
-        if before.scales:  # a rollback brings all of the traffic at once
-            self._candidates.hold(self._records.require(before.model, before.id).model_spec, before, before)
-        drained = self._candidates.drain(before, spec.rollout.drain_deadline_s)
+        drained = self._drain(spec, before, log)
         log(f"{before.id} stays warm for {move.watched_for_s / 60:g} minutes, while {move.release.id} is watched")
         return replace(drained, reason="", outlived=())
 
     def _retire(self, spec: ModelSpec, before: Release, log: Log) -> Drained:
-        log(f"draining {before.id}")
-        drained = self._candidates.drain(before, spec.rollout.drain_deadline_s)
+        drained = self._drain(spec, before, log)
         if drained.reason:
             log(f"{before.id} is stopped in spite of this: {drained.reason} {' · '.join(drained.outlived)}".strip())
         crash_point("rollout.drained")
         self._candidates.stop(before)
         log(f"{before.id} is scaled to zero and remembered as last good")
         return drained
+
+    def _drain(self, spec: ModelSpec, before: Release, log: Log) -> Drained:
+        """Drain the old release with the replicas that it has.
+
+        One that its autoscaler removes meanwhile would never say that it is drained. And a rollback brings all of the
+        traffic at once. What is stopped stays so: an autoscaler that is held would start it.
+        """
+        log(f"draining {before.id}")
+        if before.scales and self._candidates.is_up(before):
+            self._candidates.hold(self._records.require(before.model, before.id).model_spec, before, before)
+        return self._candidates.drain(before, spec.rollout.drain_deadline_s)
 
     def _url(self, release: Release) -> str:
         return f"{self._traffic.url(release.model)}/v1"

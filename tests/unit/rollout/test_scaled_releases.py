@@ -382,3 +382,29 @@ def test_a_cut_over_that_is_killed_with_its_replicas_held_ends_the_same(stage, m
     assert all(verdict.passed for verdict in stage.go(second, spec=SCALED))
 
     assert (fewest(stage, first), fewest(stage, second)) == (4, 2)
+
+
+@pytest.mark.parametrize("killed_at", ["rollout.drained", "rollout.scaler_removed", "rollout.stopping"])
+def test_no_replica_goes_while_its_release_drains_and_what_is_stopped_is_not_held(stage, monkeypatch, killed_at):
+    unwatched = SCALED.model_copy(update={"rollout": SCALED.rollout.model_copy(update={"watch_minutes": 0})})
+    first = stage.live(unwatched, "1")
+    stage.world.cluster.scale(first.object_name, 4)
+    second = stage.release(unwatched, "2")
+    monkeypatch.setattr("genai_pipeline.core.faults._passed", Counter())
+    monkeypatch.setenv(ARMED_BY, f"{killed_at}:exception")
+    with pytest.raises(Crash):
+        stage.go(second, spec=unwatched)
+    monkeypatch.delenv(ARMED_BY)
+    stopped = not replicas(stage, first)
+    if killed_at == "rollout.drained":
+        assert fewest(stage, first) == 4
+
+    applied, apply = [], stage.world.cluster.apply
+    monkeypatch.setattr(stage.world.cluster, "apply", lambda objects: applied.extend(objects) or apply(objects))
+
+    assert all(verdict.passed for verdict in stage.go(second, spec=unwatched))
+
+    scalers = [o["metadata"]["name"] for o in applied if o["kind"] == "ScaledObject"]
+    assert (first.object_name in scalers) is not stopped
+    assert scaler(stage, first) is None
+    assert replicas(stage, first) == 0
