@@ -57,7 +57,8 @@ def _asked_for(spec: ModelSpec, profile: Profile) -> str:
     each = f"{serving.resources.cpu:g} CPU, {serving.resources.memory_gib:g} GiB"
     if serving.gpu:
         each = f"{gpu_in_words(serving.gpu, profile)}, {each}"
-    head, agent = ", a Ray head" * (serving.engine == "ray"), ", and an agent" * spec.has_agent
+    head = ", a Ray head" if serving.engine == "ray" else ""
+    agent = ", and an agent" if spec.has_agent else ""
     return f"A release needs {_replicas(spec)} × ({each}){head}{agent}."
 
 
