@@ -117,9 +117,10 @@ agent-image pipeline-image chat-image: $(STAMP) ## build an image with buildah, 
 	@$(BIN)/python images/build.py $(@:-image=) --base '$(BASE)'
 
 .PHONY: chart
-chart: $(STAMP) ## lint the agent's Helm chart, and package it in dist/
+chart: $(STAMP) ## lint the Helm charts of the agent and of the pipeline, and package them in dist/
 	@$(BIN)/helm lint --strict charts/strands-agent
-	@$(BIN)/helm package charts/strands-agent --destination dist
+	@$(BIN)/helm lint --strict charts/genai-pipeline --set postgresql.forTrying=true,postgresql.existingSecret.name=dagster-postgresql
+	@$(BIN)/helm package charts/strands-agent charts/genai-pipeline --destination dist
 
 .PHONY: lint
 lint: $(STAMP) ## format, lint, types, layers, the rules of the house, plain English

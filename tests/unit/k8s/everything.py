@@ -165,10 +165,10 @@ def find_in(objects: list[Object], kind: str, name: str = "") -> Object:
 
 
 def templates_of(manifest: Object) -> list[Object]:
-    """The pod templates of what makes pods: one of a Deployment, the head's and the workers' of a RayService."""
+    """The pod templates of what makes pods: one of a Deployment or a Job; a RayService's of head and workers."""
     if manifest["kind"] == "RayService":
         cluster = manifest["spec"]["rayClusterConfig"]
         return [cluster["headGroupSpec"]["template"], *(group["template"] for group in cluster["workerGroupSpecs"])]
     if manifest["kind"] == "Pod":
         return [manifest]
-    return [manifest["spec"]["template"]] if manifest["kind"] == "Deployment" else []
+    return [manifest["spec"]["template"]] if manifest["kind"] in ("Deployment", "Job") else []

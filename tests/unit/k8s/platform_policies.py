@@ -172,7 +172,9 @@ def every_port_has_its_name(objects: list[Object]) -> Broken:
     wanted += [
         (name, e["port"]) for name, o in of_kind(objects, "PodMonitor") for e in o["spec"]["podMetricsEndpoints"]
     ]
-    wanted += [(name, c[p]["httpGet"]["port"]) for name, c in containers(objects) for p in PROBES if p in c]
+    wanted += [
+        (n, c[p]["httpGet"]["port"]) for n, c in containers(objects) for p in PROBES if "httpGet" in c.get(p, {})
+    ]
     for name, port in wanted:
         if port not in named and port != RAY_AGENT:
             yield f"{name}: no container has a port called {port}"
