@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from genai_pipeline.agent.agent_errors import AgentError
 from genai_pipeline.agent.answering import answer_error
+from genai_pipeline.agent.connection_age import ConnectionAges
 from genai_pipeline.agent.service import AgentService
 
 RELEASE_HEADER = "X-Genai-Release"
@@ -24,22 +25,23 @@ logger = logging.getLogger(__name__)
 
 
 class RequestObserver:
-    """ASGI middleware. While the service drains, each answer asks its client to close the connection."""
+    """ASGI middleware. Answers ask their clients to close old connections, and all while the service drains."""
 
     def __init__(self, app: ASGIApp, service: AgentService) -> None:
-        self._app, self._service = app, service
+        self._app, self._service, self._ages = app, service, ConnectionAges()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         self._service.admit(scope.get("client"))
+        is_old = self._ages.is_old(scope.get("client"))
         status, started = 0, time.perf_counter()
 
         async def send_marked(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *self._headers(status)]
+                message["headers"] = [*message["headers"], *self._headers(status, is_old)]
             await send(message)
 
         try:
@@ -59,8 +61,8 @@ class RequestObserver:
                 self._service.metrics.requests.labels(str(status or ABORTED)).inc()
                 self._service.metrics.seconds.observe(time.perf_counter() - started)
 
-    def _headers(self, status: int) -> list[tuple[bytes, bytes]]:
+    def _headers(self, status: int, is_old: bool) -> list[tuple[bytes, bytes]]:
         headers = [(RELEASE_HEADER.lower().encode(), self._service.settings.release_id.encode("latin-1", "replace"))]
-        if self._service.draining.is_set() or status in _CLOSING:
+        if is_old or self._service.draining.is_set() or status in _CLOSING:
             headers.append((b"connection", b"close"))
         return headers

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from genai_pipeline.agent import connection_age
 from genai_pipeline.local.weather_server import WeatherServer
 from tests.fakes.running_agent import running_agent
 from tests.fakes.scripted_model import Messages, Say, ScriptedModel, results_of, text_of
@@ -347,6 +348,16 @@ def test_while_draining_new_requests_are_refused_and_it_is_not_ready():
 
     assert error_of(refused) == (503, "shutting_down")
     assert ready.json()["reason"] == "The service is shutting down."
+
+
+def test_an_old_connection_is_closed_with_an_answer(monkeypatch: pytest.MonkeyPatch):
+    with ScriptedModel(echo) as model, running_agent(model.url) as agent, httpx.Client() as kept:
+        young = kept.get(f"{agent.url}/healthz")
+        monkeypatch.setattr(connection_age, "MOST_S", 0.0)
+        old = kept.get(f"{agent.url}/healthz")
+
+    assert "connection" not in young.headers
+    assert old.headers["connection"] == "close"
 
 
 def test_bedrock_without_credentials_is_reported_as_such(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
