@@ -160,6 +160,20 @@ def test_a_switch_beneath_it_fails_no_chat_and_leaves_it_running(page, stage):
     assert stage.pod() == pod
 
 
+def test_chats_with_an_agent_follow_a_switch_also_while_the_replaced_one_stays_warm(page, stage):
+    stage.watch_minutes = 30
+    before = stage.engines.traffic().on("tiny", "agent")
+    with chatting(page, ("tiny-agent", "tiny-agent")) as (chats, failures):
+        wait_for(lambda: len(chats) >= 4)
+        after = stage.promote()
+        wait_for(lambda: all(chat.release == after.id for chat in chats[-8:]))
+
+    assert failures == []
+    assert {chat.release for chat in chats} == {before, after.id}
+    agents = stage.engines.gateways.cluster.list("Deployment", {"genai-pipeline/release": before})
+    assert [deployment["spec"]["replicas"] for deployment in agents] == [1, 1]
+
+
 @contextmanager
 def chatting(page, models):
     """One client for each of these models, which asks again and again."""
