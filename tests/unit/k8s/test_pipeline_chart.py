@@ -120,6 +120,19 @@ def test_the_code_server_is_the_pipeline_and_the_launchers_are_not():
     )
 
 
+def test_the_launchers_may_do_what_dagsters_launcher_asks_for_and_no_more():
+    """Read in dagster_k8s/client.py, whose `delete_job` deletes the pods too."""
+    rules = one(of_pipeline(LEAST), "Role", f"{NAME}-launcher")["rules"]
+
+    assert {rule["resources"][0]: set(rule["verbs"]) for rule in rules} == {
+        "jobs": {"create", "delete", "get", "list", "patch", "watch"},
+        "jobs/status": {"get"},
+        "pods": {"delete", "get", "list", "watch"},
+        "pods/log": {"get"},
+        "events": {"list"},
+    }
+
+
 def test_there_is_never_a_second_daemon():
     spec = one(of_pipeline(EVERYTHING), "Deployment", f"{NAME}-daemon")["spec"]
 
