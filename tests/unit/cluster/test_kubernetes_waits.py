@@ -11,6 +11,8 @@ import pytest
 
 from genai_pipeline.core.errors import AccessDenied, ClusterUnavailable, NotReady
 from genai_pipeline.gateways.cluster.kubernetes import KubernetesCluster, waits
+from genai_pipeline.gateways.cluster.kubernetes.connection import Deadline
+from genai_pipeline.gateways.cluster.kubernetes.watching import Watched
 from tests.unit.cluster.stub_api import Reply, StubApi, status, stub_api
 
 DEPLOYMENTS = "/apis/apps/v1/namespaces/ns/deployments"
@@ -73,6 +75,32 @@ def test_what_is_ready_needs_one_call(api: StubApi, cluster: KubernetesCluster) 
     assert cluster.wait_ready("m", 5)["status"]["availableReplicas"] == 1
     assert len(api.asked("GET")) == 1
     assert api.asked("GET")[0].query == {"fieldSelector": "metadata.name=m"}
+
+
+class Arriving(Watched):
+    """The server's list arrives just after it was looked at."""
+
+    @property
+    def objects(self) -> list[dict[str, Any]]:
+        before = super().objects
+        self.replace({"m": deployment(True)})
+        return before
+
+
+class OneWatch:
+    """Watches one Deployment, and never waits."""
+
+    def watch(self, kind: str, *_: Any) -> Watched:
+        return Arriving(kind) if kind == "Deployment" else Watched(kind)
+
+    def wait(self, _: float) -> None:
+        return
+
+
+def test_a_list_that_arrives_while_the_wait_looks_is_no_absence() -> None:
+    wait = waits.ReadyWait(OneWatch(), "Deployment", "m", lambda _: "", Deadline(5))  # type: ignore[arg-type]
+
+    assert wait.wait(lambda _: None)["metadata"]["name"] == "m"
 
 
 def test_readiness_is_seen_by_the_watch_and_nothing_polls(api: StubApi, cluster: KubernetesCluster) -> None:

@@ -141,6 +141,7 @@ def test_the_pipeline_may_make_the_volume_and_not_delete_it():
     assert rule["resourceNames"] == ["open-webui"]
     assert rule["verbs"] == ["create", "patch"]
     assert rules(EKS) == rules(replace(CLUSTER, chat_database=True)) == []
+    assert len(rules(replace(CLUSTER, weights_mount=True))) == 1
 
 
 def test_the_secret_of_one_machine_is_the_one_that_its_pod_reads():

@@ -54,7 +54,8 @@ class ReadyWait:
         """Wait until the newest generation is available, and return it. Raises NotReady, ClusterUnavailable."""
         said, progress = "", Readiness(False, "the cluster has not answered yet")
         while True:
-            found = self._found()
+            # In this order: the list may arrive between the two.
+            listed, found = self._objects.listed, self._found()
             if found is not None:
                 progress = self._progress_of(found)
                 if progress.summary != said:
@@ -62,7 +63,7 @@ class ReadyWait:
                     on_progress(said)
                 if progress.done:
                     return found
-            elif self._objects.listed:
+            elif listed:
                 raise NotReady(f"There is no {self._kind} {self._name} to wait for.", "Apply it first.")
             self._watch_the_rest(found)
             if found is not None and self._refusal_seen and (progress.hopeless or self._deadline.over):
