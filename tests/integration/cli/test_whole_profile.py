@@ -15,6 +15,7 @@ from genai_pipeline.cli.up import end_lost_runs
 from genai_pipeline.core.profile import LOCAL_PORTS, Profile
 from genai_pipeline.gateways.dagster_api import DagsterApi
 from genai_pipeline.local.alertmanager_server import ALERTMANAGER, find_alertmanager
+from genai_pipeline.local.gpu_exporter import GPU_EXPORTER, has_gpu
 from genai_pipeline.local.installation import Installation
 from genai_pipeline.local.ports import free_port, is_free
 from genai_pipeline.local.prometheus_server import PROMETHEUS, find_prometheus
@@ -27,8 +28,12 @@ from tests.fakes.prometheus import Prometheus
 pytestmark = pytest.mark.long
 WEBHOOK = {"GENAI_ALERT_WEBHOOK": "http://127.0.0.1:9/veryprivate"}
 FOUND = find_prometheus(os.environ)
-INSTALLED = {PROMETHEUS: FOUND.program, ALERTMANAGER: find_alertmanager({**os.environ, **WEBHOOK}, FOUND).program}
-EXPECTED = set(SERVICES) - {name for name, program in INSTALLED.items() if program is None}
+THERE = {
+    PROMETHEUS: FOUND.program,
+    ALERTMANAGER: find_alertmanager({**os.environ, **WEBHOOK}, FOUND).program,
+    GPU_EXPORTER: FOUND.program and has_gpu(),
+}
+EXPECTED = set(SERVICES) - {name for name, there in THERE.items() if not there}
 
 PAUSED = "name: tiny\nsource: {hub: genai-demo/weather-agent}\nrollout: {paused: true}\n" + TOOLS
 
