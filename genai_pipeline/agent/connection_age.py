@@ -8,7 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-Address = tuple[str, int]
+ClientAddress = tuple[str, int]
+"""The client's end of a connection: host and port."""
 
 MOST_S = 15.0
 """The first answer after so long closes the connection. A new one costs a client a millisecond."""
@@ -21,10 +22,10 @@ class ConnectionAges:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._seen: dict[Address, tuple[float, float]] = {}
+        self._seen: dict[ClientAddress, tuple[float, float]] = {}
         """Client's end -> its first and its last request. The longest unused one comes first."""
 
-    def is_old(self, client: Address | None) -> bool:
+    def is_old(self, client: ClientAddress | None) -> bool:
         """Note a request, and return whether its answer should close the connection."""
         if client is None:
             return False

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from genai_pipeline.agent.agent_errors import AgentError
 from genai_pipeline.agent.agent_metrics import AgentMetrics
 from genai_pipeline.agent.chat_question import Talk
+from genai_pipeline.agent.connection_age import ClientAddress
 from genai_pipeline.agent.question import Question
 from genai_pipeline.agent.running_turn import RunningTurn, Work
 from genai_pipeline.agent.sessions.ids import new_session_id, owner_mark
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 RETRY_AFTER_S = 1
 
-Address = tuple[str, int]
 _LAST_OF_KEPT: ContextVar[bool] = ContextVar("_LAST_OF_KEPT", default=False)
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class AgentService:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.draining = threading.Event()
-        self._kept: set[Address] = set()
+        self._kept: set[ClientAddress] = set()
         self.failure: Exception | None = None
         self._parts: asyncio.Future[Parts] | None = None
         self._turns: set[asyncio.Task[Any]] = set()
@@ -97,7 +97,7 @@ class AgentService:
         found = await (await self._ready_parts()).readiness.check()
         return found.ready, found.reason
 
-    def leave(self, kept: Iterable[Address]) -> None:
+    def leave(self, kept: Iterable[ClientAddress]) -> None:
         """Refuse new requests, but for one more on each connection that is open now: its client cannot know.
 
         Args:
@@ -106,7 +106,7 @@ class AgentService:
         self._kept = set(kept)
         self.draining.set()
 
-    def admit(self, client: Address | None) -> None:
+    def admit(self, client: ClientAddress | None) -> None:
         """Note, for the request that is handled just now, whether it is the last one of a kept connection."""
         _LAST_OF_KEPT.set(client in self._kept)
         self._kept.discard(client or ("", 0))

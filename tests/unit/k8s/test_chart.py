@@ -16,7 +16,7 @@ from genai_pipeline.core.release import Release
 from genai_pipeline.k8s.agent import agent_values
 from genai_pipeline.k8s.render import package_version, render_agent, render_platform, service_url
 from tests.unit.k8s import platform_policies, pod_policies  # noqa: F401, each adds its own to POLICIES
-from tests.unit.k8s.chart import CHART, EVERYTHING, lint, templated
+from tests.unit.k8s.chart import CHART, EVERYTHING, POD_POLICIES, lint, templated
 from tests.unit.k8s.everything import LARGE, PROFILES, SMALL, Object
 from tests.unit.k8s.policies import POLICIES
 
@@ -144,22 +144,14 @@ def test_every_object_fits_the_schema_of_kubernetes(values, version):
 @pytest.mark.parametrize(
     "name",
     [
+        *POD_POLICIES,
         "images_name_a_version",
-        "memory_is_limited_and_asked_for",
-        "what_is_written_is_bounded",
-        "nothing_is_privileged",
-        "every_capability_is_dropped",
-        "nobody_is_root",
-        "the_root_file_system_is_read_only",
-        "system_calls_are_filtered",
         "no_token_is_mounted",
-        "no_secret_stands_in_a_manifest",
         "every_probe_is_there",
         "no_probe_kills_what_still_loads",
         "requests_can_end",
         "nodes_hear_of_a_stop_first",
         "a_new_pod_comes_before_the_old_one_goes",
-        "services_do_not_leak_into_environments",
         "every_selector_picks_a_pod",
         "every_port_has_its_name",
     ],

@@ -14,7 +14,7 @@ import yaml
 import genai_pipeline.local
 from genai_pipeline.k8s.render import package_version
 from tests.unit.k8s import platform_policies, pod_policies  # noqa: F401, each adds its own to POLICIES
-from tests.unit.k8s.chart import HELM
+from tests.unit.k8s.chart import HELM, POD_POLICIES
 from tests.unit.k8s.pipeline_chart import (
     CHART,
     EVERYTHING,
@@ -51,17 +51,9 @@ def test_every_object_fits_the_schema_of_kubernetes(values, version):
 @pytest.mark.parametrize(
     "name",
     [
+        *POD_POLICIES,
         "images_name_a_version",
-        "memory_is_limited_and_asked_for",
-        "what_is_written_is_bounded",
-        "nothing_is_privileged",
-        "every_capability_is_dropped",
-        "nobody_is_root",
-        "the_root_file_system_is_read_only",
-        "system_calls_are_filtered",
-        "no_secret_stands_in_a_manifest",
         "roles_are_narrow",
-        "services_do_not_leak_into_environments",
         "every_selector_picks_a_pod",
         "every_port_has_its_name",
     ],

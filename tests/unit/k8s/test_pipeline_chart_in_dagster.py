@@ -12,20 +12,9 @@ import yaml
 from dagster_postgres.utils import pg_url_from_config
 
 from tests.unit.k8s import platform_policies, pod_policies  # noqa: F401, each adds its own to POLICIES
+from tests.unit.k8s.chart import POD_POLICIES
 from tests.unit.k8s.pipeline_chart import CHART, EVERYTHING, LEAST, TRYING, instance_config, of_pipeline, one
 from tests.unit.k8s.policies import POLICIES
-
-POD_POLICIES = (
-    "memory_is_limited_and_asked_for",
-    "what_is_written_is_bounded",
-    "nothing_is_privileged",
-    "every_capability_is_dropped",
-    "nobody_is_root",
-    "the_root_file_system_is_read_only",
-    "system_calls_are_filtered",
-    "no_secret_stands_in_a_manifest",
-    "services_do_not_leak_into_environments",
-)
 
 
 @pytest.fixture
