@@ -4,7 +4,7 @@
 
 Metadata is open, files of a gated repository need a token, and large files are reached over a redirect to a signed
 address that expires: all as on the public hub, so that the pipeline meets it on a laptop too. GENAI_HUB_TOKENS names
-the tokens, separated by commas. It listens on loopback only.
+the tokens, separated by commas. It listens on loopback, or on the address of --host.
 """
 
 from __future__ import annotations
@@ -37,20 +37,22 @@ from genai_pipeline.local.hub.hub_refs import Repository, Revision, repositories
 
 IDLE_CONNECTION_S = 60
 LINK_VALID_S = 3600
+LOOPBACK = "127.0.0.1"
 TRUE = ("true", "True", "1")
 
 
 class HubServer:
-    """A hub on 127.0.0.1, in a thread of this process: use it as a context manager.
+    """A hub, in a thread of this process: use it as a context manager.
 
     Args:
         folder: holds `<owner>/<name>/repo.yaml`.
         state: where publications are remembered.
         port: 0 takes a free one.
+        host: where it listens; signed addresses name it, so clients have to reach it.
         tokens: open gated repositories.
         link_valid_s: the life of a signed address.
 
-    Raises: OSError: the port is taken.
+    Raises: OSError: the port is taken, or this machine has no such address.
     """
 
     def __init__(
@@ -60,11 +62,13 @@ class HubServer:
         port: int = 0,
         tokens: frozenset[str] = frozenset(),
         link_valid_s: int = LINK_VALID_S,
+        host: str = LOOPBACK,
     ) -> None:
         self.folder, self.state, self.tokens, self.link_valid_s = folder.resolve(), state, tokens, link_valid_s
         self._key = secrets.token_bytes(32)
         self._listed: dict[tuple[Path, str], Revision] = {}
-        self._socket = socket.create_server(("127.0.0.1", port), backlog=128)
+        self._socket = socket.create_server((host, port), backlog=128)
+        self.host: str = self._socket.getsockname()[0]
         self.server_port: int = self._socket.getsockname()[1]
         config = uvicorn.Config(
             Starlette(routes=[Route("/{path:path}", self.answer)]),
@@ -88,7 +92,7 @@ class HubServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
+        return f"http://{self.host}:{self.server_port}"
 
     def answer(self, request: Request) -> Response:
         """Return the response to one request. Called in a worker thread, so that it may read and hash files."""
@@ -246,9 +250,10 @@ def _matches(header: str | None, etag: str | None) -> bool:
 
 
 def main(environment: Mapping[str, str] = os.environ) -> None:
-    parser = argparse.ArgumentParser(description="Serve a folder of model repositories on 127.0.0.1.")
+    parser = argparse.ArgumentParser(description="Serve a folder of model repositories.")
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--host", default=LOOPBACK, help="address to listen on; clients have to reach it")
     parser.add_argument("--port", type=int, default=8590)
     args = parser.parse_args()
     tokens = frozenset(filter(None, (t.strip() for t in environment.get("GENAI_HUB_TOKENS", "").split(","))))
@@ -257,10 +262,10 @@ def main(environment: Mapping[str, str] = os.environ) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     try:
-        with HubServer(args.folder, args.state, args.port, tokens):
+        with HubServer(args.folder, args.state, args.port, tokens, host=args.host):
             signal.pause()
     except OSError as error:
-        raise SystemExit(f"Cannot listen on 127.0.0.1:{args.port}: {error.strerror}. Pass another --port.") from None
+        raise SystemExit(f"Cannot listen on {args.host}:{args.port}: {error.strerror}. Pass another --port.") from None
 
 
 if __name__ == "__main__":

@@ -36,13 +36,12 @@ from tests.cluster.machine.objects import apply
 
 HUB_FOLDER = PROJECT / "demo" / "hub"
 REPOSITORY = "genai-demo/weather-agent"
-LOOPBACK = "127.0.0.1"
 KEY, SECRET = "life-of-a-model", "0123456789abcdef0123456789abcdef"
 
 
 @dataclass(frozen=True)
 class Ports:
-    """Where the services listen; free ones, since the cluster may be shared."""
+    """Where the services listen on the node, so that pods reach them; free ones, since the cluster may be shared."""
 
     s3: int
     hub: int
@@ -50,9 +49,8 @@ class Ports:
 
     @classmethod
     def free(cls) -> Ports:
-        hosts = (NODE_ADDRESS, LOOPBACK, NODE_ADDRESS)
         with ExitStack() as held:
-            sockets = [held.enter_context(socket.create_server((host, 0))) for host in hosts]
+            sockets = [held.enter_context(socket.create_server((NODE_ADDRESS, 0))) for _ in range(3)]
             return cls(*(one.getsockname()[1] for one in sockets))
 
 
@@ -154,7 +152,7 @@ def _environment(folder: Path, namespace: str, ports: Ports) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": SECRET,
         "AWS_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
-        "HF_ENDPOINT": f"http://{LOOPBACK}:{ports.hub}",
+        "HF_ENDPOINT": f"http://{NODE_ADDRESS}:{ports.hub}",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "WEATHER_URL": f"http://{NODE_ADDRESS}:{ports.weather}",
         "DAGSTER_HOME": str(folder / "dagster"),
@@ -174,7 +172,8 @@ def _start_services(processes: Processes, folder: Path, ports: Ports) -> None:
     processes.start("s3", s3.argv, lambda: _answers(NODE_ADDRESS, ports.s3, "/healthz"), s3.env)
     local = [sys.executable, "-m"]
     hub = ["genai_pipeline.local.hub.hub_server", "--folder", str(HUB_FOLDER), "--state", str(folder / "hub")]
-    processes.start("hub", [*local, *hub, "--port", str(ports.hub)], lambda: _answers(LOOPBACK, ports.hub, "/"))
+    hub += ["--host", NODE_ADDRESS, "--port", str(ports.hub)]
+    processes.start("hub", [*local, *hub], lambda: _answers(NODE_ADDRESS, ports.hub, "/"))
     weather = ["genai_pipeline.local.weather_server", "--host", NODE_ADDRESS, "--port", str(ports.weather)]
     processes.start("weather", [*local, *weather], lambda: _answers(NODE_ADDRESS, ports.weather, "/healthz"))
 

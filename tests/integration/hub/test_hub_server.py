@@ -151,15 +151,24 @@ def test_one_connection_carries_many_requests(server: HubServer) -> None:
     assert len(ports) == 1
 
 
-def test_the_program_serves_on_loopback_and_ends_on_sigterm(server: HubServer, tmp_path: Path) -> None:
+def test_a_hub_at_another_address_sends_clients_for_large_files_there(server: HubServer, tmp_path: Path) -> None:
+    with HubServer(server.folder, tmp_path / "elsewhere", host="127.0.0.2") as other:
+        file = hf_hub_download(MODEL, "model.safetensors", cache_dir=tmp_path / "cache", endpoint=other.url)
+
+    assert other.url.startswith("http://127.0.0.2:")
+    assert Path(file).read_bytes() == (server.folder / MODEL / "v1/model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2"])
+def test_the_program_serves_where_it_is_told_and_ends_on_sigterm(server: HubServer, tmp_path: Path, host: str) -> None:
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
+        free.bind((host, 0))
         port = free.getsockname()[1]
-    options = ["--folder", str(server.folder), "--state", str(tmp_path), "--port", str(port)]
+    options = ["--folder", str(server.folder), "--state", str(tmp_path), "--host", host, "--port", str(port)]
     command = [sys.executable, "-m", "genai_pipeline.local.hub.hub_server", *options]
     process = subprocess.Popen(command, env={**os.environ, "GENAI_HUB_TOKENS": " a, good ,"})
     try:
-        ready = httpx.Client(transport=httpx.HTTPTransport(), base_url=f"http://127.0.0.1:{port}")
+        ready = httpx.Client(transport=httpx.HTTPTransport(), base_url=f"http://{host}:{port}")
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             try:
