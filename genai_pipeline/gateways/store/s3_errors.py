@@ -65,6 +65,8 @@ _NO_CHECKSUMS = (
     "an MD5 is sent. If they are set, use another S3."
 )
 _ABSENT = {"NoSuchKey", "NoSuchUpload", "NotFound", "404"}
+_ABOUT_THE_BUCKET = {"ListObjectsV2", "ListMultipartUploads", "HeadBucket"}
+"""Operations that name no key. What is absent is the bucket, whatever the server calls it."""
 
 
 def code_of(error: ClientError) -> str:
@@ -118,9 +120,11 @@ def translated(error: Exception, what: str, address: str, endpoint: str) -> Gena
 def _refusal(error: ClientError, what: str, address: str, endpoint: str) -> GenaiError:
     code = code_of(error)
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    if code == "NoSuchBucket":
+    if code == "NoSuchBucket" or (code in _ABSENT and error.operation_name in _ABOUT_THE_BUCKET):
+        bucket = address.removeprefix("s3://").partition("/")[0]
         return NotFound(
-            f"Cannot {what}: the bucket does not exist.", "Create it, or correct its name: GENAI_BUCKET, or a source's."
+            f"Cannot {what}: the bucket {bucket} does not exist at {endpoint}.",
+            "Create it, or correct its name: GENAI_BUCKET, or a source's.",
         )
     if code in _ABSENT:
         return NotFound(f"{address} does not exist.", "Check the key.")

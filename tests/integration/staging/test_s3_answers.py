@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from genai_pipeline.core.errors import AccessDenied, Refused, StoreUnavailable
+from genai_pipeline.core.errors import AccessDenied, NotFound, Refused, StoreUnavailable
 from genai_pipeline.gateways.store.s3 import S3Store
 from genai_pipeline.gateways.store.s3_settings import S3Settings
 from tests.fakes import bad_replies as bad
@@ -44,6 +44,15 @@ def test_the_servers_own_words_are_reported(behind: Any, status: int, code: str,
     proxy.fault = bad.always(bad.s3_error(status, code, words))
     with pytest.raises(error, match=f"{code}: {words}"):
         list(store.list_uploads(""))
+
+
+def test_a_listing_that_finds_no_such_key_lacks_the_bucket(behind: Any):
+    store, proxy = behind
+    proxy.fault = bad.always(bad.s3_error(404, "NoSuchKey"))
+    with pytest.raises(NotFound, match=f"bucket {store.bucket} does not exist"):
+        list(store.list("releases/"))
+    with pytest.raises(NotFound, match=f"{store.url('k')} does not exist"):
+        store.get("k")
 
 
 def test_what_a_server_cannot_do_is_asked_once(behind: Any):

@@ -27,9 +27,12 @@ def test_a_copy_above_the_single_copy_limit_goes_in_parts(store: S3Store, s3_ser
     assert store.get("copy")[0] == body
 
 
-def test_a_missing_bucket_says_so(s3_server: Any):
-    with pytest.raises(NotFound, match=r"bucket.*GENAI_BUCKET"):
-        list(s3_server.store("never-made").list(""))
+@pytest.mark.parametrize(
+    "ask", [lambda s: s.get("a"), lambda s: list(s.list("a/")), lambda s: list(s.list_uploads(""))]
+)
+def test_a_missing_bucket_is_named_with_what_to_do(s3_server: Any, ask: Any):
+    with pytest.raises(NotFound, match=r"the bucket no-such-bucket does not exist at http.*GENAI_BUCKET"):
+        ask(s3_server.store("no-such-bucket"))
 
 
 def test_a_server_that_is_down_is_unavailable_not_a_traceback():

@@ -214,6 +214,22 @@ def test_what_the_api_server_refuses_is_named(message: str, what: str, final: bo
     assert bool(readiness_of(deployment(message), Evidence([])).hopeless) == final
 
 
+@pytest.mark.parametrize(
+    ("requested", "fields"),
+    [
+        ("requests.nvidia.com/gpu=1", "`serving.gpu.count`"),
+        ("requests.cpu=8", "`serving.resources` or `serving.gpu.count`"),
+        ("requests.cpu=8,requests.nvidia.com/gpu=1", "`serving.resources` or `serving.gpu.count`"),
+    ],
+)
+def test_a_quota_leads_to_the_field_of_the_resource_that_is_short(requested: str, fields: str) -> None:
+    cause = refusal(f'pods "p" is forbidden: exceeded quota: q, requested: {requested}, used: {requested}, limited: 0')
+
+    assert cause is not None
+    assert f"lower {fields} in the model file" in cause.remedy
+    assert ("serving.resources" in cause.remedy) == ("serving.resources" in fields)
+
+
 def test_a_quota_that_a_leaving_pod_gives_back_leaves_hope() -> None:
     full = deployment("exceeded quota: q, requested: cpu=2, used: cpu=2, limited: cpu=2")
     leaving = pod(running={})

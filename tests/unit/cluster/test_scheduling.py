@@ -23,6 +23,7 @@ MISSPELT = (
     'incompatible requirements, label "eks.amazonaws.com/instance-famly" does not have known values'
     ' (typo of "eks.amazonaws.com/instance-family"?)'
 )
+MISSPELT_KEY = "eks.amazonaws.com/instance-famly"
 FAMILIES = {"key": "eks.amazonaws.com/instance-family", "operator": "In", "values": ["g6e"]}
 LIMIT = "all available instance types exceed limits for nodepool (NodePool=gpu)"
 
@@ -124,6 +125,16 @@ def test_a_label_that_karpenter_does_not_guess_is_guessed_from_the_pools() -> No
     found = cause('incompatible requirements, label "eks.amazonaws.com/instance-famly" does not have known values')
 
     assert "Did you mean eks.amazonaws.com/instance-family?" in found.what
+
+
+@pytest.mark.parametrize(("late", "final"), [(FAMILIES, True), (FAMILIES | {"key": MISSPELT_KEY}, False)])
+def test_a_pool_that_is_never_ready_leaves_hope_only_where_it_names_the_label(late: Any, final: bool) -> None:
+    not_ready = pool("late", ready="False")
+    not_ready["spec"]["template"]["spec"]["requirements"] = [late]
+    selecting = pod()
+    selecting["spec"]["nodeSelector"] = {MISSPELT_KEY: "g6e"}
+
+    assert cause(MISSPELT, of=selecting, pools=[pool(), not_ready]).final is final
 
 
 def test_what_the_cloud_lacks_now_goes_before_what_other_pools_never_have() -> None:

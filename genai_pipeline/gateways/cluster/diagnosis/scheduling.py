@@ -46,7 +46,8 @@ def scheduling_cause(
         return None
     refused = tried[-1].message.removeprefix(_KARPENTER) if tried else ""
     cause = _volume(said) or (_of_pools(refused, pod, pools) if refused else None) or _of_nodes(said, pod, pools)
-    settling = any(not is_ready(pool) for pool in pools or ())
+    # A pool that is not ready may still host the pod, if it offers what the pod asks for.
+    settling = any(not is_ready(pool) and _may_take(pool, pod, refused) for pool in pools or ())
     if _FREES in said or settling:
         return Cause(cause.what, cause.remedy)
     return cause
@@ -127,17 +128,22 @@ def _may_take(pool: Mapping[str, Any], pod: Mapping[str, Any], refused: str) -> 
     offered = {
         r["key"]: r.get("values") or [] for r in _template(pool).get("requirements") or [] if r["operator"] == "In"
     }
-    offered[_POOL] = [pool["metadata"]["name"]]
-    unknown = {m["key"] for m in _LABEL.finditer(refused)}
+    offered |= {_POOL: [pool["metadata"]["name"]]} | {key: [value] for key, value in _labels(pool).items()}
+    unknown = {m["key"] for m in _LABEL.finditer(refused)} - _named(pool)
     wanted = spec.get("nodeSelector") or {}
     return all(key not in unknown and value in offered.get(key, [value]) for key, value in wanted.items())
+
+
+def _named(pool: Mapping[str, Any]) -> set[str]:
+    """Return the labels that the pool names, in its requirements or as those of its nodes."""
+    return {r["key"] for r in _template(pool).get("requirements") or []} | {*_labels(pool)}
 
 
 def _requirement(refused: str, pod: Mapping[str, Any], pools: Sequence[Mapping[str, Any]] | None) -> Cause | None:
     labels = list(_LABEL.finditer(refused))
     if labels:
         match = next((m for m in labels if m["meant"]), labels[0])
-        known = {r["key"] for p in pools or () for r in _template(p).get("requirements") or []}
+        known = {key for p in pools or () for key in _named(p)}
         meant = match["meant"] or closest(match["key"], known) or ""
         hint = f". Did you mean {meant}?" if meant else ""
         return Cause(
@@ -246,3 +252,8 @@ def _volume(said: str) -> Cause | None:
 
 def _template(pool: Mapping[str, Any]) -> Mapping[str, Any]:
     return ((pool.get("spec") or {}).get("template") or {}).get("spec") or {}
+
+
+def _labels(pool: Mapping[str, Any]) -> Mapping[str, str]:
+    template = (pool.get("spec") or {}).get("template") or {}
+    return (template.get("metadata") or {}).get("labels") or {}
