@@ -96,6 +96,19 @@ resource "aws_s3_bucket_lifecycle_configuration" "models" {
   }
 
   rule {
+    id     = "dagster-logs"
+    status = "Enabled"
+
+    filter {
+      prefix = "dagster-logs/"
+    }
+
+    expiration {
+      days = var.log_days
+    }
+  }
+
+  rule {
     id     = "sessions"
     status = "Enabled"
 

@@ -17,6 +17,7 @@ locals {
   zones         = local.makes_network ? { for i, zone in local.chosen_zones : zone => i } : {}
   nat_zones     = var.nat_gateways == "one" ? { for zone, i in local.zones : zone => i if i == 0 } : local.zones
   node_zones    = local.makes_network ? keys(local.zones) : distinct([for subnet in data.aws_subnet.given : subnet.availability_zone])
+  vpc_id        = local.makes_network ? aws_vpc.genai[0].id : data.aws_subnet.given[var.subnet_ids[0]].vpc_id
   subnet_ids    = local.makes_network ? [for zone in keys(local.zones) : aws_subnet.private[zone].id] : var.subnet_ids
 }
 

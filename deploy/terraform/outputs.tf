@@ -23,7 +23,7 @@ output "repository_urls" {
 }
 
 output "role_arns" {
-  description = "Role of each ServiceAccount: pipeline, engine, agent, exporter, prometheus, grafana, keda."
+  description = "Role of each ServiceAccount: pipeline, engine, agent, exporter, dagster, prometheus, grafana, keda."
   value       = { for key, role in aws_iam_role.pod : key => role.arn }
 }
 
@@ -34,10 +34,20 @@ output "remote_write_url" {
 
 output "reservation_terms" {
   description = "Name -> the term for serving.gpu.reservation-terms of a model file."
-  value       = { for name, reservation in aws_ec2_capacity_reservation.gpu : name => { id = reservation.id } }
+  value       = { for name, r in merge(aws_ec2_capacity_reservation.gpu, aws_ec2_capacity_block_reservation.gpu) : name => { id = r.id } }
 }
 
 output "subnet_ids" {
   description = "Private subnets of the nodes."
   value       = local.subnet_ids
+}
+
+output "database" {
+  description = "Dagster's PostgreSQL: host, port, name, and the secret in Secrets Manager that has its administrator's password. Null without `database`."
+  value = var.database == null ? null : {
+    host   = aws_db_instance.dagster[0].address
+    port   = aws_db_instance.dagster[0].port
+    name   = aws_db_instance.dagster[0].db_name
+    secret = aws_db_instance.dagster[0].master_user_secret[0].secret_arn
+  }
 }

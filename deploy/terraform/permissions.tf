@@ -92,6 +92,19 @@ locals {
       )
     }
 
+    dagster = {
+      namespace = var.namespace
+      account   = var.dagster_account
+      wanted    = true
+      statements = concat(
+        [
+          merge(local.reads_bucket, { Sid = "ListLogs", Condition = { StringLike = { "s3:prefix" = "dagster-logs/*" } } }),
+          { Sid = "ReadLogs", Effect = "Allow", Action = ["s3:GetObject"], Resource = ["${local.bucket_arn}/dagster-logs/*"] },
+        ],
+        local.uses_key["read"],
+      )
+    }
+
     exporter = {
       namespace = var.namespace
       account   = "genai-exporter"

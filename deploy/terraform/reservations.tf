@@ -25,3 +25,26 @@ resource "aws_ec2_capacity_reservation" "gpu" {
     create = "3m"
   }
 }
+
+# A Capacity Block is paid at once, for all of its time, and cannot be given back. So each is named by the offering that
+# you chose, and nothing buys a second one: a changed offering is left alone, and `destroy` only forgets the block.
+resource "aws_ec2_capacity_block_reservation" "gpu" {
+  for_each = var.capacity_blocks
+
+  capacity_block_offering_id = each.value
+  instance_platform          = "Linux/UNIX"
+  tags                       = { Name = "${var.name}-${each.key}" }
+
+  lifecycle {
+    ignore_changes = [capacity_block_offering_id]
+
+    precondition {
+      condition     = !contains(keys(var.capacity_reservations), each.key)
+      error_message = "${each.key} is the name of a block and of a reservation. Each needs a name of its own."
+    }
+  }
+
+  timeouts {
+    create = "3m"
+  }
+}

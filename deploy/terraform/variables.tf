@@ -69,7 +69,7 @@ variable "control_plane_logs" {
 }
 
 variable "log_days" {
-  description = "Days that CloudWatch keeps the logs of the control plane."
+  description = "Days that CloudWatch keeps the logs of the control plane, and S3 the output of Dagster's steps (`dagster-logs/`)."
   type        = number
   default     = 90
 }
@@ -249,6 +249,44 @@ variable "capacity_reservations" {
     condition     = alltrue([for r in var.capacity_reservations : r.count >= 1 && can(regex("^[a-z0-9-]+\\.[a-z0-9]+$", r.instance_type))])
     error_message = "Each reservation needs an instance type like g6e.2xlarge, and a count of at least 1."
   }
+}
+
+variable "capacity_blocks" {
+  description = "Capacity Blocks to buy: name -> the offering's id, from `aws ec2 describe-capacity-block-offerings`. Each is paid at once and cannot be given back."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = alltrue([for offering in var.capacity_blocks : can(regex("^cb-[0-9a-z]+$", offering))])
+    error_message = "Each value must be the id of an offering, like cb-0123456789abcdefg. An id that begins with cr- is a block that you have: name it in the model file."
+  }
+}
+
+variable "database" {
+  description = "PostgreSQL for Dagster: an instance of RDS. `{}` takes the defaults; without it, nothing is made."
+  type = object({
+    instance_class = optional(string, "db.t4g.small")
+    storage_gb     = optional(number, 20)
+    multi_az       = optional(bool, false) # twice the price; without it a failed zone stops rollouts, and no model
+    version        = optional(string, "17")
+  })
+  default = null
+
+  validation {
+    condition     = try(startswith(var.database.instance_class, "db."), true)
+    error_message = "The class must be one of RDS, like db.t4g.small."
+  }
+
+  validation {
+    condition     = try(var.database.storage_gb >= 20, true)
+    error_message = "RDS keeps at least 20 GB."
+  }
+}
+
+variable "dagster_account" {
+  description = "ServiceAccount of Dagster's webserver and daemon, which reads the output of steps from the bucket. The default is that of `helm install dagster charts/genai-pipeline`."
+  type        = string
+  default     = "dagster-genai-pipeline-dagster"
 }
 
 variable "budget" {

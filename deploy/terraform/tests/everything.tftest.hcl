@@ -14,11 +14,14 @@ run "everything" {
       "arn:aws:bedrock:*::foundation-model/amazon.nova-pro-v1:0",
       "arn:aws:bedrock:*:123456789012:inference-profile/us.amazon.nova-pro-v1:0",
     ]
-    kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/0123"
+    kms_key_arn           = "arn:aws:kms:eu-west-1:123456789012:key/0123"
+    capacity_blocks       = { training = "cb-0123456789abcdefg" }
+    capacity_reservations = { gpu = { instance_type = "g6e.2xlarge", zone = "eu-west-1a", count = 2, ends_at = "2027-03-01T00:00:00Z" } }
+    database              = {}
   }
 
   assert {
-    condition     = toset([for a in aws_eks_pod_identity_association.pod : "${a.namespace}/${a.service_account}"]) == toset(["genai/genai-agent", "genai/genai-engine", "genai/genai-exporter", "genai/genai-pipeline", "keda/keda-operator", "monitoring/grafana", "monitoring/prometheus"])
+    condition     = toset([for a in aws_eks_pod_identity_association.pod : "${a.namespace}/${a.service_account}"]) == toset(["genai/dagster-genai-pipeline-dagster", "genai/genai-agent", "genai/genai-engine", "genai/genai-exporter", "genai/genai-pipeline", "keda/keda-operator", "monitoring/grafana", "monitoring/prometheus"])
     error_message = "Other accounts get credentials than those of the docs."
   }
 
@@ -31,6 +34,7 @@ run "everything" {
   assert {
     condition = { for key, p in aws_iam_role_policy.pod : key => flatten([for s in jsondecode(p.policy).Statement : s.Action if s.Sid == "UseKey"]) } == {
       agent      = ["kms:Decrypt", "kms:GenerateDataKey"]
+      dagster    = ["kms:Decrypt"]
       engine     = ["kms:Decrypt"]
       exporter   = ["kms:Decrypt"]
       grafana    = []

@@ -81,26 +81,13 @@ run "defaults" {
   }
 
   assert {
-    condition     = length(aws_ec2_capacity_reservation.gpu) == 0 && length(aws_budgets_budget.genai) == 0 && length(aws_prometheus_rule_group_namespace.genai) == 0
+    condition     = length(aws_ec2_capacity_reservation.gpu) == 0 && length(aws_budgets_budget.genai) == 0 && length(aws_prometheus_rule_group_namespace.genai) == 0 && length(aws_ec2_capacity_block_reservation.gpu) == 0 && length(aws_db_instance.dagster) == 0 && output.database == null
     error_message = "Something that was not asked for is made."
   }
 
   assert {
-    condition     = toset(keys(aws_iam_role.pod)) == toset(["agent", "engine", "exporter", "grafana", "pipeline", "prometheus"])
+    condition     = toset(keys(aws_iam_role.pod)) == toset(["agent", "dagster", "engine", "exporter", "grafana", "pipeline", "prometheus"])
     error_message = "There are other roles: ${join(", ", keys(aws_iam_role.pod))}."
-  }
-}
-
-run "reachable_from_some_addresses" {
-  command = plan
-
-  variables {
-    public_access_cidrs = ["198.51.100.0/24"]
-  }
-
-  assert {
-    condition     = aws_eks_cluster.genai.vpc_config[0].endpoint_public_access && aws_eks_cluster.genai.vpc_config[0].public_access_cidrs == toset(["198.51.100.0/24"])
-    error_message = "The addresses are not those that were given."
   }
 }
 
@@ -109,11 +96,12 @@ run "own_network" {
 
   variables {
     subnet_ids = ["subnet-a", "subnet-b"]
+    database   = {}
   }
 
   override_data {
     target = data.aws_subnet.given["subnet-a"]
-    values = { availability_zone = "eu-west-1a", tags = { "kubernetes.io/role/internal-elb" = "1" } }
+    values = { availability_zone = "eu-west-1a", vpc_id = "vpc-given", tags = { "kubernetes.io/role/internal-elb" = "1" } }
   }
 
   override_data {
@@ -127,8 +115,8 @@ run "own_network" {
   }
 
   assert {
-    condition     = aws_eks_cluster.genai.vpc_config[0].subnet_ids == toset(["subnet-a", "subnet-b"])
-    error_message = "The cluster is not in the subnets that were given."
+    condition     = aws_eks_cluster.genai.vpc_config[0].subnet_ids == toset(["subnet-a", "subnet-b"]) && aws_db_subnet_group.dagster[0].subnet_ids == toset(["subnet-a", "subnet-b"]) && aws_security_group.database[0].vpc_id == "vpc-given"
+    error_message = "Cluster and database are not in the network that was given."
   }
 }
 
@@ -162,20 +150,6 @@ run "own_network_of_one_zone" {
   expect_failures = [aws_eks_cluster.genai]
 }
 
-run "nat_for_each_zone" {
-  command = plan
-
-  variables {
-    zones        = ["eu-west-1c", "eu-west-1a"]
-    nat_gateways = "zone"
-  }
-
-  assert {
-    condition     = toset(keys(aws_nat_gateway.genai)) == toset(["eu-west-1a", "eu-west-1c"])
-    error_message = "A zone has no NAT gateway of its own."
-  }
-}
-
 run "without_workspace" {
   command = plan
 
@@ -184,7 +158,7 @@ run "without_workspace" {
   }
 
   assert {
-    condition     = toset(keys(aws_iam_role.pod)) == toset(["agent", "engine", "exporter", "pipeline"]) && output.settings.GENAI_PROMETHEUS_URL == null
+    condition     = toset(keys(aws_iam_role.pod)) == toset(["agent", "dagster", "engine", "exporter", "pipeline"]) && output.settings.GENAI_PROMETHEUS_URL == null
     error_message = "Something of Amazon Managed Prometheus is left."
   }
 
@@ -194,12 +168,27 @@ run "without_workspace" {
   }
 }
 
-run "reservations_and_budget" {
+run "what_is_asked_for" {
   command = plan
 
   variables {
+    public_access_cidrs   = ["198.51.100.0/24"]
+    zones                 = ["eu-west-1c", "eu-west-1a"]
+    nat_gateways          = "zone"
+    capacity_blocks       = { training = "cb-0123456789abcdefg" }
     capacity_reservations = { gpu = { instance_type = "g6e.2xlarge", zone = "eu-west-1a", count = 2, ends_at = "2027-03-01T00:00:00Z" } }
+    database              = { instance_class = "db.m8g.large", multi_az = true }
     budget                = { monthly_usd = 2000, emails = ["platform@example.com"] }
+  }
+
+  assert {
+    condition     = aws_eks_cluster.genai.vpc_config[0].endpoint_public_access && aws_eks_cluster.genai.vpc_config[0].public_access_cidrs == toset(["198.51.100.0/24"])
+    error_message = "The addresses are not those that were given."
+  }
+
+  assert {
+    condition     = toset(keys(aws_nat_gateway.genai)) == toset(["eu-west-1a", "eu-west-1c"])
+    error_message = "A zone has no NAT gateway of its own."
   }
 
   assert {
@@ -208,17 +197,38 @@ run "reservations_and_budget" {
   }
 
   assert {
+    condition     = aws_ec2_capacity_block_reservation.gpu["training"].capacity_block_offering_id == "cb-0123456789abcdefg"
+    error_message = "Another offering is bought than the one that was chosen."
+  }
+
+  assert {
     condition     = length(aws_budgets_budget.genai[0].notification) == 2
     error_message = "The budget warns of something else than spending and forecast."
   }
+
+  assert {
+    condition     = aws_db_instance.dagster[0].manage_master_user_password && aws_db_instance.dagster[0].password == null
+    error_message = "A password would be in the state."
+  }
+
+  assert {
+    condition     = aws_db_instance.dagster[0].storage_encrypted && !aws_db_instance.dagster[0].publicly_accessible && aws_db_instance.dagster[0].deletion_protection && !aws_db_instance.dagster[0].skip_final_snapshot
+    error_message = "The database is open, or can be lost by accident."
+  }
+
+  assert {
+    condition     = aws_db_instance.dagster[0].multi_az && aws_db_instance.dagster[0].instance_class == "db.m8g.large"
+    error_message = "The database is not as it was asked for."
+  }
 }
 
-run "a_reservation_where_no_node_can_be" {
+run "a_reservation_where_no_node_can_be_and_a_block_of_its_name" {
   command = plan
 
   variables {
+    capacity_blocks       = { gpu = "cb-0123456789abcdefg" }
     capacity_reservations = { gpu = { instance_type = "g6e.2xlarge", zone = "eu-west-1d", count = 1 } }
   }
 
-  expect_failures = [aws_ec2_capacity_reservation.gpu]
+  expect_failures = [aws_ec2_capacity_reservation.gpu, aws_ec2_capacity_block_reservation.gpu]
 }

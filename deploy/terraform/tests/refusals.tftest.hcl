@@ -12,8 +12,10 @@ run "wrong_values" {
     agent_bedrock_arns    = ["arn:aws:bedrock:*::foundation-model/*"]
     bucket                = "models.example.com"
     budget                = { monthly_usd = 100, emails = [] }
+    capacity_blocks       = { gpu = "cr-0123456789abcdefg" }
     capacity_reservations = { gpu = { instance_type = "g6e.2xlarge", zone = "eu-west-1a", count = 0 } }
     control_plane_logs    = ["everything"]
+    database              = { instance_class = "t4g.small", storage_gb = 1 }
     judge_bedrock_arns    = ["amazon.nova-pro-v1:0"]
     kms_key_arn           = "alias/genai"
     kubernetes_version    = "1.30"
@@ -33,8 +35,10 @@ run "wrong_values" {
     var.agent_bedrock_arns,
     var.bucket,
     var.budget,
+    var.capacity_blocks,
     var.capacity_reservations,
     var.control_plane_logs,
+    var.database,
     var.judge_bedrock_arns,
     var.kms_key_arn,
     var.kubernetes_version,

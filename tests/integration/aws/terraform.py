@@ -44,6 +44,13 @@ class Terraform:
         shutil.copytree(MODULE, folder / "module", ignore=shutil.ignore_patterns(".terraform*"))
         return cls(folder / "module", providers)
 
+    @classmethod
+    def initialized(cls, folder: Path, providers: Path | None) -> Terraform:
+        made = cls.copy_to(folder, providers)
+        begun = made.run("init", "-backend=false", "-input=false")
+        assert begun.returncode == 0, begun.stderr
+        return made
+
     def run(self, *args: str) -> subprocess.CompletedProcess[str]:
         """Run one command, with no other environment than its own: no credentials and no settings of this machine."""
         rc = self.folder / ".terraformrc"

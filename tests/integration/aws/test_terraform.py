@@ -5,8 +5,10 @@ Nothing is applied to AWS. Terraform's own tests run with a mocked provider, whi
 
 from __future__ import annotations
 
+import copy
 import json
 import re
+from importlib.util import find_spec
 
 import pytest
 import yaml
@@ -16,21 +18,21 @@ from genai_pipeline.cli.terraform_outputs import settings_of
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.gateways.metrics.amazon_workspace import signing_region
 from genai_pipeline.k8s.render import render_chat_ui, render_node_pools, render_platform
+from tests.integration.aws.cloudformation import TAKEN, complaints, template
 from tests.integration.aws.terraform import MODULE, PROGRAM, WITHOUT_PROGRAM, WITHOUT_PROVIDER, Terraform, mirror
 from tests.unit.aws.documented_permissions import DOCS, documented
 from tests.unit.k8s.everything import RESERVED, SMALL, of_release
+from tests.unit.k8s.pipeline_chart import LEAST, of_pipeline
 
 MIRROR = mirror()
 ACCOUNT, REGION = "123456789012", "eu-west-1"
 needs_provider = pytest.mark.skipif(not (PROGRAM and MIRROR), reason=WITHOUT_PROVIDER)
+needs_schemas = pytest.mark.skipif(not find_spec("cfnlint"), reason="needs the package cfn-lint: `make install`")
 
 
 @pytest.fixture(scope="module")
 def terraform(tmp_path_factory):
-    made = Terraform.copy_to(tmp_path_factory.mktemp("terraform"), MIRROR)
-    begun = made.run("init", "-backend=false", "-input=false")
-    assert begun.returncode == 0, begun.stderr
-    return made
+    return Terraform.initialized(tmp_path_factory.mktemp("terraform"), MIRROR)
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,11 @@ def complete(terraform):
 
 
 @pytest.fixture(scope="module")
+def as_template(everything):
+    return template(everything)
+
+
+@pytest.fixture(scope="module")
 def profile(complete):
     settings, _ = settings_of(json.dumps(complete.outputs))
     return Profile.load(settings)
@@ -56,14 +63,6 @@ def test_files_have_terraforms_own_format(tmp_path):
     done = Terraform.copy_to(tmp_path, None).run("fmt", "-check", "-recursive", "-diff")
 
     assert done.returncode == 0, done.stdout
-
-
-@needs_provider
-@pytest.mark.long
-def test_it_is_valid(terraform):
-    done = terraform.run("validate")
-
-    assert done.returncode == 0, done.stderr
 
 
 @needs_provider
@@ -127,6 +126,7 @@ def test_only_what_knows_no_resources_is_granted_on_all(everything):
 @pytest.mark.long
 def test_accounts_are_those_of_the_rendered_objects(everything, profile):
     objects = [*render_platform(profile), *rbac_objects(profile)[0][1], *watched([SMALL], profile)[0][1]]
+    objects += of_pipeline(LEAST)
     rendered = {o["metadata"]["name"] for o in objects if o["kind"] == "ServiceAccount"}
     bound = everything.resources("aws_eks_pod_identity_association.pod").values()
 
@@ -184,6 +184,45 @@ def test_nodes_with_reservations_find_role_subnets_and_group(complete, profile):
 @pytest.mark.long
 def test_queries_are_signed_for_the_workspace(profile):
     assert signing_region(profile) == REGION
+
+
+@needs_provider
+@needs_schemas
+@pytest.mark.long
+def test_everything_is_as_aws_publishes_it(as_template):
+    assert {one["Type"] for one in as_template["Resources"].values()} == {kind for kind, _ in TAKEN.values()} | {
+        "AWS::IAM::Role"
+    }
+    assert complaints(as_template, REGION) == []
+
+
+@needs_provider
+@needs_schemas
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("kind", "path", "wrong", "says"),
+    [
+        ("AWS::EKS::Cluster", "AccessConfig.AuthenticationMode", "APIS", "is not one of"),
+        ("AWS::EKS::Cluster", "UpgradePolicy.SupportType", "FREE", "is not one of"),
+        ("AWS::EKS::AccessEntry", "AccessPolicies.0.AccessScope.Type", "clster", "is not one of"),
+        ("AWS::EKS::PodIdentityAssociation", "ServiceAccount", None, "is a required property"),
+        ("AWS::EC2::CapacityReservation", "InstanceMatchCriteria", "target", "is not one of"),
+        ("AWS::RDS::DBInstance", "DBInstanceClass", "db.t4g.tiny", "is not one of"),
+        ("AWS::IAM::Role", "Policies.0.PolicyDocument.Statement.0.Action", ["s3:GetObjekt"], "getobjekt"),
+    ],
+)
+def test_a_wrong_value_is_seen(as_template, kind, path, wrong, says):
+    spoiled = copy.deepcopy(as_template)
+    place = next(one for one in spoiled["Resources"].values() if one["Type"] == kind)["Properties"]
+    *way, last = path.split(".")
+    for step in way:
+        place = place[int(step) if step.isdecimal() else step]
+    if wrong is None:
+        del place[last]
+    else:
+        place[last] = wrong
+
+    assert any(says in one for one in complaints(spoiled, REGION)), complaints(spoiled, REGION)
 
 
 def _plain(statement):

@@ -29,5 +29,7 @@ module "genai" {
   public_access_cidrs   = var.public_access_cidrs
   rules_file            = var.rules_file
   capacity_reservations = var.capacity_reservations
+  capacity_blocks       = var.capacity_blocks
+  database              = var.database
   budget                = var.budget
 }

@@ -38,6 +38,23 @@ variable "capacity_reservations" {
   default = {}
 }
 
+variable "capacity_blocks" {
+  description = "Capacity Blocks to buy: name -> the offering's id. Each is paid at once and cannot be given back."
+  type        = map(string)
+  default     = {}
+}
+
+variable "database" {
+  description = "PostgreSQL for Dagster; null for one of your own."
+  type = object({
+    instance_class = optional(string)
+    storage_gb     = optional(number)
+    multi_az       = optional(bool)
+    version        = optional(string)
+  })
+  default = {}
+}
+
 variable "budget" {
   description = "Amount in US dollars for a month of the whole account, and who gets the mails."
   type = object({

@@ -27,3 +27,11 @@ mock_resource "aws_prometheus_workspace" {
     prometheus_endpoint = "https://aps-workspaces.eu-west-1.amazonaws.com/workspaces/ws-0123/"
   }
 }
+
+mock_resource "aws_db_instance" {
+  defaults = {
+    address            = "genai-dagster.abc.eu-west-1.rds.amazonaws.com"
+    port               = 5432
+    master_user_secret = [{ kms_key_id = "k", secret_arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:rds-0123", secret_status = "active" }]
+  }
+}
