@@ -1,8 +1,10 @@
 """`genai render`: the objects as YAML, for a reader or for GitOps. Secrets are never among them.
 
-DIR/kustomization.yaml            the list that `kubectl apply -k DIR` applies, in its order.
-DIR/platform/<kind>-<name>.yaml   what every model shares
-DIR/<model>/<kind>-<name>.yaml    one release of one model, with the traffic on it
+DIR/kustomization.yaml              the list that `kubectl apply -k DIR` applies, in its order.
+DIR/platform/<kind>-<name>.yaml     what every model shares
+DIR/<model>/<kind>-<name>.yaml      one release of one model, with the traffic on it
+DIR/platform/karpenter/             node pools, and DIR/platform/prometheus-operator/ monitors: each has a kustomization
+                                    of its own, because a cluster without their CRDs refuses all that comes with them
 """
 
 from __future__ import annotations
@@ -34,22 +36,20 @@ Folders = list[tuple[str, Objects]]
 KUSTOMIZATION = "kustomization.yaml"
 WRITTEN_BY = "# Written by `genai render`, which replaces it and the files that it lists.\n"
 PLATFORM, RBAC, OBSERVABILITY = "platform", "rbac", "observability"
-
-
-def platform_objects(specs: Sequence[ModelSpec], profile: Profile) -> Objects:
-    """Return what every model shares: namespace, policies, node pools, monitoring, the chat page."""
-    return [
-        *render_platform(profile),
-        *render_node_pools(profile, specs),
-        *render_monitoring(profile),
-        *render_chat_ui(profile, specs),
-    ]
+KARPENTER, PROMETHEUS_OPERATOR = f"{PLATFORM}/karpenter", f"{PLATFORM}/prometheus-operator"
+APPLIED_ALONE = (KARPENTER, PROMETHEUS_OPERATOR)
+"""Folders of kinds that a cluster may lack and a model can do without. Kinds that a model needs are in its folder."""
 
 
 def rendered(releases: Sequence[tuple[ModelSpec, Release]], profile: Profile) -> Folders:
     """Return the platform's objects first, then those of each model."""
-    models = [(spec.name, render_live(spec, release, profile)) for spec, release in releases]
-    return [(PLATFORM, platform_objects([spec for spec, _ in releases], profile)), *models]
+    specs = [spec for spec, _ in releases]
+    platform = [
+        (PLATFORM, [*render_platform(profile), *render_chat_ui(profile, specs)]),
+        (KARPENTER, render_node_pools(profile, specs)),
+        (PROMETHEUS_OPERATOR, render_monitoring(profile)),
+    ]
+    return [*platform, *((spec.name, render_live(spec, release, profile)) for spec, release in releases)]
 
 
 def rbac_objects(profile: Profile) -> Folders:
@@ -77,23 +77,29 @@ def as_yaml(objects: Objects) -> str:
 
 
 def write_objects(folders: Folders, out: Path) -> list[Path]:
-    """Write one file per object and the kustomization; returns the files.
+    """Write one file per object and the kustomizations; returns the files, those of `out` itself last.
 
     What an earlier render wrote and this one does not is removed, so that no old release lingers.
     Raises: Refused: there is a kustomization that `genai render` did not write.
     """
-    before = _listed(out)
-    texts = {f"{folder}/{_file_name(o)}": as_yaml([o]) for folder, objects in folders for o in objects}
-    for name, text in texts.items():
-        (out / name).parent.mkdir(parents=True, exist_ok=True)
-        (out / name).write_text(text)
-    kustomization = out / KUSTOMIZATION
-    kustomization.write_text(_kustomization(list(texts)))
-    for name in before - texts.keys():
-        (out / name).unlink(missing_ok=True)
+    before = {file for place in ("", *APPLIED_ALONE) for file in _listed(out, out / place)}
+    alone = [(out / folder, [("", objects)]) for folder, objects in folders if folder in APPLIED_ALONE and objects]
+    together = [(folder, objects) for folder, objects in folders if folder not in APPLIED_ALONE]
+    written = [file for place, what in (*alone, (out, together)) for file in _written(what, place)]
+    for file in before - set(written):
+        file.unlink(missing_ok=True)
         with suppress(OSError):  # other files are in it
-            (out / name).parent.rmdir()
-    return [*(out / name for name in texts), kustomization]
+            file.parent.rmdir()
+    return written
+
+
+def _written(folders: Folders, place: Path) -> list[Path]:
+    texts = {str(Path(folder) / _file_name(o)): as_yaml([o]) for folder, objects in folders for o in objects}
+    texts[KUSTOMIZATION] = _kustomization(list(texts))
+    for name, text in texts.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(text)
+    return [place / name for name in texts]
 
 
 def _file_name(manifest: Mapping[str, Any]) -> str:
@@ -105,17 +111,20 @@ def _kustomization(files: list[str]) -> str:
     return WRITTEN_BY + as_yaml([body])
 
 
-def _listed(out: Path) -> set[str]:
+def _listed(out: Path, place: Path) -> set[Path]:
+    """Return what an earlier render wrote there, its kustomization included unless it is that of `out`."""
     import yaml
 
+    kustomization = place / KUSTOMIZATION
     try:
-        text = (out / KUSTOMIZATION).read_text()
+        text = kustomization.read_text()
     except FileNotFoundError:
         return set()
     if not text.startswith(WRITTEN_BY):
         raise Refused(
-            f"{out / KUSTOMIZATION} was not written by `genai render`.",
+            f"{kustomization} was not written by `genai render`.",
             "Render into a folder of its own and name that folder in the resources of your kustomization.",
         )
     names = (yaml.safe_load(text) or {}).get("resources") or []
-    return {name for name in names if not name.startswith("/") and ".." not in Path(name).parts}
+    files = {place / name for name in names if not name.startswith("/") and ".." not in Path(name).parts}
+    return files if place == out else files | {kustomization}

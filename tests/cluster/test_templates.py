@@ -49,7 +49,7 @@ def test_a_rendered_folder_is_applied_as_it_is(simulated, namespace, tmp_path):
     write_objects(folders, tmp_path / "models")
     write_objects(rbac_objects(profile), tmp_path / "rbac")
 
-    for folder in ("models", "rbac"):
+    for folder in ("models", "models/platform/karpenter", "models/platform/prometheus-operator", "rbac"):
         assert kubectl(simulated.kubeconfig, *DRY, "-k", str(tmp_path / folder)).stderr == ""
 
 

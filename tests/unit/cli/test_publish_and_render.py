@@ -2,6 +2,7 @@ import dataclasses
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -11,6 +12,7 @@ from genai_pipeline.core.errors import NotFound, Refused, RevisionNotFound
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
+from genai_pipeline.k8s.render import OPTIONAL_KINDS
 from genai_pipeline.local.hub import publish as publishing
 from genai_pipeline.local.hub.publish import publish
 from tests.fakes.world import EKS, PROFILE
@@ -62,12 +64,19 @@ def test_with_two_models_of_one_hub_one_must_be_chosen(profile):
         publish(profile, [SPEC, SPEC.model_copy(update={"name": "second"})], "v2")
 
 
+LEFT_OUT = ("karpenter", "prometheus-operator")
+
+
 def folders(revision="a" * 40, profile=PROFILE):
     return rendered([(SPEC, Release.of(SPEC, revision)), (OTHER, Release.of(OTHER, revision))], profile)
 
 
 def every_object(rendered_folders):
     return [o for _, objects in rendered_folders for o in objects]
+
+
+def by_name(objects):
+    return sorted(objects, key=lambda o: (o["kind"], o["metadata"]["name"]))
 
 
 def test_rendered_objects_are_those_of_the_release_and_hold_no_secret():
@@ -92,9 +101,31 @@ def test_rendering_into_a_folder_writes_one_file_per_object(tmp_path):
 
     files = write_objects(folders(), tmp_path)
 
-    assert len(set(files)) == len(objects) + 1
-    assert [yaml.safe_load(file.read_text()) for file in files[:-1]] == objects
+    written = [yaml.safe_load(file.read_text()) for file in files if file.name != "kustomization.yaml"]
+    assert len(set(files)) == len(files)
+    assert by_name(written) == by_name(objects)
     assert files[-1] == tmp_path / "kustomization.yaml"
+
+
+def test_kinds_that_a_cluster_may_lack_are_applied_by_themselves(tmp_path):
+    write_objects(folders(profile=EKS), tmp_path)
+
+    def listed(folder):
+        return yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
+
+    apart = {name: {file.split("-")[0] for file in listed(tmp_path / "platform" / name)} for name in LEFT_OUT}
+    assert apart == {"karpenter": {"nodepool"}, "prometheus-operator": {"podmonitor"}}
+    kinds = {Path(file).name.split("-")[0] for file in listed(tmp_path)}
+    assert kinds.isdisjoint(kind.lower() for kind in OPTIONAL_KINDS)
+
+
+def test_pools_of_another_profile_do_not_linger(tmp_path):
+    write_objects(folders(profile=EKS), tmp_path)
+
+    after = write_objects(folders(), tmp_path)
+
+    assert {file for file in tmp_path.rglob("*") if file.is_file()} == set(after)
+    assert not (tmp_path / "platform" / "karpenter").exists()
 
 
 def test_rendering_twice_writes_the_same_bytes(tmp_path):
@@ -143,11 +174,11 @@ def kustomized(folder):
 @pytest.mark.parametrize("build", [folders, lambda: rbac_objects(PROFILE)], ids=["models", "rbac"])
 def test_kustomize_builds_exactly_what_was_rendered(tmp_path, build):
     write_objects(build(), tmp_path)
+    apart = [folder for name in LEFT_OUT if (folder := tmp_path / "platform" / name).exists()]
 
-    def by_name(objects):
-        return sorted(objects, key=lambda o: (o["kind"], o["metadata"]["name"]))
+    built = [o for folder in (tmp_path, *apart) for o in kustomized(folder)]
 
-    assert by_name(kustomized(tmp_path)) == by_name(every_object(build()))
+    assert by_name(built) == by_name(every_object(build()))
 
 
 def test_the_account_of_the_pipeline_is_rendered_for_the_namespace_of_the_profile():
