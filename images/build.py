@@ -66,13 +66,14 @@ def main(words: Sequence[str] | None = None) -> None:
 def build(image: Image, work: Path, tag: str, version: str, bases: Sequence[str], out: Path, archive: bool) -> None:
     """Build the image as `tag`, and write its SBOM into `out` where it has packages."""
     arguments = [*bases, f"VERSION={version}", f"REVISION={revision()}"]
-    how = ["--isolation", "chroot", "--layers", "--file", image.file]
+    # Only on a base that stays the same does the next build find the stages of this one.
+    how = ["--isolation", "chroot", *(["--layers"] if len(bases) == 1 else []), "--file", image.file]
     settings = pip_conf(work)
     how += ["--secret", f"id=pip.conf,src={settings}"]
     how += [word for path in paths_of(settings) for word in ("--volume", f"{path}:{path}:ro")]
     how += [word for argument in arguments for word in ("--build-arg", argument)]
     out.mkdir(parents=True, exist_ok=True)
-    buildah("bud", *how, "--tag", tag, ".")
+    buildah_bud(tag, *how, ".")
     made = out / f"{image.name}-{version}"
     print(tag)
     if image.root:
@@ -94,7 +95,7 @@ def debian_bases(work: Path) -> list[str]:
         tag, context = f"localhost/genai-pipeline/debian-{name.lower().replace('_', '-')}:1", work / name
         debian_root(context / "root", packages, work / "apt")
         (context / "Containerfile").write_text(_CONTAINERFILE)
-        buildah("bud", "--isolation", "chroot", "--quiet", "--tag", tag, str(context))
+        buildah_bud(tag, "--isolation", "chroot", "--quiet", str(context))
         shutil.rmtree(context)
         bases.append(f"{name}={tag}")
     return bases
@@ -165,6 +166,19 @@ def read_from_image(tag: str, path: str) -> str:
     return subprocess.run(
         [*alone, "sh", "-c", script, "sh", tag, path], check=True, stdout=subprocess.PIPE, text=True
     ).stdout
+
+
+def buildah_bud(tag: str, *words: str) -> None:
+    """Build an image, and remove the one that had its name, unless that has another name too."""
+    before = _id_of(tag)
+    buildah("bud", "--tag", tag, *words)
+    if before and before != _id_of(tag):
+        subprocess.run(["buildah", "rmi", before], capture_output=True, check=False)
+
+
+def _id_of(tag: str) -> str:
+    asked = ["buildah", "images", "--quiet", "--no-trunc", tag]
+    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def buildah(*words: str) -> None:
