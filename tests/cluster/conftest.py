@@ -106,7 +106,7 @@ def real(pytestconfig: pytest.Config) -> Cluster:
     if _GIVEN:
         return _given()
     if _REAL not in pytestconfig.stash:
-        pytest.skip(f"a real node needs root{''.join(f' and {p}' for p in node.missing_packages())}")
+        pytest.skip(f"a real node needs {node.lacking()}")
     return pytestconfig.stash[_REAL]
 
 

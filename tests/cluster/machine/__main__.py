@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.cluster.machine import node
-from tests.cluster.machine.build import built, compile_packages, on_path
+from tests.cluster.machine.build import built, compile_packages, on_path, tools
 from tests.cluster.machine.cluster import CannotStart, Form, RunningCluster, down, find, up
 
 FORMS: tuple[Form, ...] = ("simulated", "real")
@@ -59,8 +59,14 @@ def _build(args: argparse.Namespace) -> int:
 
 
 def _up(args: argparse.Namespace) -> int:
+    if not args.form and (lacking := node.lacking()):
+        _say(f"Nodes and pods will be simulated: a real node needs {lacking}")
     cluster = up(args.name, _form(args), _say)
-    _say(f"{cluster.name} runs. In this shell:\n  export KUBECONFIG={cluster.outside_kubeconfig}")
+    _say(
+        f"{cluster.name} runs. In this shell:\n"
+        f"  export KUBECONFIG={cluster.outside_kubeconfig}\n"
+        f"  export PATH={tools(built(cluster.form))}:$PATH"
+    )
     return 0
 
 

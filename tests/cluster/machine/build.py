@@ -1,8 +1,9 @@
 """Build the cluster's programs from the Go module proxy, once per version and machine.
 
 The results lie outside the checkout: `bin/` with the programs, `crds/` and `stages/` with files that the same Go
-modules carry. The folder's name is a digest of the sources, so that a change never mixes with what was built before.
-Each form of cluster builds only what it runs.
+modules carry. The folder's name is a digest of what it is made of, so that a change never mixes with what was built
+before. A program whose own sources and module stayed the same is taken over. Each form of cluster builds only what it
+runs.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -88,9 +90,14 @@ def compile_packages(say: Say = lambda _: None) -> None:
             stamp.touch()
 
 
+def tools(folder: Path) -> str:
+    """What comes first on the PATH of a cluster's shell: the built programs, then this environment's. kubectl, helm."""
+    return os.pathsep.join([str(folder / "bin"), str(Path(sys.executable).parent)])
+
+
 def on_path(folder: Path) -> str:
-    """A PATH on which the built programs come first, then this environment's: kubectl, helm."""
-    return os.pathsep.join([str(folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
+    """The whole of such a PATH."""
+    return os.pathsep.join([tools(folder), os.environ["PATH"]])
 
 
 def _build(form: Form, folder: Path, say: Say) -> None:
@@ -98,21 +105,43 @@ def _build(form: Form, folder: Path, say: Say) -> None:
     binaries.mkdir(parents=True, exist_ok=True)
     go = _go(say)
     for module, packages, flags in _PROGRAMS[form]:
-        names = [package.rpartition("/")[2] for package in packages]
-        if not all((binaries / name).exists() for name in names):
-            _build_programs(go, SOURCES / module, packages, flags, binaries, say)
+        kept = {package: _kept(module, package, flags) for package in packages}
+        if lacking := [package for package, program in kept.items() if not program.exists()]:
+            _build_programs(go, SOURCES / module, lacking, flags, say)
+        for package, program in kept.items():
+            if not (binaries / _name(package)).exists():  # of the other form, which may run
+                (binaries / _name(package)).hardlink_to(program)
     module, name, pattern = _RAY_CRDS
     _collect(_module_folder(go, module, name), pattern, folder / "crds")
     if form == "simulated":
         _collect_definitions(go, folder)
 
 
-def _build_programs(go: str, module: Path, packages: tuple[str, ...], flags: str, binaries: Path, say: Say) -> None:
-    names = ", ".join(package.rpartition("/")[2] for package in packages)
+def _kept(module: str, package: str, flags: str) -> Path:
+    """Where a program is kept, whether it was built or not: under a digest of its flags, its module and its sources."""
+    place = SOURCES / module
+    own = sorted((place / package).glob("*.go")) if package.startswith("./") else []
+    digest = hashlib.sha256(f"{package} {flags}".encode())
+    for file in [place / "go.mod", place / "go.sum", *own]:
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return _cache() / "programs" / f"{_name(package)}-{digest.hexdigest()[:16]}"
+
+
+def _name(package: str) -> str:
+    return package.rpartition("/")[2]
+
+
+def _build_programs(go: str, module: Path, packages: Sequence[str], flags: str, say: Say) -> None:
+    names = ", ".join(map(_name, packages))
     say(f"building {names}: minutes the first time, seconds while Go's cache has it")
     started, used = time.monotonic(), _processor_s()
-    command = [go, "build", "-trimpath", f"-ldflags=-s -w {flags}", "-o", f"{binaries}/", *packages]
-    subprocess.run(command, cwd=module, env=_environment(), check=True)
+    with tempfile.TemporaryDirectory(dir=_cache()) as aside:
+        command = [go, "build", "-trimpath", f"-ldflags=-s -w {flags}", "-o", f"{aside}/", *packages]
+        subprocess.run(command, cwd=module, env=_environment(), check=True)
+        for package in packages:
+            kept = _kept(str(module.relative_to(SOURCES)), package, flags)
+            kept.parent.mkdir(exist_ok=True)
+            (Path(aside) / _name(package)).replace(kept)
     took, used = time.monotonic() - started, _processor_s() - used
     say(f"built {names} in {took:.0f} s ({used / 60:.1f} minutes of processor time)")
 
@@ -179,10 +208,14 @@ def _environment() -> dict[str, str]:
 
 
 def _digest() -> str:
-    digest = hashlib.sha256()
-    for file in sorted([*SOURCES.rglob("*.go"), *SOURCES.rglob("go.*"), Path(__file__)]):
-        digest.update(file.name.encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()[:16]
+    """Of all that a folder is made of, and not of this file: to change a comment is no reason to build."""
+    kept = [_kept(*one).name for form in _PROGRAMS.values() for one in _each(form)]
+    collected = (_CRDS, _RAY_CRDS, PROMETHEUS_OPERATOR, _MONITOR_CRDS, KEDA, _KEDA_CRDS, _STAGES)
+    return hashlib.sha256(repr((kept, collected)).encode()).hexdigest()[:16]
+
+
+def _each(groups: Iterable[tuple[str, tuple[str, ...], str]]) -> Iterator[tuple[str, str, str]]:
+    return ((module, package, flags) for module, packages, flags in groups for package in packages)
 
 
 def _cache() -> Path:

@@ -6,31 +6,26 @@ import json
 import os
 import shutil
 import signal
-import sys
 import tempfile
-import threading
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import psutil
 
-from tests.cluster.machine import dns, images, node, objects, programs
+from tests.cluster.machine import dns, doors, images, node, objects, programs
 from tests.cluster.machine.build import Form, built, compile_packages
 from tests.cluster.machine.control_plane import Addresses, control_plane, write_credentials, write_kubeconfig
 from tests.cluster.machine.ray_operator import ray_definitions, ray_operator
 from tests.cluster.machine.simulation import simulation, simulation_objects
+from tests.cluster.machine.waiting import until
 
 Say = Callable[[str], None]
-T = TypeVar("T")
 
 ABILITIES: dict[Form, frozenset[str]] = {
     "simulated": frozenset({"karpenter", "kwok", "kuberay", "helm"}),
     "real": frozenset({"pods", "dns", "kuberay"}),
 }
-START_DEADLINE_S = 60
 _STATE = "cluster.json"
 
 
@@ -52,8 +47,6 @@ class RunningCluster:
     pid: int
     created: float
     inside: int
-    door_pid: int = 0
-    door_created: float = 0.0
 
     @property
     def kubeconfig(self) -> Path:
@@ -76,6 +69,10 @@ class RunningCluster:
     def answers(self) -> bool:
         """Can its API server be reached from here?"""
         return objects.answers(self.kubeconfig)
+
+    def door(self, name: str, host: str, port: int) -> int:
+        """A port of this machine's loopback address that leads to an address in the cluster's network."""
+        return port if self.form == "simulated" else doors.opened(self.folder, self.inside, name, host, port)
 
     def import_image(self, archive: Path) -> None:
         """Make a docker archive's image known to the node."""
@@ -111,7 +108,8 @@ def up(name: str, form: Form, say: Say = lambda _: None) -> RunningCluster:
         return running
     down(name, form)
     if form == "real":
-        _require_root()
+        if lacking := node.lacking():
+            raise CannotStart(f"A real node needs {lacking}")
         compile_packages(say)
     folder = folder_of(name, form)
     folder.mkdir(parents=True)
@@ -121,8 +119,8 @@ def up(name: str, form: Form, say: Say = lambda _: None) -> RunningCluster:
     try:
         _settle(cluster, artefacts)
     except Exception as error:
-        logs = folder.rename(folder.with_name(f"{folder.name}-failed-{os.getpid()}"))
         _end(cluster)
+        logs = folder.rename(folder.with_name(f"{folder.name}-failed-{os.getpid()}"))
         raise CannotStart(f"Cluster {name} did not come up: {error}. Its logs are in {logs}.") from error
     return cluster
 
@@ -142,7 +140,7 @@ def down(name: str, form: Form) -> None:
 
 
 def _end(cluster: RunningCluster) -> None:
-    programs.end(cluster.door_pid, cluster.door_created, signal.SIGTERM)
+    doors.close(cluster.folder)
     # Nothing of it has to be kept, and the first process of a process namespace takes all others with it.
     programs.end(cluster.pid, cluster.created, signal.SIGKILL)
 
@@ -157,9 +155,8 @@ def _start(name: str, form: Form, folder: Path, binaries: Path) -> RunningCluste
     cluster = RunningCluster(name, form, folder, pid, programs.born(pid), inside)
     _save(cluster)
     if form == "real":
-        door = _open_door(folder, inside, at, token)
-        cluster = replace(cluster, door_pid=door, door_created=programs.born(door))
-        _save(cluster)
+        port = cluster.door("api", at.host, at.api)
+        write_kubeconfig(folder / "outside.kubeconfig", f"https://127.0.0.1:{port}", token)
     return cluster
 
 
@@ -179,16 +176,6 @@ def _command(name: str, form: Form, folder: Path, binaries: Path, at: Addresses)
 
 def _save(cluster: RunningCluster) -> None:
     (cluster.folder / _STATE).write_text(json.dumps(asdict(cluster) | {"folder": str(cluster.folder)}))
-
-
-def _open_door(folder: Path, inside: int, at: Addresses, token: str) -> int:
-    """A loopback port on this machine for the API server; returns the process that holds it."""
-    announced = folder / "door.port"
-    command = [sys.executable, "-m", "tests.cluster.machine.door", str(inside), at.host, str(at.api), str(announced)]
-    pid = programs.start(command, folder / "door.log")
-    port = until(lambda: announced.exists() and announced.read_text(), "the way in from outside")
-    write_kubeconfig(folder / "outside.kubeconfig", f"https://127.0.0.1:{port}", token)
-    return pid
 
 
 def _only_child(pid: int) -> int:
@@ -222,21 +209,3 @@ def _imported(cluster: RunningCluster, archive: Path) -> bool:
     except Exception:  # containerd's socket is there before containerd answers
         return False
     return True
-
-
-def _require_root() -> None:
-    missing = node.missing_packages()
-    if os.geteuid():
-        raise CannotStart("A real node needs root. Use --form simulated.")
-    if missing:
-        raise CannotStart(f"A real node needs {', '.join(missing)}. Run: apt-get install -y {' '.join(missing)}")
-
-
-def until(condition: Callable[[], T], what: str, deadline_s: float = START_DEADLINE_S) -> T:
-    """The condition's first true value. Raises TimeoutError that names what did not come."""
-    end, pause = time.monotonic() + deadline_s, threading.Event()
-    while not (value := condition()):
-        if time.monotonic() > end:
-            raise TimeoutError(f"{what} was not there within {deadline_s:.0f} s")
-        pause.wait(0.1)
-    return value

@@ -21,6 +21,11 @@ def create_namespace(kubeconfig: Path, name: str) -> None:
         until(lambda: core.list_namespaced_service_account(name).items, "the default service account", 20)
 
 
+def namespace_exists(kubeconfig: Path, name: str) -> bool:
+    with api(kubeconfig) as connection:
+        return any(one.metadata.name == name for one in client.CoreV1Api(connection).list_namespace().items)
+
+
 def delete_namespace(kubeconfig: Path, name: str) -> None:
     """Ask for its removal; nobody waits for the pods to end."""
     with api(kubeconfig) as connection:

@@ -40,8 +40,16 @@ def missing_packages() -> list[str]:
     return sorted({package for program, package in PACKAGES.items() if not shutil.which(program)})
 
 
+def lacking() -> str:
+    """What keeps a real node from running here, with the command that mends it; an empty text if nothing does."""
+    missing = missing_packages()
+    needs = ["root"] if os.geteuid() else []
+    needs += [f"Debian's {', '.join(missing)}. Run: apt-get install -y {' '.join(missing)}"] if missing else []
+    return " and ".join(needs)
+
+
 def can_run() -> bool:
-    return os.geteuid() == 0 and not missing_packages()
+    return not lacking()
 
 
 def sandboxed(command: list[str]) -> tuple[list[str], dict[str, str]]:

@@ -28,6 +28,9 @@ serverurl = unix://{folder}/supervisor.sock
 
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+
+[include]
+files = {folder}/beside.conf
 """
 
 _PROGRAM = """
@@ -55,9 +58,25 @@ class Program:
 
 def supervisord_command(folder: Path, programs: Sequence[Program]) -> list[str]:
     """Write the configuration; returns the command that runs all programs."""
-    text = _HEADER.format(folder=folder)
-    for priority, program in enumerate(programs):
-        text += _PROGRAM.format(
+    config = folder / "supervisord.conf"
+    config.write_text(_HEADER.format(folder=folder) + _sections(folder, programs))
+    return [sys.executable, "-m", "supervisor.supervisord", "-c", str(config)]
+
+
+def run_beside(folder: Path, programs: Sequence[Program]) -> None:
+    """Have the cluster run these programs too, in its namespaces, until it ends; those that did not change run on.
+
+    Each call names all of them. Their environment may hold credentials.
+    """
+    config = folder / "beside.conf"
+    config.touch(mode=0o600)
+    config.write_text(_sections(folder, programs))
+    _control(folder, "update")
+
+
+def _sections(folder: Path, programs: Sequence[Program]) -> str:
+    return "".join(
+        _PROGRAM.format(
             name=program.name,
             # A per cent sign would be supervisord's own.
             command=" ".join(map(_quoted, program.command)).replace("%", "%%"),
@@ -65,9 +84,8 @@ def supervisord_command(folder: Path, programs: Sequence[Program]) -> list[str]:
             folder=folder,
             priority=priority,
         )
-    config = folder / "supervisord.conf"
-    config.write_text(text)
-    return [sys.executable, "-m", "supervisor.supervisord", "-c", str(config)]
+        for priority, program in enumerate(programs)
+    )
 
 
 def start(command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> int:
@@ -85,16 +103,12 @@ def start(command: Sequence[str], log: Path, environment: Mapping[str, str] | No
 
 
 def restart(folder: Path, name: str) -> None:
-    """Start one program of the cluster anew."""
-    command = [
-        sys.executable,
-        "-m",
-        "supervisor.supervisorctl",
-        "-c",
-        str(folder / "supervisord.conf"),
-        "restart",
-        name,
-    ]
+    """Start one program of the cluster again."""
+    _control(folder, "restart", name)
+
+
+def _control(folder: Path, *words: str) -> None:
+    command = [sys.executable, "-m", "supervisor.supervisorctl", "-c", str(folder / "supervisord.conf"), *words]
     subprocess.run(command, check=True, capture_output=True, timeout=30)
 
 
