@@ -103,13 +103,17 @@ test-all: ## all but the nightly ones
 cluster: $(STAMP) ## start that Kubernetes: for root with a real node, else with simulated ones
 	@$(BIN)/python -m tests.cluster.machine up
 
+.PHONY: cluster-demo
+cluster-demo: $(STAMP) ## the demo model live on that Kubernetes, with Dagster; says how to go on
+	@$(BIN)/python -m tests.cluster.demo
+
 .PHONY: cluster-build
 cluster-build: $(STAMP) ## only build what it needs: 20 minutes of processor time the first time
 	@$(BIN)/python -m tests.cluster.life.images
 	@$(BIN)/python -m tests.cluster.machine build
 
 .PHONY: cluster-down
-cluster-down: ## stop it, and remove every trace
+cluster-down: ## stop it and the demo on it, and remove every trace
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m tests.cluster.machine down; fi
 
 .PHONY: agent-image pipeline-image chat-image

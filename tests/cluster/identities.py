@@ -23,13 +23,14 @@ def kubectl(kubeconfig: Path, *words: str, given: Any = None, check: bool = True
     return result
 
 
-def kubeconfig_of(admin: Path, namespace: str, account: str, folder: Path) -> Path:
-    """A kubeconfig with a fresh token of the account and nothing of the administrator's."""
+def kubeconfig_of(admin: Path, namespace: str, account: str, folder: Path, hours: int = 1) -> Path:
+    """A kubeconfig with a fresh token of the account, for so many hours, and nothing of the administrator's."""
     config = yaml.safe_load(admin.read_text())
     context = next(c["context"] for c in config["contexts"] if c["name"] == config["current-context"])
     (cluster,) = [c for c in config["clusters"] if c["name"] == context["cluster"]]
-    token = kubectl(admin, "create", "token", account, "-n", namespace).stdout.strip()
+    token = kubectl(admin, "create", "token", account, "-n", namespace, f"--duration={hours}h").stdout.strip()
     written = folder / f"{account}.kubeconfig"
+    written.touch(mode=0o600)
     written.write_text(
         yaml.safe_dump(
             {
@@ -37,7 +38,9 @@ def kubeconfig_of(admin: Path, namespace: str, account: str, folder: Path) -> Pa
                 "kind": "Config",
                 "clusters": [cluster],
                 "users": [{"name": account, "user": {"token": token}}],
-                "contexts": [{"name": account, "context": {"cluster": cluster["name"], "user": account}}],
+                "contexts": [
+                    {"name": account, "context": {"cluster": cluster["name"], "user": account, "namespace": namespace}}
+                ],
                 "current-context": account,
             }
         )

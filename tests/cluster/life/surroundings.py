@@ -1,57 +1,48 @@
-"""An installation as an operator has it: S3, hub and weather beside the cluster, Dagster with its own account.
-
-Pods reach S3 under a name of their own, as they do behind a VPC: a Service without a selector that leads to it.
-"""
+"""An installation as an operator has it: S3, hub and weather beside the cluster, Dagster with its own account."""
 
 from __future__ import annotations
 
-import http.client
-import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.local.dagster_home import prepare_dagster_home
 from genai_pipeline.local.hub import hub_refs
-from genai_pipeline.local.s3_server import s3_command
 from genai_pipeline.resources.engines import Engines
 from genai_pipeline.resources.real_gateways import gateways_for
 from tests.cluster.identities import kubeconfig_of, kubectl
-from tests.cluster.life.image_cache import PROJECT
-from tests.cluster.life.images import REGISTRY, own_images
+from tests.cluster.life.images import own_images
 from tests.cluster.life.processes import Processes
+from tests.cluster.life.services import (
+    HUB_FOLDER,
+    REPOSITORY,
+    Ports,
+    answers,
+    apply_role,
+    code_server,
+    connects,
+    daemon,
+    of_this_shell,
+    s3_in_the_cluster,
+    services,
+    settings,
+    write_model,
+)
 from tests.cluster.machine.cluster import RunningCluster
 from tests.cluster.machine.namespaces import create_namespace, delete_namespace
 from tests.cluster.machine.node import NODE_ADDRESS
 from tests.cluster.machine.objects import apply
 
-HUB_FOLDER = PROJECT / "demo" / "hub"
-REPOSITORY = "genai-demo/weather-agent"
-KEY, SECRET = "life-of-a-model", "0123456789abcdef0123456789abcdef"
-
-
-@dataclass(frozen=True)
-class Ports:
-    """Where the services listen on the node, so that pods reach them; free ones, since the cluster may be shared."""
-
-    s3: int
-    hub: int
-    weather: int
-
-    @classmethod
-    def free(cls) -> Ports:
-        with ExitStack() as held:
-            sockets = [held.enter_context(socket.create_server((NODE_ADDRESS, 0))) for _ in range(3)]
-            return cls(*(one.getsockname()[1] for one in sockets))
+SECRET = "0123456789abcdef0123456789abcdef"
+KEYS = ("life-of-a-model", SECRET)
 
 
 @dataclass(frozen=True)
@@ -92,14 +83,14 @@ def installed(cluster: RunningCluster, folder: Path, namespace: str, model: dict
         cluster.import_image(archive)
     create_namespace(cluster.kubeconfig, namespace)
     ports = Ports.free()
-    apply(cluster.kubeconfig, _s3_in_the_cluster(namespace, ports.s3))
-    (folder / "models").mkdir()
+    apply(cluster.kubeconfig, s3_in_the_cluster(namespace, ports.s3))
     write_model(folder, model)
-    environment = _environment(folder, namespace, ports)
+    environment = of_this_shell() | settings(folder, namespace, ports, KEYS)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
-        environment["KUBECONFIG"] = str(_pipelines_kubeconfig(cluster, namespace, folder, environment))
+        apply_role(cluster.kubeconfig, folder, environment)
+        environment["KUBECONFIG"] = str(kubeconfig_of(cluster.kubeconfig, namespace, "genai-pipeline", folder))
         patch.setenv("KUBECONFIG", environment["KUBECONFIG"])
         processes = Processes(folder, environment)
         try:
@@ -109,10 +100,6 @@ def installed(cluster: RunningCluster, folder: Path, namespace: str, model: dict
             processes.end()
             delete_namespace(cluster.kubeconfig, namespace)
             kubectl(cluster.kubeconfig, "delete", "clusterrole,clusterrolebinding", f"genai-pipeline-{namespace}")
-
-
-def write_model(folder: Path, model: dict[str, Any]) -> None:
-    (folder / "models" / f"{model['name']}.yaml").write_text(yaml.safe_dump(model))
 
 
 def change_model(installation: Installation, model: dict[str, Any]) -> None:
@@ -126,90 +113,11 @@ def start_dagster(installation: Installation) -> None:
     """The code server, then the daemon whose sensor starts the runs."""
     home, code = installation.dagster_home, installation.folder / "code.sock"
     prepare_dagster_home(home, code, max_rollouts=2)
-    python = [sys.executable, "-m"]
-    serve = [*python, "dagster", "code-server", "start", "-s", str(code), "-m", "genai_pipeline.definitions"]
-    serve += ["-d", str(PROJECT), "--location-name", "genai_pipeline"]
-    installation.processes.start("code", serve, lambda: _connects(code))
-    daemon = [*python, "dagster._daemon", "run", "-w", str(home / "workspace.yaml")]
-    installation.processes.start("daemon", daemon, lambda: True)
-
-
-def _environment(folder: Path, namespace: str, ports: Ports) -> dict[str, str]:
-    """What docs/kubernetes.md has an operator set, and nothing of the shell's that could reach around it."""
-    passed_on = {k: os.environ[k] for k in ("PATH", "HOME", "TMPDIR", "LANG") if k in os.environ}
-    return passed_on | {
-        "GENAI_PROFILE": "kubernetes",
-        "GENAI_HOME": str(folder / "home"),
-        "GENAI_NAMESPACE": namespace,
-        "GENAI_BUCKET": "genai",
-        "GENAI_MODELS": str(folder / "models"),
-        "GENAI_IMAGE_REGISTRY": REGISTRY,
-        "GENAI_CLUSTER_ACCESS": "direct",
-        "GENAI_AGENT_REPLICAS": "1",  # two cores have to do for two engines as well
-        "GENAI_PODS_S3_ENDPOINT": f"http://s3.{namespace}.svc:{ports.s3}",
-        "AWS_ENDPOINT_URL": f"http://{NODE_ADDRESS}:{ports.s3}",
-        "AWS_ACCESS_KEY_ID": KEY,
-        "AWS_SECRET_ACCESS_KEY": SECRET,
-        "AWS_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "HF_ENDPOINT": f"http://{NODE_ADDRESS}:{ports.hub}",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "WEATHER_URL": f"http://{NODE_ADDRESS}:{ports.weather}",
-        "DAGSTER_HOME": str(folder / "dagster"),
-    }
-
-
-def _pipelines_kubeconfig(cluster: RunningCluster, namespace: str, folder: Path, environment: dict[str, str]) -> Path:
-    """The administrator's part, word for word: the Role that we ship, and a token of its account."""
-    render = [sys.executable, "-m", "genai_pipeline.cli", "render", "--rbac", "--out", str(folder / "rbac")]
-    subprocess.run(render, env=environment, check=True, capture_output=True, timeout=60)
-    kubectl(cluster.kubeconfig, "apply", "--server-side", "--field-manager=genai-pipeline", "-k", str(folder / "rbac"))
-    return kubeconfig_of(cluster.kubeconfig, namespace, "genai-pipeline", folder)
+    installation.processes.start("code", code_server(code), lambda: connects(code))
+    installation.processes.start("daemon", daemon(home), lambda: True)
 
 
 def _start_services(processes: Processes, folder: Path, ports: Ports) -> None:
-    s3 = s3_command(folder, ports.s3, KEY, SECRET, host=NODE_ADDRESS)
-    processes.start("s3", s3.argv, lambda: _answers(NODE_ADDRESS, ports.s3, "/healthz"), s3.env)
-    local = [sys.executable, "-m"]
-    hub = ["genai_pipeline.local.hub.hub_server", "--folder", str(HUB_FOLDER), "--state", str(folder / "hub")]
-    hub += ["--host", NODE_ADDRESS, "--port", str(ports.hub)]
-    processes.start("hub", [*local, *hub], lambda: _answers(NODE_ADDRESS, ports.hub, "/"))
-    weather = ["genai_pipeline.local.weather_server", "--host", NODE_ADDRESS, "--port", str(ports.weather)]
-    processes.start("weather", [*local, *weather], lambda: _answers(NODE_ADDRESS, ports.weather, "/healthz"))
-
-
-def _s3_in_the_cluster(namespace: str, port_number: int) -> list[dict[str, Any]]:
-    port = {"name": "s3", "port": port_number, "protocol": "TCP"}
-    labels = {"kubernetes.io/service-name": "s3"}
-    return [
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": "s3", "namespace": namespace},
-            "spec": {"ports": [port]},
-        },
-        {
-            "apiVersion": "discovery.k8s.io/v1",
-            "kind": "EndpointSlice",
-            "metadata": {"name": "s3-outside", "namespace": namespace, "labels": labels},
-            "addressType": "IPv4",
-            "ports": [port],
-            "endpoints": [{"addresses": [NODE_ADDRESS], "conditions": {"ready": True}}],
-        },
-    ]
-
-
-def _answers(host: str, port: int, path: str) -> bool:
-    connection = http.client.HTTPConnection(host, port, timeout=2)
-    with suppress(OSError, http.client.HTTPException):
-        connection.request("GET", path)
-        return connection.getresponse().status < 500
-    return False
-
-
-def _connects(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, suppress(OSError):
-        probe.settimeout(2)
-        probe.connect(str(path))
-        return True
-    return False
+    for one in services(folder, ports, KEYS):
+        ready = partial(answers, NODE_ADDRESS, one.port, one.path)
+        processes.start(one.name, one.command, ready, one.environment)

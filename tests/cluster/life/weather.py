@@ -9,7 +9,7 @@ import yaml
 from genai_pipeline.core.record import Record
 from genai_pipeline.local.hub import hub_refs
 from tests.cluster.life.image_cache import PROJECT
-from tests.cluster.life.surroundings import HUB_FOLDER, REPOSITORY
+from tests.cluster.life.services import HUB_FOLDER, REPOSITORY
 
 MODEL = "weather"
 
