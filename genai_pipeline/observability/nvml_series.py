@@ -54,8 +54,8 @@ class Figure:
 FIGURES = (
     Figure("DCGM_FI_DEV_GPU_UTIL", "Time with work (%).", lambda n, g: n.nvmlDeviceGetUtilizationRates(g).gpu),
     Figure("DCGM_FI_DEV_MEM_COPY_UTIL", "Memory's (%).", lambda n, g: n.nvmlDeviceGetUtilizationRates(g).memory),
-    Figure("DCGM_FI_DEV_FB_USED", "Memory in use (MiB).", lambda n, g: n.nvmlDeviceGetMemoryInfo(g).used / MIB),
-    Figure("DCGM_FI_DEV_FB_FREE", "Free memory (MiB).", lambda n, g: n.nvmlDeviceGetMemoryInfo(g).free / MIB),
+    Figure("DCGM_FI_DEV_FB_USED", "Memory in use (MiB).", lambda n, g: _memory(n, g).used / MIB),
+    Figure("DCGM_FI_DEV_FB_FREE", "Free memory (MiB).", lambda n, g: _memory(n, g).free / MIB),
     Figure("DCGM_FI_DEV_POWER_USAGE", "Power (W).", lambda n, g: n.nvmlDeviceGetPowerUsage(g) / 1000),
     Figure("DCGM_FI_DEV_GPU_TEMP", "In °C.", lambda n, g: n.nvmlDeviceGetTemperature(g, n.NVML_TEMPERATURE_GPU)),
     Figure("DCGM_FI_DEV_SM_CLOCK", "In MHz.", lambda n, g: n.nvmlDeviceGetClockInfo(g, n.NVML_CLOCK_SM)),
@@ -73,6 +73,11 @@ COUNTERS = (
     Figure("DCGM_FI_DEV_UNCORRECTABLE_REMAPPED_ROWS", "Rows.", lambda n, g: n.nvmlDeviceGetRemappedRows(g)[1]),
 )
 """Their names have no `_total`, so no client library may call them counters."""
+
+
+def _memory(nvml: Nvml, gpu: Any) -> Any:
+    """Return free and used bytes. As in DCGM, what the driver reserves (0.6 GiB of an H200) is not in use."""
+    return nvml.nvmlDeviceGetMemoryInfo(gpu, nvml.nvmlMemory_v2)
 
 
 def _sent_per_s(nvml: Nvml, gpu: Any, direction: int) -> float:

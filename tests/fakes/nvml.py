@@ -1,7 +1,6 @@
 """NVML without a GPU: the public functions of `pynvml` that the exporter of GPUs asks, with returns of the same shape.
 
-The figures are those of an H200 under 20 streams, as NVML gave them. What was not recorded is made up: the driver's
-answers of Xids, rows and replays.
+The figures are those of an H200 under 20 streams, as NVML gave them. Xids and replaced rows are made up.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any
 
 READS: Mapping[str, Any] = {
     "nvmlDeviceGetUtilizationRates": SimpleNamespace(gpu=100, memory=76),
-    "nvmlDeviceGetMemoryInfo": SimpleNamespace(total=150_754_820_096, used=139_801_395_200, free=10_953_424_896),
+    "nvmlDeviceGetMemoryInfo": {2: SimpleNamespace(used=139_801_395_200, free=10_309_450_752)},
     "nvmlDeviceGetPowerUsage": 576_000,
     "nvmlDeviceGetTotalEnergyConsumption": 123_456_789,
     "nvmlDeviceGetTemperature": {0: 51},
@@ -51,6 +50,7 @@ class FakeNvml:
     NVML_CLOCK_SM, NVML_CLOCK_MEM = 1, 2
     NVML_PCIE_UTIL_TX_BYTES, NVML_PCIE_UTIL_RX_BYTES = 0, 1
     NVML_MEMORY_ERROR_TYPE_UNCORRECTED, NVML_VOLATILE_ECC = 1, 0
+    nvmlMemory_v2 = 2  # noqa: N815
     nvmlEventTypeXidCriticalError = 8  # noqa: N815
 
     def __init__(

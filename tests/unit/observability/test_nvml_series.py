@@ -45,7 +45,7 @@ def test_figures_have_the_units_of_dcgm():
         "DCGM_FI_DEV_GPU_UTIL": 100,
         "DCGM_FI_DEV_MEM_COPY_UTIL": 76,
         "DCGM_FI_DEV_FB_USED": pytest.approx(130.2 * 1024, rel=1e-3),
-        "DCGM_FI_DEV_FB_FREE": pytest.approx(10.2 * 1024, rel=1e-3),
+        "DCGM_FI_DEV_FB_FREE": pytest.approx(9.6 * 1024, rel=1e-3),
         "DCGM_FI_DEV_POWER_USAGE": 576,
         "DCGM_FI_DEV_GPU_TEMP": 51,
         "DCGM_FI_DEV_SM_CLOCK": 1980,
