@@ -24,13 +24,15 @@ SOURCES = {
     "strands-agent": (
         "genai_pipeline/agent/Dockerfile",
         ["images/build_steps", "genai_pipeline/agent", "constraints.txt"],
+        ["agent"],
     ),
     "chat-ui": (
         "images/chat-ui/Containerfile",
         ["images/chat-ui", "genai_pipeline/local/chat_page.py", "genai_pipeline/local/chat_page.html"],
+        [],
     ),
 }
-"""Image -> how it is built, and what goes into it besides the requirements in pyproject.toml."""
+"""Image -> how it is built, what goes into it, and the extras of pyproject.toml whose requirements do."""
 
 _BASE = """\
 FROM scratch
@@ -48,7 +50,10 @@ def can_build() -> bool:
 def own_images() -> list[Path]:
     """Docker archives of our images; builds those that changed. Raises RuntimeError with the build's words."""
     python = f"{package_version()} {sys.version} {sys.base_prefix}"
-    return [kept(name, sources, python, partial(_build, name)) / "image.tar" for name, (_, sources) in SOURCES.items()]
+    return [
+        kept(name, sources, python, partial(_build, name), extras) / "image.tar"
+        for name, (_, sources, extras) in SOURCES.items()
+    ]
 
 
 def agent_image() -> Path:
@@ -59,7 +64,7 @@ def agent_image() -> Path:
     def build(work: Path, folder: Path) -> None:
         run_with_buildah(work, sys.executable, "images/build.py", "agent", "--archive", "--out", str(folder))
 
-    return kept("debian-strands-agent", sources, debian, build)
+    return kept("debian-strands-agent", sources, debian, build, SOURCES["strands-agent"][2])
 
 
 def image_name(name: str) -> str:
