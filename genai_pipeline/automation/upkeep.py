@@ -13,6 +13,7 @@ from genai_pipeline.checks.live_alerts import alert_checks
 from genai_pipeline.checks.live_capacity import capacity_checks
 from genai_pipeline.checks.live_drift import drift_checks
 from genai_pipeline.checks.live_evaluation import live_evaluation_checks
+from genai_pipeline.checks.live_node_pools import live_node_pools_check
 from genai_pipeline.checks.staged_bytes import staged_bytes_check
 from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.core.model_spec import ModelSpec
@@ -23,8 +24,20 @@ from genai_pipeline.resources.runs import runs_under_way, why_busy
 RUNNING = dg.DefaultScheduleStatus.RUNNING
 
 
-def upkeep_of(specs: Sequence[ModelSpec]) -> dg.Definitions:
+def upkeep_of(specs: Sequence[ModelSpec], has_node_pools: bool) -> dg.Definitions:
     """Return the checks of upkeep, with the jobs and schedules that ask them."""
+    of_pools = _upkeep_of_node_pools() if has_node_pools else dg.Definitions()
+    return dg.Definitions.merge(of_pools, _upkeep_of_models(specs))
+
+
+def _upkeep_of_node_pools() -> dg.Definitions:
+    check = live_node_pools_check()
+    job = _job_of_checks("live_node_pools", [check], "Look for misspelt requirements in the cluster's node pools.")
+    when = "Every night: are the requirements of the node pools in the cluster known, and do they restrict anything?"
+    return dg.Definitions(asset_checks=[check], jobs=[job], schedules=[_schedule(job, "27 3 * * *", when)])
+
+
+def _upkeep_of_models(specs: Sequence[ModelSpec]) -> dg.Definitions:
     if not specs:
         return dg.Definitions()
     staged, drift, capacity = [staged_bytes_check(spec) for spec in specs], drift_checks(specs), capacity_checks(specs)

@@ -10,27 +10,23 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from genai_pipeline.cli.access_doctor import ROLE_REMEDY, eks_findings, role_findings
 from genai_pipeline.cli.doctor import Finding, installed_version, model_findings, python_findings, source_findings
 from genai_pipeline.cli.observability_doctor import observability_findings
+from genai_pipeline.cli.pools_doctor import gpu_findings, pool_findings
 from genai_pipeline.core.errors import GenaiError, NotFound
 from genai_pipeline.core.model_file import read_models
-from genai_pipeline.core.model_spec import Gpu, ModelSpec
+from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.cluster.abc import Cluster
-from genai_pipeline.gateways.cluster.pods import Object
 from genai_pipeline.k8s.engine_autoscaler import refuse_unscalable, why_not_scaling
-from genai_pipeline.k8s.placement import gpu_in_words
 from genai_pipeline.k8s.render import MANAGED_BY, render_engine, render_platform
-from genai_pipeline.rollout.pools.instance_types import UNKNOWN
-from genai_pipeline.rollout.pools.node_fit import why_not_in
-from genai_pipeline.rollout.pools.node_offer import why_no_node
 from genai_pipeline.rollout.switch.workloads import HEAD_IS_ALONE, workload_of
 from genai_pipeline.staging.bucket_probe import lacks, require_conditional_writes, require_uploads
 
 LOOPBACK = ("127.", "localhost", "[::1]", "::1")
-ROLE_REMEDY = "An administrator applies `genai render --rbac`; see docs/kubernetes.md."
 
 
 def cluster_findings(profile: Profile, env: Mapping[str, str], models: Path, gateways: Gateways) -> list[Finding]:
@@ -39,10 +35,7 @@ def cluster_findings(profile: Profile, env: Mapping[str, str], models: Path, gat
     return [
         *python_findings(sys.version_info[:2], installed_version),
         *model_findings(models, files),
-        _cluster(profile, gateways),
-        *gpu_findings(files.specs, profile, gateways.cluster),
-        *ray_findings(files.specs, profile, gateways.cluster),
-        *keda_findings(files.specs, profile, gateways.cluster),
+        *_cluster(files.specs, profile, gateways.cluster),
         *_store(profile, gateways),
         *pods_store_findings(profile, env),
         *agent_key_findings(profile, env),
@@ -51,46 +44,26 @@ def cluster_findings(profile: Profile, env: Mapping[str, str], models: Path, gat
     ]
 
 
-def _cluster(profile: Profile, gateways: Gateways) -> Finding:
-    """A dry run of what every rollout applies first: connection, namespace and permissions in one."""
-    what = f"the cluster would take what a rollout applies to namespace {profile.namespace}"
-    return _tried(what, lambda: gateways.cluster.diff(render_platform(profile)), ROLE_REMEDY)
+def _cluster(specs: Sequence[ModelSpec], profile: Profile, cluster: Cluster) -> list[Finding]:
+    """Ask everything that is asked of the API server, or report once that it does not answer.
 
-
-def gpu_findings(specs: Sequence[ModelSpec], profile: Profile, cluster: Cluster) -> list[Finding]:
-    """Look for a node for each model with a GPU. On EKS a rollout does that, with its own pools."""
-    asking = [(spec, gpu) for spec in specs if (gpu := spec.serving.gpu) and not profile.has_eks_nodes]
-    if not asking:
-        return []
+    The first question after its answer is a dry run of what every rollout applies first.
+    """
     try:
-        nodes, pools = cluster.list("Node"), [p for p in cluster.list("NodePool") if p.get("status")]
+        cluster.knows("Namespace")
+        allowed = role_findings(profile, cluster)
     except GenaiError as error:
         return [Finding("fail", error.what, error.remedy)]
-    unused = [
-        Finding(
-            "warn",
-            f"{spec.name}: serving.gpu.instance-family is a word of EKS, and chooses no node in this profile",
-            "Choose nodes by their labels, in serving.gpu.selector, or leave it out.",
-        )
-        for spec, gpu in asking
-        if "instance_family" in gpu.model_fields_set and not gpu.selector
+    what = f"the cluster would take what every rollout applies to namespace {profile.namespace}"
+    return [
+        _tried(what, lambda: cluster.diff(render_platform(profile)), ROLE_REMEDY),
+        *allowed,
+        *eks_findings(profile, cluster),
+        *pool_findings(specs, profile, cluster),
+        *gpu_findings(specs, profile, cluster),
+        *ray_findings(specs, profile, cluster),
+        *keda_findings(specs, profile, cluster),
     ]
-    return [*unused, *(_node_finding(spec, gpu, profile, nodes, pools) for spec, gpu in asking)]
-
-
-def _node_finding(
-    spec: ModelSpec, gpu: Gpu, profile: Profile, nodes: Sequence[Object], pools: Sequence[Object]
-) -> Finding:
-    (deployment, *_) = render_engine(spec, Release.of(spec, "0" * 40), profile)
-    pod, asked = deployment["spec"]["template"]["spec"], gpu_in_words(gpu, profile)
-    why = why_no_node(pod, nodes)
-    if not why:
-        return Finding("ok", f"{spec.name}: there is a node for {asked}")
-    hosting = [pool["metadata"]["name"] for pool in pools if not why_not_in(pod, pool, UNKNOWN)]
-    if hosting:
-        return Finding("ok", f"{spec.name}: NodePool {', '.join(hosting)} may bring a node for {asked}")
-    remedy = "`kubectl describe nodes` shows their labels, taints and resources."
-    return Finding("fail", f"{spec.name}: there is no node for {asked}: {why}", remedy)
 
 
 def ray_findings(specs: Sequence[ModelSpec], profile: Profile, cluster: Cluster) -> list[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from genai_pipeline.cli.doctor import Finding
-from genai_pipeline.core.errors import GenaiError, UnknownKind
+from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.gateways import Gateways
@@ -24,6 +24,7 @@ WRONG_RELEASE = (
     f"The operator loads only monitors with the name of its chart's release in the label `release`; these have "
     f"{OPERATOR}. Install the chart under that name, or set its podMonitorSelectorNilUsesHelmValues to false."
 )
+NO_OPERATOR = "Install the Prometheus operator; see deploy/observability."
 WITHOUT_PODS = (
     "Set DCGM_EXPORTER_KUBERNETES=true, as in deploy/observability/dcgm-exporter.yaml. Without it no figure of a GPU "
     "leads to a release."
@@ -66,9 +67,9 @@ def _monitors(profile: Profile, cluster: Cluster) -> list[Finding]:
     for wanted in render_monitoring(profile):
         kind, name = wanted["kind"], wanted["metadata"]["name"]
         try:
+            if not cluster.knows(kind):
+                return [Finding("fail", f"the cluster does not know {kind}, so nothing is scraped by it", NO_OPERATOR)]
             there = cluster.get(kind, name)
-        except UnknownKind as error:
-            return [Finding("fail", error.what, "Install the Prometheus operator; see deploy/observability.")]
         except GenaiError as error:
             return [Finding("warn", error.what, error.remedy)]
         labels = there["metadata"].get("labels") or {} if there else {}

@@ -104,7 +104,7 @@ def graphs_of(files: ModelFiles, tick_s: int, has_node_pools: bool) -> dg.Defini
         tick_s: seconds between two looks of a version sensor.
         has_node_pools: whether the profile brings node pools. Elsewhere no check asks about them.
     """
-    upkeep = upkeep_of(files.specs)
+    upkeep = upkeep_of(files.specs, has_node_pools)
     kept_out = dg.AssetSelection.checks(*(upkeep.asset_checks or ()))
     jobs = [make(spec, kept_out) for make in (rollout_job, promote_job) for spec in files.specs]
     of_models = [asset.for_model(spec, releases_of(spec)) for spec in files.specs for asset in _assets_of(spec)]

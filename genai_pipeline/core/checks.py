@@ -91,6 +91,10 @@ PLATFORM_CHECKS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 
 UPKEEP_CHECKS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
+        "node_pools": {
+            "live_requirements_known": "Is each requirement of the NodePools in the cluster known, and are their "
+            "instance types restricted?",
+        },
         "staged_model": {
             "bytes_unchanged": "Do the staged bytes of the live and last good releases match their manifests?",
         },
@@ -110,7 +114,7 @@ UPKEEP_CHECKS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         },
     }
 )
-"""Schedules and sensors ask these about live releases, long after a rollout. No release waits for them."""
+"""Schedules and sensors ask these long after a rollout, of what is live. No release waits for them."""
 
 GENERATION = 4
 ADDED_LATER: Mapping[str, int] = MappingProxyType(

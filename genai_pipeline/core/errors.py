@@ -20,6 +20,7 @@ GenaiError
 │   ├── UnsafeFormat
 │   ├── UnsafePath
 │   ├── UnknownKind       the cluster lacks the operator that brings a kind
+│   ├── FieldConflict     another field manager owns a field that is to be applied
 │   ├── ReleaseRefused    the interlock of m/live
 │   ├── WrongSetting      an environment variable has a value that is not allowed
 │   └── Superseded        a newer release took this one's place
@@ -133,6 +134,10 @@ class UnsafePath(Refused):
 
 class UnknownKind(Refused):
     """The cluster does not know a kind, because its operator or CRD is not installed."""
+
+
+class FieldConflict(Refused):
+    """Another field manager owns a field that is to be applied with another value."""
 
 
 class ReleaseRefused(Refused):

@@ -348,6 +348,7 @@ USES: dict[tuple[str, str], Operation] = {
     ("horizontalpodautoscalers", "delete"): lambda w: w.cluster.delete(
         "HorizontalPodAutoscaler", RELEASE.agent_object_name
     ),
+    ("podmonitors", "get"): compare("PodMonitor"),
     ("podmonitors", "create"): apply("PodMonitor", anew=True),
     ("podmonitors", "patch"): apply("PodMonitor"),
     ("namespaces", "get"): compare("Namespace"),

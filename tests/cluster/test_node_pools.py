@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 
 import pytest
 
+from genai_pipeline.cli.doctor import failures
+from genai_pipeline.cli.pools_doctor import pool_findings
+from genai_pipeline.core.errors import FieldConflict, NotReady
 from genai_pipeline.core.model_spec import Gpu
+from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Outcome
 from genai_pipeline.gateways.cluster.kubernetes import KubernetesCluster
-from genai_pipeline.k8s.render import render_node_pools, render_rbac
+from genai_pipeline.k8s.render import render_engine, render_node_pools, render_rbac
 from genai_pipeline.rollout.pools.node_probe import PROBE_LABEL, NodeProbe, probe_pod
 from genai_pipeline.rollout.pools.pool_proof import PoolProof
-from genai_pipeline.rollout.pools.pool_requirements import pool_problems
+from genai_pipeline.rollout.pools.pool_requirements import judge_live_requirements, pool_problems
 from tests.cluster.gpu_pools import NEEDS, apply_empty_pools, model, nodes_of, pool, profile_of, start_engine, until
-from tests.cluster.identities import kubeconfig_of
+from tests.cluster.identities import kubeconfig_of, kubectl
 
 pytestmark = [NEEDS, pytest.mark.usefixtures("pools")]
 
@@ -173,6 +178,50 @@ def test_karpenter_is_content_with_a_misspelt_label_and_we_are_not(cluster, own_
     assert verdict.outcome is Outcome.FAILED
     (problem,) = pool_problems(misspelt)
     assert "Did you mean `eks.amazonaws.com/instance-family`?" in str(problem)
+
+
+def test_a_requirement_that_someone_misspelt_in_the_cluster_is_named_and_taken_back(cluster, simulated):
+    profile, live = profile_of(cluster.namespace), cluster.get("NodePool", "gpu")
+    live["spec"]["template"]["spec"]["requirements"][0]["key"] = "eks.amazonaws.com/instance-familly"
+    kubectl(simulated.kubeconfig, "replace", "-f", "-", given=[live])
+    until(lambda: is_ready(cluster, "gpu"), "Karpenter content with it")
+
+    conflict, wrong = failures(pool_findings([model()], profile, cluster))
+    with pytest.raises(FieldConflict, match=r"kubectl-replace.*instance-familly") as refused:
+        PoolProof(cluster, profile).prove([model()])
+
+    assert "kubectl-replace" in conflict.what
+    assert (wrong.what.startswith("in the cluster: NodePool gpu"), wrong.remedy) == (
+        True, "Did you mean `eks.amazonaws.com/instance-family`?"
+    )  # fmt: skip
+    assert not judge_live_requirements(cluster.list("NodePool")).passed
+    (command,) = re.findall("`kubectl ([^`]+)`", refused.value.remedy)
+    kubectl(simulated.kubeconfig, *command.split(), "-f", "-", given=[pool(cluster)])
+    assert failures(pool_findings([model()], profile, cluster)) == []
+    assert judge_live_requirements(cluster.list("NodePool")).passed
+
+
+def test_the_wait_for_a_label_that_no_pool_offers_ends_early_also_beside_a_node_and_a_pool_that_is_never_ready(
+    cluster, own_pool
+):
+    start_engine(cluster, model(), "c")
+    classless = pool_of(cluster, "classless", "p4d")
+    classless["spec"]["template"]["spec"]["nodeClassRef"]["name"] = "no-such-class"
+    cluster.apply([classless])
+    release = Release.of(model(), "d" * 40)
+    engine = render_engine(model(), release, profile_of(cluster.namespace))[0]
+    engine["spec"]["template"]["spec"]["nodeSelector"] = {"eks.amazonaws.com/instance-familly": "g6e"}
+    try:
+        cluster.apply([engine])
+        with pytest.raises(NotReady) as ended:
+            cluster.wait_ready(release.object_name, 120)
+    finally:
+        cluster.delete("NodePool", "classless")
+
+    first, *rest = str(ended.value).splitlines()
+    assert "not within" not in first
+    assert "Did you mean eks.amazonaws.com/instance-family?" in rest[0]
+    assert "?." not in str(ended.value)
 
 
 def test_what_can_never_be_met_is_not_applied(cluster, monkeypatch):

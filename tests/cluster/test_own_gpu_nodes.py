@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 from kubernetes import client
 
-from genai_pipeline.cli.cluster_doctor import gpu_findings
+from genai_pipeline.cli.pools_doctor import gpu_findings
 from genai_pipeline.core.errors import NotReady
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Outcome

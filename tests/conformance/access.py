@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from genai_pipeline.core.errors import AccessDenied, NotFound, Refused
-from genai_pipeline.gateways.cluster.abc import Cluster
+from genai_pipeline.gateways.cluster.abc import Cluster, Permission
 from tests.conformance.world import World, config_map
 
 READ_ONLY = {"apiGroups": [""], "resources": ["configmaps", "services", "pods"], "verbs": ["get", "list", "watch"]}
@@ -38,6 +38,18 @@ def test_what_an_identity_may_not_do_is_refused_with_verb_resource_and_namespace
     assert weak.list("ConfigMap") is not None  # and what it may do it can
 
 
+def test_what_an_identity_may_do_can_be_asked(world: World) -> None:
+    weak = world.with_identity(READ_ONLY)
+
+    def may(verb: str, resource: str, group: str = "", namespace: str = world.cluster.namespace) -> bool:
+        return weak.may(Permission(verb, group, resource, namespace))
+
+    assert may("list", "pods")
+    assert not may("get", "pods/log")
+    assert not may("list", "pods", namespace="")
+    assert not may("list", "deployments", "apps")
+
+
 def test_credentials_that_the_cluster_does_not_know_are_denied(world: World) -> None:
     with pytest.raises(AccessDenied, match="credentials"):
         world.with_bad_credentials().list("Pod")
@@ -49,6 +61,8 @@ def test_a_kind_that_is_not_installed_is_absent_and_cannot_be_applied(world: Wor
     monitor = {"apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor", "metadata": {"name": "r"}, "spec": {}}
 
     assert world.cluster.get(missing, "r") is None
+    assert not world.cluster.knows(missing)
+    assert world.cluster.knows("Deployment")
     with pytest.raises(Refused, match="Install"):
         world.cluster.apply([monitor if missing == "PodMonitor" else ray])
 

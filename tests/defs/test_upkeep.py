@@ -3,12 +3,16 @@
 import dagster as dg
 import pytest
 
+from genai_pipeline.core.errors import ClusterUnavailable
 from genai_pipeline.core.manifest import staged_prefix
 from genai_pipeline.core.model_file import ModelFiles
+from genai_pipeline.k8s.render import render_node_pools
 from genai_pipeline.resources.configured import ProfileResource, pipeline_resources
 from genai_pipeline.staging.stager import Stager
 from tests.defs.beginnings import begin_with
+from tests.defs.desk import Desk
 from tests.fakes.graph import graph_on
+from tests.fakes.world import EKS, World
 
 RUNNING = dg.DefaultScheduleStatus.RUNNING
 CHECK = dg.AssetCheckKey(dg.AssetKey(["tiny", "staged_model"]), "bytes_unchanged")
@@ -49,6 +53,32 @@ def test_a_code_location_without_a_model_has_nothing_to_verify():
 def test_a_rollout_does_not_ask_the_nightly_check(desk):
     desk.world.hub.publish("v1")
     assert CHECK not in {e.asset_check_key for e in desk.roll_out().get_asset_check_evaluations()}
+
+
+@pytest.mark.parametrize("label", ["instance-family", "instance-familly"])
+def test_on_eks_the_node_pools_of_the_cluster_are_looked_at_every_night(label):
+    desk = Desk(World(), profile=EKS)
+    (pool,) = [o for o in render_node_pools(EKS, []) if o["metadata"]["name"] == "gpu"]
+    pool["spec"]["template"]["spec"]["requirements"][0]["key"] = f"eks.amazonaws.com/{label}"
+    desk.world.cluster.apply([pool])
+
+    (found,) = run(desk, "live_node_pools").get_asset_check_evaluations()
+
+    assert found.asset_check_key == dg.AssetCheckKey(dg.AssetKey(["platform", "node_pools"]), "live_requirements_known")
+    assert found.passed == (label == "instance-family")
+    assert {s.name: s.cron_schedule for s in desk.defs.schedules}["live_node_pools"] == "27 3 * * *"
+
+
+def test_node_pools_that_cannot_be_read_are_inconclusive(monkeypatch):
+    desk = Desk(World(), profile=EKS)
+
+    def silent(*_):
+        raise ClusterUnavailable("The cluster's API did not answer.")
+
+    monkeypatch.setattr(desk.world.cluster, "list", silent)
+    (found,) = run(desk, "live_node_pools").get_asset_check_evaluations()
+
+    assert (found.passed, found.metadata["outcome"].value) == (False, "inconclusive")
 
 
 def test_what_is_live_and_last_good_is_read_and_nothing_is_materialized(desk):

@@ -29,7 +29,7 @@ from genai_pipeline.core.task import Task
 from genai_pipeline.core.verdict import Verdict, inconclusive, judge
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.agent.abc import AgentAnswer, AgentEndpoint
-from genai_pipeline.gateways.cluster.abc import Applied, Cluster, ClusterEvent, Difference, Headroom, Waited
+from genai_pipeline.gateways.cluster.abc import Applied, Cluster, ClusterEvent, Difference, Headroom, Permission, Waited
 from genai_pipeline.gateways.cluster.differences import differences
 from genai_pipeline.gateways.cluster.pods import is_of_ray_service, pod_groups
 from genai_pipeline.gateways.hub.abc import Hub
@@ -123,6 +123,8 @@ class FakeCluster(Cluster):
         self.objects: dict[tuple[str, str], dict[str, Any]] = {}
         self.not_ready: dict[str, str] = {}
         self.unknown_kinds: set[str] = set()
+        self.forbidden: set[str] = set()
+        """Permissions that this identity lacks, as `get pods/log`."""
         self.free_memory_gib = 64.0
         self.log: list[str] = []
 
@@ -133,6 +135,12 @@ class FakeCluster(Cluster):
         wanted = (labels or {}).items()
         found = [o for (k, _), o in sorted(self.objects.items()) if k == kind]
         return [o for o in found if wanted <= o["metadata"].get("labels", {}).items()]
+
+    def knows(self, kind: str) -> bool:
+        return kind not in self.unknown_kinds
+
+    def may(self, permission: Permission) -> bool:
+        return str(permission) not in self.forbidden
 
     def diff(self, objects: Sequence[Mapping[str, Any]], take_back: bool = False) -> list[Difference]:
         self._refuse_unknown(objects)

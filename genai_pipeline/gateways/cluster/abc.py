@@ -95,6 +95,26 @@ class Headroom:
     nodes: Sequence[FreeNode] = ()
 
 
+@dataclass(frozen=True)
+class Permission:
+    """A verb on a resource, in the words of a Role: `get` on `pods/log` of group "".
+
+    Args:
+        namespace: empty for all namespaces, and for what has none.
+        name: of the one object, or empty for any.
+    """
+
+    verb: str
+    group: str
+    resource: str
+    namespace: str = ""
+    name: str = ""
+
+    def __str__(self) -> str:
+        kind = f"{self.resource}.{self.group}" if self.group else self.resource
+        return f"{self.verb} {kind}{f' {self.name}' if self.name else ''}"
+
+
 class Cluster(ABC):
     """The verbs of kubectl. Every method raises ClusterUnavailable when the API does not answer.
 
@@ -111,6 +131,14 @@ class Cluster(ABC):
     @abstractmethod
     def list(self, kind: str, labels: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
         """Return the objects of a kind whose labels include `labels`, ordered by name."""
+
+    @abstractmethod
+    def knows(self, kind: str) -> bool:
+        """Return whether the API has this kind: some need an operator or a CRD."""
+
+    @abstractmethod
+    def may(self, permission: Permission) -> bool:
+        """Return whether the identity of this process has a permission."""
 
     @abstractmethod
     def diff(self, objects: Sequence[Manifest], take_back: bool = False) -> list[Difference]:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from genai_pipeline.core.did_you_mean import suggestion
 from genai_pipeline.core.errors import Refused
 
-Verb = Literal["get", "list", "watch", "patch", "delete"]
+Verb = Literal["get", "list", "watch", "create", "patch", "delete"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class ApiRequest:
 
     @property
     def method(self) -> str:
-        return {"patch": "PATCH", "delete": "DELETE"}.get(self.verb, "GET")
+        return {"create": "POST", "patch": "PATCH", "delete": "DELETE"}.get(self.verb, "GET")
 
     def __str__(self) -> str:
         where = f" in namespace {self.namespace}" if self.namespace else ""
@@ -57,11 +57,15 @@ class Kind:
         """Return the resource as a Role names it: `deployments.apps`."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
+    @property
+    def root(self) -> str:
+        """Return the path of the API that has the kind. It lists its kinds there."""
+        return f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+
     def path(self, namespace: str, name: str = "") -> str:
         """Return the path of an object, or of the list. An empty namespace means all of them."""
-        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
         scope = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
-        return f"{root}{scope}/{self.plural}" + (f"/{name}" if name else "")
+        return f"{self.root}{scope}/{self.plural}" + (f"/{name}" if name else "")
 
     def request(self, verb: Verb, namespace: str, name: str = "") -> ApiRequest:
         where = namespace if self.namespaced else ""
@@ -93,6 +97,7 @@ KINDS: Mapping[str, Kind] = {
     "Role": Kind("rbac.authorization.k8s.io", "v1", "roles"),
     "RoleBinding": Kind("rbac.authorization.k8s.io", "v1", "rolebindings"),
     "PriorityClass": Kind("scheduling.k8s.io", "v1", "priorityclasses", namespaced=False),
+    "SelfSubjectAccessReview": Kind("authorization.k8s.io", "v1", "selfsubjectaccessreviews", namespaced=False),
     "StorageClass": Kind("storage.k8s.io", "v1", "storageclasses", namespaced=False),
     "CustomResourceDefinition": Kind("apiextensions.k8s.io", "v1", "customresourcedefinitions", namespaced=False),
     "NodeClaim": Kind("karpenter.sh", "v1", "nodeclaims", namespaced=False),

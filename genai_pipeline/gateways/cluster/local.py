@@ -17,12 +17,14 @@ from genai_pipeline.gateways.cluster.abc import (
     Difference,
     Headroom,
     Manifest,
+    Permission,
     Waited,
     as_json,
 )
 from genai_pipeline.gateways.cluster.diagnosis.evidence import Evidence
 from genai_pipeline.gateways.cluster.diagnosis.readiness import not_ready
 from genai_pipeline.gateways.cluster.diagnosis.waited_kinds import WAITED
+from genai_pipeline.gateways.cluster.kinds import kind_called
 from genai_pipeline.gateways.cluster.pods import is_ready
 
 GUARD = {"X-Genai-Cluster": "1"}
@@ -49,6 +51,12 @@ class LocalCluster(Cluster):
 
     def list(self, kind: str, labels: Mapping[str, str] | None = None) -> builtins.list[dict[str, Any]]:
         return self._listed(kind, labels)[0]
+
+    def knows(self, kind: str) -> bool:
+        return bool(kind_called(kind))  # it keeps every kind that the pipeline uses
+
+    def may(self, permission: Permission) -> bool:
+        return True  # it has one identity
 
     def diff(self, objects: Sequence[Manifest], take_back: bool = False) -> builtins.list[Difference]:
         return [

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from genai_pipeline.core.errors import UnknownKind
+from genai_pipeline.core.errors import FieldConflict, UnknownKind
 from genai_pipeline.core.model_spec import Gpu, ModelSpec
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
@@ -28,7 +28,7 @@ from genai_pipeline.k8s.render import render_node_pools, render_platform, render
 from genai_pipeline.rollout.pools.instance_types import packaged
 from genai_pipeline.rollout.pools.node_fit import offers_gpus
 from genai_pipeline.rollout.pools.node_probe import NodeProbe, probe_pod
-from genai_pipeline.rollout.pools.pool_requirements import judge_requirements
+from genai_pipeline.rollout.pools.pool_requirements import judge_requirements, live_problems
 from genai_pipeline.rollout.pools.pool_room import pool_rooms
 from genai_pipeline.rollout.pools.pool_verdicts import is_undecided, judge_accepted, judge_gpu_fence, judge_selectors
 
@@ -95,9 +95,16 @@ class PoolProof:
         except UnknownKind:
             why = "This cluster does not know NodePools (no Karpenter): they are judged and not applied."
             return passed("accepted", why), []
+        except FieldConflict as error:
+            raise self._with_what_is_wrong(error) from error
         live = self._answered([o["metadata"]["name"] for o in objects], applied)
         changed = any(a.action != "unchanged" for a in applied)  # the apply's dry run has compared the others
         return judge_accepted(applied, self._cluster.diff(objects) if changed else [], live), live
+
+    def _with_what_is_wrong(self, error: FieldConflict) -> FieldConflict:
+        """Return the error with the mistakes of the pools in the cluster: another manager's value may be one."""
+        found = " ".join(map(str, live_problems(self._cluster.list("NodePool"))))
+        return FieldConflict(f"{error.what} In the cluster: {found}", error.remedy) if found else error
 
     def _answered(self, names: Sequence[str], applied: Sequence[Applied]) -> Sequence[Object]:
         """Return the pools once Karpenter has looked at them, or an empty list where it does not run."""

@@ -13,10 +13,15 @@ from dataclasses import dataclass
 from genai_pipeline.core.did_you_mean import closest, suggestion
 from genai_pipeline.core.verdict import Verdict, judge
 from genai_pipeline.gateways.cluster.pods import Object, pod_groups
+from genai_pipeline.k8s.templating import MANAGED_BY
 from genai_pipeline.rollout.pools.instance_types import packaged
 from genai_pipeline.rollout.pools.node_fit import OPERATORS, Requirement, pod_terms, some_instance_passes
 from genai_pipeline.rollout.pools.node_labels import (
+    ARCHITECTURE,
+    CATEGORY,
     EKS,
+    FAMILY,
+    INSTANCE_LABELS,
     NODE_LABELS,
     NOT_IN_AUTO_MODE,
     NUMBERS,
@@ -27,6 +32,9 @@ from genai_pipeline.rollout.pools.node_labels import (
     values_of,
 )
 
+LIVE = "live_requirements_known"
+SIZED_BY = (INSTANCE_LABELS | NUMBERS) - {ARCHITECTURE}
+"""Labels that choose among the instance types."""
 SIMILAR = 0.84
 """From this similarity to a known label on, an unknown label counts as misspelt."""
 
@@ -53,16 +61,34 @@ def judge_requirements(pools: Sequence[Object], workloads: Sequence[Object]) -> 
     return judge("requirements_known", not found, summary, problems=rows)
 
 
+def live_problems(pools: Sequence[Object]) -> list[RequirementProblem]:
+    """Return what is wrong with the NodePools in a cluster of EKS: those of Auto Mode's class, and ours."""
+    judged = [
+        p for p in pools if _is_auto_modes(p) or MANAGED_BY.items() <= (p["metadata"].get("labels") or {}).items()
+    ]
+    return [problem for pool in judged for problem in pool_problems(pool)]
+
+
+def judge_live_requirements(pools: Sequence[Object]) -> Verdict:
+    """Return the verdict live_requirements_known. Karpenter ignores a misspelt label, and buys without it."""
+    found = live_problems(pools)
+    names = ", ".join(p["metadata"]["name"] for p in pools) or "none"
+    summary = " · ".join(map(str, found)) if found else f"Each requirement of the NodePools is known ({names})."
+    rows = [{"where": p.where, "label": p.label, "problem": p.what, "remedy": p.remedy} for p in found]
+    return judge(LIVE, not found, summary, problems=rows)
+
+
 def pool_problems(pool: Object) -> list[RequirementProblem]:
     """Return what is wrong with a NodePool's class, labels, operators and values."""
     where, spec = f"NodePool {pool['metadata']['name']}", pool["spec"]["template"]["spec"]
     own = pool["spec"]["template"].get("metadata", {}).get("labels", {})
     required = [Requirement.of(r) for r in spec.get("requirements", [])]
     labelled = [Requirement(key, "In", (str(value),)) for key, value in own.items() if key.startswith(RESERVED_DOMAINS)]
-    return [
+    found = [
         *_class_problems(where, spec.get("nodeClassRef", {})),
         *_problems(where, [*required, *labelled], POOL_LABELS),
     ]
+    return found or list(_open_problems(where, required))
 
 
 def pod_problems(workload: Object) -> list[RequirementProblem]:
@@ -80,6 +106,17 @@ def _class_problems(where: str, ref: Object) -> Iterator[RequirementProblem]:
     if found != "NodeClass.eks.amazonaws.com":
         what = f"nodeClassRef is {found}, which Auto Mode ignores."
         yield RequirementProblem(where, "nodeClassRef", what, "Use kind NodeClass of group eks.amazonaws.com.")
+
+
+def _open_problems(where: str, required: Sequence[Requirement]) -> Iterator[RequirementProblem]:
+    """Yield a problem for a pool that may bring any instance type, those with GPUs too."""
+    if not any(r.key in SIZED_BY and r.operator not in ("NotIn", "DoesNotExist") for r in required):
+        what = "no requirement restricts the instance types, so that a node may be of any."
+        yield RequirementProblem(where, "requirements", what, f"Require {FAMILY} or {CATEGORY}.")
+
+
+def _is_auto_modes(pool: Object) -> bool:
+    return (pool["spec"]["template"]["spec"].get("nodeClassRef") or {}).get("group") == EKS.rstrip("/")
 
 
 def _problems(where: str, requirements: Sequence[Requirement], labels: frozenset[str]) -> list[RequirementProblem]:

@@ -23,6 +23,7 @@ README = Path(__file__).parents[3] / "genai_pipeline" / "local" / "cluster" / "R
 
 NOT_ON_LOCAL: Mapping[str, str] = {
     "test_what_an_identity_may_not_do_is_refused_with_verb_resource_and_namespace": "no identities",
+    "test_what_an_identity_may_do_can_be_asked": "no identities",
     "test_credentials_that_the_cluster_does_not_know_are_denied": "no identities",
     "test_a_kind_that_is_not_installed_is_absent_and_cannot_be_applied": "every kind is kept",
     "test_a_kind_that_the_pipeline_does_not_speak_is_refused": "every kind is kept",

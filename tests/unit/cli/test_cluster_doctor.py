@@ -5,12 +5,12 @@ import pytest
 from genai_pipeline.cli.cluster_doctor import (
     agent_key_findings,
     cluster_findings,
-    gpu_findings,
     keda_findings,
     pods_store_findings,
     ray_findings,
 )
 from genai_pipeline.cli.doctor import failures
+from genai_pipeline.cli.pools_doctor import gpu_findings
 from genai_pipeline.core.errors import (
     AccessDenied,
     ClusterUnavailable,
@@ -22,7 +22,7 @@ from genai_pipeline.core.errors import (
 from genai_pipeline.core.release import Release
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.store.abc import Abilities
-from genai_pipeline.k8s.render import render_engine
+from genai_pipeline.k8s.render import render_engine, render_node_pools
 from tests.fakes.model_texts import model_with_tools, with_tools
 from tests.fakes.store import MemoryStore
 from tests.fakes.world import EKS, PROFILE, FakeCluster, FakeHub
@@ -80,6 +80,60 @@ def test_a_cluster_that_refuses_is_said_with_what_to_do(examine, error, what, re
 
     assert what in found.what
     assert remedy in found.remedy
+
+
+def test_a_cluster_that_does_not_answer_is_asked_once(examine):
+    class Silent(FakeCluster):
+        asked = 0
+
+        def knows(self, kind):
+            self.asked += 1
+            raise ClusterUnavailable("The cluster's API did not answer.", "Check that it runs.")
+
+        def list(self, kind, labels=None):
+            return self.knows(kind)
+
+        diff = may = list
+
+    silent = Silent()
+
+    assert [f.what for f in failures(examine(cluster=silent))] == ["The cluster's API did not answer."]
+    assert silent.asked == 1
+
+
+def test_each_verb_of_the_role_that_is_missing_is_named(examine):
+    cluster = FakeCluster()
+    cluster.forbidden = {"get pods/log", "patch secrets store-access", "list nodes"}
+
+    (found,) = failures(examine(cluster=cluster))
+
+    assert all(each in found.what for each in cluster.forbidden)
+    assert "genai render --rbac" in found.remedy
+
+
+@pytest.mark.parametrize("kind", ["NodePool", "NodeClass"])
+def test_eks_without_auto_mode_is_named_and_elsewhere_its_kinds_are_not_missed(examine, kind):
+    cluster = FakeCluster()
+    cluster.unknown_kinds = {kind}
+
+    (found,) = failures(examine(cluster=cluster, profile=replace(KUBERNETES, name="eks")))
+
+    assert f"does not know {kind}" in found.what
+    assert "Auto Mode" in found.remedy
+    assert failures(examine(cluster=cluster)) == []
+
+
+def test_a_misspelt_requirement_of_a_pool_in_the_cluster_is_named(examine):
+    cluster, eks = FakeCluster(), replace(KUBERNETES, name="eks")
+    cluster.apply(render_node_pools(eks, []))
+    assert failures(examine(cluster=cluster, profile=eks)) == []
+    pool = cluster.objects["NodePool", "gpu"]["spec"]["template"]["spec"]
+    pool["requirements"][0]["key"] = "eks.amazonaws.com/instance-familly"
+
+    (found,) = failures(examine(cluster=cluster, profile=eks))
+
+    assert "NodePool gpu: no node carries the label eks.amazonaws.com/instance-familly" in found.what
+    assert found.remedy == "Did you mean `eks.amazonaws.com/instance-family`?"
 
 
 GPU = "name: big\nsource: {hub: owner/model}\nserving: {gpu: {%s}}\n"

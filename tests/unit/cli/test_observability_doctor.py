@@ -10,7 +10,7 @@ import pytest
 
 from genai_pipeline.cli.doctor import Finding
 from genai_pipeline.cli.observability_doctor import observability_findings
-from genai_pipeline.core.errors import EngineUnavailable, UnknownKind
+from genai_pipeline.core.errors import EngineUnavailable
 from genai_pipeline.core.model_spec import Gpu
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.metrics.abc import EngineMetrics, Metrics, Sample
@@ -122,11 +122,8 @@ def test_a_monitor_without_the_operators_label_is_named(cluster: FakeCluster, la
     assert only.startswith("PodMonitor genai-engine")
 
 
-def test_a_cluster_without_the_operator_is_told_to_install_it(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch):
-    def get(kind: str, name: str) -> None:
-        raise UnknownKind("The cluster knows no PodMonitor.", "")
-
-    monkeypatch.setattr(cluster, "get", get)
+def test_a_cluster_without_the_operator_is_told_to_install_it(cluster: FakeCluster):
+    cluster.unknown_kinds = {"PodMonitor"}
 
     assert any("Install the Prometheus operator" in line for line in bad(found(cluster)))
 

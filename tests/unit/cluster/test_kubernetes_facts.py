@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from genai_pipeline.core.errors import NotFound, Refused
+from genai_pipeline.gateways.cluster.abc import Permission
 from genai_pipeline.gateways.cluster.kinds import KINDS
 from genai_pipeline.gateways.cluster.kubernetes import KubernetesCluster
 from genai_pipeline.gateways.cluster.kubernetes.events import cluster_events
@@ -170,3 +171,30 @@ def test_the_way_to_a_service_is_chosen_by_where_we_are(monkeypatch: pytest.Monk
             cluster.close()
 
     assert ways == [False, True, True]
+
+
+def test_a_kind_is_known_where_its_api_lists_it(tmp_path: Path) -> None:
+    with stub_api(tmp_path) as api:
+        api.on("GET", "/apis/karpenter.sh/v1", Reply({"resources": [{"name": "nodepools"}]}))
+        cluster = KubernetesCluster("ns", api.kubeconfig)
+        known = {kind: cluster.knows(kind) for kind in ("NodePool", "NodeClaim", "RayService")}
+        cluster.close()
+
+    assert known == {"NodePool": True, "NodeClaim": False, "RayService": False}
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_permission_is_asked_in_the_words_of_a_role(tmp_path: Path, allowed: bool) -> None:
+    with stub_api(tmp_path) as api:
+        reviews = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        api.on("POST", reviews, Reply({"status": {"allowed": allowed}}))
+        cluster = KubernetesCluster("ns", api.kubeconfig)
+        answered = cluster.may(Permission("get", "", "pods/log", "ns", "p"))
+        cluster.close()
+        (asked,) = api.asked("POST")
+
+    assert answered is allowed
+    attributes = asked.content["spec"]["resourceAttributes"]
+    assert attributes == {
+        "verb": "get", "group": "", "resource": "pods", "subresource": "log", "namespace": "ns", "name": "p"
+    }  # fmt: skip

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from genai_pipeline.core.errors import UnknownKind
+from genai_pipeline.core.errors import FieldConflict, UnknownKind
 from genai_pipeline.core.verdict import failed, inconclusive, passed
 from genai_pipeline.gateways.cluster.abc import Applied
 from genai_pipeline.rollout.pools.pool_proof import PoolProof
@@ -195,3 +195,20 @@ def test_outside_eks_no_pool_is_judged_applied_or_waited_for(profile):
     assert proof.verdicts == []
     assert FakeCluster.list(cluster, "NodePool") == []
     assert FakeCluster.list(cluster, "NetworkPolicy")
+
+
+def test_where_another_manager_owns_a_misspelt_requirement_the_misspelling_is_named():
+    class Owned(Karpenter):
+        def apply(self, objects):
+            if any(o["kind"] == "NodePool" for o in objects):
+                raise FieldConflict("NodePool gpu: requirements is owned by 'kubectl-replace'.", "Take it back.")
+            return super().apply(objects)
+
+    cluster = Owned()
+    requirements = [{"key": "eks.amazonaws.com/instance-familly", "operator": "In", "values": ["g6e"]}]
+    spec = {"template": {"spec": {"nodeClassRef": {"group": "eks.amazonaws.com", "kind": "NodeClass"}}}}
+    spec["template"]["spec"]["requirements"] = requirements
+    cluster.objects["NodePool", "gpu"] = {"kind": "NodePool", "metadata": {"name": "gpu", "labels": {}}, "spec": spec}
+
+    with pytest.raises(FieldConflict, match=r"kubectl-replace.*no node carries the label.*instance-familly"):
+        prove(cluster)

@@ -4,7 +4,12 @@ import pytest
 
 from genai_pipeline.core.release import Release
 from genai_pipeline.k8s.render import render_agent, render_engine, render_node_pools
-from genai_pipeline.rollout.pools.pool_requirements import judge_requirements, pod_problems, pool_problems
+from genai_pipeline.rollout.pools.pool_requirements import (
+    judge_live_requirements,
+    judge_requirements,
+    pod_problems,
+    pool_problems,
+)
 from tests.fakes.model_texts import model_with_tools
 from tests.fakes.world import EKS as ON_EKS
 
@@ -98,7 +103,7 @@ def test_requirements_that_no_instance_type_meets_together_are_named(pair):
 @pytest.mark.parametrize(
     "requirements",
     [
-        [("team", "In", ["ml"])],
+        [("team", "In", ["ml"]), (f"{EKS}instance-category", "In", ["m"])],
         [(f"{EKS}instance-category", "In", ["m", "c"]), (f"{EKS}instance-generation", "Gt", ["4"])],
         [(f"{EKS}instance-family", "In", ["g6e", "m7i"]), (f"{EKS}instance-gpu-count", "Exists", [])],
         [(f"{EKS}instance-cpu", "Gt", ["8"]), (f"{EKS}instance-cpu", "Lt", ["32"])],
@@ -153,3 +158,47 @@ def test_the_linux_of_a_pods_selector_is_no_mistake(ours):
     deployment["spec"]["template"]["spec"]["nodeSelector"] = {"kubernetes.io/os": "linux"}
 
     assert pod_problems(deployment) == []
+
+
+@pytest.mark.parametrize(
+    "requirements",
+    [
+        [],
+        [("kubernetes.io/arch", "In", ["amd64"]), ("karpenter.sh/capacity-type", "In", ["spot"])],
+        [(f"{EKS}instance-family", "NotIn", ["t3"])],
+    ],
+)
+def test_a_pool_that_may_bring_any_instance_type_is_found(requirements):
+    (found,) = pool_problems(pool(*requirements))
+
+    assert "a node may be of any" in str(found)
+    assert f"{EKS}instance-family" in found.remedy
+
+
+def live(name, *requirements, labels=None, group="eks.amazonaws.com"):
+    found = pool(*requirements, ref={"group": group, "kind": "NodeClass", "name": "default"})
+    return found | {"metadata": {"name": name, "labels": labels or {}}}
+
+
+FAMILY = (f"{EKS}instance-family", "In", ["g6e"])
+MISSPELT = (f"{EKS}instance-familly", "In", ["g6e"])
+
+
+def test_pools_in_the_cluster_are_judged_as_rendered_ones_are():
+    good, bad = live("own", FAMILY), live("gpu", MISSPELT)
+
+    verdict = judge_live_requirements([good, bad])
+
+    assert not verdict.passed
+    assert verdict.evidence["problems"][0]["where"] == "NodePool gpu"
+    assert f"Did you mean `{EKS}instance-family`?" in verdict.summary
+    assert judge_live_requirements([good]).passed
+    assert judge_live_requirements([]).passed
+
+
+def test_pools_of_another_karpenter_are_judged_only_where_they_have_our_name_on_them():
+    foreign = live("spot", ("karpenter.k8s.aws/instance-family", "In", ["g6e"]), group="karpenter.k8s.aws")
+    ours = live("gpu", FAMILY, group="karpenter.k8s.aws", labels={"app.kubernetes.io/managed-by": "genai-pipeline"})
+
+    assert judge_live_requirements([foreign]).passed
+    assert "nodeClassRef" in judge_live_requirements([ours]).summary

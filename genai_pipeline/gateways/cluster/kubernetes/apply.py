@@ -14,7 +14,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from genai_pipeline.core.errors import NotFound, Refused
+from genai_pipeline.core.errors import FieldConflict, NotFound, Refused
 from genai_pipeline.gateways.cluster.abc import OURS_BY_DESIGN, Applied, Difference, Manifest, as_json
 from genai_pipeline.gateways.cluster.differences import differences
 from genai_pipeline.gateways.cluster.kinds import KINDS, ApiRequest, Kind, Verb, kind_of
@@ -161,13 +161,14 @@ def _is_ours(kind: str, cause: Mapping[str, Any]) -> bool:
     return any(field == f or field.startswith(f"{f}.") for k, f in OURS_BY_DESIGN if k == kind)
 
 
-def _conflict(manifest: Mapping[str, Any], answer: ApiAnswer) -> Refused:
+def _conflict(manifest: Mapping[str, Any], answer: ApiAnswer) -> FieldConflict:
     held = [(str(c.get("field", "")).lstrip("."), _owner(str(c.get("message", "")))) for c in answer.causes]
     conflicts = "; ".join(f"{field} is owned by {owner!r}" for field, owner in held)
-    fields, owners = ", ".join(f for f, _ in held), " and ".join(sorted({repr(o) for _, o in held}))
-    return Refused(
+    owners = " and ".join(sorted({repr(o) for _, o in held}))
+    return FieldConflict(
         f"{manifest['kind']} {manifest['metadata']['name']}: {conflicts}.",
-        f"Leave {fields} out or set the value that is there, or let {owners} release it.",
+        f"Take it back: apply what `genai render` writes with `kubectl apply --server-side --force-conflicts "
+        f"--field-manager=genai-pipeline`. Or let {owners} release it.",
     )
 
 

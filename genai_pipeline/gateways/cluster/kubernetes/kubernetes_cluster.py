@@ -19,10 +19,11 @@ from genai_pipeline.gateways.cluster.abc import (
     Difference,
     Headroom,
     Manifest,
+    Permission,
     Waited,
 )
 from genai_pipeline.gateways.cluster.diagnosis.waited_kinds import WAITED
-from genai_pipeline.gateways.cluster.kinds import KINDS, kind_called
+from genai_pipeline.gateways.cluster.kinds import KINDS, ApiRequest, kind_called
 from genai_pipeline.gateways.cluster.kubernetes.apply import Applier
 from genai_pipeline.gateways.cluster.kubernetes.connection import PATIENCE_S, CallCounter, Connection, Deadline
 from genai_pipeline.gateways.cluster.kubernetes.events import cluster_events
@@ -88,6 +89,26 @@ class KubernetesCluster(Cluster):
     def list(self, kind: str, labels: Mapping[str, str] | None = None) -> builtins.list[dict[str, Any]]:
         found = self._listed(kind, [("labelSelector", labels_selector(labels))] if labels else [])
         return sorted(found, key=lambda o: o["metadata"]["name"])
+
+    def knows(self, kind: str) -> bool:
+        found = kind_called(kind)
+        request = ApiRequest("get", f"the API {found.api_version}", found.root)
+        answer = self._connection.call(request, accept=(404,))
+        resources = answer.content.get("resources") or [] if answer.status < 300 else []
+        return found.plural in [r["name"] for r in resources]
+
+    def may(self, permission: Permission) -> bool:
+        review = KINDS["SelfSubjectAccessReview"]
+        resource, _, subresource = permission.resource.partition("/")
+        asked = {"verb": permission.verb, "group": permission.group, "resource": resource, "subresource": subresource}
+        where = {"namespace": permission.namespace, "name": permission.name}
+        body = {
+            "apiVersion": review.api_version,
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": asked | where},
+        }
+        answer = self._connection.call(review.request("create", ""), body=body)
+        return bool(answer.content["status"]["allowed"])
 
     def diff(self, objects: Sequence[Manifest], take_back: bool = False) -> builtins.list[Difference]:
         return self._applier.diff(objects, take_back)
