@@ -6,6 +6,7 @@ The record is written before Dagster gets the verdicts, because the interlock be
 import inspect
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,6 +24,9 @@ from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import Outcome, Verdict
 from genai_pipeline.resources.configured import RolloutResource
 from genai_pipeline.resources.engines import Engines
+
+OpenSession = Callable[[Mapping[str, Any], dg.PipesMessageReader], AbstractContextManager[dg.PipesSession]]
+"""Opens a session of Dagster Pipes of the running step, with the extras for the other process."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class ReleaseContext:
         checks: the checks of this asset that this release is asked, with their questions.
         log: writes a line to the run's log. Raises Superseded when a newer release is asked for.
         observe: reports metadata that the UI shows while the step still runs.
+        open_session: opens a session of Dagster Pipes for a process elsewhere.
     """
 
     spec: ModelSpec
@@ -57,6 +62,7 @@ class ReleaseContext:
     checks: Mapping[str, str]
     log: Callable[[str], None]
     observe: Callable[[Mapping[str, Any]], None]
+    open_session: OpenSession
 
 
 Work = Callable[..., AssetResult]
@@ -188,13 +194,19 @@ def _context_of(
     def observe(metadata: Mapping[str, Any]) -> None:
         context.log_event(dg.AssetObservation([spec.name, asset.name], partition=partition, metadata=dict(metadata)))
 
+    def open_session(
+        extras: Mapping[str, Any], reader: dg.PipesMessageReader
+    ) -> AbstractContextManager[dg.PipesSession]:
+        return dg.open_pipes_session(context, dg.PipesEnvContextInjector(), reader, extras)
+
     log = context.log.info if asset.moves_traffic else engines.overtaking().watched(record, context.log.info)
     as_released = spec.as_released(record.model_spec)
     asked = checks_of(as_released).get(asset.name, {})
     if asked != checks_of(spec)[asset.name]:  # Dagster was promised the checks of the model file
         what = f"{spec.name}@{partition} was made from a model file with another task, agent or tool-call parser."
         raise ReleaseRefused(what, "Materialize a release of the model file as it is now.")
-    return ReleaseContext(as_released, Release.of(as_released, record.revision), record, asked, log, observe)
+    release = Release.of(as_released, record.revision)
+    return ReleaseContext(as_released, release, record, asked, log, observe, open_session)
 
 
 def _verdicts_for(checks: Iterable[str], error: GenaiError) -> list[Verdict]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @release_asset(deps=["candidate"], kinds={"prometheus"}, checks=CHECKS["serving_report"])
 def serving_report(context: ReleaseContext, metrics: MetricsResource, rollout: RolloutResource) -> AssetResult:
     """Times, tokens per second, errors, KV cache and queue under load, against the gates, as the task has them."""
+    from genai_pipeline.assets.load_by_pod import sender_of
     from genai_pipeline.loadtest.load_test import measure
 
     engines, release = rollout.engines(), context.release
@@ -33,6 +34,7 @@ def serving_report(context: ReleaseContext, metrics: MetricsResource, rollout: R
         gpu=context.spec.serving.gpu,
         scale_out=_scale_out(context, engines.candidates()) if context.spec.gates.serving.scale_out else None,
         on_progress=context.log,
+        send=sender_of(context.open_session, engines, release),
     )
     metadata = {
         "plot": dg.MetadataValue.md(result.plot),

@@ -7,7 +7,6 @@ default. Credentials are not settings: they stay in the environment and are read
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -18,12 +17,14 @@ from pydantic.fields import FieldInfo
 
 from genai_pipeline.core.chat_settings import LOCAL_CHAT_SECRET, ChatSettings
 from genai_pipeline.core.errors import WrongSetting
+from genai_pipeline.core.local_addresses import addresses_of
 from genai_pipeline.core.processor import local_tuning
 from genai_pipeline.core.setting_types import Registry, SecretName, SessionsPlace, Setting, Words, setting
 
 ProfileName = Literal["local", "kubernetes", "eks"]
 ClusterAccess = Literal["proxy", "direct"]
 ProbeGpu = Literal["auto", "buy", "never"]
+LoadFrom = Literal["run", "pod"]
 
 LOCAL_PORTS: Mapping[str, int] = {
     "s3": 8333,
@@ -83,6 +84,12 @@ class Profile(ChatSettings):
         "GENAI_CLUSTER_ACCESS",
         "How the pipeline reaches Services: direct (their address) or proxy (the API server's service proxy).",
         shown="direct in a pod, else proxy",
+    )
+    load_from: LoadFrom | None = setting(
+        "GENAI_LOAD_FROM",
+        "What sends the requests of the load test: run (the run itself) or pod (a pod beside the engine)."
+        " Not used by the local profile.",
+        shown="pod where Services are reached through the API server's proxy, else run",
     )
     api_server_cidrs: Words = setting(
         "GENAI_API_SERVER_CIDRS",
@@ -237,8 +244,8 @@ class Profile(ChatSettings):
         chosen = {field: value for field, value in given.items() if value not in (None, "", ())}
         home = Path(chosen.get("home", ".genai")).absolute()
         local = chosen.get("name", "local") == "local"
-        defaults = {**_LOCAL, **_tuning(), **_addresses_of(home)} if local else _ELSEWHERE
-        unused = ("s3_endpoint_for_pods", "kms_key") if local else ("cluster_endpoint",)
+        defaults = {**_LOCAL, **_tuning(), **addresses_of(home, {s.field for s in SETTINGS})} if local else _ELSEWHERE
+        unused = ("s3_endpoint_for_pods", "kms_key", "load_from") if local else ("cluster_endpoint",)
         used: dict[str, Any] = {field: value for field, value in chosen.items() if field not in unused}
         used["home"] = home
         try:
@@ -288,13 +295,3 @@ def _mistake(found: Any) -> str:
     named = {s.field: s for s in SETTINGS}.get(str(found["loc"][0])) if found["loc"] else None
     text = str(found["msg"]).removeprefix("Value error, ").rstrip(".")
     return f"{named.variable}={found['input']!r} is not allowed. {text}." if named else f"{text}."
-
-
-def _addresses_of(home: Path) -> dict[str, str]:
-    """Return what `genai up` wrote about its services; empty before its first start."""
-    try:
-        written: dict[str, Any] = json.loads((home / "local.json").read_text())
-    except (FileNotFoundError, ValueError):
-        return {}
-    known = {s.field for s in SETTINGS}
-    return {field: value for field, value in written.items() if field in known and isinstance(value, str)}

@@ -88,6 +88,7 @@ def network_values(profile: Profile) -> dict[str, Any]:
         "callers": callers_of,
         "scrapers": [MONITORING],
         "agent_egress": agent_egress(profile),
+        "load_egress": [DNS, _rule([ENGINES], ENGINE_PORT)],
         "chat_egress": chat_egress(profile),
         "ray_operator": list(RAY_OPERATOR),
         "ray_head_egress": ray_head_egress(profile),

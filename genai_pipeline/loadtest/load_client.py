@@ -55,13 +55,21 @@ class LoadClient:
         max_tokens: length of every answer, where the engine accepts `ignore_eos`.
         request_deadline_s: seconds for one request.
         deadline_s: seconds for all requests, from now on.
+        same_length: whether the engine accepts `ignore_eos`; False from the begin for a task that generates nothing.
     """
 
     def __init__(
-        self, base_url: str, model: str, task: Task, max_tokens: int, request_deadline_s: float, deadline_s: float
+        self,
+        base_url: str,
+        model: str,
+        task: Task,
+        max_tokens: int,
+        request_deadline_s: float,
+        deadline_s: float,
+        same_length: bool = True,
     ) -> None:
         self.task = task
-        self.same_length = task.generates
+        self.same_length = task.generates and same_length
         self._endpoint = endpoint_of(task)
         self._url = f"{base_url.rstrip('/')}/v1{self._endpoint.path}"
         self._model = model

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from genai_pipeline.core.errors import EngineUnavailable, GenaiError
+from genai_pipeline.core.errors import EngineUnavailable, GenaiError, Superseded
 from genai_pipeline.core.gates import ServingGates
 from genai_pipeline.core.model_spec import Gpu
 from genai_pipeline.core.progress import Log
@@ -19,12 +19,11 @@ from genai_pipeline.core.quantiles import quantile
 from genai_pipeline.core.task import Task
 from genai_pipeline.core.verdict import Verdict
 from genai_pipeline.gateways.metrics.abc import EngineMetrics, GpuReading, Metrics
-from genai_pipeline.loadtest.arrivals import closed_loop, plan_steps
 from genai_pipeline.loadtest.load_chart import LoadPoint, load_chart
-from genai_pipeline.loadtest.load_client import LoadClient
 from genai_pipeline.loadtest.measurement import Measurement
 from genai_pipeline.loadtest.sampler import Sampler
 from genai_pipeline.loadtest.scale_out import ScaleOutLoad, hold_until_scaled
+from genai_pipeline.loadtest.sending import LoadPlan, Sender, send_from_here
 from genai_pipeline.loadtest.serving_verdicts import judge_measurement, nothing_measured
 from genai_pipeline.loadtest.summary import Observation, Summary, summarise
 
@@ -63,32 +62,55 @@ def measure(
     gpu: Gpu | None = None,
     scale_out: ScaleOutLoad | None = None,
     on_progress: Log = lambda _: None,
+    send: Sender = send_from_here,
     request_deadline_s: float = 60,
     deadline_s: float = 300,
 ) -> ServingReport:
-    """Measure an engine, for at most about `deadline_s` seconds. Must not be called inside an event loop.
+    """Measure an engine. Must not be called inside an event loop.
 
     Args:
         inference_url: `http://host:port`, without `/v1`.
         task: what is asked, and so which checks there are.
         gpu: what the model file asks for; only an NVIDIA GPU can say how it is.
         scale_out: a load to hold afterwards, until one more replica serves. It has a deadline of its own.
+        send: sends the measured requests; the warm-up, the metrics and the verdicts stay here.
         request_deadline_s: seconds for one answer.
-        deadline_s: seconds for all answers.
+        deadline_s: seconds for all measured answers.
+    Raises: Superseded: `on_progress` noticed a newer release.
     """
     has_gpu = gpu is not None and gpu.is_nvidia
-    client = LoadClient(inference_url, model_name, task, OUTPUT_TOKENS, request_deadline_s, deadline_s)
+    plan = _plan_of(inference_url, model_name, gates, task, request_deadline_s, deadline_s)
     try:
-        measurement = asyncio.run(_load(client, inference_url, gates, has_gpu, metrics, on_progress))
+        measurement = _load(plan, send, has_gpu, metrics, on_progress)
+    except Superseded:  # it says nothing about the engine
+        raise
     except GenaiError as error:
         on_progress(str(error))
-        verdicts = nothing_measured(task, gates, has_gpu, error)
-        return ServingReport(verdicts, {}, [], [], "")
-    measurement = _scaled(measurement, scale_out, inference_url, model_name, request_deadline_s, on_progress)
-    verdicts = judge_measurement(measurement, gates)
-    points = _points(measurement)
+        return ServingReport(nothing_measured(task, gates, has_gpu, error), {}, [], [], "")
+    return _report_on(_scaled(measurement, scale_out, plan, on_progress), gates)
+
+
+def _plan_of(
+    url: str, model: str, gates: ServingGates, task: Task, request_deadline_s: float, deadline_s: float
+) -> LoadPlan:
+    return LoadPlan(
+        base_url=url,
+        model=model,
+        task=task,
+        requests=gates.requests,
+        at_concurrency=gates.at_concurrency,
+        max_tokens=OUTPUT_TOKENS,
+        same_length=task.generates,
+        least_s=0.0 if task.generates else POOLED_LOAD_S,
+        request_deadline_s=request_deadline_s,
+        deadline_s=deadline_s,
+    )
+
+
+def _report_on(measurement: Measurement, gates: ServingGates) -> ServingReport:
+    task, points = measurement.task, _points(measurement)
     return ServingReport(
-        verdicts=verdicts,
+        verdicts=judge_measurement(measurement, gates),
         summary=_figures(measurement.summary, task) | (measurement.scaled.figures if measurement.scaled else {}),
         requests=[_row(o) for o in measurement.observations],
         series=[_series_row(measurement, point) for point in points],
@@ -96,24 +118,22 @@ def measure(
     )
 
 
-async def _load(
-    client: LoadClient, url: str, gates: ServingGates, has_gpu: bool, metrics: Metrics, on_progress: Log
-) -> Measurement:
-    async with client:
-        on_progress(f"Warming up {url}.")
-        await client.warm_up(min(gates.at_concurrency, 8))
-        before, metrics_error = await asyncio.to_thread(_read, metrics, url)
-        gpus_before, _ = await asyncio.to_thread(_gpus, metrics, url) if has_gpu else (None, "")
-        with Sampler(metrics, url) as sampler:
-            observations = await _steps(client, gates, on_progress)
-        after = None
-        if before is not None:
-            after, metrics_error = await asyncio.to_thread(_read_settled, metrics, url, before, observations)
-        gpus, gpu_error = await asyncio.to_thread(_gpus, metrics, url) if has_gpu else (None, "")
+def _load(plan: LoadPlan, send: Sender, has_gpu: bool, metrics: Metrics, on_progress: Log) -> Measurement:
+    url = plan.base_url
+    on_progress(f"Warming up {url}.")
+    plan = asyncio.run(_warmed_up(plan))
+    before, metrics_error = _read(metrics, url)
+    gpus_before, _ = _gpus(metrics, url) if has_gpu else (None, "")
+    with Sampler(metrics, url) as sampler:
+        observations = send(plan, on_progress)
+    after = None
+    if before is not None:
+        after, metrics_error = _read_settled(metrics, url, before, observations)
+    gpus, gpu_error = _gpus(metrics, url) if has_gpu else (None, "")
     return Measurement(
-        at_concurrency=gates.at_concurrency,
+        at_concurrency=plan.at_concurrency,
         observations=observations,
-        task=client.task,
+        task=plan.task,
         before=before,
         after=after,
         samples=sampler.samples,
@@ -123,30 +143,22 @@ async def _load(
         gpus_before=gpus_before,
         gpus=gpus,
         gpu_error=gpu_error,
-        same_length=client.same_length,
+        same_length=plan.same_length,
     )
 
 
-def _scaled(
-    m: Measurement, load: ScaleOutLoad | None, url: str, model: str, request_deadline_s: float, say: Log
-) -> Measurement:
+async def _warmed_up(plan: LoadPlan) -> LoadPlan:
+    """Return the plan with what the engine accepts."""
+    async with plan.client() as client:
+        await client.warm_up(min(plan.at_concurrency, 8))
+        return replace(plan, same_length=client.same_length)
+
+
+def _scaled(m: Measurement, load: ScaleOutLoad | None, plan: LoadPlan, say: Log) -> Measurement:
     if load is None:
         return m
-    held = hold_until_scaled(url, model, m.task, OUTPUT_TOKENS, request_deadline_s, load, say)
+    held = hold_until_scaled(plan.base_url, plan.model, m.task, plan.max_tokens, plan.request_deadline_s, load, say)
     return replace(m, scaled=asyncio.run(held))
-
-
-async def _steps(client: LoadClient, gates: ServingGates, on_progress: Log) -> list[Observation]:
-    observations: list[Observation] = []
-    steps = plan_steps(gates.requests, gates.at_concurrency)
-    for step in steps:
-        on_progress(f"{step.requests} requests, {step.concurrency} at a time.")
-        numbers = range(len(observations), len(observations) + step.requests)
-        lasts_s = 0.0 if client.task.generates or step is not steps[-1] else POOLED_LOAD_S
-        observations += await closed_loop(
-            numbers, step.concurrency, lambda n, c=step.concurrency: client.send(n, c), lasts_s
-        )
-    return observations
 
 
 def _read(metrics: Metrics, url: str) -> tuple[EngineMetrics | None, str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from types import SimpleNamespace
+from typing import NoReturn
 
 from genai_pipeline.assets import live as live_asset
 from genai_pipeline.assets.agent_candidate import agent_candidate
@@ -210,7 +211,7 @@ class Site:
         spec = run.spec.as_released(record.model_spec)
         log = self.engines.overtaking().watched(record, lambda _: None)
         release, asked = Release.of(spec, record.revision), checks_of(spec)[asset]
-        return ReleaseContext(spec, release, record, asked, log, lambda _: None)
+        return ReleaseContext(spec, release, record, asked, log, lambda _: None, _no_session)
 
     def kill(self, model: str) -> None:
         self.runs.pop(model, None)
@@ -297,6 +298,10 @@ class Site:
         if context.release.id in self.world.broken_engines:
             return Outcome.INCONCLUSIVE
         return self.outcomes[context.release.revision]
+
+
+def _no_session(*_: object) -> NoReturn:
+    raise AssertionError("no load is sent here")
 
 
 def _all(context: ReleaseContext, outcome: Outcome = Outcome.PASSED) -> AssetResult:

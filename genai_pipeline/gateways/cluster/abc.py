@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,8 +16,8 @@ Manifest = Mapping[str, Any]
 
 FIELD_MANAGER = "genai-pipeline"
 
-Waited = Literal["Deployment", "RayService"]
-"""Kinds that `wait_ready` can wait for."""
+Waited = Literal["Deployment", "RayService", "Pod"]
+"""Kinds that `wait_ready` can wait for. A Pod runs to its end: it is waited for until its container has started."""
 
 
 def as_json(manifest: Manifest) -> dict[str, Any]:
@@ -124,6 +124,11 @@ class Cluster(ABC):
 
     namespace: str
 
+    @property
+    def by_proxy(self) -> bool:
+        """Return whether `endpoint` leads through the API server, which adds its own time to each request."""
+        return False
+
     @abstractmethod
     def get(self, kind: str, name: str) -> dict[str, Any] | None:
         """Return the object as the API has it, with its status, or None where there is no such object."""
@@ -151,6 +156,13 @@ class Cluster(ABC):
     @abstractmethod
     def logs(self, labels: Mapping[str, str], lines: int = 100) -> str:
         """Return the last lines of every container of the pods that match, and of containers that crashed before."""
+
+    def lines_of(self, pod: str, deadline_s: float) -> Iterator[str]:
+        """Yield each line of a pod's log as it is written, once, until its container has ended.
+
+        Raises: NotReady: the pod is gone, or has not ended in time. ClusterUnavailable, Refused.
+        """
+        raise Refused(f"This cluster follows no logs, so not those of {pod}.", "Use a Kubernetes cluster.")
 
     @abstractmethod
     def endpoint(self, service: str, port: int | None = None) -> str:
@@ -196,7 +208,7 @@ class Cluster(ABC):
         on_progress: Callable[[str], None] = lambda _: None,
         kind: Waited = "Deployment",
     ) -> dict[str, Any]:
-        """Wait until the newest generation of a Deployment or a RayService serves, and return it.
+        """Wait until the newest generation of a Deployment or a RayService serves, or a Pod runs, and return it.
 
         The wait ends before the deadline when the object can never become ready.
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from genai_pipeline.core.checks import CHECKS
+from genai_pipeline.core.errors import Superseded
 from genai_pipeline.core.model_spec import Gpu
 from genai_pipeline.core.task import Task
 from genai_pipeline.core.verdict import Outcome
@@ -234,3 +235,12 @@ def test_an_engine_that_dies_under_load_is_reported_as_it_was(engine: FakeEngine
     assert verdicts["error_rate"] is FAILED
     assert verdicts["ttft_p95"] is INCONCLUSIVE
     assert verdicts["engine_agrees"] is INCONCLUSIVE
+
+
+def test_a_newer_release_is_no_fault_of_the_engine(report_of: Report):
+    def overtake(text: str) -> None:
+        if "at a time" in text:
+            raise Superseded("A newer release is asked for.")
+
+    with pytest.raises(Superseded):
+        report_of(on_progress=overtake)

@@ -21,12 +21,15 @@ TOKEN = "a-secret-token"
 
 @dataclass(frozen=True)
 class Reply:
-    """`events` makes it a watch: they are sent, then it ends, breaks, or stays silent until the stub closes."""
+    """`events` makes it a stream: they are sent, then it ends, breaks, or stays silent until the stub closes.
+
+    They are those of a watch, or pieces of a log.
+    """
 
     content: Any = None
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
-    events: Sequence[Mapping[str, Any]] | None = None
+    events: Sequence[Mapping[str, Any] | str] | None = None
     then: Literal["end", "break", "hang"] = "end"
 
 
@@ -155,7 +158,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         for event in reply.events or ():
-            data = json.dumps(event).encode() + b"\n"
+            data = event.encode() if isinstance(event, str) else json.dumps(event).encode() + b"\n"
             self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
         self.wfile.flush()
         if reply.then == "hang":

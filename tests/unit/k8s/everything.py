@@ -11,6 +11,7 @@ from typing import Any
 from genai_pipeline.core.model_spec import Gpu, ModelSpec
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
+from genai_pipeline.k8s.load_pod import render_load_pod
 from genai_pipeline.k8s.placement import gpu_resources, tolerations
 from genai_pipeline.k8s.render import (
     PORTS,
@@ -134,6 +135,7 @@ def _everything(profile: Profile) -> list[Object]:
         *(o for spec in MODELS if spec is not MOUNTED or profile.weights_mount for o in of_release(spec, profile)),
         *render_chat_ui(profile, MODELS),
         *(probes(profile) if profile.has_eks_nodes else ()),
+        render_load_pod(release_of(SMALL), profile, {"DAGSTER_PIPES_CONTEXT": "eJw="}, 630),
     ]
 
 

@@ -44,7 +44,7 @@ def of_kind(objects: list[Object], *kinds: str) -> Iterator[tuple[str, Object]]:
 
 
 def labels_of_pods(objects: list[Object]) -> list[dict[str, str]]:
-    return [t["metadata"]["labels"] for o in objects if o["kind"] != "Pod" for t in templates_of(o)]
+    return [t["metadata"]["labels"] for o in objects for t in templates_of(o)]
 
 
 def strings(value: Any) -> Iterator[str]:

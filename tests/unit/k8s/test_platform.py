@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from genai_pipeline.k8s.load_pod import render_load_pod
 from genai_pipeline.k8s.network import OUTSIDE, egress_to, store_ports
 from genai_pipeline.k8s.pools import gpu_limit
 from genai_pipeline.k8s.render import (
@@ -92,12 +93,31 @@ def granted(profile, resource):
     return sorted({verb for rule in rules if resource in rule["resources"] for verb in rule["verbs"]})
 
 
-def test_outside_eks_the_role_makes_no_pools_and_no_probes():
+def test_outside_eks_the_role_makes_no_pools():
     assert granted(KUBERNETES, "nodepools") == ["list"]
     assert granted(KUBERNETES, "nodeclasses") == []
-    assert granted(KUBERNETES, "pods") == ["list", "watch"]
     assert granted(EKS, "nodepools") == ["create", "get", "list", "patch"]
-    assert granted(EKS, "pods") == ["create", "delete", "list", "patch", "watch"]
+
+
+def test_the_role_makes_pods_where_a_load_or_a_probe_needs_one():
+    made = ["create", "delete", "list", "patch", "watch"]
+    from_the_run = {"load_from": "run"}
+
+    assert granted(KUBERNETES, "pods") == granted(EKS, "pods") == made
+    assert granted(dataclasses.replace(EKS, **from_the_run), "pods") == made
+    assert granted(dataclasses.replace(KUBERNETES, **from_the_run), "pods") == ["list", "watch"]
+
+
+def test_a_load_test_reaches_engines_and_nothing_else():
+    policies = {o["metadata"]["name"]: o["spec"] for o in render_platform(KUBERNETES) if o["kind"] == "NetworkPolicy"}
+    pod = render_load_pod(release_of(SMALL), KUBERNETES, {}, 60)
+    let_in = [peer for rule in policies["engine"]["ingress"] for peer in rule["from"]]
+    named = [e["values"] for peer in let_in for e in peer.get("podSelector", {}).get("matchExpressions", [])]
+
+    assert policies["load-test"]["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    assert [rule["ports"][0]["port"] for rule in policies["load-test"]["egress"]] == [53, 8000]
+    assert "ingress" not in policies["load-test"]
+    assert pod["metadata"]["labels"]["app.kubernetes.io/component"] in named[0]
 
 
 @pytest.mark.parametrize(

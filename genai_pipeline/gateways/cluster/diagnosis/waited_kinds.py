@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from genai_pipeline.gateways.cluster.diagnosis.evidence import Evidence
+from genai_pipeline.gateways.cluster.diagnosis.pod_readiness import readiness_of_pod
 from genai_pipeline.gateways.cluster.diagnosis.ray_readiness import readiness_of_ray
 from genai_pipeline.gateways.cluster.diagnosis.readiness import Readiness, readiness_of
 from genai_pipeline.gateways.cluster.pods import is_of_deployment, is_of_ray_service
@@ -64,4 +65,10 @@ WAITED: Mapping[str, WaitedKind] = {
         lambda found: found["spec"]["selector"], is_of_deployment, _about_deployment, readiness_of
     ),
     "RayService": WaitedKind(lambda _: RAY_NODES, is_of_ray_service, _about_ray_service, readiness_of_ray),
+    "Pod": WaitedKind(
+        lambda pod: {"matchLabels": pod["metadata"]["labels"]},
+        lambda pod, name: pod["metadata"]["name"] == name,
+        lambda kind, called, name: (kind, called) == ("Pod", name),
+        readiness_of_pod,
+    ),
 }

@@ -6,7 +6,7 @@ import atexit
 import builtins
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +28,7 @@ from genai_pipeline.gateways.cluster.kubernetes.apply import Applier
 from genai_pipeline.gateways.cluster.kubernetes.connection import PATIENCE_S, CallCounter, Connection, Deadline
 from genai_pipeline.gateways.cluster.kubernetes.events import cluster_events
 from genai_pipeline.gateways.cluster.kubernetes.headroom import headroom_of
+from genai_pipeline.gateways.cluster.kubernetes.pod_lines import lines_of
 from genai_pipeline.gateways.cluster.kubernetes.pod_logs import PodLogs, labels_selector
 from genai_pipeline.gateways.cluster.kubernetes.relay import Relay
 from genai_pipeline.gateways.cluster.kubernetes.waits import ReadyWait, is_about, wait_until_gone
@@ -114,13 +115,20 @@ class KubernetesCluster(Cluster):
         return self._applier.diff(objects, take_back)
 
     def events(self, kind: str, name: str) -> builtins.list[ClusterEvent]:
-        if kind in WAITED:
+        if kind in WAITED and kind != "Pod":  # a pod makes nothing that has events of its own
             return cluster_events(e for e in self._listed("Event", []) if is_about(e, kind, name))
         about = f"involvedObject.kind={kind},involvedObject.name={name}"
         return cluster_events(self._listed("Event", [("fieldSelector", about)]))
 
     def logs(self, labels: Mapping[str, str], lines: int = 100) -> str:
         return self._logs.of_pods(self.list("Pod", labels), lines)
+
+    def lines_of(self, pod: str, deadline_s: float) -> Iterator[str]:
+        return lines_of(self._connection, self.namespace, pod, Deadline(deadline_s))
+
+    @property
+    def by_proxy(self) -> bool:
+        return self._access == "proxy"
 
     def endpoint(self, service: str, port: int | None = None) -> str:
         found = self.get("Service", service)
