@@ -7,6 +7,8 @@ from functools import cached_property
 from typing import Any
 
 from genai_pipeline.core.errors import Refused, Unavailable
+from genai_pipeline.gateways.aws.denials import denial, safe_words
+from genai_pipeline.gateways.aws.pod_identity import patient_session
 
 _BUSY = frozenset(
     {
@@ -35,7 +37,6 @@ class Bedrock:
 
     @cached_property
     def _client(self) -> Any:
-        import boto3
         from botocore.config import Config
 
         config = Config(
@@ -43,7 +44,7 @@ class Bedrock:
             connect_timeout=5,
             retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
         )
-        return self._given or boto3.Session(region_name=self._region).client("bedrock-runtime", config=config)
+        return self._given or patient_session(self._region).client("bedrock-runtime", config=config)
 
     def structured(
         self,
@@ -74,9 +75,14 @@ class Bedrock:
             answered = error.response.get("Error", {})
             kind = Unavailable if answered.get("Code") in _BUSY else Refused
             remedy = "Check the model's id, its access in this region and bedrock:InvokeModel."
-            raise kind(f"Bedrock: {answered.get('Code')}: {answered.get('Message', '')[:300]}", remedy) from error
+            code, message = answered.get("Code", ""), answered.get("Message", "")
+            if (why := denial(code, message)) and why.named:
+                raise Refused(f"Bedrock: {why.what}.", why.remedy) from error
+            raise kind(f"Bedrock: {code}: {safe_words(message)}", remedy) from error
         except (BotoCoreError, OSError, RuntimeError) as error:  # the last two: credentials that cannot be renewed
-            raise Unavailable(f"Bedrock did not answer ({error}).", "Check region, credentials and network.") from error
+            raise Unavailable(
+                f"Bedrock did not answer ({safe_words(str(error))}).", "Check region, credentials and network."
+            ) from error
         blocks = reply.get("output", {}).get("message", {}).get("content", [])
         used = next((block["toolUse"]["input"] for block in blocks if "toolUse" in block), None)
         return used if used is not None else "".join(block.get("text", "") for block in blocks)

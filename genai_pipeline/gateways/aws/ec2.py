@@ -10,11 +10,13 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 from genai_pipeline.core.errors import Refused, Unavailable
 from genai_pipeline.core.model_spec import ReservationTerm
 from genai_pipeline.gateways.aws.abc import Aws, InstanceType, Reservation, VcpuQuota, category_of
+from genai_pipeline.gateways.aws.denials import CLOCK, EXPIRED, RENEW, UNKNOWN_KEYS, denial, safe_words
+from genai_pipeline.gateways.aws.pod_identity import patient_session
 
 QUOTAS: Mapping[str, tuple[str, str]] = {
     "standard": ("L-1216C47A", "a c d h i m r t z im is"),
@@ -28,9 +30,6 @@ QUOTAS: Mapping[str, tuple[str, str]] = {
 
 Source: EC2 documentation, "On-Demand Instance quotas"; Service Quotas console, "Running On-Demand … instances".
 """
-
-_DENIED = frozenset({"UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "AuthFailure"})
-_CREDENTIALS = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "RequestExpired"})
 
 Client = Callable[[str], Any]
 
@@ -102,12 +101,15 @@ class Ec2(Aws):
         return self._client("service-quotas")
 
     def _boto3_client(self, service: str) -> Any:
-        import boto3
         from botocore.config import Config
 
         config = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "max_attempts": 3})
         region = PRICE_LIST_REGION if service == "pricing" else self._region
-        return cast(Any, boto3).client(service, region_name=region, config=config)
+        return self._session.client(service, region_name=region, config=config)
+
+    @cached_property
+    def _session(self) -> Any:
+        return patient_session(self._region)
 
 
 def _reservation(found: Mapping[str, Any]) -> Reservation:
@@ -152,14 +154,18 @@ def _answered(permission: str, absent: str = "") -> Iterator[None]:
         code = error.response.get("Error", {}).get("Code", "")
         if code == absent:
             return
-        if code in _DENIED:
-            raise Refused(f"AWS denies {permission} ({code}).", "Grant it to the pipeline's role.") from error
-        if code in _CREDENTIALS:
-            raise Refused(f"AWS does not take these credentials ({code}).", "Renew them.") from error
+        if why := denial(code, error.response.get("Error", {}).get("Message", ""), permission):
+            raise Refused(f"{why.what}.", why.remedy) from error
+        if code in CLOCK:
+            raise Unavailable(
+                f"AWS refuses {permission} ({code}).", "Set the clock of this machine (by NTP)."
+            ) from error
+        if code in EXPIRED | UNKNOWN_KEYS:
+            raise Refused(f"AWS does not take these credentials ({code}).", RENEW) from error
         raise Unavailable(f"AWS did not answer {permission} ({code}).", "Try again later.") from error
     except (BotoCoreError, OSError, RuntimeError) as error:  # the last two: credentials that cannot be renewed
         raise Unavailable(
-            f"AWS did not answer {permission} ({error}).", "Check region, credentials and network."
+            f"AWS did not answer {permission} ({safe_words(str(error))}).", "Check region, credentials and network."
         ) from error
 
 

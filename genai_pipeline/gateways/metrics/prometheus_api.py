@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from genai_pipeline.core.errors import EngineUnavailable
+from genai_pipeline.gateways.aws.denials import safe_words
 from genai_pipeline.gateways.backoff import backoff_s, retry_after_s
 from genai_pipeline.gateways.metrics.amazon_workspace import QUERY, workspace_of
 from genai_pipeline.gateways.metrics.sigv4 import SigV4
@@ -18,7 +19,6 @@ BUSY = (429, 502, 503, 504)
 TRIES = 3
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 2.0
 """A watch looks at every model within a budget, so a query that is asked again must not take it all."""
-LONGEST_WORDS = 400
 OTHER_CLOCK = ("signature expired", "signature not yet current")
 
 
@@ -105,5 +105,4 @@ def _words_of(response: httpx.Response) -> str:
     body = _body_of(response)
     if isinstance(body, dict):
         body = next((body[name] for name in ("message", "Message", "error") if body.get(name)), "")
-    words = " ".join(body.split()) if isinstance(body, str) else ""
-    return words[:LONGEST_WORDS].rstrip(".") or response.reason_phrase
+    return (safe_words(body) if isinstance(body, str) else "") or response.reason_phrase

@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 
 from genai_pipeline.core.errors import AccessDenied, EngineUnavailable
+from genai_pipeline.gateways.aws.denials import RENEW, safe_words
+from genai_pipeline.gateways.aws.pod_identity import REMEDY, has_pod_identity
 
 
 class SigV4(httpx.Auth):
@@ -44,8 +46,8 @@ class SigV4(httpx.Auth):
             RuntimeError,
         ) as error:  # RuntimeError: renewed credentials that have expired already
             raise EngineUnavailable(
-                f"Prometheus cannot be asked: there are no AWS credentials now ({' '.join(str(error).split())}).",
-                "Get new ones (aws sso login, or a new role session).",
+                f"Prometheus cannot be asked: there are no AWS credentials now ({safe_words(str(error))}).",
+                REMEDY if has_pod_identity() else RENEW,
             ) from error
         if keys is None:
             raise AccessDenied(

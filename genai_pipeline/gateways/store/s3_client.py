@@ -67,6 +67,7 @@ class S3Client:
         from botocore.exceptions import NoCredentialsError
         from botocore.session import get_session
 
+        from genai_pipeline.gateways.aws.pod_identity import credentials_of
         from genai_pipeline.gateways.store.s3_integrity import use_md5_where_required, wants_no_crc64
         from genai_pipeline.gateways.store.s3_pace import bound_answers
         from genai_pipeline.gateways.store.s3_retries import add_retries
@@ -75,8 +76,8 @@ class S3Client:
         settings, core = self._settings, get_session()
         require_address_without_password(settings.endpoint or "", "AWS_ENDPOINT_URL, or a source's `endpoint`,")
         session = Session(settings.access_key, settings.secret_key, region_name=settings.region, botocore_session=core)
+        credentials = credentials_of(core, settings.sleep)
         client = self._boto3_client(session, core)
-        credentials = session.get_credentials()
         if credentials is None:
             raise NoCredentialsError
         signed = credentials.get_frozen_credentials()

@@ -26,6 +26,8 @@ from urllib3 import exceptions
 from urllib3.exceptions import HTTPError
 
 from genai_pipeline.core.errors import AccessDenied, GenaiError, NotFound, Refused, StoreConflict, StoreUnavailable
+from genai_pipeline.gateways.aws.denials import CLOCK, EXPIRED, RENEW, denial, safe_words
+from genai_pipeline.gateways.aws.pod_identity import NOT_GIVEN, REMEDY, has_pod_identity, lacks_pod_identity
 
 _NO_CREDENTIALS = (
     NoCredentialsError,
@@ -46,14 +48,13 @@ _TLS = (SSLError, exceptions.SSLError)
 _LAPSED = (SSOError, LoginError, TokenRetrievalError)
 _STILL_EXPIRED = "Credentials were refreshed, but the refreshed credentials are still expired."
 """The text of a RuntimeError of botocore."""
-_GET_NEW = "Get new ones (aws sso login, or a new role session), then run this again."
 _SET_KEYS = (
     "On a laptop run `genai up`, which creates credentials. Elsewhere set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY,"
     " or give this process an IAM role."
 )
 _DENIED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "403"}
-_EXPIRED = {"ExpiredToken", "TokenRefreshRequired"}
-_BUSY = {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "503", "429"}
+_BUSY = {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "ThrottlingException", "503", "429"}
+"""ThrottlingException: of KMS, with the status 400."""
 _DAMAGED = {"BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "IncompleteBody"}
 _CONFLICT = {"PreconditionFailed", "ConditionalRequestConflict", "InvalidPart", "InvalidPartOrder", "412"}
 _ELSEWHERE = {"PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed", "301", "307"}
@@ -98,9 +99,9 @@ def translated(error: Exception, what: str, address: str, endpoint: str) -> Gena
         endpoint: which server was asked, for a person.
     """
     if isinstance(error, _NO_CREDENTIALS):
-        return AccessDenied(f"There are no credentials to {what}: {_words(error)}.", _SET_KEYS)
+        return AccessDenied(f"There are no credentials to {what}: {_words(error)}.", _remedy_without(error))
     if isinstance(error, _LAPSED) or str(error) == _STILL_EXPIRED:
-        return AccessDenied(f"There are no credentials to {what}: {_words(error)}.", _GET_NEW)
+        return AccessDenied(f"There are no credentials to {what}: {_words(error)}.", RENEW)
     if isinstance(error, ClientError):
         return _refusal(error, what, address, endpoint)
     if isinstance(error, InvalidChecksumConfigError):
@@ -130,7 +131,7 @@ def _refusal(error: ClientError, what: str, address: str, endpoint: str) -> Gena
         return NotFound(f"{address} does not exist.", "Check the key.")
     if code in _CONFLICT:
         return StoreConflict(f"{address} was changed by another process meanwhile.", "Read it again and retry.")
-    if code == "RequestTimeTooSkewed":
+    if code in CLOCK:
         return StoreUnavailable(
             f"{endpoint} refused to {what}, because this machine's clock is wrong ({_words(error)}).",
             "Set the clock (by NTP), then run this again.",
@@ -145,11 +146,14 @@ def _refusal(error: ClientError, what: str, address: str, endpoint: str) -> Gena
 
 
 def _access_refusal(error: ClientError, code: str, status: int, what: str, endpoint: str) -> GenaiError | None:
-    if code in _EXPIRED:
+    if code in EXPIRED:
         return AccessDenied(
             f"{endpoint} does not let these credentials {what}: they have expired ({code}).",
-            _GET_NEW,
+            RENEW,
         )
+    why = denial(code, str(error.response.get("Error", {}).get("Message", "")), "")
+    if why and why.named:
+        return AccessDenied(f"{endpoint} does not let these credentials {what}. {why.what}.", why.remedy)
     if code in _DENIED or status in (401, 403):
         return AccessDenied(
             f"{endpoint} does not let these credentials {what} ({_said(error)}).",
@@ -187,9 +191,16 @@ def _region_of(error: ClientError) -> str:
 
 def _said(error: ClientError) -> str:
     """Return the code and S3's own message, which names the action, resource or limit."""
-    message = " ".join(str(error.response.get("Error", {}).get("Message", "")).split()).rstrip(".")
+    message = safe_words(str(error.response.get("Error", {}).get("Message", "")))
     return f"{code_of(error)}: {message}" if message else code_of(error)
 
 
 def _words(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    return safe_words(str(error)) or type(error).__name__
+
+
+def _remedy_without(error: Exception) -> str:
+    """Return what to do where there are no credentials."""
+    if isinstance(error, CredentialRetrievalError) and has_pod_identity():
+        return REMEDY
+    return NOT_GIVEN if isinstance(error, NoCredentialsError) and lacks_pod_identity() else _SET_KEYS

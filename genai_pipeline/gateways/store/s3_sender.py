@@ -39,7 +39,14 @@ LONGEST_SEND_S = 900.0
 TIMEOUT = Timeout(connect=30.0, read=60.0)
 """`connect` also bounds the sending of a whole body on a new connection."""
 _BUSY = (429, 503)
-_TRY_AGAIN = AGAIN | {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling"}
+_TRY_AGAIN = AGAIN | {
+    "SlowDown",
+    "RequestTimeout",
+    "InternalError",
+    "ServiceUnavailable",
+    "Throttling",
+    "ThrottlingException",
+}
 
 
 class _BadAnswer(HTTPError):

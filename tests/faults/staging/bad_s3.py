@@ -73,6 +73,7 @@ S3_REPLIES = [
     ),
     BadReply("a part without an ETag", _PART, bad.without_header("ETag"), StoreUnavailable, survived=1),
     BadReply("BadDigest", _PART, bad.s3_error(400, "BadDigest"), GenaiError),
+    BadReply("a KMS that throttles", _PART, bad.s3_error(400, "ThrottlingException"), StoreUnavailable),
     BadReply("BadDigest of a small file", _SMALL_FILE, bad.s3_error(400, "BadDigest"), GenaiError),
     BadReply(
         "412 though there is no manifest",

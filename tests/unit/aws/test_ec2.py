@@ -155,8 +155,8 @@ def test_a_family_of_no_known_quota_is_not_asked_for(aws):
 @pytest.mark.parametrize(
     ("code", "status", "error", "means"),
     [
-        ("UnauthorizedOperation", 403, Refused, "Grant it to the pipeline's role."),
-        ("ExpiredToken", 400, Refused, "Renew them."),
+        ("UnauthorizedOperation", 403, Refused, "Grant it to the role."),
+        ("ExpiredToken", 400, Refused, "Get new ones"),
         ("RequestLimitExceeded", 503, Unavailable, "Try again later."),
         ("InternalError", 500, Unavailable, "ec2:DescribeCapacityReservations"),
     ],
