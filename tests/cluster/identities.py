@@ -13,13 +13,14 @@ from tests.cluster.machine.objects import api
 
 
 def kubectl(kubeconfig: Path, *words: str, given: Any = None, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run kubectl; `given` objects go to its standard input. Fails with what it said unless `check` is off."""
+    """Run kubectl; `given` objects go to its standard input. Raises RuntimeError with its words if `check` is on."""
     text = None if given is None else yaml.safe_dump_all(given)
     result = subprocess.run(
         ["kubectl", "--kubeconfig", str(kubeconfig), *words],
         input=text, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
-    assert not check or result.returncode == 0, f"kubectl {' '.join(words)}: {result.stderr}"
+    if check and result.returncode:
+        raise RuntimeError(f"kubectl {' '.join(words)}: {result.stderr}")
     return result
 
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 
+from kubernetes.client.exceptions import ApiException
 from rich.console import Console
 
 from genai_pipeline.core.errors import GenaiError
@@ -20,6 +21,8 @@ from tests.cluster.machine.cluster import CannotStart, Form, find, up
 
 IMAGES = ("buildah",)
 """Debian packages that build the images of agent and chat page."""
+EXPECTED = (CannotStart, RuntimeError, TimeoutError, ApiException, subprocess.TimeoutExpired)
+"""Their words say what to do, or what did not answer."""
 FORMS: tuple[Form, ...] = ("real", "simulated")
 
 
@@ -28,7 +31,7 @@ def main() -> int:
     args = _arguments()
     try:
         return _publish(args) if args.command == "publish" else _up(args)
-    except (CannotStart, GenaiError, RuntimeError, TimeoutError) as error:
+    except (*EXPECTED, GenaiError) as error:
         print(f"error: {error}", file=sys.stderr)
     except subprocess.CalledProcessError as error:
         said = error.stderr or b""

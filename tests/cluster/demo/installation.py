@@ -110,7 +110,8 @@ class Demo:
 
     def url(self, name: str, port: int, host: str = "") -> str:
         """The address on this machine that leads there."""
-        return f"http://{LOOPBACK}:{self.cluster.door(name, host or self.host, port)}"
+        kind = "service" if host else "process"  # a model may have the name of one of our processes
+        return f"http://{LOOPBACK}:{self.cluster.door(f'{kind}-{name}', host or self.host, port)}"
 
     def publish(self, revision: str) -> str:
         """Let the hub's branch stand for a revision; returns the commit."""
@@ -147,9 +148,9 @@ class Demo:
         server = Program("code", code_server(code), self.inside)
         self._run(before, [server], lambda: connects(code))
         ui = Program("webserver", webserver(home, self.host, self.dagster_port), self.inside)
-        port = self.cluster.door("dagster", self.host, self.dagster_port)
+        page = f"{self.url('dagster', self.dagster_port)}/server_info"
         others = [server, ui, Program("daemon", daemon(home), self.inside)]
-        self._run(before, others, lambda: answers(LOOPBACK, port, "/server_info"))
+        self._run(before, others, lambda: answers(page))
 
     def _services(self) -> list[Service]:
         return services(self.folder, self.ports, self.keys, self.host)
@@ -159,8 +160,7 @@ class Demo:
     ) -> None:
         run_beside(self.cluster.folder, [*(Program(s.name, s.command, s.environment) for s in of), *others])
         for one in of:
-            port = self.cluster.door(one.name, self.host, one.port)
-            self._wait(one.name, partial(answers, LOOPBACK, port, one.path))
+            self._wait(one.name, partial(answers, self.url(one.name, one.port) + one.path))
         if others:
             self._wait(others[-1].name if len(others) == 1 else others[1].name, ready)
 

@@ -33,18 +33,24 @@ def kept(
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "genai-pipeline" / "images"
     cache.mkdir(parents=True, exist_ok=True)
     folder = cache / f"{name}-{_digest(sources, also, extras)}"
-    # Several workers want the same image, and one build is enough.
-    with _alone(cache / f"{name}.lock"):
-        if not folder.exists():
-            new = cache / f"{name}.new"
-            for old in [new, *_unused(cache, name)]:
-                shutil.rmtree(old, ignore_errors=True)
-            new.mkdir()
-            with tempfile.TemporaryDirectory(prefix="genai-images-") as work:
-                build(Path(work), new)
-            new.rename(folder)
-        folder.touch()
+    if not folder.exists():
+        # Several workers want the same image, and one build is enough.
+        with _alone(cache / f"{name}.lock"):
+            _fill(folder, name, build)
+    folder.touch()
     return folder
+
+
+def _fill(folder: Path, name: str, build: Callable[[Path, Path], None]) -> None:
+    if folder.exists():
+        return
+    new = folder.with_name(f"{name}.new")
+    for old in [new, *_unused(folder.parent, name)]:
+        shutil.rmtree(old, ignore_errors=True)
+    new.mkdir()
+    with tempfile.TemporaryDirectory(prefix="genai-images-") as work:
+        build(Path(work), new)
+    new.rename(folder)
 
 
 def _unused(cache: Path, name: str) -> list[Path]:

@@ -15,6 +15,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -153,11 +154,12 @@ def s3_in_the_cluster(namespace: str, port_number: int) -> list[dict[str, Any]]:
     ]
 
 
-def answers(host: str, port: int, path: str) -> bool:
+def answers(url: str) -> bool:
     """Does a service answer there, with anything but a fault of its own?"""
-    connection = http.client.HTTPConnection(host, port, timeout=2)
+    at = urlsplit(url)
+    connection = http.client.HTTPConnection(at.netloc, timeout=2)
     with suppress(OSError, http.client.HTTPException):
-        connection.request("GET", path)
+        connection.request("GET", at.path)
         return connection.getresponse().status < 500
     return False
 

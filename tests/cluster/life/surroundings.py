@@ -119,5 +119,5 @@ def start_dagster(installation: Installation) -> None:
 
 def _start_services(processes: Processes, folder: Path, ports: Ports) -> None:
     for one in services(folder, ports, KEYS):
-        ready = partial(answers, NODE_ADDRESS, one.port, one.path)
+        ready = partial(answers, f"http://{NODE_ADDRESS}:{one.port}{one.path}")
         processes.start(one.name, one.command, ready, one.environment)

@@ -24,6 +24,7 @@ def opened(folder: Path, inside: int, name: str, host: str, port: int) -> int:
     known = _known(doors / f"{name}.json")
     if known and known["to"] == [host, port] and programs.born(known["pid"]) == known["created"]:
         return known["port"]
+    _close(known)
     announced = doors / f"{name}.port"
     announced.unlink(missing_ok=True)
     command = [sys.executable, "-m", "tests.cluster.machine.door", str(inside), host, str(port), str(announced)]
@@ -38,8 +39,12 @@ def opened(folder: Path, inside: int, name: str, host: str, port: int) -> int:
 def close(folder: Path) -> None:
     """End the processes of all doors."""
     for file in (folder / "doors").glob("*.json"):
-        if known := _known(file):
-            programs.end(known["pid"], known["created"], signal.SIGTERM)
+        _close(_known(file))
+
+
+def _close(known: dict[str, Any] | None) -> None:
+    if known:
+        programs.end(known["pid"], known["created"], signal.SIGTERM)
 
 
 def _known(file: Path) -> dict[str, Any] | None:
