@@ -30,7 +30,7 @@
 {{- if regexMatch "[/@:[:space:]]" $v.postgresql.host -}}
 {{- $wrong = append $wrong (printf "postgresql.host is %q. Write the name of the host alone; port, database and username have values of their own." (regexReplaceAll "//[^@/]*@" $v.postgresql.host "//…@")) -}}
 {{- end -}}
-{{- $names := dict "postgresql.existingSecret.name" $v.postgresql.existingSecret.name "ingress.tlsSecret" $v.ingress.tlsSecret "serviceAccount.pipeline" $v.serviceAccount.pipeline "serviceAccount.name" $v.serviceAccount.name -}}
+{{- $names := dict "postgresql.existingSecret.name" $v.postgresql.existingSecret.name "ingress.tlsSecret" $v.ingress.tlsSecret "route.keys.existingSecret" $v.route.keys.existingSecret "route.ingress.tlsSecret" $v.route.ingress.tlsSecret "serviceAccount.pipeline" $v.serviceAccount.pipeline "serviceAccount.name" $v.serviceAccount.name -}}
 {{- range $v.existingSecrets -}}{{- $_ := set $names (printf "existingSecrets: %s" .) . -}}{{- end -}}
 {{- range $name, $value := $names -}}
 {{- if and $value (not (regexMatch "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$" $value)) -}}
@@ -42,6 +42,22 @@
 {{- end -}}
 {{- if and $v.ingress.enabled (not $v.ingress.host) -}}
 {{- $wrong = append $wrong "ingress.host is empty. Name the host, and put a login in front of it: Dagster has none." -}}
+{{- end -}}
+{{- if $v.route.enabled -}}
+{{- if not $v.route.models -}}
+{{- $wrong = append $wrong "route.models is empty. Name the models that callers may ask, as their files do." -}}
+{{- end -}}
+{{- if not $v.route.keys.existingSecret -}}
+{{- $wrong = append $wrong (printf "route.keys.existingSecret is empty: without keys every caller could ask the models. Make a Secret, `kubectl create secret generic model-keys -n %s --from-file=%s=FILE` with lines of a key, a space and the caller's name, and name it here." .Release.Namespace $v.route.keys.key) -}}
+{{- end -}}
+{{- if and (or $v.route.ingress.enabled $v.route.gateway.parentRefs) (not $v.route.host) -}}
+{{- $wrong = append $wrong "route.host is empty. Name the host under which callers ask the models." -}}
+{{- end -}}
+{{- if and $v.route.ingress.enabled (not $v.route.ingress.tlsSecret) (not (regexMatch "certificate-arn|cert-manager.io/" (keys $v.route.ingress.annotations | join " "))) -}}
+{{- $wrong = append $wrong "route.ingress has no certificate: API keys would cross the network as plain text. Name a Secret in route.ingress.tlsSecret, or the certificate in route.ingress.annotations, for example alb.ingress.kubernetes.io/certificate-arn." -}}
+{{- end -}}
+{{- else if or $v.route.ingress.enabled $v.route.gateway.parentRefs -}}
+{{- $wrong = append $wrong "route.ingress or route.gateway is set, and route.enabled is false. Set it to true." -}}
 {{- end -}}
 {{- if and $v.computeLogs.endpointUrl (not (regexMatch "^https?://[^/@[:space:]]+$" $v.computeLogs.endpointUrl)) -}}
 {{- $wrong = append $wrong (printf "computeLogs.endpointUrl is %q, which is not an address of S3. Write it like http://minio.storage.svc:9000." (regexReplaceAll "//[^@/]*@" $v.computeLogs.endpointUrl "//…@")) -}}
@@ -60,7 +76,7 @@
 {{- $wrong = append $wrong (printf "image.repository is %q: move its tag to image.tag and its digest to image.digest." $v.image.repository) -}}
 {{- end -}}
 {{- $quantities := dict "runs.tmpSize" $v.runs.tmpSize -}}
-{{- range $part, $resources := dict "codeServer" $v.codeServer.resources "daemon" $v.daemon.resources "webserver" $v.webserver.resources "runs" $v.runs.resources -}}
+{{- range $part, $resources := dict "codeServer" $v.codeServer.resources "daemon" $v.daemon.resources "webserver" $v.webserver.resources "runs" $v.runs.resources "route" $v.route.resources -}}
 {{- range $kind := list "requests" "limits" -}}
 {{- range $what, $value := index ($resources | default dict) $kind -}}
 {{- $_ := set $quantities (printf "%s.resources.%s.%s" $part $kind $what) $value -}}

@@ -14,6 +14,16 @@ CHART = AGENT_CHART.parent / "genai-pipeline"
 
 LEAST: dict[str, Any] = {"postgresql": {"host": "pg.example.org", "existingSecret": {"name": "dagster-postgresql"}}}
 TRYING: dict[str, Any] = {"postgresql": {"forTrying": True, "existingSecret": {"name": "dagster-postgresql"}}}
+ROUTED: dict[str, Any] = {
+    **LEAST,
+    "route": {
+        "enabled": True,
+        "models": ["weather"],
+        "host": "models.example.org",
+        "keys": {"existingSecret": "model-keys"},
+        "ingress": {"enabled": True, "className": "alb", "tlsSecret": "models-tls", "annotations": {"a": "b"}},
+    },
+}
 EVERYTHING: dict[str, Any] = {
     **LEAST,
     "settings": {"GENAI_PROFILE": "eks", "GENAI_MAX_ROLLOUTS": 3, "AWS_REGION": "eu-west-1", "GENAI_KMS_KEY": None},

@@ -15,10 +15,12 @@ import genai_pipeline.local
 from genai_pipeline.k8s.render import package_version
 from tests.unit.k8s import platform_policies, pod_policies  # noqa: F401, each adds its own to POLICIES
 from tests.unit.k8s.chart import HELM, POD_POLICIES
+from tests.unit.k8s.everything import PROFILES, everything
 from tests.unit.k8s.pipeline_chart import (
     CHART,
     EVERYTHING,
     LEAST,
+    ROUTED,
     TRYING,
     instance_config,
     of_pipeline,
@@ -27,8 +29,9 @@ from tests.unit.k8s.pipeline_chart import (
 )
 from tests.unit.k8s.policies import POLICIES
 
-ALL = {"least": LEAST, "trying": TRYING, "everything": EVERYTHING}
+ALL = {"least": LEAST, "trying": TRYING, "everything": EVERYTHING, "routed": ROUTED}
 NAME = "dagster-genai-pipeline"
+ROUTE = f"{NAME}-route"
 
 
 def pod_of(values, name):
@@ -210,6 +213,49 @@ def test_the_password_comes_from_its_secret_alone():
     assert variable["valueFrom"] == {"secretKeyRef": {"name": "dagster-postgresql", "key": "password"}}
 
 
+# -- the address of models for callers outside the cluster
+
+
+def test_engines_let_the_route_in_and_it_reaches_nothing_else():
+    objects = of_pipeline(ROUTED)
+    labels = one(objects, "Deployment", ROUTE)["spec"]["template"]["metadata"]["labels"]
+    policies = {
+        o["metadata"]["name"]: o["spec"] for o in everything(PROFILES["kubernetes"]) if o["kind"] == "NetworkPolicy"
+    }
+    (rule,) = [r for r in policies["engine"]["ingress"] if r["ports"] == [{"protocol": "TCP", "port": 8000}]]
+    (callers,) = [p["podSelector"]["matchExpressions"][0] for p in rule["from"] if "podSelector" in p]
+
+    assert labels[callers["key"]] in callers["values"]
+    dns, engines = one(objects, "NetworkPolicy", ROUTE)["spec"]["egress"]
+    assert {port["port"] for port in dns["ports"]} == {53}
+    assert engines["to"] == [{"podSelector": policies["engine"]["podSelector"]}]
+
+
+def test_keys_come_from_their_secret_alone():
+    pod = one(of_pipeline(ROUTED), "Deployment", ROUTE)["spec"]["template"]["spec"]
+    (volume,) = pod["volumes"]
+
+    assert volume["projected"]["sources"][1]["secret"] == {
+        "name": "model-keys",
+        "items": [{"key": "keys", "path": "keys"}],
+    }
+    assert not pod["automountServiceAccountToken"]
+
+
+def test_a_gateway_gets_a_route_with_the_time_that_a_generation_takes():
+    gateway = {"parentRefs": [{"name": "public", "namespace": "gateways", "sectionName": "https"}]}
+    values = {**ROUTED, "route": {**ROUTED["route"], "ingress": {}, "gateway": gateway}}
+    objects = of_pipeline(values)
+    spec = one(objects, "HTTPRoute", ROUTE)["spec"]
+    (rule,) = spec["rules"]
+    (backend,) = rule["backendRefs"]
+
+    assert (spec["hostnames"], spec["parentRefs"]) == (["models.example.org"], gateway["parentRefs"])
+    assert one(objects, "Service", backend["name"])["spec"]["ports"][0]["port"] == backend["port"]
+    assert rule["timeouts"]["request"] == "600s"
+    assert "Ingress" not in {o["kind"] for o in objects}
+
+
 # -- what a person writes
 
 
@@ -237,6 +283,15 @@ def test_the_password_comes_from_its_secret_alone():
         ({"existingSecrets": ["My_Keys"]}, "not a valid name. Use lower case"),
         ({"serviceAccount": {"name": "genai-pipeline"}}, "Set serviceAccount.name to another name"),
         ({"ingress": {"enabled": True}}, "ingress.host is empty"),
+        ({"route": {"enabled": True, "keys": {"existingSecret": "keys"}}}, "route.models is empty"),
+        ({"route": {"enabled": True, "models": ["weather"]}}, "without keys every caller could ask the models"),
+        ({"route": {**ROUTED["route"], "host": ""}}, "route.host is empty"),
+        (
+            {"route": {**ROUTED["route"], "ingress": {"enabled": True}}},
+            "API keys would cross the network as plain text",
+        ),
+        ({"route": {**ROUTED["route"], "models": ["w } http"]}}, "route.models.0: Does not match pattern"),
+        ({"route": {"gateway": {"parentRefs": [{"name": "public"}]}}}, "route.enabled is false"),
         ({"computeLogs": {"endpointUrl": "minio:9000"}}, "not an address of S3"),
         ({"fullnameOverride": "My_Dagster"}, "at most 52 lower case letters"),
         ({"image": {"tag": "latest"}}, "another image tomorrow"),
