@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ from tempfile import TemporaryDirectory
 import psutil
 import pytest
 
-from tests.cluster.machine import node
+from tests.cluster.machine import build, doors, node
 
 
 def machine(*words: str, clusters: Path) -> subprocess.CompletedProcess[str]:
@@ -57,3 +59,51 @@ def test_a_cluster_that_was_taken_down_leaves_nothing_behind(form: str, clusters
     assert down.returncode == 0, down.stderr
     assert running["processes"], "the search for traces must find a cluster that runs"
     assert traces(clusters) == before
+
+
+def kept() -> dict[str, str]:
+    """Program -> the file that it would be kept in."""
+    one_by_one = ((one, package, flags) for one, packages, flags in build.PROGRAMS["simulated"] for package in packages)
+    return {build.name_of(package): build.place_of(one, package, flags).name for one, package, flags in one_by_one}
+
+
+def test_a_change_of_one_program_is_no_reason_to_build_another(tmp_path, monkeypatch):
+    shutil.copytree(build.SOURCES, tmp_path / "go")
+    monkeypatch.setattr(build, "SOURCES", tmp_path / "go")
+    before = kept()
+
+    with (tmp_path / "go" / "karpenter" / "main.go").open("a") as source:
+        source.write("// changed")
+
+    assert {name for name, file in kept().items() if file != before[name]} == {"karpenter"}
+
+
+def test_a_change_of_what_a_module_requires_builds_all_its_programs(tmp_path, monkeypatch):
+    shutil.copytree(build.SOURCES, tmp_path / "go")
+    monkeypatch.setattr(build, "SOURCES", tmp_path / "go")
+    before = kept()
+
+    with (tmp_path / "go" / "go.sum").open("a") as sums:
+        sums.write("changed")
+
+    assert {name for name, file in kept().items() if file == before[name]} == {"kwok"}
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.skipif(bool(os.geteuid()), reason="to enter a network needs root")
+def test_a_door_is_found_again_and_the_one_that_led_elsewhere_is_closed(tmp_path):
+    try:
+        first = doors.opened(tmp_path, os.getpid(), "page", "127.0.0.1", 1)
+        again = doors.opened(tmp_path, os.getpid(), "page", "127.0.0.1", 1)
+        other = doors.opened(tmp_path, os.getpid(), "page", "127.0.0.1", 2)
+
+        assert again == first
+        assert not is_open(first)
+        assert is_open(other)
+    finally:
+        doors.close(tmp_path)
+    assert not is_open(other)

@@ -63,8 +63,17 @@ def _up(args: argparse.Namespace) -> int:
     if form == "real":
         demo.start_dagster(_say)
         _say(f"Dagster: {demo.outside['GENAI_DAGSTER_URL']}")
-        show_rollout(demo, Console(highlight=False))
+    refused = _show_rollout(demo) if form == "real" else 0
     _say(_next_steps(demo))
+    return refused
+
+
+def _show_rollout(demo: Demo) -> int:
+    try:
+        show_rollout(demo, Console(highlight=False))
+    except GenaiError as error:  # the installation stands all the same
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -104,6 +113,7 @@ def _next_steps(demo: Demo) -> str:
         steps += [
             ("genai status", "releases, verdicts, endpoints"),
             (f"{python} -m tests.cluster.demo publish v2", "a new revision; `make cluster-demo` shows its rollout"),
+            (f"{python} -m tests.cluster.demo publish v3", "one with a regression, which its agent report rejects"),
             ('genai rollback weather --reason "to see it"', "back to the release before"),
         ]
     else:

@@ -47,11 +47,15 @@ def show_rollout(demo: Demo, console: Console) -> None:
     """Show the rollout of what the hub has until it ends, then what is live.
 
     Raises: ReleaseRefused: a check failed. NotReady: no end within the deadline, with what the cluster says.
+        ModelFileError: the demo's model file was changed, and is wrong.
     """
     os.environ |= demo.outside
     profile = Profile.load(os.environ)
     gateways, api = gateways_for(profile), DagsterApi(profile.dagster_url)
-    specs = read_models(demo.folder / "models").specs
+    files = read_models(demo.folder / "models")
+    for error in files.errors:
+        raise error
+    specs = files.specs
     seen = [_watched(demo, ProgressReader(gateways, api), spec, console) for spec in specs]
     require_live(seen, console, api)
     for spec in specs:

@@ -42,7 +42,7 @@ _BOTH = (
     ),
     (".", ("github.com/ray-project/kuberay/ray-operator",), ""),
 )
-_PROGRAMS: dict[Form, tuple[tuple[str, tuple[str, ...], str], ...]] = {
+PROGRAMS: dict[Form, tuple[tuple[str, tuple[str, ...], str], ...]] = {
     "real": (*_BOTH, (".", ("./dns", "./pause"), "")),
     "simulated": (
         *_BOTH,
@@ -104,44 +104,44 @@ def _build(form: Form, folder: Path, say: Say) -> None:
     binaries = folder / "bin"
     binaries.mkdir(parents=True, exist_ok=True)
     go = _go(say)
-    for module, packages, flags in _PROGRAMS[form]:
-        kept = {package: _kept(module, package, flags) for package in packages}
+    for module, packages, flags in PROGRAMS[form]:
+        kept = {package: place_of(module, package, flags) for package in packages}
         if lacking := [package for package, program in kept.items() if not program.exists()]:
             _build_programs(go, SOURCES / module, lacking, flags, say)
         for package, program in kept.items():
-            if not (binaries / _name(package)).exists():  # of the other form, which may run
-                (binaries / _name(package)).hardlink_to(program)
+            if not (binaries / name_of(package)).exists():  # of the other form, which may run
+                (binaries / name_of(package)).hardlink_to(program)
     module, name, pattern = _RAY_CRDS
     _collect(_module_folder(go, module, name), pattern, folder / "crds")
     if form == "simulated":
         _collect_definitions(go, folder)
 
 
-def _kept(module: str, package: str, flags: str) -> Path:
+def place_of(module: str, package: str, flags: str) -> Path:
     """Where a program is kept, whether it was built or not: under a digest of its flags, its module and its sources."""
     place = SOURCES / module
     own = sorted((place / package).glob("*.go")) if package.startswith("./") else []
     digest = hashlib.sha256(f"{package} {flags}".encode())
     for file in [place / "go.mod", place / "go.sum", *own]:
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
-    return _cache() / "programs" / f"{_name(package)}-{digest.hexdigest()[:16]}"
+    return _cache() / "programs" / f"{name_of(package)}-{digest.hexdigest()[:16]}"
 
 
-def _name(package: str) -> str:
+def name_of(package: str) -> str:
     return package.rpartition("/")[2]
 
 
 def _build_programs(go: str, module: Path, packages: Sequence[str], flags: str, say: Say) -> None:
-    names = ", ".join(map(_name, packages))
+    names = ", ".join(map(name_of, packages))
     say(f"building {names}: minutes the first time, seconds while Go's cache has it")
     started, used = time.monotonic(), _processor_s()
     with tempfile.TemporaryDirectory(dir=_cache()) as aside:
         command = [go, "build", "-trimpath", f"-ldflags=-s -w {flags}", "-o", f"{aside}/", *packages]
         subprocess.run(command, cwd=module, env=_environment(), check=True)
         for package in packages:
-            kept = _kept(str(module.relative_to(SOURCES)), package, flags)
+            kept = place_of(str(module.relative_to(SOURCES)), package, flags)
             kept.parent.mkdir(exist_ok=True)
-            (Path(aside) / _name(package)).replace(kept)
+            (Path(aside) / name_of(package)).replace(kept)
     took, used = time.monotonic() - started, _processor_s() - used
     say(f"built {names} in {took:.0f} s ({used / 60:.1f} minutes of processor time)")
 
@@ -209,7 +209,7 @@ def _environment() -> dict[str, str]:
 
 def _digest() -> str:
     """Of all that a folder is made of, and not of this file: to change a comment is no reason to build."""
-    kept = [_kept(*one).name for form in _PROGRAMS.values() for one in _each(form)]
+    kept = [place_of(*one).name for form in PROGRAMS.values() for one in _each(form)]
     collected = (_CRDS, _RAY_CRDS, PROMETHEUS_OPERATOR, _MONITOR_CRDS, KEDA, _KEDA_CRDS, _STAGES)
     return hashlib.sha256(repr((kept, collected)).encode()).hexdigest()[:16]
 
