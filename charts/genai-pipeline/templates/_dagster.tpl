@@ -89,7 +89,11 @@ run_launcher:
           {{- toYaml .Values.runs.resources | nindent 10 }}
         security_context:
           {{- include "genai-pipeline.containerSecurity" . | nindent 10 }}
-        volume_mounts: [{name: tmp, mountPath: /tmp}]
+        volume_mounts:
+          - {name: tmp, mountPath: /tmp}
+          {{- with include "genai-pipeline.modelsMount" . }}
+          - {{ . }}
+          {{- end }}
       pod_spec_config:
         automount_service_account_token: true
         enable_service_links: false
@@ -103,7 +107,11 @@ run_launcher:
         tolerations:
           {{- toYaml . | nindent 10 }}
         {{- end }}
-        volumes: [{name: tmp, emptyDir: {sizeLimit: {{ .Values.runs.tmpSize }}}}]
+        volumes:
+          - {name: tmp, emptyDir: {sizeLimit: {{ .Values.runs.tmpSize }}}}
+          {{- with include "genai-pipeline.modelsVolume" . }}
+          - {{ . }}
+          {{- end }}
       pod_template_spec_metadata:
         labels:
           {{- include "genai-pipeline.selector" (list . "run") | nindent 10 }}

@@ -54,7 +54,7 @@ app.kubernetes.io/managed-by: {{ (index . 0).Release.Service }}
 
 {{- /* Pods start again after a change of what they have read. */ -}}
 {{- define "genai-pipeline.annotations" -}}
-checksum/config: {{ printf "%s%s" (include "genai-pipeline.dagsterYaml" .) (include "genai-pipeline.workspaceYaml" .) | sha256sum }}
+checksum/config: {{ printf "%s%s%s" (include "genai-pipeline.dagsterYaml" .) (include "genai-pipeline.workspaceYaml" .) (.Values.modelFiles | toJson) | sha256sum }}
 {{- with .Values.podAnnotations }}
 {{ toYaml . }}
 {{- end }}
@@ -83,6 +83,22 @@ volumes:
     projected:
       sources:
         - configMap: {name: {{ include "genai-pipeline.fullname" . }}}
+  {{- with include "genai-pipeline.modelsVolume" . }}
+  - {{ . }}
+  {{- end }}
+{{- end -}}
+
+{{- /* The model files of the values, where the image has its own. */ -}}
+{{- define "genai-pipeline.modelsVolume" -}}
+{{- if .Values.modelFiles -}}
+{name: models, projected: {sources: [{configMap: {name: {{ include "genai-pipeline.fullname" . }}-models}}]}}
+{{- end -}}
+{{- end -}}
+
+{{- define "genai-pipeline.modelsMount" -}}
+{{- if .Values.modelFiles -}}
+{name: models, mountPath: /opt/genai/models, readOnly: true}
+{{- end -}}
 {{- end -}}
 
 {{- /* What their containers have. */ -}}
@@ -95,6 +111,9 @@ securityContext:
 volumeMounts:
   - {name: tmp, mountPath: /tmp}
   - {name: dagster, mountPath: /opt/dagster, readOnly: true}
+  {{- with include "genai-pipeline.modelsMount" . }}
+  - {{ . }}
+  {{- end }}
 env:
   - {name: DAGSTER_HOME, value: /opt/dagster}
   {{- include "genai-pipeline.env" . | nindent 2 }}

@@ -27,6 +27,7 @@ ROUTED: dict[str, Any] = {
 EVERYTHING: dict[str, Any] = {
     **LEAST,
     "settings": {"GENAI_PROFILE": "eks", "GENAI_MAX_ROLLOUTS": 3, "AWS_REGION": "eu-west-1", "GENAI_KMS_KEY": None},
+    "modelFiles": {"weather.yaml": "name: weather\n", "suite.yaml": "cases: []\n"},
     "existingSecrets": ["store", "hub"],
     "imagePullSecrets": [{"name": "registry"}],
     "computeLogs": {"bucket": "genai", "endpointUrl": "http://minio.storage.svc:9000"},

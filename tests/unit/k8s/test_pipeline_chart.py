@@ -32,6 +32,7 @@ from tests.unit.k8s.policies import POLICIES
 ALL = {"least": LEAST, "trying": TRYING, "everything": EVERYTHING, "routed": ROUTED}
 NAME = "dagster-genai-pipeline"
 ROUTE = f"{NAME}-route"
+CONTAINERFILE = CHART.parents[1] / "images" / "pipeline" / "Containerfile"
 
 
 def pod_of(values, name):
@@ -203,6 +204,27 @@ def test_a_run_is_a_pod_as_the_pipeline_needs_it():
     assert "GENAI_KMS_KEY" not in told
 
 
+def test_model_files_of_the_values_are_where_code_server_and_runs_read_them():
+    objects = of_pipeline(EVERYTHING)
+    files = one(objects, "ConfigMap", f"{NAME}-models")
+    code = one(objects, "Deployment", f"{NAME}-code")["spec"]["template"]["spec"]
+    run = instance_config(EVERYTHING)["run_launcher"]["config"]["run_k8s_config"]
+    volumes = {v["name"]: v for v in code["volumes"]}
+    (mounted,) = [m for m in code["containers"][0]["volumeMounts"] if m["name"] == "models"]
+
+    assert files["data"] == EVERYTHING["modelFiles"]
+    assert volumes["models"]["projected"]["sources"][0]["configMap"]["name"] == files["metadata"]["name"]
+    assert f"GENAI_MODELS={mounted['mountPath']}" in CONTAINERFILE.read_text()
+    assert volumes["models"] in run["pod_spec_config"]["volumes"]
+    assert mounted in run["container_config"]["volume_mounts"]
+
+
+def test_a_changed_model_file_starts_the_code_server_again():
+    changed = {**EVERYTHING, "modelFiles": {"weather.yaml": "name: weather2\n"}}
+
+    assert pod_of(changed, f"{NAME}-code")["metadata"] != pod_of(EVERYTHING, f"{NAME}-code")["metadata"]
+
+
 def test_the_password_comes_from_its_secret_alone():
     storage = instance_config(LEAST)["storage"]["postgres"]["postgres_db"]
     (variable,) = [
@@ -283,6 +305,7 @@ def test_a_gateway_gets_a_route_with_the_time_that_a_generation_takes():
         ({"existingSecrets": ["My_Keys"]}, "not a valid name. Use lower case"),
         ({"serviceAccount": {"name": "genai-pipeline"}}, "Set serviceAccount.name to another name"),
         ({"ingress": {"enabled": True}}, "ingress.host is empty"),
+        ({"modelFiles": {"suites/a.yaml": "x"}}, "modelFiles"),
         ({"route": {"enabled": True, "keys": {"existingSecret": "keys"}}}, "route.models is empty"),
         ({"route": {"enabled": True, "models": ["weather"]}}, "without keys every caller could ask the models"),
         ({"route": {**ROUTED["route"], "host": ""}}, "route.host is empty"),
