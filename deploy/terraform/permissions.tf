@@ -1,4 +1,4 @@
-# What each ServiceAccount may do in AWS, as docs/kubernetes.md and docs/observability.md list it. Tests compare both
+# What each ServiceAccount may do in AWS, as docs/eks.md and docs/observability.md list it. Tests compare both
 # with the calls that the code makes.
 
 locals {

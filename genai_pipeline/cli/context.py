@@ -71,5 +71,5 @@ def require_local(context: Context, command: str) -> None:
     if context.profile.name != "local":
         raise Refused(
             f"`genai {command}` is for GENAI_PROFILE=local; this is {context.profile.name}.",
-            "There, Dagster and the cluster are run by their own operators; see docs/kubernetes.md.",
+            "There, Dagster and the cluster are run by their own operators; see docs/kubernetes.md and docs/eks.md.",
         )

@@ -78,7 +78,8 @@ def _revision(context: Context, source: Source, engines: Engines) -> str:
     try:
         return engines.gateways.source(source).resolve(source.address, source.ref)
     except Unavailable as error:
-        raise Unavailable(error.what, "Run `genai up`, or name the commit with --revision.") from error
+        begin = "Run `genai up`" if context.profile.name == "local" else "Check HF_ENDPOINT and the network"
+        raise Unavailable(error.what, f"{begin}, or name the commit with --revision.") from error
 
 
 def _publish(context: Context) -> int:

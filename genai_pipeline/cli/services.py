@@ -118,13 +118,15 @@ def _logs(context: Context) -> int:
 
 
 def _env(context: Context) -> int:
-    from genai_pipeline.core.errors import NotFound
+    from genai_pipeline.core.errors import NotFound, Refused
     from genai_pipeline.local.installation import Installation, export_lines
 
     if context.args.from_terraform:
         from genai_pipeline.cli.terraform_outputs import print_settings
 
         return print_settings(context.args.from_terraform)
+    if context.profile.has_eks_nodes:
+        raise Refused("`genai env` prints the settings of one machine.", "For EKS: `genai env --from-terraform FILE`.")
     require_local(context, "env")
     installation = Installation.of(context.profile)
     ports = installation.ports()

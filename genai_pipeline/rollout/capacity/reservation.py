@@ -20,6 +20,17 @@ CHECK = "reservation_active"
 BLOCK_ENDS_EARLY = timedelta(minutes=30)
 SERVES_AT_LEAST = timedelta(hours=1)
 """A reservation that ends sooner after the start of the release is about to expire: it would hardly be used."""
+LONGEST_WATCH = timedelta(hours=24)
+"""Of a longer watch only so much counts: a block is bought by the day, and is of use until it ends."""
+
+
+def time_of_rollout(spec: ModelSpec) -> timedelta:
+    """Return until when, apart from SERVES_AT_LEAST, a rollout that starts now needs its instances: through its watch.
+
+    A release whose instances end while it is watched would be rolled back, to a last good one that they may serve too.
+    """
+    watch = min(timedelta(minutes=spec.rollout.watch_minutes), LONGEST_WATCH)
+    return timedelta(seconds=spec.serving.startup_deadline_s) + max(timedelta(0), watch - SERVES_AT_LEAST / 2)
 
 
 @dataclass(frozen=True)
@@ -40,7 +51,7 @@ class ReservedRoom:
 def reserved_room(
     gpu: Gpu, found: Sequence[Reservation], now: datetime, startup: timedelta, known: InstanceTypes
 ) -> ReservedRoom:
-    """Return how many replicas the usable reservations can take. `startup`: until the release would be ready."""
+    """Return how many replicas the usable reservations can take. `startup`: `time_of_rollout`, or how far to look."""
     why = {r.id: _why_unusable(gpu, r, now, startup, known) for r in found}
     usable = [r for r in found if not why[r.id]]
     rows = [_row(r, why[r.id]) for r in found]

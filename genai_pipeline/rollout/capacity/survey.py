@@ -17,7 +17,7 @@ from genai_pipeline.gateways.cluster.free_resources import FreeNode, without_pod
 from genai_pipeline.gateways.cluster.pods import Object
 from genai_pipeline.k8s.render import RELEASE_LABEL, render_agent, render_engine
 from genai_pipeline.rollout.capacity.instance_data import instance_types_of
-from genai_pipeline.rollout.capacity.reservation import ReservedRoom, reserved_room
+from genai_pipeline.rollout.capacity.reservation import ReservedRoom, reserved_room, time_of_rollout
 from genai_pipeline.rollout.capacity.room import Workload
 from genai_pipeline.rollout.pools.instance_types import UNKNOWN, InstanceTypes
 from genai_pipeline.rollout.pools.pool_room import PoolRoom, pool_rooms
@@ -72,10 +72,9 @@ def survey(
         agents = Workload.all_of(render_agent(spec, release, profile, "http://"))
         others += [replace(each, replicas=profile.agent_replicas) for each in agents]
     serving = [p for p in cluster.list("Pod") if live and _is_of(p, release.model, live)]
-    startup = timedelta(seconds=spec.serving.startup_deadline_s)
     known = instance_types_of(gateways.aws, gateways.store, profile.region) if profile.has_eks_nodes else UNKNOWN
     headroom = cluster.headroom()
-    reserved, reserved_unread = reservations(gateways, spec, startup, known)
+    reserved, reserved_unread = reservations(gateways, spec, time_of_rollout(spec), known)
     quota, quota_unread = _quota(gateways, spec.serving.gpu)
     return Survey(
         engine=engine,

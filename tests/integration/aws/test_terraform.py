@@ -97,7 +97,7 @@ def test_what_was_not_asked_for_is_not_granted(complete):
 @needs_provider
 @pytest.mark.long
 def test_the_agents_policy_and_its_trust_are_those_of_the_docs(everything):
-    written = (DOCS / "kubernetes.md").read_text()
+    written = (DOCS / "eks.md").read_text()
     bucket = everything.resources("aws_s3_bucket.models")[""]["bucket"]
     for name, value in {
         "BUCKET": bucket,

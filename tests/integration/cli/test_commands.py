@@ -64,6 +64,7 @@ def test_a_wrong_command_line_is_exit_code_2(genai):
         (["up", "--model", "other"], {}, "Known models: tiny."),
         (["up"], {"GENAI_S3_PORT": "many"}, "GENAI_S3_PORT"),
         (["env"], {}, "Run `genai up` first."),
+        (["env"], {"GENAI_PROFILE": "eks"}, "genai env --from-terraform"),
         (["logs", "nothing"], {}, "Known: s3,"),
         (["publish", "v2"], {}, "comes from the embedded hub"),
         (["render"], {"HF_ENDPOINT": "http://127.0.0.1:9"}, "--revision"),

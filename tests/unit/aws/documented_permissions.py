@@ -1,4 +1,4 @@
-"""Permissions as docs/kubernetes.md and docs/observability.md list them."""
+"""Permissions as docs/eks.md and docs/observability.md list them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ACTION = re.compile(r"`([a-z0-9]+:[A-Z]\w+)`")
 def documented() -> dict[str, set[str]]:
     """Return account -> actions: those of the tables, and those of the agent's policy."""
     found: dict[str, set[str]] = {}
-    for page in ("kubernetes.md", "observability.md"):
+    for page in ("eks.md", "observability.md"):
         for line in (DOCS / page).read_text().splitlines():
             cells = line.strip("| ").split(" | ")
             actions = set(_ACTION.findall(cells[-1]))
@@ -25,7 +25,7 @@ def documented() -> dict[str, set[str]]:
 
 
 def agents_policy() -> dict:
-    return json.loads(re.findall(r"```json\n(.*?)```", (DOCS / "kubernetes.md").read_text(), re.S)[0])
+    return json.loads(re.findall(r"```json\n(.*?)```", (DOCS / "eks.md").read_text(), re.S)[0])
 
 
 def _listed(actions: str | list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The agent's IAM policy in docs/kubernetes.md: enough for where its conversations are rendered to lie, and no more."""
+"""The agent's IAM policy in docs/eks.md: enough for where its conversations are rendered to lie, and no more."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 from genai_pipeline.k8s.agent import ACCOUNT, sessions_url
 from tests.unit.k8s.everything import PROFILES
 
-DOCUMENT = Path(__file__).parents[3] / "docs" / "kubernetes.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "eks.md"
 
 
 def policies():

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -23,13 +24,13 @@ class FakeAws(Aws):
         return [InstanceType("g6e.xlarge", 4, 32, 1, "l40s", "amd64", 1.5)]
 
     def __init__(self, error=None):
-        self.asked, self.error = [], error
+        self.asked, self.error, self.ends_at = [], error, None
 
     def reservations(self, terms):
         self.asked += terms
         if self.error:
             raise self.error
-        return [Reservation("cr-0a", "g6e.xlarge", "us-east-1a", "active", 2, 1)]
+        return [Reservation("cr-0a", "g6e.xlarge", "us-east-1a", "active", 2, 1, ends_at=self.ends_at)]
 
     def vcpu_quota(self, family):
         if self.error:
@@ -66,6 +67,20 @@ def test_without_terms_of_its_own_a_model_takes_what_the_node_classes_select():
     look(model_with_tools("name: big\nsource: {hub: a/b}\nserving: {gpu: {reservation: required}}\n", "f"), aws, world)
 
     assert aws.asked == [ReservationTerm(tags={"app": "chat"}, owner="123456789012")]
+
+
+@pytest.mark.parametrize(
+    ("watch_minutes", "hours", "free"),
+    [(30, 1.2, 1), (240, 1.2, 0), (240, 5, 1), (10_000, 5, 0), (10_000, 26, 1)],
+)
+def test_a_reservation_has_to_last_through_the_watch(watch_minutes, hours, free):
+    aws = FakeAws()
+    aws.ends_at = datetime.now(UTC) + timedelta(hours=hours)
+    model = model_with_tools(
+        TERMS % ("required", "{id: cr-0a}") + f"rollout: {{watch_minutes: {watch_minutes}}}\n", "f"
+    )
+
+    assert look(model, aws).reserved.free_replicas == free
 
 
 @pytest.mark.parametrize(
