@@ -181,7 +181,9 @@ def _capacity(refused: str, pod: Mapping[str, Any], pools: Sequence[Mapping[str,
     if _OFFERING.search(refused):
         return Cause(
             f"The cloud has no instance available now for {asked}",
-            "Wait, allow more zones, families or capacity types in the node pool, or reserve capacity.",
+            "Wait, allow more zones, families or capacity types in the node pool, or reserve capacity. A quota that is"
+            " used up looks the same: `kubectl get events -A --field-selector reason=InsufficientCapacityError` has"
+            " EC2's own words (InsufficientInstanceCapacity, VcpuLimitExceeded, MaxSpotInstanceCountExceeded).",
         )
     said_of = set(re.findall(rf"{_POOL} In \[([^\]]+)\]", refused))
     limited = pools is None or any(p["metadata"]["name"] in said_of and _is_in_use(p) for p in pools)
