@@ -80,7 +80,8 @@ def followed(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def dagster(followed):
-    return of_pipeline(yaml.safe_load((followed / "dagster.yaml").read_text()))
+    files = {file.name: file.read_text() for file in (followed / "models").glob("*.yaml")}
+    return of_pipeline({**yaml.safe_load((followed / "dagster.yaml").read_text()), "modelFiles": files})
 
 
 def test_the_recorded_outputs_are_those_of_the_example():
