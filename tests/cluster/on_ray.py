@@ -1,4 +1,4 @@
-"""Models on a real Ray with the fake engine in place of vLLM, the Redis of their heads, and what may befall pods."""
+"""Models on a real Ray with the fake engine in place of vLLM, and the Redis of their heads."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
-from kubernetes import client
 
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.release import Release
@@ -22,7 +19,6 @@ from genai_pipeline.k8s.render import RELEASE_LABEL
 from tests.cluster.lane import KEPT_S, MODEL, Lane
 from tests.cluster.machine.cluster import until
 from tests.cluster.machine.node import NODE_ADDRESS
-from tests.cluster.machine.objects import api
 from tests.fakes.model_texts import model_with_tools
 
 RATE = 40
@@ -94,30 +90,6 @@ def ready(lane: Lane, of: Release, heads: bool = False) -> set[str]:
 
 def name_of(pod: dict[str, Any]) -> str:
     return pod["metadata"]["name"]
-
-
-def lose(lane: Lane, pod: dict[str, Any]) -> None:
-    """Delete a pod without its grace period, as the loss of its node does."""
-    with api(lane.kubeconfig) as connection:
-        client.CoreV1Api(connection).delete_namespaced_pod(name_of(pod), lane.namespace, grace_period_seconds=0)
-
-
-def evict(lane: Lane, pod: dict[str, Any]) -> None:
-    """Ask for its eviction, as the drain of a node does. Raises: ApiException: a budget forbids it."""
-    with api(lane.kubeconfig) as connection:
-        body = client.V1Eviction(metadata=client.V1ObjectMeta(name=name_of(pod)))
-        client.CoreV1Api(connection).create_namespaced_pod_eviction(name_of(pod), lane.namespace, body)
-
-
-def kill(pod: dict[str, Any]) -> None:
-    """End every process of a pod at once, as the kernel does when memory runs out."""
-    address, uid = pod["status"]["podIP"], pod["metadata"]["uid"]
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            # A pod of another cluster on this machine may have the same address.
-            ours = uid in Path(f"/proc/{process.pid}/cgroup").read_text()
-            if ours and process.environ().get("POD_IP") == address:
-                process.kill()
 
 
 def application(lane: Lane, of: Release) -> dict[str, Any]:

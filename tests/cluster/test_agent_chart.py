@@ -15,16 +15,15 @@ from typing import Any
 
 import pytest
 
+from tests.cluster.helm import WAIT_S, helm
 from tests.cluster.identities import kubectl
 from tests.cluster.life.images import image_name, own_images
 from tests.cluster.machine.namespaces import create_namespace, delete_namespace
 from tests.cluster.machine.node import NODE_ADDRESS
 from tests.fakes.scripted_model import Say, ScriptedModel, tells_the_time
-from tests.unit.k8s.chart import CHART, HELM
+from tests.unit.k8s.chart import CHART
 
 pytestmark = [pytest.mark.needs("pods"), pytest.mark.timeout(600)]
-
-INSTALL_DEADLINE_S = 240
 
 
 @dataclass(frozen=True)
@@ -34,17 +33,7 @@ class Installed:
     model: ScriptedModel
 
     def helm(self, *words: str, values: dict[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
-        home = str(self.kubeconfig.parent / "helm")
-        environment = os.environ | {"KUBECONFIG": str(self.kubeconfig), "HELM_CACHE_HOME": home}
-        return subprocess.run(
-            [HELM, *words, "--namespace", self.namespace],
-            input=json.dumps(values or {}),
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=INSTALL_DEADLINE_S + 60,
-            check=False,
-        )
+        return helm(self.kubeconfig, self.namespace, *words, values=values)
 
     def pods(self) -> list[dict[str, Any]]:
         told = kubectl(
@@ -85,7 +74,7 @@ def installed(real: Any) -> Iterator[Installed]:
     kubectl(real.kubeconfig, "label", "namespace", namespace, enforce)
     with ScriptedModel(tells_the_time, host=NODE_ADDRESS) as model:
         release = Installed(real.kubeconfig, namespace, model)
-        words = ["install", "agent", str(CHART), "--wait", f"--timeout={INSTALL_DEADLINE_S}s", "--values", "-"]
+        words = ["install", "agent", str(CHART), "--wait", f"--timeout={WAIT_S}s"]
         done = release.helm(*words, values=values(model))
         assert done.returncode == 0, done.stderr
         try:
@@ -109,7 +98,7 @@ def test_pods_run_with_a_root_that_cannot_be_written_and_not_as_root(installed):
 
 
 def test_helm_test_asks_a_real_question_and_passes(installed):
-    done = installed.helm("test", "agent", "--logs", f"--timeout={INSTALL_DEADLINE_S}s")
+    done = installed.helm("test", "agent", "--logs", f"--timeout={WAIT_S}s")
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "passed" in done.stdout
@@ -119,7 +108,7 @@ def test_helm_test_asks_a_real_question_and_passes(installed):
 def test_helm_test_fails_on_an_agent_whose_model_calls_no_tool(installed):
     told, installed.model.script = installed.model.script, lambda _: Say("It is noon.")
     try:
-        done = installed.helm("test", "agent", f"--timeout={INSTALL_DEADLINE_S}s")
+        done = installed.helm("test", "agent", f"--timeout={WAIT_S}s")
     finally:
         installed.model.script = told
 
@@ -128,7 +117,7 @@ def test_helm_test_fails_on_an_agent_whose_model_calls_no_tool(installed):
 
 def test_an_upgrade_keeps_an_agent_ready_all_the_way(installed):
     before = {pod["metadata"]["uid"] for pod in installed.pods()}
-    words = ["upgrade", "agent", str(CHART), "--wait", f"--timeout={INSTALL_DEADLINE_S}s", "--values", "-"]
+    words = ["upgrade", "agent", str(CHART), "--wait", f"--timeout={WAIT_S}s"]
 
     done = installed.helm(*words, values=values(installed.model, limits={"maxToolCycles": 4}))
 

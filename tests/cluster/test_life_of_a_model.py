@@ -1,6 +1,6 @@
 """One model's life on a real node: v1 goes live, v2 replaces it under traffic; real vLLM, real agent, real Dagster.
 
-The pipeline runs as docs/kubernetes.md has an operator run it, with the account and the Role that we ship.
+Dagster is inside the cluster, as the chart installs it: each run is a Job, with the account and the Role that we ship.
 """
 
 from __future__ import annotations
@@ -17,10 +17,14 @@ import pytest
 from genai_pipeline.core.checks import PLATFORM_CHECKS, REQUIRED_FOR_LIVE
 from genai_pipeline.core.record import Phase
 from genai_pipeline.loadtest.probe import ContinuousProbe, ProbeResult
+from tests.cluster.dagster_in_cluster.installation import FULL_NAME, address_of, helm_of, install_dagster
+from tests.cluster.dagster_in_cluster.output import captured
+from tests.cluster.dagster_in_cluster.runs import runs_of
+from tests.cluster.identities import kubectl
 from tests.cluster.life.documentation import DOCUMENT, commands, run_as_reader
 from tests.cluster.life.images import image_name
 from tests.cluster.life.rollouts import Ended, checks_of_last_rollout, wait_until_ended
-from tests.cluster.life.surroundings import SECRET, Installation, installed, start_dagster
+from tests.cluster.life.surroundings import SECRET, Installation, installed
 from tests.cluster.life.weather import MODEL, model_file, not_passed, revision
 from tests.cluster.machine.cluster import until
 from tests.cluster.machine.objects import api
@@ -42,9 +46,9 @@ def installation(real, tmp_path_factory) -> Iterator[Installation]:
 
 @pytest.fixture(scope="module")
 def v1(installation) -> Ended:
-    """Dagster is started on nothing; its sensor finds what the hub has."""
+    """Dagster is installed on nothing; its sensor finds what the hub has."""
     installation.publish("v1")
-    start_dagster(installation)
+    install_dagster(installation)
     return wait_until_ended(installation, MODEL, revision("v1"))
 
 
@@ -93,6 +97,33 @@ def test_dagster_shows_the_platforms_checks_green_too(installation, v1):
     asked = {asset: names for asset, names in PLATFORM_CHECKS.items() if asset != "node_pools"}  # of EKS only
     wanted = {f"platform/{asset}.{check}" for asset, names in asked.items() for check in names}
     assert wanted <= checks.keys()
+
+
+def test_helm_test_asks_whether_the_definitions_are_loaded_and_passes(installation, v1):
+    done = helm_of(installation, "test", "dagster", "--logs", "--timeout=240s")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "passed" in done.stdout
+
+
+def test_every_run_was_the_pod_of_a_job_of_its_own(installation, v1, v2):
+    with runs_of(installation) as runs:
+        ran = {run.run_id: run.job_name for ended in (v1, v2.ended) for run in runs.of(ended.record.release)}
+        jobs = [job["metadata"]["labels"]["dagster/run-id"] for job in runs.jobs()]
+
+    assert sorted(ran.values()) == [f"promote_{MODEL}"] * 2 + [f"rollout_{MODEL}"] * 2
+    assert {run: jobs.count(run) for run in ran} == dict.fromkeys(ran, 1)
+
+
+def test_the_webserver_shows_what_each_step_wrote_which_is_in_s3(installation, v1):
+    with runs_of(installation) as runs:
+        (rollout,) = runs.of(v1.record.release, "rollout")
+        shown = captured(f"http://{address_of(installation, FULL_NAME)}/graphql", rollout)
+
+    assert {f"{MODEL}__{asset}" for asset in ("snapshot", "staged_model", "candidate", "agent_report")} <= shown.keys()
+    assert [step for step, text in shown.items() if "STEP_START" not in text] == []
+    kept = installation.engines.gateways.store.list(f"dagster-logs/storage/{rollout.run_id}/compute_logs/")
+    assert len([key for key in kept if key.key.endswith(".err")]) == len(shown)
 
 
 def test_the_engine_is_a_real_vllm_that_read_its_weights_from_s3(installation, v1):
@@ -167,7 +198,11 @@ def test_a_command_that_does_not_run_would_be_seen(installation, v1, tmp_path):
 def test_no_secret_is_in_logs_records_or_manifests(installation, v2):
     shown = [p for p in installation.folder.rglob("*") if p.suffix in (".log", ".yaml", ".db") and p.is_file()]
     objects = json.dumps([installation.engines.gateways.cluster.list(kind) for kind in ("Deployment", "Pod")])
+    words = ["logs", "-n", installation.namespace, "-l", "app.kubernetes.io/instance=dagster", "--tail=-1"]
+    said = kubectl(installation.cluster.kubeconfig, *words, "--max-log-requests=50").stdout
 
-    assert len(shown) > 5
+    assert len(shown) > 3
     assert [p for p in shown if SECRET.encode() in p.read_bytes()] == []
     assert SECRET not in objects
+    assert "rollout_weather" in said
+    assert SECRET not in said

@@ -20,8 +20,9 @@ from kubernetes.client.exceptions import ApiException
 from genai_pipeline.core.errors import NotReady
 from tests.cluster.lane import MODEL, Lane, release
 from tests.cluster.load import Load, Seen
+from tests.cluster.losses import evict, kill, lose
 from tests.cluster.machine.cluster import until
-from tests.cluster.on_ray import RATE, STARTS_S, evict, kill, lose, name_of, on_ray, pods, ready
+from tests.cluster.on_ray import RATE, STARTS_S, name_of, on_ray, pods, ready
 from tests.cluster.switching import lane_in
 
 pytestmark = [pytest.mark.needs("pods", "kuberay"), pytest.mark.timeout(1800), pytest.mark.nightly]
@@ -63,9 +64,9 @@ class Evicted:
 def evicted(lane, load) -> Evicted:
     first, second = pods(lane, A)
     load.take()
-    evict(lane, first)
+    evict(lane.kubeconfig, first)
     with pytest.raises(ApiException) as refused:
-        evict(lane, second)
+        evict(lane.kubeconfig, second)
     until(lambda: len(ready(lane, A) - {name_of(first)}) == 2, "the successor", STARTS_S)
     more(load, RATE)
     return Evicted(refused.value.status, load.take())
@@ -149,7 +150,7 @@ def headless(lane, load, killed) -> str:
     """What the wait says after the only head without a Redis was lost."""
     until(lambda: len(ready(lane, A)) == 2, "both workers again", STARTS_S)
     (head,) = pods(lane, A, heads=True)
-    lose(lane, head)
+    lose(lane.kubeconfig, head)
     return until(lambda: why_not_ready(lane), "a word about it", 120)
 
 

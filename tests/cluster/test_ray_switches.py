@@ -15,8 +15,9 @@ import pytest
 
 from tests.cluster.lane import MODEL, SPEC, Lane, release
 from tests.cluster.load import Load, Seen
+from tests.cluster.losses import lose
 from tests.cluster.machine.cluster import until
-from tests.cluster.on_ray import ENOUGH, RATE, STARTS_S, application, lose, name_of, on_ray, pods, ready, redis
+from tests.cluster.on_ray import ENOUGH, RATE, STARTS_S, application, name_of, on_ray, pods, ready, redis
 from tests.cluster.switching import ABORTS, Case, lane_in, run_case
 
 pytestmark = [pytest.mark.needs("pods", "kuberay"), pytest.mark.timeout(1800)]
@@ -82,7 +83,7 @@ def head_lost(lane, load, and_back) -> tuple[Any, Seen]:
     before = pods(lane, A)
     (head,) = pods(lane, A, heads=True)
     load.take()
-    lose(lane, head)
+    lose(lane.kubeconfig, head)
     until(lambda: ready(lane, A, heads=True) - {name_of(head)}, "a new head", STARTS_S)
     until(lambda: application(lane, A).get("status") == "RUNNING", "Serve on the new head", STARTS_S)
     enough = load.look().sent.total() + RATE

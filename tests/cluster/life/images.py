@@ -39,7 +39,7 @@ FROM scratch
 COPY root/ /
 ENV PATH=/opt/python/bin:/usr/local/bin:/usr/bin:/bin
 """
-_PASSWD = "root:x:0:0:root:/root:/bin/sh\napp:x:2000:2000:app:/tmp:/bin/sh\n"
+_PASSWD = "root:x:0:0:root:/root:/bin/sh\napp:x:2000:2000:app:/tmp:/bin/sh\npostgres:x:999:999:postgres:/tmp:/bin/sh\n"
 
 
 def can_build() -> bool:
@@ -84,15 +84,21 @@ def _build(name: str, work: Path, folder: Path) -> None:
     run_with_buildah(work, "buildah", "push", "--quiet", image, f"docker-archive:{folder / 'image.tar'}:{image}")
 
 
-def _base_context(work: Path) -> Path:
-    root = work / "base" / "root"
-    for folder in ("tmp", "etc", "root", "opt/python/bin"):
+def borrowing_root(root: Path) -> None:
+    """Write what an image needs whose programs are those of its node."""
+    for folder in ("tmp", "etc", "root"):
         (root / folder).mkdir(parents=True)
     (root / "tmp").chmod(0o1777)
     for link in ("bin", "sbin", "lib", "lib64"):
         (root / link).symlink_to(f"usr/{link}")
-    (root / "opt/python/bin/python3").symlink_to(Path(sys.base_prefix) / "bin" / "python3")
     (root / "etc/passwd").write_text(_PASSWD)
+
+
+def _base_context(work: Path) -> Path:
+    root = work / "base" / "root"
+    borrowing_root(root)
+    (root / "opt/python/bin").mkdir(parents=True)
+    (root / "opt/python/bin/python3").symlink_to(Path(sys.base_prefix) / "bin" / "python3")
     (root.parent / "Containerfile").write_text(_BASE)
     return root.parent
 

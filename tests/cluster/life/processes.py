@@ -50,6 +50,12 @@ class Processes:
     def logs(self) -> str:
         return "\n".join(self.log(name) for name, _ in self._running)
 
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """Send a signal to all processes of that name."""
+        for known, process in self._running:
+            if known == name:
+                os.killpg(process.pid, number)
+
     def end(self, *names: str) -> None:
         """End those of these names, or all, last first."""
         ends = [one for one in self._running if not names or one[0] in names]
