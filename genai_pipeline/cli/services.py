@@ -21,7 +21,9 @@ def announce(command: Command) -> None:
     status = command("status", _status, "show services, releases, verdicts and endpoints")
     status.add_argument("model", nargs="?", help="default: every model")
     status.add_argument("--json", action="store_true", help="for programs")
-    command("doctor", _doctor, "look for what keeps it from running here")
+    doctor = command("doctor", _doctor, "look for what keeps it from running here")
+    doctor.add_argument("--probe", action="store_true", help="on a cluster: also ask by short-lived pods")
+    doctor.add_argument("--deadline", type=float, default=120, metavar="S", help="seconds for the pods (default 120)")
     logs = command("logs", _logs, "show the log of a service, of a model's engine or of its agent")
     logs.add_argument("name", help="a service of `genai status`, a model, <model>-agent, or agent")
     logs.add_argument("-n", "--lines", type=int, default=50, help="how many of its last lines (default 50)")
@@ -93,10 +95,13 @@ def _status(context: Context) -> int:
 
 def _doctor(context: Context) -> int:
     from genai_pipeline.cli import doctor
+    from genai_pipeline.core.errors import Refused
 
     engines = context.engines()
     profile, gateways = engines.profile, engines.gateways
     if profile.name == "local":
+        if context.args.probe:
+            raise Refused("`genai doctor --probe` asks by pods of a cluster.", "Leave --probe out on one machine.")
         findings = doctor.all_findings(profile, context.env, context.models, gateways.source)
     else:
         from genai_pipeline.cli.cluster_doctor import cluster_findings
@@ -104,6 +109,15 @@ def _doctor(context: Context) -> int:
         findings = cluster_findings(profile, context.env, context.models, gateways)
     for finding in findings:
         _print_finding(context, finding)
+    if context.args.probe:
+        from genai_pipeline.cli.probe.pods_probe import probe_findings
+        from genai_pipeline.cli.probe.probe_jobs import ProbeJobs
+
+        jobs = ProbeJobs(gateways.cluster, context.args.deadline)
+        found = probe_findings(profile, context.models, gateways, jobs, context.say)
+        for finding in (new := [f for f in found if f not in findings]):
+            _print_finding(context, finding)
+        findings += new
     return 1 if doctor.failures(findings) else 0
 
 

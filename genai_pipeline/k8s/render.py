@@ -235,11 +235,11 @@ def render_agent_keys(profile: Profile, keys: str) -> Objects:
 def render_rbac(profile: Profile) -> Objects:
     """The pipeline's own account with exactly the verbs that it uses; an administrator applies it once.
 
-    The namespace and the priority class come with it: the pipeline keeps them as they are and may make no others.
+    What a pod needs comes with it, so that `genai doctor --probe` can make pods before the first rollout. The pipeline
+    may make no other namespace and no other priority class.
     """
     return [
-        *render_template("namespace.yaml", profile),
-        *render_template("priority_class.yaml", profile),
+        *render_namespace(profile),
         *render_template("pipeline_role.yaml", profile, store_access=STORE_ACCESS, chat_claim=claim_name(profile)),
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import httpx
 import pytest
 from kubernetes import client
 
+from genai_pipeline.cli.probe.pods_probe import probe_job
 from genai_pipeline.core.errors import NotReady, Refused
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
@@ -34,7 +36,7 @@ from tests.cluster.identities import kubectl
 from tests.cluster.machine.cluster import until
 from tests.cluster.machine.objects import api
 from tests.fakes.model_texts import model_with_tools
-from tests.unit.k8s.everything import MOUNTED, Object, probes
+from tests.unit.k8s.everything import MOUNTED, PROFILES, Object, probes
 
 SPEC = model_with_tools(
     """
@@ -255,6 +257,18 @@ def change_the_probe(world: World) -> None:
         world.remove("pod", world.probe()["metadata"]["name"])
 
 
+def question() -> Object:
+    """Of `genai doctor --probe`; on a node that is not there, so that nothing runs."""
+    asked: dict[str, Any] = {"image": "test/echo:1", "command": ["/none"], "env": [], "env_from": []}
+    return probe_job(PROFILES["eks"], f"genai-doctor-{secrets.token_hex(3)}", "none", {}, {}, 60, **asked)
+
+
+def ask_a_question(world: World) -> None:
+    job = question() | {"metadata": question()["metadata"] | {"namespace": world.namespace}}
+    world.cluster.apply([job])
+    world.remove("job", job["metadata"]["name"])
+
+
 def diff(kind: str, new: bool = False) -> Operation:
     """What platform/node_pools asks after it applied; a dry run needs the verbs of the apply."""
 
@@ -307,6 +321,9 @@ USES: dict[tuple[str, str], Operation] = {
     ("pods", "create"): probe_the_fence,
     ("pods", "patch"): change_the_probe,
     ("pods", "delete"): probe_the_fence,
+    ("jobs", "create"): ask_a_question,
+    ("jobs", "patch"): ask_a_question,
+    ("jobs", "delete"): lambda w: w.cluster.delete("Job", "genai-doctor-none", None),
     ("pods/log", "get"): read_logs,
     ("events", "list"): lambda w: w.cluster.events("Deployment", RELEASE.object_name),
     ("events", "watch"): wait_for_the_engine,

@@ -87,6 +87,7 @@ KINDS: Mapping[str, Kind] = {
     "ServiceAccount": Kind("", "v1", "serviceaccounts"),
     "Deployment": Kind("apps", "v1", "deployments", with_dependents=True),
     "ReplicaSet": Kind("apps", "v1", "replicasets", with_dependents=True),
+    "Job": Kind("batch", "v1", "jobs", with_dependents=True),
     "HorizontalPodAutoscaler": Kind("autoscaling", "v2", "horizontalpodautoscalers"),
     "PodDisruptionBudget": Kind("policy", "v1", "poddisruptionbudgets"),
     "EndpointSlice": Kind("discovery.k8s.io", "v1", "endpointslices"),

@@ -124,7 +124,7 @@ class PoolProof:
         if self._profile.probe_gpu == "buy":
             return "probed"
         nodes = self._cluster.list("Node") if self._profile.probe_gpu == "auto" else []
-        return "probed" if nodes and all(_is_simulated(n) for n in nodes) else "simulated"
+        return "probed" if nodes and all(is_simulated(n) for n in nodes) else "simulated"
 
     def _fence(self, pools: Sequence[Object], judged: Verdict) -> Verdict:
         """Return the verdict of the first GPU pool that does not keep the probe off, or of the last one that does."""
@@ -199,7 +199,7 @@ def _probe_spec(profile: Profile, gpu: Gpu) -> Object:
     return probe_pod(profile, gpu, "genai-probe")["spec"]
 
 
-def _is_simulated(node: Object) -> bool:
+def is_simulated(node: Object) -> bool:
     """Return whether it is a node of kwok, which costs nothing. Source: kwok documentation, "Manage Nodes"."""
     provider = str((node.get("spec") or {}).get("providerID") or "")
     return provider.startswith("kwok://") or "kwok.x-k8s.io/node" in (node["metadata"].get("annotations") or {})

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
+from genai_pipeline.cli.probe.image_probe import COMMAND, image_uses
+from genai_pipeline.cli.probe.pods_probe import probe_job
+from genai_pipeline.cli.probe.reach_probe import command, reaches
 from genai_pipeline.core.model_spec import Gpu, ModelSpec
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
@@ -136,6 +139,7 @@ def _everything(profile: Profile) -> list[Object]:
         *render_chat_ui(profile, MODELS),
         *(probes(profile) if profile.has_eks_nodes else ()),
         render_load_pod(release_of(SMALL), profile, {"DAGSTER_PIPES_CONTEXT": "eJw="}, 630),
+        *(questions(profile) if profile.name != "local" else ()),
     ]
 
 
@@ -155,6 +159,17 @@ def probes(profile: Profile) -> Iterator[Object]:
         values = {"name": f"probe-{name}", "probe": name, "node_selector": selector, "deadline_s": 60}
         values |= {"gpus": gpu_resources(gpu), "tolerations": tolerations(gpu)}
         yield from render_template("probe_pod.yaml", profile, **values)
+
+
+def questions(profile: Profile) -> Iterator[Object]:
+    """The Jobs of `genai doctor --probe`, of every image and of each kind of pod."""
+    uses = image_uses(MODELS, profile)
+    for number, use in enumerate(uses):
+        asked = {"image": use.image, "command": list(COMMAND), "env": [], "env_from": []}
+        yield probe_job(profile, f"genai-doctor-image-{number}", "node-1", use.pod, {}, 60, **asked)
+    for one in reaches(uses, profile, asks_hub=True):
+        asked = {"image": "agent:1", "command": command(), "env": one.env, "env_from": []}
+        yield probe_job(profile, f"genai-doctor-{one.component}", "node-1", one.pod, {}, 60, **asked)
 
 
 def secret(profile: Profile) -> Object:

@@ -22,6 +22,8 @@ _PASSING = re.compile(
     r"|registry is unavailable|no such host|network is unreachable|temporary failure|server misbehaving|EOF"
 )
 """Answers of a registry that a later try may get past."""
+_OURS = "genai-pipeline/"
+"""In the names of the images that this repository builds."""
 _KILLED = frozenset({137, 143})
 """128 and the number of SIGKILL or SIGTERM."""
 _PROBES = {
@@ -90,7 +92,7 @@ def _pull_message(message: str, events: Sequence[ClusterEvent]) -> str:
 
 def _image(image: str, reason: str, message: str) -> Cause:
     if reason == "InvalidImageName":
-        return Cause(f"{image} is not a valid image name", "Correct `serving.image` in the model file.", True)
+        return Cause(f"{image} is not a valid image name", _right_name(image), True)
     if reason == "ErrImageNeverPull":
         return Cause(
             f"The image {image} is not on the node, and its pull policy is Never",
@@ -103,14 +105,21 @@ def _image(image: str, reason: str, message: str) -> Cause:
             "Give the ServiceAccount an imagePullSecret, or the node's role the right to pull.",
             True,
         )
+    if "no match for platform" in message:
+        what = f"The image {image} has no variant for the node's processor"
+        return Cause(what, "Build it for that processor too, or choose other nodes.", True)
     if re.search(r"(?i)not found|manifest unknown|does not exist", message):
-        return Cause(
-            f"The registry has no image {image}", "Correct `serving.image` in the model file, or push it.", True
-        )
+        return Cause(f"The registry has no image {image}", _right_name(image), True)
     if _PASSING.search(message):
         what = f"The registry of the image {image} does not answer"
         return Cause(what, "Check the registry and the node's network; the node tries again by itself.")
-    return Cause(f"The image {image} cannot be pulled", "Correct `serving.image` in the model file, or push it.", True)
+    return Cause(f"The image {image} cannot be pulled", _right_name(image), True)
+
+
+def _right_name(image: str) -> str:
+    if _OURS in image and "vllm" not in image:
+        return "Build it and push it (docs/kubernetes.md, Images), or correct GENAI_IMAGE_REGISTRY."
+    return "Correct the image, which is `serving.image` of an engine, or push it."
 
 
 def _configuration(reason: str, message: str) -> Cause:

@@ -1,0 +1,1 @@
+"""`genai doctor --probe`: what only a pod in the cluster can tell."""
