@@ -5,6 +5,7 @@ moto has no access entries, no Pod Identity and no capacity reservations. Those 
 
 from __future__ import annotations
 
+import re
 from importlib.util import find_spec
 
 import boto3
@@ -31,9 +32,11 @@ module "genai" {{
   administrators = ["arn:aws:iam::123456789012:role/platform"]
   rules_file     = "rules.yaml"
   bucket         = "genai-models"
+  database       = {{}}
 }}
 """
 PARTS = (
+    "aws_db_instance.dagster",
     "aws_s3_bucket.models",
     "aws_s3_bucket_lifecycle_configuration.models",
     "aws_s3_bucket_policy.models",
@@ -115,6 +118,14 @@ def test_the_workspace_evaluates_the_rules_of_the_models(client):
     written = yaml.safe_load(namespace["ruleGroupsNamespace"]["data"])
 
     assert written == yaml.safe_load(rule_file([SMALL], PROFILES["eks"]))
+
+
+def test_no_state_has_the_password_of_the_database(root, client):
+    (database,) = client("rds").describe_db_instances()["DBInstances"]
+    state = root.run("state", "pull").stdout
+
+    assert database["MasterUserSecret"]["SecretArn"] in state
+    assert not re.search(r'"password(_wo)?": "[^"]', state)
 
 
 def test_roles_are_for_this_cluster_only(client):
