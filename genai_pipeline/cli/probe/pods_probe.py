@@ -49,6 +49,7 @@ class _Probe:
     say: Callable[[str], None]
 
     def findings(self, specs: Sequence[ModelSpec]) -> Iterator[Finding]:
+        self.gateways.cluster.knows("Namespace")  # the doctor's own first question: so a silent API is reported once
         uses, nodes = image_uses(specs, self.profile), self.gateways.cluster.list("Node")
         on, nowhere = placed(uses, nodes)
         images = {self._name("image"): where for where in on}

@@ -119,6 +119,18 @@ def test_neither_credentials_nor_secrets_get_into_logs_and_messages(
     assert "aHVzaA==" not in caplog.text
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["{not: [yaml", "[]", "a text", "clusters: 3", "clusters: [{}]\ncurrent-context: c", "current-context: [c]", ""],
+)
+def test_a_file_that_is_no_kubeconfig_is_unavailable_with_its_name(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "kubeconfig"
+    file.write_text(text)
+
+    with pytest.raises(ClusterUnavailable, match=rf"^There is no usable kubeconfig \({file}\)[^\n]+ Set KUBECONFIG"):
+        KubernetesCluster("ns", file).knows("Namespace")
+
+
 def test_no_kubeconfig_is_unavailable_and_the_constructor_does_not_mind(tmp_path: Path) -> None:
     cluster = KubernetesCluster("ns", tmp_path / "none")
 

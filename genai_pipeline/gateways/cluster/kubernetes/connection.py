@@ -242,6 +242,7 @@ def _reason(error: BaseException) -> str:
 
 def _client(kubeconfig: Path | None) -> Any:
     from kubernetes import client, config
+    from yaml import YAMLError
 
     # Configuration() itself copies a default of the process, which another library may have set.
     settings = type.__call__(client.Configuration)
@@ -252,7 +253,8 @@ def _client(kubeconfig: Path | None) -> Any:
             # The client reads the variable once, when it is imported.
             file = str(kubeconfig) if kubeconfig else os.environ.get("KUBECONFIG") or None
             config.load_kube_config(config_file=file, client_configuration=settings, persist_config=False)
-    except (config.ConfigException, OSError, ValueError) as error:
+    except (config.ConfigException, OSError, ValueError, TypeError, LookupError, AttributeError, YAMLError) as error:
+        # The last four where the file is no YAML, or YAML of another form.
         raise ClusterUnavailable(
             f"There is no usable kubeconfig ({kubeconfig or '$KUBECONFIG or ~/.kube/config'}): {_why(error)}.",
             "Set KUBECONFIG to the file of the cluster.",
@@ -277,5 +279,5 @@ def _on_this_machine(url: str) -> bool:
 
 
 def _why(error: Exception) -> str:
-    """Return the words of an error as a part of a sentence."""
-    return str(error).rstrip(".")
+    """Return the words of an error as a part of a sentence, in one line."""
+    return " ".join(str(error).split()).rstrip(".")
