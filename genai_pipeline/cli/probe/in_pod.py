@@ -64,7 +64,7 @@ def use_bucket(bucket: str, prefix: str, key: str) -> dict[str, str]:
 
 
 def _client() -> Any:
-    import boto3
+    from boto3.session import Session
     from botocore.config import Config
 
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
@@ -76,7 +76,7 @@ def _client() -> Any:
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    return boto3.client("s3", region_name=os.environ.get("AWS_REGION"), endpoint_url=endpoint, config=config)
+    return Session().client("s3", region_name=os.environ.get("AWS_REGION"), endpoint_url=endpoint, config=config)
 
 
 def main() -> None:
