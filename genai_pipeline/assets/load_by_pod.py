@@ -41,11 +41,18 @@ REMEDY = "Push the image `pipeline` (docs/kubernetes.md, Images), or set GENAI_L
 
 
 def sender_of(open_session: OpenSession, engines: Engines, release: Release) -> Sender:
-    """Return what sends the load: the run, or a pod where the API server's proxy would add its time to each request."""
+    """Return what sends the load: the run, or a pod where the API server's proxy would add its time to each request.
+
+    A pod that a killed run left over is removed, because the engine's counters would count its requests, too.
+
+    Raises: NotReady, ClusterUnavailable: it cannot be removed.
+    """
     chosen = engines.profile.load_from or ("pod" if engines.gateways.cluster.by_proxy else "run")
     if chosen == "run":
         return send_from_here
-    return LoadPod(open_session, engines, release, service_url(release.object_name, "engine", engines.profile))
+    pod = LoadPod(open_session, engines, release, service_url(release.object_name, "engine", engines.profile))
+    pod.remove_left_over()
+    return pod
 
 
 class LoadPod:
@@ -67,26 +74,27 @@ class LoadPod:
         """
         plan = replace(plan, base_url=self._url)
         messages = _Messages(say)
-        try:
-            self._cluster.delete("Pod", self._name, GONE_S)  # of a run that was killed
-            with self._open({"plan": PLAN.dump_python(plan, mode="json")}, messages) as session:
-                self._follow(session.get_bootstrap_env_vars(), plan, messages, say)
-        except Superseded:
-            raise
-        except Refused as error:  # it says nothing about the engine
-            raise NotReady(error.what, error.remedy) from error
+        extras = {"plan": PLAN.dump_python(plan, mode="json")}
+        with _no_fault_of_the_engine(), self._open(extras, messages) as session:
+            self._follow(session.get_bootstrap_env_vars(), plan, messages, say)
         return messages.observations(self._name)
+
+    def remove_left_over(self) -> None:
+        with _no_fault_of_the_engine():
+            self._cluster.delete("Pod", self._name, GONE_S)
 
     def _follow(self, env: Mapping[str, str], plan: LoadPlan, messages: "_Messages", say: Log) -> None:
         """Run the pod to its end, and remove it however that comes about: a cancelled run ends here, too."""
         ends_s = plan.deadline_s + LAST_WORDS_S
         try:
-            self._cluster.apply([render_load_pod(self._release, self._profile, env, START_S + ends_s)])
+            pod = render_load_pod(self._release, self._profile, env, START_S + ends_s)
+            self._cluster.apply([pod])
             say(f"The load comes from pod {self._name}.")
             self._wait_started(say)
             for line in self._cluster.lines_of(self._name, ends_s):
                 messages.take(line)
-            messages.ended = how_it_ended(self._cluster.get("Pod", self._name) or {})
+            left = self._cluster.list("Pod", pod["metadata"]["labels"])
+            messages.ended = how_it_ended(left[0]) if left else "it was deleted"
         finally:
             with suppress(GenaiError):  # its own deadline ends it, and the next load test removes it
                 self._cluster.delete("Pod", self._name, None)
@@ -96,6 +104,17 @@ class LoadPod:
             self._cluster.wait_ready(self._name, START_S, say, "Pod")
         except NotReady as error:
             raise NotReady(f"The pod of the load test did not start. {error.what}", REMEDY) from error
+
+
+@contextmanager
+def _no_fault_of_the_engine() -> Iterator[None]:
+    """Make a refusal of the cluster an error after which the verdicts are inconclusive."""
+    try:
+        yield
+    except Superseded:
+        raise
+    except Refused as error:
+        raise NotReady(error.what, error.remedy) from error
 
 
 class _Messages(dg.PipesMessageReader):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -25,6 +26,8 @@ from genai_pipeline.loadtest.summary import Observation
 
 _SAME_LENGTH = {"ignore_eos": True}
 """A field of vLLM: every answer has max_tokens tokens, so that releases can be compared."""
+
+_CONNECT_S = 5.0
 
 
 class _Broken(Exception):
@@ -72,6 +75,7 @@ class LoadClient:
         self.same_length = task.generates and same_length
         self._endpoint = endpoint_of(task)
         self._url = f"{base_url.rstrip('/')}/v1{self._endpoint.path}"
+        self._health = f"{base_url.rstrip('/')}/health"
         self._model = model
         self._max_tokens = max_tokens
         self._request_deadline_s = request_deadline_s
@@ -102,6 +106,19 @@ class LoadClient:
             what = f"The first request to {self._url} failed: {first.error.rstrip('.')}."
             raise kind(what, "See the engine's log.")
         await asyncio.gather(*(self.send(-2 - n, concurrency) for n in range(concurrency)))
+
+    async def connect(self, connections: int) -> None:
+        """Open connections, so that no measured time holds the begin of one. Engines close idle ones after seconds.
+
+        What does not answer shows in the requests.
+        """
+
+        async def open_one() -> None:
+            with suppress(httpx.HTTPError, TimeoutError):
+                async with asyncio.timeout(_CONNECT_S):
+                    await self._http.get(self._health)
+
+        await asyncio.gather(*(open_one() for _ in range(connections)))
 
     async def send(self, number: int, concurrency: int) -> Observation:
         """Send the prompt with that number. An error is part of the observation."""

@@ -78,6 +78,7 @@ async def _send(plan: LoadPlan, say: Log) -> list[Observation]:
         for step in steps:
             say(f"{step.requests} requests, {step.concurrency} at a time.")
             numbers = range(len(observations), len(observations) + step.requests)
+            await client.connect(step.concurrency)
             least_s = plan.least_s if step is steps[-1] else 0.0
             observations += await closed_loop(
                 numbers, step.concurrency, lambda n, c=step.concurrency: client.send(n, c), least_s

@@ -22,7 +22,7 @@ FAKE_ENGINE = {
 """A server as vLLM's; on Ray, where /srv comes first on PYTHONPATH, vLLM itself."""
 _LINKS = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
 _PATH = "PATH=/opt/ray:/usr/local/bin:/usr/bin:/bin"
-_RAY = {"ray": "-m ray.scripts.scripts", "serve": "-m ray.serve.scripts", "python": ""}
+_RAY = {"ray": "-m ray.scripts.scripts", "serve": "-m ray.serve.scripts", "python": "", "python3": ""}
 """Ray's own scripts name the checkout as their interpreter, which containers see elsewhere."""
 _PASSWD = "root:x:0:0:root:/root:/bin/sh\napp:x:2000:2000:app:/tmp:/bin/sh\n"
 

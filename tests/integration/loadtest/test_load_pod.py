@@ -107,6 +107,10 @@ def report(engine: FakeEngine, machine: OneMachine, said: list[str]) -> Callable
     return run
 
 
+def no_session(*_: object) -> NoReturn:
+    raise AssertionError("nothing is sent yet")
+
+
 def outcomes(report: ServingReport) -> set[Outcome]:
     """Of all verdicts but those that are not applicable here."""
     return {verdict.outcome for verdict in report.verdicts if verdict.check not in ("gpu_health", "cost")}
@@ -222,13 +226,24 @@ def test_a_cancelled_run_removes_the_pod(report, machine):
     assert ("Pod", POD) not in machine.objects
 
 
-def test_a_pod_that_was_left_over_is_removed_before_the_next_one(report, machine):
+def test_a_pod_that_was_left_over_is_removed_before_the_engine_counts(machine):
     machine.objects["Pod", POD] = {"metadata": {"name": POD, "labels": {}}, "of": "a run that was killed"}
-    seen: list[Any] = []
-    machine.at_line = lambda line: seen.append(machine.objects["Pod", POD].get("of"))
+    engines = Engines(replace(KUBERNETES, load_from="pod"), World(cluster=machine).gateways())
 
-    assert outcomes(report()) == {Outcome.PASSED}
-    assert set(seen) == {None}
+    sender_of(no_session, engines, RELEASE)
+
+    assert ("Pod", POD) not in machine.objects
+
+
+def test_a_pod_that_may_not_be_removed_fails_no_release(machine, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise AccessDenied("We may not delete pods in namespace genai.", "Ask for the Role.")
+
+    monkeypatch.setattr(machine, "delete", refuse)
+    engines = Engines(replace(KUBERNETES, load_from="pod"), World(cluster=machine).gateways())
+
+    with pytest.raises(NotReady, match="We may not delete pods"):
+        sender_of(no_session, engines, RELEASE)
 
 
 def test_a_pod_that_cannot_be_removed_spoils_no_result(report, machine, monkeypatch):
@@ -255,9 +270,6 @@ def test_a_pod_sends_the_load_where_a_proxy_would_be_measured_or_where_it_is_ask
             return by_proxy
 
     engines = Engines(replace(KUBERNETES, load_from=chosen), World(cluster=Reached()).gateways())
-
-    def no_session(*_: object) -> NoReturn:
-        raise AssertionError("nothing is sent yet")
 
     assert isinstance(sender_of(no_session, engines, RELEASE), LoadPod) is from_pod
 
