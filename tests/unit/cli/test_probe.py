@@ -286,6 +286,22 @@ def test_before_the_first_rollout_the_secret_is_written_as_a_rollout_does_and_as
     assert len([f for f in probe(Fresh()) if f.level == "fail"]) == 2  # without keys there is none to write
 
 
+@pytest.mark.parametrize(
+    ("code", "own"), [("InvalidAccessKeyId", None), ("", None), ("NoCredentialsError", "agent-store")]
+)
+def test_a_secret_that_pods_have_or_that_is_not_the_pipelines_is_never_written(probe: Any, code: str, own: Any):
+    said = {"step": "list", "code": code, "why": "no"} if code else {}
+
+    def answer(container: dict[str, Any]) -> dict[str, Any]:
+        from_own = container["envFrom"] == [{"secretRef": {"name": own, "optional": True}}]
+        return answering(bucket=said)(container) if own is None or from_own else all_is_well(container)
+
+    cluster = Kubelet(answer)
+    probe(cluster, replace(KUBERNETES, agent_store_secret=own), StoreKeys("key", "secret"))
+
+    assert ("Secret", "store-access") not in cluster.objects
+
+
 def test_what_a_killed_probe_left_is_removed_by_the_next_one(probe: Any):
     cluster = Kubelet()
     meta = {"name": "genai-doctor-left-x", "labels": {**LABELS, JOB: "genai-doctor-left"}}
