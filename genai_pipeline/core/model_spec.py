@@ -141,7 +141,7 @@ class Resources(Section):
     cpu: PositiveFloat = 1.0
     """Cores."""
     memory_gib: PositiveFloat = 4.0
-    """Memory in GiB."""
+    """Memory in GiB. With a GPU take 12 or more: the processes of CUDA need some 7 beside the weights."""
 
 
 RAY_IMAGE = "genai-pipeline/vllm-ray:v0.33.0-ray2.60.0"

@@ -12,9 +12,11 @@ def test_the_docs_list_what_the_code_needs_and_no_more(account):
 
 
 def test_no_other_module_has_a_client_of_aws():
-    names_of_errors_only = {PACKAGE / "agent/models/completion_failures.py"}
+    names_of_errors_only = PACKAGE / "agent/models/completion_failures.py"
+    tries_what_others_may = PACKAGE / "cli/probe/in_pod.py"
+    known = {m for account in CLIENTS for m in modules_of(account)}
 
-    assert modules_with_clients() <= {m for account in CLIENTS for m in modules_of(account)} | names_of_errors_only
+    assert modules_with_clients() <= known | {names_of_errors_only, tries_what_others_may}
 
 
 def test_every_way_to_send_a_request_is_seen(tmp_path):
