@@ -40,7 +40,7 @@ def chat_ui_of(specs: Sequence[ModelSpec]) -> dg.AssetsDefinition:
             cluster.wait_ready(CHAT_UI, READY_S[engines.profile.chat])
             page = cluster.endpoint(CHAT_UI)
         verdicts = [_chat_answers(engines, _asked(engines, page), live)] if is_asked else []
-        yield from result("chat_ui", verdicts, page=dg.MetadataValue.url(page))
+        yield from result("chat_ui", verdicts, page=dg.MetadataValue.url(cluster.address(CHAT_UI)))
 
     return chat_ui
 

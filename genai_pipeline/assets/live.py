@@ -60,7 +60,7 @@ def _metadata(context: ReleaseContext, engines: Engines) -> dict[str, dg.Metadat
     }
     for name, verdict in record.verdicts.items():
         rows[name] = {"check": name, "outcome": str(verdict.outcome), "evidence": verdict.summary}
-    agent = engines.traffic().url(model, "agent") if context.release.has_agent else None
+    agent = engines.traffic().address(model, "agent") if context.release.has_agent else None
     return {
         **what_serves(engines, model),
         **({"agent": dg.MetadataValue.url(f"{agent}/agent")} if agent else {}),
@@ -75,6 +75,6 @@ def what_serves(engines: Engines, model: str) -> dict[str, dg.MetadataValue]:
     page = f"{(dashboards or '').rstrip('/')}/d/genai-service?var-model={model}"
     return {
         **({"dashboard": dg.MetadataValue.url(page)} if dashboards else {}),
-        "endpoint": dg.MetadataValue.url(f"{engines.traffic().url(model)}/v1"),
+        "endpoint": dg.MetadataValue.url(f"{engines.traffic().address(model)}/v1"),
         "history": table(history_table(releases, engines.records().live(model))),
     }

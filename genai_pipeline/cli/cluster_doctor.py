@@ -32,7 +32,7 @@ LOOPBACK = ("127.", "localhost", "[::1]", "::1")
 def cluster_findings(profile: Profile, env: Mapping[str, str], models: Path, gateways: Gateways) -> list[Finding]:
     """Return everything that can be checked from here. Pods may see other addresses; the findings say so."""
     files = read_models(models)
-    return [
+    found = [
         *python_findings(sys.version_info[:2], installed_version),
         *model_findings(models, files),
         *_cluster(files.specs, profile, gateways.cluster),
@@ -42,6 +42,8 @@ def cluster_findings(profile: Profile, env: Mapping[str, str], models: Path, gat
         *source_findings(gateways.source, files, profile, running=True),
         *observability_findings(files.specs, profile, gateways),
     ]
+    # Several questions meet the same fault, like a missing kubeconfig: the first of them reports it.
+    return [finding for at, finding in enumerate(found) if finding.what not in {each.what for each in found[:at]}]
 
 
 def _cluster(specs: Sequence[ModelSpec], profile: Profile, cluster: Cluster) -> list[Finding]:

@@ -102,7 +102,7 @@ def _alerts(alertmanager: FoundProgram | None, services: Sequence[Mapping[str, A
 def _chat(profile: Profile, gateways: Gateways, problems: list[str]) -> dict[str, Any]:
     """Return which front end there is, and where. On a cluster its account is in a Secret."""
     deployed = _tried(lambda: gateways.cluster.get("Service", CHAT_UI), None, problems)
-    address = _tried(lambda: gateways.cluster.endpoint(CHAT_UI), None, problems) if deployed else None
+    address = _tried(lambda: gateways.cluster.address(CHAT_UI), None, problems) if deployed else None
     own = profile.chat == "open-webui" and profile.name == "local"
     return {"front_end": profile.chat, "address": address, "sign_in": sign_in(profile.home) if own else None}
 
@@ -164,7 +164,7 @@ def _endpoint(model: str, component: str, gateways: Gateways) -> str | None:
     if gateways.cluster.get("Service", service) is None:
         return None
     path = "/v1" if component == "engine" else "/agent"
-    return gateways.cluster.endpoint(service) + path
+    return gateways.cluster.address(service) + path
 
 
 def release_status(record: Record, spec: ModelSpec) -> dict[str, Any]:

@@ -168,6 +168,13 @@ class Cluster(ABC):
     def endpoint(self, service: str, port: int | None = None) -> str:
         """Return an `http://host:port` that reaches the Service from this process. Raises NotFound."""
 
+    def address(self, service: str) -> str:
+        """Return an `http://host:port` to show to people: it is still right when this process has ended.
+
+        Raises: NotFound.
+        """
+        return self.endpoint(service)
+
     @abstractmethod
     def headroom(self) -> Headroom:
         """Return what is free for further pods, new nodes within the pools' limits included."""

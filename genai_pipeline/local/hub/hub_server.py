@@ -48,7 +48,7 @@ class HubServer:
         folder: holds `<owner>/<name>/repo.yaml`.
         state: where publications are remembered.
         port: 0 takes a free one.
-        host: where it listens; signed addresses name it, so clients have to reach it.
+        host: where it listens.
         tokens: open gated repositories.
         link_valid_s: the life of a signed address.
 
@@ -157,7 +157,9 @@ class HubServer:
             return _content(sha, file)
         address = f"/cdn/{found.id}/{sha}/{file.path}"
         expires = int(time.time()) + self.link_valid_s
-        signed = f"{self.url}{quote(address)}?Expires={expires}&Signature={self._signature(address, expires)}"
+        # The address that the client asked at: it may be that of a port forward, and then ours is out of its reach.
+        here = str(request.base_url).rstrip("/")
+        signed = f"{here}{quote(address)}?Expires={expires}&Signature={self._signature(address, expires)}"
         return RedirectResponse(signed, 302, file_headers(sha, file))
 
     def _file(self, found: Repository, ref: str, path: Sequence[str]) -> tuple[str, HubFile]:
@@ -253,7 +255,7 @@ def main(environment: Mapping[str, str] = os.environ) -> None:
     parser = argparse.ArgumentParser(description="Serve a folder of model repositories.")
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--state", type=Path, required=True)
-    parser.add_argument("--host", default=LOOPBACK, help="address to listen on; clients have to reach it")
+    parser.add_argument("--host", default=LOOPBACK, help="address to listen on")
     parser.add_argument("--port", type=int, default=8590)
     args = parser.parse_args()
     tokens = frozenset(filter(None, (t.strip() for t in environment.get("GENAI_HUB_TOKENS", "").split(","))))

@@ -59,9 +59,16 @@ class Traffic:
         return any(self.on(release.model, component) == release.id for component in components_of(release))
 
     def url(self, model: str, component: str = "engine") -> str | None:
-        """Return the stable address; None before the first release."""
+        """Return the stable address for requests of this process; None before the first release."""
         try:
             return self._cluster.endpoint(stable_name(model, component))
+        except NotFound:
+            return None
+
+    def address(self, model: str, component: str = "engine") -> str | None:
+        """Return the stable address to show to people; None before the first release."""
+        try:
+            return self._cluster.address(stable_name(model, component))
         except NotFound:
             return None
 

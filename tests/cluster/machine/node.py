@@ -19,10 +19,13 @@ NODE = "node-1"
 NODE_ADDRESS = "10.245.0.1"
 DNS_ADDRESS = "10.96.0.10"
 INSIDE = Path(__file__).parent / "inside.sh"
-PYTHON = "/opt/genai/bin/python"
+PYTHON = "/opt/checkout/bin/python"
 """The interpreter with this project's packages, as containers see it."""
-SHARED = {"/usr": "/usr", sys.base_prefix: sys.base_prefix, "/opt/genai": sys.prefix}
-"""Inside -> here. The packages have a place of their own: a checkout below /tmp would be hidden by a pod's own /tmp."""
+SHARED = {"/usr": "/usr", sys.base_prefix: sys.base_prefix, "/opt/checkout": sys.prefix}
+"""Inside -> here. The packages have a place of their own: a checkout below /tmp would be hidden by a pod's own /tmp.
+
+It must not hide what an image has: the pipeline's image is at /opt/genai, the agent's at /opt/agent.
+"""
 PACKAGES = {
     "containerd": "containerd",
     "runc": "runc",

@@ -159,6 +159,13 @@ def test_a_hub_at_another_address_sends_clients_for_large_files_there(server: Hu
     assert Path(file).read_bytes() == (server.folder / MODEL / "v1/model.safetensors").read_bytes()
 
 
+def test_a_client_behind_a_port_forward_gets_large_files_through_it(server: HubServer) -> None:
+    forwarded = {"Host": "forwarded.example:8400"}
+    answer = httpx.head(f"{server.url}/{MODEL}/resolve/main/model.safetensors", headers=forwarded)
+
+    assert answer.headers["Location"].startswith("http://forwarded.example:8400/cdn/")
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2"])
 def test_the_program_serves_where_it_is_told_and_ends_on_sigterm(server: HubServer, tmp_path: Path, host: str) -> None:
     with socket.socket() as free:

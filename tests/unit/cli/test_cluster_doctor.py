@@ -101,6 +101,18 @@ def test_a_cluster_that_does_not_answer_is_asked_once(examine):
     assert silent.asked == 1
 
 
+def test_a_fault_that_several_questions_meet_is_reported_once(examine):
+    class SilentToo(SilentStore):
+        def abilities(self):
+            return self.list("")
+
+    error = StoreUnavailable("S3 at http://minio.storage:9000 did not answer.", "Check AWS_ENDPOINT_URL.")
+
+    words = [f.what for f in examine(cluster=refusing(error), store=SilentToo())]
+
+    assert words.count(error.what) == 1
+
+
 def test_each_verb_of_the_role_that_is_missing_is_named(examine):
     cluster = FakeCluster()
     cluster.forbidden = {"get pods/log", "patch secrets store-access", "list nodes"}

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from genai_pipeline.core.errors import NotFound
 from genai_pipeline.gateways.cluster.kubernetes import KubernetesCluster
 from tests.unit.cluster.stub_api import TOKEN, Reply, StubApi, kubeconfig, stub_api
 
@@ -70,6 +71,12 @@ def test_one_port_a_service_for_the_life_of_the_cluster_object(
     cluster.close()
     with pytest.raises(httpx.ConnectError):
         http.get(first)
+
+
+def test_the_address_for_people_does_not_end_with_the_process(api: StubApi, cluster: KubernetesCluster) -> None:
+    assert cluster.address("m") == "http://m.ns.svc:80"
+    with pytest.raises(NotFound):
+        cluster.address("unknown")
 
 
 def test_an_answer_without_length_is_passed_on_and_head_has_no_body(

@@ -131,18 +131,18 @@ class KubernetesCluster(Cluster):
         return self._access == "proxy"
 
     def endpoint(self, service: str, port: int | None = None) -> str:
-        found = self.get("Service", service)
-        ports = [p["port"] for p in found["spec"].get("ports") or []] if found else []
-        if found is None or not ports or (port is not None and port not in ports):
-            what = f"port {port or ''} of Service {service}" if found else f"Service {service}"
-            has = f"It has {', '.join(map(str, ports)) or 'none'}." if found else "Apply it first."
-            raise NotFound(f"There is no {what} in namespace {self.namespace}.", has)
+        found, port = self._service(service, port)
         if self._access == "proxy":
-            return self._relay(service, port or ports[0])
+            return self._relay(service, port)
         address = found["spec"].get("clusterIP")
         if address in (None, "", "None"):
             raise Refused(f"Service {service} has no address of its own.", "Give it a clusterIP, or use its pods.")
-        return f"http://{f'[{address}]' if ':' in address else address}:{port or ports[0]}"
+        return f"http://{f'[{address}]' if ':' in address else address}:{port}"
+
+    def address(self, service: str) -> str:
+        if self._access != "proxy":
+            return self.endpoint(service)
+        return f"http://{service}.{self.namespace}.svc:{self._service(service)[1]}"
 
     def headroom(self) -> Headroom:
         nodes = self._listed("Node", [])
@@ -206,6 +206,16 @@ class KubernetesCluster(Cluster):
         answer = self._connection.call(request, query, deadline=deadline, accept=(404,))
         items = (answer.content.get("items") or []) if answer.status < 300 else []
         return [{"kind": kind, "apiVersion": KINDS[kind].api_version} | item for item in items]
+
+    def _service(self, name: str, port: int | None = None) -> tuple[Manifest, int]:
+        """Return a Service, and `port` or its first one. Raises NotFound: it is not there, or has no such port."""
+        found = self.get("Service", name)
+        ports = [p["port"] for p in found["spec"].get("ports") or []] if found else []
+        if found is None or not ports or (port is not None and port not in ports):
+            what = f"port {port or ''} of Service {name}" if found else f"Service {name}"
+            has = f"It has {', '.join(map(str, ports)) or 'none'}." if found else "Apply it first."
+            raise NotFound(f"There is no {what} in namespace {self.namespace}.", has)
+        return found, port or ports[0]
 
     def _relay(self, service: str, port: int) -> str:
         prefix = f"{KINDS['Service'].path(self.namespace)}/http:{service}:{port}/proxy"
