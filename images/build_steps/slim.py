@@ -16,7 +16,8 @@ def main(packages: Path, services: Set[str]) -> None:
     for service in (packages / "botocore" / "data").iterdir():
         if service.is_dir() and service.name not in services | CREDENTIALS:
             shutil.rmtree(service)
-    for tests in [*packages.rglob("tests"), *packages.rglob("test")]:
+    # Not `test`: Dagster's code server imports dagster._utils.test.
+    for tests in list(packages.rglob("tests")):
         if tests.is_dir() and tests.parent != packages:
             shutil.rmtree(tests)
 

@@ -54,6 +54,10 @@ def _printed(*words: str) -> str:
     return subprocess.run(words, check=True, capture_output=True, text=True, timeout=300).stdout.strip()
 
 
+def test_a_code_server_loads_the_definitions(run: Run):
+    run("dagster", "definitions", "validate", "-m", "genai_pipeline.definitions")
+
+
 def test_the_command_of_the_exporter_is_on_its_path_and_it_is_nobody(run: Run):
     assert "--port" in run("genai", "exporter", "--help")
     assert run("python3", "-c", "import os; print(os.geteuid())") == "2000"
