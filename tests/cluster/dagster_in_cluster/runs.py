@@ -16,9 +16,9 @@ from tests.cluster.life.surroundings import Installation
 from tests.cluster.machine.cluster import until
 
 RUN_LABEL = "dagster/run-id"
-STARTS_S = 300
+STARTS_S = 600
 """A run's process imports Dagster and all definitions, and so does each of its steps."""
-ENDS_S = 600
+ENDS_S = 900
 ENDED_BADLY = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 FINISHED = (*ENDED_BADLY, dg.DagsterRunStatus.SUCCESS)
 
