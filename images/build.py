@@ -35,7 +35,7 @@ IMAGES = {
     "pipeline": Image("pipeline", "images/pipeline/Containerfile", "opt/genai"),
     "chat": Image("chat-ui", "images/chat-ui/Containerfile"),
 }
-PYTHON = ("python3", "libpython3-stdlib", "ca-certificates", "netbase", "tzdata")
+PYTHON = ("python3", "libpython3-stdlib", "libstdc++6", "ca-certificates", "netbase", "tzdata")
 BUILD = (*PYTHON, "python3-pip", "dash", "coreutils")
 NO_USE = frozenset({"debconf", "dpkg", "openssl", "tar"})
 """Dependencies that only the installation of Debian's packages needs."""
