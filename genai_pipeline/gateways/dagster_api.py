@@ -84,7 +84,7 @@ class Run:
         return self.status not in UNFINISHED
 
 
-NO_DAGSTER = "Run `genai up`. Where Dagster runs elsewhere, set GENAI_DAGSTER_URL to its address."
+NO_DAGSTER = "On one machine run `genai up`. Elsewhere forward its port to this machine, or set GENAI_DAGSTER_URL."
 
 
 class DagsterApi:

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from genai_pipeline.k8s.render import package_version
 from tests.cluster.dagster_in_cluster.images import DATABASE, PIPELINE, import_database, import_pipeline
 from tests.cluster.helm import WAIT_S, helm
 from tests.cluster.identities import kubectl
@@ -23,19 +24,24 @@ _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 _PASSWORD = "of-the-database"
 
 
-def install_dagster(installation: Installation, **more: Any) -> dict[str, Any]:
+def install_dagster(installation: Installation, archive: Path | None = None, **more: Any) -> dict[str, Any]:
     """Install the chart and wait until each of its parts is ready. Returns the values.
 
     Args:
+        archive: docker archive of the pipeline's own image, which gets the model files from the chart. By default an
+            image that borrows its libraries, and has the model files in it.
         more: further values of the chart.
     Raises: AssertionError: what helm said.
     """
-    values = _values(installation) | more
+    values = _values(installation) | (_own_image(installation) if archive else {}) | more
     with tempfile.TemporaryDirectory(prefix="genai-images-") as work:
         for folder in ("pipeline", "database"):
             (Path(work) / folder).mkdir()
         models = installation.folder / "models"
-        import_pipeline(installation.cluster, Path(work) / "pipeline", values["image"]["tag"], models)
+        if archive:
+            installation.cluster.import_image(archive)
+        else:
+            import_pipeline(installation.cluster, Path(work) / "pipeline", values["image"]["tag"], models)
         import_database(installation.cluster, Path(work) / "database")
     kubectl(
         installation.cluster.kubeconfig, "apply", "-n", installation.namespace, "-f", "-", given=_secrets(installation)
@@ -78,6 +84,12 @@ def _values(installation: Installation) -> dict[str, Any]:
         "daemon": {"resources": little},
         "webserver": {"resources": little},
     }
+
+
+def _own_image(installation: Installation) -> dict[str, Any]:
+    files = {file.name: file.read_text() for file in (installation.folder / "models").iterdir()}
+    image = {"repository": PIPELINE, "tag": package_version(), "pullPolicy": "Never"}
+    return {"image": image, "modelFiles": files}
 
 
 def _secrets(installation: Installation) -> list[dict[str, Any]]:

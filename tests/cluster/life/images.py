@@ -58,13 +58,23 @@ def own_images() -> list[Path]:
 
 def agent_image() -> Path:
     """The folder with what `make agent-image` makes: a docker archive, an SBOM. Raises RuntimeError as above."""
-    sources = [*SOURCES["strands-agent"][1], "genai_pipeline/__init__.py", "images/build.py"]
+    sources = [*SOURCES["strands-agent"][1], "genai_pipeline/__init__.py"]
+    return _on_debian("agent", sources, SOURCES["strands-agent"][2])
+
+
+def pipeline_image() -> Path:
+    """The same of `make pipeline-image`."""
+    sources = ["images/pipeline", "images/build_steps", "genai_pipeline", "models", "constraints.txt"]
+    return _on_debian("pipeline", sources, ["eks"])
+
+
+def _on_debian(name: str, sources: Sequence[str], extras: Sequence[str]) -> Path:
     debian = repr(platform.freedesktop_os_release())
 
     def build(work: Path, folder: Path) -> None:
-        run_with_buildah(work, sys.executable, "images/build.py", "agent", "--archive", "--out", str(folder))
+        run_with_buildah(work, sys.executable, "images/build.py", name, "--archive", "--out", str(folder))
 
-    return kept("debian-strands-agent", sources, debian, build, SOURCES["strands-agent"][2])
+    return kept(f"debian-{name}", [*sources, "images/build.py"], debian, build, extras)
 
 
 def image_name(name: str) -> str:
