@@ -43,7 +43,10 @@ def cluster_findings(profile: Profile, env: Mapping[str, str], models: Path, gat
         *observability_findings(files.specs, profile, gateways),
     ]
     # Several questions meet the same fault, like a missing kubeconfig: the first of them reports it.
-    return [finding for at, finding in enumerate(found) if finding.what not in {each.what for each in found[:at]}]
+    first: dict[str, Finding] = {}
+    for finding in found:
+        first.setdefault(finding.what, finding)
+    return list(first.values())
 
 
 def _cluster(specs: Sequence[ModelSpec], profile: Profile, cluster: Cluster) -> list[Finding]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import http.server
 import os
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -21,6 +20,7 @@ from tests.cluster.failing.pools import on_simulated_nodes
 from tests.cluster.gpu_pools import apply_empty_pools, model, pool, profile_of
 from tests.cluster.identities import kubectl
 from tests.cluster.machine.namespaces import create_namespace, delete_namespace
+from tests.fakes.listening import Listening
 
 NEEDS_OF_POOLS = {"karpenter", "kwok"}
 ENFORCE = "pod-security.kubernetes.io/enforce"
@@ -42,17 +42,12 @@ class _Registry(http.server.BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self.do_GET()
 
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
 
 @pytest.fixture(scope="module")
 def registry(real: Cluster) -> Iterator[str]:
     """On loopback, where container runtimes speak plain HTTP; this process is in the node's network."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Registry) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
+    with Listening(_Registry) as server:
+        yield server.address.removeprefix("http://")
 
 
 @pytest.fixture(scope="module")

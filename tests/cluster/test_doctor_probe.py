@@ -6,8 +6,6 @@ import http.server
 import json
 import subprocess
 import sys
-import threading
-import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +20,7 @@ from tests.cluster.life.services import BUCKET, write_model
 from tests.cluster.life.surroundings import Installation, installed
 from tests.cluster.life.weather import model_file
 from tests.cluster.machine.cluster import until
+from tests.fakes.listening import Listening
 
 pytestmark = [
     pytest.mark.needs("pods"),
@@ -33,9 +32,7 @@ NOWHERE = "http://s3.nowhere.svc:8333"
 
 @pytest.fixture(scope="module")
 def installation(real, tmp_path_factory) -> Iterator[Installation]:
-    if "pods" not in real.has:
-        pytest.skip("this cluster has no pods of our own images")
-    with installed(real, tmp_path_factory.mktemp("probe"), f"probe-{uuid.uuid4().hex[:8]}", model_file()) as made:
+    with installed(real, tmp_path_factory, "probe", model_file()) as made:
         yield made
 
 
@@ -78,7 +75,7 @@ class _Registry(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if "/slow/" in self.path:
-            self.server.over.wait(60)  # type: ignore[attr-defined]
+            self.server.fake.stopped.wait(60)  # type: ignore[attr-defined]
         self.send_response(404)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -86,19 +83,12 @@ class _Registry(http.server.BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self.do_GET()
 
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
 
 @pytest.fixture
 def registry(real) -> Iterator[str]:
     """On loopback, where container runtimes speak plain HTTP; this process is in the node's network."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Registry) as server:
-        server.daemon_threads, server.over = True, threading.Event()
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"127.0.0.1:{server.server_address[1]}"
-        server.over.set()
-        server.shutdown()
+    with Listening(_Registry) as server:
+        yield server.address.removeprefix("http://")
 
 
 def engine_of(installation: Installation, folder: Path, image: str) -> str:

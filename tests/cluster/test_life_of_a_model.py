@@ -6,7 +6,6 @@ Dagster is inside the cluster, as the chart installs it: each run is a Job, with
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -37,10 +36,7 @@ NOT_ASKED = {"agent_report.tool_calling", "serving_report.gpu_health", "capacity
 
 @pytest.fixture(scope="module")
 def installation(real, tmp_path_factory) -> Iterator[Installation]:
-    if "pods" not in real.has:
-        pytest.skip("this cluster has no pods of our own images")
-    namespace = f"life-{uuid.uuid4().hex[:8]}"
-    with installed(real, tmp_path_factory.mktemp("life"), namespace, model_file()) as installation:
+    with installed(real, tmp_path_factory, "life", model_file()) as installation:
         yield installation
 
 
