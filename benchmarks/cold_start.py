@@ -1,0 +1,474 @@
+"""From the start of an engine's pod to its first completion: cold, with restored compile caches, by vLLM's defaults.
+
+The pod is what `genai render` writes: its arguments, its environment, its init containers. A folder at a constant path
+stands for its /tmp, and is emptied before each start. The first start is cold. Its compile caches are pulled as the
+pipeline pulls them, and the other starts restore them as a pod does. Pulling an image is not part of a start.
+
+    python benchmarks/cold_start.py                  # the demo model on this machine's CPU, against an S3 of its own
+    python benchmarks/cold_start.py s3://bucket/models/m8/r1/ --starts 10 --vllm-defaults --tmp /tmp
+    python benchmarks/cold_start.py s3://bucket/models/m8/r1/ --once cold       # and later: --once restored
+
+Needs vLLM, boto3 and this package, and for another model than the demo's an S3 with it: AWS_ENDPOINT_URL and keys.
+Each start prints a line of JSON and appends it to --out at once, so that a run that was stopped keeps what it measured.
+`phases` are seconds between lines of vLLM's log, each named by the line that ends it. `compiled`: starts that compiled
+the model, though perhaps from parts that were there.
+With `--tmp /tmp` the caches in /tmp are deleted: only for a machine that nothing else uses.
+
+Ends with status 1 if a start failed, or if one that had to restore did not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import contextlib
+import hashlib
+import importlib.metadata
+import itertools
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from genai_pipeline.core.engine_args import command_line
+from genai_pipeline.core.model_spec import ModelSpec
+from genai_pipeline.core.profile import Profile
+from genai_pipeline.core.quantiles import quantile
+from genai_pipeline.core.release import Release
+from genai_pipeline.k8s.engine import ENGINE_PORT
+from genai_pipeline.k8s.engine_cache import (
+    CACHE_PATH,
+    ENGINE_ACCESS,
+    MADE_WITH_HEADER,
+    MADE_WITH_KEY,
+    SHA256_KEY,
+    TOKEN_HEADER,
+    TOKEN_KEY,
+    URL_KEY,
+    cache_name,
+)
+from genai_pipeline.k8s.render import render_engine
+from genai_pipeline.local.cluster.container import PodContext, command_and_environment
+from genai_pipeline.local.cluster.images import known_images
+
+Row = dict[str, Any]
+KINDS = ("cold", "restored", "defaults")
+POD_IP = "127.0.0.9"
+URL = f"http://{POD_IP}:{ENGINE_PORT}"
+PREFIX = re.compile(r"s3://(?P<bucket>[^/]+)/models/(?P<model>[^/]+)/(?P<revision>[^/]+)/?")
+START_DEADLINE_S, STOP_DEADLINE_S = 1200, 60
+LEFT_BY_ENGINES = (".cache", ".config", ".nv", ".triton", "cache", "config", "torchinductor_*")
+"""What engines write below their home: deleted before each start."""
+OWN_SETTINGS = ("VLLM_", "XDG_", "TRITON_", "TORCHINDUCTOR_", "FLASHINFER_", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHE")
+"""Beginnings of variables that a pod does not take over from this machine."""
+MEMORY = Path("/dev/shm")
+PROMPT = "The weather in the mountains changes"
+CPU_SERVING: Row = {"args": {"max-model-len": 2048}, "env": {"VLLM_CPU_KVCACHE_SPACE": "1"}, "resources": {"cpu": 1}}
+
+MARKS: Sequence[tuple[str, re.Pattern[str]]] = [
+    (name, re.compile(text))
+    for name, text in (
+        ("import", r"vLLM API server version|non-default args|\bversion \d+\.\d+"),
+        ("model_class", r"Resolved architecture"),
+        ("engine_process", r"Initializing a V1 LLM engine"),
+        ("device", r"Starting to load model"),
+        ("load", r"Model loading took|Loading weights took|Warming up model for the compilation"),
+        ("compile", r"saved AOT compiled|Directly load AOT|torch\.compile (and initial profiling|took)"),
+        ("profile", r"Initial profiling/warmup run took"),
+        ("kv_cache", r"KV cache size"),
+        ("graphs", r"Graph capturing finished"),
+        ("engine_init", r"init engine \(profile"),
+        ("server", r"Application startup complete"),
+    )
+]
+"""Phase -> the line of vLLM's log that ends it. The first match counts."""
+
+
+COMPILED = re.compile(r"saved AOT compiled|Compiling a graph for|Compiling model again")
+"""What an engine says that compiles its model, and did not load all of it."""
+
+
+@dataclass
+class Marks:
+    """When the phases of one start ended, in seconds from its begin, and whether it compiled the model."""
+
+    began: float = field(default_factory=time.monotonic)
+    seen: dict[str, float] = field(default_factory=dict[str, float])
+    compiled: bool = False
+
+    def now(self) -> float:
+        return round(time.monotonic() - self.began, 2)
+
+    def add(self, name: str) -> None:
+        self.seen.setdefault(name, self.now())
+
+    def read(self, line: str) -> None:
+        """Take in one line of the engine's log."""
+        self.compiled = self.compiled or bool(COMPILED.search(line))
+        for name, pattern in MARKS:
+            if name not in self.seen and pattern.search(line):
+                self.add(name)
+
+
+def phases(seen: Mapping[str, float]) -> dict[str, float]:
+    """Return how long each phase took. One whose end the log does not show is part of the next."""
+    ends = sorted(seen.items(), key=lambda mark: mark[1])
+    begins = [0.0, *(at for _, at in ends)]
+    return {name: round(at - began, 2) for (name, at), began in zip(ends, begins, strict=False)}
+
+
+def summary(rows: Sequence[Row]) -> list[Row]:
+    """Return what each kind of start took. Only a start that restored counts as restored."""
+    found: list[Row] = []
+    for kind in KINDS:
+        mine = [row for row in rows if row["kind"] == kind and "total_s" in row]
+        mine = [row for row in mine if kind != "restored" or (row.get("restored") or {}).get("hit")]
+        if not mine:
+            continue
+        totals = [row["total_s"] for row in mine]
+        names = list(dict.fromkeys(name for row in mine for name in row["phases"]))
+        medians = {n: round(statistics.median(row["phases"].get(n, 0.0) for row in mine), 2) for n in names}
+        p50, p95 = quantile(totals, 0.5), quantile(totals, 0.95)
+        found.append({
+            "kind": kind, "n": len(mine), "p50_s": p50, "p95_s": p95, "min_s": min(totals), "max_s": max(totals),
+            "compiled": sum(row["compiled"] for row in mine), "phases_p50": medians,
+        })  # fmt: skip
+    return found
+
+
+def table(found: Sequence[Row]) -> str:
+    head = f"{'start':10} {'n':>3} {'p50 s':>7} {'p95 s':>7} {'min s':>7} {'max s':>7} {'compiled':>8}"
+    lines = [f"{head}  median seconds of each phase"]
+    for row in found:
+        parts = ", ".join(f"{name} {seconds:g}" for name, seconds in row["phases_p50"].items())
+        lines.append(
+            f"{row['kind']:10} {row['n']:3} {row['p50_s']:7.1f} {row['p95_s']:7.1f} {row['min_s']:7.1f} "
+            f"{row['max_s']:7.1f} {row['compiled']:8}  {parts}"
+        )
+    return "\n".join(lines)
+
+
+class Bench:
+    """The starts of one release."""
+
+    def __init__(self, model: str, serving: Mapping[str, Any], tmp: Path, log: Path) -> None:
+        """Args: model: prefix of the staged model. tmp: stands for the pod's /tmp. log: what the last engine wrote."""
+        named = PREFIX.fullmatch(model)
+        if named is None:
+            raise SystemExit(f"{model} is no staged model. Write s3://<bucket>/models/<name>/<revision>/.")
+        self.bucket = named["bucket"]
+        self.tmp, self.folder, self.memory = tmp, tmp / "genai-pod", MEMORY / "genai-pod"
+        self.log = log
+        self.profile = Profile.of({
+            "name": "local", "bucket": self.bucket, "s3_endpoint": os.environ["AWS_ENDPOINT_URL"],
+            "region": os.environ.get("AWS_REGION", "us-east-1"),
+        })  # fmt: skip
+        self.spec = ModelSpec.model_validate(
+            {"name": named["model"], "source": {"hub": "benchmark/model", "ref": "main"}, "serving": serving}
+        )
+        self.release = Release.of(self.spec, named["revision"])
+        self.caches = f"models/{named['model']}/caches/{named['revision']}/benchmark"
+        self.archive: Mapping[str, str] = {}
+        self._token = secrets.token_hex(16)
+        self._pod = self._rendered()
+
+    def start(self, kind: str, after: Callable[[], Any] = lambda: None) -> Row:
+        """Start an engine, ask it, stop it.
+
+        Args:
+            after: called while it runs; what it returns is part of the row, as `after`.
+        """
+        self._clear()
+        marks, row = Marks(), Row(kind=kind, at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+        running: list[subprocess.Popen[bytes]] = []
+        try:
+            with self.log.open("wb") as log:
+                command, env = self._prepared(kind, marks, running, log)
+                marks.add("spawn")
+                engine = subprocess.Popen(
+                    command, env=env, cwd=self.tmp, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )  # fmt: skip
+                running.append(engine)
+                reader = threading.Thread(target=_read, args=(engine, marks, log), daemon=True)
+                reader.start()
+                _wait_until_ready(engine, marks, self.log)
+                row["text"] = complete(self.spec.name, PROMPT)
+                marks.add("first_completion")
+                row |= {"total_s": marks.seen["first_completion"], "restored": self._restored()}
+                row |= {"compiled": marks.compiled, "phases": phases(marks.seen)}
+                row["after"] = after()
+        except StartFailed as error:
+            row["error"] = str(error)
+        finally:
+            for process in reversed(running):
+                _stop(process)
+        return row
+
+    def pull(self) -> Row:
+        """Pull the compile caches of the running engine, as the pipeline does, and put them into the store.
+
+        Some load comes first, because kernels that traffic needs are compiled by traffic.
+        """
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(lambda n: complete(self.spec.name, f"{n} {PROMPT} " * (n % 12 + 1), 32), range(64)))
+        began = time.monotonic()
+        request = urllib.request.Request(f"{URL}{CACHE_PATH}", headers={TOKEN_HEADER: self._token})
+        try:
+            with urllib.request.urlopen(request, timeout=300) as answer:
+                archive, made_with = answer.read(), answer.headers.get(MADE_WITH_HEADER, "")
+        except urllib.error.HTTPError as error:
+            raise StartFailed(f"The engine gave no compile caches: HTTP {error.code}.") from None
+        if not archive:
+            return {"archive_bytes": 0}
+        sha256 = hashlib.sha256(archive).hexdigest()
+        key = f"{self.caches}/{sha256}.tar"
+        self.archive = {URL_KEY: f"s3://{self.bucket}/{key}", SHA256_KEY: sha256, MADE_WITH_KEY: made_with}
+        store = _store()
+        store.put_object(Bucket=self.bucket, Key=key, Body=archive)
+        store.put_object(Bucket=self.bucket, Key=f"{self.caches}/latest.json", Body=json.dumps(self.archive).encode())
+        return {"archive_bytes": len(archive), "pulled_s": round(time.monotonic() - began, 2)}
+
+    def find_archive(self) -> None:
+        """Take the archive that an earlier run pulled."""
+        answer = _store().get_object(Bucket=self.bucket, Key=f"{self.caches}/latest.json")
+        self.archive = json.loads(answer["Body"].read())
+
+    def _prepared(
+        self, kind: str, marks: Marks, running: list[subprocess.Popen[bytes]], log: Any
+    ) -> tuple[list[str], dict[str, str]]:
+        """Run what comes before the engine; return its command line and environment."""
+        spec = self._pod["spec"]
+        containers = [(c, *command_and_environment(c, self._context(kind))) for c in _in_order(spec)]
+        (_, command, own), before = containers[-1], containers[:-1]
+        self.tmp.mkdir(parents=True, exist_ok=True)
+        if kind == "defaults":
+            return self._default_command(command), self._default_environment(own)
+        for container, argv, env in before:
+            process = subprocess.Popen(
+                argv, env=_environment(env), cwd=self.tmp, stdout=log, stderr=log, start_new_session=True
+            )
+            if container.get("restartPolicy") == "Always":
+                running.append(process)
+            elif process.wait(START_DEADLINE_S):
+                raise StartFailed(f"The init container {container['name']} ended with {process.returncode}.")
+            marks.add(container["name"])
+        return command, _environment(own)
+
+    def _default_command(self, command: Sequence[str]) -> list[str]:
+        """Return the same server with what the model file says, and nothing that the pipeline adds."""
+        at = next(at for at, word in enumerate(command) if word.startswith("--model="))
+        names = ["--served-model-name", self.spec.name, f"--host={POD_IP}", f"--port={ENGINE_PORT}"]
+        return [*command[: at + 1], *names, *command_line(self.spec.serving.args, self.spec.serving.image)]
+
+    def _default_environment(self, own: Mapping[str, str]) -> dict[str, str]:
+        """Return a fresh home, where vLLM puts its caches by itself, and the way to the store."""
+        store = {k: v for k, v in own.items() if k.startswith(("AWS_", "RUNAI_STREAMER_S3_"))}
+        said = {k: str(v) for k, v in self.spec.serving.env.items()}
+        return _environment({"HOME": str(self.tmp), "TMPDIR": str(self.tmp), **store, **said})
+
+    def _rendered(self) -> Row:
+        """Return the pod of the release. Its /tmp and its memory are real folders of this machine."""
+        pod: Row = render_engine(self.spec, self.release, self.profile)[0]["spec"]["template"]
+        pod["metadata"] |= {"name": self.release.object_name, "namespace": "benchmark", "uid": "genai-cold-start"}
+        pod["status"] = {"podIP": POD_IP, "hostIP": POD_IP}
+        for volume in pod["spec"]["volumes"]:
+            if volume["name"] == "tmp":
+                volume.clear()
+                volume |= {"name": "tmp", "hostPath": {"path": str(self.tmp)}}
+            elif volume.get("emptyDir", {}).get("medium") == "Memory":
+                name = volume.pop("name")
+                volume.clear()
+                path = MEMORY if name == "shm" else self.memory / name
+                volume |= {"name": name, "hostPath": {"path": str(path)}}
+        return pod
+
+    def _context(self, kind: str) -> PodContext:
+        def find(wanted: str, name: str) -> Row | None:
+            if wanted == "Secret":
+                keys = {k: v for k, v in os.environ.items() if k.startswith("AWS_") and ("KEY" in k or "TOKEN" in k)}
+                data = {TOKEN_KEY: self._token} if name == ENGINE_ACCESS else keys
+                return {"data": {k: base64.b64encode(v.encode()).decode() for k, v in data.items()}}
+            return {"data": dict(self.archive)} if kind == "restored" and name == cache_name(self.release) else None
+
+        return PodContext(self._pod, self.folder, known_images(), find, lambda _, name: name)
+
+    def _restored(self) -> Row | None:
+        said = self.tmp / "cache/genai-restored.json"
+        return json.loads(said.read_text()) if said.exists() else None
+
+    def _clear(self) -> None:
+        left = [p for pattern in LEFT_BY_ENGINES for p in self.tmp.glob(pattern)] if self.tmp.exists() else []
+        for path in (*left, self.folder, self.memory):
+            shutil.rmtree(path, ignore_errors=True)
+        for volume in self._pod["spec"]["volumes"]:
+            if "hostPath" in volume:
+                Path(volume["hostPath"]["path"]).mkdir(parents=True, exist_ok=True)
+
+
+class StartFailed(Exception):
+    """A start that measured nothing. The text is the cause."""
+
+
+def complete(model: str, prompt: str, tokens: int = 8) -> str:
+    """Return the model's words. Raises StartFailed."""
+    asked = {"model": model, "prompt": prompt, "max_tokens": tokens, "temperature": 0, "ignore_eos": True}
+    request = urllib.request.Request(
+        f"{URL}/v1/completions", json.dumps(asked).encode(), {"Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=300) as answer:
+            return json.load(answer)["choices"][0]["text"]
+    except OSError as error:
+        raise StartFailed(f"A completion failed: {error}.") from None
+
+
+def _in_order(spec: Mapping[str, Any]) -> list[Row]:
+    return [*spec.get("initContainers", ()), *spec["containers"]]
+
+
+def _environment(own: Mapping[str, str]) -> dict[str, str]:
+    taken = {k: v for k, v in os.environ.items() if not k.startswith(OWN_SETTINGS)}
+    paths = [p for p in (own.get("PYTHONPATH"), taken.get("PYTHONPATH")) if p]
+    return taken | own | {"PYTHONPATH": os.pathsep.join(paths), "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def _read(engine: subprocess.Popen[bytes], marks: Marks, log: Any) -> None:
+    with contextlib.suppress(ValueError):  # the log is closed: the start is over
+        for line in engine.stdout or ():
+            marks.read(line.decode("utf-8", "replace"))
+            log.write(b"%8.2f " % marks.now() + line)
+            log.flush()
+
+
+def _wait_until_ready(engine: subprocess.Popen[bytes], marks: Marks, log: Path) -> None:
+    while engine.poll() is None and marks.now() < START_DEADLINE_S:
+        try:
+            urllib.request.urlopen(f"{URL}/v1/models", timeout=2).close()
+        except OSError:
+            time.sleep(0.03)
+        else:
+            return
+    why = "did not answer" if engine.poll() is None else f"ended with {engine.returncode}"
+    raise StartFailed(f"The engine {why} after {marks.now():g} s. See {log}.")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Stop a process and all that it started. The next start needs what they hold of the GPU."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_DEADLINE_S)
+    over = time.monotonic() + STOP_DEADLINE_S
+    with contextlib.suppress(ProcessLookupError):
+        while time.monotonic() < over:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.poll()
+            time.sleep(0.1)
+
+
+def _store() -> Any:
+    import boto3
+
+    return boto3.client("s3")
+
+
+def has_nvidia_gpu() -> bool:
+    try:
+        return b"GPU " in subprocess.run(["nvidia-smi", "-L"], capture_output=True, check=False).stdout
+    except FileNotFoundError:
+        return False
+
+
+def machine() -> Row:
+    """Return what a reader has to know: nothing that names the machine."""
+    versions: Row = {}
+    for package in ("vllm", "vllm-cpu", "torch", "triton", "flashinfer-python"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    cpu = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "unknown")
+    asked = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    gpus = subprocess.run(asked, capture_output=True, text=True, check=False).stdout if has_nvidia_gpu() else ""
+    return {"cpu": cpu, "cores": os.cpu_count(), "gpus": gpus.splitlines(), "versions": versions}
+
+
+@contextlib.contextmanager
+def demo_model(folder: Path) -> Iterator[str]:
+    """The demo model in an S3 of its own."""
+    from staging_runs.machine import BUCKET, KEYS, ROOT, s3
+
+    with s3(folder / "s3") as endpoint:
+        os.environ.update(KEYS | {"AWS_ENDPOINT_URL": endpoint})
+        for file in sorted((ROOT / "demo/hub/genai-demo/weather-agent/v1").iterdir()):
+            _store().upload_file(str(file), BUCKET, f"models/weather/v1/{file.name}")
+        yield f"s3://{BUCKET}/models/weather/v1/"
+
+
+def serving_of(options: argparse.Namespace) -> Row:
+    """Return the section `serving`: what --serving says, over what this machine needs."""
+    own: Row = {"gpu": {}, "resources": {"cpu": 8, "memory_gib": 32}} if has_nvidia_gpu() else dict(CPU_SERVING)
+    return own | ({"weights": "prefetch"} if options.prefetch else {}) | json.loads(options.serving)
+
+
+def run(bench: Bench, options: argparse.Namespace) -> Iterator[Row]:
+    """Yield each start."""
+    if options.once:
+        if options.once == "restored":
+            bench.find_archive()
+        yield bench.start(options.once, bench.pull if options.once == "cold" else lambda: None)
+        return
+    yield bench.start("cold", bench.pull)
+    kinds = ("restored", "defaults") if options.vllm_defaults else ("restored",)
+    for _, kind in itertools.product(range(options.starts), kinds):  # in turn: a machine's speed drifts
+        yield bench.start(kind)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", nargs="?", help="s3://<bucket>/models/<name>/<revision>/; default: the demo model")
+    parser.add_argument("--starts", type=int, default=3, help="restored starts, and as many by vLLM's defaults")
+    parser.add_argument("--once", choices=KINDS, help="one start of this kind only")
+    parser.add_argument("--prefetch", action="store_true", help="with `serving.weights: prefetch`")
+    parser.add_argument("--vllm-defaults", action="store_true", help="also without what the pipeline adds, in turn")
+    parser.add_argument("--serving", default="{}", help="JSON of fields of `serving`, such as args, gpu, resources")
+    parser.add_argument("--tmp", type=Path, default=Path(tempfile.gettempdir()) / "genai-cold-start")
+    parser.add_argument("--out", type=Path, default=Path("cold-start.jsonl"), help="each start is appended here")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of every `finally`: no engine stays behind
+    rows: list[Row] = []
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="genai-")))
+        model = options.model or stack.enter_context(demo_model(folder))
+        log = options.out.absolute().with_suffix(".log")
+        bench, where = Bench(model, serving_of(options), options.tmp.absolute(), log), machine()
+        for row in run(bench, options):
+            rows.append(row | {"machine": where, "serving": bench.spec.serving.hashed})
+            text = json.dumps(rows[-1])
+            with options.out.open("a") as out:
+                out.write(text + "\n")
+            print(text, flush=True)
+    print(table(summary(rows)), file=sys.stderr)
+    missed = [r for r in rows if r["kind"] == "restored" and not (r.get("restored") or {}).get("hit")]
+    return 1 if missed or any("error" in row for row in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
