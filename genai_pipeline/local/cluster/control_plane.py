@@ -19,6 +19,7 @@ import psutil
 
 from genai_pipeline.core.errors import ClusterUnavailable, NotFound, Refused
 from genai_pipeline.gateways.cluster.differences import differences as differences_of
+from genai_pipeline.gateways.cluster.pods import shares_of_gpus
 from genai_pipeline.local.cluster.addresses import Addresses
 from genai_pipeline.local.cluster.autoscalers import Autoscalers
 from genai_pipeline.local.cluster.controllers import Controllers
@@ -174,13 +175,11 @@ class ControlPlane:
 
     def headroom(self) -> dict[str, Any]:
         """As abc.Headroom. Processes share the CPUs, so only memory and GPUs are counted."""
-        containers = [c for pod in self.store.list("Pod") for c in pod["spec"]["containers"]]
-        limits = [(c.get("resources") or {}).get("limits") or {} for c in containers]
-        used = sum(int(limit.get("nvidia.com/gpu", 0)) for limit in limits)
+        used = sum(shares_of_gpus(pod["spec"]) for pod in self.store.list("Pod"))
         gpus = len([path for path in Path("/dev").glob("nvidia*") if path.name[6:].isdigit()])
         memory_gib = round(psutil.virtual_memory().available / 2**30, 2)
         source = "this machine's available memory and GPU devices"
-        return {"memory_gib": memory_gib, "cpu": None, "gpus": float(max(0, gpus - used)), "source": source}
+        return {"memory_gib": memory_gib, "cpu": None, "gpus": round(max(0.0, gpus - used), 3), "source": source}
 
     def _applied(
         self, manifest: Object, namespace: str, manager: str, take_back: bool

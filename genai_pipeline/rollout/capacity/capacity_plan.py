@@ -10,7 +10,7 @@ from genai_pipeline.core.gpu_nodes import NVIDIA_GPU
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.verdict import Verdict, failed, inconclusive, judge, passed
 from genai_pipeline.gateways.cluster.free_resources import without_pods
-from genai_pipeline.gateways.cluster.pods import requests_of, requests_together
+from genai_pipeline.gateways.cluster.pods import requests_of, requests_together, shares_of_gpus
 from genai_pipeline.rollout.capacity.downtime import Downtime
 from genai_pipeline.rollout.capacity.prices import Price, new_nodes_for, replica_price
 from genai_pipeline.rollout.capacity.reservation import ReservedRoom, judge_reservation
@@ -71,6 +71,9 @@ def rooms_for(spec: ModelSpec, found: Survey) -> list[Room]:
     replicas, live = found.engine.replicas, requests_together(found.live)
     all_pods = [found.engine, *found.others]
     needed = {k: sum(each.total.get(k, 0) for each in all_pods) for k in found.engine.total}
+    if found.headroom.gpus is not None:  # one machine, whose releases share its GPUs
+        needed[NVIDIA_GPU] = sum(shares_of_gpus(each.spec) * each.replicas for each in all_pods)
+        live = live | {NVIDIA_GPU: sum(shares_of_gpus(pod["spec"]) for pod in found.live)}
     needed["pods"] = sum(each.replicas for each in all_pods)
     rooms = [*headroom_rooms(found.headroom, needed, live), *quota_rooms(found.quotas, needed, live)]
     if found.pools is not None or found.headroom.nodes:

@@ -14,6 +14,7 @@ from genai_pipeline.gateways.cluster.pods import (
     is_ready,
     quantity,
     requests_of,
+    shares_of_gpus,
 )
 
 
@@ -77,3 +78,18 @@ def test_ready_is_a_condition_and_ended_a_phase() -> None:
     assert not is_ready({})
     assert has_ended({"status": {"phase": "Failed"}})
     assert not has_ended({"status": {"phase": "Running"}})
+
+
+@pytest.mark.parametrize(
+    ("limits", "args", "share"),
+    [
+        ({}, [], 0.0),
+        ({"nvidia.com/gpu": "2"}, [], 2.0),
+        ({"nvidia.com/gpu": "2"}, ["--gpu-memory-utilization=0.4"], 0.8),
+        ({}, ["--gpu-memory-utilization=0.4"], 0.4),
+    ],
+)
+def test_an_engine_takes_the_share_of_a_gpu_that_it_is_started_with(limits, args, share):
+    pod = {"containers": [{"args": args, "resources": {"limits": limits}}, {"name": "other"}]}
+
+    assert shares_of_gpus(pod) == pytest.approx(share)

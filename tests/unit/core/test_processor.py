@@ -61,3 +61,12 @@ def test_a_build_for_gpus_chooses_by_itself(monkeypatch):
     monkeypatch.setattr(processor, "CPU_BUILD", "a-distribution-that-is-not-installed")
 
     assert (local_tuning().dtype, local_tuning().threads) == (None, None)
+
+
+@pytest.mark.usefixtures("zen3")
+def test_with_a_build_for_gpus_two_releases_share_the_memory_of_one(monkeypatch):
+    monkeypatch.setattr(processor, "CPU_BUILD", "a-distribution-that-is-not-installed")
+    monkeypatch.setattr(processor, "CUDA_BUILD", "pytest")
+
+    assert Profile.load({}).engine_gpu_share == 0.4
+    assert Profile.load({"GENAI_PROFILE": "eks"}).engine_gpu_share is None

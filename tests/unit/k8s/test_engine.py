@@ -267,3 +267,17 @@ def test_what_the_environment_holds_in_secret_is_in_no_rendered_object(monkeypat
 def test_a_secret_that_did_get_in_would_be_seen():
     assert "hub-token" in json.dumps([{"env": [{"value": "hub-token"}]}])
     assert "hub-token" in set(strings([{"env": [{"value": "hub-token"}]}]))
+
+
+@pytest.mark.parametrize("gpu", ["", ", gpu: {}"])
+def test_releases_that_share_the_gpu_of_one_machine_take_a_part_of_its_memory_each(gpu):
+    shared = replace(PROFILES["local"], engine_gpu_share=0.4)
+
+    assert flags(args_of(f"{{args: {{}}{gpu}}}", shared), "gpu-memory-utilization") == ["--gpu-memory-utilization=0.4"]
+    said = args_of(f"{{args: {{gpu_memory_utilization: 0.9}}{gpu}}}", shared)
+    assert flags(said, "gpu-memory-utilization") == ["--gpu-memory-utilization=0.9"]
+    assert "OMP_NUM_THREADS" not in engine.engine_env(model(f"{{args: {{}}{gpu}}}").serving, shared)
+
+
+def test_a_gpu_of_a_cluster_is_the_engines_own():
+    assert flags(args_of("{gpu: {}}"), "gpu-memory-utilization") == []

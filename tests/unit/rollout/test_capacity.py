@@ -533,3 +533,13 @@ def test_a_label_of_ones_own_has_to_stand_in_the_pool():
     assert own(wanted, [], pools=[own_pool(labels={"team": "ml"})]).strategy == "blue_green"
     assert own(wanted, [], pools=[own_pool()]).strategy is None
     assert own(wanted, [own_node(labels={"team": "ml"})], pools=[own_pool()]).strategy == "blue_green"
+
+
+@pytest.mark.parametrize(("share", "strategy"), [(0.4, "blue_green"), (0.9, "recreate")])
+def test_releases_share_the_gpu_of_one_machine(share, strategy):
+    model = spec(gpu=GPU % f"}}\n  args: {{gpu-memory-utilization: {share}", downtime=True)
+    found = survey(model, Headroom(64, None, round(1 - share, 1), "this machine"), profile=KUBERNETES)
+    args = [f"--gpu-memory-utilization={share}"]
+    live = {"spec": {"containers": [{"args": args, "resources": {"limits": {"nvidia.com/gpu": "1"}}}]}}
+
+    assert plan(model, replace(found, live=[live])).strategy == strategy
