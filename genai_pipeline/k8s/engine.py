@@ -26,6 +26,7 @@ from genai_pipeline.core.model_spec import Serving
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.task import Task
+from genai_pipeline.k8s.gpu_defaults import attention_backend, gpu_env
 from genai_pipeline.k8s.placement import gpu_resources
 from genai_pipeline.k8s.templating import STOP_DELAY_S, bind_address
 
@@ -143,7 +144,7 @@ def engine_env(serving: Serving, profile: Profile) -> dict[str, EnvValue]:
     """
     _refuse_secrets(serving.env)
     ours = {"PYTHONPATH": MIDDLEWARE_FOLDER} | _threads(serving, profile)
-    return _caches() | _store(serving, profile) | ours | serving.env
+    return _caches() | _store(serving, profile) | gpu_env(serving, profile) | ours | serving.env
 
 
 def requests(serving: Serving) -> dict[str, str]:
@@ -171,9 +172,8 @@ def _default_args(serving: Serving, task: Task, profile: Profile) -> dict[str, A
         defaults[EXECUTOR] = backend
     if not task.generates:
         defaults["runner"] = "pooling"
-    # FlashInfer is for NVIDIA's GPUs, and has no attention in both directions, as encoders need it.
-    if serving.gpu and serving.gpu.is_nvidia and task.generates:
-        defaults["attention-backend"] = "FLASHINFER"
+    if backend := attention_backend(serving, task, profile):
+        defaults["attention-backend"] = backend
     if not serving.gpu and profile.engine_dtype:
         defaults["dtype"] = profile.engine_dtype
     if profile.engine_gpu_share:

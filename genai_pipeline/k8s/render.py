@@ -19,6 +19,7 @@ from genai_pipeline.k8s import engine, engine_autoscaler, ray_service
 from genai_pipeline.k8s.agent import STORE_ACCESS, agent_values, binds_callers, image_name, package_version
 from genai_pipeline.k8s.chat import claim_name, render_chat_account, render_chat_ui
 from genai_pipeline.k8s.engine import ENGINE_PORT, loaded_from, release_alias, weights_url
+from genai_pipeline.k8s.gpu_defaults import engine_command
 from genai_pipeline.k8s.network import AGENT_PORT, CHAT_PORT, PORTS, network_values, service_url, stable_name
 from genai_pipeline.k8s.placement import affinity, node_selector, tolerations
 from genai_pipeline.k8s.pools import needs_node_class, pool_values
@@ -134,6 +135,7 @@ def render_engine(spec: ModelSpec, release: Release, profile: Profile, replicas:
             "ray": False,
             "replicas": spec.serving.replicas.min if replicas is None else replicas,
             "bounds": None,
+            "engine_command": engine_command(spec.serving, profile),
             "engine_args": engine.engine_args(spec.serving, release, profile),
             "env": engine.engine_env(spec.serving, profile),
         } | engine_autoscaler.scaling_values(spec.serving, release, profile)

@@ -38,21 +38,6 @@ def test_weights_are_streamed_unless_the_model_file_says_otherwise():
     ]
 
 
-@pytest.mark.parametrize(
-    ("serving", "backend"),
-    [
-        ("{}", []),
-        ("{gpu: {}}", ["--attention-backend=FLASHINFER"]),
-        ("{gpu: {}, args: {attention-backend: TRITON_ATTN}}", ["--attention-backend=TRITON_ATTN"]),
-        ("{gpu: {}, args: {attention_backend: TRITON_ATTN}}", ["--attention-backend=TRITON_ATTN"]),
-        ("{gpu: {}, args: {attention-config: {backend: FLASH_ATTN}}}", []),
-        ("{gpu: {}, args: {attention-backend: false}}", []),
-    ],
-)
-def test_flashinfer_is_the_default_where_there_is_a_gpu(serving, backend):
-    assert flags(args_of(serving), "attention-backend") == backend
-
-
 @pytest.mark.parametrize("task", [Task.EMBED, Task.SCORE])
 def test_what_generates_nothing_has_the_runner_that_pools_and_the_attention_that_vllm_chooses(task):
     arguments = args_of("{gpu: {}}", task=task)

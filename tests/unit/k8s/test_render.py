@@ -141,16 +141,6 @@ def test_what_the_model_file_says_of_its_nodes_reaches_the_pod(profile, family):
         assert "nvidia.com/gpu" not in container(rendered)["resources"][part]
 
 
-def test_flashinfer_is_for_nvidias_gpus_only():
-    def args(resource):
-        text = f"name: big\nsource: {{hub: a/b}}\nserving: {{gpu: {{resource: {resource}}}}}\n"
-        spec = model_with_tools(text, "f")
-        return container(render_engine(spec, Release.of(spec, "a" * 40), KUBERNETES))["args"]
-
-    assert "--attention-backend=FLASHINFER" in args("nvidia.com/mig-1g.10gb")
-    assert not [a for a in args("amd.com/gpu") if "attention-backend" in a]
-
-
 @pytest.mark.parametrize(("agent", "tokens"), [("", []), ("agent: {max_tokens: 4096}\n", ["4096"])])
 def test_the_agent_asks_for_as_many_tokens_as_the_model_file_says(agent, tokens):
     spec = model_with_tools(f"name: tiny\nsource: {{hub: owner/tiny}}\n{agent}", "tiny.yaml")
