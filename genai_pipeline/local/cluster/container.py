@@ -1,6 +1,6 @@
 """From a container of a pod to the program that stands for it: command, environment, volumes.
 
-One machine has no mount namespaces here, so a volume lies below the pod's folder. A mountPath in command, args and
+One machine has no mount namespaces here, so a volume is a folder. A mountPath in command, args and
 environment values is replaced by where the volume really is, which is also in `GENAI_VOLUME_<NAME>`. There is no DNS:
 `<service>.<namespace>.svc` and `….svc.cluster.local` become the Service's address.
 """
@@ -21,6 +21,7 @@ from genai_pipeline.local.cluster.objects import Object, program_name
 from genai_pipeline.local.supervision.supervisor import Program
 
 _VARIABLE = re.compile(r"\$\$|\$\(([-._a-zA-Z][-._a-zA-Z0-9]*)\)")
+SCRATCH_ANNOTATION = "genai-pipeline/scratch"
 _SERVICE_NAME = re.compile(
     r"\b([a-z0-9](?:[-a-z0-9]*[a-z0-9])?)\.([a-z0-9](?:[-a-z0-9]*[a-z0-9])?)\.svc(?:\.cluster\.local)?\b"
 )
@@ -64,6 +65,18 @@ class PodContext:
         folder = self.folder.parent.parent / "volumes" / f"{self.pod['metadata']['namespace']}.{claim}"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return folder
+
+    @property
+    def scratch(self) -> Path:
+        """Return where its emptyDirs lie: in a place of its owner's, which the next pod gets when this one has gone.
+
+        What an engine compiles holds the paths that it was compiled at.
+        """
+        meta = self.pod["metadata"]
+        place = (meta.get("annotations") or {}).get(SCRATCH_ANNOTATION)
+        if place is None:  # of a pod that an earlier version made
+            return self.folder / "volumes"
+        return self.folder.parent.parent / "scratch" / f"{meta['namespace']}.{place}"
 
     def previous_log(self, container: str) -> Path:
         """Of the container's predecessor, if it had one."""
@@ -179,7 +192,7 @@ def _volume_path(volume: Mapping[str, Any], context: PodContext) -> Path:
         return Path(volume["hostPath"]["path"])
     if "persistentVolumeClaim" in volume:
         return context.claimed_folder(volume["persistentVolumeClaim"]["claimName"])
-    folder = context.folder / "volumes" / volume["name"]
+    folder = (context.scratch if "emptyDir" in volume else context.folder / "volumes") / volume["name"]
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for path, content in _files_of(volume, context).items():
         target = folder / path

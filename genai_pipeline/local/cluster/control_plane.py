@@ -28,7 +28,7 @@ from genai_pipeline.local.cluster.images import known_images
 from genai_pipeline.local.cluster.kubelet import Kubelet
 from genai_pipeline.local.cluster.node import Node
 from genai_pipeline.local.cluster.object_files import ObjectFiles, key_of
-from genai_pipeline.local.cluster.objects import ENFORCED, Object, namespace_of, timestamp
+from genai_pipeline.local.cluster.objects import ENFORCED, Object, containers_of, namespace_of, timestamp
 from genai_pipeline.local.cluster.pod_making import end_pod
 from genai_pipeline.local.cluster.ray_services import RayServices
 from genai_pipeline.local.cluster.server_side_apply import applied
@@ -156,7 +156,7 @@ class ControlPlane:
         parts: list[str] = []
         for pod in self.store.list("Pod", namespace, labels):
             context = self._node.context(pod)
-            for name in (c["name"] for c in pod["spec"]["containers"]):
+            for name in (c["name"] for c in containers_of(pod)):
                 for path, note in ((context.previous_log(name), " (before its restart)"), (context.log(name), "")):
                     text = tail(path, LOG_BYTES).splitlines()[-lines:]
                     if text:

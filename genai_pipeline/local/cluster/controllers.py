@@ -57,6 +57,7 @@ class Controllers:
             self._node,
             f"{meta['name'][:NAME_MAX]}-{digest}",
             meta["namespace"],
+            meta["name"],
             {"kind": "Deployment", "name": meta["name"], "uid": meta["uid"]},
             (given.get("labels") or {}) | {HASH_LABEL: digest},
             given.get("annotations") or {},

@@ -7,7 +7,7 @@ import logging
 
 from genai_pipeline.core.errors import GenaiError
 from genai_pipeline.local.cluster.node import Node
-from genai_pipeline.local.cluster.objects import pod_ready, program_name
+from genai_pipeline.local.cluster.objects import containers_of, pod_ready, program_name
 from genai_pipeline.local.cluster.pod_runner import PodRunner
 from genai_pipeline.local.supervision.supervisor import ProcessInfo
 
@@ -46,7 +46,7 @@ class Kubelet:
 
     async def _remove_orphans(self, processes: dict[str, ProcessInfo]) -> None:
         """Processes whose pod is no longer known: its object was removed while the daemon was down."""
-        known = {program_name(p, c["name"]) for p in self._node.store.list("Pod") for c in p["spec"]["containers"]}
+        known = {program_name(p, c["name"]) for p in self._node.store.list("Pod") for c in containers_of(p)}
         for name in processes.keys() - known:
             if name.startswith("pod.") and await asyncio.to_thread(self._node.supervisor.info, name):
                 log.warning("program=<%s> | has no pod and is removed", name)

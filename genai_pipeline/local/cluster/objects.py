@@ -81,6 +81,11 @@ def template_hash(template: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
+def containers_of(pod: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the pod's containers, in the order in which they start."""
+    return [*(pod["spec"].get("initContainers") or []), *pod["spec"]["containers"]]
+
+
 def program_name(pod: Mapping[str, Any], container: str) -> str:
     """Return the name of a container's process in supervisord."""
     meta = pod["metadata"]

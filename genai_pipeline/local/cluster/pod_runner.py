@@ -26,7 +26,7 @@ from genai_pipeline.local.cluster.container import (
 from genai_pipeline.local.cluster.images import UnknownImage
 from genai_pipeline.local.cluster.node import Node
 from genai_pipeline.local.cluster.object_files import Key, key_of
-from genai_pipeline.local.cluster.objects import Object, program_name, seconds_of, terminating
+from genai_pipeline.local.cluster.objects import Object, containers_of, program_name, seconds_of, terminating
 from genai_pipeline.local.cluster.probes import Prober, execute, port_number
 from genai_pipeline.local.supervision.supervisor import STOPPED, ProcessInfo, end_group
 
@@ -55,8 +55,12 @@ class PodRunner:
         if terminating(pod):
             await self._end(pod, processes)
             return
-        statuses = [await self._sync_container(pod, c, processes) for c in pod["spec"]["containers"]]
-        self._node.store.update(self._key, lambda live: pod_status.with_containers(live, statuses, time.time()))
+        first = await self._sync_init_containers(pod, processes)
+        if all(map(pod_status.completed, first)):
+            statuses = [await self._sync_container(pod, c, processes) for c in pod["spec"]["containers"]]
+        else:
+            statuses = [pod_status.of_container(pod, c) for c in pod["spec"]["containers"]]
+        self._node.store.update(self._key, lambda live: pod_status.with_containers(live, first, statuses, time.time()))
 
     def stop_probing(self) -> None:
         for prober in self._probers.values():
@@ -69,6 +73,29 @@ class PodRunner:
         return self._node.store.get(*self._key)
 
     # -- running
+
+    async def _sync_init_containers(self, pod: Object, processes: Processes) -> list[dict[str, Any]]:
+        """One after the other: the next one starts when the one before has ended well."""
+        statuses: list[dict[str, Any]] = []
+        for container in pod["spec"].get("initContainers") or []:
+            status = pod_status.of_container(pod, container, pod_status.INIT)
+            if all(map(pod_status.completed, statuses)) and not pod_status.completed(status):
+                status = await self._sync_init(pod, container, status, processes)
+            statuses.append(status)
+        return statuses
+
+    async def _sync_init(
+        self, pod: Object, container: Container, status: dict[str, Any], processes: Processes
+    ) -> dict[str, Any]:
+        process = processes.get(program_name(pod, container["name"]))
+        if process is not None and process.state not in STOPPED:
+            started = status["state"].get("running") or {"startedAt": pod_status.now()}
+            return status | {"state": {"running": started}, "containerID": f"process://{process.pid}"}
+        if "running" in status["state"]:
+            status = self._exited(pod, container, status, process, is_init=True)
+        if pod_status.completed(status) or time.time() < self._due(status, container["name"]):
+            return status
+        return await self._start(pod, container, status)
 
     async def _sync_container(self, pod: Object, container: Container, processes: Processes) -> dict[str, Any]:
         name = container["name"]
@@ -104,14 +131,19 @@ class PodRunner:
         self._node.wake()
 
     def _exited(
-        self, pod: Object, container: Container, status: dict[str, Any], process: ProcessInfo | None
+        self,
+        pod: Object,
+        container: Container,
+        status: dict[str, Any],
+        process: ProcessInfo | None,
+        is_init: bool = False,
     ) -> dict[str, Any]:
         name = container["name"]
         self._killed.discard(name)
         _end_group(status)
         program = program_name(pod, name)
         code, why = self._node.exit_code(program, process)
-        failed = pod_status.after_exit(status, code, why, time.time(), self._node.backoff_s)
+        failed = pod_status.after_exit(status, code, why, time.time(), self._node.backoff_s, is_init)
         waiting = failed["state"].get("waiting")
         if waiting:
             self._event(
@@ -185,9 +217,8 @@ class PodRunner:
 
     async def _end(self, pod: Object, processes: Processes) -> None:
         """preStop, stop signal, SIGKILL at the pod's deletionTimestamp; then the pod is gone."""
-        mine = {
-            program_name(pod, c["name"]): processes.get(program_name(pod, c["name"])) for c in pod["spec"]["containers"]
-        }
+        names = [program_name(pod, c["name"]) for c in containers_of(pod)]
+        mine = {name: processes.get(name) for name in names}
         left = [p for p in mine.values() if p is not None and p.state not in STOPPED]
         if not left:
             await self._gone(pod, list(mine))
@@ -201,7 +232,7 @@ class PodRunner:
                 end_group(process.pid)
 
     async def _stop_all(self, pod: Object, left: list[ProcessInfo]) -> None:
-        by_name = {program_name(pod, c["name"]): c for c in pod["spec"]["containers"]}
+        by_name = {program_name(pod, c["name"]): c for c in containers_of(pod)}
         await asyncio.gather(*(self._stop_one(pod, by_name[p.name], p) for p in left))
 
     async def _stop_one(self, pod: Object, container: Container, process: ProcessInfo) -> None:
@@ -232,11 +263,12 @@ class PodRunner:
 
     async def _gone(self, pod: Object, programs: list[str]) -> None:
         self.stop_probing()
-        for status in pod.get("status", {}).get("containerStatuses") or []:
+        for status in [s for field in (pod_status.INIT, pod_status.OWN) for s in pod["status"].get(field) or []]:
             _end_group(status)
         for program in programs:
             await asyncio.to_thread(self._node.supervisor.remove, program)
-        for folder in (self._context(pod).folder, self._context(pod).short_folder):
+        context = self._context(pod)
+        for folder in (context.scratch, context.folder, context.short_folder):
             shutil.rmtree(folder, ignore_errors=True)
         self._node.store.remove(self._key)
 

@@ -102,6 +102,7 @@ class RayServices:
             self._node,
             f"{name}-head" if group.is_head else f"{name}-{group.name}-worker",
             meta["namespace"],
+            meta["name"],
             {"kind": "RayCluster", "name": name, "uid": meta["uid"]},
             ray_pods.labels_of(name, group),
             ((group.template.get("metadata") or {}).get("annotations") or {}) | {PORTS_ANNOTATION: str(ports)},

@@ -169,18 +169,28 @@ def _ray_group(path: str, group: Mapping[str, Any]) -> Problems:
 
 
 def _pod_spec(path: str, spec: Mapping[str, Any]) -> Problems:
-    if spec.get("initContainers"):
-        yield f"{path}.initContainers: one machine does not run them. Do that work before the apply."
     for index, volume in enumerate(spec.get("volumes") or []):
         yield from _one_of(f"{path}.volumes[{index}]", volume, VOLUMES)
     if not spec.get("containers"):
         yield f"{path}.containers: missing. A pod needs at least one."
-    names = [container["name"] for container in spec.get("containers") or []]
+    first = spec.get("initContainers") or []
+    names = [container["name"] for container in [*first, *(spec.get("containers") or [])]]
     if len(set(names)) < len(names):
         yield f"{path}.containers: two have one name. Each needs its own."
     volumes = {volume["name"] for volume in spec.get("volumes") or []}
+    for index, container in enumerate(first):
+        yield from _init_container(f"{path}.initContainers[{index}]", container)
+        yield from _container(f"{path}.initContainers[{index}]", container, volumes)
     for index, container in enumerate(spec.get("containers") or []):
         yield from _container(f"{path}.containers[{index}]", container, volumes)
+
+
+def _init_container(path: str, container: Mapping[str, Any]) -> Problems:
+    if container.get("restartPolicy") is not None:
+        yield f"{path}.restartPolicy: one machine runs no sidecars. Make it one of `containers`."
+    for field in ("lifecycle", "startupProbe", "readinessProbe", "livenessProbe"):
+        if container.get(field) is not None:
+            yield f"{path}.{field}: Kubernetes allows it only for containers that go on running. Leave it out."
 
 
 def _container(path: str, container: Mapping[str, Any], volumes: set[str]) -> Problems:

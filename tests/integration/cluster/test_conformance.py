@@ -13,6 +13,7 @@ from tests.conformance.configuration import *  # noqa: F403
 from tests.conformance.connections import *  # noqa: F403
 from tests.conformance.ending import *  # noqa: F403
 from tests.conformance.failing import *  # noqa: F403
+from tests.conformance.initialising import *  # noqa: F403
 from tests.conformance.limits import *  # noqa: F403
 from tests.conformance.probing import *  # noqa: F403
 from tests.conformance.ray_services import *  # noqa: F403

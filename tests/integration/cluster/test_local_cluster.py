@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -197,3 +198,35 @@ def test_no_daemon_is_cluster_unavailable() -> None:
 def test_a_manifest_that_json_cannot_hold_is_refused(world: World) -> None:
     with pytest.raises(Refused, match="JSON"):
         world.cluster.apply([config_map() | {"data": {"when": object()}}])
+
+
+def with_scratch(world: World, replicas: int = 1) -> dict[str, Any]:
+    """A Deployment whose pods answer with the path of their emptyDir."""
+    deployment = world.deployment(
+        replicas=replicas,
+        args=["$(POD_IP)", "8000", "--name", "/scratch"],
+        volumeMounts=[{"name": "tmp", "mountPath": "/scratch"}],
+    )
+    deployment["spec"]["template"]["spec"]["volumes"] = [{"name": "tmp", "emptyDir": {}}]
+    return deployment
+
+
+def test_a_pods_successor_has_its_empty_dir_at_the_same_path_and_finds_it_empty(world: World) -> None:
+    world.up(with_scratch(world), world.service())
+    before = Path(until(world.says))
+    (before / "left").touch()
+    world.cluster.scale("m", 0)
+    until(lambda: not before.exists())
+
+    world.cluster.scale("m", 1)
+
+    assert until(world.says) == str(before)
+    assert list(before.iterdir()) == []
+
+
+def test_pods_that_run_at_the_same_time_share_no_empty_dir(world: World) -> None:
+    world.up(with_scratch(world, replicas=2))
+
+    paths = {world.http.get(f"http://{pod['status']['podIP']}:8000/").text for pod in world.pods()}
+
+    assert len(paths) == 2

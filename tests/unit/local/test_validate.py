@@ -90,7 +90,18 @@ def test_sound_objects_have_no_problems() -> None:
         ),
         (f"{POD}.containers.0.lifecycle", {"postStart": {}}, f"{POD}.containers[0].lifecycle"),
         (f"{POD}.volumes", [{"name": "s3", "csi": {}}], f"{POD}.volumes[0]"),
-        (f"{POD}.initContainers", [{"name": "a"}], f"{POD}.initContainers"),
+        (f"{POD}.initContainers", [{"name": "a"}], f"{POD}.initContainers[0].image"),
+        (f"{POD}.initContainers", [{"name": "main", "image": "a/b:1"}], f"{POD}.containers"),
+        (
+            f"{POD}.initContainers",
+            [{"name": "a", "image": "a/b:1", "restartPolicy": "Always"}],
+            f"{POD}.initContainers[0].restartPolicy",
+        ),
+        (
+            f"{POD}.initContainers",
+            [{"name": "a", "image": "a/b:1", "readinessProbe": {"tcpSocket": {"port": 80}}}],
+            f"{POD}.initContainers[0].readinessProbe",
+        ),
     ],
 )
 def test_a_mistake_in_a_deployment_is_named_by_its_field(path: str, value: Any, field: str) -> None:
