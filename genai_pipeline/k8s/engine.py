@@ -35,7 +35,8 @@ DRAIN_S = 30
 """How long a stopping engine finishes what it runs. vLLM's own default is 0: SIGTERM aborts every request."""
 TEARDOWN_S = 15
 """From the last answer to the end of vLLM's processes."""
-MIDDLEWARE = "genai_leaving"
+MIDDLEWARES = ("genai_pipeline_only.PipelineOnly", "genai_leaving.Leaving")
+"""Of vLLM's server, the innermost first: a draining pod closes the connections of the pipeline, too."""
 MIDDLEWARE_FOLDER = "/etc/genai"
 OWN_IMAGES = "genai-pipeline/"
 MOUNTED = "/mnt/weights"
@@ -63,7 +64,7 @@ def release_alias(release: Release) -> str:
 
 def engine_args(serving: Serving, release: Release, profile: Profile) -> list[str]:
     """Return vLLM's command line: what the pipeline owns, then defaults and the model file's args by name."""
-    server = [f"--host={bind_address(profile)}", f"--port={ENGINE_PORT}", f"--middleware={MIDDLEWARE}.Leaving"]
+    server = [f"--host={bind_address(profile)}", f"--port={ENGINE_PORT}", *(f"--middleware={m}" for m in MIDDLEWARES)]
     return [*_names(serving, release, profile), *server, *_arguments(serving, release, profile)]
 
 
@@ -123,7 +124,11 @@ def _source(module: str) -> str:
     return (Path(__file__).parent / module).read_text()
 
 
-LEAVING = PodFile("leaving", f"{MIDDLEWARE}.py", "leaving.py")
+POD_FILES = (
+    PodFile("leaving", "genai_leaving.py", "leaving.py"),
+    PodFile("pipeline-only", "genai_pipeline_only.py", "pipeline_only.py"),
+    PodFile("restoring", "genai_restoring.py", "restoring.py"),
+)
 
 
 def drain_s(serving: Serving) -> int:
@@ -143,7 +148,8 @@ def engine_env(serving: Serving, profile: Profile) -> dict[str, EnvValue]:
     Raises: Refused: a variable of the model file looks like a credential.
     """
     _refuse_secrets(serving.env)
-    ours = {"PYTHONPATH": MIDDLEWARE_FOLDER} | _threads(serving, profile)
+    ours = {"PYTHONPATH": MIDDLEWARE_FOLDER, "GENAI_CACHE_FOR": "gpu" if serving.gpu else "cpu"}
+    ours |= _threads(serving, profile)
     return _caches() | _store(serving, profile) | gpu_env(serving, profile) | ours | serving.env
 
 

@@ -27,7 +27,9 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 PATH = "/drain"
-NOT_WAITED_FOR = frozenset({PATH, "/health", "/metrics", "/ping", "/-/healthz"})
+NOT_WAITED_FOR = frozenset(
+    {PATH, "/health", "/metrics", "/ping", "/-/healthz", "/genai/compile-cache", "/genai/restored"}
+)
 LEASE_S = 60.0
 """A drain ends by itself unless it is asked for again: the pod may get its traffic back."""
 MARGIN_S = 0.25

@@ -23,8 +23,8 @@ from ray.util.placement_group import PlacementGroup, get_current_placement_group
 from starlette.middleware import Middleware
 
 DEPLOYMENT = "engine"
-LEAVING = "genai_leaving"
-"""The file beside this one."""
+MIDDLEWARES = (("genai_pipeline_only", "PipelineOnly"), ("genai_leaving", "Leaving"))
+"""In the files beside this one, the innermost first."""
 
 
 def build(args: dict[str, Any]) -> Any:
@@ -33,8 +33,8 @@ def build(args: dict[str, Any]) -> Any:
 
 
 def proxy_middlewares() -> list[Middleware]:
-    """Return what each pod's proxy runs around every request, so that kept connections are given up as without Ray."""
-    return [Middleware(import_module(LEAVING).Leaving)]
+    """Return what each pod's proxy runs around every request, as vLLM's server does without Ray."""
+    return [Middleware(getattr(import_module(module), name)) for module, name in MIDDLEWARES]
 
 
 @serve.ingress()

@@ -15,7 +15,7 @@ from genai_pipeline.core.manifest import staged_prefix
 from genai_pipeline.core.model_spec import EngineName, ModelSpec, Serving
 from genai_pipeline.core.profile import LOCAL_KEYS_SECRET, Profile
 from genai_pipeline.core.release import Release
-from genai_pipeline.k8s import engine, engine_autoscaler, ray_service
+from genai_pipeline.k8s import engine, engine_autoscaler, engine_cache, ray_service
 from genai_pipeline.k8s.agent import STORE_ACCESS, agent_values, binds_callers, image_name, package_version
 from genai_pipeline.k8s.chat import claim_name, render_chat_account, render_chat_ui
 from genai_pipeline.k8s.engine import ENGINE_PORT, loaded_from, release_alias, weights_url
@@ -47,6 +47,7 @@ __all__ = [
     "render_chat_account",
     "render_chat_ui",
     "render_engine",
+    "render_engine_access",
     "render_guards",
     "render_live",
     "render_monitoring",
@@ -127,7 +128,7 @@ def render_engine(spec: ModelSpec, release: Release, profile: Profile, replicas:
     engine.refuse_unmountable(spec.serving, profile)
     values = _engine_values(spec.serving, release, profile)
     if spec.serving.engine == "ray":
-        values |= {"pod_files": [engine.LEAVING, ray_service.SERVING]}
+        values |= {"pod_files": [*engine.POD_FILES, ray_service.SERVING]}
         values |= ray_service.ray_values(spec.serving, release, profile)
         objects = render_template("ray_service.yaml", profile, release, **values)
     else:
@@ -162,7 +163,9 @@ def _engine_values(serving: Serving, release: Release, profile: Profile) -> dict
         "serving": serving,
         "image": engine.image_of(serving, profile),
         "mounted": engine.MOUNTED if serving.weights == "mount" else None,
-        "pod_files": [engine.LEAVING],
+        "pod_files": engine.POD_FILES,
+        "cache": engine_cache.cache_name(release) if engine_cache.keeps_cache(serving) else None,
+        "engine_access": engine_cache.ENGINE_ACCESS,
         "workers_per_replica": workers,
         "requests": engine.requests(serving),
         "limits": engine.limits(serving),
@@ -229,6 +232,11 @@ def render_store_access(profile: Profile, key_id: str, secret: str) -> Objects:
     return secret_of(profile, STORE_ACCESS, {"AWS_ACCESS_KEY_ID": key_id, "AWS_SECRET_ACCESS_KEY": secret})
 
 
+def render_engine_access(profile: Profile, token: str) -> Objects:
+    """The Secret with the token of the paths that engines answer to the pipeline only. Never written to files."""
+    return secret_of(profile, engine_cache.ENGINE_ACCESS, {engine_cache.TOKEN_KEY: token})
+
+
 def render_agent_keys(profile: Profile, keys: str) -> Objects:
     """The Secret of LOCAL_KEYS_SECRET, on one machine; elsewhere an administrator keeps one. Never written to files."""
     return secret_of(profile, LOCAL_KEYS_SECRET, {"api-keys": keys})
@@ -242,7 +250,13 @@ def render_rbac(profile: Profile) -> Objects:
     """
     return [
         *render_namespace(profile),
-        *render_template("pipeline_role.yaml", profile, store_access=STORE_ACCESS, chat_claim=claim_name(profile)),
+        *render_template(
+            "pipeline_role.yaml",
+            profile,
+            store_access=STORE_ACCESS,
+            engine_access=engine_cache.ENGINE_ACCESS,
+            chat_claim=claim_name(profile),
+        ),
     ]
 
 

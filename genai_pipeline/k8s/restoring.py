@@ -25,6 +25,7 @@ from fnmatch import fnmatchcase
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 ROOTS = (
     "cache/vllm/torch_compile_cache",
@@ -84,10 +85,11 @@ def made_with(env: Mapping[str, str] = os.environ, cpuinfo: Path = Path("/proc/c
 
 
 def is_allowed(path: str) -> bool:
-    """Return whether a path below the home belongs to one of ROOTS."""
+    """Return whether a file's path below the home belongs to one of ROOTS. A root without `*` is a folder."""
     parts = path.split("/")
     return ".." not in parts and any(
-        len(parts) >= len(root) and all(map(fnmatchcase, parts, root)) for root in (r.split("/") for r in ROOTS)
+        len(parts) > len(root) - root[-1].endswith("*") and all(map(fnmatchcase, parts, root))
+        for root in (r.split("/") for r in ROOTS)
     )
 
 
@@ -165,7 +167,9 @@ class _Attempt:
         with tarfile.open(archive, "r:") as tar:
             for member in tar:
                 self._refuse_stopped()
-                if not (member.isreg() or member.isdir()) or member.issparse() or not is_allowed(member.name):
+                if member.isdir():
+                    continue
+                if not member.isreg() or member.issparse() or not is_allowed(member.name):
                     raise Missed(f"the archive holds {member.name!r}, which does not belong into it")
                 tar.extract(member, self._work / "files", filter="data")
 
@@ -180,8 +184,8 @@ class _Attempt:
             raise Missed(f"the archive was made with {', '.join(other)}")
 
     def _download(self, url: str, archive: Path) -> None:
-        bucket, _, key = url.removeprefix("s3://").partition("/")
-        client = _s3(self._env)
+        parts, client = urlsplit(url), _s3(self._env)
+        bucket, key = parts.netloc, parts.path.lstrip("/")
         self.size = client.head_object(Bucket=bucket, Key=key)["ContentLength"]
         if self.size > MOST_BYTES:
             raise Missed(f"the archive has {self.size} bytes, and {MOST_BYTES} are allowed")

@@ -20,10 +20,12 @@ from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
 from genai_pipeline.gateways.cluster.kubernetes.kubernetes_cluster import KubernetesCluster
 from genai_pipeline.k8s.engine_autoscaler import SCALER_KINDS
+from genai_pipeline.k8s.engine_cache import ENGINE_ACCESS, cache_name
 from genai_pipeline.k8s.render import (
     render_agent,
     render_chat_ui,
     render_engine,
+    render_engine_access,
     render_guards,
     render_monitoring,
     render_namespace,
@@ -104,6 +106,13 @@ def baseline(world: World) -> list[Object]:
         *render_platform(profile),
         *render_monitoring(profile),
         *render_store_access(profile, "key", "secret"),
+        *render_engine_access(profile, "token"),
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": cache_name(RELEASE)},
+            "data": {"url": "s3://b/a"},
+        },
         *render_engine(SPEC, RELEASE, profile),
         *render_engine(RAY, ON_RAY, profile),
         *(o for o in render_engine(FOLLOWS, FOLLOWS_ITS_LOAD, profile) if o["kind"] in SCALER_KINDS),
@@ -328,8 +337,13 @@ USES: dict[tuple[str, str], Operation] = {
     ("events", "list"): lambda w: w.cluster.events("Deployment", RELEASE.object_name),
     ("events", "watch"): wait_for_the_engine,
     ("resourcequotas", "list"): headroom,
+    ("secrets", "get"): lambda w: w.cluster.get("Secret", ENGINE_ACCESS),
     ("secrets", "create"): apply("Secret", anew=True),
     ("secrets", "patch"): apply("Secret"),
+    ("configmaps", "get"): lambda w: w.cluster.get("ConfigMap", cache_name(RELEASE)),
+    ("configmaps", "create"): apply("ConfigMap", anew=True),
+    ("configmaps", "patch"): apply("ConfigMap"),
+    ("configmaps", "delete"): lambda w: w.cluster.delete("ConfigMap", cache_name(RELEASE), None),
     ("serviceaccounts", "get"): compare("ServiceAccount"),
     ("serviceaccounts", "create"): apply("ServiceAccount", "genai-engine", anew=True),
     ("serviceaccounts", "patch"): apply("ServiceAccount", "genai-engine"),

@@ -64,9 +64,11 @@ async def _pass_on(reader: asyncio.StreamReader, send: Any) -> None:
 
 def serve(engine: Any, args: Any) -> None:
     """Until SIGTERM, and then as vLLM: refuse what is new, finish what runs in --shutdown-timeout, abort the rest."""
-    app = AsgiEngine(engine)
-    module, _, name = args.middleware.rpartition(".")
-    wrapped = getattr(importlib.import_module(module), name)(app)
+    app: Any = AsgiEngine(engine)
+    wrapped = app
+    for middleware in args.middleware:  # the last one is the outermost
+        module, _, name = middleware.rpartition(".")
+        wrapped = getattr(importlib.import_module(module), name)(wrapped)
     kept_s = int(os.environ.get("VLLM_HTTP_TIMEOUT_KEEP_ALIVE", "5"))
     config = uvicorn.Config(
         wrapped, args.host, args.port, timeout_keep_alive=kept_s, lifespan="off", log_level="warning", access_log=False

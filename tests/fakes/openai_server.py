@@ -539,7 +539,7 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--runner", default="auto")
-    parser.add_argument("--middleware", default="", help="serve by uvicorn, as vLLM does, with this around it")
+    parser.add_argument("--middleware", action="append", help="serve by uvicorn, as vLLM does, with this around it")
     parser.add_argument("--shutdown-timeout", type=float, default=0)
     parser.add_argument("--fault", action="append", default=[], metavar="NAME[=VALUE]")
     args, _ = parser.parse_known_args()

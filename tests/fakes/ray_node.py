@@ -17,8 +17,8 @@ from typing import Any
 import httpx
 import psutil
 
-from genai_pipeline.k8s import leaving
-from genai_pipeline.k8s.ray_service import ENDS_AT_ONCE
+from genai_pipeline.k8s.engine import POD_FILES
+from genai_pipeline.k8s.ray_service import ENDS_AT_ONCE, SERVING
 from genai_pipeline.local.ports import free_port
 
 FAKES = Path(__file__).parent
@@ -38,8 +38,8 @@ class RayNode:
         self._keep_alive_s = keep_alive_s
         # Sockets lie below it, whose paths may have 107 characters.
         self.folder = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))
-        for name, file in (("genai_leaving", "leaving"), ("genai_ray", "ray_serving")):
-            shutil.copy(Path(leaving.__file__).with_name(f"{file}.py"), self.folder / f"{name}.py")
+        for file in (*POD_FILES, SERVING):
+            (self.folder / file.name).write_text(file.source)
         for name, file in (STUB if stub else {}).items():
             shutil.copy(FAKES / f"{file}.py", self.folder / f"{name}.py")
         self.url = f"http://127.0.0.1:{free_port()}"

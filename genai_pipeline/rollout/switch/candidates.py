@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Callable
 
 from genai_pipeline.core.errors import NotReady
@@ -14,11 +15,13 @@ from genai_pipeline.core.release import Release
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.cluster.abc import Cluster
 from genai_pipeline.k8s.engine_autoscaler import SCALER_KINDS, refuse_unscalable
+from genai_pipeline.k8s.engine_cache import ENGINE_ACCESS, cache_name, keeps_cache
 from genai_pipeline.k8s.render import (
     AGENT_KINDS,
     ENGINE_KINDS,
     render_agent,
     render_engine,
+    render_engine_access,
     render_namespace,
     render_store_access,
     service_url,
@@ -69,6 +72,8 @@ class Candidates:
         engine = workload_of(self._cluster, release)
         self._cluster.apply(render_namespace(self._profile))
         self._apply_store_access()
+        if keeps_cache(spec.serving):
+            self._ensure_engine_access()
         engine.apply(render_engine(spec, release, self._profile), GONE_DEADLINE_S)
         crash_point("rollout.candidate_applied")
         engine.wait(spec.serving.startup_deadline_s, log)
@@ -113,6 +118,7 @@ class Candidates:
             self._cluster.delete(kind, release.agent_object_name, within_s)
         for kind in (*(SCALER_KINDS if release.scales else ()), *ENGINE_KINDS[release.engine]):
             self._cluster.delete(kind, release.object_name, within_s)
+        self._cluster.delete("ConfigMap", cache_name(release), None)
         if release.mounts_weights:
             self._cluster.delete("PersistentVolumeClaim", release.object_name, within_s)
             self._cluster.delete("PersistentVolume", release.volume_name(self._profile.namespace), within_s)
@@ -201,3 +207,8 @@ class Candidates:
         keys = self._gateways.store_keys
         if self._profile.s3_endpoint and keys and not self._profile.has_pod_identity:
             self._cluster.apply(render_store_access(self._profile, keys.key_id, keys.secret))
+
+    def _ensure_engine_access(self) -> None:
+        """Make the token that engines take for the pipeline's, once: a running engine keeps what it started with."""
+        if self._cluster.get("Secret", ENGINE_ACCESS) is None:
+            self._cluster.apply(render_engine_access(self._profile, secrets.token_urlsafe(32)))

@@ -169,7 +169,7 @@ def test_both_pods_get_the_files_and_the_proxys_middleware():
     for template in pods(SCALED):
         (volume,) = [v for v in template["spec"]["volumes"] if v["name"] == "middleware"]
         paths = {item["path"] for item in volume["downwardAPI"]["items"]}
-        assert paths == {"genai_leaving.py", "genai_ray.py"}
+        assert paths == {"genai_leaving.py", "genai_pipeline_only.py", "genai_restoring.py", "genai_ray.py"}
         assert env(template)["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"] == "genai_ray:proxy_middlewares"
         assert "def build(" in template["metadata"]["annotations"]["genai-pipeline/ray-serving"]
 
