@@ -26,4 +26,5 @@ def capacity(context: ReleaseContext, rollout: RolloutResource) -> AssetResult:
         downtime=lambda: expected_downtime(spec, engines.records().readable(release.model)[0]),
     )
     strategy = plan.strategy or "none"
-    return AssetResult(plan.verdicts, {"strategy": strategy, "plan": table(plan.rows)}, Facts(strategy=strategy))
+    facts = Facts(strategy=strategy, live_may_sleep=plan.live_may_sleep)
+    return AssetResult(plan.verdicts, {"strategy": strategy, "plan": table(plan.rows)}, facts)

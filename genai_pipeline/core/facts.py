@@ -154,6 +154,18 @@ class Reevaluation(FactSection):
     at: str = ""
 
 
+class Asleep(FactSection):
+    """What its engine answered before it slept, to a fixed prompt. Written before it sleeps; compared after it woke.
+
+    Args:
+        seconds: until it slept. at: when.
+    """
+
+    answer: str
+    at: str = ""
+    seconds: float | None = None
+
+
 class StagingFigures(FactSection):
     """What a staging measured. Written by m/staged_model, unless all was staged before; read by `genai plan`.
 
@@ -171,11 +183,14 @@ class Facts(FactSection):
     Args:
         strategy: how traffic moves: blue_green, recreate, or none where there is no room. Written by m/capacity; read
             by whatever starts, switches or stops a release.
+        live_may_sleep: whether the release with the traffic may sleep, and need not stop, where the strategy is
+            recreate. Written and read as `strategy`.
         redeploys: how many redeploys were begun, ever; it keeps their run keys unique.
         breached: `since` of the pointer for which a notice about a breach without a way back was written.
     """
 
     strategy: str = ""
+    live_may_sleep: bool = False
     staging: StagingFigures | None = None
     serving: ServingFigures | None = None
     agent: AgentFigures | None = None
@@ -189,6 +204,7 @@ class Facts(FactSection):
     rollback: RollbackIntent | None = None
     finishing: FinishingRuns | None = None
     evaluated_again: Reevaluation | None = None
+    asleep: Asleep | None = None
 
     def updated(self, changes: Self) -> Self:
         """Return these facts with the sections that were given to `changes`; a section given as None is removed."""

@@ -13,6 +13,7 @@ from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.one_machine import against_one_machine
 from genai_pipeline.core.purpose import contradictions
 from genai_pipeline.core.ray_rules import against_ray
+from genai_pipeline.core.standby_rules import against_standby
 from genai_pipeline.core.yaml_file import Location, YamlFileError, parse_yaml
 
 Stamp = tuple[int, int] | None
@@ -108,6 +109,7 @@ def parse_model(text: str, path: str, folder: Path | None = None, on_one_machine
         yield from contradictions(spec)
         yield from unloadable_formats(spec)
         yield from against_ray(spec)
+        yield from against_standby(spec)
         yield from against_one_machine(spec) if on_one_machine else ()
         for name, suite in _suite_files(spec, folder).items() if folder else ():
             if not suite.is_file():

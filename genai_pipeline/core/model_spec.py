@@ -41,6 +41,7 @@ from genai_pipeline.core.text_form import (
 ADDED_LATER: Mapping[tuple[str, ...], Any] = {
     ("served_names",): [],
     ("weights",): "stream",
+    ("standby",): "warm",
     ("replicas", "max_ongoing_requests"): 100,
     ("gpu", "resource"): NVIDIA_GPU,
     ("gpu", "selector"): {},
@@ -170,6 +171,9 @@ class Serving(Section):
     replicas: Replicas = Replicas()
     startup_deadline_s: PositiveInt = 600
     """Seconds until the engine must be ready."""
+    standby: Literal["warm", "sleep"] = "warm"
+    """The last good release during a switch and its watch: `warm` keeps it running, or stops it where the next one
+    needs its room. `sleep` moves its weights to the host's memory, and wakes it in a second (docs/gpu.md)."""
 
     @model_validator(mode="before")
     @classmethod

@@ -24,6 +24,7 @@ OWNED: Mapping[str, str] = {
     "code-revision": _REVISION,
     "tokenizer-revision": _REVISION,
     "config": "No such file is in the pod. Remove it, and write its arguments here.",
+    "enable-sleep-mode": "Remove it, and set `serving.standby: sleep`.",
     "disable-log-stats": "The load test and the watch read the engine's metrics. Remove it.",
     **dict.fromkeys(("host", "port", "uds", "grpc", "grpc-port", "headless"), _PROBES),
     **dict.fromkeys(
@@ -50,7 +51,13 @@ OWNED: Mapping[str, str] = {
 }
 """Arguments that a model file may not give, and what to do instead."""
 
-OWNED_VARIABLES: Mapping[str, str] = {"VLLM_API_KEY": _KEY}
+OWNED_VARIABLES: Mapping[str, str] = {
+    "VLLM_API_KEY": _KEY,
+    "VLLM_SERVER_DEV_MODE": (
+        "It opens paths by which any client reads and changes the engine. Remove it. `serving.standby: sleep` "
+        "sets it, behind a guard."
+    ),
+}
 """Environment variables of the same kind, whatever gives their value."""
 
 ONLY: Mapping[str, tuple[tuple[str, ...], str]] = {

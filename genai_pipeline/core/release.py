@@ -22,6 +22,7 @@ class Release:
         engine: what serves it. It is part of `config_hash`.
         mounts_weights: whether its pods read the weights from a volume of its own.
         scales: whether an autoscaler beside the engine chooses the number of its replicas; Ray has its own.
+        sleeps: whether its engine may sleep while it is a standby.
         shared_workers: the most pods that it may have, where several hold one replica together; 0 elsewhere.
     """
 
@@ -34,6 +35,7 @@ class Release:
     mounts_weights: bool = False
     scales: bool = False
     shared_workers: int = 0
+    sleeps: bool = False
 
     @classmethod
     def of(cls, spec: ModelSpec, revision: str) -> Release:
@@ -42,9 +44,8 @@ class Release:
         each = workers_per_replica(serving)
         shared = serving.replicas.max * each if each > 1 else 0
         scales = serving.engine == "vllm" and serving.scales
-        return cls(
-            spec.name, revision, spec.config_hash, spec.has_agent, spec.task, serving.engine, mounts, scales, shared
-        )
+        what = (spec.name, revision, spec.config_hash, spec.has_agent, spec.task, serving.engine)
+        return cls(*what, mounts, scales, shared, serving.standby == "sleep")
 
     @property
     def id(self) -> str:
@@ -59,6 +60,11 @@ class Release:
     @property
     def agent_object_name(self) -> str:
         return f"{self.model}-agent-{self.id}"
+
+    @property
+    def standby_name(self) -> str:
+        """Return the name of the Service that reaches its engine while it sleeps, and so is not ready."""
+        return f"{self.object_name}-standby"
 
     def volume_name(self, namespace: str) -> str:
         """Return the name of the PersistentVolume with its weights. Such volumes are outside namespaces."""

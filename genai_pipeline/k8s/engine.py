@@ -28,6 +28,7 @@ from genai_pipeline.core.release import Release
 from genai_pipeline.core.task import Task
 from genai_pipeline.k8s.gpu_defaults import attention_backend, gpu_env
 from genai_pipeline.k8s.placement import gpu_resources
+from genai_pipeline.k8s.standby_pod import SLEEPING_MIDDLEWARE, may_sleep, standby_env
 from genai_pipeline.k8s.templating import STOP_DELAY_S, bind_address
 
 ENGINE_PORT = 8000
@@ -64,7 +65,8 @@ def release_alias(release: Release) -> str:
 
 def engine_args(serving: Serving, release: Release, profile: Profile) -> list[str]:
     """Return vLLM's command line: what the pipeline owns, then defaults and the model file's args by name."""
-    server = [f"--host={bind_address(profile)}", f"--port={ENGINE_PORT}", *(f"--middleware={m}" for m in MIDDLEWARES)]
+    around = (*MIDDLEWARES, *([SLEEPING_MIDDLEWARE] if may_sleep(serving) else []))
+    server = [f"--host={bind_address(profile)}", f"--port={ENGINE_PORT}", *(f"--middleware={m}" for m in around)]
     return [*_names(serving, release, profile), *server, *_arguments(serving, release, profile)]
 
 
@@ -129,6 +131,7 @@ POD_FILES = (
     PodFile("pipeline-only", "genai_pipeline_only.py", "pipeline_only.py"),
     PodFile("restoring", "genai_restoring.py", "restoring.py"),
 )
+SLEEPING = PodFile("sleeping", "genai_sleeping.py", "sleeping.py")
 
 
 def drain_s(serving: Serving) -> int:
@@ -149,7 +152,7 @@ def engine_env(serving: Serving, profile: Profile) -> dict[str, EnvValue]:
     """
     _refuse_secrets(serving.env)
     ours = {"PYTHONPATH": MIDDLEWARE_FOLDER, "GENAI_CACHE_FOR": "gpu" if serving.gpu else "cpu"}
-    ours |= _threads(serving, profile)
+    ours |= _threads(serving, profile) | standby_env(serving)
     return _caches() | _store(serving, profile) | gpu_env(serving, profile) | ours | serving.env
 
 
@@ -172,6 +175,8 @@ def shared_memory_gib(serving: Serving) -> int:
 
 def _default_args(serving: Serving, task: Task, profile: Profile) -> dict[str, Any]:
     defaults: dict[str, Any] = {"load-format": DEFAULT_LOAD_FORMAT, "shutdown-timeout": DRAIN_S}
+    if may_sleep(serving):
+        defaults["enable-sleep-mode"] = True
     if serving.weights == "mount":  # a folder: vLLM's own loader reads it
         del defaults["load-format"]
     if backend := executor_backend(serving):

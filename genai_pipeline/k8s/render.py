@@ -23,6 +23,7 @@ from genai_pipeline.k8s.gpu_defaults import engine_command
 from genai_pipeline.k8s.network import AGENT_PORT, CHAT_PORT, PORTS, network_values, service_url, stable_name
 from genai_pipeline.k8s.placement import affinity, node_selector, tolerations
 from genai_pipeline.k8s.pools import needs_node_class, pool_values
+from genai_pipeline.k8s.standby_pod import HEALTH_PATH, READY_PATH, may_sleep, render_standby_service
 from genai_pipeline.k8s.templating import MANAGED_BY, RELEASE_LABEL, Objects, release_labels, render_template, secret_of
 
 __all__ = [
@@ -145,7 +146,8 @@ def render_engine(spec: ModelSpec, release: Release, profile: Profile, replicas:
             objects += render_template("engine_autoscaler.yaml", profile, release, **values)
     workload, *others = objects
     weights = _weights_volume(release, profile) if spec.serving.weights == "mount" else []
-    return [workload, *_release_service(release, profile, "engine"), *others, *weights]
+    services = [*_release_service(release, profile, "engine"), *render_standby_service(release, profile, ENGINE_PORT)]
+    return [workload, *services, *others, *weights]
 
 
 def _weights_volume(release: Release, profile: Profile) -> Objects:
@@ -163,9 +165,10 @@ def _engine_values(serving: Serving, release: Release, profile: Profile) -> dict
         "serving": serving,
         "image": engine.image_of(serving, profile),
         "mounted": engine.MOUNTED if serving.weights == "mount" else None,
-        "pod_files": engine.POD_FILES,
+        "pod_files": [*engine.POD_FILES, *([engine.SLEEPING] if may_sleep(serving) else [])],
         "cache": engine_cache.cache_name(release) if engine_cache.keeps_cache(serving) else None,
         "engine_access": engine_cache.ENGINE_ACCESS,
+        "ready_path": READY_PATH if may_sleep(serving) else HEALTH_PATH,
         "workers_per_replica": workers,
         "requests": engine.requests(serving),
         "limits": engine.limits(serving),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -33,8 +34,9 @@ from genai_pipeline.gateways.cluster.abc import Applied, Cluster, ClusterEvent, 
 from genai_pipeline.gateways.cluster.differences import differences
 from genai_pipeline.gateways.cluster.pods import is_of_ray_service, pod_groups
 from genai_pipeline.gateways.hub.abc import Hub
-from genai_pipeline.gateways.inference.abc import Answer, Completion, Embedding, Inference, Score, ToolCall
+from genai_pipeline.gateways.inference.abc import Answer, Completion, Embedding, Inference, Score, StandbyDoor, ToolCall
 from genai_pipeline.gateways.metrics.abc import EngineMetrics, Metrics, Sample
+from tests.fakes.standby_door import FakeStandbyDoor, Sleepers
 from tests.fakes.store import MemoryStore
 from tests.fakes.weights import safetensors
 
@@ -127,6 +129,8 @@ class FakeCluster(Cluster):
         """Permissions that this identity lacks, as `get pods/log`."""
         self.free_memory_gib = 64.0
         self.log: list[str] = []
+        self.asleep: set[str] = set()
+        """Deployments whose engine turns users away, so that its pod is not ready (`standby_door.py`)."""
 
     def get(self, kind: str, name: str) -> dict[str, Any] | None:
         return self.objects.get((kind, name))
@@ -181,6 +185,9 @@ class FakeCluster(Cluster):
             self.objects[(o["kind"], name)] = json.loads(json.dumps(o))
             if o["kind"] == "Deployment":  # whose number somebody else may own
                 self.objects[(o["kind"], name)]["spec"].setdefault("replicas", before["spec"].get("replicas", 1))
+            if o["kind"] == "Secret":  # whose text the API server encodes
+                text = self.objects[(o["kind"], name)].pop("stringData", {})
+                self.objects[(o["kind"], name)]["data"] = {k: b64encode(v.encode()).decode() for k, v in text.items()}
             if o["kind"] == "Service":
                 self.log.append(f"select {name} -> {o['spec']['selector'].get('genai-pipeline/release')}")
             if o["kind"] == "Deployment":
@@ -192,11 +199,15 @@ class FakeCluster(Cluster):
     def scale(self, deployment: str, replicas: int) -> None:
         self.log.append(f"scale {deployment} {replicas}")
         self.objects[("Deployment", deployment)]["spec"]["replicas"] = replicas
+        if not replicas:
+            self.asleep.discard(deployment)
         self._run(deployment)
 
     def delete(self, kind: str, name: str, deadline_s: float | None = 60) -> None:
         if self.objects.pop((kind, name), None):
             self.log.append(f"delete {kind} {name}")
+            if kind == "Deployment":
+                self.asleep.discard(name)
             if kind == "RayService":
                 for pod in [p for p in self.list("Pod") if is_of_ray_service(p, name)]:
                     del self.objects[("Pod", pod["metadata"]["name"])]
@@ -211,6 +222,8 @@ class FakeCluster(Cluster):
         for prefix, diagnosis in self.not_ready.items():
             if name.startswith(prefix):
                 raise NotReady(diagnosis)
+        if kind == "Deployment" and name in self.asleep:
+            raise NotReady(f"{name} has no ready pod: it sleeps.")
         return self.objects[(kind, name)]
 
     def wait_gone(self, labels: Mapping[str, str], deadline_s: float) -> None:
@@ -218,7 +231,12 @@ class FakeCluster(Cluster):
 
     def _run(self, deployment: str) -> None:
         found = self.objects[("Deployment", deployment)]
-        found["status"] = {"availableReplicas": found["spec"]["replicas"]}
+        found["status"] = {"availableReplicas": 0 if deployment in self.asleep else found["spec"]["replicas"]}
+
+    def turn_away(self, deployment: str, users: bool) -> None:
+        """Do what the readiness probe of a pod does once its engine turns users away, or lets them in again."""
+        (self.asleep.add if users else self.asleep.discard)(deployment)
+        self._run(deployment)
 
     def _serve(self, service: str) -> None:
         """Do what KubeRay and Ray Serve do of a RayService: pods of each group, and a status."""
@@ -266,6 +284,7 @@ class World:
     cluster: FakeCluster = field(default_factory=FakeCluster)
     broken_engines: set[str] = field(default_factory=set)
     broken_at_stable_address: set[str] = field(default_factory=set)
+    sleepers: Sleepers = field(default_factory=Sleepers)
     samples: dict[str, list[Sample]] = field(default_factory=dict)
     """What Prometheus answers, by the name of the series that is asked for. Without any there is no Prometheus."""
 
@@ -280,9 +299,10 @@ class World:
 
     def served_behind(self, url: str) -> Served:
         service = self.cluster.get("Service", url.removeprefix("http://"))
-        selector = service["spec"]["selector"] if service else {"no": "service"}
+        spec = service["spec"] if service else {"selector": {"no": "service"}}
+        selector, all_pods = spec["selector"], spec.get("publishNotReadyAddresses")
         for found in self.cluster.list("Deployment", selector):
-            if found["spec"]["replicas"]:
+            if found["spec"]["replicas"] and (all_pods or found["metadata"]["name"] not in self.cluster.asleep):
                 args = found["spec"]["template"]["spec"]["containers"][0].get("args") or []
                 return Served(found["metadata"]["labels"]["genai-pipeline/release"], args)
         for pod in self.cluster.list("Pod", selector):
@@ -342,6 +362,9 @@ class FakeInference(Inference):
             return self.chat(model, [{"role": "user", "content": text}], max_tokens=max_tokens)
         self._refuse_unless(task)
         return Embedding(model, (0.5, -0.5), 5) if task is Task.EMBED else Score(model, 0.75, 9)
+
+    def standby(self, token: str) -> StandbyDoor:
+        return FakeStandbyDoor(self._world, self.base_url, token)
 
     def _refuse_unless(self, task: Task) -> None:
         """Refuse what an engine with another runner does not answer."""

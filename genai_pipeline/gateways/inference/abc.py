@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from genai_pipeline.core.errors import Refused
 from genai_pipeline.core.task import Task
 
 Message = Mapping[str, Any]
@@ -112,6 +113,34 @@ class DrainStatus:
     running: tuple[str, ...]
 
 
+class StandbyDoor(ABC):
+    """An engine that may sleep. Only the pipeline's token opens this door.
+
+    Every method raises EngineUnavailable (no answer in time, or an error) or NotFound (the engine does not know the
+    token). Each one may be repeated.
+    """
+
+    @abstractmethod
+    def is_sleeping(self) -> bool:
+        """Return whether it turns users away: from `sleep` on until `open`."""
+
+    @abstractmethod
+    def known_answer(self, model: str) -> str:
+        """Return what it answers to a short fixed prompt at temperature 0, also while it turns users away."""
+
+    @abstractmethod
+    def sleep(self, within_s: float) -> None:
+        """Turn users away, and move the weights to the host's memory. What runs is aborted."""
+
+    @abstractmethod
+    def wake_up(self, within_s: float) -> None:
+        """Move the weights back. Users are still turned away."""
+
+    @abstractmethod
+    def open(self) -> None:
+        """Let users in again."""
+
+
 class Inference(ABC):
     """One endpoint. Methods raise EngineUnavailable (no answer, 5xx) or Refused (4xx), with the engine's own words."""
 
@@ -138,6 +167,10 @@ class Inference(ABC):
     def within(self, deadline_s: float) -> Inference:
         """Return the same endpoint with another deadline for each request, in seconds, and its own connections."""
         return self
+
+    def standby(self, token: str) -> StandbyDoor:
+        """Return the door of an engine with `serving.standby: sleep`. Raises: Refused: it has none."""
+        raise Refused(f"{self.base_url} cannot sleep.", "Set `serving.standby: sleep` for it.")
 
     def close(self) -> None:  # noqa: B027
         """Close the connections."""

@@ -10,13 +10,14 @@ import httpx
 
 from genai_pipeline.core.errors import EngineBroken, EngineUnavailable, Refused
 from genai_pipeline.core.task import Task
-from genai_pipeline.gateways.inference.abc import Answer, Completion, DrainStatus, Inference, Message, Tool
+from genai_pipeline.gateways.inference.abc import Answer, Completion, DrainStatus, Inference, Message, StandbyDoor, Tool
 from genai_pipeline.gateways.inference.inference_client import (
     LOOK_AT_THE_LOG,
     ClientSettings,
     EndpointReply,
     InferenceClient,
 )
+from genai_pipeline.gateways.inference.standby_client import HttpStandbyDoor
 from genai_pipeline.gateways.inference.task_endpoint import TaskEndpoint, endpoint_of, read_chat
 
 Read = TypeVar("Read", bound=Answer)
@@ -65,6 +66,9 @@ class OpenAIInference(Inference):
 
     def within(self, deadline_s: float) -> OpenAIInference:
         return OpenAIInference(self.base_url, deadline_s, self._client.settings.api_key)
+
+    def standby(self, token: str) -> StandbyDoor:
+        return HttpStandbyDoor(self.base_url, token)
 
     def leave(self) -> DrainStatus | None:
         url = f"{self.base_url}/drain"

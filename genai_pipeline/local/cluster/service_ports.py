@@ -61,7 +61,8 @@ class ServicePorts:
             return
         pods = self._store.list("Pod", service["metadata"]["namespace"], selector)
         # As kube-proxy does: where every pod is about to end, those that still answer are better than none.
-        for pod in [p for p in pods if pod_ready(p)] or [p for p in pods if is_ready(p)]:
+        ready = [p for p in pods if pod_ready(p)] or [p for p in pods if is_ready(p)]
+        for pod in pods if service["spec"].get("publishNotReadyAddresses") else ready:
             number = _target(port, pod)
             if number:
                 yield pod["status"]["podIP"], number

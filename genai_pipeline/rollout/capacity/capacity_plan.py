@@ -15,6 +15,7 @@ from genai_pipeline.rollout.capacity.downtime import Downtime
 from genai_pipeline.rollout.capacity.prices import Price, new_nodes_for, replica_price
 from genai_pipeline.rollout.capacity.reservation import ReservedRoom, judge_reservation
 from genai_pipeline.rollout.capacity.room import Room, ec2_room, headroom_rooms, quota_rooms
+from genai_pipeline.rollout.capacity.sleeper import Sleeper, judge_sleeper
 from genai_pipeline.rollout.capacity.standing import Standing
 from genai_pipeline.rollout.capacity.survey import Survey
 from genai_pipeline.rollout.pools.node_offer import why_no_node
@@ -25,12 +26,18 @@ Strategy = Literal["blue_green", "recreate"]
 
 @dataclass(frozen=True)
 class CapacityPlan:
-    """How traffic will move, with the verdicts on it. `downtime` is set where the plan interrupts service."""
+    """How traffic will move, with the verdicts on it.
+
+    Args:
+        downtime: set where the plan interrupts service.
+        live_may_sleep: the live release sleeps meanwhile, and does not stop.
+    """
 
     strategy: Strategy | None
     verdicts: Sequence[Verdict]
     price: Price
     downtime: Downtime | None = None
+    live_may_sleep: bool = False
 
     @property
     def rows(self) -> list[dict[str, str]]:
@@ -57,13 +64,14 @@ def plan_capacity(spec: ModelSpec, found: Survey, standing: Standing, downtime: 
     strategy = _strategy(spec, standing, beside, without_live)
     interrupted = strategy == "recreate" and standing.live is not None
     minutes = downtime() if interrupted or (standing.live and not beside) else None
+    sleeper = judge_sleeper(standing, rooms, found.headroom) if interrupted else Sleeper()
     price = replica_price(spec, found.pools[0][0] if found.pools and found.pools[0] else None, found.instance_types)
     verdicts = (
         _surge_fits(found, standing, strategy, rooms, price, minutes),
         _reservation(spec, found, standing, strategy),
-        _strategy_chosen(spec, standing, strategy, beside, minutes),
+        _strategy_chosen(spec, standing, strategy, beside, minutes, sleeper),
     )
-    return CapacityPlan(strategy, verdicts, price, minutes if interrupted else None)
+    return CapacityPlan(strategy, verdicts, price, minutes if interrupted else None, sleeper.fits)
 
 
 def rooms_for(spec: ModelSpec, found: Survey) -> list[Room]:
@@ -191,13 +199,18 @@ def _reservation(spec: ModelSpec, found: Survey, standing: Standing, strategy: S
 
 
 def _strategy_chosen(
-    spec: ModelSpec, standing: Standing, strategy: Strategy | None, beside: bool, downtime: Downtime | None
+    spec: ModelSpec,
+    standing: Standing,
+    strategy: Strategy | None,
+    beside: bool,
+    downtime: Downtime | None,
+    sleeper: Sleeper,
 ) -> Verdict:
     why = f"rollout.strategy is {spec.rollout.strategy}; the surge {'fits' if beside else 'does not fit'}"
     evidence: dict[str, Any] = {"strategy": strategy}
     if strategy == "recreate" and standing.live and downtime:
         evidence["expected_downtime_minutes"] = downtime.minutes
-        why += f"; users are not served for about {_minutes(downtime)}"
+        why += f"; users are not served for about {_minutes(downtime)}{sleeper.said}"
     elif (
         strategy is None and standing.live and not spec.rollout.allow_downtime and spec.rollout.strategy != "blue_green"
     ):

@@ -16,11 +16,14 @@ class Standing:
     Args:
         candidate_is_up: its replicas run already, so they need no more room.
         live: id of the release that has the traffic and would make room, or None.
-        made_room: an earlier attempt has stopped the live release; users are not served until the next one is live.
+        live_sleeps: the live release may sleep, and need not stop.
+        made_room: an earlier attempt has stopped the live release, or let it sleep. Users are not served until the next
+            one is live.
     """
 
     candidate_is_up: bool = False
     live: str | None = None
+    live_sleeps: bool = False
     made_room: bool = False
 
 
@@ -33,5 +36,6 @@ def standing_of(record: Record, records: Records, candidates: Candidates) -> Sta
     return Standing(
         candidate_is_up=candidates.is_up(record.as_release),
         live=live,
+        live_sleeps=before is not None and before.as_release.sleeps,
         made_room=stopped and record.facts.strategy == "recreate",
     )

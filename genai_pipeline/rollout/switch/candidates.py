@@ -28,6 +28,7 @@ from genai_pipeline.k8s.render import (
 )
 from genai_pipeline.rollout.switch.drain import Drained, drain
 from genai_pipeline.rollout.switch.settling import pause, wait_reachable, why_unsettled
+from genai_pipeline.rollout.switch.standby import Standby
 from genai_pipeline.rollout.switch.workloads import DeploymentWorkload, workload_of, workloads_of
 
 AGENT_DEADLINE_S = 120
@@ -54,6 +55,7 @@ class Candidates:
         self._cluster = gateways.cluster
         self._profile = profile
         self._sleep = sleep
+        self._standby = Standby(gateways)
 
     def refuse_unknown(self, spec: ModelSpec, release: Release) -> None:
         """Ask before anything of it starts, and before the live release makes room for it.
@@ -76,6 +78,7 @@ class Candidates:
             self._ensure_engine_access()
         engine.apply(render_engine(spec, release, self._profile), GONE_DEADLINE_S)
         crash_point("rollout.candidate_applied")
+        self._standby.wake(release, spec.serving.startup_deadline_s, log)
         engine.wait(spec.serving.startup_deadline_s, log)
         url = self.engine_url(release)
         wait_reachable(lambda: self._gateways.inference(url).models(), self._sleep)
@@ -119,6 +122,8 @@ class Candidates:
         for kind in (*(SCALER_KINDS if release.scales else ()), *ENGINE_KINDS[release.engine]):
             self._cluster.delete(kind, release.object_name, within_s)
         self._cluster.delete("ConfigMap", cache_name(release), None)
+        if release.sleeps:
+            self._cluster.delete("Service", release.standby_name, within_s)
         if release.mounts_weights:
             self._cluster.delete("PersistentVolumeClaim", release.object_name, within_s)
             self._cluster.delete("PersistentVolume", release.volume_name(self._profile.namespace), within_s)
@@ -138,10 +143,27 @@ class Candidates:
         for workload in reversed(workloads_of(self._cluster, release)):
             workload.tell_to_stop()
 
-    def restart(self, spec: ModelSpec, release: Release, within_s: float = math.inf) -> None:
-        """Start a stopped release. A running release is left as it is. Raises: NotFound, NotReady."""
+    def let_sleep(self, release: Release, log: Log) -> bool:
+        """Let a drained release sleep instead of stopping it. Returns: False: it does not sleep; the log says why."""
+        return self._standby.sleep(release, log)
+
+    def is_asleep(self, release: Release) -> bool:
+        return self._standby.is_asleep(release)
+
+    def wake(self, release: Release, within_s: float, log: Log) -> None:
+        """Wake a release that sleeps, and wait until it can take traffic. What answers wrongly is stopped.
+
+        Raises: NotReady: it cannot take traffic in time.
+        """
+        if self._standby.wake(release, within_s, log):
+            for workload in workloads_of(self._cluster, release):
+                workload.wait(within_s)
+
+    def restart(self, spec: ModelSpec, release: Release, within_s: float = math.inf, log: Log = lambda _: None) -> None:
+        """Start a release that is stopped or sleeps. A running release is left as it is. Raises: NotFound, NotReady."""
         engine = workload_of(self._cluster, release)
         deadline_s = min(within_s, spec.serving.startup_deadline_s)
+        self._standby.wake(release, deadline_s, log)
         engine.start_again(spec.serving.replicas.min, lambda: render_engine(spec, release, self._profile), deadline_s)
         if release.has_agent:
             agent = workload_of(self._cluster, release, "agent")
@@ -151,7 +173,7 @@ class Candidates:
         """Start a release from what is left of it, or apply its objects again. Raises: NotReady."""
         workloads = workloads_of(self._cluster, release)
         if all(each.found() and self._cluster.get("Service", each.name) for each in workloads):
-            self.restart(spec, release)
+            self.restart(spec, release, log=log)
             return
         self.start_engine(spec, release, log)
         if release.has_agent:
@@ -200,7 +222,8 @@ class Candidates:
 
     def is_warm(self, release: Release) -> bool:
         """Return whether all that serves the release can take traffic at once."""
-        return all(each.replicas_up() for each in workloads_of(self._cluster, release))
+        up = all(each.replicas_up() for each in workloads_of(self._cluster, release))
+        return up and not self.is_asleep(release)  # its pod may look ready for a second more
 
     def _apply_store_access(self) -> None:
         """Give engines the pipeline's keys for S3 if there is no Pod Identity."""

@@ -100,7 +100,7 @@ class CutOver:
         """
         record = self.refuse_unless_proven(release)
         recreate = record.facts.strategy == "recreate"
-        move = self._move_of(spec, release, watched=not recreate)
+        move = self._move_of(spec, release, recreate)
         stable_url = self._traffic.url(release.model)
         if move.before is None or stable_url is None:
             return [
@@ -109,7 +109,7 @@ class CutOver:
             ]
         if recreate:
             verdict = self._switch(move, move.before, lambda: 0)
-            if verdict.passed:
+            if verdict.passed and not move.watched_for_s:
                 self._retire(spec, move.before, log)
                 self._records.end_watch(release.model, release.id)
             return [
@@ -126,10 +126,11 @@ class CutOver:
         return [verdict, _with_outlived(watch.verdict(), drained, spec.rollout.drain_deadline_s)]
 
     def make_room_for(self, spec: ModelSpec, release: Release, log: Log) -> None:
-        """Drain and stop the release that has the traffic, as the strategy `recreate` asks."""
+        """Drain the release that has the traffic, as the strategy `recreate` asks, and let it sleep or stop it."""
         before = self._previous(release)
         if before:
-            self._retire(spec, before, log)
+            may_sleep = self._records.require(release.model, release.id).facts.live_may_sleep
+            self._retire(spec, before, log, may_sleep)
 
     def _previous(self, release: Release) -> Release | None:
         """Return the release to go back to: the one with the traffic, or after a kill the one the pointer names."""
@@ -141,10 +142,13 @@ class CutOver:
             return None
         return self._records.require(release.model, on).as_release
 
-    def _move_of(self, spec: ModelSpec, release: Release, watched: bool) -> _Move:
+    def _move_of(self, spec: ModelSpec, release: Release, recreate: bool) -> _Move:
         live = self._records.live(release.model)
         over = live.release if live and live.release != release.id else None
-        return _Move(release, self._previous(release), over, spec.rollout.watch_minutes * 60 if watched else 0)
+        before = self._previous(release)
+        # With the strategy recreate the last good release runs no more, unless it sleeps.
+        watched = not recreate or (before is not None and self._candidates.is_asleep(before))
+        return _Move(release, before, over, spec.rollout.watch_minutes * 60 if watched else 0)
 
     def _still_wanted(self, release: Release) -> Record:
         """Return the record. Raises: ReleaseRefused, Superseded: the release ended."""
@@ -223,20 +227,27 @@ class CutOver:
                 self._candidates.remove(record.as_release)
 
     def _let_go(self, spec: ModelSpec, move: _Move, before: Release, log: Log) -> Drained:
-        """Drain the old release. It stays warm while the new one is watched, so no request is cut off."""
+        """Drain the old release. It stays warm while the new one is watched, so no request is cut off.
+
+        Or it sleeps, where it may and no request runs.
+        """
         if not move.watched_for_s:
             drained = self._retire(spec, before, log)
             self._records.end_watch(move.release.model, move.release.id)
             return drained
         drained = self._drain(spec, before, log)
-        log(f"{before.id} stays warm for {move.watched_for_s / 60:g} minutes, while {move.release.id} is watched")
+        asleep = not drained.reason and self._candidates.let_sleep(before, log)
+        how = "sleeps" if asleep else "is kept"
+        log(f"{before.id} {how} for {move.watched_for_s / 60:g} minutes, while {move.release.id} is watched")
         return replace(drained, reason="", outlived=())
 
-    def _retire(self, spec: ModelSpec, before: Release, log: Log) -> Drained:
+    def _retire(self, spec: ModelSpec, before: Release, log: Log, may_sleep: bool = False) -> Drained:
         drained = self._drain(spec, before, log)
         if drained.reason:
             log(f"{before.id} is stopped in spite of this: {drained.reason} {' · '.join(drained.outlived)}".strip())
         crash_point("rollout.drained")
+        if may_sleep and self._candidates.let_sleep(before, log):
+            return drained
         self._candidates.stop(before)
         log(f"{before.id} is scaled to zero and remembered as last good")
         return drained

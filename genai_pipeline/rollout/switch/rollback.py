@@ -16,7 +16,15 @@ from dataclasses import dataclass
 from textwrap import shorten
 
 from genai_pipeline.core.clock import utc_now
-from genai_pipeline.core.errors import EngineUnavailable, NotFound, NotReady, Refused, StoreConflict, Unreadable
+from genai_pipeline.core.errors import (
+    EngineUnavailable,
+    NotFound,
+    NotReady,
+    Refused,
+    StoreConflict,
+    Unavailable,
+    Unreadable,
+)
 from genai_pipeline.core.facts import Facts, RollbackIntent
 from genai_pipeline.core.faults import crash_point
 from genai_pipeline.core.manifest import manifest_key
@@ -30,6 +38,9 @@ from genai_pipeline.rollout.record.records import Records
 from genai_pipeline.rollout.switch.candidates import Candidates
 from genai_pipeline.rollout.switch.cutover import record_live
 from genai_pipeline.rollout.switch.traffic import Traffic, follow_pointer
+
+WAKE_WITHIN_S = 15.0
+"""Waking takes a second; the probes of an agent may need some more."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +93,7 @@ class RollBack:
             return StartedRollback(live.rolled_back or live.release, live.release, moved=True)
         bad = self._intend(model, live, self._target(model, live, to), reason, by)
         target = self._records.require(model, _way_back(bad)).as_release
+        self._wake(bad, target)
         if not self._candidates.is_warm(target):
             return StartedRollback(bad.release, target.id, moved=False)
         self._move(bad, target)
@@ -152,6 +164,15 @@ class RollBack:
             raise Refused(f"The weights of {model}@{target} are no longer staged.", "Name another release with --to.")
         return target
 
+    def _wake(self, bad: Record, target: Release) -> None:
+        """Wake a target that sleeps. Where the bad release has its GPU, `finish` stops that one first.
+
+        It takes no longer than a tick may. `finish` waits for a target that is not ready by then.
+        """
+        if bad.facts.strategy != "recreate":
+            with suppress(NotReady, Unavailable):
+                self._candidates.wake(target, WAKE_WITHIN_S, lambda _: None)
+
     def _can_run(self, release: Release) -> bool:
         """Return whether its weights are still there. Pruning spares the last good release, but not older ones."""
         if self._candidates.is_warm(release):
@@ -195,7 +216,8 @@ class RollBack:
             if bad.facts.strategy == "recreate":
                 log(f"{bad.release} makes room")
                 self._candidates.stop(bad.as_release)
-            log(f"starting {target.release} from zero")
+            asleep = self._candidates.is_asleep(target.as_release)
+            log(f"waking {target.release}" if asleep else f"starting {target.release} from zero")
             self._candidates.revive(target.model_spec, target.as_release, log)
             self._candidates.hold(target.model_spec, target.as_release, bad.as_release)
         self._move(bad, target.as_release)
