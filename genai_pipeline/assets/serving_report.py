@@ -40,6 +40,8 @@ def serving_report(context: ReleaseContext, metrics: MetricsResource, rollout: R
         "plot": dg.MetadataValue.md(result.plot),
         "figures": table([{"figure": k, "value": v} for k, v in result.summary.items()]),
     }
+    if result.gpus:
+        metadata["gpus"] = table(result.gpus)
     return AssetResult(result.verdicts, metadata, Facts(serving=ServingFigures.model_validate(result.summary)))
 
 

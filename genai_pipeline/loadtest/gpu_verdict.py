@@ -7,9 +7,11 @@ code stays until the exporter or the driver starts again, so an old one says not
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from genai_pipeline.core.verdict import Verdict, failed, inconclusive, passed
 from genai_pipeline.gateways.metrics.abc import GpuReading
+from genai_pipeline.loadtest.gpu_load import gpu_rows, throttling
 from genai_pipeline.loadtest.measurement import Measurement
 
 NO_GPU = "no NVIDIA GPU: not applicable. DCGM knows no others, and the health of others is not measured"
@@ -40,26 +42,33 @@ HARDWARE_XIDS: Mapping[int, str] = {
 
 
 def gpu_health(m: Measurement) -> Verdict:
-    """Fail for a hardware Xid that came with the load, an uncorrectable memory error, or a failed row remap."""
+    """Fail for a hardware Xid that came with the load, an uncorrectable memory error, or a failed row remap.
+
+    What held the clocks back is part of what it says, and no reason to fail.
+    """
     if not m.has_gpu:
         return passed("gpu_health", NO_GPU)
     if not m.gpus:
         return inconclusive("gpu_health", f"The GPUs could not be asked: {m.gpu_error or 'none was found'}")
+    verdict = _health(m, m.gpus)
+    said = f"{verdict.summary.rstrip('.')}. {throttling(m.gpu_readings)}"
+    return replace(verdict, summary=said, evidence={**verdict.evidence, "under_load": gpu_rows(m.gpu_readings)})
+
+
+def _health(m: Measurement, gpus: Sequence[GpuReading]) -> Verdict:
     before = None if m.gpus_before is None else {g.gpu: g.xid_error for g in m.gpus_before}
-    table = [_row(gpu) for gpu in m.gpus]
-    sick = [why for gpu in m.gpus if (why := _why_sick(gpu, before))]
-    unclear = [g for g in m.gpus if g.xid_error in HARDWARE_XIDS and (before is None or g.gpu not in before)]
+    table = [_row(gpu) for gpu in gpus]
+    sick = [why for gpu in gpus if (why := _why_sick(gpu, before))]
+    unclear = [g for g in gpus if g.xid_error in HARDWARE_XIDS and (before is None or g.gpu not in before)]
     if sick:
-        return failed(
-            "gpu_health", f"{len(sick)} of {len(m.gpus)} GPUs are not healthy: {'; '.join(sick)}.", gpus=table
-        )
-    if uncounted := [g.gpu for g in m.gpus if g.double_bit_errors is None]:
+        return failed("gpu_health", f"{len(sick)} of {len(gpus)} GPUs are not healthy: {'; '.join(sick)}.", gpus=table)
+    if uncounted := [g.gpu for g in gpus if g.double_bit_errors is None]:
         return inconclusive("gpu_health", f"{', '.join(uncounted)}: {NO_COUNT}", gpus=table)
     if unclear:
         said = "; ".join(f"{g.gpu} reports Xid {g.xid_error} ({HARDWARE_XIDS[g.xid_error]})" for g in unclear)
         why = "No reading from before the load tells whether it came with the load."
         return inconclusive("gpu_health", f"{said}. {why}", gpus=table)
-    return passed("gpu_health", f"{len(m.gpus)} GPUs are healthy.{_older(m.gpus)}", gpus=table)
+    return passed("gpu_health", f"{len(gpus)} GPUs are healthy.{_older(gpus)}", gpus=table)
 
 
 def _why_sick(gpu: GpuReading, before: Mapping[str, int] | None) -> str:

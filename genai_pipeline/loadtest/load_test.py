@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +20,8 @@ from genai_pipeline.core.quantiles import quantile
 from genai_pipeline.core.task import Task
 from genai_pipeline.core.verdict import Verdict
 from genai_pipeline.gateways.metrics.abc import EngineMetrics, GpuReading, Metrics
+from genai_pipeline.loadtest.gpu_load import gpu_rows
+from genai_pipeline.loadtest.gpu_sampler import GpuSampler
 from genai_pipeline.loadtest.load_chart import LoadPoint, load_chart
 from genai_pipeline.loadtest.measurement import Measurement
 from genai_pipeline.loadtest.sampler import Sampler
@@ -44,6 +47,7 @@ class ServingReport:
         requests: a flat dict for each request.
         series: a flat dict for each step of the load.
         plot: Markdown with the chart of `series`, or an empty text without a measurement.
+        gpus: a flat dict for each GPU that was read under load.
     """
 
     verdicts: Sequence[Verdict]
@@ -51,6 +55,7 @@ class ServingReport:
     requests: Sequence[dict[str, Any]]
     series: Sequence[dict[str, Any]]
     plot: str
+    gpus: Sequence[dict[str, Any]] = ()
 
 
 def measure(
@@ -115,6 +120,7 @@ def _report_on(measurement: Measurement, gates: ServingGates) -> ServingReport:
         requests=[_row(o) for o in measurement.observations],
         series=[_series_row(measurement, point) for point in points],
         plot=load_chart(points, task, gates.watched_ms(task), gates.min_tokens_per_s if task.generates else None),
+        gpus=gpu_rows(measurement.gpu_readings),
     )
 
 
@@ -124,7 +130,8 @@ def _load(plan: LoadPlan, send: Sender, has_gpu: bool, metrics: Metrics, on_prog
     plan = asyncio.run(_warmed_up(plan))
     before, metrics_error = _read(metrics, url)
     gpus_before, _ = _gpus(metrics, url) if has_gpu else (None, "")
-    with Sampler(metrics, url) as sampler:
+    gpu_sampler = GpuSampler(metrics, url, gpus_before or ()) if has_gpu else None
+    with Sampler(metrics, url) as sampler, gpu_sampler or nullcontext():
         observations = send(plan, on_progress)
     after = None
     if before is not None:
@@ -143,6 +150,7 @@ def _load(plan: LoadPlan, send: Sender, has_gpu: bool, metrics: Metrics, on_prog
         gpus_before=gpus_before,
         gpus=gpus,
         gpu_error=gpu_error,
+        gpu_readings=gpu_sampler.readings if gpu_sampler else (),
         same_length=plan.same_length,
     )
 

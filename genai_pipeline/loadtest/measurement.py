@@ -26,6 +26,7 @@ class Measurement:
         has_gpu: the engine has a GPU that DCGM knows: one of NVIDIA.
         gpus_before: the GPUs before the load, or None if they could not be read.
         gpus: None where there is no GPU, or where it could not be read; `gpu_error` then says why.
+        gpu_readings: the GPUs under load, each scrape once.
         same_length: every answer was forced to the same length.
         scaled: the load after it that asked for one more replica, or None without such a load.
     """
@@ -42,6 +43,7 @@ class Measurement:
     gpus_before: Sequence[GpuReading] | None = None
     gpus: Sequence[GpuReading] | None = None
     gpu_error: str = ""
+    gpu_readings: Sequence[GpuReading] = ()
     same_length: bool = True
     scaled: ScaleOut | None = None
 

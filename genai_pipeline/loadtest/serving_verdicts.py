@@ -12,6 +12,7 @@ from genai_pipeline.core.gates import ServingGates
 from genai_pipeline.core.task import Task
 from genai_pipeline.core.verdict import Verdict, failed, inconclusive, judge, passed
 from genai_pipeline.loadtest.agreement import FigureComparison, compare
+from genai_pipeline.loadtest.gpu_load import slowed_by_fault
 from genai_pipeline.loadtest.gpu_verdict import gpu_health
 from genai_pipeline.loadtest.measurement import Measurement
 from genai_pipeline.loadtest.summary import MIN_OBSERVATIONS, Quantiles, Summary, summarise
@@ -26,6 +27,7 @@ def judge_measurement(m: Measurement, gates: ServingGates) -> list[Verdict]:
     doubt = f"the engine's own figures disagree ({differ})" if differ else ""
     late = next((c for c in compared if c.late), None)
     excuse = f"the engine's own {late.what} is {late.engine}: this client or the network is slow" if late else ""
+    excuse = excuse or slowed_by_fault(m.gpu_readings)
     judges: dict[str, Callable[[], Verdict]] = {
         "ttft_p95": lambda: ttft_p95(m, gates, doubt, excuse),
         "latency_p95": lambda: latency_p95(m, gates, doubt, excuse),

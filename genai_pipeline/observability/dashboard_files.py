@@ -10,7 +10,8 @@ from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.observability.recordings import GATE, WATCH_LIMIT
 
 DASHBOARDS = Path(__file__).parent / "dashboards"
-EMPTY_IF_ALL_IS_WELL = ("Not passed",)
+HELD_BACK = "Held back by"
+EMPTY_IF_ALL_IS_WELL = ("Not passed", HELD_BACK)
 """Panels that list what is wrong."""
 RATE_INTERVAL = "1m"
 """Four scrapes of the PodMonitors, as Grafana would choose."""

@@ -17,6 +17,8 @@ from prometheus_client.core import GaugeMetricFamily, UntypedMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from genai_pipeline.core import clock_reasons
+
 Nvml = Any
 """The module pynvml, once `nvmlInit` was called. It has no types."""
 LABELS = ("gpu", "UUID", "pci_bus_id", "device", "modelName", "hostname", "container", "namespace", "pod")
@@ -57,10 +59,11 @@ FIGURES = (
     Figure("DCGM_FI_DEV_FB_USED", "Memory in use (MiB).", lambda n, g: _memory(n, g).used / MIB),
     Figure("DCGM_FI_DEV_FB_FREE", "Free memory (MiB).", lambda n, g: _memory(n, g).free / MIB),
     Figure("DCGM_FI_DEV_POWER_USAGE", "Power (W).", lambda n, g: n.nvmlDeviceGetPowerUsage(g) / 1000),
+    Figure("DCGM_FI_DEV_POWER_MGMT_LIMIT", "In W.", lambda n, g: n.nvmlDeviceGetPowerManagementLimit(g) / 1000),
     Figure("DCGM_FI_DEV_GPU_TEMP", "In °C.", lambda n, g: n.nvmlDeviceGetTemperature(g, n.NVML_TEMPERATURE_GPU)),
     Figure("DCGM_FI_DEV_SM_CLOCK", "In MHz.", lambda n, g: n.nvmlDeviceGetClockInfo(g, n.NVML_CLOCK_SM)),
     Figure("DCGM_FI_DEV_MEM_CLOCK", "In MHz.", lambda n, g: n.nvmlDeviceGetClockInfo(g, n.NVML_CLOCK_MEM)),
-    Figure("DCGM_FI_DEV_CLOCKS_EVENT_REASONS", "A mask.", lambda n, g: n.nvmlDeviceGetCurrentClocksEventReasons(g)),
+    Figure(clock_reasons.SERIES[0], "A mask.", lambda n, g: n.nvmlDeviceGetCurrentClocksEventReasons(g)),
     Figure("DCGM_FI_PROF_PCIE_TX_BYTES", "Per second.", lambda n, g: _sent_per_s(n, g, n.NVML_PCIE_UTIL_TX_BYTES)),
     Figure("DCGM_FI_PROF_PCIE_RX_BYTES", "Per second.", lambda n, g: _sent_per_s(n, g, n.NVML_PCIE_UTIL_RX_BYTES)),
     Figure("DCGM_FI_DEV_ROW_REMAP_FAILURE", "1: no row is left.", lambda n, g: n.nvmlDeviceGetRemappedRows(g)[3]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from genai_pipeline.core.clock_reasons import REASONS, SERIES
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.loadtest.gpu_verdict import HARDWARE_XIDS
 from genai_pipeline.observability.alerts import Alert
@@ -60,10 +61,13 @@ def _gpus(namespace: str) -> list[Alert]:
     xid = of("DCGM_FI_DEV_XID_ERRORS")
     hardware = " or ".join(f"{xid} == {code}" for code in HARDWARE_XIDS)
     memory = f"{of('DCGM_FI_DEV_ECC_DBE_VOL_TOTAL')} > 0 or {of('DCGM_FI_DEV_ROW_REMAP_FAILURE')} > 0"
+    mask = " or ".join(of(name) for name in SERIES)
+    slowed = " or ".join(f"floor(({mask}) / {reason.bit}) % 2 == 1" for reason in REASONS if reason.is_fault)
     return [
         alert("GenaiGpuXid", hardware, 0, "critical", "Xid {{ $value }} means the hardware."),
         alert("GenaiGpuMemoryErrors", memory, 0, "critical", "its memory has errors that cannot be corrected."),
         alert("GenaiGpuHot", f"{of('DCGM_FI_DEV_GPU_TEMP')} >= {HOT_C}", 600, "warning", "{{ $value }} °C."),
+        alert("GenaiGpuSlowed", slowed, 300, "warning", "heat or its power supply holds its clocks back."),
     ]
 
 

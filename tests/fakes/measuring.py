@@ -20,7 +20,7 @@ def replace_engines(replace: Callable[[str, Any], None], verdicts: Verdicts, wat
 
     def measure(*args: Any, task: Task, **kwargs: Any) -> SimpleNamespace:
         found = [v for v in verdicts["serving_report"] if task.generates or v.check not in ABOUT_GENERATED_TOKENS]
-        return SimpleNamespace(verdicts=found, plot="plot", summary={"ttft_p95_ms": 10.0})
+        return SimpleNamespace(verdicts=found, plot="plot", gpus=[], summary={"ttft_p95_ms": 10.0})
 
     def accept_candidate(
         inference: Inference, metrics: Any, model: str, root: str, task: Task, asked: Collection[str], **more: Any

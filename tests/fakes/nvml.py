@@ -15,6 +15,7 @@ READS: Mapping[str, Any] = {
     "nvmlDeviceGetUtilizationRates": SimpleNamespace(gpu=100, memory=76),
     "nvmlDeviceGetMemoryInfo": {2: SimpleNamespace(used=139_801_395_200, free=10_309_450_752)},
     "nvmlDeviceGetPowerUsage": 576_000,
+    "nvmlDeviceGetPowerManagementLimit": 700_000,
     "nvmlDeviceGetTotalEnergyConsumption": 123_456_789,
     "nvmlDeviceGetTemperature": {0: 51},
     "nvmlDeviceGetClockInfo": {1: 1980, 2: 3201},

@@ -52,7 +52,10 @@ class GpuReading:
         double_bit_errors: uncorrectable ECC errors since the driver started, or None if they are not exported.
         row_remap_failures: above 0 the GPU has no spare rows left and has to be replaced. None if they are not
             exported, as of a GPU that replaces no rows.
-        temperature_c: None where it is not exported.
+        at: Unix time of the scrape, by the clock of the source. None where it is of now.
+        utilisation_percent, power_w, power_limit_w, sm_clock_mhz, memory_gib, temperature_c: None where they are not
+            exported.
+        clock_reasons: what holds the clocks back, as NVML's mask (`core/clock_reasons.py`).
     """
 
     gpu: str
@@ -60,6 +63,13 @@ class GpuReading:
     double_bit_errors: int | None
     row_remap_failures: int | None
     temperature_c: float | None = None
+    at: float | None = None
+    utilisation_percent: float | None = None
+    power_w: float | None = None
+    power_limit_w: float | None = None
+    sm_clock_mhz: float | None = None
+    memory_gib: float | None = None
+    clock_reasons: int | None = None
 
 
 class Metrics(ABC):

@@ -17,6 +17,7 @@ import httpx
 
 from genai_pipeline.core.errors import EngineUnavailable
 from genai_pipeline.gateways.metrics.abc import EngineMetrics, GpuReading, Metrics, Sample
+from genai_pipeline.gateways.metrics.gpu_names import NAMES, REQUIRED, readings_of
 from genai_pipeline.gateways.metrics.names import (
     ALL,
     INTER_TOKEN_BUCKET,
@@ -32,13 +33,6 @@ from genai_pipeline.gateways.metrics.names import (
 )
 from genai_pipeline.gateways.metrics.prometheus_api import PrometheusApi
 
-_DCGM = {
-    "xid_error": "DCGM_FI_DEV_XID_ERRORS",
-    "double_bit_errors": "DCGM_FI_DEV_ECC_DBE_VOL_TOTAL",
-    "row_remap_failures": "DCGM_FI_DEV_ROW_REMAP_FAILURE",
-    "temperature_c": "DCGM_FI_DEV_GPU_TEMP",
-}
-_REQUIRED_OF_GPU = "xid_error"
 RAY_LAG_S = 15
 """How old a figure may be when Prometheus reads it from a pod of Ray, whose processes report every 10 s."""
 
@@ -111,21 +105,13 @@ class PrometheusMetrics(Metrics):
         return [_sample(series) for series in self._query(promql)]
 
     def gpus(self, base_url: str) -> list[GpuReading]:
-        names = "|".join(_DCGM.values())
-        pods = json.dumps(f"{self._labels_of(base_url).get('service', '')}-.+")
-        ours = " or ".join(f'{{__name__=~"{names}", {label}=~{pods}}}' for label in ("exported_pod", "pod"))
-        found: dict[str, dict[str, float]] = {}
-        for series in self._query(ours):
-            name, labels, value = _sample(series)
-            host = labels.get("hostname") or labels.get("Hostname", "?")  # renamed after dcgm-exporter 4.5.3
-            gpu = labels.get("UUID") or f"{host}/{labels.get('gpu', '?')}"
-            found.setdefault(gpu, {})[name] = value
-        if not found or any(_DCGM[_REQUIRED_OF_GPU] not in values for values in found.values()):
-            raise EngineUnavailable(
-                f"{self._url} has no {_DCGM[_REQUIRED_OF_GPU]} for pods {pods}.",
-                "Is dcgm-exporter running on the GPU nodes, scraped, and exporting Xid errors?",
-            )
-        return [_gpu(name, values) for name, values in sorted(found.items())]
+        pods = f"{self._labels_of(base_url).get('service', '')}-.+"
+        names = "|".join(NAMES)
+        ours = [f"{label}=~{json.dumps(pods)}" for label in ("exported_pod", "pod")]
+        found = self._query(" or ".join(f'{{__name__=~"{names}", {each}}}' for each in ours))
+        # Of a selector alone `timestamp` gives the time of the scrape, of anything else that of the query.
+        scraped = self._query(" or ".join(f"timestamp({REQUIRED}{{{each}}})" for each in ours))
+        return readings_of(map(_sample, found), map(_sample, scraped), f"{self._url} for pods {pods}")
 
     def _fresh_time(self, labels: Mapping[str, str]) -> float:
         """Return a moment by Prometheus' clock at which every replica was scraped after this call began."""
@@ -172,16 +158,3 @@ def _matchers(labels: Mapping[str, str]) -> str:
 def _sample(series: dict[str, Any]) -> Sample:
     labels = dict(series["metric"])
     return labels.pop("__name__", ""), labels, float(series["value"][1])
-
-
-def _gpu(name: str, values: dict[str, float]) -> GpuReading:
-    def count(what: str) -> int | None:
-        return int(values[_DCGM[what]]) if _DCGM[what] in values else None
-
-    return GpuReading(
-        gpu=name,
-        xid_error=int(values[_DCGM[_REQUIRED_OF_GPU]]),
-        double_bit_errors=count("double_bit_errors"),
-        row_remap_failures=count("row_remap_failures"),
-        temperature_c=values.get(_DCGM["temperature_c"]),
-    )

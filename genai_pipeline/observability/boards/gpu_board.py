@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from genai_pipeline.observability.boards.panels import MODEL, RELEASE, THIRD, Line, board, graph
+from genai_pipeline.core.clock_reasons import REASONS, SERIES
+from genai_pipeline.observability.boards.panels import MODEL, RELEASE, THIRD, WHOLE, Line, board, graph
+from genai_pipeline.observability.dashboard_files import HELD_BACK
 from genai_pipeline.observability.series import of_engine_gpus
 
 LEGEND = "{{pod}} GPU {{gpu}}"
@@ -50,7 +52,19 @@ def _condition():
         _of("Power", "watt", "At its limit the clock falls.", "DCGM_FI_DEV_POWER_USAGE{MATCHERS}"),
         _of("Temperature", "celsius", "The GPU slows down when it is hot.", "DCGM_FI_DEV_GPU_TEMP{MATCHERS}"),
         _of("SM clock", "hertz", "It falls with power and heat.", "DCGM_FI_DEV_SM_CLOCK{MATCHERS} * 1e6"),
+        _held_back(),
     ]
+
+
+def _held_back():
+    """Return a line for each reason while it holds a GPU back. A division and a remainder give one bit of the mask."""
+    mask = " or ".join(f"{name}{{MATCHERS}}" for name in SERIES)
+    why = f"Power cap: a busy GPU reaches it. Heat and a power brake are faults. Empty too without {SERIES[0]}."
+    lines = [
+        Line(of_engine_gpus(f"floor(({mask}) / {r.bit}) % 2 == 1", "$namespace", MODEL, RELEASE), f"{LEGEND} {r.name}")
+        for r in REASONS
+    ]
+    return graph(HELD_BACK, "short", *lines, why=why, width=WHOLE)
 
 
 def _errors():

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -107,7 +108,10 @@ def gpus(prometheus: Prometheus) -> list[GpuReading]:
 @needs_prometheus
 def test_the_pipeline_reads_the_gpus_of_an_engine_there(tmp_path: Path):
     with laptop(tmp_path, FakeNvml(pids=[[7]])) as prometheus:
-        assert gpus(prometheus) == [GpuReading("GPU-0", 0, 0, 0, 51.0)]
+        [gpu] = gpus(prometheus)
+        assert gpu == GpuReading("GPU-0", 0, 0, 0, 51.0, gpu.at, 100.0, 576.0, 700.0, 1980.0, gpu.memory_gib, 0)
+        assert gpu.memory_gib == pytest.approx(130.2, rel=1e-3)
+        assert abs(time.time() - (gpu.at or 0)) < DEADLINE_S
         (series,) = prometheus.query("DCGM_FI_DEV_GPU_UTIL")
 
     assert (series["metric"]["namespace"], series["metric"]["pod"]) == ("genai", "weather-a-xyz")

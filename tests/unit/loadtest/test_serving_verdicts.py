@@ -272,6 +272,31 @@ def test_a_sample_that_cannot_be_true_leaves_the_peaks_unknown(measured: Make, g
     assert not_passed(m, gates) == {"kv_cache": INCONCLUSIVE, "queue": INCONCLUSIVE}
 
 
+def test_a_power_cap_is_said_and_passes(measured: Make, gates: ServingGates):
+    capped = [replace(HEALTHY_GPU, at=float(at), clock_reasons=0x4) for at in range(3)]
+    m = measured(has_gpu=True, gpus_before=gpus(), gpus=[HEALTHY_GPU], gpu_readings=capped)
+
+    assert not_passed(m, gates) == {}
+    assert "(reason 4, sw_power_cap) in 3 of 3 readings" in summary_of("gpu_health", m, gates)
+
+
+def test_a_gate_that_was_missed_on_a_hot_gpu_proves_nothing(measured: Make, gates: ServingGates):
+    hot = [replace(HEALTHY_GPU, at=float(at), clock_reasons=0x20) for at in range(3)]
+    m = measured(has_gpu=True, gpus_before=gpus(), gpus=[HEALTHY_GPU], gpu_readings=hot)
+    strict = gates.model_copy(update={"min_tokens_per_s": 1e6, "ttft_p95_ms": 0.001})
+
+    assert not_passed(m, gates) == {}
+    assert not_passed(m, strict) == {"ttft_p95": INCONCLUSIVE, "tokens_per_second": INCONCLUSIVE}
+    assert not_passed(replace(m, gpu_readings=()), strict) == {"ttft_p95": FAILED, "tokens_per_second": FAILED}
+    assert summary_of("gpu_health", m, gates).count("Warning: ") == 1
+
+
+def test_gpus_that_were_not_read_under_load_are_said_to_be_not_measured(measured: Make, gates: ServingGates):
+    m = measured(has_gpu=True, gpus_before=gpus(), gpus=[HEALTHY_GPU])
+
+    assert "Not measured: what the GPUs did" in summary_of("gpu_health", m, gates)
+
+
 @pytest.mark.parametrize("gpus", [None, []])
 def test_gpus_that_cannot_be_asked_are_inconclusive(measured: Make, gates: ServingGates, gpus: list[GpuReading] | None):
     m = measured(has_gpu=True, gpus=gpus, gpu_error="no dcgm-exporter")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from genai_pipeline.core.clock_reasons import REASONS, SERIES
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.loadtest.gpu_verdict import HARDWARE_XIDS
@@ -48,6 +49,7 @@ SENT = 'prometheus_remote_storage_queue_highest_sent_timestamp_seconds{namespace
 GPU = 'gpu="0",UUID="GPU-1",namespace="genai",pod="weather-a-0"'
 XID, ECC = f"DCGM_FI_DEV_XID_ERRORS{{{GPU}}}", f"DCGM_FI_DEV_ECC_DBE_VOL_TOTAL{{{GPU}}}"
 REMAP, HEAT = f"DCGM_FI_DEV_ROW_REMAP_FAILURE{{{GPU}}}", f"DCGM_FI_DEV_GPU_TEMP{{{GPU}}}"
+MASK = f"{SERIES[0]}{{{GPU}}}"
 CREATED = 'kube_node_created{node="n1"}'
 NODE_OF_POD = 'kube_pod_info{namespace="genai",pod="weather-a-0",node="n1"}'
 
@@ -73,7 +75,7 @@ def first_outputs(release: str, in_time: float, late: float) -> Series:
 HEALTHY: Series = {
     READ: rising(60),
     LIVE: flat(1), UP: flat(1), CACHE: flat(0.3), WAITING: flat(2), ANSWERED: rising(5), FAILED: rising(0),
-    REFUSED: flat(0), SENT: rising(60), XID: flat(31), ECC: flat(0), REMAP: flat(0), HEAT: flat(60),
+    REFUSED: flat(0), SENT: rising(60), XID: flat(31), ECC: flat(0), REMAP: flat(0), HEAT: flat(60), MASK: flat(0x4),
     CREATED: flat(0), NODE_OF_POD: flat(1), **first_outputs("a", 5, 0),
 }  # fmt: skip
 FAULTS: list[tuple[str, Series]] = [
@@ -90,6 +92,8 @@ FAULTS: list[tuple[str, Series]] = [
     ("GenaiGpuMemoryErrors", {ECC: flat(1)}),
     ("GenaiGpuMemoryErrors", {REMAP: flat(1)}),
     ("GenaiGpuHot", {HEAT: flat(85)}),
+    *(("GenaiGpuSlowed", {MASK: flat(0x4 | r.bit)}) for r in REASONS if r.is_fault),
+    ("GenaiGpuSlowed", {MASK.replace(SERIES[0], SERIES[1]).replace("GPU-1", "GPU-2"): flat(0x20)}),
     ("GenaiNodeExpires", {CREATED: flat(-(NODE_LIFE_S - 3600))}),
 ]  # fmt: skip
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from genai_pipeline.core.clock_reasons import SERIES
 from genai_pipeline.observability.alert_routing import CRITICAL, WARNING, alert_routing
 from genai_pipeline.observability.dashboard_files import dashboard_files
 from genai_pipeline.observability.observability_objects import SIDECAR
@@ -16,6 +17,9 @@ from tests.fakes.promql import expressions, names
 from tests.unit.observability.test_alerts import EKS, SPEC, every_alert
 
 FOLDER = Path(__file__).parents[3] / "deploy" / "observability"
+
+
+_, BEFORE_DCGM_3_3 = SERIES
 
 
 def values(chart: str) -> dict[str, Any]:
@@ -27,7 +31,8 @@ def test_dcgm_exports_every_metric_of_a_gpu_that_a_panel_or_a_rule_asks_for():
     asked = [expr for file in dashboard_files() for _, expr in expressions(file)]
     asked += [rule["expr"] for group in all_groups([SPEC], EKS) for rule in group["rules"]]
 
-    assert {name for expr in asked for name in names(expr) if name.startswith("DCGM_")} <= exported
+    assert {name for expr in asked for name in names(expr) if name.startswith("DCGM_")} <= {*exported, BEFORE_DCGM_3_3}
+    assert BEFORE_DCGM_3_3 not in exported
 
 
 def test_dcgms_monitor_is_selected_and_its_series_name_the_pod():

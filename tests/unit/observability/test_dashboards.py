@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from genai_pipeline.agent.agent_metrics import AgentMetrics
+from genai_pipeline.core.clock_reasons import SERIES
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.gateways.metrics.names import ASKED_FOR_BY_USERS
 from genai_pipeline.observability import series
@@ -168,6 +169,7 @@ def known() -> set[str]:
         *vllm,
         *escaped,
         *dcgm,
+        *SERIES,
         *recorded,
         *of_the_agent(),
         *of_releases(),
