@@ -57,6 +57,7 @@ OWNED_VARIABLES: Mapping[str, str] = {
         "It opens paths by which any client reads and changes the engine. Remove it. `serving.standby: sleep` "
         "sets it, behind a guard."
     ),
+    "GENAI_PIPELINE_TOKEN": "It is how an engine knows the pipeline. Remove it.",
 }
 """Environment variables of the same kind, whatever gives their value."""
 

@@ -246,7 +246,10 @@ def _threads(serving: Serving, profile: Profile) -> dict[str, str]:
         return {}
     threads = profile.engine_threads or max(1, int(serving.resources.cpu))
     unbound = {} if profile.engine_threads else {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-    return {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": str(threads), **unbound}
+    # vLLM 0.32 cannot load the artefact that it writes for a processor ("no attribute 'finalize_loading'"), and would
+    # compile again at each start. Inductor's own cache has all of it.
+    artefact = {"VLLM_USE_AOT_COMPILE": "0"}
+    return {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": str(threads), **artefact, **unbound}
 
 
 def _refuse_secrets(env: Mapping[str, EnvValue]) -> None:

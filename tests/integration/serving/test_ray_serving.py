@@ -1,7 +1,9 @@
 """The application of an engine on Ray: a real Ray and Serve, and the fake engine in place of vLLM."""
 
 import http.client
+import io
 import json
+import tarfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -11,6 +13,7 @@ import pytest
 
 from genai_pipeline.gateways.inference.openai import OpenAIInference
 from genai_pipeline.gateways.metrics.engine_metrics import EngineMetricsReader
+from genai_pipeline.k8s.engine_cache import CACHE_PATH, TOKEN_HEADER
 from tests.fakes.ray_node import RayNode
 
 pytestmark = pytest.mark.long
@@ -18,8 +21,17 @@ NAMES = ["--model=s3://genai/models/m/0123/", "--served-model-name", "m", "m@r"]
 
 
 @pytest.fixture(scope="module")
-def node():
-    with RayNode(stub=True) as node:
+def home(tmp_path_factory):
+    """Of the pod, in which an engine compiled something."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "cache/triton").mkdir(parents=True)
+    (home / "cache/triton/kernel").touch()
+    return home
+
+
+@pytest.fixture(scope="module")
+def node(home):
+    with RayNode(stub=True, env={"HOME": str(home), "GENAI_PIPELINE_TOKEN": "right"}) as node:
         node.deploy([*NAMES, "--fault=token_s=0.05"])
         yield node
 
@@ -60,6 +72,18 @@ def test_the_figures_of_the_replica_are_read_at_the_address_of_the_engine(node):
     after = EngineMetricsReader().read(node.url)
 
     assert after.generation_tokens - before.generation_tokens == 7
+
+
+def test_the_proxy_of_the_pod_gives_the_pipeline_what_was_compiled_and_no_one_else(node):
+    def get(path, token):
+        return httpx.get(node.url + path, headers={TOKEN_HEADER: token}, timeout=30, trust_env=False)
+
+    given, refused, unknown = get(CACHE_PATH, "right"), get(CACHE_PATH, "wrong"), get("/genai/other", "right")
+
+    assert given.status_code == 200
+    with tarfile.open(fileobj=io.BytesIO(given.content)) as tar:
+        assert tar.getnames() == ["cache/triton/kernel"]
+    assert (refused.status_code, refused.content) == (unknown.status_code, unknown.content)
 
 
 def test_once_asked_to_drain_the_proxy_closes_kept_connections_and_waits_for_streams(node):
