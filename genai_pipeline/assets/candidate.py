@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from genai_pipeline.assets.compile_caching import CompileCaching
 from genai_pipeline.assets.release_asset import AssetResult, ReleaseContext, release_asset
 from genai_pipeline.core.checks import CHECKS
 from genai_pipeline.core.facts import Facts
@@ -30,6 +31,8 @@ def candidate(
     release, settings = context.release, profile.settings()
     if context.record.facts.strategy == "recreate":
         _make_room(context, rollout)
+    caching = CompileCaching(context, rollout.engines())
+    caching.pin()
     url = rollout.engines().candidates().start_engine(context.spec, release, context.log)
     verdicts = accept_candidate(
         endpoints.inference(url),
@@ -45,9 +48,8 @@ def candidate(
         "object": release.object_name,
         "engine_arguments": " ".join(engine_args(context.spec.serving, release, settings)),
     }
-    return AssetResult(
-        verdicts, metadata | _about_head(context, settings), Facts(deployed=deployed(context.spec, release, settings))
-    )
+    metadata |= caching.started(url) | _about_head(context, settings)
+    return AssetResult(verdicts, metadata, Facts(deployed=deployed(context.spec, release, settings)))
 
 
 def _about_head(context: ReleaseContext, settings: Profile) -> dict[str, str]:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from genai_pipeline.assets.compile_caching import CompileCaching
 from genai_pipeline.assets.release_asset import AssetResult, ReleaseContext, release_asset
 from genai_pipeline.assets.tables import table
 from genai_pipeline.core.checks import CHECKS
@@ -42,6 +43,7 @@ def serving_report(context: ReleaseContext, metrics: MetricsResource, rollout: R
     }
     if result.gpus:
         metadata["gpus"] = table(result.gpus)
+    metadata |= CompileCaching(context, engines).keep(result.verdicts)  # with the kernels that the load compiled
     return AssetResult(result.verdicts, metadata, Facts(serving=ServingFigures.model_validate(result.summary)))
 
 

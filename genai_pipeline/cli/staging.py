@@ -225,6 +225,7 @@ def _as_json(
                 "revision": staged.revision,
                 "objects": staged.objects,
                 "bytes": staged.size_bytes,
+                "cache_bytes": staged.cache_bytes,
                 "complete": staged.complete,
                 "fate": str(final.fate),
                 "why": final.why,

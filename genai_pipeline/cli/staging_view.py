@@ -152,12 +152,13 @@ def prune_page(decisions: Sequence[PruneDecision], verb: str) -> Iterator[Render
     from rich.table import Table
 
     table = Table(box=None)
-    for column in ("model", "revision", "size", "", "why"):
-        table.add_column(column, justify="right" if column == "size" else "left", overflow="fold")
+    for column in ("model", "revision", "size", "of it compiled", "", "why"):
+        table.add_column(column, justify="right" if column in ("size", "of it compiled") else "left", overflow="fold")
     for decision in decisions:
         staged = decision.staged
         what = verb if decision.fate == "delete" else str(decision.fate)
-        table.add_row(staged.model, staged.revision[:12], size(staged.size_bytes), what, decision.why)
+        sizes = size(staged.size_bytes), size(staged.cache_bytes) if staged.cache_bytes else ""
+        table.add_row(staged.model, staged.revision[:12], *sizes, what, decision.why)
     if decisions:
         yield table
 

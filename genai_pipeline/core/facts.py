@@ -177,6 +177,31 @@ class StagingFigures(FactSection):
     seconds: float
 
 
+class CompileCache(FactSection):
+    """Which archive of compiled code the pods of the release start from, and how that went at the candidate's start.
+
+    Written by m/candidate, and by m/serving_report once it kept an archive; read by whatever renders the objects of
+    the release. The sha256 here is the one that counts: the store may hold a newer archive.
+
+    Args:
+        key: of the archive. sha256: of the archive that is pinned; empty: none. size: its bytes.
+        made_with: the versions that a pod compares with its own.
+        hit: whether the candidate started from it; None: not known. reason: the same as one word. why: in words.
+        seconds: that the restore took.
+        kept: how the keeping of a new archive ended, in words; empty: it was not tried.
+    """
+
+    key: str = ""
+    sha256: str = ""
+    size: int = 0
+    made_with: Mapping[str, str] = {}
+    hit: bool | None = None
+    reason: str = ""
+    why: str = ""
+    seconds: float | None = None
+    kept: str = ""
+
+
 class Facts(FactSection):
     """All sections. The names are those in the record's JSON.
 
@@ -195,6 +220,7 @@ class Facts(FactSection):
     serving: ServingFigures | None = None
     agent: AgentFigures | None = None
     tool_calling: ToolCallingFigures | None = None
+    compile_cache: CompileCache | None = None
     deployed: Deployed | None = None
     drift: NotedDrift | None = None
     redeploy: RedeployAttempts | None = None

@@ -11,9 +11,6 @@ FORMAT = 2
 
 MANIFEST_NAME = "manifest.json"
 
-CACHES = "caches"
-"""Folder beside a model's revisions, reserved for what engines compile. A prune never touches it."""
-
 
 @dataclass(frozen=True)
 class ManifestFile:

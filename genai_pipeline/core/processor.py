@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -64,6 +65,20 @@ def flags_of(cpuinfo: str) -> frozenset[str]:
         if name.strip() in ("flags", "Features"):
             return frozenset(value.split())
     return frozenset()
+
+
+def isa_of(flags: frozenset[str]) -> str:
+    """Return a digest of a processor's features, as `k8s/restoring.py` makes it of a pod's, or an empty text."""
+    return hashlib.sha256(" ".join(sorted(flags)).encode()).hexdigest()[:12] if flags else ""
+
+
+@cache
+def local_isa() -> str:
+    """Return it for this machine's processor."""
+    try:
+        return isa_of(flags_of(CPUINFO.read_text()))
+    except OSError:
+        return ""
 
 
 def tune(flags: frozenset[str], cores: int) -> EngineTuning:

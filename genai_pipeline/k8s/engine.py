@@ -67,12 +67,12 @@ def engine_args(serving: Serving, release: Release, profile: Profile) -> list[st
     """Return vLLM's command line: what the pipeline owns, then defaults and the model file's args by name."""
     around = (*MIDDLEWARES, *([SLEEPING_MIDDLEWARE] if may_sleep(serving) else []))
     server = [f"--host={bind_address(profile)}", f"--port={ENGINE_PORT}", *(f"--middleware={m}" for m in around)]
-    return [*_names(serving, release, profile), *server, *_arguments(serving, release, profile)]
+    return [*_names(serving, release, profile), *server, *compiled_args(serving, release, profile)]
 
 
 def replica_args(serving: Serving, release: Release, profile: Profile) -> list[str]:
     """Return the command line of an engine within Ray Serve, whose proxies listen and drain in its place."""
-    return [*_names(serving, release, profile), *_arguments(serving, release, profile)]
+    return [*_names(serving, release, profile), *compiled_args(serving, release, profile)]
 
 
 def image_of(serving: Serving, profile: Profile) -> str:
@@ -98,7 +98,8 @@ def _names(serving: Serving, release: Release, profile: Profile) -> list[str]:
     return [f"--model={loaded_from(profile, release)}", *named]
 
 
-def _arguments(serving: Serving, release: Release, profile: Profile) -> list[str]:
+def compiled_args(serving: Serving, release: Release, profile: Profile) -> list[str]:
+    """Return the part of the command line that decides what the engine compiles: all but names and addresses."""
     return command_line(_default_args(serving, release.task, profile) | serving.args, serving.image)
 
 

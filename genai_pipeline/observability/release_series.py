@@ -12,6 +12,7 @@ from datetime import datetime
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
+from genai_pipeline.core.compile_cache import Reason
 from genai_pipeline.core.errors import Unavailable
 from genai_pipeline.core.record import HAS_TRAFFIC_AGAIN, WENT_LIVE, Event, Record
 from genai_pipeline.rollout.record.record_cache import ModelRecords
@@ -92,6 +93,13 @@ def _rollouts(shown: Sequence[Record]) -> Iterator[Metric]:
     yield _gauge("genai_rollout_duration_seconds", "All stages of the latest rollout.", of, whole)
     stages = [((r.model, r.release, stage), s) for r in shown for stage, s in r.timings.items()]
     yield _gauge("genai_stage_duration_seconds", "One stage of it.", (*of, "stage"), stages)
+    cache = [
+        ((r.model, r.release, section.reason), float(section.reason == Reason.HIT))
+        for r in shown
+        if (section := r.facts.compile_cache) and section.reason
+    ]
+    text = "1 if the candidate started from compiled code."
+    yield _gauge("genai_release_compile_cache_hit", text, (*of, "reason"), cache)
     staged = [((r.model, r.release), r.facts.staging.bytes) for r in shown if r.facts.staging]
     yield _gauge("genai_staged_bytes", "Bytes of the latest staging.", of, staged)
 

@@ -17,6 +17,7 @@ from genai_pipeline.rollout.record.delivery import Delivery
 from genai_pipeline.rollout.record.notices import Notices
 from genai_pipeline.rollout.record.record_cache import RecordCache
 from genai_pipeline.rollout.record.records import Records
+from genai_pipeline.rollout.switch.cache_pins import CachePins
 from genai_pipeline.rollout.switch.candidates import Candidates
 from genai_pipeline.rollout.switch.cutover import CutOver
 from genai_pipeline.rollout.switch.ending import Ending
@@ -45,6 +46,9 @@ class Engines:
 
     def candidates(self) -> Candidates:
         return Candidates(self.gateways, self.profile)
+
+    def cache_pins(self) -> CachePins:
+        return CachePins(self.gateways.cluster, self.records(), self.profile)
 
     def traffic(self) -> Traffic:
         return Traffic(self.gateways, self.profile)

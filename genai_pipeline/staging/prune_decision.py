@@ -17,12 +17,14 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True)
 class StagedRevision:
-    """The objects below the prefix of one revision.
+    """The objects of one revision: its files, and what engines compiled for it.
 
     Args:
         complete: whether it has a manifest. Without one, a stager is at work or was killed.
-        newest_at: Unix time at which its newest object was written, by the store's clock.
+        newest_at: Unix time at which its newest file was written, by the store's clock; of caches that are left alone
+            the newest of them.
         unclear: why the objects allow no decision, or an empty text if they do.
+        cache_bytes: of `size_bytes`, those of compile caches.
     """
 
     model: str
@@ -32,6 +34,11 @@ class StagedRevision:
     newest_at: float
     complete: bool
     unclear: str = ""
+    cache_bytes: int = 0
+
+    @property
+    def is_only_caches(self) -> bool:
+        return not self.complete and 0 < self.cache_bytes == self.size_bytes
 
 
 @dataclass(frozen=True)
@@ -104,8 +111,14 @@ def _decide(staged: StagedRevision, references: References, now: float, grace_s:
 
 
 def _latest(staged: StagedRevision, ended: Sequence[Reference]) -> tuple[float, str]:
-    written = (staged.newest_at, "it was staged" if staged.complete else "its staging was left unfinished")
+    written = (staged.newest_at, _written(staged))
     return max([written, *((r.ended_at or 0.0, r.why) for r in ended)], key=lambda event: event[0])
+
+
+def _written(staged: StagedRevision) -> str:
+    if staged.is_only_caches:
+        return "only its compile caches are left, written"
+    return "it was staged" if staged.complete else "its staging was left unfinished"
 
 
 def ago(seconds: float) -> str:

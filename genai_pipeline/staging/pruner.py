@@ -1,8 +1,8 @@
 """Deletes what `prune_decision.py` decides, and never the files of a new manifest.
 
-lease -> look again -> manifest -> files -> drop the lease. The manifest is deleted first, so a half-deleted model
-never exists. What is left without a manifest is an unfinished staging: the next prune deletes it, or the next stager
-completes it.
+lease -> look again -> manifest -> files and caches -> drop the lease. The manifest is deleted first, so a half-deleted
+model never exists. What is left without a manifest is an unfinished staging: the next prune deletes it, or the next
+stager completes it. An engine whose compile cache is gone compiles again.
 
 What can happen at the same time, and why it does no damage:
 
@@ -25,10 +25,11 @@ from dataclasses import dataclass, replace
 
 from genai_pipeline.core.errors import StoreConflict
 from genai_pipeline.core.faults import crash_point
-from genai_pipeline.core.manifest import manifest_key, staged_prefix
+from genai_pipeline.core.manifest import manifest_key
 from genai_pipeline.core.progress import Log
 from genai_pipeline.gateways.store.abc import ObjectStore
-from genai_pipeline.staging.inventory import staged_revisions
+from genai_pipeline.staging.compile_caches import orphans
+from genai_pipeline.staging.inventory import objects_of, staged_revisions
 from genai_pipeline.staging.lease import LEASES, STAGE_LEASE_S, Lease, LeaseHolder, holders
 from genai_pipeline.staging.prune_decision import GRACE_S, Fate, PruneDecision, Reference, References, decide
 from genai_pipeline.staging.sweep import sweep
@@ -91,7 +92,7 @@ class Pruner:
         return next(iter(decide(staged, references, lease.taken_at(), self._grace_s)), None)
 
     def _delete_files(self, lease: Lease, model: str, revision: str) -> None:
-        keys = [found.key for found in self._store.list(staged_prefix(model, revision))]
+        keys = [found.key for prefix in objects_of(model, revision) for found in self._store.list(prefix)]
         while keys:
             if lease.due:
                 self._keep_lease(lease, model, revision)
@@ -116,12 +117,18 @@ class Pruner:
         return replace(references, found=(*references.found, *found))
 
     def tidy(self, now: float | None = None) -> str:
-        """Delete uploads and leases that are older than a day. Return a line about it, or an empty string."""
+        """Delete uploads, leases and archives without a manifest that are older than a day.
+
+        Returns: A line about it, or an empty string.
+        """
         now = self._store.now() if now is None else now
         uploads = sweep(self._store, now)
         dead = [h.key for h in holders(list(self._store.list(LEASES)), now) if h.age_s > STAGE_LEASE_S]
-        self._store.delete_all(dead)
-        return f"{uploads} stale uploads and {len(dead)} stale leases deleted." if uploads or dead else ""
+        archives = orphans(self._store, now)
+        self._store.delete_all([*dead, *archives])
+        counts = {"uploads": uploads, "leases": len(dead), "compile caches": len(archives)}
+        said = [f"{count} stale {what}" for what, count in counts.items() if count]
+        return f"{' and '.join(said)} deleted." if said else ""
 
 
 def _as_reference(stager: LeaseHolder, model: str, revision: str) -> Reference:

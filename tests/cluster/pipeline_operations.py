@@ -16,9 +16,11 @@ from kubernetes import client
 
 from genai_pipeline.cli.probe.pods_probe import probe_job
 from genai_pipeline.core.errors import NotReady, Refused
+from genai_pipeline.core.facts import CompileCache
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
 from genai_pipeline.gateways.cluster.kubernetes.kubernetes_cluster import KubernetesCluster
+from genai_pipeline.k8s.cache_pin import render_cache_pin
 from genai_pipeline.k8s.engine_autoscaler import SCALER_KINDS
 from genai_pipeline.k8s.engine_cache import ENGINE_ACCESS, cache_name
 from genai_pipeline.k8s.render import (
@@ -107,12 +109,7 @@ def baseline(world: World) -> list[Object]:
         *render_monitoring(profile),
         *render_store_access(profile, "key", "secret"),
         *render_engine_access(profile, "token"),
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": cache_name(RELEASE)},
-            "data": {"url": "s3://b/a"},
-        },
+        *render_cache_pin(RELEASE, profile, CompileCache(key="c" * 64, sha256="d" * 64)),
         *render_engine(SPEC, RELEASE, profile),
         *render_engine(RAY, ON_RAY, profile),
         *(o for o in render_engine(FOLLOWS, FOLLOWS_ITS_LOAD, profile) if o["kind"] in SCALER_KINDS),
@@ -340,7 +337,6 @@ USES: dict[tuple[str, str], Operation] = {
     ("secrets", "get"): lambda w: w.cluster.get("Secret", ENGINE_ACCESS),
     ("secrets", "create"): apply("Secret", anew=True),
     ("secrets", "patch"): apply("Secret"),
-    ("configmaps", "get"): lambda w: w.cluster.get("ConfigMap", cache_name(RELEASE)),
     ("configmaps", "create"): apply("ConfigMap", anew=True),
     ("configmaps", "patch"): apply("ConfigMap"),
     ("configmaps", "delete"): lambda w: w.cluster.delete("ConfigMap", cache_name(RELEASE), None),

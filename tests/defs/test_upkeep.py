@@ -157,8 +157,10 @@ def test_the_prune_deletes_what_nothing_refers_to_and_shows_every_fate(desk):
     assert revisions(desk) == {live}
     rows = {r.data["revision"]: r.data for r in shown(result)["revisions"].value.records}
     assert rows[stray]["fate"] == "deleted"
-    assert rows[live] | {"bytes": 0} == {
-        "model": "tiny", "revision": live, "bytes": 0, "fate": "keep", "why": f"{desk.live} is live"
+    compiled = desk.record(desk.live).facts.compile_cache.size
+    assert rows[live]["bytes"] > rows[live]["cache_bytes"] > compiled > 0
+    assert rows[live] | {"bytes": 0, "cache_bytes": 0} == {
+        "model": "tiny", "revision": live, "bytes": 0, "cache_bytes": 0, "fate": "keep", "why": f"{desk.live} is live"
     }  # fmt: skip
     assert shown(result)["bytes_freed"].value == rows[stray]["bytes"]
 

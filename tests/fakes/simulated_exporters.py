@@ -17,7 +17,7 @@ from prometheus_client import generate_latest
 from prometheus_client.metrics_core import Metric
 
 from genai_pipeline.agent.agent_metrics import AgentMetrics
-from genai_pipeline.core.facts import AgentFigures, Facts, StagingFigures
+from genai_pipeline.core.facts import AgentFigures, CompileCache, Facts, StagingFigures
 from genai_pipeline.core.record import HAS_TRAFFIC_AGAIN, WENT_LIVE, Event, Live, Phase, Record
 from genai_pipeline.core.verdict import failed, passed
 from genai_pipeline.observability.release_series import release_series
@@ -113,7 +113,9 @@ def releases() -> str:
     cost = passed("cost", "fine", usd_per_hour=2.5, value_usd=1.2)
     found = {"serving_report.cost": cost, "serving_report.ttft_p95": failed("ttft_p95", "slow")}
     facts = Facts(
-        staging=StagingFigures(bytes=400_000_000, seconds=9), agent=AgentFigures(suite="weather", cases=20, solved=19)
+        staging=StagingFigures(bytes=400_000_000, seconds=9),
+        agent=AgentFigures(suite="weather", cases=20, solved=19),
+        compile_cache=CompileCache(hit=True, reason="hit"),
     )
     just_now = datetime.fromtimestamp(time.time(), UTC).isoformat()  # so that the marks are on a graph of now
     events = tuple(Event(just_now, what) for what in (WENT_LIVE, HAS_TRAFFIC_AGAIN))

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from genai_pipeline.core.compile_cache import Restored
 from genai_pipeline.core.errors import (
     AgentUnavailable,
     EngineUnavailable,
@@ -34,8 +35,18 @@ from genai_pipeline.gateways.cluster.abc import Applied, Cluster, ClusterEvent, 
 from genai_pipeline.gateways.cluster.differences import differences
 from genai_pipeline.gateways.cluster.pods import is_of_ray_service, pod_groups
 from genai_pipeline.gateways.hub.abc import Hub
-from genai_pipeline.gateways.inference.abc import Answer, Completion, Embedding, Inference, Score, StandbyDoor, ToolCall
+from genai_pipeline.gateways.inference.abc import (
+    Answer,
+    Completion,
+    Embedding,
+    Inference,
+    PulledCache,
+    Score,
+    StandbyDoor,
+    ToolCall,
+)
 from genai_pipeline.gateways.metrics.abc import EngineMetrics, Metrics, Sample
+from tests.fakes.compiled import CompiledCode
 from tests.fakes.standby_door import FakeStandbyDoor, Sleepers
 from tests.fakes.store import MemoryStore
 from tests.fakes.weights import safetensors
@@ -186,7 +197,7 @@ class FakeCluster(Cluster):
             if o["kind"] == "Deployment":  # whose number somebody else may own
                 self.objects[(o["kind"], name)]["spec"].setdefault("replicas", before["spec"].get("replicas", 1))
             if o["kind"] == "Secret":  # whose text the API server encodes
-                text = self.objects[(o["kind"], name)].pop("stringData", {})
+                text = o.get("stringData", {})
                 self.objects[(o["kind"], name)]["data"] = {k: b64encode(v.encode()).decode() for k, v in text.items()}
             if o["kind"] == "Service":
                 self.log.append(f"select {name} -> {o['spec']['selector'].get('genai-pipeline/release')}")
@@ -285,6 +296,7 @@ class World:
     broken_engines: set[str] = field(default_factory=set)
     broken_at_stable_address: set[str] = field(default_factory=set)
     sleepers: Sleepers = field(default_factory=Sleepers)
+    compiled: CompiledCode = field(default_factory=CompiledCode)
     samples: dict[str, list[Sample]] = field(default_factory=dict)
     """What Prometheus answers, by the name of the series that is asked for. Without any there is no Prometheus."""
 
@@ -365,6 +377,14 @@ class FakeInference(Inference):
 
     def standby(self, token: str) -> StandbyDoor:
         return FakeStandbyDoor(self._world, self.base_url, token)
+
+    def restored(self, token: str) -> Restored | None:
+        self._served()
+        return self._world.compiled.restored
+
+    def pull_compile_cache(self, token: str, sink: Callable[[bytes], object], deadline_s: float) -> PulledCache:
+        self._served()
+        return self._world.compiled.pull(token, sink)
 
     def _refuse_unless(self, task: Task) -> None:
         """Refuse what an engine with another runner does not answer."""

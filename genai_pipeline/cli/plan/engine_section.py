@@ -15,8 +15,12 @@ from genai_pipeline.core.model_file import ModelFiles
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
+from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.cluster.abc import Cluster
+from genai_pipeline.gateways.store.abc import ObjectStore
+from genai_pipeline.k8s.cache_pin import cache_place
 from genai_pipeline.k8s.engine import engine_args
+from genai_pipeline.k8s.engine_cache import keeps_cache
 from genai_pipeline.rollout.capacity.weights_in_memory import (
     GpuMemory,
     memory_of_family,
@@ -24,6 +28,7 @@ from genai_pipeline.rollout.capacity.weights_in_memory import (
     weights_fit,
 )
 from genai_pipeline.rollout.pools.instance_types import packaged
+from genai_pipeline.staging.compile_caches import find
 
 
 def look_at_engine(
@@ -31,7 +36,7 @@ def look_at_engine(
     release: Release,
     found: FoundSource,
     profile: Profile,
-    cluster: Cluster,
+    gateways: Gateways,
     installed: Callable[[str], str | None],
     refused: bool,
 ) -> PlanSection:
@@ -51,8 +56,21 @@ def look_at_engine(
         findings = engine_findings(ModelFiles((spec,), ()), installed)
         lines += [PlanLine("hint", f"{finding.what}. {finding.remedy}") for finding in findings]
     if found.loaded_bytes:
-        lines.append(_memory(spec, found, profile, cluster))
+        lines.append(_memory(spec, found, profile, gateways.cluster))
+    if found.revision and not refused and keeps_cache(spec.serving):
+        lines.append(_compile_cache(spec, release, profile, gateways.store))
     return PlanSection("Engine", lines, {"image": spec.serving.image, "args": arguments})
+
+
+def _compile_cache(spec: ModelSpec, release: Release, profile: Profile, store: ObjectStore) -> PlanLine:
+    try:
+        found = find(store, cache_place(spec.serving, release, profile))
+    except GenaiError as error:
+        return PlanLine.of_error(error, "whether compiled code is kept")
+    if found.manifest is None:
+        return PlanLine("ok", f"compile cache: none, so the first start compiles: {found.why}.")
+    by = f"{found.manifest.size / 1e6:.0f} MB, from {found.manifest.release}"
+    return PlanLine("ok", f"compile cache: found ({by}). Pods start from it.")
 
 
 def _image(spec: ModelSpec, profile: Profile, installed: Callable[[str], str | None]) -> PlanLine:

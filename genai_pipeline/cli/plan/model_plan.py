@@ -79,7 +79,7 @@ def _sections(
     else:
         sections.append(PlanSection("Staging", [PlanLine("hint", "Nothing is staged before the source is right.")]))
     release = _release(spec, source)
-    sections.append(look_at_engine(spec, release, source, profile, gateways.cluster, installed, file.refused))
+    sections.append(look_at_engine(spec, release, source, profile, gateways, installed, file.refused))
     sections.append(look_at_room(spec, release, engines, file.specs))
     sections.append(look_at_proof(spec))
     sections.append(look_at_next_tick(spec, revision, gateways.store, runs, profile.max_rollouts))

@@ -40,13 +40,13 @@ def prune_staged_models(
         left = "" if config.dry_run else pruner.tidy()
         names = [spec.name for spec in files.specs]
         results = prune_results(store.objects(), names, grace_s, config.dry_run)
-    context.log.info(left or "There were no stale uploads and leases to delete.")
+    context.log.info(left or "Nothing that a killed process left was there to delete.")
     _show(context, decisions, pruned, results)
 
 
 @dg.job(tags={UPKEEP_TAG: "true"})
 def prune() -> None:
-    """Delete staged revisions that nothing refers to, as `genai prune` does; see docs/staging.md."""
+    """Delete staged revisions that nothing refers to, with their caches, as `genai prune` does; see docs/staging.md."""
     prune_staged_models()
 
 
@@ -90,6 +90,7 @@ def _show(
             "model": d.staged.model,
             "revision": d.staged.revision,
             "bytes": d.staged.size_bytes,
+            "cache_bytes": d.staged.cache_bytes,
             "fate": "deleted" if d.staged in done and done[d.staged].deleted else str(d.fate),
             "why": d.why,
         }

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from genai_pipeline.core.errors import Refused
+from genai_pipeline.core.compile_cache import Restored
+from genai_pipeline.core.errors import NotFound, Refused
 from genai_pipeline.core.task import Task
 
 Message = Mapping[str, Any]
@@ -141,6 +142,19 @@ class StandbyDoor(ABC):
         """Let users in again."""
 
 
+@dataclass(frozen=True)
+class PulledCache:
+    """What came with the archive of what an engine compiled.
+
+    Args:
+        made_with: the versions that made it.
+        nothing: why there is no archive, or an empty text where it came.
+    """
+
+    made_with: Mapping[str, str]
+    nothing: str = ""
+
+
 class Inference(ABC):
     """One endpoint. Methods raise EngineUnavailable (no answer, 5xx) or Refused (4xx), with the engine's own words."""
 
@@ -182,3 +196,21 @@ class Inference(ABC):
         does not know how.
         """
         return None
+
+    def restored(self, token: str) -> Restored | None:
+        """Return what one pod says about the archive that it started from, or None if it has no such path.
+
+        Args:
+            token: of the pipeline. An engine without it, or with another one, has no such path.
+        """
+        return None
+
+    def pull_compile_cache(self, token: str, sink: Callable[[bytes], object], deadline_s: float) -> PulledCache:
+        """Give the sink the archive of what one pod compiled, as it comes.
+
+        Args:
+            deadline_s: for all of it.
+        Raises: NotFound: it does not know the path. EngineUnavailable: another request packs, or the archive did not
+            come whole and in time. Refused: it is too large.
+        """
+        raise NotFound(f"{self.base_url} has no compile cache to give.", "Its next start compiles again.")

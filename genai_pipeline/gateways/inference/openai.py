@@ -8,9 +8,20 @@ from typing import Any, TypeVar
 
 import httpx
 
+from genai_pipeline.core.compile_cache import Restored
 from genai_pipeline.core.errors import EngineBroken, EngineUnavailable, Refused
 from genai_pipeline.core.task import Task
-from genai_pipeline.gateways.inference.abc import Answer, Completion, DrainStatus, Inference, Message, StandbyDoor, Tool
+from genai_pipeline.gateways.inference.abc import (
+    Answer,
+    Completion,
+    DrainStatus,
+    Inference,
+    Message,
+    PulledCache,
+    StandbyDoor,
+    Tool,
+)
+from genai_pipeline.gateways.inference.compile_cache_client import ask_restored, pull_compile_cache
 from genai_pipeline.gateways.inference.inference_client import (
     LOOK_AT_THE_LOG,
     ClientSettings,
@@ -81,6 +92,12 @@ class OpenAIInference(Inference):
             return DrainStatus(str(said["pod"]), bool(said["drained"]), running)
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
             raise EngineUnavailable(f"GET {url} did not list what runs: {error!r}.", LOOK_AT_THE_LOG) from error
+
+    def restored(self, token: str) -> Restored | None:
+        return ask_restored(self.base_url, token)
+
+    def pull_compile_cache(self, token: str, sink: Callable[[bytes], object], deadline_s: float) -> PulledCache:
+        return pull_compile_cache(self.base_url, token, sink, deadline_s)
 
     def close(self) -> None:
         self._client.close()

@@ -48,6 +48,7 @@ def _rollouts():
     whole = selector("genai_rollout_duration_seconds", *PER_RELEASE)
     stages = selector("genai_stage_duration_seconds", *PER_RELEASE)
     staged = selector("genai_staged_bytes", *PER_RELEASE)
+    compiled = selector("genai_release_compile_cache_hit", *PER_RELEASE)
     return [
         graph(
             "Releases", "short", Line(phases, "{{model}} {{phase}}"), why="By phase; rejected ones are in quarantine."
@@ -58,6 +59,12 @@ def _rollouts():
             "Stages", "s", Line(stages, "{{stage}} {{release}}"), why="Where a rollout spends its time.", width=THIRD
         ),
         graph("Staged", "bytes", Line(staged, LEGEND), why="Bytes of the latest staging.", width=THIRD),
+        rows_of(
+            "Compile cache",
+            compiled,
+            ["model", "release", "reason", "Value"],
+            "1: the candidate started from compiled code. Else the reason.",
+        ),
     ]
 
 

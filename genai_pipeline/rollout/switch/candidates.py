@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import secrets
 from collections.abc import Callable
 
 from genai_pipeline.core.errors import NotReady
@@ -15,17 +14,18 @@ from genai_pipeline.core.release import Release
 from genai_pipeline.gateways import Gateways
 from genai_pipeline.gateways.cluster.abc import Cluster
 from genai_pipeline.k8s.engine_autoscaler import SCALER_KINDS, refuse_unscalable
-from genai_pipeline.k8s.engine_cache import ENGINE_ACCESS, cache_name, keeps_cache
+from genai_pipeline.k8s.engine_cache import keeps_cache
 from genai_pipeline.k8s.render import (
     AGENT_KINDS,
     ENGINE_KINDS,
     render_agent,
     render_engine,
-    render_engine_access,
     render_namespace,
     render_store_access,
     service_url,
 )
+from genai_pipeline.rollout.record.records import Records
+from genai_pipeline.rollout.switch.cache_pins import CachePins
 from genai_pipeline.rollout.switch.drain import Drained, drain
 from genai_pipeline.rollout.switch.settling import pause, wait_reachable, why_unsettled
 from genai_pipeline.rollout.switch.standby import Standby
@@ -56,6 +56,7 @@ class Candidates:
         self._profile = profile
         self._sleep = sleep
         self._standby = Standby(gateways)
+        self._pins = CachePins(gateways.cluster, Records(gateways.store), profile)
 
     def refuse_unknown(self, spec: ModelSpec, release: Release) -> None:
         """Ask before anything of it starts, and before the live release makes room for it.
@@ -74,8 +75,8 @@ class Candidates:
         engine = workload_of(self._cluster, release)
         self._cluster.apply(render_namespace(self._profile))
         self._apply_store_access()
-        if keeps_cache(spec.serving):
-            self._ensure_engine_access()
+        if keeps_cache(spec.serving) or release.sleeps:
+            self._pins.apply(release, log)
         engine.apply(render_engine(spec, release, self._profile), GONE_DEADLINE_S)
         crash_point("rollout.candidate_applied")
         self._standby.wake(release, spec.serving.startup_deadline_s, log)
@@ -121,7 +122,7 @@ class Candidates:
             self._cluster.delete(kind, release.agent_object_name, within_s)
         for kind in (*(SCALER_KINDS if release.scales else ()), *ENGINE_KINDS[release.engine]):
             self._cluster.delete(kind, release.object_name, within_s)
-        self._cluster.delete("ConfigMap", cache_name(release), None)
+        self._pins.remove(release)
         if release.sleeps:
             self._cluster.delete("Service", release.standby_name, within_s)
         if release.mounts_weights:
@@ -162,6 +163,8 @@ class Candidates:
     def restart(self, spec: ModelSpec, release: Release, within_s: float = math.inf, log: Log = lambda _: None) -> None:
         """Start a release that is stopped or sleeps. A running release is left as it is. Raises: NotFound, NotReady."""
         engine = workload_of(self._cluster, release)
+        if keeps_cache(spec.serving) and not engine.replicas_up():
+            self._pins.apply(release)
         deadline_s = min(within_s, spec.serving.startup_deadline_s)
         self._standby.wake(release, deadline_s, log)
         engine.start_again(spec.serving.replicas.min, lambda: render_engine(spec, release, self._profile), deadline_s)
@@ -230,8 +233,3 @@ class Candidates:
         keys = self._gateways.store_keys
         if self._profile.s3_endpoint and keys and not self._profile.has_pod_identity:
             self._cluster.apply(render_store_access(self._profile, keys.key_id, keys.secret))
-
-    def _ensure_engine_access(self) -> None:
-        """Make the token that engines take for the pipeline's, once: a running engine keeps what it started with."""
-        if self._cluster.get("Secret", ENGINE_ACCESS) is None:
-            self._cluster.apply(render_engine_access(self._profile, secrets.token_urlsafe(32)))

@@ -13,7 +13,7 @@ from genai_pipeline.core.profile import Profile
 from genai_pipeline.gateways.cluster.abc import Cluster
 from genai_pipeline.gateways.redaction import require_sendable
 from genai_pipeline.k8s.engine_cache import ENGINE_ACCESS, TOKEN_KEY
-from genai_pipeline.k8s.templating import secret_of
+from genai_pipeline.k8s.render import render_engine_access
 
 
 def ensure_token(cluster: Cluster, profile: Profile) -> None:
@@ -22,7 +22,7 @@ def ensure_token(cluster: Cluster, profile: Profile) -> None:
     Raises: Refused: the pipeline may not read or write it. ClusterUnavailable.
     """
     if not _token_in(cluster.get("Secret", ENGINE_ACCESS)):
-        cluster.apply(secret_of(profile, ENGINE_ACCESS, {TOKEN_KEY: secrets.token_urlsafe(32)}))
+        cluster.apply(render_engine_access(profile, secrets.token_urlsafe(32)))
 
 
 def engine_token(cluster: Cluster) -> str:

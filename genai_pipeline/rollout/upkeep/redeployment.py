@@ -22,9 +22,11 @@ from genai_pipeline.core.record import Record
 from genai_pipeline.core.release import Release
 from genai_pipeline.gateways.cluster.abc import Cluster
 from genai_pipeline.k8s.engine_autoscaler import SCALER_KINDS
+from genai_pipeline.k8s.engine_cache import keeps_cache
 from genai_pipeline.k8s.render import AGENT_KINDS, Objects, render_live
 from genai_pipeline.rollout.record.notices import Notices
 from genai_pipeline.rollout.record.records import Records
+from genai_pipeline.rollout.switch.cache_pins import CachePins
 from genai_pipeline.rollout.switch.candidates import AGENT_DEADLINE_S, start_fewest_agents
 from genai_pipeline.rollout.switch.traffic import Traffic
 from genai_pipeline.rollout.switch.workloads import workload_of
@@ -97,6 +99,7 @@ class Redeploy:
     ) -> None:
         self._cluster, self._records, self._traffic = cluster, records, traffic
         self._notices, self._profile, self._now = notices, profile, now
+        self._pins = CachePins(cluster, records, profile)
 
     def deployed(self, spec: ModelSpec, record: Record) -> Deployed:
         """Return what this code would deploy for a release. Touches no network."""
@@ -149,6 +152,8 @@ class Redeploy:
         log(f"{len(drift.differences)} fields of {release.id} differ from what is rendered")
         left = drift.never_edited
         if drift:
+            if keeps_cache(own.serving):
+                self._pins.apply(release, log)
             self._cluster.apply(without(objects, left), take_back=spec.rollout.self_heal)
             workload_of(self._cluster, release).raise_to_fewest(objects)
             start_fewest_agents(self._cluster, release, self._profile)

@@ -389,16 +389,19 @@ def test_an_empty_region_is_the_usual_one(world):
 
 def test_prune_keeps_for_the_grace_time_and_then_deletes_what_nothing_refers_to(world):
     main, stray = staged(world), staged(world, "--revision", "v2")
-    world.store.put("models/tiny/caches/vllm-1-h100/x", b"c")
+    for revision in (main, stray):
+        world.store.put(f"models/tiny/caches/{revision}/{'c' * 64}/{'d' * 64}.tar", b"c" * 1024)
 
     assert world.fates("--dry-run", "--grace", "1h")[stray]["fate"] == "keep"
     assert world.fates("--dry-run", "--grace", "0")[stray]["fate"] == "delete"
+    assert world.fates("--dry-run", "--grace", "0")[stray]["cache_bytes"] == 1024
     assert world.store.head(manifest_key("tiny", stray))
     done = world.genai("prune", "--grace", "0")
 
     assert done.returncode == 0, done.stderr
     assert "20.0 MiB freed" in done.stdout
-    assert {o.key.split("/")[2] for o in world.store.list("models/tiny/")} == {main, "caches"}
+    assert {key for o in world.store.list("models/tiny/") for key in o.key.split("/")[2:4]} & {main, stray} == {main}
+    assert [o.key.split("/")[3] for o in world.store.list("models/tiny/caches/")] == [main]
     assert world.genai("verify", f"tiny@{main}").returncode == 0
     assert list(world.store.list(LEASES)) == []
 

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from genai_pipeline.core.compile_cache import caches_prefix
 from genai_pipeline.core.faults import ARMED_BY
 from genai_pipeline.core.manifest import manifest_key, staged_prefix
 from genai_pipeline.core.model_file import ModelFiles
@@ -97,6 +98,7 @@ def test_a_release_and_a_prune_that_race_end_with_a_whole_model_every_time(hub, 
 )
 def test_killed_where_it_changes_something_it_leaves_no_half_model_and_a_rerun_ends_it(hub, store, s3_server, point):
     stage(hub, store)
+    store.put(f"{caches_prefix('tiny', hub.old)}{'c' * 64}/{'d' * 64}.tar", b"compiled")
     before = [o.key for o in store.list(staged_prefix("tiny", hub.old))]
     command = [sys.executable, "-c", PRUNE, store.bucket, s3_server.endpoint]
 

@@ -13,12 +13,18 @@ SERVICES = ("s3", "ec2", "service-quotas", "pricing", "bedrock-runtime")
 
 CLIENTS = {
     "genai-pipeline": ("gateways/store", "gateways/aws", "gateways/metrics"),
+    "genai-engine": ("k8s/restoring.py",),
     "genai-agent": ("agent/sessions", "agent/models/bedrock_provider.py"),
 }
 """The modules that hold clients of AWS, by the account that they run as."""
 
-ELSEWHERE = {"genai-pipeline": frozenset[str](), "genai-agent": frozenset({"ConverseStream"})}
-"""What a dependency sends: Strands' BedrockModel, which streams unless `streaming` is false."""
+ELSEWHERE = {
+    "genai-pipeline": frozenset[str](),
+    "genai-engine": frozenset({"ListObjectsV2", "GetObject"}),
+    "genai-agent": frozenset({"ConverseStream"}),
+}
+"""What a dependency sends: vLLM, its streamer and boto3's `download_file`; Strands' BedrockModel, which streams unless
+`streaming` is false."""
 
 ACTIONS: Mapping[str, frozenset[str]] = {
     operation: frozenset(actions.split())

@@ -11,8 +11,9 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from genai_pipeline.core.compile_cache import Reason
 from genai_pipeline.core.errors import StoreUnavailable
-from genai_pipeline.core.facts import AgentFigures, Facts, StagingFigures
+from genai_pipeline.core.facts import AgentFigures, CompileCache, Facts, StagingFigures
 from genai_pipeline.core.record import Phase, record_key
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.verdict import inconclusive, passed
@@ -24,6 +25,7 @@ from tests.fakes.store import MemoryStore
 from tests.unit.rollout.conftest import no_pause_between_two_questions  # noqa: F401 - a fixture
 from tests.unit.rollout.test_cutover import SPEC, V1, V2, WATCHED, Bench
 
+HIT = "genai_release_compile_cache_hit"
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
@@ -103,6 +105,19 @@ def test_stages_verdicts_cases_bytes_and_prices_are_those_of_the_record(bench: B
     assert found[at("genai_usd_per_million_tokens", **ours)] == 1.25
     cases = {r: found[at("genai_evaluation_cases", **ours, suite="weather", result=r)] for r in ("solved", "unsolved")}
     assert cases == {"solved": 18, "unsolved": 1}
+
+
+@pytest.mark.parametrize("reason", ["hit", "none", "digest", "versions", "slow", "failed", "off"])
+def test_whether_a_candidate_started_from_compiled_code_is_a_series_with_its_reason(bench: Bench, reason: str):
+    section = CompileCache(hit=reason == "hit", reason=reason, why="in many words that are no label")
+    bench.records.update("tiny", V2.id, lambda r: r.with_facts(Facts(compile_cache=section)))
+
+    found = {labels: value for (name, labels), value in read(bench).items() if name == HIT}
+
+    ((labels, value),) = found.items()
+    assert dict(labels) == {"model": "tiny", "release": V2.id, "reason": reason}
+    assert value == (reason == "hit")
+    assert reason in set(Reason)
 
 
 def test_many_old_releases_make_no_series_of_their_own_but_the_live_one_does(bench: Bench):

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from genai_pipeline.core.compile_cache import CACHES, CacheManifest, CachePlace, caches_prefix
 from genai_pipeline.core.errors import Refused, StoreUnavailable
-from genai_pipeline.core.manifest import CACHES, Manifest, manifest_key, staged_prefix
+from genai_pipeline.core.manifest import Manifest, manifest_key, staged_prefix
 from genai_pipeline.core.model_file import ModelFiles
 from genai_pipeline.core.record import Live, Phase, Record, live_key, record_key
 from genai_pipeline.core.release import Release
@@ -136,13 +137,72 @@ def test_the_manifest_goes_first(bench):
     assert len(deleted) == 3
 
 
-def test_compile_caches_stay(bench):
-    cache = f"models/tiny/{CACHES}/vllm-0.33.0-h100/graph.bin"
-    bench.store.put(cache, b"c")
-    bench.now += 300 * DAY
-    assert CACHES not in bench.fates()
+def keep_cache(bench, revision, body=b"compiled", manifest=True):
+    """What an engine of this revision compiled, as it is kept. Returns the key of the archive."""
+    found = CacheManifest("tiny", revision, "c" * 64, "r", sha256=hashlib.sha256(body).hexdigest(), size=len(body))
+    bench.store.put(found.archive_key, body)
+    if manifest:
+        bench.store.put(found.place.manifest_key, found.to_bytes())
+    return found.archive_key
+
+
+def test_compile_caches_go_with_their_revision_and_are_counted(bench):
+    kept, gone = keep_cache(bench, bench.main), keep_cache(bench, bench.old)
+    files = sum(len(bench.store.objects[key]) for key in bench.keys(bench.old))
+
+    (pruned,) = bench.prune()
+
+    assert pruned.decision.staged.revision == bench.old
+    assert pruned.decision.staged.cache_bytes == pruned.decision.staged.size_bytes - files > 0
+    assert kept in bench.store.objects
+    assert not [key for key in bench.store.objects if bench.old in key]
+    assert gone not in bench.store.objects
+
+
+def test_a_cache_that_was_written_lately_does_not_keep_its_revision(bench):
+    keep_cache(bench, bench.old)
+    assert bench.fates()[bench.old][0] is Fate.DELETE
+
+
+def test_caches_of_a_revision_that_is_no_longer_staged_go_after_the_grace_time(bench):
+    alone = "e" * 40
+    keep_cache(bench, alone)
+    assert bench.fates()[alone][0] is Fate.KEEP
+    release = bench.record(alone, Phase.ROLLING_OUT)
+    bench.now += 8 * DAY
+    assert bench.fates()[alone] == (Fate.KEEP, f"{release.id} is rolling out")
+    bench.store.delete(record_key("tiny", release.id))
+
+    assert bench.fates()[alone][0] is Fate.DELETE
     bench.prune()
-    assert cache in bench.store.objects
+    assert not list(bench.store.list(caches_prefix("tiny", alone)))
+
+
+@pytest.mark.parametrize("key", ["vllm-0.33.0-h100/graph.bin", "graph.bin"])
+def test_what_lies_among_the_caches_and_belongs_to_no_revision_is_kept_and_named(bench, key):
+    bench.store.put(f"models/tiny/{CACHES}/{key}", b"c")
+    bench.now += 300 * DAY
+    assert [fate for fate, why in bench.fates().values() if key in why] == [Fate.UNCLEAR]
+    bench.prune()
+    assert f"models/tiny/{CACHES}/{key}" in bench.store.objects
+
+
+def test_archives_that_a_killed_writer_left_are_tidied_away_after_a_day(bench):
+    named, left = keep_cache(bench, bench.main), keep_cache(bench, bench.main, b"other", manifest=False)
+    pruner = bench.pruner()
+    assert pruner.tidy() == ""
+    bench.now += 2 * DAY
+    assert "1 stale compile caches" in pruner.tidy()
+    assert named in bench.store.objects
+    assert left not in bench.store.objects
+
+
+def test_a_manifest_of_a_cache_is_no_manifest_of_a_model(bench):
+    keep_cache(bench, "e" * 40)
+    staged = {d.staged.revision: d.staged for d in bench.pruner().plan()}
+    assert not staged["e" * 40].complete
+    assert staged[bench.main].complete
+    assert CachePlace("tiny", "e" * 40, "c" * 64).manifest_key in bench.store.objects
 
 
 @pytest.mark.parametrize("phase", [Phase.ROLLING_OUT, Phase.LIVE])
