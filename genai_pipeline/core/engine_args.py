@@ -31,6 +31,8 @@ Source: vLLM documentation, "Parallelism and Scaling", and its ParallelConfig.
 """
 _OVER_WORKERS = {"vllm": "", "ray": " With engine ray a multiple of count is spread over several workers."}
 _MOST_VALUE = 60
+PREFETCHABLE = (None, False, "auto", "runai_streamer")
+"""Values of `load-format` with which vLLM asks for its loader `runai_streamer`."""
 
 
 def problems(spec: ModelSpec) -> Iterator[tuple[Place, str]]:
@@ -65,6 +67,13 @@ def problems(spec: ModelSpec) -> Iterator[tuple[Place, str]]:
             ("serving", "args", written),
             f"with `serving.weights: mount` vLLM cannot load the draft {draft} from S3. Set `serving.weights: stream`, "
             "or bake the draft into the image and write its absolute path.",
+        )
+
+    if serving.weights == "prefetch" and given(serving, "load-format") not in PREFETCHABLE:
+        written = next(name for name in serving.args if spelt(name) == "load-format")
+        yield (
+            ("serving", "args", written),
+            "`serving.weights: prefetch` loads whole safetensors files. Remove it, or set `serving.weights: stream`.",
         )
 
 

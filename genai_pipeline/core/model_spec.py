@@ -154,8 +154,9 @@ class Serving(Section):
 
     engine: EngineName = "vllm"
     """`vllm` is vLLM's own server. `ray` runs vLLM's server as replicas of Ray Serve, which scales by itself."""
-    weights: Literal["stream", "mount"] = "stream"
-    """`stream` reads the weights from S3. `mount` reads them through the CSI driver of Mountpoint for S3."""
+    weights: Literal["stream", "mount", "prefetch"] = "stream"
+    """`stream` reads the weights from S3. `mount` reads them through the CSI driver of Mountpoint for S3.
+    `prefetch` copies them into memory while the engine starts: `memory_gib` must hold them, and 7 GiB beside a GPU."""
     image: str = "vllm/vllm-openai:v0.33.0"
     """Container image of the engine. The local profile uses the vLLM that is installed.
     With `engine: ray` the default is `genai-pipeline/vllm-ray:v0.33.0-ray2.60.0`, which images/vllm-ray makes."""

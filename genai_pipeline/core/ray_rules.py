@@ -41,6 +41,12 @@ def against_ray(spec: ModelSpec) -> Iterator[tuple[Place, str]]:
     for written in spec.serving.args:
         if why := REFUSED.get(spelt(written)):
             yield ("serving", "args", written), f"contradicts engine ray. {why}"
+    if spec.serving.weights == "prefetch":
+        yield (
+            ("serving", "weights"),
+            "Ray starts the engine when its node is ready, too late to copy beside it. Set it to stream, or use engine "
+            "vllm.",
+        )
     if spec.serving.image.startswith(WITHOUT_RAY):
         yield (
             ("serving", "image"),

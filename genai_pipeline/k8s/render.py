@@ -15,7 +15,7 @@ from genai_pipeline.core.manifest import staged_prefix
 from genai_pipeline.core.model_spec import EngineName, ModelSpec, Serving
 from genai_pipeline.core.profile import LOCAL_KEYS_SECRET, Profile
 from genai_pipeline.core.release import Release
-from genai_pipeline.k8s import engine, engine_autoscaler, engine_cache, ray_service
+from genai_pipeline.k8s import engine, engine_autoscaler, engine_cache, prefetch, ray_service
 from genai_pipeline.k8s.agent import STORE_ACCESS, agent_values, binds_callers, image_name, package_version
 from genai_pipeline.k8s.chat import claim_name, render_chat_account, render_chat_ui
 from genai_pipeline.k8s.engine import ENGINE_PORT, loaded_from, release_alias, weights_url
@@ -140,7 +140,9 @@ def render_engine(spec: ModelSpec, release: Release, profile: Profile, replicas:
             "engine_command": engine_command(spec.serving, profile),
             "engine_args": engine.engine_args(spec.serving, release, profile),
             "env": engine.engine_env(spec.serving, profile),
-        } | engine_autoscaler.scaling_values(spec.serving, release, profile)
+        }
+        values |= prefetch.prefetch_values(spec.serving, release, profile)
+        values |= engine_autoscaler.scaling_values(spec.serving, release, profile)
         objects = render_template("engine_deployment.yaml", profile, release, **values)
         if values["bounds"]:
             objects += render_template("engine_autoscaler.yaml", profile, release, **values)
@@ -165,7 +167,8 @@ def _engine_values(serving: Serving, release: Release, profile: Profile) -> dict
         "serving": serving,
         "image": engine.image_of(serving, profile),
         "mounted": engine.MOUNTED if serving.weights == "mount" else None,
-        "pod_files": [*engine.POD_FILES, *([engine.SLEEPING] if may_sleep(serving) else [])],
+        "pod_files": _pod_files(serving),
+        "prefetched": None,
         "cache": engine_cache.cache_name(release) if engine_cache.keeps_cache(serving) else None,
         "engine_access": engine_cache.ENGINE_ACCESS,
         "ready_path": READY_PATH if may_sleep(serving) else HEALTH_PATH,
@@ -181,6 +184,11 @@ def _engine_values(serving: Serving, release: Release, profile: Profile) -> dict
         "middleware_folder": engine.MIDDLEWARE_FOLDER,
         "store_access": STORE_ACCESS,
     }
+
+
+def _pod_files(serving: Serving) -> list[engine.PodFile]:
+    asleep = [engine.SLEEPING] if may_sleep(serving) else []
+    return [*engine.POD_FILES, *asleep, *(prefetch.POD_FILES if serving.weights == "prefetch" else ())]
 
 
 def render_agent(spec: ModelSpec, release: Release, profile: Profile, model_url: str) -> Objects:

@@ -12,6 +12,7 @@ from genai_pipeline.core.model_spec import Gpu, Serving
 from genai_pipeline.core.verdict import Verdict, failed, inconclusive, passed
 from genai_pipeline.gateways.cluster.pods import Object
 from genai_pipeline.k8s.engine import GIB, LIMIT_OVER_REQUEST
+from genai_pipeline.k8s.prefetch import ENGINE_GIB
 from genai_pipeline.rollout.pools.instance_types import InstanceTypes
 
 CHECK = "weights_fit_memory"
@@ -69,6 +70,8 @@ def weights_fit(serving: Serving, weights_bytes: int, dtype: str, memory: GpuMem
         dtype: number format of the weights as config.json says it, or an empty text if it does not.
         memory: of one GPU, or None if it is not known. Not used without a GPU.
     """
+    if serving.weights == "prefetch" and (lacking := _no_room_for_copy(serving, weights_bytes)):
+        return lacking
     if serving.gpu is None:
         return _in_main_memory(serving, weights_bytes)
     if memory is None:
@@ -105,6 +108,24 @@ def _in_main_memory(serving: Serving, needed: int) -> Verdict:
         return passed(CHECK, f"{said}.")
     enough = math.ceil(needed / GIB) + 1
     return failed(CHECK, f"{said}. Set in the model file:\nserving:\n  resources:\n    memory_gib: {enough}")
+
+
+def _no_room_for_copy(serving: Serving, needed: int) -> Verdict | None:
+    """Return a failed verdict where memory does not hold the copy beside the engine: it would be streamed instead.
+
+    Without a GPU the engine loads the weights into the same memory.
+    """
+    beside = ENGINE_GIB * GIB if serving.gpu else needed
+    requested = serving.resources.memory_gib * GIB
+    if needed + beside <= requested:
+        return None
+    enough = math.ceil((needed + beside) / GIB)
+    return failed(
+        CHECK,
+        f"serving.weights: prefetch takes {_in_words(needed)} of memory for the weights and {_in_words(beside)} for "
+        f"the engine, and the pod requests {_in_words(int(requested))}. Set serving.weights to stream, or set in the "
+        f"model file:\nserving:\n  resources:\n    memory_gib: {enough}",
+    )
 
 
 def _in_words(size: int) -> str:

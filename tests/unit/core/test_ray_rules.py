@@ -97,6 +97,7 @@ def test_a_replica_over_several_workers_is_not_data_parallel():
 def test_the_default_image_holds_ray_where_ray_is_the_engine():
     assert read("{engine: ray}").serving.image.startswith("genai-pipeline/vllm-ray:v0.33.0")
     assert read("{engine: vllm}").serving.image.startswith("vllm/vllm-openai:")
+    assert "serving.weights" in refusal("{engine: ray, weights: prefetch}")
     assert "images/vllm-ray" in refusal("{engine: ray, image: 'vllm/vllm-openai:v0.33.0'}")
     assert read("{engine: ray, image: 'registry.example/mine:v0.33.0'}")
 

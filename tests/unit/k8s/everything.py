@@ -87,7 +87,12 @@ serving:
     "f",
 )
 MOUNTED = model_with_tools("name: mounted\nsource: {hub: a/b}\nserving: {weights: mount}\n", "f")
-MODELS = (SMALL, LARGE, RESERVED, SLICED, SCALED, SPREAD, MOUNTED)
+PREFETCHED = model_with_tools(
+    "name: prefetched\nsource: {hub: a/b}\n"
+    "serving: {weights: prefetch, gpu: {count: 2}, resources: {cpu: 8, memory_gib: 48}}\n",
+    "f",
+)
+MODELS = (SMALL, LARGE, RESERVED, SLICED, SCALED, SPREAD, MOUNTED, PREFETCHED)
 
 PROFILES = {
     "local": PROFILE,

@@ -79,3 +79,22 @@ def test_the_memory_of_nodes_is_the_smallest_that_their_labels_name():
 
 def test_every_family_with_gpus_has_a_known_memory():
     assert {t.family for t in KNOWN.types if t.gpus} == GPU_GB.keys()
+
+
+@pytest.mark.parametrize(
+    ("fields", "enough"),
+    [
+        ("gpu: {}, resources: {memory_gib: 24}", None),
+        ("gpu: {}, resources: {memory_gib: 22}", 23),
+        ("resources: {memory_gib: 32}", None),
+        ("resources: {memory_gib: 31}", 32),
+    ],
+)
+def test_prefetched_weights_need_memory_beside_the_engine(fields, enough):
+    serving = serving_of(f"weights: prefetch, {fields}")
+    verdict = weights_fit(serving, 16 * 2**30, "bfloat16", memory_of_family(serving.gpu or Gpu(), KNOWN))
+
+    said = yaml.safe_load(verdict.summary.partition("\n")[2])
+    assert said == ({"serving": {"resources": {"memory_gib": enough}}} if enough else None)
+    assert verdict.passed is (enough is None)
+    assert weights_fit(serving_of(fields), 16 * 2**30, "bfloat16", memory_of_family(Gpu(), KNOWN)).passed
