@@ -38,3 +38,15 @@ def test_startup_and_readiness_may_be_probed_by(world: World, how: str) -> None:
     world.up(world.deployment(startupProbe=probe | slow, readinessProbe=probe | slow), world.service())
 
     assert world.container()["ready"]
+
+
+def test_a_service_may_reach_a_pod_that_is_not_ready(world: World) -> None:
+    """The pipeline wakes a standby through such a Service, while users do not get there."""
+    behind = world.service("standby", app="m")
+    behind["spec"]["publishNotReadyAddresses"] = True
+    world.up(world.deployment(), world.service(), behind)
+    world.http.post(f"{world.address()}/healthz/off")
+    until(world.refuses)
+
+    assert until(lambda: world.says("standby")) == "one"
+    assert world.refuses()

@@ -30,6 +30,10 @@ class Sleepers:
     faults: dict[str, str] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
 
+    def fault_of(self, what: str) -> str:
+        """Return how this call fails: `refused`, `reply lost`, or not at all."""
+        return self.faults.get(what, "")
+
 
 class FakeStandbyDoor(StandbyDoor):
     def __init__(self, world: Any, url: str, token: str) -> None:
@@ -73,7 +77,7 @@ class FakeStandbyDoor(StandbyDoor):
         name = f"{served.args[served.args.index('--served-model-name') + 1]}-{served.release}"
         self._forget_a_process_that_ended(served.release, name)
         self._sleepers.calls.append((what, served.release))
-        fault = self._sleepers.faults.get(what)
+        fault = self._sleepers.fault_of(what)
         if fault == "refused":
             raise EngineUnavailable(f"{what} of {served.release} failed.", "See its log.")
         answer = work(served.release, name)

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from genai_pipeline.core.errors import ClusterUnavailable, GenaiError, StoreUnavailable
+from tests.fakes.standby_door import Sleepers
 from tests.fakes.store import MemoryStore
 from tests.fakes.world import FakeCluster
 
@@ -21,7 +22,7 @@ class Fault:
 
     Args:
         kind: killed (at a crash point), lost (done, but nobody answers), or refused.
-        where: point, store, reading or cluster.
+        where: point, store, reading, cluster or door (of an engine that may sleep).
         nth: the call, or the point, that it happens at.
     """
 
@@ -81,6 +82,15 @@ class FaultyStore(MemoryStore):
 
 class FaultyCluster(FakeCluster):
     trouble = TROUBLE
+
+
+class FaultySleepers(Sleepers):
+    trouble = TROUBLE
+
+    def fault_of(self, what: str) -> str:
+        if self.trouble.strikes("refused", "door"):
+            return "refused"
+        return "reply lost" if self.trouble.strikes("lost", "door") else ""
 
 
 def _with_faults(kind, method, where, error):

@@ -22,7 +22,7 @@ calls = st.integers(1, 6)
 faults = st.one_of(
     st.none(),
     st.builds(Fault, st.just("killed"), st.just("point"), calls),
-    st.builds(Fault, st.sampled_from(["lost", "refused"]), st.sampled_from(["store", "cluster"]), calls),
+    st.builds(Fault, st.sampled_from(["lost", "refused"]), st.sampled_from(["store", "cluster", "door"]), calls),
     st.builds(Fault, st.just("refused"), st.just("reading"), st.integers(1, 12)),
 )
 changes = st.sampled_from(
@@ -101,6 +101,11 @@ class Rollouts(RuleBasedStateMachine):
         self.site.world.broken_engines |= {d["metadata"]["labels"]["genai-pipeline/release"] for d in running[-1:]}
         if mended:
             self.site.world.broken_engines.clear()
+
+    @rule(mended=st.booleans())
+    def engines_wake_with_other_words_or_as_they_were(self, mended: bool) -> None:
+        sleepers = self.site.world.sleepers
+        sleepers.wrong = set() if mended else set(sleepers.slept)
 
     @rule()
     def someone_approves(self) -> None:

@@ -44,10 +44,14 @@ from genai_pipeline.staging.pruner import Pruner
 from genai_pipeline.staging.references import references_to
 from tests.fakes.model_texts import TOOL_ARGS, model_with_tools
 from tests.fakes.world import PROFILE, World
-from tests.model_based.faulty import Fault, FaultyCluster, FaultyStore, surviving
+from tests.model_based.faulty import Fault, FaultyCluster, FaultySleepers, FaultyStore, surviving
 
 MODELS = ("one", "two", "three")
-ON_RAY = "two"
+ON_RAY, SLEEPS = "two", "three"
+SERVING = {
+    ON_RAY: "serving: {engine: ray, image: 'ray:2.60.0'}\n",
+    SLEEPS: "serving: {standby: sleep, gpu: {}}\n",
+}
 MOST = 2
 GRACE_S = 120.0
 MONDAY = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
@@ -122,12 +126,13 @@ class Site:
     moves: list[Move] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.world = World(store=FaultyStore(clock=lambda: self.now.timestamp()), cluster=FaultyCluster())
+        store = FaultyStore(clock=lambda: self.now.timestamp())
+        self.world = World(store=store, cluster=FaultyCluster(), sleepers=FaultySleepers())
         self.engines = InMemory(self)
         self.controller = self.engines.controller()
         for name in MODELS:
             text = f"name: {name}\nsource: {{hub: owner/{name}, ref: {name}}}\nrollout: {{watch_minutes: 5}}\n"
-            text += "serving: {engine: ray, image: 'ray:2.60.0'}\n" if name == ON_RAY else ""
+            text += SERVING.get(name, "")
             self.specs[name] = model_with_tools(text, name)
 
     def now_text(self) -> str:

@@ -14,6 +14,8 @@ from genai_pipeline.gateways.inference.inference_client import LOOK_AT_THE_LOG
 
 TOKEN_HEADER = "X-Genai-Pipeline-Token"
 ASK_S = 10.0
+STATE_S = 3.0
+"""The pod answers it without the engine, and a rollback waits for it."""
 _CONNECT_S = 5.0
 PROMPT = "The capital of France is"
 """Shorter than a block of the KV cache, so that no answer comes from the prefix cache in part."""
@@ -33,7 +35,7 @@ class HttpStandbyDoor(StandbyDoor):
         self._url, self._token = base_url.rstrip("/"), token
 
     def is_sleeping(self) -> bool:
-        return self._ask("GET", "/is_sleeping", lambda said: bool(said["is_sleeping"]))
+        return self._ask("GET", "/is_sleeping", lambda said: bool(said["is_sleeping"]), within_s=STATE_S)
 
     def known_answer(self, model: str) -> str:
         body = {"model": model, "prompt": PROMPT, "max_tokens": TOKENS, "temperature": 0, "ignore_eos": True}

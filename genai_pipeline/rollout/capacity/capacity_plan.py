@@ -64,7 +64,7 @@ def plan_capacity(spec: ModelSpec, found: Survey, standing: Standing, downtime: 
     strategy = _strategy(spec, standing, beside, without_live)
     interrupted = strategy == "recreate" and standing.live is not None
     minutes = downtime() if interrupted or (standing.live and not beside) else None
-    sleeper = judge_sleeper(standing, rooms, found.headroom) if interrupted else Sleeper()
+    sleeper = judge_sleeper(standing, rooms) if interrupted else Sleeper()
     price = replica_price(spec, found.pools[0][0] if found.pools and found.pools[0] else None, found.instance_types)
     verdicts = (
         _surge_fits(found, standing, strategy, rooms, price, minutes),

@@ -12,6 +12,9 @@ from genai_pipeline.gateways.cluster.abc import Headroom
 from genai_pipeline.gateways.cluster.free_resources import quota_left
 from genai_pipeline.gateways.cluster.pods import GIB, Object, has_pods, pod_groups, requests_of
 
+GPUS_OF_ONE_MACHINE = "gpu"
+"""The sum of its GPUs. A cluster with nodes has no such sum, since a GPU is of use on its own node only."""
+
 
 @dataclass(frozen=True)
 class Room:
@@ -70,7 +73,7 @@ def headroom_rooms(headroom: Headroom, needed: Mapping[str, float], live: Mappin
     doors = (
         ("memory", "memory_gib", headroom.memory_gib, GIB),
         ("cpu", "cpu", headroom.cpu, 1),
-        (NVIDIA_GPU, "gpu", headroom.gpus, 1),
+        (NVIDIA_GPU, GPUS_OF_ONE_MACHINE, headroom.gpus, 1),
     )
     return [
         Room(name, round(needed[key] / unit, 3), free, _after(free, live.get(key, 0) / unit), headroom.source)

@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from genai_pipeline.core.gpu_nodes import NVIDIA_GPU
-from genai_pipeline.gateways.cluster.abc import Headroom
-from genai_pipeline.rollout.capacity.room import Room
+from genai_pipeline.rollout.capacity.room import GPUS_OF_ONE_MACHINE, Room
 from genai_pipeline.rollout.capacity.standing import Standing
 
 
@@ -24,7 +22,7 @@ class Sleeper:
     said: str = ""
 
 
-def judge_sleeper(standing: Standing, rooms: Sequence[Room], headroom: Headroom) -> Sleeper:
+def judge_sleeper(standing: Standing, rooms: Sequence[Room]) -> Sleeper:
     """Return whether the live release may sleep where the strategy is recreate.
 
     Args:
@@ -32,8 +30,7 @@ def judge_sleeper(standing: Standing, rooms: Sequence[Room], headroom: Headroom)
     """
     if not standing.live_sleeps:
         return Sleeper()
-    on_one_machine = headroom.gpus is not None  # a cluster with nodes gives no sum of GPUs
-    short = [r for r in rooms if not r.fits and not (on_one_machine and r.resource == NVIDIA_GPU)]
+    short = [r for r in rooms if not r.fits and r.resource != GPUS_OF_ONE_MACHINE]
     if not short or standing.candidate_is_up:
         return Sleeper(True, f". {standing.live} sleeps meanwhile, and wakes in seconds if the candidate fails")
     missing = "; ".join(f"{r.resource}: {r.needed:g} needed, {r.free:g} free" for r in short)

@@ -32,7 +32,9 @@ def standing_of(record: Record, records: Records, candidates: Candidates) -> Sta
     pointer = records.live(record.model)
     live = pointer.release if pointer and pointer.release != record.release else None
     before = records.get(record.model, live) if live else None
-    stopped = before is not None and not candidates.is_up(before.as_release)
+    stopped = before is not None and not (
+        candidates.is_up(before.as_release) and not candidates.is_asleep(before.as_release)
+    )
     return Standing(
         candidate_is_up=candidates.is_up(record.as_release),
         live=live,

@@ -74,6 +74,8 @@ def weights_fit(serving: Serving, weights_bytes: int, dtype: str, memory: GpuMem
         return lacking
     if serving.gpu is None:
         return _in_main_memory(serving, weights_bytes)
+    if serving.standby == "sleep" and (judged := _no_room_asleep(serving, weights_bytes)):
+        return judged
     if memory is None:
         return inconclusive(
             CHECK, "The memory of the GPUs is not known here, so the weights were not compared with it."
@@ -99,6 +101,19 @@ def _on_gpus(serving: Serving, gpu: Gpu, needed: float, memory: GpuMemory) -> Ve
     if enough is None:
         return failed(CHECK, f"{said}. Take GPUs with more memory, more of them, or smaller weights.")
     return failed(CHECK, f"{said}. Set in the model file:\nserving:\n  gpu:\n    count: {enough}")
+
+
+def _no_room_asleep(serving: Serving, needed: int) -> Verdict | None:
+    """Return a failed verdict where memory does not hold the weights of an engine that sleeps, beside its processes."""
+    requested, enough = serving.resources.memory_gib, math.ceil(needed / GIB + ENGINE_GIB)
+    if needed / GIB + ENGINE_GIB <= requested:
+        return None
+    return failed(
+        CHECK,
+        f"serving.standby: sleep moves {_in_words(needed)} of weights into memory, beside {ENGINE_GIB} GiB for the "
+        f"engine, and the pod requests {requested:g} GiB. Set in the model file:\n"
+        f"serving:\n  resources:\n    memory_gib: {enough}",
+    )
 
 
 def _in_main_memory(serving: Serving, needed: int) -> Verdict:

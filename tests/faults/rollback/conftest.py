@@ -59,6 +59,7 @@ class Stage:
     """
 
     watch_minutes = 30
+    model = MODEL
 
     def __init__(self, cluster, hold_s, **settings):
         self.world, self.seed, self.cursor, self.hold_s = World(), 0, "", hold_s
@@ -75,7 +76,7 @@ class Stage:
         self.seed += 1
         faults = "ttft_s=0.05,token_s=0.001"
         told = {"seed": self.seed, "faults": faults, "hold_s": self.hold_s, "watch_minutes": self.watch_minutes}
-        spec = model_with_tools(MODEL.format(**told), "tiny.yaml")
+        spec = model_with_tools(self.model.format(**told), "tiny.yaml")
         release = Release.of(spec, "1" * 40)
         records, candidates = self.engines.records(), self.engines.candidates()
         records.open(spec, release, "opened")

@@ -32,11 +32,13 @@ ENGINE = Path(__file__).parents[2] / "fakes" / "openai_server.py"
 
 
 class EngineDaemon(Daemon):
-    """A local cluster that knows the image `test/engine`."""
+    """A local cluster that knows the image `test/engine`, and one whose engines may sleep."""
 
     def spawn(self, **kwargs):
         command = [sys.executable, "-m", "genai_pipeline.local.cluster"]
-        images = json.dumps({"test/engine": [sys.executable, str(ENGINE)]})
+        engine = [sys.executable, str(ENGINE)]
+        sleeping = [*engine, "--middleware=sleeping_engine.SleepMode"]
+        images = json.dumps({"test/engine": engine, "test/sleeping-engine": sleeping})
         options = ["--home", str(self.home), "--port", str(self.port), "--backoff", "0.1"]
         return subprocess.Popen([*command, *options], env=os.environ | {"GENAI_LOCAL_IMAGES": images}, **kwargs)
 

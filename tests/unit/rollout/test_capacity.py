@@ -543,3 +543,37 @@ def test_releases_share_the_gpu_of_one_machine(share, strategy):
     live = {"spec": {"containers": [{"args": args, "resources": {"limits": {"nvidia.com/gpu": "1"}}}]}}
 
     assert plan(model, replace(found, live=[live])).strategy == strategy
+
+
+def test_a_release_that_sleeps_stays_where_the_candidate_fits_beside_its_pod():
+    shared = plan(spec("recreate", downtime=True), live_sleeps=True)
+    without = plan(spec("recreate", downtime=True))
+    beside = plan(spec(), live_sleeps=True)
+
+    assert (shared.strategy, shared.live_may_sleep) == ("recreate", True)
+    assert "old sleeps meanwhile" in verdict(shared, "strategy_chosen").summary
+    assert not without.live_may_sleep
+    assert not beside.live_may_sleep
+
+
+@pytest.mark.parametrize("short", SHORT)
+def test_a_release_whose_pod_keeps_what_the_candidate_needs_stops_and_does_not_sleep(short):
+    live = {**pod(), "spec": {"containers": [{"resources": {"requests": {"cpu": "2", "memory": "8Gi"}}}]}}
+
+    result = plan(spec(downtime=True), survey(spec(), short, pods=[live]), live_sleeps=True)
+
+    assert (result.strategy, result.live_may_sleep) == ("recreate", False)
+    assert "keeps what it requested" in verdict(result, "strategy_chosen").summary
+
+
+@pytest.mark.parametrize(("memory_gib", "sleeps"), [(64, True), (4, False)])
+def test_on_one_machine_a_sleeper_needs_no_gpu_but_the_hosts_memory(memory_gib, sleeps):
+    model = spec(gpu=GPU % "}\n  args: {gpu-memory-utilization: 0.9", downtime=True)
+    requests = {"cpu": "2", "memory": "8Gi", "nvidia.com/gpu": "1"}
+    args = ["--gpu-memory-utilization=0.9"]
+    live = {"spec": {"containers": [{"args": args, "resources": {"limits": requests, "requests": requests}}]}}
+    found = survey(model, Headroom(memory_gib, None, 0.1, "this machine"), profile=KUBERNETES)
+
+    result = plan(model, replace(found, live=[live]), live_sleeps=True)
+
+    assert (result.strategy, result.live_may_sleep) == ("recreate", sleeps)

@@ -98,3 +98,15 @@ def test_prefetched_weights_need_memory_beside_the_engine(fields, enough):
     assert said == ({"serving": {"resources": {"memory_gib": enough}}} if enough else None)
     assert verdict.passed is (enough is None)
     assert weights_fit(serving_of(fields), 16 * 2**30, "bfloat16", memory_of_family(Gpu(), KNOWN)).passed
+
+
+@pytest.mark.parametrize(("memory_gib", "outcome"), [(24, Outcome.PASSED), (12, Outcome.FAILED)])
+def test_the_weights_of_a_standby_fit_into_its_pods_memory_while_it_sleeps(memory_gib, outcome):
+    serving = serving_of(f"gpu: {{}}, standby: sleep, resources: {{memory_gib: {memory_gib}}}")
+
+    verdict = weights_fit(serving, 16 * GB, "bfloat16", memory_of_family(serving.gpu, KNOWN))
+
+    assert verdict.outcome is outcome
+    if outcome is Outcome.FAILED:
+        lines = yaml.safe_load(verdict.summary.partition("\n")[2])
+        assert lines == {"serving": {"resources": {"memory_gib": 23}}}
