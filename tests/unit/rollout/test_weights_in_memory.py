@@ -109,4 +109,4 @@ def test_the_weights_of_a_standby_fit_into_its_pods_memory_while_it_sleeps(memor
     assert verdict.outcome is outcome
     if outcome is Outcome.FAILED:
         lines = yaml.safe_load(verdict.summary.partition("\n")[2])
-        assert lines == {"serving": {"resources": {"memory_gib": 23}}}
+        assert lines == {"serving": {"resources": {"memory_gib": 22}}}
