@@ -172,8 +172,9 @@ class Reason(StrEnum):
     """The engine compiles nothing that is worth keeping."""
 
 
-STALE = frozenset({Reason.DIGEST, Reason.VERSIONS, Reason.FAILED})
-"""After these the archive is of no use to the next start, and a new one takes its place."""
+STALE = frozenset({Reason.DIGEST, Reason.VERSIONS})
+"""After these the archive is of no use to the next start, and a new one takes its place. After another failure it may
+be of use, and other releases may have pinned it."""
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,8 @@ def find(store: ObjectStore, place: CachePlace) -> FoundCache:
         return FoundCache(None, f"its manifest cannot be read ({type(error).__name__})", etag)
     if manifest.place != place:
         return FoundCache(None, "its manifest is that of another key", etag)
+    if store.head(manifest.archive_key) is None:
+        return FoundCache(None, "its archive is gone", etag)
     return FoundCache(manifest, etag=etag)
 
 
@@ -116,10 +118,7 @@ def _foreign(what: str) -> StagingError:
 
 
 def _send(store: ObjectStore, key: str, file: IO[bytes], size: int) -> None:
-    """Send the file, in parts if it is large, so that memory holds one part. What is there already is left."""
-    there = store.head(key)  # its name is its digest
-    if there and there.size == size:
-        return
+    """Send the file, in parts if it is large, so that memory holds one part."""
     file.seek(0)
     if size <= PART_SIZE:
         store.put_file(key, file.read())

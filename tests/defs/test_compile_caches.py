@@ -98,6 +98,18 @@ def test_an_archive_of_other_versions_is_replaced(desk):
     assert config_maps(desk)[f"tiny-{desk.live}-cache"]["sha256"] == pin.sha256
 
 
+def test_an_archive_that_a_pod_could_not_read_for_once_stays_for_those_that_pinned_it(desk):
+    begin_with(desk, "v1")
+    before = facts(desk).sha256
+    desk.world.compiled.restored = Restored(False, "EndpointConnectionError: no route", 0, 9.0, "")
+    desk.world.compiled.pulled.clear()
+
+    same_engine_again(desk)
+
+    assert (facts(desk).reason, facts(desk).sha256) == ("failed", before)
+    assert desk.world.compiled.pulled == []
+
+
 @pytest.mark.parametrize(
     "world",
     [

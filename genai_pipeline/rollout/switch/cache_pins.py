@@ -28,11 +28,12 @@ class CachePins:
     def apply(self, release: Release, log: Log = lambda _: None) -> None:
         """Bring the ConfigMap to what the record says, before pods start. Make the token that they get."""
         try:
-            record = self._records.get(release.model, release.id)
-            pin = (record.facts.compile_cache if record else None) or CompileCache()
-            objects = render_cache_pin(release, self._profile, pin)
             ensure_token(self._cluster, self._profile)
-            if objects:
+            record = self._records.get(release.model, release.id)
+            if record is None:
+                return
+            pin = record.facts.compile_cache or CompileCache()
+            if objects := render_cache_pin(release, self._profile, pin):
                 self._cluster.apply(objects)
             else:
                 self._cluster.delete("ConfigMap", cache_name(release), None)

@@ -10,6 +10,7 @@ import yaml
 
 from genai_pipeline.cli.plan.model_file_section import look_at_file
 from genai_pipeline.cli.plan.model_plan import plan_model, read_only
+from genai_pipeline.core.compile_cache import CacheManifest
 from genai_pipeline.core.errors import ClusterUnavailable, NotFound, StoreUnavailable, Unavailable
 from genai_pipeline.core.facts import Facts, StagingFigures
 from genai_pipeline.core.model_file import parse_model
@@ -17,6 +18,7 @@ from genai_pipeline.core.record import Phase
 from genai_pipeline.core.release import Release
 from genai_pipeline.gateways.aws.abc import Aws, InstanceType
 from genai_pipeline.gateways.dagster_api import Run
+from genai_pipeline.k8s.cache_pin import cache_place
 from genai_pipeline.resources.engines import Engines
 from genai_pipeline.rollout.record.records import Records
 from genai_pipeline.staging.stager import Stager
@@ -538,3 +540,25 @@ def test_one_machine_scales_plain_vllm_by_itself(desk):
     plan = scaled(desk, name="local", s3_endpoint=None)
 
     assert not lines(plan, "Room", "change"), desk.page
+
+
+def compiled(desk):
+    return [line for line in lines(desk.plan(), "Engine") if line.startswith("compile cache")]
+
+
+def test_the_engine_starts_from_compiled_code_where_it_is_kept_and_else_the_plan_says_why_not(desk):
+    (none,) = compiled(desk)
+    assert none.startswith("compile cache: none, so the first start compiles")
+
+    spec = parse_model(MODEL, "f")
+    place = cache_place(spec.serving, Release.of(spec, desk.world.hub.refs["main"]), desk.profile)
+    kept = CacheManifest(place.model, place.revision, place.key, "r1", sha256="d" * 64, size=24_000_000)
+    desk.world.store.put(kept.archive_key, b"x")
+    desk.world.store.put(place.manifest_key, kept.to_bytes())
+
+    assert compiled(desk) == ["compile cache: found (24 MB, from r1). Pods start from it."]
+
+
+def test_an_engine_that_compiles_nothing_has_no_line_about_it(desk):
+    desk.write(MODEL.replace("args: {", "args: {enforce-eager: true, "))
+    assert compiled(desk) == []

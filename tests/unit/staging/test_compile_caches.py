@@ -70,6 +70,25 @@ def test_a_damaged_manifest_counts_as_none_and_is_replaced(body):
     assert find(store, PLACE).manifest == manifest
 
 
+def test_a_manifest_whose_archive_is_gone_counts_as_none_and_is_replaced():
+    store = MemoryStore()
+    store.delete(kept(store, archive()).archive_key)
+    assert find(store, PLACE).manifest is None
+
+    manifest = kept(store, archive())
+
+    assert find(store, PLACE).manifest == manifest
+    assert archives(store) == [manifest.archive_key]
+
+
+def test_an_archive_whose_bytes_were_changed_is_sent_again_though_it_has_the_same_name():
+    store, body = MemoryStore(), archive()
+    damaged = kept(store, body)
+    store.put(damaged.archive_key, bytes(len(body)))
+
+    assert store.objects[kept(store, body).archive_key] == body
+
+
 def test_the_manifest_of_another_key_is_not_this_ones():
     store = MemoryStore()
     other = kept(store, archive())
