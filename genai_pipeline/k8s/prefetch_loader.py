@@ -29,8 +29,11 @@ USED = "used-by-"
 
 
 def register() -> None:
-    """Put the loader into the processes that load. vLLM calls this in all of them, the server's own included."""
-    if multiprocessing.parent_process() is None:
+    """Put the loader into the processes that load. vLLM calls this once in each process, the server's own included.
+
+    A forked process has what its parent registered, and vLLM does not call this again there.
+    """
+    if multiprocessing.parent_process() is None and os.environ.get("VLLM_WORKER_MULTIPROC_METHOD") != "fork":
         return  # loads nothing, and would import vLLM's loaders for seconds
     loaders = import_module("vllm.model_executor.model_loader")
     loaders.register_model_loader("runai_streamer")(_prefetched(loaders))

@@ -1,5 +1,9 @@
 """`serving.weights: prefetch`: a volume in memory that the pod's limit bounds, and the same arguments as streaming."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from genai_pipeline.core.errors import ModelFileError
@@ -97,3 +101,39 @@ def test_the_load_formats_that_are_the_streamers_are_taken(value):
     text = f"name: m\nsource: {{hub: a/b}}\nserving: {{weights: prefetch, args: {{load-format: {value}}}}}\n"
 
     assert model_with_tools(text, "f").serving.weights == "prefetch"
+
+
+LOADERS = """
+registered = []
+class BaseModelLoader: ...
+def register_model_loader(name):
+    return lambda loader: registered.append(name)
+"""
+ASK = """
+import multiprocessing, sys
+from genai_pipeline.k8s import prefetch_loader
+from vllm.model_executor import model_loader
+def loads():
+    if sys.argv[1] == "spawn":
+        prefetch_loader.register()
+    print(model_loader.registered, flush=True)
+if __name__ == "__main__":
+    prefetch_loader.register()
+    process = multiprocessing.get_context(sys.argv[1]).Process(target=loads)
+    process.start()
+    process.join()
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_the_process_that_loads_has_the_loader_however_it_was_started(method, tmp_path):
+    """vLLM asks a plugin once in each process, and never again in a forked one."""
+    package = tmp_path / "vllm/model_executor/model_loader"
+    package.mkdir(parents=True)
+    for folder, text in ((tmp_path / "vllm", ""), (tmp_path / "vllm/model_executor", ""), (package, LOADERS)):
+        (folder / "__init__.py").write_text(text)
+    (tmp_path / "ask.py").write_text(ASK)
+    env = os.environ | {"VLLM_WORKER_MULTIPROC_METHOD": method, "PYTHONPATH": f"{tmp_path}:{os.getcwd()}"}
+    done = subprocess.run([sys.executable, "ask.py", method], cwd=tmp_path, env=env, capture_output=True, text=True)
+
+    assert done.stdout.strip() == "['runai_streamer']", done.stderr
