@@ -181,6 +181,8 @@ class Profile(ChatSettings):
     """vLLM's `--gpu-memory-utilization` for a model file without one, where releases share the GPU of one machine."""
     gpu_family: GpuFamily | None = None
     """Family of the GPUs of the one machine."""
+    gpu_exporter_url: str | None = None
+    """Where the one machine tells the figures of its GPUs."""
 
     @model_validator(mode="after")
     def _most_is_not_below_fewest(self) -> Profile:
@@ -249,7 +251,7 @@ class Profile(ChatSettings):
         chosen = {field: value for field, value in given.items() if value not in (None, "", ())}
         home = Path(chosen.get("home", ".genai")).absolute()
         local = chosen.get("name", "local") == "local"
-        of_machine = {**local_tuning().settings, **addresses_of(home, {s.field for s in SETTINGS})} if local else {}
+        of_machine = {**local_tuning().settings, **addresses_of(home, cls.__dataclass_fields__)} if local else {}
         defaults = {**_LOCAL, **of_machine} if local else _ELSEWHERE
         unused = ("s3_endpoint_for_pods", "kms_key", "load_from") if local else ("cluster_endpoint",)
         used: dict[str, Any] = {field: value for field, value in chosen.items() if field not in unused}

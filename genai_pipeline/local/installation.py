@@ -145,6 +145,7 @@ def addresses(ports: Mapping[str, int], env: Mapping[str, str]) -> dict[str, str
         "weather_url": _url(ports["weather"]),
         "dagster_url": _url(ports["dagster"]),
         "dashboards_url": _url(ports["exporter"]),
+        "gpu_exporter_url": _url(ports["gpu_exporter"]),
     }
 
 

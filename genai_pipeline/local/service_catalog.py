@@ -126,31 +126,34 @@ def _metrics(
     env: Mapping[str, str],
     sees_gpu: Callable[[], bool],
 ) -> list[Service]:
-    """Return the Prometheus and the Alertmanager, where they are installed, and what they need of this machine.
+    """Return the exporter of GPUs where there are any, then Prometheus and Alertmanager where they are installed.
 
     Prometheus is started again when the gates of a model file change.
     """
     prometheus = find_prometheus(env)
     alertmanager = find_alertmanager(env, prometheus)
+    with_gpu = sees_gpu()
+    started = [_gpu_exporter(make, ports)] if with_gpu else []
     if prometheus.program is None:
-        return []
+        return started
     home = installation.home
     models = read_models(Path(env.get("GENAI_MODELS") or PROJECT / "models"), on_one_machine=True)
     profile = Profile.load({**env, "GENAI_HOME": str(home)})
-    with_gpu = sees_gpu()
     files = prometheus_files(home, ports, models.specs, profile, alertmanager.program is not None, with_gpu)
     command = prometheus_command(prometheus.program, home, ports[PROMETHEUS])
-    started = [_not_waited_for(make, PROMETHEUS, command, ports, files)]
-    if with_gpu:
-        port = ports[PORT_OF[GPU_EXPORTER]]
-        program = make.module(GPU_EXPORTER, "gpu_exporter", "--port", str(port))
-        started.append(Service(program, None, port=port, is_waited_for=False))
+    started.append(_not_waited_for(make, PROMETHEUS, command, ports, files))
     if alertmanager.program:
         files = alertmanager_files(home, ports)
         command = alertmanager_command(alertmanager.program, home, ports[ALERTMANAGER])
         service = _not_waited_for(make, ALERTMANAGER, command, ports, files)
         started.append(replace(service, files={**service.files, webhook_file(home): env[ALERT_WEBHOOK]}))
     return started
+
+
+def _gpu_exporter(make: _Maker, ports: Mapping[str, int]) -> Service:
+    port = ports[PORT_OF[GPU_EXPORTER]]
+    program = make.module(GPU_EXPORTER, "gpu_exporter", "--port", str(port))
+    return Service(program, None, port=port, is_waited_for=False)
 
 
 def _not_waited_for(

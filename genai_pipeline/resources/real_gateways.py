@@ -74,16 +74,18 @@ def _cluster(profile: Profile) -> Cluster:
 
 def _metrics(profile: Profile, cluster: Cluster) -> Metrics:
     from genai_pipeline.gateways.metrics.engine_metrics import EngineMetricsReader
+    from genai_pipeline.gateways.metrics.gpu_exporter_metrics import LaptopEngineReader
 
+    labels_of, gpus_at = labels_by_endpoint(cluster), profile.gpu_exporter_url
+    engine = LaptopEngineReader(gpus_at, labels_of) if gpus_at else EngineMetricsReader()
     if profile.prometheus_url is None:
-        return EngineMetricsReader()
+        return engine
     from genai_pipeline.gateways.metrics.amazon_workspace import signing_region
     from genai_pipeline.gateways.metrics.prometheus import PrometheusMetrics
     from genai_pipeline.gateways.metrics.sigv4 import SigV4
 
     region = signing_region(profile)
     auth = SigV4(region) if region else None
-    labels_of = labels_by_endpoint(cluster)
     prometheus = PrometheusMetrics(profile.prometheus_url, auth=auth, labels_of=labels_of)
     if profile.name != "local":
         return prometheus
@@ -96,7 +98,7 @@ def _metrics(profile: Profile, cluster: Cluster) -> Metrics:
             return 1
         return len(cluster.list("Pod", service["spec"]["selector"])) if service else 0
 
-    return MetricsOfOneMachine(profile.prometheus_url, EngineMetricsReader(), prometheus, pods_behind)
+    return MetricsOfOneMachine(profile.prometheus_url, engine, prometheus, pods_behind)
 
 
 def _aws(profile: Profile) -> Aws | None:

@@ -21,6 +21,7 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 from genai_pipeline.core.errors import EngineUnavailable
 from genai_pipeline.core.profile import LOCAL_PORTS, Profile
 from genai_pipeline.gateways.metrics.abc import GpuReading
+from genai_pipeline.gateways.metrics.gpu_exporter_metrics import LaptopEngineReader
 from genai_pipeline.gateways.metrics.prometheus import PrometheusMetrics
 from genai_pipeline.local.installation import Installation
 from genai_pipeline.local.ports import free_port
@@ -123,10 +124,27 @@ def test_memory_errors_that_a_gpu_does_not_count_are_not_read_as_none(tmp_path: 
         assert [gpu.double_bit_errors for gpu in gpus(prometheus)] == [None]
 
 
+def test_without_a_prometheus_the_pipeline_asks_the_exporter_itself():
+    registry, port = CollectorRegistry(), free_port()
+    nvml = FakeNvml(pids=[[7], [8]])
+    workers = {7: ENGINE, 8: Worker("genai", "other-b-xyz", "engine")}
+    registry.register(GpuCollector(nvml, Xids(nvml), "laptop", lambda: workers.get))
+    reader = LaptopEngineReader(f"http://127.0.0.1:{port}", lambda url: {"service": url}, now=lambda: 5.0)
+
+    with pytest.raises(EngineUnavailable, match="cannot be read"):
+        reader.gpus("weather-a")
+    with serving("127.0.0.1", port, {"/metrics": make_wsgi_app(registry)}):
+        [gpu] = reader.gpus("weather-a")
+        with pytest.raises(EngineUnavailable, match="for pods away-"):
+            reader.gpus("away")
+
+    assert (gpu.gpu, gpu.at, gpu.power_w, gpu.double_bit_errors, gpu.clock_reasons) == ("GPU-0", 5.0, 576.0, 0, 0)
+
+
 @pytest.mark.parametrize(
-    ("sees_gpu", "version", "starts"), [(True, "3.5.0", True), (False, "3.5.0", False), (True, "2.15.2", False)]
+    ("sees_gpu", "version", "starts"), [(True, "3.5.0", True), (False, "3.5.0", False), (True, "2.15.2", True)]
 )
-def test_genai_up_starts_it_beside_a_prometheus_where_there_is_a_gpu(
+def test_genai_up_starts_it_where_there_is_a_gpu_with_and_without_a_prometheus(
     tmp_path: Path, sees_gpu: bool, version: str, starts: bool
 ):
     (tmp_path / "prometheus").write_text(f"#!/bin/sh\necho 'prometheus, version {version} (branch: x)'\n")
