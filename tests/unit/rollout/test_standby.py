@@ -202,6 +202,16 @@ def test_a_rollback_on_one_gpu_stops_the_bad_release_before_it_wakes_the_last_go
     assert in_place.records.require("tiny", V2.id).phase is Phase.ROLLED_BACK
 
 
+def test_a_sleeper_whose_pod_still_looks_ready_gets_no_traffic(in_place):
+    in_place.go_live(V2)
+    in_place.world.cluster.get("Deployment", V1.object_name)["status"]["availableReplicas"] = 1
+
+    begun = in_place.back.begin("tiny", "it misbehaves", "watch")
+
+    assert not begun.moved
+    assert in_place.traffic.is_on(V2)
+
+
 def test_without_room_for_a_sleeper_the_live_release_stops(monkeypatch):
     bench = Bench(monkeypatch)
     bench.records.update("tiny", V2.id, lambda r: r.with_facts(Facts(strategy="recreate", live_may_sleep=False)))
