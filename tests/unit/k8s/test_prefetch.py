@@ -8,6 +8,7 @@ import pytest
 
 from genai_pipeline.core.errors import ModelFileError
 from genai_pipeline.core.model_file import parse_model
+from genai_pipeline.k8s import prefetching
 from genai_pipeline.k8s.render import loaded_from, render_engine, weights_url
 from tests.fakes.model_texts import model_with_tools
 from tests.unit.k8s.everything import PREFETCHED, PROFILES, SMALL, release_of
@@ -137,3 +138,10 @@ def test_the_process_that_loads_has_the_loader_however_it_was_started(method, tm
     done = subprocess.run([sys.executable, "ask.py", method], cwd=tmp_path, env=env, capture_output=True, text=True)
 
     assert done.stdout.strip() == "['runai_streamer']", done.stderr
+
+
+def test_what_was_said_first_about_a_copy_stays_so_that_all_processes_of_an_engine_do_the_same(tmp_path):
+    assert prefetching.said(tmp_path) is None
+    assert prefetching.decide(tmp_path, "no part came") == "no part came"
+    assert prefetching.decide(tmp_path, "") == "no part came"
+    assert prefetching.said(tmp_path) == "no part came"
