@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -139,6 +140,7 @@ def main() -> None:
     parser.add_argument("--tokenizer", help="folder, with --url")
     parser.add_argument("--out", type=Path, help="write the figures here as JSON")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of every `finally`: no engine stays behind
     gates = ServingGates(at_concurrency=options.concurrency, requests=options.requests)
     pairs: list[dict[str, Row]] = []
     with tempfile.TemporaryDirectory() as name, engine(options, Path(name)) as (url, model, tokenizer):

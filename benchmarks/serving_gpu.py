@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import signal
 import statistics
 import sys
 import tempfile
@@ -115,6 +116,7 @@ def main() -> int:
     parser.add_argument("--tmp", type=Path, default=Path(tempfile.gettempdir()) / "genai-cold-start")
     parser.add_argument("--out", type=Path, default=Path("serving-gpu.jsonl"))
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of every `finally`: no engine stays behind
     where, rows = machine(), list[dict[str, Any]]()
     nvml = Nvml() if where["gpus"] else None
     with contextlib.ExitStack() as stack:
