@@ -10,8 +10,8 @@ pipeline pulls them, and the other starts restore them as a pod does. Pulling an
 
 Needs vLLM, boto3 and this package, and for another model than the demo's an S3 with it: AWS_ENDPOINT_URL and keys.
 Each start prints a line of JSON and appends it to --out at once, so that a run that was stopped keeps what it measured.
-`phases` are seconds between lines of vLLM's log, each named by the line that ends it. `compiled`: starts that compiled
-the model, though perhaps from parts that were there.
+`phases` are seconds between lines of vLLM's log, each named by the line that ends it. `compiled`: starts whose log
+says that the model was compiled, though perhaps from parts that were there. On a processor the log does not say it.
 With `--tmp /tmp` the caches in /tmp are deleted: only for a machine that nothing else uses.
 
 Ends with status 1 if a start failed, or if one that had to restore did not.
@@ -91,7 +91,10 @@ MARKS: Sequence[tuple[str, re.Pattern[str]]] = [
         ("engine_process", r"Initializing a V1 LLM engine"),
         ("device", r"Starting to load model"),
         ("load", r"Model loading took|Loading weights took|Warming up model for the compilation"),
-        ("compile", r"saved AOT compiled|Directly load AOT|torch\.compile (and initial profiling|took)"),
+        (
+            "compile",
+            r"saved AOT compiled|Directly load AOT|torch\.compile (and initial profiling|took)|Warming up done",
+        ),
         ("profile", r"Initial profiling/warmup run took"),
         ("kv_cache", r"KV cache size"),
         ("graphs", r"Graph capturing finished"),
