@@ -48,22 +48,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from genai_pipeline.core.engine_args import command_line
+from genai_pipeline.core.engine_paths import CACHE_PATH, MADE_WITH_HEADER, TOKEN_HEADER
 from genai_pipeline.core.model_spec import ModelSpec
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.quantiles import quantile
 from genai_pipeline.core.release import Release
 from genai_pipeline.k8s.engine import ENGINE_PORT
-from genai_pipeline.k8s.engine_cache import (
-    CACHE_PATH,
-    ENGINE_ACCESS,
-    MADE_WITH_HEADER,
-    MADE_WITH_KEY,
-    SHA256_KEY,
-    TOKEN_HEADER,
-    TOKEN_KEY,
-    URL_KEY,
-    cache_name,
-)
+from genai_pipeline.k8s.engine_cache import ENGINE_ACCESS, MADE_WITH_KEY, SHA256_KEY, TOKEN_KEY, URL_KEY, cache_name
 from genai_pipeline.k8s.render import render_engine
 from genai_pipeline.local.cluster.container import PodContext, command_and_environment
 from genai_pipeline.local.cluster.images import known_images
@@ -359,7 +350,7 @@ def _environment(own: Mapping[str, str]) -> dict[str, str]:
     taken = {k: v for k, v in os.environ.items() if not k.startswith(OWN_SETTINGS)}
     paths = [p for p in (own.get("PYTHONPATH"), taken.get("PYTHONPATH")) if p]
     path = {"PYTHONPATH": os.pathsep.join(paths)} if paths else {}
-    return taken | own | path | {"NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
+    return taken | dict(own) | path | {"NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
 
 
 def _read(engine: subprocess.Popen[bytes], marks: Marks, log: Any) -> None:

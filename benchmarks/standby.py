@@ -28,7 +28,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import httpx
 
-from genai_pipeline.gateways.inference.standby_client import TOKEN_HEADER, HttpStandbyDoor
+from genai_pipeline.core.engine_paths import TOKEN_HEADER
+from genai_pipeline.gateways.inference.standby_client import HttpStandbyDoor
 
 GIB = 2**30
 SLEEP_S, WAKE_S = 300.0, 60.0

@@ -13,12 +13,6 @@ from genai_pipeline.core.release import Release
 ENGINE_ACCESS = "genai-engine-access"
 """The Secret with the token of the paths that only the pipeline may ask an engine for."""
 TOKEN_KEY = "token"
-TOKEN_HEADER = "X-Genai-Pipeline-Token"
-CACHE_PATH = "/genai/compile-cache"
-RESTORED_PATH = "/genai/restored"
-MADE_WITH_HEADER = "X-Genai-Made-With"
-REASON_HEADER = "X-Genai-Reason"
-"""Says why there is no archive."""
 URL_KEY, SHA256_KEY, MADE_WITH_KEY = "url", "sha256", "made-with"
 """Keys of the ConfigMap that `cache_name` names."""
 

@@ -1,7 +1,6 @@
 """The two paths of an engine that only the pipeline may ask: what it restored, and the archive of what it compiled.
 
-They need the token that pods get from a Secret. Without it an engine has no such paths. It goes as a header of its own,
-since the API server's proxy takes away an Authorization.
+They need the token that pods get from a Secret. Without it an engine has no such paths.
 """
 
 from __future__ import annotations
@@ -13,16 +12,17 @@ from contextlib import contextmanager
 import httpx
 
 from genai_pipeline.core.compile_cache import Restored, versions
+from genai_pipeline.core.engine_paths import (
+    CACHE_PATH,
+    MADE_WITH_HEADER,
+    REASON_HEADER,
+    RESTORED_PATH,
+    TOKEN_HEADER,
+)
 from genai_pipeline.core.errors import EngineUnavailable, NotFound, Refused
 from genai_pipeline.gateways.bounded_body import whole_within
 from genai_pipeline.gateways.inference.abc import PulledCache
 from genai_pipeline.gateways.inference.inference_client import LOOK_AT_THE_LOG
-
-TOKEN_HEADER = "X-Genai-Pipeline-Token"
-CACHE_PATH = "/genai/compile-cache"
-RESTORED_PATH = "/genai/restored"
-MADE_WITH_HEADER = "X-Genai-Made-With"
-REASON_HEADER = "X-Genai-Reason"
 
 MOST_BYTES = 2 * 2**30
 """As much as a pod restores (`k8s/restoring.py`). Archives that were seen had 60 to 235 MB."""

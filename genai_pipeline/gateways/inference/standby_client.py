@@ -7,12 +7,12 @@ from typing import Any, TypeVar
 
 import httpx
 
+from genai_pipeline.core.engine_paths import TOKEN_HEADER
 from genai_pipeline.core.errors import EngineUnavailable, NotFound
 from genai_pipeline.gateways.bounded_body import whole_within
 from genai_pipeline.gateways.inference.abc import StandbyDoor
 from genai_pipeline.gateways.inference.inference_client import LOOK_AT_THE_LOG
 
-TOKEN_HEADER = "X-Genai-Pipeline-Token"
 ASK_S = 10.0
 STATE_S = 3.0
 """The pod answers it without the engine, and a rollback waits for it."""

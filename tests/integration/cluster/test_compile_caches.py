@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
+from genai_pipeline.core import engine_paths
 from genai_pipeline.core.manifest import staged_prefix
 from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.model_spec import ModelSpec
@@ -67,10 +68,10 @@ class Site:
     def ask(self, url: str, path: str) -> httpx.Response:
         secret = self.world.object("Secret", engine_cache.ENGINE_ACCESS)
         token = base64.b64decode(secret["data"][engine_cache.TOKEN_KEY]).decode()
-        return httpx.get(url + path, headers={engine_cache.TOKEN_HEADER: token}, timeout=60, trust_env=False)
+        return httpx.get(url + path, headers={engine_paths.TOKEN_HEADER: token}, timeout=60, trust_env=False)
 
     def restored(self, url: str) -> dict[str, Any]:
-        return self.ask(url, engine_cache.RESTORED_PATH).raise_for_status().json()
+        return self.ask(url, engine_paths.RESTORED_PATH).raise_for_status().json()
 
     def keep(self, archive: bytes, made_with: str, **changed: str) -> None:
         """Keep an archive as the pipeline does, and tell the pods of the release."""
@@ -142,7 +143,7 @@ def test_the_next_pod_gives_what_the_archive_held(site: Any, tmp_path: Path) -> 
         "hit": True, "why": "restored", "bytes": len(archive), "seconds": 0,
         "sha256": hashlib.sha256(archive).hexdigest(),
     }  # fmt: skip
-    assert fake.ask(url, engine_cache.CACHE_PATH).content == archive
+    assert fake.ask(url, engine_paths.CACHE_PATH).content == archive
     assert f"genai-restoring: {len(archive)} bytes" in fake.logs()
 
 
@@ -168,7 +169,7 @@ def test_an_engine_starts_cold_where_its_archive_is_of_no_use(
     restored = fake.restored(url)
     assert (restored["hit"], restored["bytes"]) == (False, 0)
     assert why in restored["why"]
-    assert fake.ask(url, engine_cache.CACHE_PATH).status_code == 204
+    assert fake.ask(url, engine_paths.CACHE_PATH).status_code == 204
     assert fake.ask(url, "/v1/models").is_success
 
 
@@ -178,8 +179,8 @@ def test_a_real_engine_compiles_once_and_the_next_pod_of_its_release_does_not(si
         real.store.put(staged_prefix("tiny", "a" * 40) + file.name, file.read_bytes())
     url = real.start()
     cold_s, text = real.warmed_up_s(), real.complete(url)
-    archive = real.ask(url, engine_cache.CACHE_PATH).raise_for_status()
-    real.keep(archive.content, archive.headers[engine_cache.MADE_WITH_HEADER])
+    archive = real.ask(url, engine_paths.CACHE_PATH).raise_for_status()
+    real.keep(archive.content, archive.headers[engine_paths.MADE_WITH_HEADER])
     real.stop()
 
     url = real.start()
@@ -187,7 +188,7 @@ def test_a_real_engine_compiles_once_and_the_next_pod_of_its_release_does_not(si
     assert real.restored(url)["hit"]
     assert real.complete(url) == text
     # A library that was built again is newer than the archive's.
-    again = real.ask(url, engine_cache.CACHE_PATH).raise_for_status()
+    again = real.ask(url, engine_paths.CACHE_PATH).raise_for_status()
     assert libraries(again.content) == libraries(archive.content)
     assert len(libraries(archive.content)) >= 5
     assert real.warmed_up_s() < 0.8 * cold_s

@@ -13,13 +13,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from genai_pipeline.k8s import engine_cache, pipeline_only, restoring
+from genai_pipeline.core import engine_paths
+from genai_pipeline.k8s import pipeline_only, restoring
 from genai_pipeline.k8s.engine import MIDDLEWARES, POD_FILES
 from genai_pipeline.local.ports import free_port
 from tests.fakes.demo_engines import wait_for
 
 ENGINE = Path(__file__).parents[2] / "fakes" / "openai_server.py"
-TOKEN = {engine_cache.TOKEN_HEADER: "right"}
+TOKEN = {engine_paths.TOKEN_HEADER: "right"}
 COMPILED = {
     "cache/vllm/torch_compile_cache/torch_aot_compile/ab/rank_0_0/model": b"graph",
     "cache/vllm/startup_plan/startup_plan_ab.json": b"{}",
@@ -93,11 +94,11 @@ def test_what_was_compiled_comes_whole_with_its_times_and_what_made_it_and_nothi
     old = pod.home / "cache/triton/AB/kernel.so"
     os.utime(old, (1_700_000_000.25, 1_700_000_000.25))
 
-    answer = pod.get(engine_cache.CACHE_PATH)
+    answer = pod.get(engine_paths.CACHE_PATH)
 
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/x-tar")
     assert int(answer.headers["content-length"]) == len(answer.content)
-    assert json.loads(answer.headers[engine_cache.MADE_WITH_HEADER]) == restoring.made_with({})
+    assert json.loads(answer.headers[engine_paths.MADE_WITH_HEADER]) == restoring.made_with({})
     with tarfile.open(fileobj=io.BytesIO(answer.content)) as tar:
         found = {m.name: tar.extractfile(m).read() for m in tar.getmembers()}
         assert tar.getmember("cache/triton/AB/kernel.so").mtime == 1_700_000_000.25
@@ -107,22 +108,22 @@ def test_what_was_compiled_comes_whole_with_its_times_and_what_made_it_and_nothi
 def test_an_engine_that_compiled_nothing_has_nothing_to_give(pod):
     write(pod.home, NOT_COMPILED)
 
-    answer = pod.get(engine_cache.CACHE_PATH)
+    answer = pod.get(engine_paths.CACHE_PATH)
 
     assert (answer.status_code, answer.content) == (204, b"")
-    assert answer.headers[engine_cache.REASON_HEADER]
+    assert answer.headers[engine_paths.REASON_HEADER]
 
 
 def test_how_the_restoring_went_is_told(pod):
-    assert pod.get(engine_cache.RESTORED_PATH).status_code == 404
+    assert pod.get(engine_paths.RESTORED_PATH).status_code == 404
 
     write(pod.home, {restoring.SAID: b'{"hit": true}'})
 
-    assert pod.get(engine_cache.RESTORED_PATH).json() == {"hit": True}
+    assert pod.get(engine_paths.RESTORED_PATH).json() == {"hit": True}
 
 
-@pytest.mark.parametrize("path", [engine_cache.CACHE_PATH, engine_cache.RESTORED_PATH])
-@pytest.mark.parametrize("headers", [{}, {engine_cache.TOKEN_HEADER: "wrong"}, {engine_cache.TOKEN_HEADER: ""}])
+@pytest.mark.parametrize("path", [engine_paths.CACHE_PATH, engine_paths.RESTORED_PATH])
+@pytest.mark.parametrize("headers", [{}, {engine_paths.TOKEN_HEADER: "wrong"}, {engine_paths.TOKEN_HEADER: ""}])
 def test_without_the_token_the_paths_are_as_any_other_that_does_not_exist(start, path, headers):
     pod = start()
     write(pod.home, COMPILED | {restoring.SAID: b"{}"})
@@ -137,20 +138,20 @@ def test_an_engine_without_a_token_answers_to_nobody(start):
     pod = start(token="")
     write(pod.home, COMPILED)
 
-    assert pod.get(engine_cache.CACHE_PATH, {engine_cache.TOKEN_HEADER: ""}).status_code == 404
+    assert pod.get(engine_paths.CACHE_PATH, {engine_paths.TOKEN_HEADER: ""}).status_code == 404
 
 
 def test_one_archive_is_made_at_a_time_and_a_client_that_leaves_frees_it(pod):
     (pod.home / "cache/triton").mkdir(parents=True)
     with (pod.home / "cache/triton/large").open("wb") as file:
         file.truncate(300 * 2**20)
-    first = pod.open(engine_cache.CACHE_PATH)
+    first = pod.open(engine_paths.CACHE_PATH)
     assert first.getresponse().status == 200
 
-    assert pod.get(engine_cache.CACHE_PATH).status_code == 409
+    assert pod.get(engine_paths.CACHE_PATH).status_code == 409
     first.close()
 
-    wait_for(lambda: pod.get(engine_cache.CACHE_PATH).status_code == 200, 20)
+    wait_for(lambda: pod.get(engine_paths.CACHE_PATH).status_code == 200, 20)
     assert sorted(p.name for p in pod.home.iterdir()) == ["cache"]
 
 
@@ -158,13 +159,13 @@ def test_packing_is_no_request_that_a_drain_waits_for_and_its_connection_ends_wi
     (pod.home / "cache/triton").mkdir(parents=True)
     with (pod.home / "cache/triton/large").open("wb") as file:
         file.truncate(300 * 2**20)
-    packing = pod.open(engine_cache.CACHE_PATH)
+    packing = pod.open(engine_paths.CACHE_PATH)
     packing.getresponse()
 
     said = pod.get("/drain").json()
 
     assert said["running"] == []
-    assert pod.get(engine_cache.RESTORED_PATH).headers["connection"] == "close"
+    assert pod.get(engine_paths.RESTORED_PATH).headers["connection"] == "close"
     packing.close()
 
 

@@ -11,9 +11,9 @@ from contextlib import ExitStack
 import httpx
 import pytest
 
+from genai_pipeline.core.engine_paths import CACHE_PATH, TOKEN_HEADER
 from genai_pipeline.gateways.inference.openai import OpenAIInference
 from genai_pipeline.gateways.metrics.engine_metrics import EngineMetricsReader
-from genai_pipeline.k8s.engine_cache import CACHE_PATH, TOKEN_HEADER
 from tests.fakes.ray_node import RayNode
 
 pytestmark = pytest.mark.long

@@ -7,8 +7,6 @@ import pytest
 
 from genai_pipeline.core.facts import CompileCache
 from genai_pipeline.core.release import Release
-from genai_pipeline.gateways.inference import compile_cache_client
-from genai_pipeline.k8s import engine_cache
 from genai_pipeline.k8s.cache_pin import cache_place, render_cache_pin
 from genai_pipeline.k8s.engine_cache import cache_name
 from genai_pipeline.k8s.render import render_live
@@ -93,9 +91,3 @@ def test_the_config_map_names_the_archive_of_the_record():
 
 def test_another_archive_is_no_drift_and_no_redeploy():
     assert cache_name(RELEASE) not in {o["metadata"]["name"] for o in render_live(SPEC, RELEASE, EKS)}
-
-
-def test_the_client_asks_for_the_paths_that_pods_have():
-    said = vars(engine_cache)
-    for name in ("TOKEN_HEADER", "CACHE_PATH", "RESTORED_PATH", "MADE_WITH_HEADER", "REASON_HEADER"):
-        assert getattr(compile_cache_client, name) == said[name]

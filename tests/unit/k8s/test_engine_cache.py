@@ -2,6 +2,7 @@
 
 import pytest
 
+from genai_pipeline.core import engine_paths
 from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.k8s import engine_cache, leaving, pipeline_only, restoring
 from genai_pipeline.k8s.engine_cache import ENGINE_ACCESS, cache_name, keeps_cache
@@ -86,11 +87,11 @@ def test_the_token_is_the_pipelines_secret_and_an_engine_starts_without_it():
 
 
 def test_the_files_in_the_pod_and_the_pipeline_mean_the_same_paths_and_header():
-    paths = {engine_cache.CACHE_PATH, engine_cache.RESTORED_PATH}
+    paths = {engine_paths.CACHE_PATH, engine_paths.RESTORED_PATH}
 
     assert paths == {pipeline_only.CACHE, pipeline_only.RESTORED}
     assert paths <= leaving.NOT_WAITED_FOR
-    assert engine_cache.TOKEN_HEADER.lower().encode() == pipeline_only.HEADER
+    assert engine_paths.TOKEN_HEADER.lower().encode() == pipeline_only.HEADER
 
 
 @pytest.mark.parametrize("serving", ["{gpu: {}}", "{}"])
