@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from genai_pipeline.core.engine_args import given
 from genai_pipeline.core.model_spec import Serving
+from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
 
 ENGINE_ACCESS = "genai-engine-access"
@@ -23,6 +24,19 @@ def keeps_cache(serving: Serving) -> bool:
     A GPU's kernels are compiled at run time in eager mode, too.
     """
     return serving.gpu is not None or given(serving, "enforce-eager") is not True
+
+
+def restore_command(folder: str, profile: Profile) -> list[str]:
+    """Return the command of the init container. It never fails, so that no pod waits for an archive.
+
+    An image may have no `python3` on its path, and a node may end the process. One machine has no images: its cluster
+    runs `python3` as its own interpreter.
+
+    Args:
+        folder: where the files of this package lie in the pod.
+    """
+    script = f"{folder}/genai_restoring.py"
+    return ["python3", script] if profile.name == "local" else ["sh", "-c", f"python3 {script} || true"]
 
 
 def cache_name(release: Release) -> str:

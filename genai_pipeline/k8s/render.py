@@ -171,6 +171,7 @@ def _engine_values(serving: Serving, release: Release, profile: Profile) -> dict
         "prefetched": None,
         "cache": engine_cache.cache_name(release) if engine_cache.keeps_cache(serving) else None,
         "engine_access": engine_cache.ENGINE_ACCESS,
+        "restore_command": engine_cache.restore_command(engine.MIDDLEWARE_FOLDER, profile),
         "ready_path": READY_PATH if may_sleep(serving) else HEALTH_PATH,
         "workers_per_replica": workers,
         "requests": engine.requests(serving),

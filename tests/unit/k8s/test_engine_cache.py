@@ -1,5 +1,8 @@
 """Which engines restore what another one compiled, and what their pods get for it."""
 
+import shutil
+import subprocess
+
 import pytest
 
 from genai_pipeline.core import engine_paths
@@ -105,3 +108,12 @@ def test_an_archive_may_hold_what_the_engine_keeps_outside_of_its_weights(servin
     assert all(restoring.is_allowed(f"{folder}/a".removeprefix(home)) for folder in folders)
     for other in ("assets/model_streamer/a", "torch_compile_cache", "../../.config/a"):
         assert not restoring.is_allowed(f"{env['VLLM_CACHE_ROOT']}/{other}".removeprefix(home))
+
+
+def test_a_pod_starts_without_an_archive_where_its_image_has_no_python(tmp_path):
+    (sh, *rest) = pod("{}")["initContainers"][0]["command"]
+
+    done = subprocess.run([shutil.which(sh), *rest], env={"PATH": str(tmp_path)}, capture_output=True, text=True)
+
+    assert done.returncode == 0
+    assert "python3" in done.stderr
