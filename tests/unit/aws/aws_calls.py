@@ -13,7 +13,7 @@ SERVICES = ("s3", "ec2", "service-quotas", "pricing", "bedrock-runtime")
 
 CLIENTS = {
     "genai-pipeline": ("gateways/store", "gateways/aws", "gateways/metrics"),
-    "genai-engine": ("k8s/restoring.py",),
+    "genai-engine": ("k8s/restoring.py", "k8s/prefetching.py"),
     "genai-agent": ("agent/sessions", "agent/models/bedrock_provider.py"),
 }
 """The modules that hold clients of AWS, by the account that they run as."""
