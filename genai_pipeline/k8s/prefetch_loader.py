@@ -12,6 +12,7 @@ import dataclasses
 import multiprocessing
 import os
 import shutil
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -63,12 +64,18 @@ def arrived(url: str, env: Mapping[str, str] = os.environ) -> Path | None:
     return None
 
 
-def release_memory(env: Mapping[str, str] = os.environ) -> None:
-    """Remove the copy once each process of the engine has loaded it."""
+def release_memory(env: Mapping[str, str] = os.environ) -> threading.Thread | None:
+    """Remove the copy once each process of the engine has loaded it.
+
+    Returns: What removes it while the engine goes on: for 17 GB the kernel takes two seconds. None: others still load.
+    """
     folder = Path(env["GENAI_PREFETCH_FOLDER"])
     (folder / f"{USED}{os.getpid()}").touch()
-    if len(list(folder.glob(f"{USED}*"))) >= int(env["GENAI_PREFETCH_READERS"]):
-        shutil.rmtree(folder / copying.WEIGHTS, ignore_errors=True)
+    if len(list(folder.glob(f"{USED}*"))) < int(env["GENAI_PREFETCH_READERS"]):
+        return None
+    removing = threading.Thread(target=shutil.rmtree, args=(folder / copying.WEIGHTS, True), name="genai-prefetched")
+    removing.start()
+    return removing
 
 
 def _prefetched(loaders: Any) -> type:

@@ -89,7 +89,9 @@ def test_other_weights_and_a_second_load_of_a_process_are_streamed_and_the_last_
     prefetch_loader.release_memory(two_readers)
     left_for_the_other = bool(pod.copied)
     (pod.weights / "used-by-another").touch()
-    prefetch_loader.release_memory(two_readers)
+    removing = prefetch_loader.release_memory(two_readers)
+    assert removing
+    removing.join(10)
 
     assert of_a_draft is None
     assert left_for_the_other
