@@ -37,7 +37,7 @@ class CompileCaching:
     def __init__(self, context: ReleaseContext, engines: Engines) -> None:
         self._context, self._engines = context, engines
         self._serving, self._release = context.spec.serving, context.release
-        self._keeps = keeps_cache(self._serving)
+        self._keeps = keeps_cache(self._serving, engines.profile)
 
     def pin(self) -> None:
         """Write into the record which archive the engine is to start from, before it starts."""

@@ -12,6 +12,7 @@ from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
 from genai_pipeline.k8s.engine import compiled_args, engine_env, image_of
 from genai_pipeline.k8s.engine_cache import MADE_WITH_KEY, SHA256_KEY, URL_KEY, cache_name
+from genai_pipeline.k8s.gpu_defaults import gpu_of
 from genai_pipeline.k8s.templating import MANAGED_BY, Objects, release_labels
 
 
@@ -23,7 +24,7 @@ def cache_place(serving: Serving, release: Release, profile: Profile) -> CachePl
         env=engine_env(serving, profile),
         revision=release.revision,
         weights=serving.weights,
-        gpu=serving.gpu,
+        gpu=gpu_of(serving, profile),
         isa=local_isa() if profile.name == "local" else "",
     )
     return CachePlace(release.model, release.revision, key)

@@ -26,7 +26,7 @@ from genai_pipeline.core.model_spec import Serving
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
 from genai_pipeline.core.task import Task
-from genai_pipeline.k8s.gpu_defaults import attention_backend, gpu_env
+from genai_pipeline.k8s.gpu_defaults import attention_backend, gpu_env, gpu_of
 from genai_pipeline.k8s.placement import gpu_resources
 from genai_pipeline.k8s.standby_pod import SLEEPING_MIDDLEWARE, may_sleep, standby_env
 from genai_pipeline.k8s.templating import STOP_DELAY_S, bind_address
@@ -152,7 +152,7 @@ def engine_env(serving: Serving, profile: Profile) -> dict[str, EnvValue]:
     Raises: Refused: a variable of the model file looks like a credential.
     """
     _refuse_secrets(serving.env)
-    ours = {"PYTHONPATH": MIDDLEWARE_FOLDER, "GENAI_CACHE_FOR": "gpu" if serving.gpu else "cpu"}
+    ours = {"PYTHONPATH": MIDDLEWARE_FOLDER, "GENAI_CACHE_FOR": "gpu" if gpu_of(serving, profile) else "cpu"}
     ours |= _threads(serving, profile) | standby_env(serving)
     return _caches() | _store(serving, profile) | gpu_env(serving, profile) | ours | serving.env
 
@@ -243,7 +243,7 @@ def _threads(serving: Serving, profile: Profile) -> dict[str, str]:
     By itself vLLM binds each engine of a node to the same cores, so that a candidate would compute on those of the live
     release. Source: vLLM documentation, "CPU - Runtime environment variables".
     """
-    if serving.gpu or profile.engine_gpu_share:
+    if gpu_of(serving, profile):
         return {}
     threads = profile.engine_threads or max(1, int(serving.resources.cpu))
     unbound = {} if profile.engine_threads else {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}

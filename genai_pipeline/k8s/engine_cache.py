@@ -10,6 +10,7 @@ from genai_pipeline.core.engine_args import given
 from genai_pipeline.core.model_spec import Serving
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.release import Release
+from genai_pipeline.k8s.gpu_defaults import gpu_of
 
 ENGINE_ACCESS = "genai-engine-access"
 """The Secret with the token of the paths that only the pipeline may ask an engine for."""
@@ -18,12 +19,12 @@ URL_KEY, SHA256_KEY, MADE_WITH_KEY = "url", "sha256", "made-with"
 """Keys of the ConfigMap that `cache_name` names."""
 
 
-def keeps_cache(serving: Serving) -> bool:
+def keeps_cache(serving: Serving, profile: Profile) -> bool:
     """Return whether an engine compiles what is worth keeping.
 
     A GPU's kernels are compiled at run time in eager mode, too.
     """
-    return serving.gpu is not None or given(serving, "enforce-eager") is not True
+    return gpu_of(serving, profile) is not None or given(serving, "enforce-eager") is not True
 
 
 def restore_command(folder: str, profile: Profile) -> list[str]:

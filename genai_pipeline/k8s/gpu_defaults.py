@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from genai_pipeline.core.engine_flags import judging_table
 from genai_pipeline.core.gpu_family import GpuFamily, family_of
-from genai_pipeline.core.model_spec import Serving
+from genai_pipeline.core.model_spec import Gpu, Serving
 from genai_pipeline.core.profile import Profile
 from genai_pipeline.core.task import Task
 
@@ -15,6 +15,11 @@ VLLM_IMAGE = "vllm/vllm-openai"
 """Repository of vLLM's own image, from whatever registry."""
 SERVER = ("python3", "-m", "vllm.entrypoints.openai.api_server")
 """vLLM's server by its module. `vllm serve` imports every other command of vLLM before it."""
+
+
+def gpu_of(serving: Serving, profile: Profile) -> Gpu | None:
+    """Return the GPU of an engine: what the model file asks for, else the one machine's, which every engine takes."""
+    return serving.gpu or (Gpu.model_validate({}) if profile.engine_gpu_share else None)
 
 
 def attention_backend(serving: Serving, task: Task, profile: Profile) -> str | None:
@@ -32,7 +37,8 @@ def attention_backend(serving: Serving, task: Task, profile: Profile) -> str | N
 
 def gpu_env(serving: Serving, profile: Profile) -> dict[str, str]:
     """Return the environment that makes vLLM start faster on an NVIDIA GPU."""
-    if serving.gpu is None or not serving.gpu.is_nvidia:
+    gpu = gpu_of(serving, profile)
+    if gpu is None or not gpu.is_nvidia:
         return {}
     # FlashInfer's sampler was compiled at the first start, and was not faster than vLLM's own.
     sampler = {"VLLM_USE_FLASHINFER_SAMPLER": "0"} if _family(serving, profile) == "hopper" else {}
@@ -55,4 +61,4 @@ def engine_command(serving: Serving, profile: Profile) -> list[str]:
 
 
 def _family(serving: Serving, profile: Profile) -> GpuFamily | None:
-    return family_of(serving.gpu, profile.has_eks_nodes, profile.gpu_family)
+    return family_of(gpu_of(serving, profile), profile.has_eks_nodes, profile.gpu_family)

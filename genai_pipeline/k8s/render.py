@@ -169,7 +169,7 @@ def _engine_values(serving: Serving, release: Release, profile: Profile) -> dict
         "mounted": engine.MOUNTED if serving.weights == "mount" else None,
         "pod_files": _pod_files(serving),
         "prefetched": None,
-        "cache": engine_cache.cache_name(release) if engine_cache.keeps_cache(serving) else None,
+        "cache": engine_cache.cache_name(release) if engine_cache.keeps_cache(serving, profile) else None,
         "engine_access": engine_cache.ENGINE_ACCESS,
         "restore_command": engine_cache.restore_command(engine.MIDDLEWARE_FOLDER, profile),
         "ready_path": READY_PATH if may_sleep(serving) else HEALTH_PATH,

@@ -57,7 +57,7 @@ def look_at_engine(
         lines += [PlanLine("hint", f"{finding.what}. {finding.remedy}") for finding in findings]
     if found.loaded_bytes:
         lines.append(_memory(spec, found, profile, gateways.cluster))
-    if found.revision and not refused and keeps_cache(spec.serving):
+    if found.revision and not refused and keeps_cache(spec.serving, profile):
         lines.append(_compile_cache(spec, release, profile, gateways.store))
     return PlanSection("Engine", lines, {"image": spec.serving.image, "args": arguments})
 

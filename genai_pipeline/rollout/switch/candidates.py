@@ -75,7 +75,7 @@ class Candidates:
         engine = workload_of(self._cluster, release)
         self._cluster.apply(render_namespace(self._profile))
         self._apply_store_access()
-        if keeps_cache(spec.serving) or release.sleeps:
+        if keeps_cache(spec.serving, self._profile) or release.sleeps:
             self._pins.apply(release, log)
         engine.apply(render_engine(spec, release, self._profile), GONE_DEADLINE_S)
         crash_point("rollout.candidate_applied")
@@ -163,7 +163,7 @@ class Candidates:
     def restart(self, spec: ModelSpec, release: Release, within_s: float = math.inf, log: Log = lambda _: None) -> None:
         """Start a release that is stopped or sleeps. A running release is left as it is. Raises: NotFound, NotReady."""
         engine = workload_of(self._cluster, release)
-        if keeps_cache(spec.serving) and not engine.replicas_up():
+        if keeps_cache(spec.serving, self._profile) and not engine.replicas_up():
             self._pins.apply(release)
         deadline_s = min(within_s, spec.serving.startup_deadline_s)
         self._standby.wake(release, deadline_s, log)

@@ -152,7 +152,7 @@ class Redeploy:
         log(f"{len(drift.differences)} fields of {release.id} differ from what is rendered")
         left = drift.never_edited
         if drift:
-            if keeps_cache(own.serving):
+            if keeps_cache(own.serving, self._profile):
                 self._pins.apply(release, log)
             self._cluster.apply(without(objects, left), take_back=spec.rollout.self_heal)
             workload_of(self._cluster, release).raise_to_fewest(objects)

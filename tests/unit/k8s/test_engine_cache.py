@@ -45,7 +45,7 @@ def variables(container):
 def test_an_engine_restores_where_something_is_compiled(serving, kept):
     container = pod(serving)["containers"][0]
 
-    assert keeps_cache(model(serving).serving) is kept
+    assert keeps_cache(model(serving).serving, PROFILES["eks"]) is kept
     assert ("initContainers" in pod(serving)) is kept
     assert ("GENAI_PIPELINE_TOKEN" in variables(container)) is kept
 

@@ -6,7 +6,9 @@ import pytest
 
 from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.core.task import Task
+from genai_pipeline.k8s.cache_pin import cache_place
 from genai_pipeline.k8s.engine import engine_args, engine_env
+from genai_pipeline.k8s.engine_cache import keeps_cache
 from genai_pipeline.k8s.render import render_engine
 from tests.fakes.model_texts import model_with_tools
 from tests.unit.k8s.everything import PROFILES, release_of
@@ -89,6 +91,19 @@ def test_variables_for_a_fast_start_are_for_nvidias_gpus_and_the_sampler_for_hop
     env = engine_env(model(f"engine: {engine}, {serving}").serving, EKS)
 
     assert {name: env[name] for name in (SAMPLER, PLAN, MEGA) if name in env} == means
+
+
+def test_an_engine_of_one_machine_takes_its_gpu_also_without_a_word_of_the_model_file():
+    machine = replace(LOCAL, engine_gpu_share=0.4, engine_threads=None, gpu_family="hopper")
+    eager = model("args: {enforce-eager: true}")
+    env = engine_env(eager.serving, machine)
+    places = [cache_place(eager.serving, release_of(eager), profile) for profile in (LOCAL, machine)]
+
+    assert {name: env.get(name) for name in (SAMPLER, PLAN, MEGA)} == {SAMPLER: "0", PLAN: "1", MEGA: "0"}
+    assert env["GENAI_CACHE_FOR"] == "gpu"
+    assert "OMP_NUM_THREADS" not in env
+    assert [keeps_cache(eager.serving, profile) for profile in (LOCAL, machine)] == [False, True]
+    assert places[0] != places[1]
 
 
 @pytest.mark.parametrize("profile", [EKS, KUBERNETES], ids=["eks", "kubernetes"])
