@@ -2,7 +2,8 @@
 
 As in vLLM 0.32, the paths are there with VLLM_SERVER_DEV_MODE=1 only, and a request that arrives while the engine
 sleeps gets no answer until it wakes. `FAKE_SLEEP` names what goes wrong: `wrong` (other words once it has slept),
-`fails` (500), `hangs`. A file of that name in the working folder does the same later. Needs the standard library only.
+`fails` (500), `hangs`, `silent` (no body, as vLLM 0.26). A file of that name in the working folder does the same later.
+Needs the standard library only.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def _goes_wrong(what: str) -> bool:
 
 
 async def _reply(send: Any, status: int, content: Any) -> None:
-    body = json.dumps(content).encode()
+    body = b"" if _goes_wrong("silent") and status == 200 and "status" in content else json.dumps(content).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from secrets import token_hex
 from typing import Any, TypeVar
 
 import httpx
@@ -18,7 +19,6 @@ STATE_S = 3.0
 """The pod answers it without the engine, and a rollback waits for it."""
 _CONNECT_S = 5.0
 PROMPT = "The capital of France is"
-"""Shorter than a block of the KV cache, so that no answer comes from the prefix cache in part."""
 TOKENS = 16
 
 Read = TypeVar("Read")
@@ -39,6 +39,7 @@ class HttpStandbyDoor(StandbyDoor):
 
     def known_answer(self, model: str) -> str:
         body = {"model": model, "prompt": PROMPT, "max_tokens": TOKENS, "temperature": 0, "ignore_eos": True}
+        body |= {"cache_salt": token_hex(8)}  # a part of the answer from the prefix cache could change the rest of it
         return self._ask("POST", "/v1/completions", lambda said: str(said["choices"][0]["text"]), body)
 
     def sleep(self, within_s: float) -> None:
@@ -68,7 +69,7 @@ class HttpStandbyDoor(StandbyDoor):
                     raise NotFound(f"{what} does not exist for this pipeline.", "Pods get its token when they start.")
                 if not response.is_success:
                     raise EngineUnavailable(f"{what} answered {response.status_code}.", LOOK_AT_THE_LOG)
-                return read(response.json())
+                return read(response.json() if response.content else None)
         except httpx.TimeoutException as error:
             raise EngineUnavailable(f"{what} did not answer within {within_s:g} s.", LOOK_AT_THE_LOG) from error
         except httpx.HTTPError as error:
@@ -79,6 +80,9 @@ class HttpStandbyDoor(StandbyDoor):
 
 
 def _require_awake(said: Any) -> None:
-    """Raises: ValueError: a part of the memory is still away. Source: vLLM 0.32, serve/dev/sleep/api_router.py."""
-    if said["status"] != "awake":
+    """Raises: ValueError: a part of the memory is still away.
+
+    Older versions of vLLM answer without a body. Source: vLLM 0.32, serve/dev/sleep/api_router.py.
+    """
+    if said and said["status"] != "awake":
         raise ValueError(f"status {said['status']!r}")

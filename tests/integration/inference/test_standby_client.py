@@ -75,6 +75,16 @@ def test_an_engine_sleeps_and_wakes_and_users_never_wait_for_it(engine):
     assert [complete(engine).status_code, get(engine, "/genai/ready").status_code] == [200, 200]
 
 
+def test_an_older_vllm_that_answers_without_a_body_sleeps_and_wakes(start):
+    url = start(FAKE_SLEEP="silent")
+    door = door_of(url)
+
+    door.sleep(10)
+    assert complete(url).status_code == 503
+    door.wake_up(10)
+    assert door.known_answer("m")
+
+
 @pytest.mark.parametrize("token", ["", "wrong"])
 def test_without_its_token_nobody_puts_an_engine_to_sleep(engine, token):
     for ask in (lambda d: d.sleep(5), lambda d: d.wake_up(5), lambda d: d.open(), lambda d: d.is_sleeping()):
