@@ -134,7 +134,7 @@ def summary(rows: Sequence[Row]) -> list[Row]:
     found: list[Row] = []
     for kind in KINDS:
         mine = [row for row in rows if row["kind"] == kind and "total_s" in row]
-        mine = [row for row in mine if kind != "restored" or (row.get("restored") or {}).get("hit")]
+        mine = [row for row in mine if kind != "restored" or _hit(row)]
         if not mine:
             continue
         totals = [row["total_s"] for row in mine]
@@ -146,6 +146,10 @@ def summary(rows: Sequence[Row]) -> list[Row]:
             "compiled": sum(row["compiled"] for row in mine), "phases_p50": medians,
         })  # fmt: skip
     return found
+
+
+def _hit(row: Row) -> bool:
+    return (row.get("restored") or {}).get("reason") == "hit"
 
 
 def table(found: Sequence[Row]) -> str:
@@ -472,7 +476,7 @@ def main() -> int:
                 out.write(text + "\n")
             print(text, flush=True)
     print(table(summary(rows)), file=sys.stderr)
-    missed = [r for r in rows if r["kind"] == "restored" and not (r.get("restored") or {}).get("hit")]
+    missed = [r for r in rows if r["kind"] == "restored" and not _hit(r)]
     return 1 if missed or any("error" in row for row in rows) else 0
 
 

@@ -53,15 +53,23 @@ PACKAGES = {
 """What the caches depend on -> names that its distribution may have."""
 
 
+HIT, NONE, DIGEST, VERSIONS, SLOW, FAILED = "hit", "none", "digest", "versions", "slow", "failed"
+"""The reasons of `core/compile_cache.py`."""
+
+
 class Missed(Exception):
-    """There is no archive that this pod may use."""
+    """There is no archive that this pod may use, in words and by its reason."""
+
+    def __init__(self, why: str, reason: str = FAILED) -> None:
+        super().__init__(why)
+        self.reason = reason
 
 
 @dataclass(frozen=True)
 class Restored:
     """How it went. `bytes` are the archive's, or 0 where nothing was restored."""
 
-    hit: bool
+    reason: str
     why: str
     bytes: int
     seconds: float
@@ -108,9 +116,13 @@ def restore(home: Path, env: Mapping[str, str], deadline_s: float = DEADLINE_S) 
         return Restored(**json.loads(said.read_text()))
     begun = time.monotonic()
     _remove(home, [*ROOTS, f"{WORK}*"])  # of a restore that was killed
-    why, size = _bring(home, env, deadline_s)
-    seconds = round(time.monotonic() - begun, 2)
-    done = Restored(not why, why or "restored", size, seconds, env.get("GENAI_CACHE_SHA256", ""))
+    size, missed = 0, None
+    try:
+        size = _bring(home, env, deadline_s)
+    except Missed as miss:
+        missed = miss
+    about = (missed.reason, str(missed)) if missed else (HIT, "restored")
+    done = Restored(*about, size, round(time.monotonic() - begun, 2), env.get("GENAI_CACHE_SHA256", ""))
     said.parent.mkdir(parents=True, exist_ok=True)
     fresh = said.with_suffix(".new")
     fresh.write_text(json.dumps(asdict(done)))
@@ -118,24 +130,26 @@ def restore(home: Path, env: Mapping[str, str], deadline_s: float = DEADLINE_S) 
     return done
 
 
-def _bring(home: Path, env: Mapping[str, str], deadline_s: float) -> tuple[str, int]:
-    """Return why nothing was restored, or an empty text and the size of the archive."""
+def _bring(home: Path, env: Mapping[str, str], deadline_s: float) -> int:
+    """Restore the archive. Returns: Its size. Raises: Missed: nothing was restored."""
     work = Path(tempfile.mkdtemp(prefix=WORK, dir=home))
     attempt = _Attempt(work, env)
     thread = threading.Thread(target=attempt.run, daemon=True)  # no read and no lookup of a name can hold the pod
     thread.start()
     thread.join(deadline_s)
-    why = f"not done after {deadline_s:g} s" if thread.is_alive() else attempt.why
+    missed = Missed(f"not done after {deadline_s:g} s", SLOW) if thread.is_alive() else attempt.missed
     attempt.stopped.set()
     try:
-        if not why:
-            _move(work / "files", home)
+        if missed:
+            raise missed
+        _move(work / "files", home)
     except OSError as error:
-        why = f"{type(error).__name__}: {error}"
         _remove(home, ROOTS)
-    thread.join(STOPPING_S)
-    shutil.rmtree(work, ignore_errors=True)
-    return why, 0 if why else attempt.size
+        raise Missed(f"{type(error).__name__}: {error}") from error
+    finally:
+        thread.join(STOPPING_S)
+        shutil.rmtree(work, ignore_errors=True)
+    return attempt.size
 
 
 class _Attempt:
@@ -145,19 +159,21 @@ class _Attempt:
         self._work = work
         self._env = env
         self.stopped = threading.Event()
-        self.why = ""
+        self.missed: Missed | None = None
         self.size = 0
 
     def run(self) -> None:
         try:
             self._run()
+        except Missed as miss:
+            self.missed = miss
         except Exception as error:  # whatever it is, the engine starts without an archive
-            self.why = str(error) if isinstance(error, Missed) else f"{type(error).__name__}: {error}"
+            self.missed = Missed(f"{type(error).__name__}: {error}")
 
     def _run(self) -> None:
         url = self._env.get("GENAI_CACHE_URL", "")
         if not url:
-            raise Missed("this release has no archive yet")
+            raise Missed("this release has no archive yet", NONE)
         if not hasattr(tarfile, "data_filter"):
             raise Missed(f"Python {platform.python_version()} has no safe extraction; 3.10.12, 3.11.4 and 3.12 have")
         self._refuse_other_versions()
@@ -181,7 +197,7 @@ class _Attempt:
                 for k in sorted({*given, *own})
                 if given.get(k) != own.get(k)
             ]
-            raise Missed(f"the archive was made with {', '.join(other)}")
+            raise Missed(f"the archive was made with {', '.join(other)}", VERSIONS)
 
     def _download(self, url: str, archive: Path) -> None:
         parts, client = urlsplit(url), _s3(self._env)
@@ -198,9 +214,8 @@ class _Attempt:
                 self._refuse_stopped()
                 digest.update(chunk)
         if digest.hexdigest() != self._env.get("GENAI_CACHE_SHA256"):
-            raise Missed(
-                f"the archive has the sha256 {digest.hexdigest()}, which is not the one that the pipeline wrote"
-            )
+            other = f"the archive has the sha256 {digest.hexdigest()}, which is not the one that the pipeline wrote"
+            raise Missed(other, DIGEST)
 
     def _refuse_stopped(self) -> None:
         if self.stopped.is_set():
@@ -243,7 +258,8 @@ def _remove(home: Path, patterns: Any) -> None:
 def main() -> None:
     try:
         done = restore(Path(os.environ["HOME"]), os.environ)
-        said = f"{done.bytes} bytes in {done.seconds} s" if done.hit else f"without an archive: {done.why}"
+        hit = f"{done.bytes} bytes in {done.seconds} s"
+        said = hit if done.reason == HIT else f"without an archive: {done.why}"
     except Exception as error:
         said = f"without an archive: {type(error).__name__}: {error}"
     sys.stdout.write(f"genai-restoring: {said}\n")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from genai_pipeline.core.compile_cache import Restored
+from genai_pipeline.core.compile_cache import Reason, Restored
 from genai_pipeline.core.errors import AccessDenied, EngineUnavailable, NotFound, Refused
 from genai_pipeline.core.model_file import ModelFiles
 from genai_pipeline.core.verdict import inconclusive
@@ -14,8 +14,8 @@ from tests.defs.upkeep_desk import publish, redeploy
 from tests.fakes.compiled import MADE_WITH, ROOT, archive, member
 from tests.fakes.model_texts import model_with_tools
 
-HIT = Restored(True, "restored", 2048, 0.4, "d" * 64)
-OTHER_VERSIONS = Restored(False, "the archive was made with vllm '0.33.0', not '0.34.0'", 0, 0.1, "")
+HIT = Restored(Reason.HIT, "restored", 2048, 0.4, "d" * 64)
+OTHER_VERSIONS = Restored(Reason.VERSIONS, "the archive was made with vllm '0.33.0', not '0.34.0'", 0, 0.1, "")
 
 
 def facts(desk, release=None):
@@ -101,7 +101,7 @@ def test_an_archive_of_other_versions_is_replaced(desk):
 def test_an_archive_that_a_pod_could_not_read_for_once_stays_for_those_that_pinned_it(desk):
     begin_with(desk, "v1")
     before = facts(desk).sha256
-    desk.world.compiled.restored = Restored(False, "EndpointConnectionError: no route", 0, 9.0, "")
+    desk.world.compiled.restored = Restored(Reason.FAILED, "EndpointConnectionError: no route", 0, 9.0, "")
     desk.world.compiled.pulled.clear()
 
     same_engine_again(desk)

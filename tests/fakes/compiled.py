@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from genai_pipeline.core.compile_cache import Restored
+from genai_pipeline.core.compile_cache import Reason, Restored
 from genai_pipeline.gateways.inference.abc import PulledCache
 
 ROOT = "cache/vllm/torch_compile_cache"
@@ -36,7 +36,7 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.
 
 
 MADE_WITH = {"vllm": "0.33.0", "python": "3.12.3"}
-MISSED = Restored(False, "this release has no archive yet", 0, 0.1, "")
+MISSED = Restored(Reason.NONE, "this release has no archive yet", 0, 0.1, "")
 
 
 @dataclass

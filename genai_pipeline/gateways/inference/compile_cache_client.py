@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import httpx
 
-from genai_pipeline.core.compile_cache import Restored, versions
+from genai_pipeline.core.compile_cache import Reason, Restored, versions
 from genai_pipeline.core.engine_paths import (
     CACHE_PATH,
     MADE_WITH_HEADER,
@@ -41,7 +41,7 @@ def ask_restored(base_url: str, token: str) -> Restored | None:
         try:
             said = response.json()
             figures = int(said["bytes"]), float(said["seconds"]), str(said["sha256"])
-            return Restored(bool(said["hit"]), str(said["why"])[:300], *figures)
+            return Restored(Reason(said["reason"]), str(said["why"])[:300], *figures)
         except (ValueError, KeyError, TypeError) as error:
             what = f"GET {response.url} did not say what was restored: {error!r}."
             raise EngineUnavailable(what, LOOK_AT_THE_LOG) from error

@@ -164,7 +164,7 @@ def test_no_one_waits_for_a_model_that_hangs_once_it_is_known():
     with (
         WildModel(lambda talk: talk.wait()) as one,
         WildModel(says("from two"), "second") as two,
-        both(one, two, model_timeout_s=1.0, model_breaker_failures=1, model_breaker_pause_s=0.1) as agent,
+        both(one, two, model_timeout_s=4.0, model_breaker_failures=1, model_breaker_pause_s=0.1) as agent,
         ThreadPoolExecutor(8) as pool,
     ):
         assert ask(agent).json()["response"] == "from two"

@@ -140,7 +140,7 @@ def test_the_next_pod_gives_what_the_archive_held(site: Any, tmp_path: Path) -> 
     url = fake.start()
 
     assert fake.restored(url) | {"seconds": 0} == {
-        "hit": True, "why": "restored", "bytes": len(archive), "seconds": 0,
+        "reason": "hit", "why": "restored", "bytes": len(archive), "seconds": 0,
         "sha256": hashlib.sha256(archive).hexdigest(),
     }  # fmt: skip
     assert fake.ask(url, engine_paths.CACHE_PATH).content == archive
@@ -167,7 +167,7 @@ def test_an_engine_starts_cold_where_its_archive_is_of_no_use(
     url = fake.start()
 
     restored = fake.restored(url)
-    assert (restored["hit"], restored["bytes"]) == (False, 0)
+    assert (restored["reason"] == "hit", restored["bytes"]) == (False, 0)
     assert why in restored["why"]
     assert fake.ask(url, engine_paths.CACHE_PATH).status_code == 204
     assert fake.ask(url, "/v1/models").is_success
@@ -185,7 +185,7 @@ def test_a_real_engine_compiles_once_and_the_next_pod_of_its_release_does_not(si
 
     url = real.start()
 
-    assert real.restored(url)["hit"]
+    assert real.restored(url)["reason"] == "hit"
     assert real.complete(url) == text
     # A library that was built again is newer than the archive's.
     again = real.ask(url, engine_paths.CACHE_PATH).raise_for_status()

@@ -12,7 +12,7 @@ from genai_pipeline.gateways.inference.openai import OpenAIInference
 from tests.fakes.compiled import MADE_WITH, PackingServer, archive
 
 TOKEN = "secret-token"
-SAID = {"hit": True, "why": "restored", "bytes": 9, "seconds": 0.4, "sha256": "d" * 64}
+SAID = {"reason": "hit", "why": "restored", "bytes": 9, "seconds": 0.4, "sha256": "d" * 64}
 
 
 def pulled(engine, deadline_s=20.0, **limits):
@@ -83,7 +83,14 @@ def test_an_engine_that_is_away_is_named():
 
 
 @pytest.mark.parametrize(
-    "said", [b"", b"{}", b"[]", b'{"hit": 1, "why": "", "bytes": "x", "seconds": 0, "sha256": ""}']
+    "said",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b'{"reason": "hit", "why": "", "bytes": "x", "seconds": 0, "sha256": ""}',
+        b'{"reason": "other", "why": "", "bytes": 1, "seconds": 0, "sha256": ""}',
+    ],
 )
 def test_an_answer_that_is_none_is_an_error(said):
     with PackingServer(said=said) as engine, pytest.raises(EngineUnavailable):

@@ -117,9 +117,9 @@ def test_an_engine_that_compiled_nothing_has_nothing_to_give(pod):
 def test_how_the_restoring_went_is_told(pod):
     assert pod.get(engine_paths.RESTORED_PATH).status_code == 404
 
-    write(pod.home, {restoring.SAID: b'{"hit": true}'})
+    write(pod.home, {restoring.SAID: b'{"reason": "hit"}'})
 
-    assert pod.get(engine_paths.RESTORED_PATH).json() == {"hit": True}
+    assert pod.get(engine_paths.RESTORED_PATH).json() == {"reason": "hit"}
 
 
 @pytest.mark.parametrize("path", [engine_paths.CACHE_PATH, engine_paths.RESTORED_PATH])

@@ -139,4 +139,4 @@ def _restore(monkeypatch, home, env, deadline_s=restoring.DEADLINE_S):
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     done = restoring.restore(home, env, deadline_s)
-    return Restored(done.hit, done.why, done.bytes, done.seconds, done.sha256)
+    return Restored(Reason(done.reason), done.why, done.bytes, done.seconds, done.sha256)

@@ -67,7 +67,7 @@ def start(kind: str, total_s: float, **more: object) -> dict[str, object]:
 
 
 def test_a_start_without_its_archive_and_one_that_failed_are_not_among_the_restored() -> None:
-    hit, miss = {"hit": True}, {"hit": False, "why": "this release has no archive yet"}
+    hit, miss = {"reason": "hit"}, {"reason": "none", "why": "this release has no archive yet"}
     rows = [
         start("cold", 140.0, restored=miss, compiled=True),
         *(start("restored", float(s), restored=hit) for s in range(30, 50)),

@@ -1,11 +1,10 @@
 """The key of an archive, its manifest, and the words of a pod about it."""
 
 import json
-from dataclasses import replace
 
 import pytest
 
-from genai_pipeline.core.compile_cache import CacheManifest, CachePlace, Reason, Restored, cache_key, compiling_env
+from genai_pipeline.core.compile_cache import CacheManifest, CachePlace, cache_key, compiling_env
 from genai_pipeline.core.manifest import manifest_key, staged_prefix
 from genai_pipeline.core.model_spec import Gpu
 
@@ -124,10 +123,3 @@ def test_what_is_no_manifest_is_refused(change):
 def test_other_bytes_are_no_manifest(body):
     with pytest.raises((ValueError, KeyError, TypeError)):
         CacheManifest.from_bytes(body)
-
-
-def test_a_hit_is_a_hit_whatever_its_words():
-    missed = Restored(False, "this release has no archive yet", 0, 0.1, "")
-    assert missed.reason is Reason.NONE
-    assert replace(missed, hit=True).reason is Reason.HIT
-    assert replace(missed, why="OSError: disk").reason is Reason.FAILED
