@@ -38,9 +38,19 @@ def _requirements() -> list[Case]:
         Case(
             "family", pod(gpus=1, select={FAMILY: "p9"}), ("No node pool offers", "p9", "serving.gpu.instance-family")
         ),
-        Case("zone", pod(select={"topology.kubernetes.io/zone": "mars-1a"}), ("No node pool offers", "mars-1a")),
+        Case(
+            "zone",
+            pod(select={"topology.kubernetes.io/zone": "mars-1a"}),
+            ("No node pool offers", "mars-1a"),
+            on_unused_pools=True,
+        ),
         Case("pool", pod(select={POOL: "nobody"}), ("No node pool offers", "nobody")),
-        Case("size", pod(cpu="5k"), ("No instance type of any node pool has enough", "cpu 5000")),
+        Case(
+            "size",
+            pod(cpu="5k"),
+            ("No instance type of any node pool has enough", "cpu 5000"),
+            on_unused_pools=True,
+        ),
     ]
 
 
