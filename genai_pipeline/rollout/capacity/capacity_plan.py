@@ -14,7 +14,7 @@ from genai_pipeline.gateways.cluster.pods import requests_of, requests_together,
 from genai_pipeline.rollout.capacity.downtime import Downtime
 from genai_pipeline.rollout.capacity.prices import Price, new_nodes_for, replica_price
 from genai_pipeline.rollout.capacity.reservation import ReservedRoom, judge_reservation
-from genai_pipeline.rollout.capacity.room import Room, ec2_room, headroom_rooms, quota_rooms
+from genai_pipeline.rollout.capacity.room import GPUS_OF_ONE_MACHINE, Room, ec2_room, headroom_rooms, quota_rooms
 from genai_pipeline.rollout.capacity.sleeper import Sleeper, judge_sleeper
 from genai_pipeline.rollout.capacity.standing import Standing
 from genai_pipeline.rollout.capacity.survey import Survey
@@ -179,6 +179,8 @@ def _paid_already(found: Survey) -> str:
 
 def _way_out(standing: Standing, rooms: Sequence[Room], downtime: Downtime | None) -> str:
     free = "Free that much, raise the pool's limit or the quota"
+    if any(room.resource == GPUS_OF_ONE_MACHINE and not room.fits for room in rooms):
+        free = "Free that much, write a smaller serving.args.gpu-memory-utilization than this share of the GPU"
     if downtime is None or standing.live is None:
         return f"{free}, or lower what the model file asks for."
     if not all(room.fits_without_live for room in rooms):
