@@ -68,7 +68,8 @@ def _health(m: Measurement, gpus: Sequence[GpuReading]) -> Verdict:
         said = "; ".join(f"{g.gpu} reports Xid {g.xid_error} ({HARDWARE_XIDS[g.xid_error]})" for g in unclear)
         why = "No reading from before the load tells whether it came with the load."
         return inconclusive("gpu_health", f"{said}. {why}", gpus=table)
-    return passed("gpu_health", f"{len(gpus)} GPUs are healthy.{_older(gpus)}", gpus=table)
+    who = "The GPU is" if len(gpus) == 1 else f"{len(gpus)} GPUs are"
+    return passed("gpu_health", f"{who} healthy.{_older(gpus)}", gpus=table)
 
 
 def _why_sick(gpu: GpuReading, before: Mapping[str, int] | None) -> str:
