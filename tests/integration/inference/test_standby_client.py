@@ -15,6 +15,7 @@ from genai_pipeline.k8s.engine import MIDDLEWARES, POD_FILES, SLEEPING
 from genai_pipeline.k8s.standby_pod import SLEEPING_MIDDLEWARE
 from genai_pipeline.local.ports import free_port
 from tests.fakes.demo_engines import wait_for
+from tests.fakes.openai_server import FakeEngine
 
 FAKES = Path(__file__).parents[2] / "fakes"
 
@@ -83,6 +84,16 @@ def test_an_older_vllm_that_answers_without_a_body_sleeps_and_wakes(start):
     assert complete(url).status_code == 503
     door.wake_up(10)
     assert door.known_answer("m")
+
+
+def test_no_known_answer_begins_in_the_prefix_cache_of_the_one_before():
+    with FakeEngine("m") as engine:
+        for _ in range(2):
+            door_of(engine.url).known_answer("m")
+
+    first, second = (request.pop("cache_salt") for request in engine.requests)
+    assert first != second
+    assert engine.requests[0] == engine.requests[1]
 
 
 @pytest.mark.parametrize("token", ["", "wrong"])
