@@ -33,6 +33,8 @@ _OVER_WORKERS = {"vllm": "", "ray": " With engine ray a multiple of count is spr
 _MOST_VALUE = 60
 PREFETCHABLE = (None, False, "auto", "runai_streamer")
 """Values of `load-format` with which vLLM asks for its loader `runai_streamer`."""
+PREFETCH_PLUGIN = "genai_prefetch"
+"""Name of the entry point in `k8s/prefetch_dist_info`."""
 
 
 def problems(spec: ModelSpec) -> Iterator[tuple[Place, str]]:
@@ -68,12 +70,24 @@ def problems(spec: ModelSpec) -> Iterator[tuple[Place, str]]:
             f"with `serving.weights: mount` vLLM cannot load the draft {draft} from S3. Set `serving.weights: stream`, "
             "or bake the draft into the image and write its absolute path.",
         )
+    yield from _against_prefetch(serving)
 
-    if serving.weights == "prefetch" and given(serving, "load-format") not in PREFETCHABLE:
+
+def _against_prefetch(serving: Serving) -> Iterator[tuple[Place, str]]:
+    if serving.weights != "prefetch":
+        return
+    if given(serving, "load-format") not in PREFETCHABLE:
         written = next(name for name in serving.args if spelt(name) == "load-format")
         yield (
             ("serving", "args", written),
             "`serving.weights: prefetch` loads whole safetensors files. Remove it, or set `serving.weights: stream`.",
+        )
+    plugins = serving.env.get("VLLM_PLUGINS")
+    if isinstance(plugins, str) and PREFETCH_PLUGIN not in plugins.split(","):
+        yield (
+            ("serving", "env", "VLLM_PLUGINS"),
+            f"`serving.weights: prefetch` loads by the plugin {PREFETCH_PLUGIN}, and vLLM loads only what this names. "
+            f"Add {PREFETCH_PLUGIN} to it, or remove it.",
         )
 
 

@@ -105,7 +105,8 @@ class Toleration(Section):
 
 
 class Gpu(Section):
-    """What one replica needs of a GPU node. A model file without it is served without a GPU."""
+    """What one replica needs of a GPU node. A model file without it is served without a GPU. On one machine with a GPU
+    every model is served by that."""
 
     instance_family: str = Field("g6e", alias="instance-family")
     """EC2 instance family of the nodes. Only `GENAI_PROFILE=eks` uses it: elsewhere `selector` chooses the nodes."""

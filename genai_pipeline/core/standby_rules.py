@@ -20,7 +20,10 @@ def against_standby(spec: ModelSpec) -> Iterator[tuple[Place, str]]:
         return
     place = ("serving", "standby")
     if serving.gpu is None or not serving.gpu.is_nvidia:
-        yield place, f"an engine sleeps to free an NVIDIA GPU, and this one has none. Set `serving.gpu`, {_INSTEAD}."
+        yield (
+            place,
+            f"an engine sleeps to free an NVIDIA GPU, and this one has none. Set `serving.gpu` to one, {_INSTEAD}.",
+        )
     if serving.engine != "vllm":
         yield place, f"replicas of Ray Serve do not sleep. Use `engine: vllm`, {_INSTEAD}."
     if serving.replicas.max > 1:

@@ -180,7 +180,7 @@ def _paid_already(found: Survey) -> str:
 def _way_out(standing: Standing, rooms: Sequence[Room], downtime: Downtime | None) -> str:
     free = "Free that much, raise the pool's limit or the quota"
     if any(room.resource == GPUS_OF_ONE_MACHINE and not room.fits for room in rooms):
-        free = "Free that much, write a smaller serving.args.gpu-memory-utilization than this share of the GPU"
+        free = "Free that much, use a machine with an NVIDIA GPU, lower serving.args.gpu-memory-utilization"
     if downtime is None or standing.live is None:
         return f"{free}, or lower what the model file asks for."
     if not all(room.fits_without_live for room in rooms):

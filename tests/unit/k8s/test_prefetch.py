@@ -90,11 +90,18 @@ def test_streaming_has_none_of_it():
         ("engine: ray", "serving.weights"),
         ("args: {load-format: runai_streamer_sharded}", "serving.args.load-format"),
         ("args: {load_format: modelexpress}", "serving.args.load_format"),
+        ("env: {VLLM_PLUGINS: 'other,more'}", "serving.env.VLLM_PLUGINS"),
     ],
 )
 def test_what_cannot_be_prefetched_is_refused_in_the_model_file(fields, place):
     with pytest.raises(ModelFileError, match=place):
         parse_model(f"name: m\nsource: {{hub: a/b}}\nagent: none\nserving: {{weights: prefetch, {fields}}}\n", "f")
+
+
+def test_plugins_that_name_the_pipelines_own_are_taken():
+    fields = "weights: prefetch, env: {VLLM_PLUGINS: 'other,genai_prefetch'}"
+
+    assert parse_model(f"name: m\nsource: {{hub: a/b}}\nagent: none\nserving: {{{fields}}}\n", "f")
 
 
 @pytest.mark.parametrize("value", ["auto", "runai_streamer", "false"])
