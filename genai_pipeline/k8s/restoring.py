@@ -116,13 +116,11 @@ def restore(home: Path, env: Mapping[str, str], deadline_s: float = DEADLINE_S) 
         return Restored(**json.loads(said.read_text()))
     begun = time.monotonic()
     _remove(home, [*ROOTS, f"{WORK}*"])  # of a restore that was killed
-    size, missed = 0, None
     try:
-        size = _bring(home, env, deadline_s)
-    except Missed as miss:
-        missed = miss
-    about = (missed.reason, str(missed)) if missed else (HIT, "restored")
-    done = Restored(*about, size, round(time.monotonic() - begun, 2), env.get("GENAI_CACHE_SHA256", ""))
+        reason, why, size = HIT, "restored", _bring(home, env, deadline_s)
+    except Missed as missed:
+        reason, why, size = missed.reason, str(missed), 0
+    done = Restored(reason, why, size, round(time.monotonic() - begun, 2), env.get("GENAI_CACHE_SHA256", ""))
     said.parent.mkdir(parents=True, exist_ok=True)
     fresh = said.with_suffix(".new")
     fresh.write_text(json.dumps(asdict(done)))

@@ -1,4 +1,4 @@
-"""The key of an archive, its manifest, and the words of a pod about it."""
+"""The key of an archive, and its manifest."""
 
 import json
 

@@ -6,9 +6,11 @@ import sys
 
 import pytest
 
+from genai_pipeline.core.engine_args import PREFETCH_PLUGIN
 from genai_pipeline.core.errors import ModelFileError
 from genai_pipeline.core.model_file import parse_model
 from genai_pipeline.k8s import prefetching
+from genai_pipeline.k8s.prefetch import POD_FILES
 from genai_pipeline.k8s.render import loaded_from, render_engine, weights_url
 from tests.fakes.model_texts import model_with_tools
 from tests.unit.k8s.everything import PREFETCHED, PROFILES, SMALL, release_of
@@ -99,8 +101,10 @@ def test_what_cannot_be_prefetched_is_refused_in_the_model_file(fields, place):
 
 
 def test_plugins_that_name_the_pipelines_own_are_taken():
-    fields = "weights: prefetch, env: {VLLM_PLUGINS: 'other,genai_prefetch'}"
+    fields = f"weights: prefetch, env: {{VLLM_PLUGINS: 'other,{PREFETCH_PLUGIN}'}}"
+    (entry_points,) = (file.source for file in POD_FILES if file.name.endswith("entry_points.txt"))
 
+    assert f"\n{PREFETCH_PLUGIN} = " in entry_points
     assert parse_model(f"name: m\nsource: {{hub: a/b}}\nagent: none\nserving: {{{fields}}}\n", "f")
 
 
