@@ -149,7 +149,7 @@ fix: $(STAMP) ## format and fix what can be fixed
 	$(BIN)/ruff check --fix
 
 # They need an address, a cluster or a GPU, or are no benchmark.
-NOT_BY_THEMSELVES := cutover cutover_kubernetes figures serving_gpu
+NOT_BY_THEMSELVES := cutover cutover_kubernetes engine_starts figures serving_gpu
 
 .PHONY: bench
 bench: $(STAMP) ## measure this machine

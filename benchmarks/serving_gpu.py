@@ -26,7 +26,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from cold_start import URL, Bench, Row, demo_model, machine, serving_of
+from engine_starts import URL, Bench, Row, demo_model, machine, serving_of
 
 from genai_pipeline.core.task import Task
 from genai_pipeline.gateways.metrics.abc import EngineMetrics, GpuReading, Metrics

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.cold_start import Marks, phases, summary, table
+from benchmarks.cold_start import summary, table
+from benchmarks.engine_starts import Marks, phases
 
 LOG = """\
 (APIServer pid=1) INFO 12-01 10:23:37 [api_utils.py:286] non-default args: {'host': '127.0.0.9'}
